@@ -1,0 +1,45 @@
+import type { ProbeReport, ProviderName } from './kek.ts'
+
+export interface InstallInput {
+  install: string
+  version: number
+  provider: ProviderName
+  /** `generated` by us in the HSM, `registered` after an administrator made it, or from the `environment`. */
+  origin: 'generated' | 'registered' | 'environment'
+  /** Label to look for, of a registered key; null for the configured one. */
+  label: string | null
+  requestedBy: string
+}
+
+export interface InstallResult {
+  version: number
+  label: string
+  provider: ProviderName
+  madeBy: string
+  /** False when the version had been installed before and nothing was left to do. */
+  created: boolean
+  active: boolean
+  probe: ProbeReport | null
+}
+
+export interface VerifyInput {
+  install: string
+  target: number
+  heartbeatMs: number
+  leaseMs: number
+}
+
+/** Input of `scheduledRotation`, kept in the Schedule. */
+export interface PolicyInput {
+  install: string
+  maxWraps: number | null
+  /** Null: the old version stays. */
+  removeAfterMs: number | null
+}
+
+export interface PolicyResult {
+  rotation: string | null
+  from: number
+  to: number | null
+  outcome: string
+}

@@ -1,0 +1,29 @@
+import type { Guard } from './views.ts'
+import type { VersionState } from './kek.ts'
+
+export interface RemoveInput {
+  install: string
+  version: number
+  /** Names this removal; every decisive write is filtered by it. */
+  request: string
+  requestedBy: string
+  destroyHsmKey: boolean
+  acceptQuarantine: boolean
+  withoutFence: boolean
+  undoWindowMs: number
+}
+
+export interface RemoveResult {
+  version: number
+  state: VersionState
+  guards: Guard[]
+  error: { code: string; message: string; hint?: string } | null
+}
+
+/** Answer of the query `progress` of `removeKek`. */
+export interface RemovalProgress {
+  version: number
+  state: 'checking' | 'pending-removal' | 'destroyed' | 'refused' | 'undone'
+  dueAt: string | null
+  guards: Guard[]
+}

@@ -1,0 +1,90 @@
+import type { CheckMode } from './settings.ts'
+
+export type RotationPhase = 'preflight' | 'verify' | 'promote' | 'rewrap' | 'settle' | 'finish'
+
+export type RotationOutcome =
+  'started' | 'completed' | 'completed-with-quarantine' | 'cancelled' | 'refused' | 'failed'
+
+/** Each meeting of the sweep with an envelope is counted once, as one of the first three. */
+export interface Counters {
+  rewrapped: number
+  superseded: number
+  quarantined: number
+  hsmCalls: number
+}
+
+export const noCounters: Counters = { rewrapped: 0, superseded: 0, quarantined: 0, hsmCalls: 0 }
+
+export interface RotateInput {
+  install: string
+  rotation: string
+  from: number
+  to: number
+  requestedBy: string
+  reason: string
+  /** Envelopes a second over the whole rotation; 0 is no limit. */
+  maxRate: number
+  /** Crypt calls in all; 0 is no limit. */
+  maxHsmCalls: number
+  page: number
+  shards: number | 'auto'
+  check: CheckMode
+  heartbeatMs: number
+  leaseMs: number
+}
+
+/** What `rotateKek` returns, and with other names what `rotate --json` prints. */
+export interface RotateResult extends Counters {
+  rotation: string
+  from: number
+  to: number
+  outcome: Exclude<RotationOutcome, 'started'>
+  remaining: number
+  durationSeconds: number
+  /** Nodes whose processes were silent when settle ended. */
+  silent: string[]
+  error: { code: string; message: string; hint?: string } | null
+}
+
+/** Answer of the query `progress`; also the base of the current details in the Temporal UI. */
+export interface RotationProgress extends Counters {
+  rotation: string
+  from: number
+  to: number
+  phase: RotationPhase
+  paused: boolean
+  /** Why it is paused when nobody asked: `hsm-budget`, `hsm-away`. */
+  pausedBy: string | null
+  /** Envelopes under A at preflight. */
+  total: number
+  maxRate: number
+  /** What settle waits for, a line each. */
+  awaiting: string[]
+  startedAt: string
+}
+
+/** The shape of `status.rotation`. */
+export interface RotationView {
+  id: string
+  workflowId: string
+  runId: string | null
+  from: number
+  to: number
+  phase: RotationPhase
+  paused: boolean
+  rewrapped: number
+  superseded: number
+  quarantined: number
+  remaining: number
+  ratePerSecond: number
+  etaSeconds: number | null
+  startedAt: string
+}
+
+/** The shape of `rotate --dry-run --json`. */
+export interface RotationPlan {
+  collections: { collection: string; field: string; envelopes: number }[]
+  envelopes: number
+  hsmCalls: number
+  estimatedSeconds: number
+}

@@ -1,0 +1,74 @@
+import type { ProviderName } from './kek.ts'
+
+/** The parsed, defaulted and frozen `keyturn.yaml`. All durations are milliseconds. */
+export interface Config {
+  /** Path of the file it was read from; for messages only. */
+  readonly file: string
+  readonly install: string
+  readonly mongodb: { readonly uri: string; readonly database: string }
+  /** Absent members come from the standard Temporal environment configuration. */
+  readonly temporal: { readonly address?: string; readonly namespace?: string }
+  readonly kek: KekConfig
+  readonly collections: readonly CollectionConfig[]
+  readonly fleet: FleetTimings
+  readonly rewrap: RewrapConfig
+  readonly removal: RemovalRules
+  readonly worker: { readonly listen: string; readonly shutdownGraceMs: number }
+  readonly log: { readonly level: string; readonly pretty: boolean | 'auto' }
+}
+
+export interface KekConfig {
+  readonly provider: ProviderName
+  readonly env: { readonly variablePrefix: string }
+  /** Present when the provider is `pkcs11`. */
+  readonly pkcs11?: Pkcs11Config
+}
+
+export interface Pkcs11Config {
+  readonly modulePath: string
+  /** How the token is found: exactly one of the three. */
+  readonly token:
+    { readonly slot: number } | { readonly label: string } | { readonly serial: string }
+  readonly pinFile?: string
+  readonly pin?: string
+  readonly pinEnv: string
+  readonly keyLabelPrefix: string
+  readonly maxSessions: number
+  readonly useGcmIvFromHsm: 'auto' | boolean
+}
+
+export interface CollectionConfig {
+  readonly name: string
+  /** Dotted paths of the envelope sub-documents. */
+  readonly envelopes: readonly string[]
+}
+
+export interface FleetTimings {
+  readonly heartbeatMs: number
+  readonly leaseMs: number
+  readonly expireMs: number
+}
+
+export type CheckMode = 'all' | 'sampled' | 'none'
+
+export interface RewrapConfig {
+  readonly page: number
+  readonly shards: number | 'auto'
+  readonly check: CheckMode
+  /** Envelopes a second of a whole rotation; 0 means no limit. */
+  readonly maxRate: number
+}
+
+export interface RemovalRules {
+  readonly backupWindowMs: number
+  readonly undoWindowMs: number
+  readonly approvalsRequired: number
+  readonly approvers: readonly string[]
+}
+
+/** What `setup` records in `kek_settings`: it counts for the whole fleet, not a host's file. JSON types only. */
+export interface FleetSettings {
+  readonly collections: readonly CollectionConfig[]
+  readonly fleet: FleetTimings
+  readonly removal: RemovalRules
+}
