@@ -25,15 +25,12 @@ export interface InstallResult {
 export interface VerifyInput {
   install: string
   target: number
-  heartbeatMs: number
-  leaseMs: number
 }
 
 /** Input of `scheduledRotation`, kept in the Schedule. */
 export interface PolicyInput {
   install: string
-  maxWraps: number | null
-  /** Null: the old version stays. */
+  /** How long after the rotation the old version's removal is asked for. Null: it stays. */
   removeAfterMs: number | null
 }
 

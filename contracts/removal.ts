@@ -11,6 +11,8 @@ export interface RemoveInput {
   acceptQuarantine: boolean
   withoutFence: boolean
   undoWindowMs: number
+  /** Waits so long before the guards are looked at; for a policy's removal. */
+  afterMs: number
 }
 
 export interface RemoveResult {

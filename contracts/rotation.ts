@@ -29,8 +29,6 @@ export interface RotateInput {
   page: number
   shards: number | 'auto'
   check: CheckMode
-  heartbeatMs: number
-  leaseMs: number
 }
 
 /** What `rotateKek` returns, and with other names what `rotate --json` prints. */
@@ -87,4 +85,57 @@ export interface RotationPlan {
   envelopes: number
   hsmCalls: number
   estimatedSeconds: number
+}
+
+/** What preflight found; the rotation goes by these figures, not by a host's file. */
+export interface Preflight {
+  /** Epoch of `kek_active` that promote compares against. */
+  epoch: number
+  /** False when B is active already: a rotation that was cancelled is being finished. */
+  promote: boolean
+  /** Envelopes under A, quarantine not counted. */
+  total: number
+  heartbeatMs: number
+  leaseMs: number
+  startedAt: string
+}
+
+export interface ShardPlan {
+  shard: string
+  collection: string
+  field: string
+}
+
+/** What the parent of the shards may change while they run. `rate` is the shard's share, 0 is no limit. */
+export interface Steering {
+  paused: boolean
+  cancelled: boolean
+  rate: number
+}
+
+export interface RewrapShardInput extends ShardPlan {
+  install: string
+  rotation: string
+  from: number
+  to: number
+  page: number
+  check: CheckMode
+  maxHsmCalls: number
+  tail: boolean
+  steering: Steering
+}
+
+/** Why a batch over a shard ended; `replaced` means that a later attempt owns the shard. */
+export type SweepEnd = 'end' | 'deadline' | 'aborted' | 'replaced' | 'hsm-budget'
+
+export interface RewrapShardResult {
+  end: 'end' | 'aborted' | 'hsm-budget'
+}
+
+/** One round of looking at the fleet after promote. */
+export interface SettleRound {
+  settled: boolean
+  /** A plain line for each process that may still wrap under A. */
+  awaiting: string[]
+  silent: string[]
 }

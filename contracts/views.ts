@@ -33,6 +33,8 @@ export interface LastRotation {
 export interface PolicyView {
   everyDays: number
   at: string
+  /** Wraps of the active version after which it is rotated before its time. */
+  maxWraps: number | null
   removeAfterDays: number | null
   paused: boolean
   nextRun: string | null

@@ -1,0 +1,62 @@
+import { ApplicationFailure, CancelledFailure } from '@temporalio/activity'
+import { exitCodes, KeyturnError } from '../contracts/errors.ts'
+import type { ErrorCode } from '../contracts/errors.ts'
+
+/** Faults that pass by themselves: a server, a token or a lease that comes back. All others are final. */
+const passing: ReadonlySet<ErrorCode> = new Set([
+  'mongodb-unreachable',
+  'temporal-unreachable',
+  'hsm-failed',
+  'hsm-away',
+  'lease-expired',
+  'kek-not-loaded',
+  'pool-closed',
+  'not-installed',
+  'internal',
+] satisfies ErrorCode[])
+
+/** Refusals by a guard (exit 3) are expected: Temporal counts them as benign and logs no warning. */
+const isRefusal = (code: ErrorCode) => exitCodes[code] === 3
+
+/**
+ * The one gate from our errors to Temporal's: here it is decided what is worth another attempt. The message and the
+ * hint travel, the cause does not: a driver's error could name more than a payload should hold.
+ */
+export function toFailure(error: unknown): unknown {
+  if (error instanceof CancelledFailure || error instanceof ApplicationFailure) return error
+  const known = error instanceof KeyturnError ? error : unexpected(error)
+  return ApplicationFailure.create({
+    type: known.code,
+    message: known.message,
+    nonRetryable: !passing.has(known.code),
+    details: [{ hint: known.hint }],
+    ...(isRefusal(known.code) ? { category: 'BENIGN' } : {}),
+  })
+}
+
+/** Errors of the driver that mean "the primary is away" pass; whatever else nobody foresaw is tried again as well. */
+function unexpected(error: unknown): KeyturnError {
+  const name = error instanceof Error ? error.name : 'unknown'
+  const message = error instanceof Error ? error.message.split('\n', 1)[0] : String(error)
+  const code = /^Mongo(Network|ServerSelection|NotConnected|Topology|PoolCleared)/.test(name)
+    ? 'mongodb-unreachable'
+    : 'internal'
+  return new KeyturnError(code, `${name}: ${message ?? ''}`)
+}
+
+type Activities = Record<string, (input: never) => Promise<unknown>>
+
+/** Puts every activity behind the gate. */
+export function gated<T extends Activities>(activities: T): T {
+  const behind = Object.entries(activities).map(([name, run]) => [
+    name,
+    async (input: never) => {
+      try {
+        return await run(input)
+      } catch (error) {
+        throw toFailure(error)
+      }
+    },
+  ])
+  return Object.fromEntries(behind) as T
+}

@@ -1,0 +1,110 @@
+import type { NotReadyReason } from '../contracts/fleet.ts'
+import { heartbeatFact, rosterFact } from '../protocol/facts.ts'
+import type { HeartbeatFact, RosterFact } from '../protocol/facts.ts'
+import { nothingObserved, observe, settleVerdict } from '../protocol/settle.ts'
+import { requireUsable } from '../protocol/rotation-route.ts'
+import { versionState } from '../protocol/version-state.ts'
+import type { RotateInput, SettleRound } from '../contracts/rotation.ts'
+import { readActive } from '../store/kek-active.ts'
+import { readSettings } from '../store/kek-settings.ts'
+import { readVersions } from '../store/kek-versions.ts'
+import { readRoster } from '../store/fleet-nodes.ts'
+import { readHeartbeats } from '../store/process-heartbeats.ts'
+import { readRotation } from '../store/rotations.ts'
+import { serverNow } from '../store/store.ts'
+import { pause } from './pause.ts'
+import type { ActivityDeps } from './deps.ts'
+import { heartbeating } from './heartbeating.ts'
+
+/** The fleet at one moment, in JSON types; times by the database's clock. */
+export interface FleetSnapshot {
+  now: string
+  roster: RosterFact[]
+  heartbeats: HeartbeatFact[]
+  /** Hash of `kek_settings` in hex; null before `setup`. */
+  settings: string | null
+  heartbeatMs: number
+  leaseMs: number
+}
+
+/** A worker's answer on its own host's queue: its nonce is for another node to open, only wrap and digest travel. */
+export interface Proof {
+  node: string
+  boot: string
+  pid: number
+  reason: NotReadyReason | null
+  provenAt: string
+  nonce: Nonce | null
+}
+
+/** Base64, but for the digest (SHA-256 in hex). */
+export interface Nonce {
+  iv: string
+  wrapped: string
+  digest: string
+}
+
+/** Between two looks of a settle round, in ms. */
+const lookEveryMs = 500
+
+export function fleetActivities(deps: ActivityDeps) {
+  const { store } = deps
+  return {
+    readFleet: async (): Promise<FleetSnapshot> => await readFleet(deps),
+
+    async requireVersion({ version }: { version: number }): Promise<void> {
+      const [rows, active] = await Promise.all([readVersions(store), readActive(store)])
+      const versions = rows.map((row) => ({
+        version: row._id,
+        state: versionState(row, active?.version ?? null),
+      }))
+      requireUsable(versions, version)
+    },
+
+    /**
+     * One round of settle: at least one lease of looking by this process's own monotonic clock, since silence is
+     * counted by the observer. It starts anew wherever it is repeated, which can only make it longer.
+     */
+    watchFleet: async ({ rotation }: RotateInput): Promise<SettleRound> =>
+      await heartbeating(async (signal) => {
+        const { heartbeatMs, leaseMs } = await timingsOf(deps)
+        const epoch =
+          (await readRotation(store, rotation))?.epoch ?? (await readActive(store))?.epoch ?? 0
+        const startedMs = performance.now()
+        const question = { epoch, promotedMs: startedMs, leaseMs }
+        const giveUpMs = startedMs + leaseMs + 2 * heartbeatMs
+        for (let state = nothingObserved; ;) {
+          const { heartbeats } = await readFleet(deps)
+          const nowMs = performance.now()
+          state = observe(state, heartbeats, nowMs)
+          const { done, awaiting, silent } = settleVerdict(state, question)
+          if (done || nowMs >= giveUpMs) return { settled: done, awaiting, silent }
+          await pause(lookEveryMs, signal)
+        }
+      }),
+  }
+}
+
+export async function readFleet(deps: ActivityDeps): Promise<FleetSnapshot> {
+  const { store } = deps
+  const [now, roster, heartbeats, settings, timings] = await Promise.all([
+    serverNow(store),
+    readRoster(store),
+    readHeartbeats(store),
+    readSettings(store),
+    timingsOf(deps),
+  ])
+  return {
+    now: now.toISOString(),
+    roster: roster.map(rosterFact),
+    heartbeats: heartbeats.map((row) => heartbeatFact(row, now)),
+    settings: settings === null ? null : settings.sha256.toString('hex'),
+    ...timings,
+  }
+}
+
+/** The recorded timings count, not this host's file; the file only before `setup`. */
+async function timingsOf({ store, config }: ActivityDeps) {
+  const { heartbeatMs, leaseMs } = (await readSettings(store))?.settings.fleet ?? config.fleet
+  return { heartbeatMs, leaseMs }
+}

@@ -1,0 +1,23 @@
+import { Context, CancelledFailure } from '@temporalio/activity'
+
+/** How often a long activity shows that it lives. The SDK throttles what is more often than a second. */
+const signOfLifeMs = 1_000
+
+/**
+ * Runs a long step under a heartbeat: the sign of life, and the way in which a cancel or the worker's shutdown reaches
+ * it (as the signal). Where it got to is never in the heartbeat: the database knows.
+ */
+export async function heartbeating<T>(step: (signal: AbortSignal) => Promise<T>): Promise<T> {
+  const context = Context.current()
+  const timer = setInterval(() => context.heartbeat(), signOfLifeMs)
+  try {
+    context.heartbeat()
+    return await step(context.cancellationSignal)
+  } catch (error) {
+    if (context.cancellationSignal.aborted)
+      throw new CancelledFailure('ended after the work in flight')
+    throw error
+  } finally {
+    clearInterval(timer)
+  }
+}

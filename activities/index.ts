@@ -1,0 +1,37 @@
+import type { ActivityDeps } from './deps.ts'
+import { gated } from './failures.ts'
+import { fleetActivities } from './fleet.ts'
+import { installationActivities } from './installation.ts'
+import { nodeActivities } from './node-proofs.ts'
+import { policyActivities } from './policy.ts'
+import { removalActivities } from './removal.ts'
+import { rewrapActivities } from './rewrap-range.ts'
+import { rotationActivities } from './rotation.ts'
+
+export type { ActivityDeps } from './deps.ts'
+export type { FleetSnapshot, Nonce, Proof } from './fleet.ts'
+
+/** The steps that workflows take on the control queue; any worker may serve them. */
+export function createControlActivities(deps: ActivityDeps) {
+  return gated({
+    ...installationActivities(deps),
+    ...fleetActivities(deps),
+    ...rotationActivities(deps),
+    ...removalActivities(deps),
+    ...policyActivities(deps),
+  })
+}
+
+/** HSM work on the rewrap queue. */
+export function createRewrapActivities(deps: ActivityDeps) {
+  return gated(rewrapActivities(deps))
+}
+
+/** Questions to one host, on its own queue. */
+export function createNodeActivities(deps: ActivityDeps) {
+  return gated(nodeActivities(deps))
+}
+
+export type ControlActivities = ReturnType<typeof createControlActivities>
+export type RewrapActivities = ReturnType<typeof createRewrapActivities>
+export type NodeActivities = ReturnType<typeof createNodeActivities>

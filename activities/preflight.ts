@@ -1,0 +1,99 @@
+import { Context } from '@temporalio/activity'
+import { KeyturnError } from '../contracts/errors.ts'
+import type { Preflight, RotateInput } from '../contracts/rotation.ts'
+import type { FleetSettings } from '../contracts/settings.ts'
+import { configAgreement } from '../protocol/config-agreement.ts'
+import { rotationRoute } from '../protocol/rotation-route.ts'
+import type { RotationRoute } from '../protocol/rotation-route.ts'
+import { versionState } from '../protocol/version-state.ts'
+import { countVersions, remainingOf } from '../store/census.ts'
+import { checkShapes, missingIndexes } from '../store/indexes.ts'
+import { readActive } from '../store/kek-active.ts'
+import { requireInstall } from '../store/kek-install.ts'
+import { markRotation, readVersion, readVersions, takeOverMark } from '../store/kek-versions.ts'
+import { closeShards } from '../store/rewrap-shards.ts'
+import { endRotation, insertRotation, setPhase } from '../store/rotations.ts'
+import type { ActivityDeps } from './deps.ts'
+import { readFleet } from './fleet.ts'
+import { requireSettings } from './settings.ts'
+
+/**
+ * Everything that may refuse a rotation before it touches anything, and the marks that fence it: by compare-and-set on
+ * both versions' rows. A mark of another rotation is of one whose workflow is gone, for they run one at a time under
+ * one workflow id: it is taken over, and that rotation ends as failed.
+ */
+export async function runPreflight(deps: ActivityDeps, input: RotateInput): Promise<Preflight> {
+  const { store } = deps
+  await requireLock(deps)
+  const { workflowExecution } = Context.current().info
+  const row = await insertRotation(store, {
+    ...input,
+    workflowId: workflowExecution?.workflowId ?? '',
+    runId: workflowExecution?.runId ?? null,
+  })
+  const settings = await requireSettings(store)
+  const fleet = await readFleet(deps)
+  const differing = configAgreement(fleet.heartbeats, fleet.settings)
+  if (differing !== null) throw differing
+  await requireIndexes(deps, settings)
+  const route = await routeOf(deps, input, settings)
+  const epoch = (await readActive(store))?.epoch ?? 0
+  for (const version of [route.from, route.to]) await mark(deps, version, input.rotation)
+  await closeShards(store, 'all')
+  const total = await remainingOf(store, settings.collections, route.from)
+  await setPhase(store, input.rotation, 'preflight', { total })
+  const { heartbeatMs, leaseMs } = settings.fleet
+  const startedAt = row.started_at.toISOString()
+  return { epoch, promote: route.promote, total, heartbeatMs, leaseMs, startedAt }
+}
+
+async function requireLock({ store, config }: ActivityDeps): Promise<void> {
+  const { install, kek } = config
+  if ((await requireInstall(store, { install, provider: kek.provider })) !== null) return
+  throw new KeyturnError('not-installed', `no key is installed for "${install}"`, {
+    hint: 'run: keyturn pkcs11-init --version 1, or: keyturn env-init --version 1',
+  })
+}
+
+async function requireIndexes({ store }: ActivityDeps, settings: FleetSettings): Promise<void> {
+  const missing = await missingIndexes(store, settings.collections)
+  if (missing.length > 0) {
+    throw new KeyturnError('index-missing', `no index for ${missing.join(', ')}`, {
+      hint: 'run: keyturn setup',
+    })
+  }
+  await checkShapes(store, settings.collections)
+}
+
+async function routeOf(
+  { store }: ActivityDeps,
+  { from, to }: RotateInput,
+  { collections }: FleetSettings,
+): Promise<RotationRoute> {
+  const [rows, active, census] = await Promise.all([
+    readVersions(store),
+    readActive(store),
+    countVersions(store, collections),
+  ])
+  const current = active?.version ?? null
+  const versions = rows.map((row) => ({
+    version: row._id,
+    state: versionState(row, current),
+    envelopes: census.byVersion[row._id] ?? 0,
+  }))
+  return rotationRoute({ versions, active: current, from, to })
+}
+
+async function mark({ store }: ActivityDeps, version: number, rotation: string): Promise<void> {
+  if (await markRotation(store, version, rotation)) return
+  const other = (await readVersion(store, version))?.rotation
+  if (other !== undefined && other !== null && other !== rotation) {
+    await endRotation(store, other, 'failed', {
+      error: { code: 'rotation-failed', message: 'its workflow was gone when the next one began' },
+    })
+    if (await takeOverMark(store, version, other, rotation)) return
+  }
+  throw new KeyturnError('removal-pending', `version ${version} is being removed`, {
+    hint: `keyturn remove --version ${version} --undo`,
+  })
+}

@@ -1,0 +1,24 @@
+import { KeyturnError } from '../contracts/errors.ts'
+import type { FleetSettings } from '../contracts/settings.ts'
+import { readSettings } from '../store/kek-settings.ts'
+import { readVersion } from '../store/kek-versions.ts'
+import type { VersionDoc } from '../store/documents.ts'
+import type { Store } from '../store/store.ts'
+
+/** What `setup` recorded: it counts for the whole fleet, not this host's file. */
+export async function requireSettings(store: Store): Promise<FleetSettings> {
+  const row = await readSettings(store)
+  if (row !== null) return row.settings
+  throw new KeyturnError('setup-missing', 'no settings are recorded in this database', {
+    hint: 'run: keyturn setup',
+  })
+}
+
+/** The row of a version that is installed, removed ones included. */
+export async function requireInstalled(store: Store, version: number): Promise<VersionDoc> {
+  const row = await readVersion(store, version)
+  if (row !== null && row.canary !== null) return row
+  throw new KeyturnError('version-unknown', `version "${version}" is not installed`, {
+    hint: 'keyturn status lists the versions',
+  })
+}

@@ -1,0 +1,35 @@
+import { CommanderError } from 'commander'
+import type { KeyturnError } from '../contracts/errors.ts'
+import { buildProgram } from './program.ts'
+import { exitCodeOf, reportError } from './ui/errors.ts'
+import { surviveClosedPipes } from './ui/output.ts'
+
+/**
+ * Runs one command line to its end and answers with the exit code. Whatever happens, a person reads `error:` and `hint:`
+ * on stderr, a script `{"error":{…}}` on stdout, and nobody a stack trace.
+ */
+export async function run(argv: string[]): Promise<number> {
+  surviveClosedPipes()
+  const json = wantsJson(argv)
+  const die = (error: unknown) => process.exit(exitCodeOf(reportError(error, json)))
+  process.on('uncaughtException', die)
+  process.on('unhandledRejection', die)
+  try {
+    await buildProgram().parseAsync(versionAsCommand(argv), { from: 'user' })
+    return Number(process.exitCode ?? 0)
+  } catch (error) {
+    if (error instanceof CommanderError && error.exitCode === 0) return 0
+    const reported: KeyturnError = reportError(error, json)
+    return exitCodeOf(reported)
+  }
+}
+
+/** `keyturn --version` is `keyturn version`; anywhere else `--version` belongs to the command (`pkcs11-init --version 2`). */
+function versionAsCommand(argv: string[]): string[] {
+  return argv[0] === '--version' || argv[0] === '-V' ? ['version', ...argv.slice(1)] : argv
+}
+
+function wantsJson(argv: string[]): boolean {
+  const end = argv.indexOf('--')
+  return (end === -1 ? argv : argv.slice(0, end)).includes('--json')
+}

@@ -1,0 +1,56 @@
+import { CommanderError } from 'commander'
+import { KeyturnError } from '../../contracts/errors.ts'
+import { errorColours } from './colours.ts'
+import { note, printJson } from './output.ts'
+
+/**
+ * Says what went wrong, to a person on stderr and, with `--json`, to a script on stdout. `beside` is the command's own
+ * answer, when it got far enough to have one.
+ */
+export function reportError(error: unknown, json: boolean, beside: object = {}): KeyturnError {
+  const reported = asKeyturnError(error)
+  sayError(reported)
+  if (json) printJson({ ...beside, error: reported.toJSON() })
+  return reported
+}
+
+export function sayError(error: KeyturnError): void {
+  const { red, dim } = errorColours()
+  note(`${red('error:')} ${error.message}`)
+  if (error.hint !== undefined) note(`${dim('hint:')} ${error.hint}`)
+}
+
+export function exitCodeOf(error: KeyturnError): number {
+  return error.exitCode
+}
+
+/** Every error as one of ours. What is not known by its class is a fault of Keyturn's own. */
+export function asKeyturnError(error: unknown): KeyturnError {
+  if (error instanceof KeyturnError) return error
+  if (error instanceof CommanderError) return usageError(error)
+  if (error instanceof Error && error.name === 'ExitPromptError') {
+    return new KeyturnError('confirmation-needed', 'not confirmed: nothing was changed')
+  }
+  const message = oneLine(error instanceof Error ? error.message : String(error))
+  return new KeyturnError('internal', `unexpected: ${message}`, {
+    hint: 'this is a fault of keyturn itself: please report it with the command that you typed',
+    cause: error,
+  })
+}
+
+/** Commander's sentence in the house's form: lower case, one line, no full stop, its suggestion as the hint. */
+function usageError(error: CommanderError): KeyturnError {
+  const [sentence = '', ...rest] = error.message.replace(/^error: /, '').split('\n')
+  const suggestion = /\(Did you mean (.+)\?\)/.exec(rest.join(' '))?.[1]
+  return new KeyturnError('usage', oneLine(sentence.replaceAll("'", '"')), {
+    hint:
+      suggestion === undefined
+        ? 'keyturn --help lists the commands, keyturn COMMAND --help explains one'
+        : `did you mean ${suggestion}?`,
+  })
+}
+
+function oneLine(text: string): string {
+  const line = (text.split('\n')[0] ?? '').trim().replace(/\.$/, '').replaceAll('. ', ': ')
+  return line.replace(/^[A-Z](?=[a-z ])/, (letter) => letter.toLowerCase())
+}

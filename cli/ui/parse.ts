@@ -1,0 +1,59 @@
+import { parseDuration } from '../../config/duration.ts'
+import { KeyturnError } from '../../contracts/errors.ts'
+
+const maxVersion = 2 ** 31 - 1
+
+/** A KEK version: 1 to 2^31−1 (`kek_versions._id` is an int32). Throws version-invalid. */
+export function version(text: string): number {
+  const number = wholeNumber(text)
+  if (number === null || number < 1 || number > maxVersion) {
+    throw new KeyturnError('version-invalid', `a version is a whole number from 1, not "${text}"`, {
+      hint: 'keyturn status lists the versions that are there',
+    })
+  }
+  return number
+}
+
+/** A count or a rate; 0 means no limit. Throws usage. */
+export function limit(text: string): number {
+  const number = wholeNumber(text)
+  if (number === null) {
+    throw new KeyturnError('usage', `a limit is a whole number from 0, not "${text}"`, {
+      hint: '0 means no limit',
+    })
+  }
+  return number
+}
+
+/** A number of things that must be at least one. Throws usage. */
+export function positive(text: string): number {
+  const number = wholeNumber(text)
+  if (number === null || number === 0) {
+    throw new KeyturnError('usage', `expected a whole number from 1, not "${text}"`)
+  }
+  return number
+}
+
+/** `30s`, `24h`, `90d` in milliseconds. Throws usage. */
+export function duration(text: string): number {
+  const milliseconds = parseDuration(text)
+  if (milliseconds === null || milliseconds === 0) {
+    throw new KeyturnError('usage', `a duration is written as 30s, 24h or 90d, not "${text}"`)
+  }
+  return milliseconds
+}
+
+/** `03:00` in milliseconds after midnight UTC. Throws usage. */
+export function timeOfDay(text: string): number {
+  const [, hours, minutes] = /^([01]?\d|2[0-3]):([0-5]\d)$/.exec(text) ?? []
+  if (hours === undefined || minutes === undefined) {
+    throw new KeyturnError('usage', `a time of day is written as 03:00, not "${text}"`, {
+      hint: 'it is meant in UTC',
+    })
+  }
+  return (Number(hours) * 60 + Number(minutes)) * 60_000
+}
+
+function wholeNumber(text: string): number | null {
+  return /^\d{1,15}$/.test(text) ? Number(text) : null
+}

@@ -1,0 +1,19 @@
+import { confirm } from '@inquirer/prompts'
+import { KeyturnError } from '../../contracts/errors.ts'
+
+/**
+ * Asks before something that cannot be taken back. Returns when the answer is yes, or `--yes` was given; without a
+ * terminal to ask on, the command is refused and nothing was touched.
+ */
+export async function confirmed(question: string, yes: boolean): Promise<void> {
+  if (yes) return
+  if (!process.stdin.isTTY || !process.stderr.isTTY) {
+    throw new KeyturnError('confirmation-needed', `there is no terminal to ask on: ${question}`, {
+      hint: 'answer it beforehand with --yes',
+    })
+  }
+  const answer = await confirm({ message: question, default: false }, { output: process.stderr })
+  if (!answer) {
+    throw new KeyturnError('confirmation-needed', 'not confirmed: nothing was changed')
+  }
+}

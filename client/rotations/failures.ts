@@ -1,0 +1,52 @@
+import { ApplicationFailure, TerminatedFailure, TimeoutFailure } from '@temporalio/common'
+import { isErrorCode, KeyturnError, type ErrorCode } from '../../contracts/errors.ts'
+
+/**
+ * The way back from Temporal: a failure that was one of our errors becomes it again (type = code, details[0].hint). A
+ * workflow that was ended from outside, and anything unknown, becomes `otherwise`. Errors that are no failure of a
+ * workflow (the connection's, ours) are returned as they are.
+ */
+export function decodeFailure(error: unknown, otherwise: ErrorCode): unknown {
+  if (error instanceof KeyturnError) return error
+  for (let current = error; current instanceof Error; current = current.cause) {
+    if (current instanceof ApplicationFailure) return fromApplication(current, otherwise)
+    if (current instanceof TerminatedFailure) {
+      return new KeyturnError(otherwise, 'its workflow was terminated from outside', {
+        hint: 'the temporal ui shows by whom; the same command starts it anew',
+        cause: error,
+      })
+    }
+    if (current instanceof TimeoutFailure) {
+      return new KeyturnError(otherwise, 'its workflow ran out of time', {
+        hint: 'look at the log of the workers',
+        cause: error,
+      })
+    }
+  }
+  return error
+}
+
+/** A refusal that a result carries as data, as the error it was. */
+export function fromReport(
+  report: { code: string; message: string; hint?: string } | null,
+  otherwise: ErrorCode,
+): KeyturnError | null {
+  if (report === null) return null
+  return new KeyturnError(isErrorCode(report.code) ? report.code : otherwise, report.message, {
+    ...(report.hint === undefined ? {} : { hint: report.hint }),
+  })
+}
+
+function fromApplication(failure: ApplicationFailure, otherwise: ErrorCode): KeyturnError {
+  const hint = hintOf(failure.details?.[0])
+  const code = isErrorCode(failure.type) ? failure.type : otherwise
+  return new KeyturnError(code, failure.message, {
+    ...(hint === undefined ? {} : { hint }),
+    cause: failure,
+  })
+}
+
+function hintOf(details: unknown): string | undefined {
+  if (typeof details !== 'object' || details === null || !('hint' in details)) return undefined
+  return typeof details.hint === 'string' ? details.hint : undefined
+}

@@ -1,0 +1,148 @@
+import { setTimeout as sleep } from 'node:timers/promises'
+import { KeyturnError } from '../../contracts/errors.ts'
+import type { RotateResult, RotationProgress } from '../../contracts/rotation.ts'
+import { readRotation, sumCounters } from '../../store/rotations.ts'
+import type { Keystore } from '../keystore.ts'
+import { isTransient, type TemporalLink } from './connection.ts'
+import { decodeFailure } from './failures.ts'
+import { queryProgress, type LiveRotation } from './running.ts'
+
+/** How long Temporal may be away before a follower gives up. The rotation itself waits for ever. */
+const patienceMs = 60_000
+const betweenLooksMs = 500
+const betweenTriesMs = 1000
+
+/** Who watches a rotation. `signal` detaches: the rotation goes on. */
+export interface Follower {
+  readonly signal: AbortSignal
+  onAttach(running: LiveRotation): void
+  onProgress(progress: RotationProgress): void
+  /** Temporal was lost, or is there again. */
+  onNote(note: string): void
+}
+
+/**
+ * Follows a rotation to its end; null when the follower detached. Progress comes from the workflow, or, when no worker
+ * answers, from the keystore. Throws temporal-unreachable after 60 s without Temporal, saying that it goes on.
+ */
+export async function followRotation(
+  link: TemporalLink,
+  keystore: Keystore,
+  running: LiveRotation,
+  follower: Follower,
+): Promise<RotateResult | null> {
+  const ended = new AbortController()
+  const watching = watchProgress(link, keystore, running, follower, ended.signal)
+  try {
+    return await awaitResult(link, running, follower)
+  } catch (error) {
+    if (follower.signal.aborted) return null
+    throw decodeFailure(error, 'rotation-failed')
+  } finally {
+    ended.abort()
+    await watching
+  }
+}
+
+async function awaitResult(
+  link: TemporalLink,
+  running: LiveRotation,
+  { signal, onNote }: Follower,
+): Promise<RotateResult> {
+  const handle = link.client.workflow.getHandle(running.workflowId, running.runId)
+  const patience = new Patience(link, running, onNote)
+  for (;;) {
+    try {
+      return (await link.client.withAbortSignal(signal, () => handle.result())) as RotateResult
+    } catch (error) {
+      if (signal.aborted || !isTransient(error)) throw error
+      await patience.untilBack(signal)
+    }
+  }
+}
+
+/** One absence of Temporal, from its loss until it answers again. */
+class Patience {
+  private readonly link: TemporalLink
+  private readonly running: LiveRotation
+  private readonly say: (note: string) => void
+
+  constructor(link: TemporalLink, running: LiveRotation, say: (note: string) => void) {
+    this.link = link
+    this.running = running
+    this.say = say
+  }
+
+  async untilBack(signal: AbortSignal): Promise<void> {
+    const lostAt = performance.now()
+    // A long poll that merely ran out is no loss; the pause keeps a server that refuses at once from being hammered.
+    await sleep(betweenTriesMs / 4, undefined, { signal })
+    if (await this.answers()) return
+    this.say(`lost temporal at "${this.link.address}"; trying again for ${patienceMs / 1000} s`)
+    while (performance.now() - lostAt < patienceMs) {
+      await sleep(betweenTriesMs, undefined, { signal })
+      if (!(await this.answers())) continue
+      this.say('temporal is there again')
+      return
+    }
+    const { rotation, to } = this.running
+    throw new KeyturnError(
+      'temporal-unreachable',
+      `temporal at "${this.link.address}" is lost; rotation "${rotation}": it goes on`,
+      { hint: `attach again with: keyturn rotate --to-version ${to}` },
+    )
+  }
+
+  private async answers(): Promise<boolean> {
+    const { client } = this.link
+    try {
+      await client.withDeadline(Date.now() + betweenTriesMs, () =>
+        client.connection.workflowService.getSystemInfo({}),
+      )
+      return true
+    } catch {
+      return false
+    }
+  }
+}
+
+async function watchProgress(
+  link: TemporalLink,
+  keystore: Keystore,
+  running: LiveRotation,
+  follower: Follower,
+  ended: AbortSignal,
+): Promise<void> {
+  const stop = AbortSignal.any([ended, follower.signal])
+  while (!stop.aborted) {
+    const progress = await lookAt(link, keystore, running)
+    if (stop.aborted) return
+    if (progress !== null) follower.onProgress(progress)
+    await sleep(betweenLooksMs, undefined, { signal: stop }).catch(() => undefined)
+  }
+}
+
+/** What can be seen now. Nothing that fails here ends the rotation or its follower. */
+async function lookAt(
+  link: TemporalLink,
+  { store }: Keystore,
+  running: LiveRotation,
+): Promise<RotationProgress | null> {
+  try {
+    const [counters, told] = await Promise.all([
+      sumCounters(store, running.rotation),
+      queryProgress(link, running.workflowId),
+    ])
+    if (told !== null) return { ...told, ...counters }
+    const row = await readRotation(store, running.rotation)
+    if (row === null) return null
+    return {
+      ...{ rotation: row._id, from: row.from, to: row.to, phase: row.phase },
+      ...{ paused: false, pausedBy: null, maxRate: 0, awaiting: [] },
+      ...{ total: row.total ?? 0, startedAt: row.started_at.toISOString() },
+      ...counters,
+    }
+  } catch {
+    return null
+  }
+}

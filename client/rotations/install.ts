@@ -1,0 +1,54 @@
+import type { InstallInput, InstallResult } from '../../contracts/install.ts'
+import { KeyturnError } from '../../contracts/errors.ts'
+import type { ProviderName } from '../../contracts/kek.ts'
+import { workflowIds, workflowTypes } from '../../contracts/names.ts'
+import type { Config } from '../../contracts/settings.ts'
+import { withKeystore } from '../keystore.ts'
+import { prepareForInstall } from '../setup.ts'
+import { requireWorker, whileWorkersLive } from '../views/workers.ts'
+import { withTemporal } from './connection.ts'
+import { requester } from './names.ts'
+import { resultOf, startOrJoin } from './start.ts'
+
+/**
+ * Installs a version through a running worker; runs `setup` before when nobody did. Repeating a finished one answers
+ * with `created: false`. Throws config-invalid when the file is for the other provider, install-locked, no-worker,
+ * material-missing with the nodes' names, key-exists, and what the probe found.
+ */
+export async function installKek(
+  config: Config,
+  provider: ProviderName,
+  version: number,
+): Promise<InstallResult> {
+  return withKeystore(config, async (keystore) => {
+    requireProvider(config, provider)
+    const { install } = config
+    return withTemporal(config, async (link) => {
+      await prepareForInstall(config, keystore, link)
+      await requireWorker(keystore.store)
+      const input: InstallInput = {
+        install,
+        version,
+        provider,
+        origin: provider === 'env' ? 'environment' : 'generated',
+        label: null,
+        requestedBy: requester(),
+      }
+      const handle = await startOrJoin(link, {
+        type: workflowTypes.install,
+        workflowId: workflowIds.install(install, version),
+        install,
+        input,
+        summary: `install v${version} of ${install}`,
+      })
+      return whileWorkersLive(keystore.store, resultOf<InstallResult>(handle, 'temporal-refused'))
+    })
+  })
+}
+
+function requireProvider(config: Config, provider: ProviderName): void {
+  if (config.kek.provider === provider) return
+  throw new KeyturnError('config-invalid', `kek.provider is "${config.kek.provider}" in ${config.file}`, {
+    hint: `the command for it is keyturn ${config.kek.provider}-init`,
+  })
+}

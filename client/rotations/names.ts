@@ -1,0 +1,31 @@
+import { randomBytes } from 'node:crypto'
+import { hostname, userInfo } from 'node:os'
+
+/** `r-2026-11-21-k3f9qa`: sorts by day, and two started in one second differ. */
+export function newRotationId(now: Date = new Date()): string {
+  return `r-${now.toISOString().slice(0, 10)}-${randomLetters(6)}`
+}
+
+/** Names one removal; every decisive write of it is filtered by this. */
+export function newRemovalRequest(now: Date = new Date()): string {
+  return `d-${now.toISOString().slice(0, 10)}-${randomLetters(6)}`
+}
+
+/** Who asks, as it is written into the record: `alice@ops-1`. */
+export function requester(): string {
+  return `${userName()}@${hostname()}`
+}
+
+function userName(): string {
+  try {
+    return userInfo().username
+  } catch {
+    // A container may run as a number that no passwd file knows.
+    return `uid-${process.getuid?.() ?? 'unknown'}`
+  }
+}
+
+function randomLetters(length: number): string {
+  const alphabet = 'abcdefghjkmnpqrstuvwxyz23456789'
+  return Array.from(randomBytes(length), (byte) => alphabet[byte % alphabet.length]).join('')
+}

@@ -1,0 +1,148 @@
+import {
+  ScheduleAlreadyRunning,
+  ScheduleNotFoundError,
+  ScheduleOverlapPolicy,
+  type ScheduleHandle,
+  type ScheduleOptions,
+} from '@temporalio/client'
+import { defineSearchAttributeKey } from '@temporalio/common'
+import { KeyturnError } from '../../contracts/errors.ts'
+import type { PolicyInput } from '../../contracts/install.ts'
+import { queues, searchAttributes, workflowIds, workflowTypes } from '../../contracts/names.ts'
+import type { Config } from '../../contracts/settings.ts'
+import type { PolicyView } from '../../contracts/views.ts'
+import { requireInstalled, withKeystore } from '../keystore.ts'
+import { appendAudit } from '../../store/kek-audit.ts'
+import { readActive } from '../../store/kek-active.ts'
+import { withTemporal, type TemporalLink } from './connection.ts'
+import { requester } from './names.ts'
+import { dayMs, firstRun, policyView } from './policy-times.ts'
+
+/** A run that could not be started while Temporal was away is made up for within this time. */
+const catchUp = '6 hours'
+
+export interface PolicyRequest {
+  everyMs: number
+  /** After midnight UTC; null: 03:00, or, for periods that are no whole days, counted from now. */
+  atMs: number | null
+  maxWraps: number | null
+  removeAfterMs: number | null
+}
+
+/** Sets the policy, or replaces the one that is there. The first run is one period after the active version became so. */
+export async function setPolicy(config: Config, request: PolicyRequest): Promise<PolicyView> {
+  return withKeystore(config, async (keystore) => {
+    requireInstalled(keystore, config)
+    const active = await readActive(keystore.store)
+    const first = firstRun({ ...request, since: active?.at ?? new Date(), now: new Date() })
+    return withTemporal(config, async (link) => {
+      await put(link, scheduleOf(config, request, first))
+      await appendAudit(keystore.store, {
+        actor: requester(),
+        action: 'policy-set',
+        subject: 'policy',
+        details: { ...request },
+      })
+      return described(handleOf(link, config))
+    })
+  })
+}
+
+/** The policy. Throws policy-missing. */
+export async function showPolicy(config: Config): Promise<PolicyView> {
+  return withTemporal(config, (link) => described(handleOf(link, config)))
+}
+
+export async function steerPolicy(
+  config: Config,
+  action: 'pause' | 'resume' | 'run',
+): Promise<PolicyView> {
+  return withTemporal(config, async (link) => {
+    const handle = handleOf(link, config)
+    await orMissing(async () => {
+      if (action === 'pause') await handle.pause(`paused by ${requester()}`)
+      else if (action === 'resume') await handle.unpause(`resumed by ${requester()}`)
+      else await handle.trigger(ScheduleOverlapPolicy.SKIP)
+    })
+    return described(handle)
+  })
+}
+
+export async function deletePolicy(config: Config): Promise<void> {
+  await withKeystore(config, async ({ store }) =>
+    withTemporal(config, async (link) => {
+      await orMissing(() => handleOf(link, config).delete())
+      const entry = { actor: requester(), action: 'policy-deleted', subject: 'policy', details: {} }
+      await appendAudit(store, entry)
+    }),
+  )
+}
+
+/** The policy, or null: for status, where none is no error. */
+export async function policyOrNull(link: TemporalLink, config: Config): Promise<PolicyView | null> {
+  try {
+    return await described(handleOf(link, config))
+  } catch (error) {
+    if (error instanceof KeyturnError && error.code === 'policy-missing') return null
+    throw error
+  }
+}
+
+function scheduleOf(config: Config, request: PolicyRequest, first: Date): ScheduleOptions {
+  const { install } = config
+  const { maxWraps, removeAfterMs, everyMs } = request
+  const input: PolicyInput = { install, maxWraps, removeAfterMs }
+  // With a limit of wraps the policy looks once a day whether the time has come.
+  const lookEveryMs = maxWraps === null ? everyMs : Math.min(everyMs, dayMs)
+  return {
+    scheduleId: workflowIds.policy(install),
+    spec: { intervals: [{ every: lookEveryMs, offset: first.getTime() % lookEveryMs }] },
+    action: {
+      type: 'startWorkflow',
+      workflowType: workflowTypes.policy,
+      workflowId: workflowIds.policy(install),
+      taskQueue: queues.control(install),
+      args: [input],
+      typedSearchAttributes: [
+        { key: defineSearchAttributeKey(searchAttributes.install, 'KEYWORD'), value: install },
+      ],
+    },
+    policies: {
+      overlap: ScheduleOverlapPolicy.SKIP,
+      catchupWindow: catchUp,
+      pauseOnFailure: true,
+    },
+    memo: { everyMs, maxWraps, removeAfterMs },
+  }
+}
+
+/** A Schedule's memo cannot be updated, so an old policy is taken away first. */
+async function put(link: TemporalLink, options: ScheduleOptions): Promise<void> {
+  const { schedule } = link.client
+  try {
+    await schedule.create(options)
+  } catch (error) {
+    if (!(error instanceof ScheduleAlreadyRunning)) throw error
+    await schedule.getHandle(options.scheduleId).delete()
+    await schedule.create(options)
+  }
+}
+
+function handleOf(link: TemporalLink, config: Config): ScheduleHandle {
+  return link.client.schedule.getHandle(workflowIds.policy(config.install))
+}
+
+async function described(handle: ScheduleHandle): Promise<PolicyView> {
+  return policyView(await orMissing(() => handle.describe()))
+}
+
+async function orMissing<T>(ask: () => Promise<T>): Promise<T> {
+  try {
+    return await ask()
+  } catch (error) {
+    if (!(error instanceof ScheduleNotFoundError)) throw error
+    throw new KeyturnError('policy-missing', 'no policy is set', {
+      hint: 'set one: keyturn policy set --every 90d',
+    })
+  }
+}

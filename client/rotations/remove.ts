@@ -1,0 +1,109 @@
+import { setTimeout as sleep } from 'node:timers/promises'
+import type { WorkflowHandle } from '@temporalio/client'
+import { KeyturnError } from '../../contracts/errors.ts'
+import { messages, workflowIds, workflowTypes } from '../../contracts/names.ts'
+import type { RemovalProgress, RemoveInput, RemoveResult } from '../../contracts/removal.ts'
+import type { Config } from '../../contracts/settings.ts'
+import type { RemovalView } from '../../contracts/views.ts'
+import { requireInstalled, withKeystore, type Keystore } from '../keystore.ts'
+import { requireVersion } from '../views/versions.ts'
+import { requireWorker, whileWorkersLive } from '../views/workers.ts'
+import { withTemporal } from './connection.ts'
+import { fromReport } from './failures.ts'
+import { newRemovalRequest, requester } from './names.ts'
+import { resultOf, startOrJoin } from './start.ts'
+
+const betweenLooksMs = 200
+
+export interface RemoveRequest {
+  version: number
+  destroyHsmKey: boolean
+  acceptQuarantine: boolean
+  withoutFence: boolean
+}
+
+export interface RemovalReply {
+  view: RemovalView
+  error: KeyturnError | null
+}
+
+/**
+ * Requests the removal of a version, or joins the request that stands. Returns once it is `pending-removal`; with an undo
+ * window of 0 once it is `destroyed`. The reply's error is the guard that refused it. Throws version-unknown, no-worker.
+ */
+export async function removeKek(config: Config, request: RemoveRequest): Promise<RemovalReply> {
+  return withKeystore(config, async (keystore) => {
+    requireInstalled(keystore, config)
+    const { store, settings } = keystore
+    const { state } = await requireVersion(store, request.version)
+    if (state === 'destroyed') return done(request.version)
+    return withTemporal(config, async (link) => {
+      await requireWorker(store)
+      const { install } = config
+      const { undoWindowMs } = settings.removal
+      const input: RemoveInput = {
+        install,
+        ...request,
+        request: newRemovalRequest(),
+        requestedBy: requester(),
+        undoWindowMs,
+      }
+      const handle = await startOrJoin(link, {
+        type: workflowTypes.remove,
+        workflowId: workflowIds.remove(install, request.version),
+        install,
+        input,
+        summary: `removal of v${request.version} of ${install}`,
+        memo: { request: input.request },
+      })
+      return whileWorkersLive(store, untilRecorded(keystore, handle, request.version))
+    })
+  })
+}
+
+/** Waits for whichever comes first: the request in the keystore, or the end of the workflow. */
+async function untilRecorded(
+  { store, settings }: Keystore,
+  handle: WorkflowHandle,
+  version: number,
+): Promise<RemovalReply> {
+  const ended = new AbortController()
+  const result = resultOf<RemoveResult>(handle, 'removal-failed')
+  const pending = async (): Promise<null> => {
+    while (!ended.signal.aborted) {
+      const { row, state } = await requireVersion(store, version)
+      // Without a window the end is only a moment away.
+      if (state === 'pending-removal' && settings.removal.undoWindowMs > 0) {
+        if (row.removal?.state === 'requested') return null
+      }
+      await sleep(betweenLooksMs)
+    }
+    return null
+  }
+  try {
+    const first = await Promise.race([result, pending()])
+    return first === null ? await pendingReply(store, handle, version) : endedReply(first)
+  } finally {
+    ended.abort()
+    result.catch(() => undefined)
+  }
+}
+
+async function pendingReply(
+  store: Keystore['store'],
+  handle: WorkflowHandle,
+  version: number,
+): Promise<RemovalReply> {
+  const progress = await handle.query<RemovalProgress>(messages.progress)
+  const { row, state } = await requireVersion(store, version)
+  const dueAt = row.removal?.due_at.toISOString() ?? progress.dueAt
+  return { view: { version, state, dueAt, guards: progress.guards }, error: null }
+}
+
+function endedReply({ version, state, guards, error }: RemoveResult): RemovalReply {
+  return { view: { version, state, dueAt: null, guards }, error: fromReport(error, 'removal-failed') }
+}
+
+function done(version: number): RemovalReply {
+  return { view: { version, state: 'destroyed', dueAt: null, guards: [] }, error: null }
+}

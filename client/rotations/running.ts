@@ -1,0 +1,88 @@
+import { WorkflowNotFoundError, type WorkflowExecutionDescription } from '@temporalio/client'
+import { KeyturnError } from '../../contracts/errors.ts'
+import { messages, workflowIds } from '../../contracts/names.ts'
+import type { RotationProgress } from '../../contracts/rotation.ts'
+import { runningRotation } from '../../store/rotations.ts'
+import type { Store } from '../../store/store.ts'
+import type { TemporalLink } from './connection.ts'
+
+/** How long a running workflow may take to answer a query: without a worker it never does. */
+const queryWithinMs = 2000
+
+/** A rotation whose workflow runs now. `runId` is that of its first run. */
+export interface LiveRotation {
+  rotation: string
+  workflowId: string
+  runId: string
+  from: number
+  to: number
+}
+
+/** The rotation that runs, or null. A row that says so without a workflow does not count: the next one takes it over. */
+export async function liveRotation(
+  link: TemporalLink,
+  store: Store,
+  install: string,
+): Promise<LiveRotation | null> {
+  const workflowId = workflowIds.rotate(install)
+  const described = await describe(link, workflowId)
+  if (described?.status.name !== 'RUNNING') return null
+  const runId = firstRunOf(described)
+  const identity = fromMemo(described.memo) ?? (await fromElsewhere(link, store, workflowId))
+  return { ...identity, workflowId, runId }
+}
+
+/** What the workflow says of itself; null when no worker answers for it in time. */
+export async function queryProgress(
+  link: TemporalLink,
+  workflowId: string,
+): Promise<RotationProgress | null> {
+  const handle = link.client.workflow.getHandle(workflowId)
+  try {
+    return await link.client.withDeadline(Date.now() + queryWithinMs, () =>
+      handle.query<RotationProgress>(messages.progress),
+    )
+  } catch {
+    return null
+  }
+}
+
+/** Null when no such workflow is known, running or ended. */
+export async function describe(
+  link: TemporalLink,
+  workflowId: string,
+): Promise<WorkflowExecutionDescription | null> {
+  try {
+    return await link.client.workflow.getHandle(workflowId).describe()
+  } catch (error) {
+    if (error instanceof WorkflowNotFoundError) return null
+    throw error
+  }
+}
+
+export function firstRunOf(described: WorkflowExecutionDescription): string {
+  return described.raw.workflowExecutionInfo?.firstRunId ?? described.runId
+}
+
+type Identity = Pick<LiveRotation, 'rotation' | 'from' | 'to'>
+
+function fromMemo(memo: Record<string, unknown> | undefined): Identity | null {
+  const { rotation, from, to } = memo ?? {}
+  if (typeof rotation !== 'string' || typeof from !== 'number' || typeof to !== 'number') return null
+  return { rotation, from, to }
+}
+
+/** A rotation that the policy started has no memo of ours: its row has the same, or the workflow itself. */
+async function fromElsewhere(
+  link: TemporalLink,
+  store: Store,
+  workflowId: string,
+): Promise<Identity> {
+  const progress = await queryProgress(link, workflowId)
+  if (progress !== null) return progress
+  const row = await runningRotation(store)
+  if (row !== null) return { rotation: row._id, from: row.from, to: row.to }
+  throw new KeyturnError('no-worker', 'a rotation runs, but no worker answers for it', {
+    hint: 'start one: keyturn worker',
+  })
+}

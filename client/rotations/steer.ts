@@ -1,0 +1,80 @@
+import { WorkflowNotFoundError, WorkflowUpdateFailedError } from '@temporalio/client'
+import { KeyturnError } from '../../contracts/errors.ts'
+import { messages } from '../../contracts/names.ts'
+import type { Config } from '../../contracts/settings.ts'
+import { requireInstalled, withKeystore, type Keystore } from '../keystore.ts'
+import { requireWorker, whileWorkersLive } from '../views/workers.ts'
+import { withTemporal, type TemporalLink } from './connection.ts'
+import { decodeFailure } from './failures.ts'
+import { followRotation, type Follower } from './follow.ts'
+import { rotationReply, type RotationReply } from './rotate.ts'
+import { liveRotation, type LiveRotation } from './running.ts'
+
+/** Throws no-rotation when there is nothing to steer, no-worker when nobody would take the message. */
+export async function steer(
+  config: Config,
+  message: 'pause' | 'resume' | { rate: number },
+): Promise<LiveRotation> {
+  return withRunning(config, async (link, keystore, running) => {
+    if (typeof message === 'string') await send(link, keystore, running, message)
+    else await send(link, keystore, running, messages.setRate, message.rate)
+    return running
+  })
+}
+
+/**
+ * Cancels the running rotation and waits until the pages in flight are written. `ask` is called once it is known what
+ * would be cancelled. The reply's error is null when it was cancelled, as asked.
+ */
+export async function cancelRotation(
+  config: Config,
+  ask: (running: LiveRotation) => Promise<void>,
+  follower: Follower,
+): Promise<RotationReply | null> {
+  return withRunning(config, async (link, keystore, running) => {
+    await ask(running)
+    await send(link, keystore, running, messages.cancel)
+    const result = await followRotation(link, keystore, running, follower)
+    if (result === null) return null
+    const reply = rotationReply(running, result)
+    return result.outcome === 'cancelled' ? { ...reply, error: null } : reply
+  })
+}
+
+async function withRunning<T>(
+  config: Config,
+  use: (link: TemporalLink, keystore: Keystore, running: LiveRotation) => Promise<T>,
+): Promise<T> {
+  return withKeystore(config, async (keystore) => {
+    requireInstalled(keystore, config)
+    return withTemporal(config, async (link) => {
+      const running = await liveRotation(link, keystore.store, config.install)
+      if (running === null) throw nothingRuns()
+      await requireWorker(keystore.store)
+      return use(link, keystore, running)
+    })
+  })
+}
+
+async function send(
+  link: TemporalLink,
+  { store }: Keystore,
+  running: LiveRotation,
+  message: string,
+  ...args: unknown[]
+): Promise<void> {
+  const handle = link.client.workflow.getHandle(running.workflowId)
+  try {
+    await whileWorkersLive(store, handle.executeUpdate<void, unknown[]>(message, { args }))
+  } catch (error) {
+    if (error instanceof WorkflowNotFoundError) throw nothingRuns()
+    if (error instanceof WorkflowUpdateFailedError) throw decodeFailure(error, 'temporal-refused')
+    throw error
+  }
+}
+
+function nothingRuns(): KeyturnError {
+  return new KeyturnError('no-rotation', 'no rotation is running', {
+    hint: 'keyturn status shows the last one; keyturn rotate starts one',
+  })
+}

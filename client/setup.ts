@@ -1,0 +1,100 @@
+import { settingsHash, settingsOf } from '../config/settings.ts'
+import { KeyturnError } from '../contracts/errors.ts'
+import type { Config, FleetSettings } from '../contracts/settings.ts'
+import { countVersions } from '../store/census.ts'
+import { createIndexes } from '../store/indexes.ts'
+import { appendAudit } from '../store/kek-audit.ts'
+import { writeSettings } from '../store/kek-settings.ts'
+import type { Store } from '../store/store.ts'
+import { withKeystore, type Keystore } from './keystore.ts'
+import { withTemporal, type TemporalLink } from './rotations/connection.ts'
+import { requester } from './rotations/names.ts'
+import { registerAttributes } from './search-attributes.ts'
+import { droppedFields, settingsDifference } from './settings-difference.ts'
+
+/** The shape of `setup --json`. */
+export interface SetupReport {
+  install: string
+  database: string
+  settings: 'recorded' | 'unchanged' | 'changed'
+  /** A line for each recorded setting that was changed. */
+  changes: string[]
+  /** Search attributes that were not there before. */
+  searchAttributes: string[]
+}
+
+/** Called with a line for each difference before a recorded setting is changed; throws to leave all as it is. */
+export type AskChange = (changes: string[]) => Promise<void>
+
+/**
+ * Prepares the servers of a configuration: indexes, search attributes, and the settings that count for the whole fleet.
+ * Safe to repeat. Throws collection-in-use when a field that still holds envelopes would be dropped.
+ */
+export async function setup(config: Config, ask: AskChange): Promise<SetupReport> {
+  return withKeystore(config, async (keystore) =>
+    withTemporal(config, async (link) => prepare(config, keystore, link, ask)),
+  )
+}
+
+/** What the init commands do first: everything that needs no question. Throws settings-differ where one would be asked. */
+export async function prepareForInstall(
+  config: Config,
+  keystore: Keystore,
+  link: TemporalLink,
+): Promise<void> {
+  await prepare(config, keystore, link, (changes) => {
+    throw new KeyturnError('settings-differ', `${config.file} differs from the recorded settings`, {
+      hint: `keyturn setup shows it and asks; first: ${changes[0] ?? 'nothing'}`,
+    })
+  })
+}
+
+async function prepare(
+  config: Config,
+  { store, settings: recorded, isSetUp }: Keystore,
+  link: TemporalLink,
+  ask: AskChange,
+): Promise<SetupReport> {
+  const wanted = settingsOf(config)
+  const changes = isSetUp ? settingsDifference(recorded, wanted) : []
+  if (changes.length > 0) {
+    await refuseToDropEnvelopes(store, recorded, wanted)
+    await ask(changes)
+  }
+  const searchAttributes = await registerAttributes(link)
+  await createIndexes(store, wanted.collections)
+  if (!isSetUp || changes.length > 0) await record(store, wanted, changes)
+  return {
+    install: config.install,
+    database: config.mongodb.database,
+    settings: !isSetUp ? 'recorded' : changes.length > 0 ? 'changed' : 'unchanged',
+    changes,
+    searchAttributes,
+  }
+}
+
+async function record(store: Store, settings: FleetSettings, changes: string[]): Promise<void> {
+  const by = requester()
+  await writeSettings(store, { settings, sha256: settingsHash(settings), by })
+  await appendAudit(store, {
+    actor: by,
+    action: changes.length > 0 ? 'settings-changed' : 'settings-recorded',
+    subject: 'settings',
+    details: { changes },
+  })
+}
+
+async function refuseToDropEnvelopes(
+  store: Store,
+  recorded: FleetSettings,
+  wanted: FleetSettings,
+): Promise<void> {
+  const { byField } = await countVersions(store, droppedFields(recorded, wanted))
+  const held = byField.find(({ envelopes }) => envelopes > 0)
+  if (held === undefined) return
+  throw new KeyturnError(
+    'collection-in-use',
+    `"${held.collection}.${held.field}" still holds ${held.envelopes} envelopes of v${held.version}`,
+    { hint: 'leave it in the file: what keyturn does not know it cannot re-wrap' },
+  )
+}

@@ -1,0 +1,46 @@
+import type { FleetSettings } from '../../contracts/settings.ts'
+import { countVersions } from '../../store/census.ts'
+import type { Store } from '../../store/store.ts'
+
+interface FieldCount {
+  collection: string
+  field: string
+  version: number
+  envelopes: number
+}
+
+export interface Census {
+  total: number
+  /** Raw counts, what is in quarantine included, zeros left out. */
+  byVersion: Record<string, number>
+  byField: FieldCount[]
+}
+
+/** Counts every envelope of the recorded collections by the version that it names. */
+export async function takeCensus(store: Store, settings: FleetSettings): Promise<Census> {
+  const { byField } = await countVersions(store, settings.collections)
+  const byVersion: Record<string, number> = {}
+  for (const { version, envelopes } of byField) {
+    if (envelopes > 0) byVersion[version] = (byVersion[version] ?? 0) + envelopes
+  }
+  const total = Object.values(byVersion).reduce((sum, envelopes) => sum + envelopes, 0)
+  return { total, byVersion, byField }
+}
+
+/** How many envelopes name this version, for each field of the recorded collections. */
+export async function countByField(
+  store: Store,
+  settings: FleetSettings,
+  version: number,
+): Promise<{ collection: string; field: string; envelopes: number }[]> {
+  const { byField } = await takeCensus(store, settings)
+  return settings.collections.flatMap(({ name, envelopes }) =>
+    envelopes.map((field) => ({
+      collection: name,
+      field,
+      envelopes: byField
+        .filter((row) => row.collection === name && row.field === field && row.version === version)
+        .reduce((sum, row) => sum + row.envelopes, 0),
+    })),
+  )
+}

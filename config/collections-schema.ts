@@ -1,0 +1,55 @@
+import { z } from 'zod'
+import { collections as keystore } from '../contracts/names.ts'
+
+const own: readonly string[] = Object.values(keystore)
+
+const collectionName = z
+  .string('must be the name of a collection')
+  .min(1, 'must not be empty')
+  .refine((name) => !/[$\0]/.test(name), "must not contain '$'")
+  .refine((name) => !name.startsWith('system.'), "must not be one of MongoDB's own")
+  .refine((name) => !own.includes(name), "must not be one of keyturn's own collections")
+
+const fieldPath = z
+  .string('must be the dotted path of a field')
+  .refine((path) => !path.split('.').includes(''), 'must not have empty parts')
+  .refine((path) => !/[$\0]/.test(path), "must not contain '$'")
+  .refine((path) => path.split('.')[0] !== '_id', "must not be inside of '_id'")
+
+const collection = z
+  .strictObject(
+    {
+      name: collectionName,
+      envelopes: z
+        .array(fieldPath, 'must be a list of field paths')
+        .min(1, 'must name at least one field'),
+    },
+    'must be a section with name and envelopes',
+  )
+  .superRefine(({ envelopes }, context) => {
+    envelopes.forEach((path, at) => {
+      const message = clash(path, envelopes.slice(0, at))
+      if (message !== null) context.addIssue({ code: 'custom', path: ['envelopes', at], message })
+    })
+  })
+
+export const collectionList = z
+  .array(collection, 'must be a list of collections')
+  .min(1, 'must name at least one collection')
+  .superRefine((list, context) => {
+    list.forEach(({ name }, at) => {
+      if (list.findIndex((other) => other.name === name) === at) return
+      const message = `names the collection '${name}' a second time`
+      context.addIssue({ code: 'custom', path: [at, 'name'], message })
+    })
+  })
+
+/** A field twice, or inside another: a rotation would meet one envelope twice, or write into another's bytes. */
+function clash(path: string, earlier: readonly string[]): string | null {
+  if (earlier.includes(path)) return `names the field '${path}' a second time`
+  const outer = earlier.find((other) => path.startsWith(`${other}.`))
+  if (outer !== undefined) return `is inside of the field '${outer}': '${path}'`
+  const inner = earlier.find((other) => other.startsWith(`${path}.`))
+  if (inner !== undefined) return `has another field inside of it, '${inner}': '${path}'`
+  return null
+}

@@ -1,0 +1,47 @@
+import { existsSync, readFileSync } from 'node:fs'
+import path from 'node:path'
+import { KeyturnError } from '../contracts/errors.ts'
+
+export interface LookUp {
+  /** From `--config`; relative to `cwd`. */
+  file?: string
+  env?: NodeJS.ProcessEnv
+  cwd?: string
+}
+
+const systemWide = '/etc/keyturn/keyturn.yaml'
+
+/**
+ * The configuration file: `--config`, else KEYTURN_CONFIG, else ./keyturn.yaml, else /etc/keyturn/keyturn.yaml. A file that
+ * was named must be there. Throws `config-missing`, or `config-invalid` for one that cannot be read.
+ */
+export function readConfigFile(options: LookUp): { file: string; text: string } {
+  const file = findFile(options)
+  try {
+    return { file, text: readFileSync(file, 'utf8') }
+  } catch (cause) {
+    const { code } = cause as NodeJS.ErrnoException
+    if (code === 'ENOENT') throw missing(`there is no configuration file '${file}'`)
+    throw new KeyturnError(
+      'config-invalid',
+      `cannot read the configuration file '${file}': ${code ?? String(cause)}`,
+      { hint: 'let the user that runs keyturn read it', cause },
+    )
+  }
+}
+
+function findFile({ file, env = process.env, cwd = process.cwd() }: LookUp): string {
+  const named = file ?? (env['KEYTURN_CONFIG'] || undefined)
+  if (named !== undefined) return path.resolve(cwd, named)
+  const found = [path.join(cwd, 'keyturn.yaml'), systemWide].find((place) => existsSync(place))
+  if (found === undefined) {
+    throw missing(`no configuration file: neither './keyturn.yaml' nor '${systemWide}' is there`)
+  }
+  return found
+}
+
+function missing(message: string): KeyturnError {
+  return new KeyturnError('config-missing', message, {
+    hint: 'name one with --config FILE or KEYTURN_CONFIG; keyturn.yaml is described in docs/configuration.md',
+  })
+}

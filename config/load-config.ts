@@ -1,0 +1,129 @@
+import path from 'node:path'
+import type { z } from 'zod'
+import { KeyturnError } from '../contracts/errors.ts'
+import type { Config, KekConfig, Pkcs11Config } from '../contracts/settings.ts'
+import { explain } from './explain.ts'
+import { readConfigFile } from './find-file.ts'
+import type { LookUp } from './find-file.ts'
+import { deepFreeze } from './freeze.ts'
+import type { WrittenPkcs11 } from './pkcs11-schema.ts'
+import { configSchema, isMongoUri, pkcs11OnlySchema } from './schema.ts'
+import type { WrittenConfig } from './schema.ts'
+import { parseYaml } from './yaml-source.ts'
+
+const uriVariable = 'KEYTURN_MONGODB_URI'
+
+/**
+ * Reads `keyturn.yaml` (docs/configuration.md) into one frozen object, durations in milliseconds, every default filled
+ * in. Throws `config-missing`, `config-unknown-key`, `config-invalid` or `variable-missing`; nothing was touched then.
+ */
+export function loadConfig(options: LookUp = {}): Config {
+  const { file, written } = load(options, configSchema)
+  const { fleet, rewrap, removal, worker } = written
+  return deepFreeze<Config>({
+    file,
+    install: written.install,
+    mongodb: {
+      uri: mongoUri(file, written, options.env ?? process.env),
+      database: written.mongodb.database,
+    },
+    temporal: definedOnly(written.temporal),
+    kek: kekConfig(file, written.kek),
+    collections: written.collections,
+    fleet: { heartbeatMs: fleet.heartbeat, leaseMs: fleet.lease, expireMs: fleet.expire },
+    rewrap: {
+      page: rewrap.page,
+      shards: rewrap.shards,
+      check: rewrap.check,
+      maxRate: rewrap.max_rate,
+    },
+    removal: {
+      backupWindowMs: removal.backup_window,
+      undoWindowMs: removal.undo_window,
+      approvalsRequired: removal.approvals_required,
+      approvers: removal.approvers,
+    },
+    worker: { listen: worker.listen, shutdownGraceMs: worker.shutdown_grace },
+    log: written.log,
+  })
+}
+
+/** For `pkcs11-init --probe-only`, which needs only `kek.pkcs11` in the file; the rest is not looked at. Throws like `loadConfig`. */
+export function loadPkcs11Config(options: LookUp = {}): {
+  install: string | null
+  file: string
+  pkcs11: Pkcs11Config
+} {
+  const { file, written } = load(options, pkcs11OnlySchema)
+  return deepFreeze({
+    install: written.install ?? null,
+    file,
+    pkcs11: pkcs11Config(file, written.kek.pkcs11),
+  })
+}
+
+function load<S extends z.ZodType>(options: LookUp, schema: S) {
+  const { file, text } = readConfigFile(options)
+  const source = parseYaml(file, text)
+  const parsed = schema.safeParse(source.value ?? {})
+  if (!parsed.success) throw explain(source, schema, parsed.error)
+  return { file, written: parsed.data }
+}
+
+/** The variable wins over the file, so that a password need not stand in it; empty counts as unset. */
+function mongoUri(file: string, written: WrittenConfig, env: NodeJS.ProcessEnv): string {
+  const fromVariable = env[uriVariable] ?? ''
+  if (fromVariable !== '' && !isMongoUri(fromVariable)) {
+    throw new KeyturnError(
+      'config-invalid',
+      `variable '${uriVariable}' must begin with mongodb:// or mongodb+srv://`,
+      { hint: `write for example: ${uriVariable}=mongodb://127.0.0.1:27017/?replicaSet=rs0` },
+    )
+  }
+  const uri = fromVariable || written.mongodb.uri
+  if (uri === undefined) {
+    throw new KeyturnError(
+      'variable-missing',
+      `no address of MongoDB: '${uriVariable}' is not set, and '${file}' has no 'mongodb.uri'`,
+      { hint: `set ${uriVariable}, or mongodb.uri in the file` },
+    )
+  }
+  return uri
+}
+
+/** `kek.pkcs11` of an install on `env` is checked and then left out. */
+function kekConfig(file: string, kek: WrittenConfig['kek']): KekConfig {
+  const common = { provider: kek.provider, env: { variablePrefix: kek.env.variable_prefix } }
+  if (kek.provider === 'env' || kek.pkcs11 === undefined) return common
+  return { ...common, pkcs11: pkcs11Config(file, kek.pkcs11) }
+}
+
+/** A relative `pin_file` starts at the folder of keyturn.yaml; `module_path` is the dynamic linker's business. */
+function pkcs11Config(file: string, written: WrittenPkcs11): Pkcs11Config {
+  const { pin_file: pinFile, pin } = written
+  return {
+    modulePath: written.module_path,
+    token: tokenOf(written),
+    ...(pinFile === undefined ? {} : { pinFile: path.resolve(path.dirname(file), pinFile) }),
+    ...(pin === undefined ? {} : { pin }),
+    pinEnv: written.pin_env,
+    keyLabelPrefix: written.key_label_prefix,
+    maxSessions: written.max_sessions,
+    useGcmIvFromHsm: written.use_gcm_iv_from_hsm,
+  }
+}
+
+function tokenOf(written: WrittenPkcs11): Pkcs11Config['token'] {
+  if (written.token_label !== undefined) return { label: written.token_label }
+  if (written.token_serial !== undefined) return { serial: written.token_serial }
+  if (written.slot !== undefined) return { slot: written.slot }
+  throw new Error('the schema lets no section without a token through')
+}
+
+type Defined<T> = { [K in keyof T]?: Exclude<T[K], undefined> }
+
+function definedOnly<T extends object>(value: T): Defined<T> {
+  return Object.fromEntries(
+    Object.entries(value).filter(([, member]) => member !== undefined),
+  ) as Defined<T>
+}

@@ -1,0 +1,169 @@
+import { z } from 'zod'
+import { collectionList } from './collections-schema.ts'
+import { parseDuration } from './duration.ts'
+import { pkcs11Section } from './pkcs11-schema.ts'
+
+/**
+ * `keyturn.yaml` as it is written (docs/configuration.md). Messages are predicates of their key: those that begin with
+ * "must" get the refused value added. Everything is strict: an unknown key is an error.
+ */
+
+const logLevels = ['fatal', 'error', 'warn', 'info', 'debug', 'trace', 'silent'] as const
+const maxTimer = 2 ** 31 - 1
+export const maxPage = 5000
+
+const text = (message = 'must be a text') => z.string(message).min(1, 'must not be empty')
+
+const duration = z
+  .string('must be a duration such as 30s, 24h or 90d')
+  .transform((written, context) => {
+    const milliseconds = parseDuration(written)
+    if (milliseconds !== null) return milliseconds
+    context.addIssue('must be a duration such as 30s, 24h or 90d')
+    return z.NEVER
+  })
+
+const count = (least: number, most: number, message: string) =>
+  z.int(message).min(least, message).max(most, message)
+
+/** Names queues and workflow ids (contracts/names.ts): a part `node` would let two installs share a queue. */
+const installName = text()
+  .max(64, 'must have at most 64 characters')
+  .regex(
+    /^[A-Za-z0-9][A-Za-z0-9._-]*$/,
+    "must be of letters, digits, '.', '_' and '-', the first a letter or digit",
+  )
+  .refine((name) => !name.split('.').includes('node'), "must not have a part named 'node'")
+
+const fleet = z
+  .strictObject({
+    heartbeat: duration.prefault('30s'),
+    lease: duration.prefault('90s'),
+    expire: duration.prefault('120s'),
+  })
+  .superRefine(({ heartbeat, lease, expire }, context) => {
+    const refuse = (key: string, message: string) =>
+      context.addIssue({ code: 'custom', path: [key], message })
+    if (heartbeat < 1 || heartbeat > maxTimer) refuse('heartbeat', 'must be from 1ms to 24d')
+    if (heartbeat * 2 > lease) refuse('lease', 'must be at least two heartbeats')
+    if (lease >= expire) refuse('expire', 'must be longer than the lease')
+  })
+  .prefault({})
+
+const rewrap = z
+  .strictObject({
+    page: count(1, maxPage, `must be a number from 1 to ${maxPage}`).default(1000),
+    shards: z
+      .unknown()
+      .refine(isShards, "must be 'auto' or a number from 1 to 1000")
+      .transform((shards) => shards as number | 'auto')
+      .prefault('auto'),
+    check: z.enum(['all', 'sampled', 'none'], "must be 'all', 'sampled' or 'none'").default('all'),
+    max_rate: count(0, 1e9, 'must be a number of envelopes a second, 0 for no limit').default(0),
+  })
+  .prefault({})
+
+const removal = z
+  .strictObject({
+    backup_window: duration.prefault('30d'),
+    undo_window: duration.prefault('24h'),
+    approvals_required: count(0, 1000, 'must be a number from 0').default(0),
+    approvers: z.array(text(), 'must be a list').default([]),
+  })
+  .superRefine(({ approvals_required, approvers }, context) => {
+    const twice = approvers.findIndex((approver, at) => approvers.indexOf(approver) !== at)
+    if (twice >= 0) {
+      context.addIssue({ code: 'custom', path: ['approvers', twice], message: 'is there twice' })
+    }
+    if (approvals_required > approvers.length) {
+      const message = `must be at most the number of approvers (${approvers.length})`
+      context.addIssue({ code: 'custom', path: ['approvals_required'], message })
+    }
+  })
+  .prefault({})
+
+const worker = z
+  .strictObject({
+    listen: text()
+      .refine(isListenAddress, "must be an address such as '127.0.0.1:9464'")
+      .default('127.0.0.1:9464'),
+    shutdown_grace: duration.prefault('10s'),
+  })
+  .prefault({})
+
+const log = z
+  .strictObject({
+    level: z.enum(logLevels, `must be one of ${logLevels.join(', ')}`).default('info'),
+    pretty: z.literal(['auto', true, false], "must be 'auto', true or false").default('auto'),
+  })
+  .prefault({})
+
+const kek = z
+  .strictObject(
+    {
+      provider: z.enum(['env', 'pkcs11'], "must be 'env' or 'pkcs11'"),
+      env: z
+        .strictObject({
+          variable_prefix: text()
+            .regex(/^[A-Za-z_][A-Za-z0-9_]*$/, 'must be the beginning of a variable name')
+            .default('KEYTURN_ENCRYPTION_ENV_KEK_V'),
+        })
+        .prefault({}),
+      pkcs11: pkcs11Section.optional(),
+    },
+    'must be a section',
+  )
+  .superRefine(({ provider, pkcs11 }, context) => {
+    if (provider === 'pkcs11' && pkcs11 === undefined) {
+      context.addIssue({ code: 'custom', path: ['pkcs11'], message: 'is missing' })
+    }
+  })
+
+export const configSchema = z.strictObject(
+  {
+    install: installName,
+    mongodb: z.strictObject(
+      {
+        uri: text().refine(isMongoUri, 'must begin with mongodb:// or mongodb+srv://').optional(),
+        database: text()
+          .max(63, 'must have at most 63 characters')
+          .regex(/^[^/\\. "$*<>:|?\0]+$/, 'must be a name that MongoDB allows for a database'),
+      },
+      'must be a section',
+    ),
+    temporal: z
+      .strictObject({ address: text().optional(), namespace: text().optional() })
+      .prefault({}),
+    kek,
+    collections: collectionList,
+    fleet,
+    rewrap,
+    removal,
+    worker,
+    log,
+  },
+  'must be a map of sections',
+)
+
+export type WrittenConfig = z.output<typeof configSchema>
+
+/** What `pkcs11-init --probe-only` needs; the rest of the file is not looked at. */
+export const pkcs11OnlySchema = z.object({
+  install: installName.optional(),
+  kek: z.object({ pkcs11: pkcs11Section }),
+})
+
+export function isMongoUri(uri: string): boolean {
+  return /^mongodb(\+srv)?:\/\/./.test(uri)
+}
+
+function isShards(value: unknown): boolean {
+  return (
+    value === 'auto' || (Number.isInteger(value) && Number(value) >= 1 && Number(value) <= 1000)
+  )
+}
+
+function isListenAddress(value: string): boolean {
+  const [, port] = /^(?:\[[0-9a-fA-F:.]+\]|[^\s:[\]]*):(\d{1,5})$/.exec(value) ?? []
+  return port !== undefined && Number(port) <= 65_535
+}

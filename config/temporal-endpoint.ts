@@ -1,0 +1,40 @@
+import { loadClientConnectConfig } from '@temporalio/envconfig'
+import { KeyturnError } from '../contracts/errors.ts'
+import type { Config } from '../contracts/settings.ts'
+
+type Standard = ReturnType<typeof loadClientConnectConfig>['connectionOptions']
+
+/** Where Temporal is and how to get in. */
+export interface TemporalEndpoint {
+  address: string
+  namespace: string
+  /** TLS, API key and metadata as the standard environment configuration has them. */
+  security: Pick<Standard, 'tls' | 'apiKey' | 'metadata'>
+}
+
+/**
+ * Address and namespace of the file win over the standard Temporal environment configuration (TEMPORAL_* variables,
+ * profiles in temporal.toml), which brings TLS, mTLS and API keys without code of ours.
+ */
+export function temporalEndpoint(config: Config): TemporalEndpoint {
+  let standard: ReturnType<typeof loadClientConnectConfig>
+  try {
+    standard = loadClientConnectConfig()
+  } catch (cause) {
+    const reason = cause instanceof Error ? cause.message.split('\n', 1)[0] : String(cause)
+    throw new KeyturnError('config-invalid', `temporal's own configuration: ${reason ?? ''}`, {
+      hint: 'look at temporal.toml and the TEMPORAL_* variables',
+      cause,
+    })
+  }
+  const { tls, apiKey, metadata, address } = standard.connectionOptions
+  return {
+    address: config.temporal.address ?? address ?? '127.0.0.1:7233',
+    namespace: config.temporal.namespace ?? standard.namespace ?? 'default',
+    security: {
+      ...(tls === undefined ? {} : { tls }),
+      ...(apiKey === undefined ? {} : { apiKey }),
+      ...(metadata === undefined ? {} : { metadata }),
+    },
+  }
+}

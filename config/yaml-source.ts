@@ -1,0 +1,76 @@
+import { isAlias, isMap, isScalar, isSeq, LineCounter, parseDocument } from 'yaml'
+import type { Document } from 'yaml'
+import { KeyturnError } from '../contracts/errors.ts'
+
+export type KeyPath = readonly PropertyKey[]
+
+/** A parsed YAML file that still knows where everything stands. */
+export interface YamlSource {
+  readonly file: string
+  /** Plain values; a key without a value counts as absent. */
+  readonly value: unknown
+  /** `file:line:column` of what stands at the path, or, when nothing does, of the nearest thing around it. */
+  locate(path: KeyPath): string
+  /** Characters from the beginning of the file to the same place. */
+  offsetOf(path: KeyPath): number
+}
+
+/** Throws `config-invalid` with line and column for what is no YAML; the text itself is never shown (it may hold a PIN). */
+export function parseYaml(file: string, text: string): YamlSource {
+  const lines = new LineCounter()
+  const document = parseDocument(text, { lineCounter: lines, prettyErrors: false })
+  const at = (offset: number): string => {
+    const { line, col } = lines.linePos(offset)
+    return `${file}:${Math.max(line, 1)}:${Math.max(col, 1)}`
+  }
+  const [error] = document.errors
+  if (error !== undefined) {
+    throw new KeyturnError(
+      'config-invalid',
+      `${at(error.pos[0])}: not valid yaml (${error.code.toLowerCase().replaceAll('_', ' ')})`,
+      { hint: 'look at indentation, quotes and doubled keys around that place' },
+    )
+  }
+  const offsetOf = (path: KeyPath): number => offsetIn(document, path)
+  return {
+    file,
+    value: withoutNulls(document.toJS()),
+    offsetOf,
+    locate: (path) => at(offsetOf(path)),
+  }
+}
+
+/** Keys stand for their values: a reader looks for the key. */
+function offsetIn(document: Document, path: KeyPath): number {
+  let node: unknown = document.contents
+  let offset = isMap(node) || isSeq(node) ? (node.range?.[0] ?? 0) : 0
+  for (const step of path) {
+    if (isAlias(node)) node = node.resolve(document)
+    let next: unknown
+    if (isMap(node)) {
+      const pair = node.items.find(({ key }) => isScalar(key) && key.value === step)
+      if (!isScalar(pair?.key)) break
+      offset = pair.key.range?.[0] ?? offset
+      next = pair.value
+    } else if (isSeq(node)) {
+      next = node.items[Number(step)]
+      const range = (next as { range?: readonly number[] } | undefined)?.range
+      if (range === undefined) break
+      offset = range[0] ?? offset
+    } else {
+      break
+    }
+    node = next
+  }
+  return offset
+}
+
+function withoutNulls(value: unknown): unknown {
+  if (Array.isArray(value)) return value.map(withoutNulls)
+  if (typeof value !== 'object' || value === null) return value
+  return Object.fromEntries(
+    Object.entries(value)
+      .filter(([, member]) => member !== null)
+      .map(([key, member]) => [key, withoutNulls(member)]),
+  )
+}

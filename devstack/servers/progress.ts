@@ -1,0 +1,17 @@
+export type Say = (line: string) => void
+
+/** A person must never wonder whether it still works: a line now, and one every five seconds until it is done. */
+const everyMs = 5_000
+
+export async function withProgress<T>(say: Say, doing: string, work: Promise<T>): Promise<T> {
+  const started = performance.now()
+  say(`${doing} …`)
+  const timer = setInterval(() => {
+    say(`${doing} … ${Math.round((performance.now() - started) / 1000).toString()} s`)
+  }, everyMs)
+  try {
+    return await work
+  } finally {
+    clearInterval(timer)
+  }
+}

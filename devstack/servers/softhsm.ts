@@ -1,0 +1,72 @@
+import { existsSync } from 'node:fs'
+import { join } from 'node:path'
+import { withProgress } from './progress.ts'
+import type { Say } from './progress.ts'
+import { runCommand } from './run-command.ts'
+
+export interface SoftHsm {
+  readonly modulePath: string
+  readonly version: string
+}
+
+/** Where distributions and Homebrew put the module. */
+const folders = [
+  '/usr/lib/softhsm',
+  '/usr/lib/x86_64-linux-gnu/softhsm',
+  '/usr/lib/aarch64-linux-gnu/softhsm',
+  '/usr/lib64/softhsm',
+  '/usr/lib64/pkcs11',
+  '/usr/local/lib/softhsm',
+  '/opt/homebrew/lib/softhsm',
+]
+const variable = 'KEYTURN_SOFTHSM'
+
+/** The module and a `softhsm2-util` that runs; null where either is missing. */
+export async function findSoftHsm(env: NodeJS.ProcessEnv = process.env): Promise<SoftHsm | null> {
+  const chosen = env[variable]
+  const candidates = chosen ? [chosen] : folders.map((folder) => join(folder, 'libsofthsm2.so'))
+  const modulePath = candidates.find((path) => existsSync(path))
+  if (modulePath === undefined) return null
+  const end = await runCommand('softhsm2-util', ['--version'], { timeoutMs: 10_000 })
+  return end.code === 0 ? { modulePath, version: end.stdout.trim() } : null
+}
+
+/** What a person types to get it. */
+export function installCommand(): string {
+  if (process.platform === 'darwin') return 'brew install softhsm opensc'
+  return existsSync('/usr/bin/apt-get')
+    ? 'sudo apt-get update && sudo apt-get install -y softhsm2 opensc'
+    : 'install the packages softhsm2 (or softhsm) and opensc of your system'
+}
+
+/**
+ * Finds SoftHSM2, and installs the system's package when that needs no question: as root or with a sudo that wants no
+ * password, through apt. Otherwise says the command and answers null: then the `env` provider is what can be shown.
+ */
+export async function ensureSoftHsm(say: Say): Promise<SoftHsm | null> {
+  const found = await findSoftHsm()
+  if (found !== null) return found
+  const prefix = await rootPrefix()
+  if (prefix !== null) await withProgress(say, 'installing softhsm2 and opensc', install(prefix))
+  const installed = await findSoftHsm()
+  if (installed === null) say(`SoftHSM2 is not installed; to have it: ${installCommand()}`)
+  return installed
+}
+
+/** The words before an apt-get that asks nothing, or null where there is none. */
+async function rootPrefix(): Promise<string[] | null> {
+  if (!existsSync('/usr/bin/apt-get')) return null
+  if (process.getuid?.() === 0) return []
+  const sudo = await runCommand('sudo', ['-n', 'true'], { timeoutMs: 5_000 })
+  return sudo.code === 0 ? ['sudo', '-n'] : null
+}
+
+async function install(prefix: readonly string[]): Promise<void> {
+  const apt = async (...args: string[]) => {
+    const [command = '', ...rest] = [...prefix, 'apt-get', ...args]
+    const env = { ...process.env, DEBIAN_FRONTEND: 'noninteractive' }
+    return runCommand(command, rest, { env, timeoutMs: 5 * 60_000 })
+  }
+  await apt('update', '-q')
+  await apt('install', '-y', '-q', '--no-install-recommends', 'softhsm2', 'opensc')
+}

@@ -1,0 +1,115 @@
+import { mkdir } from 'node:fs/promises'
+import { join } from 'node:path'
+import { KeyturnError } from '../contracts/errors.ts'
+import { searchAttributes } from '../contracts/names.ts'
+import { freePort, isFree, isListening } from './free-port.ts'
+import { spawnLeashed } from './leash.ts'
+import type { Leashed } from './leash.ts'
+import { lastLine, runCommand } from './servers/run-command.ts'
+import { waitUntil } from './wait-until.ts'
+
+export interface TemporalServer {
+  readonly address: string
+  /** Null when it runs without the web UI. */
+  readonly ui: string | null
+  readonly process: Leashed
+  readonly ports: TemporalPorts
+  stop(): Promise<void>
+}
+
+export interface TemporalPorts {
+  readonly grpc: number
+  readonly ui: number
+}
+
+const startMs = 60_000
+/** The dev server's default is a day; a rotation should still be seen a month later. */
+const retention = '30d'
+
+/** Without the first, a timer of 100 ms takes a second; the others let one chain of activities go at full speed. */
+const dynamicConfig = [
+  'history.timerProcessorMaxTimeShift="50ms"',
+  'history.transferProcessorMaxPollRPS=1000',
+  'history.timerProcessorMaxPollRPS=1000',
+]
+
+/**
+ * Starts Temporal's dev server with its database in `folder`, Keyturn's search attributes registered, on free ports of
+ * the loopback address. It ignores the user's own Temporal configuration.
+ */
+export async function startTemporalServer(options: {
+  path: string
+  folder: string
+  ports?: TemporalPorts | undefined
+  ui?: boolean
+}): Promise<TemporalServer> {
+  await mkdir(options.folder, { recursive: true })
+  const ports = await portsOf(options.ports)
+  const logFile = join(options.folder, 'temporal.log')
+  const ui = options.ui ?? true
+  const process = spawnLeashed({
+    command: options.path,
+    // prettier-ignore
+    args: ['server', 'start-dev', '--ip', '127.0.0.1', '--port', ports.grpc.toString(),
+      ...(ui ? ['--ui-port', ports.ui.toString(), '--ui-disable-news-fetch'] : ['--headless']),
+      '--db-filename', join(options.folder, 'temporal.db'), '--log-level', 'warn', '--disable-config-file', '--disable-config-env',
+      ...Object.values(searchAttributes).flatMap((name) => ['--search-attribute', `${name}=Keyword`]),
+      ...dynamicConfig.flatMap((value) => ['--dynamic-config-value', value])],
+    logFile,
+  })
+  const address = `127.0.0.1:${ports.grpc.toString()}`
+  try {
+    await becomeReady(process, options.path, address, ports.grpc, logFile)
+  } catch (error) {
+    await process.kill()
+    throw error
+  }
+  return {
+    address,
+    ui: ui ? `http://127.0.0.1:${ports.ui.toString()}` : null,
+    process,
+    ports,
+    stop: async () => {
+      await process.stop()
+    },
+  }
+}
+
+async function portsOf(wished: TemporalPorts | undefined): Promise<TemporalPorts> {
+  if (wished && (await isFree(wished.grpc)) && (await isFree(wished.ui))) return wished
+  return { grpc: await freePort(), ui: await freePort() }
+}
+
+/** Ready is when it takes the namespace's retention: that goes through its database and its front end. */
+async function becomeReady(
+  process: Leashed,
+  path: string,
+  address: string,
+  port: number,
+  logFile: string,
+): Promise<void> {
+  let said = ''
+  const ended = () => {
+    if (!process.hasEnded()) return
+    throw new KeyturnError('server-missing', 'temporal ended while starting', {
+      hint: `its log is ${logFile}`,
+    })
+  }
+  const listening = async () => {
+    ended()
+    return isListening(port)
+  }
+  await waitUntil(`temporal at ${address} does not listen (${logFile})`, listening, {
+    withinMs: startMs,
+  })
+  const args = ['operator', 'namespace', 'update', '--namespace', 'default']
+  const set = async () => {
+    ended()
+    const end = await runCommand(path, [...args, '--retention', retention, '--address', address], {
+      timeoutMs: 10_000,
+    })
+    said = lastLine(end.stderr)
+    return end.code === 0
+  }
+  await waitUntil(`temporal at ${address} is not ready: "${said}"`, set, { withinMs: startMs })
+}

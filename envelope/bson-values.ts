@@ -1,0 +1,57 @@
+/**
+ * Reads BSON values whether the driver promoted them to JavaScript's own or left them as its classes. Classes are told
+ * by `_bsontype`, which all of the driver's major versions have, not by `instanceof`, which fails across two copies.
+ */
+
+interface Tagged {
+  readonly _bsontype: string
+}
+
+function tagOf(value: object): string | null {
+  const tag = (value as Partial<Tagged>)._bsontype
+  return typeof tag === 'string' ? tag : null
+}
+
+/** An integral number of any BSON number type; null for everything else, also beyond 2^53. */
+export function asInteger(value: unknown): number | null {
+  const number = asNumber(value)
+  return number !== null && Number.isSafeInteger(number) ? number : null
+}
+
+function asNumber(value: unknown): number | null {
+  if (typeof value === 'number') return value
+  if (typeof value === 'bigint') return Number(value)
+  if (typeof value !== 'object' || value === null) return null
+  switch (tagOf(value)) {
+    case 'Int32':
+    case 'Double':
+      return Number((value as { value: unknown }).value)
+    case 'Long':
+      return (value as { toNumber(): number }).toNumber()
+    default:
+      return null
+  }
+}
+
+/** Binary of subtype 0 as a Buffer over the same memory; null for everything else, other subtypes too. */
+export function asBinary(value: unknown): Buffer | null {
+  if (value instanceof Uint8Array) return viewOf(value)
+  if (typeof value !== 'object' || value === null || tagOf(value) !== 'Binary') return null
+  const binary = value as { sub_type: number; buffer: Uint8Array; position: number }
+  if (binary.sub_type !== 0) return null
+  return viewOf(binary.buffer.subarray(0, binary.position))
+}
+
+/** A sub-document's members; null for scalars, arrays and BSON's own classes. */
+export function asDocument(value: unknown): Readonly<Record<string, unknown>> | null {
+  if (value instanceof Map) return Object.fromEntries(value) as Record<string, unknown>
+  if (typeof value !== 'object' || value === null || Array.isArray(value)) return null
+  if (value instanceof Uint8Array || value instanceof Date || tagOf(value) !== null) return null
+  return value as Record<string, unknown>
+}
+
+function viewOf(bytes: Uint8Array): Buffer {
+  return Buffer.isBuffer(bytes)
+    ? bytes
+    : Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength)
+}

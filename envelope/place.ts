@@ -1,0 +1,8 @@
+/** Where an envelope stands. All of it is bound into the AAD, so an envelope opens in no other place. */
+export interface Place {
+  readonly collection: string
+  /** Dotted path of the envelope sub-document, as in `keyturn.yaml`. */
+  readonly field: string
+  /** The record's `_id`, in any type that `idBytes` accepts. */
+  readonly id: unknown
+}

@@ -1,0 +1,66 @@
+import { KeyturnError } from '../contracts/errors.ts'
+import { leaseState, type ClockReading, type LeaseState } from '../protocol/lease.ts'
+import { openLeaseClock, type LeaseClock } from './lease-clock.ts'
+
+/** The lease of this process: from when its last successful heartbeat was sent, and for how long. */
+export class HeldLease {
+  readonly #clock: LeaseClock
+  #sent: ClockReading | null = null
+  #leaseMs = 0
+  /** So that each loss is told once. */
+  #isTold = true
+
+  constructor(clock: LeaseClock = openLeaseClock()) {
+    this.#clock = clock
+  }
+
+  /** The moment before a heartbeat is sent: give it to `renew` once the beat has succeeded. */
+  now(): ClockReading {
+    return this.#clock.read()
+  }
+
+  renew(sent: ClockReading, leaseMs: number): void {
+    this.#sent = sent
+    this.#leaseMs = leaseMs
+    this.#isTold = false
+  }
+
+  revoke(): void {
+    this.#sent = null
+  }
+
+  state(): LeaseState {
+    return leaseState(this.#sent, this.#clock.read(), this.#leaseMs)
+  }
+
+  isYoung(): boolean {
+    return this.state() === 'young'
+  }
+
+  /** The state of a lease that was lost, at the first call after the loss; else null. */
+  lost(): LeaseState | null {
+    const state = this.state()
+    if (state === 'young' || this.#isTold) return null
+    this.#isTold = true
+    return state
+  }
+
+  close(): void {
+    this.revoke()
+    this.#clock.close()
+  }
+}
+
+export function leaseExpired(state: LeaseState, cause?: unknown): KeyturnError {
+  const message = {
+    none: 'this process has no lease: no heartbeat of it has succeeded',
+    young: 'the lease of this process ended while it wrapped',
+    expired: 'the lease of this process is over',
+    'clock-jumped':
+      'the lease of this process is void: its clocks disagree since its last heartbeat',
+  }[state]
+  return new KeyturnError('lease-expired', message, {
+    hint: 'it wraps again after its next heartbeat: look at its way to MongoDB and at its clock',
+    cause,
+  })
+}

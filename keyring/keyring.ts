@@ -1,0 +1,148 @@
+import { hostname } from 'node:os'
+import type { MongoClient } from 'mongodb'
+import { loadConfig } from '../config/load-config.ts'
+import { settingsHash, settingsOf } from '../config/settings.ts'
+import { KeyturnError } from '../contracts/errors.ts'
+import type { Config } from '../contracts/settings.ts'
+import type { Envelope } from '../envelope/envelope.ts'
+import type { Place } from '../envelope/place.ts'
+import { createLog, logOf, type Log } from '../observability/log.ts'
+import { openStore } from '../store/store.ts'
+import { joinFleet } from './fleet-member.ts'
+import type { MemberEventName, MemberListener } from './member-events.ts'
+import { openAll, type OpenRequest } from './open.ts'
+import { openProvider } from './open-provider.ts'
+import { sealAll, type KeyringParts, type SealRequest } from './seal.ts'
+
+export interface KeyringOptions {
+  /** Path of the configuration; else `KEYTURN_CONFIG`, `./keyturn.yaml`, `/etc/keyturn/keyturn.yaml`. */
+  config?: string
+  /** The application's own client: used for the keystore, never closed. Else one is made from the configuration. */
+  client?: MongoClient
+  /** Name of this host in the fleet; default its host name. */
+  node?: string
+  /** A process of a node that comes and goes (a pod): nobody misses it when it is gone. */
+  ephemeral?: boolean
+  /** Where secrets and overrides are read; default `process.env`. */
+  env?: NodeJS.ProcessEnv
+  /** Default: warnings and errors only, on stderr. */
+  log?: Log
+}
+
+/**
+ * An application's membership in the fleet, and what it is for. It heartbeats, proves its keys and follows the active
+ * version by itself. All methods reject with `pool-closed` after `close`.
+ */
+export interface Keyring {
+  /** Seals under a fresh data key, wrapped under the active version. Throws lease-expired rather than wrap too late. */
+  seal(plaintext: Uint8Array | string, place: Place): Promise<Envelope>
+  sealMany(requests: readonly SealRequest[]): Promise<Envelope[]>
+  /** The plaintext. Throws envelope-unreadable, malformed, wrong-provider, kek-not-loaded. */
+  open(envelope: unknown, place: Place): Promise<Buffer>
+  /** For each the plaintext, or the error that this one envelope met. */
+  openMany(requests: readonly OpenRequest[]): Promise<(Buffer | KeyturnError)[]>
+  /** The version that it wraps under now. Throws not-installed. */
+  active(): number
+  on<E extends MemberEventName>(event: E, listener: MemberListener<E>): void
+  close(): Promise<void>
+}
+
+/**
+ * Opens the keyring of this process and writes its first heartbeat. On a database where nothing is installed yet, and on
+ * a host that cannot use the active version, it opens all the same, so that `verify` can name it; sealing then fails.
+ */
+export async function openKeyring(options: KeyringOptions = {}): Promise<Keyring> {
+  const env = options.env ?? process.env
+  const config = loadConfig({
+    env,
+    ...(options.config === undefined ? {} : { file: options.config }),
+  })
+  const node = options.node ?? hostname()
+  const log = logOf(options.log ?? defaultLog(config), 'keyring', { node })
+  const provider = await openProvider(config, env, log)
+  try {
+    const { uri, database } = config.mongodb
+    const { client } = options
+    const store = await openStore({ uri, database, ...(client === undefined ? {} : { client }) })
+    try {
+      const member = await joinFleet({
+        ...{ store, provider, install: config.install, node, role: 'app', log },
+        kind: options.ephemeral === true ? 'ephemeral' : 'host',
+        timings: config.fleet,
+        settingsHash: settingsHash(settingsOf(config)),
+      })
+      const close = async () => {
+        await member.leave()
+        await provider.close()
+        await store.close()
+      }
+      return keyringOf(config, { install: config.install, provider, member }, close)
+    } catch (error) {
+      await store.close()
+      throw error
+    }
+  } catch (error) {
+    await provider.close()
+    throw error
+  }
+}
+
+function keyringOf(config: Config, parts: KeyringParts, close: () => Promise<void>): Keyring {
+  const { member } = parts
+  const requireConfigured = placeCheck(config)
+  let isClosed: Promise<void> | null = null
+  const use = <T>(run: () => Promise<T>): Promise<T> =>
+    isClosed === null
+      ? run()
+      : Promise.reject(new KeyturnError('pool-closed', 'the keyring is closed'))
+  const sealMany = (requests: readonly SealRequest[]) =>
+    use(async () => {
+      for (const { place } of requests) requireConfigured(place)
+      return sealAll(parts, requests)
+    })
+  const openMany = (requests: readonly OpenRequest[]) => use(() => openAll(parts, requests))
+  return {
+    seal: async (plaintext, place) => only(await sealMany([{ plaintext, place }])),
+    sealMany,
+    open: async (envelope, place) => {
+      const opened = only(await openMany([{ envelope, place }]))
+      if (opened instanceof KeyturnError) throw opened
+      return opened
+    },
+    openMany,
+    active() {
+      const { active } = member.state()
+      if (active !== null) return active.version
+      throw new KeyturnError('not-installed', 'no version is active in this database yet')
+    },
+    on: (event, listener) => member.on(event, listener),
+    close: () => (isClosed ??= close()),
+  }
+}
+
+/** What stands outside of the configured places is found by no rotation, and lost with its key. */
+function placeCheck({ collections, file }: Config): (place: Place) => void {
+  const known = new Set(
+    collections.flatMap(({ name, envelopes }) => envelopes.map((field) => `${name}\0${field}`)),
+  )
+  return ({ collection, field }) => {
+    if (known.has(`${collection}\0${field}`)) return
+    throw new KeyturnError(
+      'config-invalid',
+      `no envelope is configured at '${collection}: ${field}'`,
+      {
+        hint: `add it to collections in ${file}, then run: keyturn setup`,
+      },
+    )
+  }
+}
+
+function only<T>(values: readonly T[]): T {
+  const [value] = values
+  if (value === undefined) throw new Error('one request had no result')
+  return value
+}
+
+function defaultLog({ log: { level, pretty } }: Config): Log {
+  return createLog({ level: level === 'silent' ? level : 'warn', pretty })
+}

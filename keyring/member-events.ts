@@ -1,0 +1,52 @@
+import { EventEmitter } from 'node:events'
+import type { ErrorCode } from '../contracts/errors.ts'
+import type { VersionState } from '../contracts/kek.ts'
+import type { LeaseState } from '../protocol/lease.ts'
+import type { Log } from '../observability/log.ts'
+
+/** What a process of the fleet tells its owner, by event name. */
+export interface MemberEvents {
+  /** It wraps under another version from now on. `from` is null for the first one that it sees. */
+  'version-switched': { from: number | null; to: number; epoch: number }
+  /** It may not wrap until a heartbeat succeeds again. */
+  'lease-lost': { lease: LeaseState }
+  /** A version that it should hold could not be loaded or proven any more. */
+  'key-missing': { version: number; code: ErrorCode; message: string }
+  /** Somebody opened an envelope under a version that is about to be destroyed, or was. */
+  'removed-version-used': { version: number; state: VersionState }
+  /** A heartbeat was written. */
+  beat: { at: Date }
+}
+
+export type MemberEventName = keyof MemberEvents
+export type MemberListener<E extends MemberEventName> = (event: MemberEvents[E]) => void
+
+/** Tells events and logs them; a listener that throws is logged and harms nothing. */
+export class MemberVoice {
+  readonly #emitter = new EventEmitter()
+  readonly #log: Log
+
+  constructor(log: Log) {
+    this.#log = log
+  }
+
+  on<E extends MemberEventName>(event: E, listener: MemberListener<E>): void {
+    this.#emitter.on(event, (detail: MemberEvents[E]) => {
+      try {
+        listener(detail)
+      } catch (err) {
+        this.#log.error({ err, event }, 'a listener failed')
+      }
+    })
+  }
+
+  tell<E extends MemberEventName>(event: E, detail: MemberEvents[E]): void {
+    const level = event === 'beat' ? 'trace' : event === 'version-switched' ? 'info' : 'warn'
+    this.#log[level](detail as object, event.replaceAll('-', ' '))
+    this.#emitter.emit(event, detail)
+  }
+
+  silence(): void {
+    this.#emitter.removeAllListeners()
+  }
+}

@@ -1,0 +1,32 @@
+import { readEnvKeks } from '../config/env-keks.ts'
+import { readPin } from '../config/pin.ts'
+import { KeyturnError } from '../contracts/errors.ts'
+import type { Config } from '../contracts/settings.ts'
+import type { Log } from '../observability/log.ts'
+import { openEnvProvider } from '../providers/env/env-provider.ts'
+import { openPkcs11Provider } from '../providers/pkcs11/pkcs11-provider.ts'
+import type { KekProvider } from '../providers/provider.ts'
+
+/**
+ * The provider that a configuration names, with its secrets taken from the environment given. Throws env-key-invalid,
+ * pin-missing, pin-file-unsafe, module-missing, token-not-found, pin-refused and the like.
+ */
+export async function openProvider(
+  config: Config,
+  env: NodeJS.ProcessEnv,
+  log: Log,
+): Promise<KekProvider> {
+  const { install, kek } = config
+  if (kek.provider === 'env') {
+    const { variablePrefix } = kek.env
+    return openEnvProvider({ install, variablePrefix, keks: readEnvKeks(variablePrefix, env) })
+  }
+  if (kek.pkcs11 === undefined) {
+    throw new KeyturnError('config-invalid', "provider 'pkcs11' has no settings", {
+      hint: 'add kek.pkcs11 to keyturn.yaml',
+    })
+  }
+  const { pin, warnings } = readPin(kek.pkcs11, env)
+  for (const warning of warnings) log.warn(warning)
+  return openPkcs11Provider({ install, config: kek.pkcs11, pin, log })
+}

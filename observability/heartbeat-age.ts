@@ -1,0 +1,19 @@
+import { Gauge } from 'prom-client'
+import type { Registry } from 'prom-client'
+
+/** Registers `keyturn_heartbeat_age_seconds` and returns what to call after each heartbeat; before the first it has no value. */
+export function lastBeat(registry: Registry): () => void {
+  let at: number | null = null
+  new Gauge({
+    name: 'keyturn_heartbeat_age_seconds',
+    help: 'Seconds since this process last wrote its heartbeat',
+    registers: [registry],
+    collect() {
+      if (at === null) this.remove()
+      else this.set((performance.now() - at) / 1000)
+    },
+  })
+  return () => {
+    at = performance.now()
+  }
+}

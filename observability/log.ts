@@ -1,0 +1,52 @@
+import pino from 'pino'
+import pretty from 'pino-pretty'
+import { redacting } from './redact.ts'
+
+export type Log = pino.Logger
+
+export interface LogOptions {
+  /** A level of pino, or `silent`. */
+  level: string
+  /** `auto`: pretty when stderr is a terminal, JSON lines otherwise. */
+  pretty: boolean | 'auto'
+  /** Members of every line: node, role, … */
+  base?: object
+}
+
+/**
+ * A log on stderr, since stdout is for data. Lines are written synchronously, so that the last ones before a crash are
+ * there. Secrets are cut from all of it (redact.ts). `destination` is for tests.
+ */
+export function createLog(options: LogOptions, destination?: pino.DestinationStream): Log {
+  return pino(
+    {
+      level: options.level,
+      base: { ...options.base },
+      timestamp: pino.stdTimeFunctions.isoTime,
+      ...redacting,
+    },
+    destination ?? (isPretty(options) ? prettyStderr() : pino.destination({ dest: 2, sync: true })),
+  )
+}
+
+/** A child that says which part of the program speaks: `part` stands in each of its lines. */
+export function logOf(log: Log, part: string, members: Record<string, unknown> = {}): Log {
+  return log.child({ part, ...members })
+}
+
+/** For where nobody listens: tests, and the keyring of an application that gave no log. */
+export const silentLog: Log = pino({ level: 'silent' })
+
+function isPretty({ pretty: wanted }: LogOptions): boolean {
+  return wanted === 'auto' ? process.stderr.isTTY : wanted
+}
+
+function prettyStderr(): pino.DestinationStream {
+  return pretty({
+    destination: 2,
+    sync: true,
+    translateTime: 'SYS:HH:MM:ss.l',
+    ignore: 'pid,hostname,part',
+    messageFormat: '{if part}{part}: {end}{msg}',
+  })
+}

@@ -1,0 +1,104 @@
+import { collectDefaultMetrics, Counter, Gauge, Registry } from 'prom-client'
+import { lastBeat } from './heartbeat-age.ts'
+import { providerMetrics } from './provider-metrics.ts'
+import type { ProviderStats } from './provider-metrics.ts'
+
+/** What a sweep did since it last told, as in the rotation's counters. */
+export interface SweepCounts {
+  rewrapped: number
+  superseded: number
+  quarantined: number
+}
+
+export interface MemberState {
+  active: { version: number; epoch: number } | null
+  loaded: readonly number[]
+  leaseOk: boolean
+  degraded: boolean
+}
+
+/** A process's own metrics in Prometheus's words (docs/configuration.md lists them); one registry a process. */
+export interface Metrics {
+  readonly registry: Registry
+  /** Adds what a page, or several, came to. */
+  countSweep(counts: SweepCounts): void
+  /** Adds wraps under a version, re-wraps too: what bounds a key's life (2^32 for random IVs). */
+  countWraps(version: number, wraps: number): void
+  /** A heartbeat was written just now: the age counts from here. */
+  beat(): void
+  /** What the process is: replaces what was told before. */
+  setMember(state: MemberState): void
+  /** The provider's `stats()`: running totals, so telling them twice counts once. */
+  setProvider(stats: ProviderStats): void
+  /** Text for `/metrics`. */
+  render(): Promise<string>
+}
+
+/** `processMetrics` adds Node's own (memory, event loop, garbage collection). */
+export function createMetrics(options: {
+  install: string
+  node: string
+  processMetrics?: boolean
+}): Metrics {
+  const registry = new Registry()
+  registry.setDefaultLabels({ install: options.install, node: options.node })
+  if (options.processMetrics === true) collectDefaultMetrics({ register: registry })
+  const sweep = sweepCounters(registry)
+  const member = memberGauges(registry)
+  const wraps = new Counter({
+    name: 'keyturn_wraps_total',
+    help: 'DEKs wrapped by this process, re-wraps too, by KEK version',
+    labelNames: ['version'],
+    registers: [registry],
+  })
+  const beat = lastBeat(registry)
+  const provider = providerMetrics(registry)
+  return {
+    registry,
+    countSweep: ({ rewrapped, superseded, quarantined }) => {
+      sweep.rewrapped.inc(rewrapped)
+      sweep.superseded.inc(superseded)
+      sweep.quarantined.inc(quarantined)
+    },
+    countWraps: (version, count) => wraps.inc({ version }, count),
+    beat,
+    setMember: (state) => {
+      member.version.set(state.active?.version ?? 0)
+      member.epoch.set(state.active?.epoch ?? 0)
+      member.lease.set(Number(state.leaseOk))
+      member.degraded.set(Number(state.degraded))
+      member.loaded.reset()
+      for (const version of state.loaded) member.loaded.set({ version }, 1)
+    },
+    setProvider: provider,
+    render: () => registry.metrics(),
+  }
+}
+
+function sweepCounters(registry: Registry) {
+  const counter = (name: string, help: string) => new Counter({ name, help, registers: [registry] })
+  return {
+    rewrapped: counter('keyturn_rewrapped_total', 'Envelopes re-wrapped by this process'),
+    superseded: counter(
+      'keyturn_superseded_total',
+      'Envelopes that somebody else had changed or deleted when their page was written',
+    ),
+    quarantined: counter('keyturn_quarantined_total', 'Envelopes put into quarantine'),
+  }
+}
+
+function memberGauges(registry: Registry) {
+  const gauge = (name: string, help: string) => new Gauge({ name, help, registers: [registry] })
+  return {
+    version: gauge('keyturn_active_version', 'KEK version this process wraps under, 0 for none'),
+    epoch: gauge('keyturn_active_epoch', 'Epoch of the active version as this process saw it'),
+    lease: gauge('keyturn_lease_ok', '1 while this process may wrap'),
+    degraded: gauge('keyturn_degraded', '1 while this process cannot use the active version'),
+    loaded: new Gauge({
+      name: 'keyturn_loaded_version',
+      help: '1 for each KEK version that is loaded and proven',
+      labelNames: ['version'],
+      registers: [registry],
+    }),
+  }
+}

@@ -1,0 +1,39 @@
+import { Counter, Gauge } from 'prom-client'
+import type { Registry } from 'prom-client'
+
+/** As a KEK provider's `stats()` tells it. */
+export interface ProviderStats {
+  sessions: number
+  waiting: number
+  calls: number
+  reconnects: number
+  /** Failed calls by the name of the code. */
+  byCode: Readonly<Record<string, number>>
+}
+
+/** Registers the HSM's metrics and returns what to call with running totals. A total that shrank counts from zero again. */
+export function providerMetrics(registry: Registry): (stats: ProviderStats) => void {
+  const counter = (name: string, help: string, labelNames: string[] = []) =>
+    new Counter({ name, help, labelNames, registers: [registry] })
+  const gauge = (name: string, help: string) => new Gauge({ name, help, registers: [registry] })
+  const calls = counter('keyturn_hsm_calls_total', 'Crypt calls made on the KEK provider')
+  const reconnects = counter('keyturn_hsm_reconnects_total', 'Times the token was opened anew')
+  const errors = counter('keyturn_hsm_errors_total', 'Failed calls by code', ['code'])
+  const sessions = gauge('keyturn_hsm_sessions', 'Sessions open on the token')
+  const waiting = gauge('keyturn_hsm_waiting', 'Batches that wait for a session')
+  const seen = new Map<string, number>()
+  const since = (name: string, total: number): number => {
+    const before = seen.get(name) ?? 0
+    seen.set(name, total)
+    return total < before ? total : total - before
+  }
+  return (stats) => {
+    calls.inc(since('calls', stats.calls))
+    reconnects.inc(since('reconnects', stats.reconnects))
+    for (const [code, total] of Object.entries(stats.byCode)) {
+      errors.inc({ code }, since(`code ${code}`, total))
+    }
+    sessions.set(stats.sessions)
+    waiting.set(stats.waiting)
+  }
+}

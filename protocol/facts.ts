@@ -1,0 +1,104 @@
+import type { NodeKind, NotReadyReason, ProcessRole } from '../contracts/fleet.ts'
+
+/**
+ * What the decisions in this room are made from: documents of the keystore in JSON types, so that the same facts
+ * can travel in a Temporal payload. Times are ISO 8601 by the database's clock; ages were counted by that clock
+ * when the document was read, so no host's clock enters any decision.
+ */
+export interface RosterFact {
+  node: string
+  kind: NodeKind
+  decommissioned: boolean
+}
+
+export interface HeartbeatFact {
+  /** `node/boot`. */
+  id: string
+  node: string
+  boot: string
+  pid: number
+  role: ProcessRole
+  startedAt: string
+  at: string
+  /** How old it was when it was read, in ms. */
+  ageMs: number
+  /** The lease that this document claims for itself, in ms. */
+  leaseMs: number
+  /** The version that it wraps under; null when it wraps nothing. */
+  current: number | null
+  epoch: number | null
+  loaded: { version: number; provenAt: string }[]
+  /** What it tried to load and could not, with the reason; empty where a foreign application does not say. */
+  notLoaded: { version: number; reason: NotReadyReason }[]
+  /** SHA-256 of its settings in hex; null where an application leaves it out. */
+  settings: string | null
+}
+
+interface RosterRow {
+  readonly _id: string
+  readonly kind: NodeKind
+  readonly decommissioned_at?: Date | null
+}
+
+interface HeartbeatRow {
+  readonly _id: string
+  readonly node: string
+  readonly pid: number
+  readonly role: ProcessRole
+  readonly started_at: Date
+  readonly at: Date
+  readonly lease_until: Date
+  readonly current?: number | null
+  readonly epoch?: number | null
+  readonly loaded?: readonly { readonly version: number; readonly proven_at: Date }[]
+  readonly not_loaded?: readonly { readonly version: number; readonly reason: NotReadyReason }[]
+  /** A BSON binary or a Buffer. */
+  readonly settings?: { toString(encoding: 'hex'): string } | null
+}
+
+/** A row of `fleet_nodes` as a fact. */
+export function rosterFact(row: RosterRow): RosterFact {
+  return {
+    node: row._id,
+    kind: row.kind,
+    decommissioned: row.decommissioned_at !== undefined && row.decommissioned_at !== null,
+  }
+}
+
+/** A document of `process_heartbeats` as a fact; `now` is the database's clock at the reading. */
+export function heartbeatFact(row: HeartbeatRow, now: Date): HeartbeatFact {
+  return {
+    id: row._id,
+    node: row.node,
+    boot: row._id.slice(row._id.lastIndexOf('/') + 1),
+    pid: row.pid,
+    role: row.role,
+    startedAt: row.started_at.toISOString(),
+    at: row.at.toISOString(),
+    ageMs: now.getTime() - row.at.getTime(),
+    leaseMs: row.lease_until.getTime() - row.at.getTime(),
+    current: row.current ?? null,
+    epoch: row.epoch ?? null,
+    loaded: (row.loaded ?? []).map(({ version, proven_at }) => ({
+      version,
+      provenAt: proven_at.toISOString(),
+    })),
+    notLoaded: (row.not_loaded ?? []).map(({ version, reason }) => ({ version, reason })),
+    settings: row.settings?.toString('hex') ?? null,
+  }
+}
+
+/** Whether the lease that a heartbeat gave its process still ran, by the database's clock. */
+export function isLive(heartbeat: Pick<HeartbeatFact, 'ageMs' | 'leaseMs'>): boolean {
+  return heartbeat.ageMs <= heartbeat.leaseMs
+}
+
+/** A process in the words of a message: `vm-a (worker, pid 12)`. */
+export function processName(process: { node: string; role: ProcessRole; pid: number }): string {
+  return `${process.node} (${process.role}, pid ${process.pid})`
+}
+
+/** A duration in ms in the words of a message. */
+export function inSeconds(ms: number): string {
+  return `${Math.ceil(ms / 1000)} s`
+}

@@ -1,0 +1,127 @@
+import type { NotReadyReason, ReadinessNode } from '../contracts/fleet.ts'
+import { isLive, type HeartbeatFact, type RosterFact } from './facts.ts'
+
+/** What a worker said when it was asked on its own host's queue. */
+export interface WorkerAnswer {
+  node: string
+  boot: string
+  pid: number
+  /** Null: it opened the canary and wrapped a nonce. */
+  reason: NotReadyReason | null
+  /** Whether another node opened that nonce; null: nobody was asked to. */
+  opened: boolean | null
+  provenAt: string
+}
+
+export interface ReadinessFacts {
+  target: number
+  /** When the question was asked, by the database's clock, ISO 8601. What was proven before it proves nothing. */
+  askedAt: string
+  roster: readonly RosterFact[]
+  /** All documents that are there, the silent ones too. */
+  heartbeats: readonly HeartbeatFact[]
+  answers: readonly WorkerAnswer[]
+  /** Hash of `kek_settings` in hex; null when none are recorded. */
+  settings: string | null
+}
+
+/** Reasons that no waiting cures: the verdict can be given at once. */
+export const finalReasons: readonly NotReadyReason[] = [
+  'wrong-key',
+  'cannot-encrypt',
+  'material-missing',
+  'config-differs',
+]
+
+/**
+ * Who is ready for the target version: a line for each process that must answer, and one for each host that is
+ * expected and has none. Ready is only what proved it after the question: a worker by its answer, an application by
+ * a heartbeat written after the question with a proof made after it. Nothing follows from a claim of a version.
+ *
+ * A silent process (its lease is over, so it cannot wrap) is left out when its node is ephemeral or decommissioned,
+ * or when a live process of its kind was started on its node since: it was replaced. Else it is refused by name.
+ */
+export function judgeReadiness(facts: ReadinessFacts): ReadinessNode[] {
+  const expected = facts.heartbeats.filter((heartbeat) => isExpected(heartbeat, facts))
+  const judged = expected.map((heartbeat) => judgeProcess(heartbeat, facts))
+  const known = new Set(expected.map(({ id }) => id))
+  const unheard = facts.answers
+    .filter(({ node, boot }) => !known.has(`${node}/${boot}`))
+    .map(({ node, pid, reason }): ReadinessNode => ({
+      ...{ node, role: 'worker', pid, ready: false, provenAt: null },
+      reason: reason ?? 'lease-expired',
+    }))
+  const present = new Set([...judged, ...unheard].map(({ node }) => node))
+  const missing = facts.roster
+    .filter(({ node, kind, decommissioned }) => {
+      return kind === 'host' && !decommissioned && !present.has(node)
+    })
+    .map(({ node }): ReadinessNode => ({
+      ...{ node, role: null, pid: null, ready: false, reason: 'missing', provenAt: null },
+    }))
+  return [...judged, ...unheard, ...missing].sort(byName)
+}
+
+/** Whether every line is ready. An empty fleet is not: nobody proved anything. */
+export function isReady(nodes: readonly ReadinessNode[]): boolean {
+  return nodes.length > 0 && nodes.every(({ ready }) => ready)
+}
+
+function isExpected(heartbeat: HeartbeatFact, { roster, heartbeats }: ReadinessFacts): boolean {
+  if (isLive(heartbeat)) return true
+  const row = roster.find(({ node }) => node === heartbeat.node)
+  if (row === undefined || row.kind === 'ephemeral' || row.decommissioned) return false
+  return !heartbeats.some(
+    (other) =>
+      other.node === heartbeat.node &&
+      other.role === heartbeat.role &&
+      isLive(other) &&
+      Date.parse(other.startedAt) >= Date.parse(heartbeat.at),
+  )
+}
+
+function judgeProcess(heartbeat: HeartbeatFact, facts: ReadinessFacts): ReadinessNode {
+  const answer = facts.answers.find(
+    ({ node, boot }) => node === heartbeat.node && boot === heartbeat.boot,
+  )
+  const proof = heartbeat.loaded.find(({ version }) => version === facts.target)
+  const reason =
+    (answer === undefined ? heartbeatReason(heartbeat, facts) : answerReason(heartbeat, answer)) ??
+    settingsReason(heartbeat, facts)
+  const { node, role, pid } = heartbeat
+  const provenAt = answer?.provenAt ?? proof?.provenAt ?? null
+  const ready = reason === null
+  return { node, role, pid, ready, reason, provenAt: ready ? provenAt : null }
+}
+
+function answerReason(heartbeat: HeartbeatFact, answer: WorkerAnswer): NotReadyReason | null {
+  if (answer.reason !== null) return answer.reason
+  if (answer.opened === false) return 'wrong-key'
+  return isLive(heartbeat) ? null : 'lease-expired'
+}
+
+/** For applications, and for a second worker that goes by the name of a node whose answer another one gave. */
+function heartbeatReason(heartbeat: HeartbeatFact, facts: ReadinessFacts): NotReadyReason | null {
+  if (!isLive(heartbeat)) return 'stale'
+  if (heartbeat.role === 'worker' && !facts.answers.some(({ node }) => node === heartbeat.node)) {
+    return 'stale'
+  }
+  const asked = Date.parse(facts.askedAt)
+  if (Date.parse(heartbeat.at) <= asked) return 'stale'
+  const proof = heartbeat.loaded.find(({ version }) => version === facts.target)
+  const failed = heartbeat.notLoaded.find(({ version }) => version === facts.target)
+  if (proof === undefined) return failed?.reason ?? 'not-loaded'
+  const provenMs = Date.parse(proof.provenAt)
+  // A proof later than the heartbeat that carries it was not written by a process of ours.
+  return provenMs > asked && provenMs <= Date.parse(heartbeat.at) ? null : 'stale'
+}
+
+function settingsReason(heartbeat: HeartbeatFact, facts: ReadinessFacts): NotReadyReason | null {
+  if (heartbeat.settings === null || facts.settings === null) return null
+  return heartbeat.settings === facts.settings ? null : 'config-differs'
+}
+
+function byName(one: ReadinessNode, other: ReadinessNode): number {
+  const key = ({ node, role, pid }: ReadinessNode) => `${node}\0${role ?? ''}\0${pid ?? 0}`
+  return key(one) < key(other) ? -1 : 1
+}

@@ -1,0 +1,171 @@
+import { availableParallelism } from 'node:os'
+import { KeyturnError } from '../../contracts/errors.ts'
+import type { Pkcs11Config } from '../../contracts/settings.ts'
+import type { Log } from '../../observability/log.ts'
+import { errorFrom, type Fault } from './errors.ts'
+import { LaneHost } from './lane-host.ts'
+import type { OpenReply, Reply } from './lane-messages.ts'
+import { loginGate } from './login-gate.ts'
+
+/** A network HSM may take seconds to connect and log in. */
+const OPEN_DEADLINE_MS = 30_000
+/** Above this a crypt call waits for the token rather than computing, so more lanes than cores are of use. */
+const WAITING_CALL_MS = 0.5
+/** How strongly the newest batch moves the measured time of a call. */
+const NEWEST = 0.2
+
+/** One session of the token, in a thread of a child process. `keys` is which generation of each version it has loaded. */
+export interface PoolLane {
+  host: LaneHost
+  number: number
+  keys: Map<number, number>
+  inFlight: number
+}
+
+/** Opening failed; `fault` null when the child died on it. */
+export class OpenFailed extends Error {
+  override readonly name = 'OpenFailed'
+  readonly fault: Fault
+
+  constructor(fault: Fault) {
+    super(fault.message)
+    this.fault = fault
+  }
+}
+
+export interface CrewOptions {
+  config: Pkcs11Config
+  pin: string
+  log: Log
+  /** For tests; otherwise the machine's. */
+  cores?: number
+}
+
+/**
+ * The lanes of a pool: opened one at a time through the token's login gate (four threads that initialize SoftHSM2 at
+ * once crash it, and a wrong PIN must meet the token once), spread over as many child processes as there are cores.
+ */
+export class LaneCrew {
+  readonly lanes: PoolLane[] = []
+  readonly #options: CrewOptions
+  readonly #cores: number
+  #tokenMax: number | null = null
+  #callMs: number | null = null
+  #opened: OpenReply | undefined
+  readonly #ending = new Set<Promise<unknown>>()
+
+  constructor(options: CrewOptions) {
+    this.#options = options
+    this.#cores = Math.max(1, options.cores ?? availableParallelism())
+  }
+
+  /** What the first login told of the token. */
+  get token(): OpenReply | undefined {
+    return this.#opened
+  }
+
+  /** Sessions that may be open: the configured ones, less than the token has, and for a fast token no more than cores. */
+  get most(): number {
+    const tokenMost = this.#tokenMax === null ? Infinity : Math.max(1, this.#tokenMax - 1)
+    const waiting = (this.#callMs ?? 0) >= WAITING_CALL_MS
+    const useful = waiting ? Infinity : this.#cores
+    return Math.max(1, Math.min(this.#options.config.maxSessions, tokenMost, useful))
+  }
+
+  /** Milliseconds of a crypt call, as measured lately; null before the first. */
+  get callMs(): number | null {
+    return this.#callMs
+  }
+
+  measure({ calls, milliseconds }: Reply): void {
+    if (calls === 0) return
+    const now = milliseconds / calls
+    this.#callMs = this.#callMs === null ? now : this.#callMs + NEWEST * (now - this.#callMs)
+  }
+
+  /** The token has no more sessions than these. */
+  limitToPresent(): void {
+    this.#tokenMax = this.lanes.length + 1
+  }
+
+  /** Opens one more lane. Throws OpenFailed, or at once what an earlier login was refused with. */
+  async open(): Promise<PoolLane> {
+    const { config, pin } = this.#options
+    const open = (): Promise<PoolLane> => this.#open()
+    return loginGate(config).pass(pin, open, isRefusedPin)
+  }
+
+  /** Takes the lanes of a child off the list and ends the child, whatever state it is in. */
+  lose(host: LaneHost): void {
+    this.#remove(host)
+    host.kill()
+    this.#track(host.exited)
+  }
+
+  /** Closes all lanes cleanly and waits until no child is left. */
+  async close(): Promise<void> {
+    const hosts = new Set(this.lanes.map((lane) => lane.host))
+    for (const host of hosts) {
+      const numbers = this.lanes.filter((lane) => lane.host === host).map((lane) => lane.number)
+      this.#remove(host)
+      this.#track(host.end(numbers))
+    }
+    while (this.#ending.size > 0) await Promise.all(this.#ending)
+  }
+
+  async #open(): Promise<PoolLane> {
+    const { config, pin, log } = this.#options
+    const { host, number, fresh } = this.#place()
+    const { modulePath, token } = config
+    let reply: Reply
+    try {
+      reply = await host.ask(number, { op: 'open', modulePath, token, pin }, OPEN_DEADLINE_MS)
+      if (reply.fault !== null) throw new OpenFailed(reply.fault)
+    } catch (error) {
+      if (fresh || !host.alive) this.lose(host)
+      if (error instanceof OpenFailed) throw error
+      const message = `the PKCS#11 module failed: ${(error as Error).message}`
+      throw new OpenFailed({ code: 'hsm-away', message, fault: 'reconnect' })
+    }
+    const opened = reply.value as OpenReply
+    if (this.#opened === undefined) for (const warning of opened.warnings) log.warn(warning)
+    this.#opened = opened
+    if (opened.maxSessions !== null) this.#tokenMax = opened.maxSessions
+    const lane: PoolLane = { host, number, keys: new Map(), inFlight: 0 }
+    this.lanes.push(lane)
+    log.debug({ pid: host.pid, lane: number, lanes: this.lanes.length }, 'lane opened')
+    return lane
+  }
+
+  /** A new child while there are fewer than cores, then a thread more in the one with the fewest. */
+  #place(): { host: LaneHost; number: number; fresh: boolean } {
+    const hosts = [...new Set(this.lanes.map((lane) => lane.host))]
+    if (hosts.length < this.#cores) {
+      return { host: new LaneHost([this.#options.config.pinEnv]), number: 0, fresh: true }
+    }
+    const lanesOf = (host: LaneHost): PoolLane[] => this.lanes.filter((lane) => lane.host === host)
+    const host = hosts.reduce((a, b) => (lanesOf(b).length < lanesOf(a).length ? b : a))
+    const number = Math.max(...lanesOf(host).map((lane) => lane.number)) + 1
+    return { host, number, fresh: false }
+  }
+
+  #remove(host: LaneHost): void {
+    const kept = this.lanes.filter((lane) => lane.host !== host)
+    this.lanes.splice(0, this.lanes.length, ...kept)
+  }
+
+  #track(ending: Promise<unknown>): void {
+    this.#ending.add(ending)
+    void ending.finally(() => this.#ending.delete(ending))
+  }
+}
+
+function isRefusedPin(error: unknown): error is OpenFailed {
+  return error instanceof OpenFailed && error.fault.fault === 'pin'
+}
+
+/** The error of a failed opening as callers see it. */
+export function openError(error: unknown): KeyturnError {
+  if (error instanceof OpenFailed) return errorFrom(error.fault)
+  return error instanceof KeyturnError ? error : new KeyturnError('internal', String(error))
+}

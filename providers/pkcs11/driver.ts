@@ -1,0 +1,162 @@
+import { createRequire } from 'node:module'
+import type * as Pkcs11js from 'pkcs11js'
+import { KeyturnError } from '../../contracts/errors.ts'
+import { CKR_CRYPTOKI_ALREADY_INITIALIZED, CkrError } from './errors.ts'
+
+/**
+ * The one file that touches pkcs11js, in lanes only: every call blocks its thread, and a bad module can crash the
+ * process. Handles are 8-byte Buffers, meaningless outside the process that got them.
+ */
+export type Handle = Buffer
+export interface Attribute {
+  type: number
+  value?: number | boolean | string | Buffer
+}
+export type Cryptoki = Pkcs11js.PKCS11
+
+/** PKCS#11 v3.1 numbers that we use, named as there. */
+export const ck = {
+  CKF_OS_LOCKING_OK: 2,
+  CKF_RW_SESSION: 2,
+  CKF_SERIAL_SESSION: 4,
+  CKU_USER: 1,
+  CKS_RW_USER_FUNCTIONS: 3,
+  CKO_SECRET_KEY: 4,
+  CKK_AES: 0x1f,
+  CKM_AES_KEY_GEN: 0x1080,
+  CKM_AES_GCM: 0x1087,
+  CKA_CLASS: 0,
+  CKA_TOKEN: 1,
+  CKA_PRIVATE: 2,
+  CKA_LABEL: 3,
+  CKA_KEY_TYPE: 0x100,
+  CKA_ID: 0x102,
+  CKA_SENSITIVE: 0x103,
+  CKA_ENCRYPT: 0x104,
+  CKA_DECRYPT: 0x105,
+  CKA_WRAP: 0x106,
+  CKA_UNWRAP: 0x107,
+  CKA_VALUE_LEN: 0x161,
+  CKA_EXTRACTABLE: 0x162,
+  CKA_MODIFIABLE: 0x170,
+} as const
+
+/** pkcs11js: parameters of type 25 are CK_GCM_PARAMS with ulIvBits; type 3 leaves that member unset. */
+const CK_PARAMS_GCM = 25
+
+/** Loads and initializes the module. Throws module-missing; an initialization by another thread is shared. */
+export function openModule(path: string): Cryptoki {
+  const { PKCS11 } = createRequire(import.meta.url)('pkcs11js') as typeof Pkcs11js
+  const cryptoki = new PKCS11()
+  try {
+    cryptoki.load(path)
+  } catch (error) {
+    throw new KeyturnError('module-missing', `the PKCS#11 module "${path}" cannot be loaded`, {
+      hint: "check kek.pkcs11.module_path, and that the vendor's client and what it links to are installed",
+      cause: error,
+    })
+  }
+  try {
+    call('C_Initialize', () => cryptoki.C_Initialize({ flags: ck.CKF_OS_LOCKING_OK }))
+  } catch (error) {
+    if (!(error instanceof CkrError && error.ckr === CKR_CRYPTOKI_ALREADY_INITIALIZED)) throw error
+  }
+  return cryptoki
+}
+
+/** Runs one call and turns what it throws into a CkrError (C_FindObjects throws a plain Error with the code in its text). */
+export function call<T>(method: string, use: () => T): T {
+  try {
+    return use()
+  } catch (error) {
+    const known = (error as { code?: unknown }).code
+    if (typeof known === 'number' && known > 0) throw new CkrError(method, known)
+    const inText = /CKR_[A-Z0-9_]+:(\d+)/.exec(String(error))?.[1]
+    if (inText !== undefined) throw new CkrError(method, Number(inText))
+    throw error
+  }
+}
+
+export function openSession(cryptoki: Cryptoki, slot: Handle): Handle {
+  const flags = ck.CKF_SERIAL_SESSION | ck.CKF_RW_SESSION
+  return call('C_OpenSession', () => cryptoki.C_OpenSession(slot, flags))
+}
+
+/** Finds up to `most` objects. */
+export function findObjects(
+  cryptoki: Cryptoki,
+  session: Handle,
+  template: Attribute[],
+  most: number,
+): Handle[] {
+  call('C_FindObjectsInit', () => cryptoki.C_FindObjectsInit(session, template as never))
+  try {
+    const found: Handle[] = []
+    for (;;) {
+      const some = call('C_FindObjects', () => cryptoki.C_FindObjects(session, most))
+      found.push(...some)
+      if (some.length === 0 || found.length >= most) return found
+    }
+  } finally {
+    call('C_FindObjectsFinal', () => cryptoki.C_FindObjectsFinal(session))
+  }
+}
+
+/** One attribute's bytes; null when the token does not know it or keeps it to itself. One at a time: a sensitive one fails all. */
+export function attribute(
+  cryptoki: Cryptoki,
+  session: Handle,
+  object: Handle,
+  type: number,
+): Buffer | null {
+  try {
+    const [found] = call('C_GetAttributeValue', () =>
+      cryptoki.C_GetAttributeValue(session, object, [{ type }]),
+    )
+    return found?.value ?? null
+  } catch (error) {
+    const notThere = [17, 18] // CKR_ATTRIBUTE_SENSITIVE, CKR_ATTRIBUTE_TYPE_INVALID
+    if (error instanceof CkrError && notThere.includes(error.ckr)) return null
+    throw error
+  }
+}
+
+export interface GcmCall {
+  key: Handle
+  iv: Buffer
+  ivBits: number
+  aad: Buffer
+}
+
+/** Single-part C_EncryptInit and C_Encrypt. `gcm.iv` may have been written by the module afterwards; the answer is a view of `output`. */
+export function encrypt(
+  cryptoki: Cryptoki,
+  session: Handle,
+  gcm: GcmCall,
+  input: Buffer,
+  output: Buffer,
+): Buffer {
+  const mechanism = gcmMechanism(gcm)
+  call('C_EncryptInit', () => cryptoki.C_EncryptInit(session, mechanism, gcm.key))
+  return call('C_Encrypt', () => cryptoki.C_Encrypt(session, input, output))
+}
+
+/** Single-part C_DecryptInit and C_Decrypt. `output` must be as long as the input: SoftHSM2 wants that much. */
+export function decrypt(
+  cryptoki: Cryptoki,
+  session: Handle,
+  gcm: GcmCall,
+  input: Buffer,
+  output: Buffer,
+): Buffer {
+  const mechanism = gcmMechanism(gcm)
+  call('C_DecryptInit', () => cryptoki.C_DecryptInit(session, mechanism, gcm.key))
+  return call('C_Decrypt', () => cryptoki.C_Decrypt(session, input, output))
+}
+
+function gcmMechanism({ iv, ivBits, aad }: GcmCall): Pkcs11js.Mechanism {
+  return {
+    mechanism: ck.CKM_AES_GCM,
+    parameter: { type: CK_PARAMS_GCM, iv, ivBits, aad, tagBits: 128 } as Pkcs11js.IParams,
+  }
+}

@@ -1,0 +1,124 @@
+import { randomFillSync } from 'node:crypto'
+import { KeyturnError } from '../../contracts/errors.ts'
+import type { GcmProfile, IvMode } from '../../contracts/kek.ts'
+import { decrypt, encrypt, type Cryptoki, type Handle } from './driver.ts'
+
+export const DEK_BYTES = 32
+export const TAG_BYTES = 16
+export const WRAPPED_BYTES = DEK_BYTES + TAG_BYTES
+const IV_BYTES = 12
+const LONGEST_IV = 16
+
+/**
+ * How each mode calls C_Encrypt, and where its IV is then. `given` is the length of pIv (0 is NULL: the module makes
+ * the IV by itself), `fill` what is in it, `found` where the IV that counts stands afterwards.
+ * A length-0 IV that means "no IV at all" (SoftHSM2 accepts it) is sent in the output modes only, whose output is then
+ * longer than ciphertext and tag; one that is not is refused.
+ */
+const modes: Record<
+  IvMode,
+  { given: number; fill: 'random' | 'zero'; found: 'parameter' | 'prefix' | 'suffix' }
+> = {
+  caller: { given: IV_BYTES, fill: 'random', found: 'parameter' },
+  'hsm-writes-iv': { given: IV_BYTES, fill: 'zero', found: 'parameter' }, // AWS CloudHSM, CKM_AES_GCM
+  'output-prefix': { given: 0, fill: 'zero', found: 'prefix' }, // AWS CloudHSM's vendor mechanism
+  'output-suffix': { given: 0, fill: 'zero', found: 'suffix' }, // Thales Luna in FIPS mode, ProtectServer
+}
+
+/** The modes worth trying under a setting of `use_gcm_iv_from_hsm`, in this order. */
+export function modesToTry(useGcmIvFromHsm: 'auto' | boolean): IvMode[] {
+  if (useGcmIvFromHsm === 'auto')
+    return ['caller', 'hsm-writes-iv', 'output-prefix', 'output-suffix']
+  return [useGcmIvFromHsm ? 'hsm-writes-iv' : 'caller']
+}
+
+/**
+ * Details that a token leaves open and the first use finds out: the ulIvBits it accepts when it writes the IV itself,
+ * and whether a decrypt under an output mode takes the IV as parameter (`apart`) or in one piece with the data.
+ */
+export interface GcmForm {
+  ivBits: 'length' | 'zero'
+  decrypts: 'apart' | 'joined'
+}
+
+export function formsOf(mode: IvMode): GcmForm[] {
+  if (mode === 'caller') return [{ ivBits: 'length', decrypts: 'apart' }]
+  if (mode === 'hsm-writes-iv') {
+    return [
+      { ivBits: 'length', decrypts: 'apart' },
+      { ivBits: 'zero', decrypts: 'apart' },
+    ]
+  }
+  return [
+    { ivBits: 'length', decrypts: 'apart' },
+    { ivBits: 'length', decrypts: 'joined' },
+  ]
+}
+
+/** One key in one session, with memory of its own for the calls. Not for two threads. */
+export interface GcmKey {
+  cryptoki: Cryptoki
+  session: Handle
+  key: Handle
+  mode: IvMode
+  form: GcmForm
+}
+
+/** Memory that holds plaintext DEKs and outputs of one lane; `wipe` it after each batch. */
+export const scratch = {
+  opened: Buffer.alloc(WRAPPED_BYTES + LONGEST_IV + 64),
+  again: Buffer.alloc(WRAPPED_BYTES + LONGEST_IV + 64),
+  wipe(): void {
+    scratch.opened.fill(0)
+    scratch.again.fill(0)
+  },
+}
+
+/** Wraps 32 bytes. Both Buffers of the answer are new. Throws iv-mode-refused when the token does not keep to its mode. */
+export function wrapDek(to: GcmKey, dek: Buffer, aad: Buffer): { iv: Buffer; wrapped: Buffer } {
+  const { given, fill, found } = modes[to.mode]
+  const iv = Buffer.alloc(given)
+  if (fill === 'random') randomFillSync(iv)
+  const before = fill === 'random' ? Buffer.from(iv) : iv
+  const ivBits = to.form.ivBits === 'zero' ? 0 : given * 8
+  const output = Buffer.allocUnsafe(WRAPPED_BYTES + LONGEST_IV + 32)
+  const written = encrypt(to.cryptoki, to.session, { key: to.key, iv, ivBits, aad }, dek, output)
+  const ivLength = written.length - WRAPPED_BYTES
+  if (found === 'parameter') {
+    const kept = fill === 'zero' ? iv.some((byte) => byte !== 0) : iv.equals(before)
+    if (ivLength !== 0 || !kept) throw broken(to.mode)
+    return { iv, wrapped: written }
+  }
+  if (ivLength !== 12 && ivLength !== 16) throw broken(to.mode)
+  return found === 'prefix'
+    ? { iv: written.subarray(0, ivLength), wrapped: written.subarray(ivLength) }
+    : { iv: written.subarray(WRAPPED_BYTES), wrapped: written.subarray(0, WRAPPED_BYTES) }
+}
+
+/** Opens 48 bytes into `into`; the answer is a view of it. Any failure is the module's CkrError. */
+export function unwrapDek(
+  from: GcmKey,
+  sealed: { iv: Buffer; wrapped: Buffer },
+  aad: Buffer,
+  into: Buffer,
+): Buffer {
+  const { cryptoki, session, key } = from
+  if (from.form.decrypts === 'apart') {
+    const gcm = { key, iv: sealed.iv, ivBits: sealed.iv.length * 8, aad }
+    return decrypt(cryptoki, session, gcm, sealed.wrapped, into)
+  }
+  const { found } = modes[from.mode]
+  const parts = found === 'prefix' ? [sealed.iv, sealed.wrapped] : [sealed.wrapped, sealed.iv]
+  const gcm = { key, iv: Buffer.alloc(0), ivBits: 0, aad }
+  return decrypt(cryptoki, session, gcm, Buffer.concat(parts), into)
+}
+
+export function profileOf(mode: IvMode, ivLength: number): GcmProfile {
+  return { ivMode: mode, ivLength, tagBits: 128 }
+}
+
+function broken(mode: IvMode): KeyturnError {
+  return new KeyturnError('iv-mode-refused', `the token does not keep to IV mode "${mode}"`, {
+    hint: 'probe it again (pkcs11-init --probe-only): its firmware or FIPS mode may have changed',
+  })
+}

@@ -1,0 +1,96 @@
+import type { KeyturnError } from '../../contracts/errors.ts'
+import type { LaneRequest } from './lane-messages.ts'
+
+const BATCH_DEADLINE_MS = 10_000
+const PATIENCE_MS = 20_000
+
+export interface JobOptions {
+  /** Versions that the lane must have loaded. */
+  versions?: readonly number[]
+  /** Before the batches that wait: what a person or an application waits for. */
+  urgent?: boolean
+  /** May wait in a lane behind another one (rewrap batches). */
+  ahead?: boolean
+  /** How long a lane may take before its process is killed; default 10 s. */
+  deadlineMs?: number
+  /** How long it waits for a token that is away; default 20 s. */
+  patienceMs?: number
+  signal?: AbortSignal | undefined
+  /** Called when the key of a version proved to be missing, another one, or useless. */
+  onKeyFault?: (version: number) => void
+}
+
+/** A request on its way through the pool, with what it has met so far. Settles once. */
+export class Job {
+  readonly request: LaneRequest
+  readonly versions: readonly number[]
+  readonly urgent: boolean
+  readonly ahead: boolean
+  readonly deadlineMs: number
+  readonly answer: Promise<{ value: unknown; calls: number }>
+  readonly onKeyFault: JobOptions['onKeyFault']
+  readonly #signal: AbortSignal | undefined
+  readonly #patience: NodeJS.Timeout
+  readonly #resolve: (answer: { value: unknown; calls: number }) => void
+  readonly #reject: (error: unknown) => void
+  calls = 0
+  /** Lanes that were lost under it, or faults that a repeat should have mended. */
+  losses = 0
+  backOffs = 0
+  settled = false
+  isLate = false
+  trouble: KeyturnError | undefined
+
+  /** `late` is told each time the patience has run out and the job is not settled. */
+  constructor(request: LaneRequest, options: JobOptions, late: (job: Job) => void) {
+    this.request = request
+    this.versions = options.versions ?? []
+    this.urgent = options.urgent ?? false
+    this.ahead = options.ahead ?? false
+    this.deadlineMs = options.deadlineMs ?? BATCH_DEADLINE_MS
+    this.onKeyFault = options.onKeyFault
+    this.#signal = options.signal
+    const { promise, resolve, reject } = withResolvers<{ value: unknown; calls: number }>()
+    this.answer = promise
+    this.#resolve = resolve
+    this.#reject = reject
+    this.#patience = setInterval(() => {
+      this.isLate = true
+      late(this)
+    }, options.patienceMs ?? PATIENCE_MS)
+  }
+
+  get abortReason(): unknown {
+    return this.#signal?.reason
+  }
+
+  succeed(value: unknown): void {
+    this.#settle()
+    this.#resolve({ value, calls: this.calls })
+  }
+
+  fail(error: unknown): void {
+    this.#settle()
+    this.#reject(error)
+  }
+
+  #settle(): void {
+    this.settled = true
+    clearInterval(this.#patience)
+  }
+}
+
+/** Promise.withResolvers, which Node 20 lacks. */
+function withResolvers<T>(): {
+  promise: Promise<T>
+  resolve: (value: T) => void
+  reject: (error: unknown) => void
+} {
+  let resolve!: (value: T) => void
+  let reject!: (error: unknown) => void
+  const promise = new Promise<T>((done, failed) => {
+    resolve = done
+    reject = failed
+  })
+  return { promise, resolve, reject }
+}

@@ -1,0 +1,149 @@
+import { KeyturnError } from '../../contracts/errors.ts'
+import {
+  attribute,
+  call,
+  ck,
+  findObjects,
+  type Attribute,
+  type Cryptoki,
+  type Handle,
+} from './driver.ts'
+
+/** Enough to tell one key from several; labels are exact, so more would only be more of the same mistake. */
+const MOST = 8
+const KEY_BYTES = 32
+
+export interface Session {
+  cryptoki: Cryptoki
+  handle: Handle
+}
+
+const true_ = Buffer.from([1])
+const false_ = Buffer.from([0])
+
+/**
+ * What a KEK must be (name, type, value that is demanded, and whether a token may leave it unsaid). CKA_VALUE_LEN of
+ * 32 makes it AES-256.
+ */
+const demanded: readonly (readonly [
+  string,
+  number,
+  (value: Buffer) => boolean,
+  'say' | 'silent',
+])[] = [
+  ['CKA_CLASS=secret key', ck.CKA_CLASS, (value) => ulong(value) === ck.CKO_SECRET_KEY, 'say'],
+  ['CKA_KEY_TYPE=AES', ck.CKA_KEY_TYPE, (value) => ulong(value) === ck.CKK_AES, 'say'],
+  ['CKA_VALUE_LEN=32', ck.CKA_VALUE_LEN, (value) => ulong(value) === KEY_BYTES, 'silent'],
+  ['CKA_TOKEN=true', ck.CKA_TOKEN, (value) => value.equals(true_), 'say'],
+  ['CKA_PRIVATE=true', ck.CKA_PRIVATE, (value) => value.equals(true_), 'say'],
+  ['CKA_SENSITIVE=true', ck.CKA_SENSITIVE, (value) => value.equals(true_), 'say'],
+  ['CKA_EXTRACTABLE=false', ck.CKA_EXTRACTABLE, (value) => value.equals(false_), 'say'],
+  ['CKA_ENCRYPT=true', ck.CKA_ENCRYPT, (value) => value.equals(true_), 'say'],
+  ['CKA_DECRYPT=true', ck.CKA_DECRYPT, (value) => value.equals(true_), 'say'],
+]
+
+/** All secret keys of exactly this label, and id if one is given. */
+export function findKeys(session: Session, label: string, keyId: Buffer | null): Handle[] {
+  const template: Attribute[] = [
+    { type: ck.CKA_CLASS, value: ck.CKO_SECRET_KEY },
+    { type: ck.CKA_LABEL, value: label },
+    ...(keyId === null ? [] : [{ type: ck.CKA_ID, value: keyId }]),
+  ]
+  return findObjects(session.cryptoki, session.handle, template, MOST)
+}
+
+/** Exactly one key of this label, and id if given. Throws key-not-found or key-ambiguous. */
+export function findOneKey(session: Session, label: string, keyId: Buffer | null): Handle {
+  const found = findKeys(session, label, keyId)
+  const first = found[0]
+  const with_ = keyId === null ? '' : ` and id ${keyId.toString('hex')}`
+  if (first === undefined) {
+    throw new KeyturnError('key-not-found', `key "${label}"${with_} not found in token`, {
+      hint: 'check kek.pkcs11.key_label_prefix and the token: is it the shared HSM of this install?',
+    })
+  }
+  if (found.length > 1) {
+    throw new KeyturnError(
+      'key-ambiguous',
+      `${found.length} keys "${label}"${with_} in the token`,
+      {
+        hint: 'a label must name one key: remove or relabel the others with the HSM vendor’s tool',
+      },
+    )
+  }
+  return first
+}
+
+export function keyIdOf(session: Session, key: Handle): Buffer | null {
+  const id = attribute(session.cryptoki, session.handle, key, ck.CKA_ID)
+  return id === null || id.length === 0 ? null : Buffer.from(id)
+}
+
+/** Attributes of a key that are not as they must be, as `CKA_NAME=value`; `expectToken` false for a session key. */
+export function wrongAttributes(session: Session, key: Handle, expectToken: boolean): string[] {
+  return demanded
+    .filter(([, type]) => expectToken || type !== ck.CKA_TOKEN)
+    .filter(([, type, isRight, silence]) => {
+      const value = attribute(session.cryptoki, session.handle, key, type)
+      return value === null ? silence === 'say' : !isRight(value)
+    })
+    .map(([name]) => name)
+}
+
+/** Throws key-attributes, naming what the key lacks. */
+export function requireAttributes(session: Session, key: Handle, label: string): void {
+  const wrong = wrongAttributes(session, key, true)
+  if (wrong.length === 0) return
+  throw new KeyturnError('key-attributes', `key "${label}" is not ${wrong.join(', ')}`, {
+    hint: 'a KEK is an AES-256 key that encrypts, decrypts and cannot leave the token',
+  })
+}
+
+/** Generates an AES-256 key that cannot leave the token, good for encrypt and decrypt and for nothing else. */
+export function generateKey(
+  session: Session,
+  label: string,
+  keyId: Buffer,
+  onToken: boolean,
+): Handle {
+  const template: Attribute[] = [
+    { type: ck.CKA_CLASS, value: ck.CKO_SECRET_KEY },
+    { type: ck.CKA_KEY_TYPE, value: ck.CKK_AES },
+    { type: ck.CKA_VALUE_LEN, value: KEY_BYTES },
+    { type: ck.CKA_LABEL, value: label },
+    { type: ck.CKA_ID, value: keyId },
+    { type: ck.CKA_TOKEN, value: onToken },
+    { type: ck.CKA_PRIVATE, value: true },
+    { type: ck.CKA_SENSITIVE, value: true },
+    { type: ck.CKA_EXTRACTABLE, value: false },
+    { type: ck.CKA_ENCRYPT, value: true },
+    { type: ck.CKA_DECRYPT, value: true },
+    { type: ck.CKA_WRAP, value: false },
+    { type: ck.CKA_UNWRAP, value: false },
+  ]
+  return call('C_GenerateKey', () =>
+    session.cryptoki.C_GenerateKey(
+      session.handle,
+      { mechanism: ck.CKM_AES_KEY_GEN },
+      template as never,
+    ),
+  )
+}
+
+/** Destroys a key and sees that nothing of its label and id is left. */
+export function destroyKey(session: Session, key: Handle, label: string, keyId: Buffer): void {
+  call('C_DestroyObject', () => session.cryptoki.C_DestroyObject(session.handle, key))
+  if (findKeys(session, label, keyId).length === 0) return
+  throw new KeyturnError('hsm-failed', `key "${label}" is still there after C_DestroyObject`, {
+    hint: "destroy it with the HSM vendor's tool, by label and id",
+  })
+}
+
+/** A CK_ULONG attribute: 8 bytes little-endian here, 4 on 32-bit modules. */
+function ulong(value: Buffer): number {
+  return value.length === 8
+    ? Number(value.readBigUInt64LE())
+    : value.length === 4
+      ? value.readUInt32LE()
+      : -1
+}

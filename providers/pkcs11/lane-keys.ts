@@ -1,0 +1,184 @@
+import { createHash, randomBytes, timingSafeEqual } from 'node:crypto'
+import { KeyturnError } from '../../contracts/errors.ts'
+import type { GcmProfile } from '../../contracts/kek.ts'
+import type { Handle } from './driver.ts'
+import { CkrError, KeyFault } from './errors.ts'
+import {
+  DEK_BYTES,
+  formsOf,
+  scratch,
+  unwrapDek,
+  wrapDek,
+  type GcmForm,
+  type GcmKey,
+} from './gcm.ts'
+import { findOneKey } from './keys.ts'
+import type { LoadRequest } from './lane-messages.ts'
+import type { LaneSession } from './lane-session.ts'
+import { asBuffer } from './packing.ts'
+import { pauseThread } from './pause-thread.ts'
+
+const CKR_FUNCTION_FAILED = 6
+const THROTTLED_TRIES = 4
+const THROTTLED_PAUSE_MS = 50
+
+/** A KEK in a lane. `badTag` is what this token answers a wrong tag with, learned on the canary. */
+export interface LaneKey {
+  asked: LoadRequest
+  handle: Handle
+  form: GcmForm
+  badTag: number
+}
+
+/** A key ready for a call in the lane's present session. */
+export function gcmKey(
+  session: LaneSession,
+  key: { handle: Handle; form: GcmForm; gcm: GcmProfile },
+): GcmKey {
+  return {
+    cryptoki: session.cryptoki,
+    session: session.handle,
+    key: key.handle,
+    mode: key.gcm.ivMode,
+    form: key.form,
+  }
+}
+
+/** Finds the key, proves that it encrypts, opens the canary, and learns how a wrong tag is answered. Throws KeyFault. */
+export function loadKey(session: LaneSession, asked: LoadRequest): LaneKey {
+  return blaming(asked.version, () => loadKeyOnce(session, asked))
+}
+
+/** Opens the canary and wraps and unwraps a nonce. Throws KeyFault. */
+export function proveKey(session: LaneSession, key: LaneKey): void {
+  blaming(key.asked.version, () => {
+    openCanaryFirm(session, key)
+    proveEncrypts(session, key.handle, key.asked)
+  })
+}
+
+/**
+ * Opens the canary to its digest. A key that fails at this, but opens what it wrapped a moment ago, is another key
+ * under our label: a KeyFault wrong-key. If it cannot do that either, its own CkrError says what the token's matter is.
+ */
+export function openCanary(session: LaneSession, key: LaneKey): void {
+  blaming(key.asked.version, () => openCanaryFirm(session, key))
+}
+
+function blaming<T>(version: number, use: () => T): T {
+  try {
+    return use()
+  } catch (error) {
+    throw error instanceof KeyturnError ? new KeyFault(version, error) : error
+  }
+}
+
+function loadKeyOnce(session: LaneSession, asked: LoadRequest): LaneKey {
+  const id = asked.keyId === null ? null : asBuffer(asked.keyId)
+  const handle = session.watch(() => findOneKey(asSession(session), asked.label, id))
+  const form = proveEncrypts(session, handle, asked)
+  const key: LaneKey = { asked, handle, form, badTag: 0 }
+  openCanaryFirm(session, key)
+  key.badTag = learnBadTag(session, key)
+  return key
+}
+
+function openCanaryFirm(session: LaneSession, key: LaneKey): void {
+  const { canary, version } = key.asked
+  for (let tries = 1; ; tries++) {
+    try {
+      const opened = openCanaryOnce(session, key)
+      const digest = createHash('sha256').update(opened).digest()
+      scratch.wipe()
+      if (timingSafeEqual(digest, canary.digest)) return
+      throw wrongKey(version)
+    } catch (error) {
+      if (!(error instanceof CkrError)) throw error
+      session.replace()
+      const throttled = error.ckr === CKR_FUNCTION_FAILED
+      if (!throttled && error.fault !== 'data' && error.fault !== 'never') throw error
+      proveEncrypts(session, key.handle, key.asked)
+      if (tries >= (throttled ? THROTTLED_TRIES : 2)) throw wrongKey(version)
+      if (throttled) pauseThread(THROTTLED_PAUSE_MS * tries)
+    }
+  }
+}
+
+function openCanaryOnce(session: LaneSession, key: LaneKey): Buffer {
+  const { canary, canaryAad, gcm } = key.asked
+  const sealed = { iv: asBuffer(canary.dekIv), wrapped: asBuffer(canary.dekWrapped) }
+  const from = gcmKey(session, { ...key, gcm })
+  return session.crypt(() => unwrapDek(from, sealed, asBuffer(canaryAad), scratch.again))
+}
+
+/** Wraps and unwraps a nonce in the first form that works. Throws cannot-encrypt where C_Encrypt is refused for good. */
+function proveEncrypts(session: LaneSession, handle: Handle, asked: LoadRequest): GcmForm {
+  const { gcm, label } = asked
+  let refusal: unknown
+  for (const form of formsOf(gcm.ivMode)) {
+    try {
+      roundTrip(session, { handle, form, gcm })
+      return form
+    } catch (error) {
+      refusal = error
+      if (!(error instanceof CkrError)) throw error
+      session.replace()
+      if (error.fault !== 'never') throw error
+    }
+  }
+  const said = refusal instanceof Error ? refusal.message : String(refusal)
+  throw new KeyturnError('cannot-encrypt', `key "${label}" cannot encrypt: ${said}`, {
+    hint: 'look at its CKA_ENCRYPT and at the token’s policy; a key that cannot encrypt cannot be a KEK',
+  })
+}
+
+/** Wraps a random nonce and opens it again; throws when it comes back changed. */
+export function roundTrip(
+  session: LaneSession,
+  key: { handle: Handle; form: GcmForm; gcm: GcmProfile },
+): { iv: Buffer; wrapped: Buffer } {
+  const nonce = randomBytes(DEK_BYTES)
+  const aad = randomBytes(32)
+  const gcm = gcmKey(session, key)
+  const sealed = session.crypt(() => wrapDek(gcm, nonce, aad))
+  const opened = session.crypt(() => unwrapDek(gcm, sealed, aad, scratch.again))
+  if (opened.equals(nonce)) return sealed
+  throw new KeyturnError('hsm-failed', 'the token opened a nonce to other bytes than were wrapped')
+}
+
+/** The code of a wrong tag. What may be throttling counts only when it is answered again and again. */
+function learnBadTag(session: LaneSession, key: LaneKey): number {
+  const wrapped = Buffer.from(key.asked.canary.dekWrapped)
+  wrapped[wrapped.length - 1] = (wrapped.at(-1) ?? 0) ^ 1
+  const tampered: LaneKey = {
+    ...key,
+    asked: { ...key.asked, canary: { ...key.asked.canary, dekWrapped: wrapped } },
+  }
+  for (let tries = 1; ; tries++) {
+    try {
+      openCanaryOnce(session, tampered)
+    } catch (error) {
+      if (!(error instanceof CkrError)) throw error
+      session.replace()
+      if (error.fault === 'data' || tries === THROTTLED_TRIES) return error.ckr
+      pauseThread(THROTTLED_PAUSE_MS)
+      openCanaryFirm(session, key)
+      continue
+    }
+    scratch.wipe()
+    throw new KeyturnError('token-not-usable', 'the token opened a canary whose tag was changed')
+  }
+}
+
+export function asSession(session: LaneSession): {
+  cryptoki: LaneSession['cryptoki']
+  handle: Handle
+} {
+  return { cryptoki: session.cryptoki, handle: session.handle }
+}
+
+function wrongKey(version: number): KeyturnError {
+  return new KeyturnError('wrong-key', `the key of version ${version} does not open its canary`, {
+    hint: 'this token holds another key under the same label: point it at the shared HSM',
+  })
+}

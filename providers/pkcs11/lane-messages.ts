@@ -1,0 +1,89 @@
+import type { Canary, GcmProfile, IvMode } from '../../contracts/kek.ts'
+import type { CheckMode, Pkcs11Config } from '../../contracts/settings.ts'
+import type { Fault } from './errors.ts'
+import type { TokenName } from './token.ts'
+
+/**
+ * What the pool says to a lane and hears back. Bytes are Uint8Array here since structured clones make Buffers so.
+ * Keys are named by version; handles never cross.
+ */
+export interface OpenRequest {
+  op: 'open'
+  modulePath: string
+  token: Pkcs11Config['token']
+  pin: string
+}
+export interface LoadRequest {
+  op: 'load'
+  version: number
+  label: string
+  keyId: Uint8Array | null
+  gcm: GcmProfile
+  canary: Canary
+  canaryAad: Uint8Array
+}
+/** Items packed as in packing.ts: rewrap [iv, wrapped, aadFrom, aadTo], unwrap [iv, wrapped, aad], wrap [dek, aad]. */
+export type BatchRequest =
+  | { op: 'rewrap'; from: number; to: number; check: CheckMode; items: Uint8Array }
+  | { op: 'unwrap'; version: number; items: Uint8Array }
+  | { op: 'wrap'; version: number; items: Uint8Array }
+
+export type CeremonyRequest =
+  | { op: 'prove'; version: number }
+  | { op: 'generate'; label: string; keyId: Uint8Array }
+  | { op: 'find'; label: string; keyId: Uint8Array | null }
+  | { op: 'destroy'; label: string; keyId: Uint8Array }
+  | {
+      op: 'make-canary'
+      label: string
+      keyId: Uint8Array | null
+      gcm: GcmProfile
+      canaryAad: Uint8Array
+    }
+  | { op: 'probe-mechanisms' }
+  | { op: 'probe-generate'; label: string; keyId: Uint8Array }
+  | { op: 'probe-aead'; label: string; keyId: Uint8Array; modes: IvMode[] }
+  | { op: 'probe-clean-up'; label: string; keyId: Uint8Array }
+
+export type LaneRequest =
+  | OpenRequest
+  | LoadRequest
+  | BatchRequest
+  | CeremonyRequest
+  | { op: 'unload'; version: number }
+  | { op: 'close'; last: boolean }
+
+/** `lane` picks the thread of the child; `id` pairs request and reply. */
+export interface Envelope {
+  id: number
+  lane: number
+  request: LaneRequest
+}
+
+/** Rewrap and wrap answer [iv, wrapped] an item, unwrap [dek]; a refused item has empty fields and a line in `refused`. */
+export interface BatchReply {
+  items: Uint8Array
+  refused: { index: number; message: string }[]
+}
+export interface OpenReply {
+  token: TokenName
+  maxSessions: number | null
+  warnings: string[]
+}
+export interface AeadReply {
+  gcm: GcmProfile | null
+  tamperCode: number | null
+  detail: string
+}
+
+/** What a request is answered with; `calls` counts C_Encrypt and C_Decrypt, `byCode` the CKR codes met on the way. */
+export interface Reply {
+  id: number
+  lane: number
+  calls: number
+  /** How long the lane worked on it. */
+  milliseconds: number
+  byCode: Record<number, number>
+  fault: Fault | null
+  value: unknown
+}

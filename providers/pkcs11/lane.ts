@@ -1,0 +1,104 @@
+import { KeyturnError } from '../../contracts/errors.ts'
+import { LaneBatches } from './lane-batches.ts'
+import { destroy, find, generate, makeCanary } from './lane-ceremony.ts'
+import { loadKey, proveKey, type LaneKey } from './lane-keys.ts'
+import type { LaneRequest } from './lane-messages.ts'
+import { LaneProbe, probeMechanisms } from './lane-probe.ts'
+import { LaneSession } from './lane-session.ts'
+import { asBuffer } from './packing.ts'
+
+interface Opened {
+  session: LaneSession
+  batches: LaneBatches
+  probe: LaneProbe
+}
+
+/** One session with its keys, answering one request after the other. It lives in a thread of a lane process. */
+export class Lane {
+  readonly #keys = new Map<number, LaneKey>()
+  #opened: Opened | undefined
+
+  /** Runs a request to its end; what it throws is a CkrError, a KeyturnError, or a fault of our own. */
+  run(request: LaneRequest): unknown {
+    if (request.op === 'open') return this.#open(request)
+    if (request.op === 'close') {
+      this.#opened?.session.close(request.last)
+      this.#opened = undefined
+      return null
+    }
+    return this.#work(request, this.#require())
+  }
+
+  /** What was counted since the last call of this. */
+  takeCounts(): { calls: number; byCode: Record<number, number> } {
+    const session = this.#opened?.session
+    if (session === undefined) return { calls: 0, byCode: {} }
+    const { calls, byCode } = session
+    session.calls = 0
+    session.byCode = {}
+    return { calls, byCode }
+  }
+
+  #open(request: LaneRequest & { op: 'open' }): unknown {
+    const session = new LaneSession(request)
+    const batches = new LaneBatches(session, this.#keys)
+    this.#opened = { session, batches, probe: new LaneProbe(session) }
+    return session.describe()
+  }
+
+  #work(
+    request: Exclude<LaneRequest, { op: 'open' } | { op: 'close' }>,
+    { session, batches, probe }: Opened,
+  ): unknown {
+    switch (request.op) {
+      case 'rewrap':
+      case 'unwrap':
+      case 'wrap':
+        return batches.run(request)
+      case 'load':
+        this.#keys.set(request.version, loadKey(session, request))
+        return null
+      case 'unload':
+        this.#keys.delete(request.version)
+        return null
+      case 'prove':
+        proveKey(session, this.#key(request.version))
+        return null
+      case 'generate':
+        return generate(session, request.label, asBuffer(request.keyId))
+      case 'find':
+        return find(session, request.label, orNull(request.keyId))
+      case 'destroy':
+        return destroy(session, request.label, asBuffer(request.keyId))
+      case 'make-canary':
+        return makeCanary(session, {
+          ...request,
+          keyId: orNull(request.keyId),
+          canaryAad: asBuffer(request.canaryAad),
+        })
+      case 'probe-mechanisms':
+        return probeMechanisms(session)
+      case 'probe-generate':
+        return probe.generate(request.label, asBuffer(request.keyId))
+      case 'probe-aead':
+        return probe.aead(request.label, asBuffer(request.keyId), request.modes)
+      case 'probe-clean-up':
+        return probe.cleanUp(request.label, asBuffer(request.keyId))
+    }
+  }
+
+  #key(version: number): LaneKey {
+    const key = this.#keys.get(version)
+    if (key !== undefined) return key
+    throw new KeyturnError('kek-not-loaded', `version ${version} is not loaded in this lane`)
+  }
+
+  #require(): Opened {
+    if (this.#opened !== undefined) return this.#opened
+    throw new KeyturnError('internal', 'a request came to a lane that is not open')
+  }
+}
+
+function orNull(bytes: Uint8Array | null): Buffer | null {
+  return bytes === null ? null : asBuffer(bytes)
+}

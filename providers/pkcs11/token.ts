@@ -1,0 +1,102 @@
+import type { ProbeReport } from '../../contracts/kek.ts'
+import { KeyturnError } from '../../contracts/errors.ts'
+import type { Pkcs11Config } from '../../contracts/settings.ts'
+import { call, type Cryptoki, type Handle } from './driver.ts'
+
+export type TokenName = NonNullable<ProbeReport['token']>
+
+/** A token as a lane sees it. `maxSessions` null: no limit, or the token does not say. */
+export interface Token {
+  slot: Handle
+  name: TokenName
+  flags: number
+  maxSessions: number | null
+}
+
+/** Token flags of CK_TOKEN_INFO (PKCS#11 v3.1, table 7). */
+export const tokenFlags = {
+  TOKEN_INITIALIZED: 0x400,
+  USER_PIN_COUNT_LOW: 0x1_0000,
+  USER_PIN_FINAL_TRY: 0x2_0000,
+  USER_PIN_LOCKED: 0x4_0000,
+} as const
+
+const UNAVAILABLE = 0xffff_ffff // CK_UNAVAILABLE_INFORMATION, as pkcs11js cuts it to 32 bits
+
+/** Finds the one token that the configuration names. Throws token-not-found, naming those that are there, or token-ambiguous. */
+export function findToken(cryptoki: Cryptoki, wanted: Pkcs11Config['token']): Token {
+  const tokens = call('C_GetSlotList', () => cryptoki.C_GetSlotList(true)).map((slot) =>
+    describe(cryptoki, slot),
+  )
+  const found = tokens.filter((token) => matches(token, wanted))
+  const first = found[0]
+  if (first === undefined) {
+    const there = tokens.filter((token) => token.flags & tokenFlags.TOKEN_INITIALIZED).map(say)
+    throw new KeyturnError('token-not-found', `no token with ${sayWanted(wanted)}`, {
+      hint:
+        there.length === 0 ? 'the module shows no token at all' : `there are: ${there.join('; ')}`,
+    })
+  }
+  if (!found.every((other) => sameToken(first, other))) {
+    throw new KeyturnError(
+      'token-ambiguous',
+      `${found.length} tokens with ${sayWanted(wanted)}: ${found.map(say).join('; ')}`,
+      { hint: 'name the one by kek.pkcs11.token_serial or slot' },
+    )
+  }
+  return first
+}
+
+function describe(cryptoki: Cryptoki, slot: Handle): Token {
+  const info = call('C_GetTokenInfo', () => cryptoki.C_GetTokenInfo(slot))
+  const { major, minor } = info.firmwareVersion
+  const max = info.maxRwSessionCount
+  return {
+    slot,
+    name: {
+      label: trim(info.label),
+      serial: trim(info.serialNumber),
+      manufacturer: trim(info.manufacturerID),
+      model: trim(info.model),
+      firmware: `${major}.${minor}`,
+    },
+    flags: info.flags,
+    maxSessions: max === 0 || max === UNAVAILABLE ? null : max,
+  }
+}
+
+function matches(token: Token, wanted: Pkcs11Config['token']): boolean {
+  if ('slot' in wanted) return slotNumber(token.slot) === wanted.slot
+  if ('label' in wanted) return token.name.label === wanted.label
+  return token.name.serial === wanted.serial
+}
+
+/**
+ * Whether two slots show one token: Fortanix shows one in 32 slots, so equal serial, label, manufacturer and model join
+ * them. An empty or all-zero serial names nothing (NSS gives sixteen zeros to both of its slots).
+ */
+export function sameToken(a: Token, b: Token): boolean {
+  if (a.slot.equals(b.slot)) return true
+  if (/^0*$/.test(a.name.serial)) return false
+  return (['serial', 'label', 'manufacturer', 'model'] as const).every(
+    (part) => a.name[part] === b.name[part],
+  )
+}
+
+function slotNumber(slot: Handle): number {
+  return Number(slot.readBigUInt64LE())
+}
+
+function say(token: Token): string {
+  return `"${token.name.label}" (serial ${token.name.serial}, slot ${slotNumber(token.slot)})`
+}
+
+function sayWanted(wanted: Pkcs11Config['token']): string {
+  if ('slot' in wanted) return `slot ${wanted.slot}`
+  return 'label' in wanted ? `label "${wanted.label}"` : `serial "${wanted.serial}"`
+}
+
+/** Cryptoki pads its strings with blanks; some modules with zeros. */
+function trim(text: string): string {
+  return text.replace(/[\s\0]+$/, '')
+}

@@ -1,0 +1,110 @@
+import type { CollectionConfig } from '../contracts/settings.ts'
+import type { Bound } from './documents.ts'
+import { idBehind } from './envelope-pages.ts'
+import { readQuarantine, standsThere } from './quarantined-bytes.ts'
+import { atOneMoment, type Moment } from './snapshot.ts'
+import type { Store } from './store.ts'
+
+/** The count of envelopes by version: raw, so what is in quarantine is counted, unless a function says otherwise. */
+
+export interface FieldCount {
+  collection: string
+  field: string
+  version: number
+  envelopes: number
+}
+
+export interface VersionCounts {
+  /** Versions without an envelope are left out. */
+  byVersion: Record<number, number>
+  byField: FieldCount[]
+}
+
+/** Counts all envelopes of these collections. A value that is no integer is no version, and is not counted. */
+export async function countVersions(
+  store: Store,
+  collections: readonly CollectionConfig[],
+): Promise<VersionCounts> {
+  const byField: FieldCount[] = []
+  const byVersion: Record<number, number> = {}
+  for (const { collection, field } of fieldsOf(collections)) {
+    const path = `${field}.kek_version`
+    const groups = await store.db
+      .collection(collection)
+      .aggregate<{ _id: number; envelopes: number }>([
+        { $match: { [path]: { $gte: -Infinity } } },
+        { $group: { _id: `$${path}`, envelopes: { $sum: 1 } } },
+        { $sort: { _id: 1 } },
+      ])
+      .toArray()
+    for (const { _id: version, envelopes } of groups) {
+      if (!Number.isInteger(version)) continue
+      byField.push({ collection, field, version, envelopes })
+      byVersion[version] = (byVersion[version] ?? 0) + envelopes
+    }
+  }
+  return { byVersion, byField }
+}
+
+/** The raw count of one version. */
+export async function countVersion(
+  store: Store,
+  collections: readonly CollectionConfig[],
+  version: number,
+  moment?: Moment,
+): Promise<number> {
+  let envelopes = 0
+  for (const { collection, field } of fieldsOf(collections)) {
+    envelopes += await store.db
+      .collection(collection)
+      .countDocuments({ [`${field}.kek_version`]: version }, moment ?? {})
+  }
+  return envelopes
+}
+
+/**
+ * Envelopes of a version that a rotation still has to deal with: the raw count without those whose very bytes are in
+ * quarantine, both read at one moment. What its owner has repaired or put back is counted again.
+ */
+export async function remainingOf(
+  store: Store,
+  collections: readonly CollectionConfig[],
+  version: number,
+): Promise<number> {
+  return atOneMoment(store, async (moment) => {
+    const raw = await countVersion(store, collections, version, moment)
+    if (raw === 0) return 0
+    const names = new Set(fieldsOf(collections).map(({ collection, field }) => `${collection}/${field}`))
+    const rows = await readQuarantine(store, { kek_version: version }, moment)
+    const ours = rows.filter(({ doc }) => names.has(`${doc._id.collection}/${doc._id.field}`))
+    const standing = await standsThere(store, ours, moment)
+    return raw - standing.filter(Boolean).length
+  })
+}
+
+/**
+ * Cuts a field's envelopes of a version into at most `shards` ranges of nearly equal size: the inner bounds, in order,
+ * each the first `_id` of its range. Fewer, or none, when there are not enough envelopes.
+ */
+export async function splitPoints(
+  store: Store,
+  options: { collection: string; field: string; version: number; shards: number },
+): Promise<Bound[]> {
+  const { collection, field, version, shards } = options
+  const envelopes = await countVersion(store, [{ name: collection, envelopes: [field] }], version)
+  const size = Math.ceil(envelopes / shards)
+  const points: Bound[] = []
+  if (size === 0) return points
+  for (let index = 1; index < shards; index += 1) {
+    const next = await idBehind(store, { ...options, from: points.at(-1) ?? null, skip: size })
+    if (next === null) return points
+    points.push(next)
+  }
+  return points
+}
+
+function fieldsOf(collections: readonly CollectionConfig[]): { collection: string; field: string }[] {
+  return collections.flatMap(({ name, envelopes }) =>
+    envelopes.map((field) => ({ collection: name, field })),
+  )
+}

@@ -1,0 +1,224 @@
+import type { Binary } from 'mongodb'
+import type { FleetSettings } from '../contracts/settings.ts'
+import type { IvMode, ProviderName } from '../contracts/kek.ts'
+import type { NodeKind, NotReadyReason, ProcessRole } from '../contracts/fleet.ts'
+import type { RotationOutcome, RotationPhase } from '../contracts/rotation.ts'
+
+/**
+ * The keystore's documents exactly as they are stored (docs/protocol.md, "Collections of the keystore"): snake_case,
+ * `null` for what is not there yet, binary of subtype 0 as the driver's `Binary`, times by the database's clock.
+ */
+
+/** `kek_install`: one, inserted once, never updated. */
+export interface InstallDoc {
+  _id: 'install'
+  provider: ProviderName
+  install: string
+  /** Layout of the keystore; 1. */
+  schema: number
+  created_at: Date
+  created_by: string
+}
+
+/** `kek_settings`: one. What `setup` recorded counts for the whole fleet, not a host's file. */
+export interface SettingsDoc {
+  _id: 'settings'
+  settings: FleetSettings
+  /** Of the RFC 8785 form of `settings`, 32 bytes. */
+  sha256: Binary
+  at: Date
+  by: string
+}
+
+/** `kek_versions`. Without a canary it is an intent, `installing`. Its state is derived, never stored. */
+export interface VersionDoc {
+  _id: number
+  provider: ProviderName
+  /** The key's CKA_LABEL, or the name of the environment variable. */
+  label: string
+  /** CKA_ID; null for `env`. */
+  key_id: Binary | null
+  origin: 'generated' | 'registered' | 'environment'
+  /** The node that made it. */
+  made_by: string
+  gcm: { iv_mode: IvMode; iv_length: number; tag_bits: 128 } | null
+  canary: { dek_iv: Binary; dek_wrapped: Binary; digest: Binary } | null
+  /** Wraps made under it as far as heartbeats reported them; may count a lost answer twice, never too few. */
+  wraps: number
+  /** The mark of the rotation that runs; null when none does. */
+  rotation: string | null
+  created_at: Date
+  activated_at: Date | null
+  deactivated_at: Date | null
+  /** End of settle: the last moment at which a backup can hold it as the current one. Null when it is active anew. */
+  left_at: Date | null
+  /** The epoch that made another version active. */
+  left_epoch: number | null
+  removal: RemovalDoc | null
+  destroyed_at: Date | null
+}
+
+export interface RemovalDoc {
+  /** Names this removal; every decisive write is filtered by it. */
+  request: string
+  state: 'requested'
+  requested_by: string
+  requested_at: Date
+  due_at: Date
+  /** Grows with each run of the guards; destroy is filtered by the run that passed. */
+  guard_run: number
+  destroy_hsm_key: boolean
+  without_fence: boolean
+  /** Collections on which the fence was raised. */
+  fenced: string[]
+}
+
+/** `kek_active`: one, switched by compare-and-set on `epoch`, which only grows. */
+export interface ActiveDoc {
+  _id: 'active'
+  version: number
+  epoch: number
+  /** The rotation that promoted it; null for the first version. */
+  rotation: string | null
+  at: Date
+}
+
+/** `fleet_nodes`: the roster. */
+export interface NodeDoc {
+  /** The node's name. */
+  _id: string
+  kind: NodeKind
+  first_seen: Date
+  /** Null for a node that is expected and was never seen. */
+  last_seen: Date | null
+  decommissioned_at: Date | null
+  decommissioned_by: string | null
+}
+
+/** `process_heartbeats`, `_id` is `<node>/<boot>`. Applications in other languages write it too, so much may be absent. */
+export interface HeartbeatDoc {
+  _id: string
+  node: string
+  pid: number
+  role: ProcessRole
+  started_at: Date
+  at: Date
+  /** TTL index; it tidies up to a minute late. */
+  expires_at: Date
+  lease_until: Date
+  current: number | null
+  epoch: number | null
+  loaded: { version: number; proven_at: Date }[]
+  /** Why it could not prove a version; absent when the writer does not say. */
+  not_loaded?: { version: number; reason: NotReadyReason }[]
+  /** SHA-256 of the settings in its own file; null or absent when it does not say. */
+  settings?: Binary | null
+}
+
+/** `rotations`: one a rotation, the record that outlives Temporal's retention. */
+export interface RotationDoc {
+  _id: string
+  from: number
+  to: number
+  phase: RotationPhase
+  /** Null while it runs. */
+  outcome: Exclude<RotationOutcome, 'started'> | null
+  requested_by: string
+  reason: string
+  started_at: Date
+  promoted_at: Date | null
+  settled_at: Date | null
+  ended_at: Date | null
+  /** The epoch that its promote made; null before, and when promote was skipped. */
+  epoch: number | null
+  /** Envelopes under `from` at preflight; null before it counted. */
+  total: number | null
+  /** Written when it ends, as the sum over its shards; until then null. */
+  counters: CountersDoc | null
+  /** Crypt calls that sweeps have reserved of `max_hsm_calls` (0 is no limit). */
+  hsm_reserved: number
+  max_hsm_calls: number
+  /** Nodes whose processes were silent when settle ended. */
+  silent: string[]
+  workflow_id: string
+  run_id: string | null
+  error: { code: string; message: string; hint?: string } | null
+  /** True once its shards were closed for good: no more can be inserted. */
+  shards_closed: boolean
+  /** Grows with each transaction that must not pass the end of this rotation: both write this row. */
+  touches: number
+}
+
+export interface CountersDoc {
+  rewrapped: number
+  superseded: number
+  quarantined: number
+  hsm_calls: number
+}
+
+/**
+ * A point among the `_id`s of a collection, wrapped so that any BSON value can be one: read it unpromoted (`Int32`,
+ * `Long`, `Double` objects, a `Map` for a sub-document), so that it goes back to the server as it came.
+ */
+export interface Bound {
+  readonly v: unknown
+}
+
+/** `_id` of a shard document. */
+export interface ShardId {
+  rotation: string
+  shard: string
+}
+
+/** `rewrap_shards`: a range of `_id` of one field, `min` inclusive, `max` exclusive, null for an open end. */
+export interface ShardDoc {
+  _id: ShardId
+  collection: string
+  field: string
+  min: Bound | null
+  max: Bound | null
+  /** Grows with each takeover: the fence of every page. */
+  attempt: number
+  /** lsid of the attempt's transactions. */
+  session: { id: Binary } | null
+  /** The last `_id` that was dealt with; null before the first page. */
+  cursor: Bound | null
+  closed: boolean
+  counters: CountersDoc
+}
+
+/** `_id` of a quarantine row: the place of an envelope. `id` is unpromoted as in `Bound`. */
+export interface QuarantineId {
+  collection: string
+  id: unknown
+  field: string
+}
+
+/** `rewrap_quarantine`: envelopes that could not be opened or written. */
+export interface QuarantineDoc {
+  _id: QuarantineId
+  kek_version: number
+  /** SHA-256 of the wrap fields as found (envelope/wrap-digest.ts): only these very bytes are in quarantine. */
+  digest: Binary
+  code: string
+  message: string
+  /** The last rotation that met it. */
+  rotation: string
+  first_seen: Date
+  attempts: number
+}
+
+/** `kek_audit`: insert-only, `_id` from 1 without gaps. */
+export interface AuditDoc {
+  _id: number
+  at: Date
+  actor: string
+  action: string
+  subject: string
+  /** JSON types only, ids as EJSON. */
+  details: Record<string, unknown>
+  /** `hash` of the entry before in hex; 64 zeros for the first. */
+  prev: string
+  /** SHA-256 in hex over the RFC 8785 form of this entry without `hash`. */
+  hash: string
+}

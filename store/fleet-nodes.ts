@@ -1,0 +1,106 @@
+import { KeyturnError } from '../contracts/errors.ts'
+import type { NodeKind } from '../contracts/fleet.ts'
+import type { NodeDoc } from './documents.ts'
+import { keystore } from './keystore.ts'
+import { serverNow, type Store } from './store.ts'
+import { inTransaction } from './transaction.ts'
+
+/** All nodes that were ever seen or expected, decommissioned ones too; ephemeral ones until they leave. */
+export async function readRoster(store: Store): Promise<NodeDoc[]> {
+  return keystore.nodes(store).find().sort({ _id: 1 }).toArray()
+}
+
+/**
+ * A process of this node says that it is there; call it before the first heartbeat and with each. A host stays a host,
+ * and an ephemeral node becomes one when it comes back as one. Throws `node-decommissioned`.
+ */
+export async function seeNode(store: Store, node: string, kind: NodeKind): Promise<NodeDoc> {
+  const seen = await keystore.nodes(store).findOneAndUpdate(
+    { _id: node },
+    [
+      {
+        $set: {
+          kind: { $cond: [{ $eq: ['$kind', 'host'] }, 'host', { $literal: kind }] },
+          first_seen: { $ifNull: ['$first_seen', '$$NOW'] },
+          // Not of a decommissioned one: it is not there officially.
+          last_seen: {
+            $cond: [{ $gt: ['$decommissioned_at', null] }, '$last_seen', '$$NOW'],
+          },
+          decommissioned_at: { $ifNull: ['$decommissioned_at', null] },
+          decommissioned_by: { $ifNull: ['$decommissioned_by', null] },
+        },
+      },
+    ],
+    { upsert: true, returnDocument: 'after' },
+  )
+  if (seen === null) throw new KeyturnError('internal', 'an upsert returned no document')
+  if (seen.decommissioned_at !== null) {
+    throw new KeyturnError('node-decommissioned', `node '${node}' is decommissioned`, {
+      hint: `readmit it with: keyturn nodes expect ${node}`,
+    })
+  }
+  return seen
+}
+
+/** `nodes expect NAME`: the node must answer from now on, seen or not; readmits a decommissioned one. */
+export async function expectNode(store: Store, node: string): Promise<NodeDoc> {
+  const expected = await keystore.nodes(store).findOneAndUpdate(
+    { _id: node },
+    [
+      {
+        $set: {
+          kind: 'host',
+          first_seen: { $ifNull: ['$first_seen', '$$NOW'] },
+          last_seen: { $ifNull: ['$last_seen', null] },
+          decommissioned_at: null,
+          decommissioned_by: null,
+        },
+      },
+    ],
+    { upsert: true, returnDocument: 'after' },
+  )
+  if (expected === null) throw new KeyturnError('internal', 'an upsert returned no document')
+  return expected
+}
+
+/**
+ * `nodes decommission NAME`. Throws `node-unknown`, and `node-live` while the lease or the expiry of one of its processes
+ * has not run out. Repeating it changes nothing.
+ */
+export async function decommissionNode(store: Store, node: string, by: string): Promise<NodeDoc> {
+  const now = await serverNow(store)
+  return inTransaction(store, async (session) => {
+    const live = await keystore
+      .heartbeats(store)
+      .findOne({ node, $or: [{ expires_at: { $gt: now } }, { lease_until: { $gt: now } }] }, { session })
+    if (live !== null) {
+      throw new KeyturnError('node-live', `node '${node}' is live: process ${live.pid} (${live.role})`, {
+        hint: 'stop its processes first, then repeat this',
+      })
+    }
+    const row = await keystore.nodes(store).findOneAndUpdate(
+      { _id: node },
+      [
+        {
+          $set: {
+            decommissioned_at: { $ifNull: ['$decommissioned_at', '$$NOW'] },
+            decommissioned_by: { $ifNull: ['$decommissioned_by', { $literal: by }] },
+          },
+        },
+      ],
+      { session, returnDocument: 'after' },
+    )
+    if (row !== null) return row
+    throw new KeyturnError('node-unknown', `node '${node}' is not in the roster`, {
+      hint: 'keyturn nodes list shows those that are',
+    })
+  })
+}
+
+/** A clean stop of an ephemeral node takes it off the roster, unless another of its processes goes on. */
+export async function leaveNode(store: Store, node: string): Promise<void> {
+  const now = await serverNow(store)
+  const other = await keystore.heartbeats(store).findOne({ node, expires_at: { $gt: now } })
+  if (other !== null) return
+  await keystore.nodes(store).deleteOne({ _id: node, kind: 'ephemeral', decommissioned_at: null })
+}

@@ -1,0 +1,106 @@
+import canonicalize from 'canonicalize'
+import { createHash } from 'node:crypto'
+import { setTimeout as pause } from 'node:timers/promises'
+import type { AuditDoc } from './documents.ts'
+import { keystore } from './keystore.ts'
+import { isDuplicateKey } from './store-errors.ts'
+import { serverNow, type Store } from './store.ts'
+
+/**
+ * The record of what was done, a chain of hashes: `hash` is the SHA-256 over the RFC 8785 form of the entry without it
+ * (`at` in ISO 8601 with milliseconds), and covers `prev`, the hash before. An entry that is changed, left out or put
+ * between is seen by `verifyAudit`; entries cut off at the end are not.
+ */
+
+/** `prev` of the first entry. */
+const genesis = '0'.repeat(64)
+/** Longest wait before another try when several append at once, in milliseconds. */
+const retryMs = 20
+
+export interface AuditEntry {
+  actor: string
+  action: string
+  subject: string
+  /** JSON types only, ids as EJSON; what JSON leaves out is left out. */
+  details: object
+}
+
+/** Appends an entry under the next number, without gaps however many append at once. Returns it as stored. */
+export async function appendAudit(store: Store, entry: AuditEntry): Promise<AuditDoc> {
+  const audit = keystore.audit(store)
+  const details = jsonOf(entry.details)
+  for (;;) {
+    const last = await audit.findOne({}, { sort: { _id: -1 }, projection: { hash: 1 } })
+    const unsealed = {
+      _id: (last?._id ?? 0) + 1,
+      at: await serverNow(store),
+      actor: wellFormed(entry.actor),
+      action: wellFormed(entry.action),
+      subject: wellFormed(entry.subject),
+      details,
+      prev: last?.hash ?? genesis,
+    }
+    const sealed: AuditDoc = { ...unsealed, hash: auditHash(unsealed) }
+    try {
+      await audit.insertOne(sealed)
+      return sealed
+    } catch (error) {
+      // Another entry took the number: there is a new last one.
+      if (!isDuplicateKey(error)) throw error
+      await pause(Math.random() * retryMs)
+    }
+  }
+}
+
+/** In order; the newest `limit` when it is given. */
+export async function listAudit(store: Store, limit?: number): Promise<AuditDoc[]> {
+  const newest = await keystore
+    .audit(store)
+    .find({}, { sort: { _id: -1 }, ...(limit === undefined ? {} : { limit }) })
+    .toArray()
+  return newest.reverse()
+}
+
+export interface AuditVerdict {
+  entries: number
+  ok: boolean
+  /** Number of the first entry that is missing or does not fit; null when all do. */
+  brokenAt: number | null
+}
+
+/** Computes the whole chain again. */
+export async function verifyAudit(store: Store): Promise<AuditVerdict> {
+  let entries = 0
+  let prev = genesis
+  let brokenAt: number | null = null
+  for await (const { hash, ...unsealed } of keystore.audit(store).find({}, { sort: { _id: 1 } })) {
+    entries += 1
+    if (brokenAt !== null) continue
+    const fits = unsealed._id === entries && unsealed.prev === prev && auditHash(unsealed) === hash
+    // A gap is reported as the number that is missing.
+    if (!fits) brokenAt = Math.min(entries, unsealed._id)
+    prev = hash
+  }
+  return { entries, ok: brokenAt === null, brokenAt }
+}
+
+/** SHA-256 in hex over the RFC 8785 form of an entry without its hash. */
+export function auditHash(unsealed: Omit<AuditDoc, 'hash'>): string {
+  const form = canonicalize({ ...unsealed, at: unsealed.at.toISOString() })
+  return createHash('sha256')
+    .update(form ?? '')
+    .digest('hex')
+}
+
+/** As JSON would give it back, so that what is hashed is what will be read. */
+function jsonOf(details: object): Record<string, unknown> {
+  const text = JSON.stringify(details, (_, value: unknown) =>
+    typeof value === 'string' ? wellFormed(value) : value,
+  )
+  return JSON.parse(text) as Record<string, unknown>
+}
+
+/** Half a surrogate pair has no UTF-8 form: MongoDB would store something else. */
+function wellFormed(text: string): string {
+  return Buffer.from(text, 'utf8').toString('utf8')
+}

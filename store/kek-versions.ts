@@ -1,0 +1,140 @@
+import { Binary } from 'mongodb'
+import { KeyturnError } from '../contracts/errors.ts'
+import type { Canary, GcmProfile, KekDescriptor, ProviderName } from '../contracts/kek.ts'
+import type { VersionDoc } from './documents.ts'
+import { keystore } from './keystore.ts'
+import { isDuplicateKey } from './store-errors.ts'
+import { serverNow, type Store } from './store.ts'
+
+export { clearMarks, markRotation, recordLeft, takeOverMark } from './rotation-marks.ts'
+export {
+  destroyVersion,
+  raiseGuardRun,
+  requestRemoval,
+  setFenced,
+  undoRemoval,
+} from './version-removal.ts'
+
+/** Intents are among them. */
+export async function readVersions(store: Store): Promise<VersionDoc[]> {
+  return keystore.versions(store).find().sort({ _id: 1 }).toArray()
+}
+
+export async function readVersion(store: Store, version: number): Promise<VersionDoc | null> {
+  return keystore.versions(store).findOne({ _id: version })
+}
+
+/** What a provider must know of a version; null for an intent, which has no canary yet. */
+export function kekDescriptor(row: VersionDoc): KekDescriptor | null {
+  if (row.canary === null || row.gcm === null) return null
+  return {
+    version: row._id,
+    provider: row.provider,
+    label: row.label,
+    keyId: row.key_id === null ? null : bytesOf(row.key_id),
+    gcm: {
+      ivMode: row.gcm.iv_mode,
+      ivLength: row.gcm.iv_length,
+      tagBits: row.gcm.tag_bits,
+    },
+    canary: {
+      dekIv: bytesOf(row.canary.dek_iv),
+      dekWrapped: bytesOf(row.canary.dek_wrapped),
+      digest: bytesOf(row.canary.digest),
+    },
+  }
+}
+
+export interface Intent {
+  version: number
+  provider: ProviderName
+  label: string
+  /** The future CKA_ID; null for `env`. */
+  keyId: Uint8Array | null
+  origin: VersionDoc['origin']
+  madeBy: string
+}
+
+/**
+ * Inserts the row with the future key's id before the key is made, so that a crash finds its own key again. Returns the
+ * row that is there afterwards: of an earlier try, with its key id, when there is one; finished or destroyed, perhaps.
+ */
+export async function insertIntent(store: Store, intent: Intent): Promise<VersionDoc> {
+  const row: VersionDoc = {
+    _id: intent.version,
+    provider: intent.provider,
+    label: intent.label,
+    key_id: intent.keyId === null ? null : new Binary(intent.keyId),
+    origin: intent.origin,
+    made_by: intent.madeBy,
+    gcm: null,
+    canary: null,
+    wraps: 0,
+    rotation: null,
+    created_at: await serverNow(store),
+    activated_at: null,
+    deactivated_at: null,
+    left_at: null,
+    left_epoch: null,
+    removal: null,
+    destroyed_at: null,
+  }
+  try {
+    await keystore.versions(store).insertOne(row)
+    return row
+  } catch (error) {
+    if (!isDuplicateKey(error)) throw error
+  }
+  const there = await readVersion(store, intent.version)
+  if (there === null) {
+    throw new KeyturnError('internal', `the row of version ${intent.version} is gone`)
+  }
+  return there
+}
+
+/**
+ * Turns an intent into a version. `label` and `keyId` are the key's as found (a registered key brings its own). False
+ * when the row has a canary already: somebody else was first, and theirs stays.
+ */
+export async function completeInstall(
+  store: Store,
+  version: number,
+  made: { gcm: GcmProfile; canary: Canary; label: string; keyId: Uint8Array | null },
+): Promise<boolean> {
+  const { gcm, canary } = made
+  const { matchedCount } = await keystore.versions(store).updateOne(
+    { _id: version, canary: null, destroyed_at: null },
+    {
+      $set: {
+        label: made.label,
+        key_id: made.keyId === null ? null : new Binary(made.keyId),
+        gcm: { iv_mode: gcm.ivMode, iv_length: gcm.ivLength, tag_bits: gcm.tagBits },
+        canary: {
+          dek_iv: new Binary(canary.dekIv),
+          dek_wrapped: new Binary(canary.dekWrapped),
+          digest: new Binary(canary.digest),
+        },
+      },
+    },
+  )
+  return matchedCount === 1
+}
+
+/** Adds wraps that were made, by version. Call it with a heartbeat. */
+export async function countWraps(
+  store: Store,
+  wraps: ReadonlyMap<number, number>,
+): Promise<void> {
+  const updates = [...wraps].filter(([, count]) => count > 0)
+  if (updates.length === 0) return
+  await keystore.versions(store).bulkWrite(
+    updates.map(([version, count]) => ({
+      updateOne: { filter: { _id: version }, update: { $inc: { wraps: count } } },
+    })),
+    { ordered: false },
+  )
+}
+
+function bytesOf(binary: Binary): Buffer {
+  return Buffer.from(binary.value())
+}

@@ -1,0 +1,31 @@
+import type { Collection } from 'mongodb'
+import { collections } from '../contracts/names.ts'
+import type {
+  ActiveDoc,
+  AuditDoc,
+  HeartbeatDoc,
+  InstallDoc,
+  NodeDoc,
+  QuarantineDoc,
+  RotationDoc,
+  SettingsDoc,
+  ShardDoc,
+  VersionDoc,
+} from './documents.ts'
+import type { Store } from './store.ts'
+
+/** The keystore's collections with the types of their documents. */
+export const keystore = {
+  install: (store: Store): Collection<InstallDoc> => store.db.collection(collections.install),
+  settings: (store: Store): Collection<SettingsDoc> => store.db.collection(collections.settings),
+  versions: (store: Store): Collection<VersionDoc> => store.db.collection(collections.versions),
+  active: (store: Store): Collection<ActiveDoc> => store.db.collection(collections.active),
+  nodes: (store: Store): Collection<NodeDoc> => store.db.collection(collections.nodes),
+  heartbeats: (store: Store): Collection<HeartbeatDoc> =>
+    store.db.collection(collections.heartbeats),
+  rotations: (store: Store): Collection<RotationDoc> => store.db.collection(collections.rotations),
+  shards: (store: Store): Collection<ShardDoc> => store.db.collection(collections.shards),
+  quarantine: (store: Store): Collection<QuarantineDoc> =>
+    store.db.collection(collections.quarantine),
+  audit: (store: Store): Collection<AuditDoc> => store.db.collection(collections.audit),
+}

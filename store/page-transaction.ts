@@ -1,0 +1,236 @@
+import { MongoError, MongoErrorLabel, type ClientSession } from 'mongodb'
+import { setTimeout as pause } from 'node:timers/promises'
+import { wrapDigest } from '../envelope/wrap-digest.ts'
+import { wrapProjection } from './envelope-pages.ts'
+import {
+  idEquals,
+  WriteRefused,
+  writeStep,
+  type PageCounts,
+  type PageQuarantine,
+  type PageStep,
+  type PageUpdate,
+  type TryOutcome,
+} from './page-statements.ts'
+import { rawAt, rawMembers } from './raw-bson.ts'
+import { wasKilled } from './store-errors.ts'
+import type { Store } from './store.ts'
+
+/**
+ * The one transaction of a page: the shard's document takes the new cursor, the envelopes their new wraps, quarantine
+ * its rows, and the counters what happened, all or nothing.
+ *
+ * Its first statement is the fence: attempt and old cursor in the shard's document. Every try begins with it anew, so a
+ * worker that was frozen anywhere in here finds out that it was replaced. If the fence does not match because the cursor
+ * is the new one already, an earlier try was committed and only its answer was lost. A conflict repeats the same wraps,
+ * with growing pauses, then in halves, each with a cursor of its own. What MongoDB refuses to store goes to quarantine.
+ */
+
+export type { PageQuarantine, PageUpdate } from './page-statements.ts'
+
+/** `updates` in the page's order. `oldCursor` and `newCursor` may be equal only when there are no updates. */
+export type PageInput = PageStep
+
+/**
+ * `committed`: exact counts, of what this call wrote; `write-refused` rows are among the quarantined. `replaced`: the
+ * shard belongs to another attempt or is closed, so of this page, or of its second half, nothing was written.
+ */
+export type PageResult =
+  | ({ kind: 'committed' } & PageCounts)
+  | { kind: 'replaced' }
+  /** @deprecated Never answered: refused updates are quarantined and left out in here. */
+  | { kind: 'refused'; indexes: readonly number[]; codes: readonly number[] }
+
+/** Tries of a page before it is halved, and of a part of one. */
+const tries = { page: 6, part: 3 }
+/** Pause after the first conflict, doubled with each, in milliseconds. */
+const firstPauseMs = 10
+const longestPauseMs = 500
+/** After this a single envelope in conflict, or a commit without an answer, is given up with the last error. */
+const giveUpMs = 60_000
+
+/** Throws `lease-expired` from `leaseCheck`, and the driver's error when MongoDB cannot be reached for good. */
+export async function commitPage(
+  store: Store,
+  session: ClientSession,
+  page: PageInput,
+): Promise<PageResult> {
+  return commitStep(store, session, page, tries.page)
+}
+
+async function commitStep(
+  store: Store,
+  session: ClientSession,
+  step: PageStep,
+  allowed: number,
+): Promise<PageResult> {
+  const giveUpAt = performance.now() + giveUpMs
+  /** Counts of the try whose commit was not answered: if it turns out to be committed, these are the page's. */
+  const lost: LostAnswer = { counts: null }
+  for (let tried = 1; ; tried += 1) {
+    try {
+      return resultOf(await tryOnce(store, session, step, lost), lost)
+    } catch (error) {
+      if (error instanceof WriteRefused) {
+        return await commitRest(store, session, step, error, allowed)
+      }
+      if (!isTransient(error) || performance.now() > giveUpAt) throw error
+      if (tried >= allowed && step.updates.length > 1 && lost.counts === null) {
+        return await commitHalves(store, session, step)
+      }
+      await pause(pauseMs(tried))
+    }
+  }
+}
+
+interface LostAnswer {
+  counts: PageCounts | null
+}
+
+/** One try with its commit; whatever happens, the session has no transaction open afterwards. */
+async function tryOnce(
+  store: Store,
+  session: ClientSession,
+  step: PageStep,
+  lost: LostAnswer,
+): Promise<TryOutcome> {
+  try {
+    const outcome = await writeStep(store, session, step)
+    await commit(session, () => {
+      if (outcome.kind === 'written') lost.counts = outcome.counts
+    })
+    return outcome
+  } finally {
+    if (session.inTransaction()) await session.abortTransaction().catch(ignore)
+  }
+}
+
+/** Repeats a commit whose answer was lost. `uncertain` is called when it may have happened all the same. */
+async function commit(session: ClientSession, uncertain: () => void): Promise<void> {
+  const giveUpAt = performance.now() + giveUpMs
+  for (;;) {
+    try {
+      await session.commitTransaction()
+      return
+    } catch (error) {
+      if (!hasLabel(error, MongoErrorLabel.UnknownTransactionCommitResult)) throw error
+      uncertain()
+      if (performance.now() > giveUpAt) throw error
+      await pause(firstPauseMs)
+    }
+  }
+}
+
+function resultOf(outcome: TryOutcome, lost: LostAnswer): PageResult {
+  if (outcome.kind === 'written') return { kind: 'committed', ...outcome.counts }
+  if (!outcome.answered) return { kind: 'replaced' }
+  return { kind: 'committed', ...(lost.counts ?? nothing) }
+}
+
+/** Quarantine goes with the first half: rows are counted once, and those of the second half are not lost by a crash. */
+async function commitHalves(
+  store: Store,
+  session: ClientSession,
+  step: PageStep,
+): Promise<PageResult> {
+  const middle = Math.ceil(step.updates.length / 2)
+  const first = step.updates.slice(0, middle)
+  const cursor = { v: first.at(-1)?.id }
+  const one = await commitStep(
+    store,
+    session,
+    { ...step, updates: first, newCursor: cursor, closes: false },
+    tries.part,
+  )
+  if (one.kind !== 'committed') return one
+  const two = await commitStep(
+    store,
+    session,
+    {
+      ...step,
+      updates: step.updates.slice(middle),
+      quarantine: [],
+      counters: { hsmCalls: 0 },
+      oldCursor: cursor,
+    },
+    tries.part,
+  )
+  return two.kind === 'committed' ? { kind: 'committed', ...sumOf(one, two) } : two
+}
+
+/** Leaves out what was refused, with rows for quarantine, and repeats the rest. */
+async function commitRest(
+  store: Store,
+  session: ClientSession,
+  step: PageStep,
+  { refused }: WriteRefused,
+  allowed: number,
+): Promise<PageResult> {
+  const codes = new Map(refused.map(({ index, code }) => [index, code]))
+  const rows: PageQuarantine[] = []
+  const updates: PageUpdate[] = []
+  for (const [index, update] of step.updates.entries()) {
+    const code = codes.get(index)
+    const row = code === undefined ? null : await refusedRow(store, step, update, code)
+    if (row === null) updates.push(update)
+    else rows.push(row)
+  }
+  const rest = { ...step, updates, quarantine: [...step.quarantine, ...rows] }
+  return commitStep(store, session, rest, allowed)
+}
+
+/** Null when the envelope has changed since it was refused: its update will meet nothing. */
+async function refusedRow(
+  store: Store,
+  step: PageStep,
+  update: PageUpdate,
+  code: number,
+): Promise<PageQuarantine | null> {
+  const found = await store.db.collection(step.collection).findOne<Buffer>(
+    { _id: idEquals(update.id) } as object,
+    { projection: wrapProjection(step.field), raw: true },
+  )
+  const envelope = found === null ? null : rawAt(found, step.field)
+  const wrapped = found === null ? null : rawAt(found, `${step.field}.dek_wrapped`)
+  // Length and subtype stand before the payload.
+  if (envelope === null || wrapped?.bytes.subarray(5).equals(update.oldWrapped) !== true) return null
+  return {
+    id: update.id,
+    digest: wrapDigest(rawMembers(envelope)),
+    code: 'write-refused',
+    message: `mongodb refused to store the new wrap with code ${code}`,
+  }
+}
+
+/** A takeover's kill interrupts a statement: the next try's fence says whether this attempt was replaced. */
+function isTransient(error: unknown): boolean {
+  return (
+    hasLabel(error, MongoErrorLabel.TransientTransactionError) ||
+    hasLabel(error, MongoErrorLabel.UnknownTransactionCommitResult) ||
+    wasKilled(error)
+  )
+}
+
+function hasLabel(error: unknown, label: string): boolean {
+  return error instanceof MongoError && error.hasErrorLabel(label)
+}
+
+/** Between half and the whole of the pause, so that two in conflict do not stay in step. */
+function pauseMs(tried: number): number {
+  const whole = Math.min(longestPauseMs, firstPauseMs * 2 ** (tried - 1))
+  return whole * (0.5 + Math.random() / 2)
+}
+
+function sumOf(one: PageCounts, two: PageCounts): PageCounts {
+  return {
+    rewrapped: one.rewrapped + two.rewrapped,
+    superseded: one.superseded + two.superseded,
+    quarantined: one.quarantined + two.quarantined,
+  }
+}
+
+const nothing: PageCounts = { rewrapped: 0, superseded: 0, quarantined: 0 }
+
+function ignore(): void {
+  // An abort that fails leaves the transaction to the server, which ends it by itself.
+}

@@ -1,0 +1,62 @@
+import { Binary } from 'mongodb'
+import type { NotReadyReason, ProcessRole } from '../contracts/fleet.ts'
+import type { HeartbeatDoc } from './documents.ts'
+import { keystore } from './keystore.ts'
+import type { Store } from './store.ts'
+
+export interface Heartbeat {
+  node: string
+  /** Random id of this process. */
+  boot: string
+  pid: number
+  role: ProcessRole
+  /** The active version and epoch as this process knows them; null before it knows. */
+  current: number | null
+  epoch: number | null
+  /** `proven_at`: the database's time (`serverNow`) read *before* the proof was made, so that it never looks younger. */
+  loaded: readonly { version: number; proven_at: Date }[]
+  notLoaded?: readonly { version: number; reason: NotReadyReason }[]
+  /** SHA-256 of the settings in its own file. */
+  settings: Uint8Array | null
+  leaseMs: number
+  expireMs: number
+}
+
+/** Writes this process's document, stamped by the database's clock. Returns that time. */
+export async function writeHeartbeat(store: Store, beat: Heartbeat): Promise<{ at: Date }> {
+  const written = await keystore.heartbeats(store).findOneAndUpdate(
+    { _id: `${beat.node}/${beat.boot}` },
+    [
+      {
+        $replaceWith: {
+          _id: '$_id',
+          node: { $literal: beat.node },
+          pid: { $literal: beat.pid },
+          role: { $literal: beat.role },
+          started_at: { $ifNull: ['$started_at', '$$NOW'] },
+          at: '$$NOW',
+          expires_at: { $add: ['$$NOW', beat.expireMs] },
+          lease_until: { $add: ['$$NOW', beat.leaseMs] },
+          current: { $literal: beat.current },
+          epoch: { $literal: beat.epoch },
+          loaded: { $literal: beat.loaded },
+          not_loaded: { $literal: beat.notLoaded ?? [] },
+          settings: beat.settings === null ? null : new Binary(beat.settings),
+        },
+      },
+    ],
+    { upsert: true, returnDocument: 'after', projection: { at: 1 } },
+  )
+  if (written === null) throw new Error('an upsert returned no document')
+  return { at: written.at }
+}
+
+/** All documents that are there, expired ones that TTL has not tidied yet too: judge them by `at` or `lease_until`. */
+export async function readHeartbeats(store: Store): Promise<HeartbeatDoc[]> {
+  return keystore.heartbeats(store).find().sort({ _id: 1 }).toArray()
+}
+
+/** A clean stop. `id` is `<node>/<boot>`. */
+export async function removeHeartbeat(store: Store, id: string): Promise<void> {
+  await keystore.heartbeats(store).deleteOne({ _id: id })
+}

@@ -1,0 +1,110 @@
+import type { ClientSession } from 'mongodb'
+import { KeyturnError } from '../contracts/errors.ts'
+import type { ActiveDoc, HeartbeatDoc } from './documents.ts'
+import { keystore } from './keystore.ts'
+import type { Store } from './store.ts'
+import { inTransaction } from './transaction.ts'
+
+export interface Promotion {
+  rotation: string
+  from: number
+  to: number
+  /** The epoch that preflight saw. */
+  epoch: number
+  /** Judges the heartbeats as they are in the transaction: null when `to` is proven in every live one. */
+  proven: (heartbeats: HeartbeatDoc[]) => KeyturnError | null
+}
+
+/**
+ * Makes `to` the active version, in one transaction that writes every row which a cancel, a removal, or another attempt
+ * would write too: whoever is late finds a filter that does not match, and nothing is written. Done once or not at all:
+ * a repeat that sees its own rotation answers with the epoch that it made. Throws `not-ready` (what `proven` says),
+ * `cancelled` or `no-rotation` when the rotation has ended, `version-not-usable` when `to` lost its mark or is in
+ * removal, `not-active` when another version or epoch is active than preflight saw. All of them touched nothing.
+ */
+export async function promote(store: Store, promotion: Promotion): Promise<{ epoch: number }> {
+  return inTransaction(store, async (session) => {
+    const active = await keystore.active(store).findOne({ _id: 'active' }, { session })
+    if (active?.rotation === promotion.rotation && active.version === promotion.to) {
+      return { epoch: active.epoch }
+    }
+    await moveRotation(store, session, promotion)
+    await moveVersions(store, session, promotion)
+    await moveActive(store, session, promotion, active)
+    const heartbeats = await keystore.heartbeats(store).find({}, { session }).toArray()
+    const refusal = promotion.proven(heartbeats)
+    if (refusal !== null) throw refusal
+    return { epoch: promotion.epoch + 1 }
+  })
+}
+
+async function moveRotation(
+  store: Store,
+  session: ClientSession,
+  { rotation, epoch }: Promotion,
+): Promise<void> {
+  const { matchedCount } = await keystore
+    .rotations(store)
+    .updateOne(
+      { _id: rotation, ended_at: null, promoted_at: null },
+      [{ $set: { phase: 'rewrap', promoted_at: '$$NOW', epoch: epoch + 1 } }],
+      { session },
+    )
+  if (matchedCount === 1) return
+  const row = await keystore.rotations(store).findOne({ _id: rotation }, { session })
+  const code = row?.outcome === 'cancelled' ? 'cancelled' : 'no-rotation'
+  throw new KeyturnError(code, `rotation '${rotation}' is over: ${row?.outcome ?? 'unknown'}`, {
+    hint: 'start another: keyturn rotate',
+  })
+}
+
+/** Both rows have this rotation's mark. The new one is written again, so that a removal of it conflicts. */
+async function moveVersions(
+  store: Store,
+  session: ClientSession,
+  { rotation, from, to, epoch }: Promotion,
+): Promise<void> {
+  const versions = keystore.versions(store)
+  const entered = await versions.updateOne(
+    { _id: to, rotation, removal: null, destroyed_at: null, canary: { $ne: null } },
+    [{ $set: { activated_at: '$$NOW', deactivated_at: null, left_at: null, left_epoch: null } }],
+    { session },
+  )
+  if (entered.matchedCount === 0) throw notUsable(to, rotation)
+  const left = await versions.updateOne(
+    { _id: from, rotation },
+    [{ $set: { deactivated_at: '$$NOW', left_at: null, left_epoch: epoch + 1 } }],
+    { session },
+  )
+  if (left.matchedCount === 0) throw notUsable(from, rotation)
+}
+
+async function moveActive(
+  store: Store,
+  session: ClientSession,
+  { rotation, from, to, epoch }: Promotion,
+  active: ActiveDoc | null,
+): Promise<void> {
+  const { matchedCount } = await keystore
+    .active(store)
+    .updateOne(
+      { _id: 'active', version: from, epoch },
+      [{ $set: { version: to, epoch: epoch + 1, rotation: { $literal: rotation }, at: '$$NOW' } }],
+      { session },
+    )
+  if (matchedCount === 1) return
+  const now = active === null ? 'none' : `version ${active.version} at epoch ${active.epoch}`
+  throw new KeyturnError(
+    'not-active',
+    `version ${from} is not active at epoch ${epoch} any more: ${now} is`,
+    { hint: 'keyturn status shows what is active; start another rotation' },
+  )
+}
+
+function notUsable(version: number, rotation: string): KeyturnError {
+  return new KeyturnError(
+    'version-not-usable',
+    `version ${version} is not marked for rotation '${rotation}' any more, or in removal`,
+    { hint: 'keyturn status shows its state' },
+  )
+}

@@ -1,0 +1,154 @@
+import { BSON, type Document, type Filter } from 'mongodb'
+import { wrapDigest } from '../envelope/wrap-digest.ts'
+import { idBytesFromRaw } from '../envelope/record-id.ts'
+import type { Bound, QuarantineDoc } from './documents.ts'
+import { readPage, wrapProjection } from './envelope-pages.ts'
+import { keystore } from './keystore.ts'
+import { NotFaithful, rawAt, rawDocument, rawElements, rawMembers, rawValue } from './raw-bson.ts'
+import type { Moment } from './snapshot.ts'
+import type { Store } from './store.ts'
+
+/** Rows of quarantine, and whether what they accuse still stands in its record, byte for byte. */
+
+export interface QuarantineRow {
+  /** `_id.id` as it is stored: numbers as `Int32`, `Long`, `Double`, sub-documents as `Map`. */
+  doc: QuarantineDoc
+  idBytes: Buffer
+}
+
+/** Records of one look-up. */
+const lookUp = 1_000
+
+export async function readQuarantine(
+  store: Store,
+  filter: Filter<QuarantineDoc>,
+  moment?: Moment,
+): Promise<QuarantineRow[]> {
+  const documents = await keystore
+    .quarantine(store)
+    .find<Buffer>(filter, { raw: true, sort: { first_seen: 1, _id: 1 }, ...moment })
+    .toArray()
+  return documents.map(rowOf)
+}
+
+/** For each row whether its record still has exactly its bytes, under the row's version. */
+export async function standsThere(
+  store: Store,
+  rows: readonly QuarantineRow[],
+  moment?: Moment,
+): Promise<boolean[]> {
+  const standing = new Set<string>()
+  for (const group of groupsOf(rows)) {
+    const find = group.byId ? findById : findByWalk
+    for (const key of await find(store, group, moment)) standing.add(key)
+  }
+  return rows.map((row) => standing.has(keyOf(row)))
+}
+
+/** Rows of one field and version. Those whose `_id` no filter can name are found by a walk over the version. */
+interface Group {
+  collection: string
+  field: string
+  version: number
+  byId: boolean
+  rows: QuarantineRow[]
+}
+
+function groupsOf(rows: readonly QuarantineRow[]): Group[] {
+  const groups = new Map<string, Group>()
+  for (const row of rows) {
+    const { collection, field } = row.doc._id
+    const version = row.doc.kek_version
+    const byId = row.doc.code !== 'id-unsupported'
+    const name = JSON.stringify([collection, field, version, byId])
+    const group = groups.get(name) ?? { collection, field, version, byId, rows: [] }
+    group.rows.push(row)
+    groups.set(name, group)
+  }
+  return [...groups.values()]
+}
+
+async function findById(store: Store, group: Group, moment?: Moment): Promise<string[]> {
+  const wanted = new Map(group.rows.map((row) => [row.idBytes.toString('hex'), row]))
+  const found: string[] = []
+  for (let at = 0; at < group.rows.length; at += lookUp) {
+    const ids = group.rows.slice(at, at + lookUp).map(({ doc }) => doc._id.id)
+    const records = await store.db
+      .collection(group.collection)
+      .find<Buffer>({ _id: { $in: ids } } as Document, {
+        projection: wrapProjection(group.field),
+        raw: true,
+        ...moment,
+      })
+      .toArray()
+    for (const record of records) {
+      const row = wanted.get(idBytesFromRaw(record).toString('hex'))
+      const envelope = rawAt(record, group.field)
+      if (row === undefined || envelope === null) continue
+      if (hasBytes(row, rawMembers(envelope))) found.push(keyOf(row))
+    }
+  }
+  return found
+}
+
+async function findByWalk(store: Store, group: Group, moment?: Moment): Promise<string[]> {
+  const digests = new Map(group.rows.map((row) => [hex(row.doc.digest.value()), row]))
+  const found: string[] = []
+  let after: Bound | null = null
+  for (let more = true; more; ) {
+    const page = await readPage(store, {
+      ...group,
+      after,
+      until: null,
+      limit: lookUp,
+      ...(moment === undefined ? {} : { moment }),
+    })
+    for (const { wrap } of page.entries) {
+      const row = digests.get(hex(wrapDigest(wrap)))
+      if (row !== undefined && hasBytes(row, wrap)) found.push(keyOf(row))
+    }
+    after = page.entries.at(-1)?.cursor ?? after
+    more = page.more
+  }
+  return found
+}
+
+/** The digest covers the version, but a version of 1.5 was found on the walk over 1. */
+function hasBytes(row: QuarantineRow, wrap: unknown): boolean {
+  const version = (wrap as { kek_version?: unknown } | null)?.kek_version
+  return (
+    Number(version) === row.doc.kek_version &&
+    wrapDigest(wrap).equals(row.doc.digest.value())
+  )
+}
+
+function keyOf({ doc, idBytes }: QuarantineRow): string {
+  return JSON.stringify([doc._id.collection, doc._id.field, hex(idBytes)])
+}
+
+function rowOf(document: Buffer): QuarantineRow {
+  const id = rawAt(document, '_id.id')
+  const rest = rawElements(document).filter(({ name }) => name !== '_id')
+  const doc = BSON.deserialize(rawDocument(rest)) as Omit<QuarantineDoc, '_id'>
+  if (id === null) throw new NotFaithful('a quarantine row has no id')
+  return {
+    doc: {
+      ...doc,
+      _id: {
+        collection: textAt(document, '_id.collection'),
+        id: rawValue(id),
+        field: textAt(document, '_id.field'),
+      },
+    },
+    idBytes: idBytesFromRaw(rawDocument([{ ...id, name: '_id' }])),
+  }
+}
+
+function textAt(document: Buffer, path: string): string {
+  const element = rawAt(document, path)
+  return element === null ? '' : String(rawValue(element))
+}
+
+function hex(bytes: Uint8Array): string {
+  return Buffer.from(bytes).toString('hex')
+}

@@ -1,0 +1,206 @@
+import { BSON, type ClientSession, type Filter } from 'mongodb'
+import { KeyturnError } from '../contracts/errors.ts'
+import type { Bound, ShardDoc, ShardId } from './documents.ts'
+import { keystore } from './keystore.ts'
+import { rawAt, rawDocument, rawElements, rawValue } from './raw-bson.ts'
+import { endSession, killSession, openSession } from './sessions.ts'
+import { serverCode, serverCodes } from './store-errors.ts'
+import type { Store } from './store.ts'
+import { inTransaction } from './transaction.ts'
+
+/**
+ * Shard documents fence off workers: a page is written only with the attempt's number that the document has (see
+ * page-transaction.ts). A frozen worker may hold the document in an open transaction, so a takeover kills that session
+ * first, and tries to raise the number for one second, both again until the raise succeeds.
+ */
+
+/** How long one try of a raise waits for whoever holds the document, in milliseconds. */
+const raiseMs = 1_000
+
+export interface NewShard {
+  shard: string
+  collection: string
+  field: string
+  min: Bound | null
+  max: Bound | null
+}
+
+/**
+ * Inserts shard documents that are not there yet, with attempt 0 and without a cursor; those that are stay as they are.
+ * Throws `no-rotation` when the rotation has ended or its shards were closed.
+ */
+export async function insertShards(
+  store: Store,
+  rotation: string,
+  shards: readonly NewShard[],
+): Promise<void> {
+  await inTransaction(store, async (session) => {
+    // Conflicts with the end of the rotation and with closeShards: nothing is inserted behind them.
+    const { matchedCount } = await keystore
+      .rotations(store)
+      .updateOne(
+        { _id: rotation, ended_at: null, shards_closed: { $ne: true } },
+        { $inc: { touches: 1 } },
+        { session },
+      )
+    if (matchedCount === 0) throw rotationOver(rotation)
+    if (shards.length === 0) return
+    await keystore.shards(store).bulkWrite(
+      shards.map(({ shard, ...place }) => ({
+        updateOne: {
+          filter: { _id: { rotation, shard } },
+          update: { $setOnInsert: { ...place, ...untouched() } },
+          upsert: true,
+        },
+      })),
+      { session, ordered: false },
+    )
+  })
+}
+
+/** In the order of their names. */
+export async function readShards(store: Store, rotation: string): Promise<ShardDoc[]> {
+  const shards = await findRaw(store, { '_id.rotation': rotation })
+  return shards.sort((one, other) => (one._id.shard < other._id.shard ? -1 : 1))
+}
+
+/** Null when there is no such shard. */
+export async function readShard(store: Store, id: ShardId): Promise<ShardDoc | null> {
+  const [shard] = await findRaw(store, { _id: shardId(id) })
+  return shard ?? null
+}
+
+export interface TakenShard {
+  attempt: number
+  cursor: Bound | null
+  /** For this attempt's page transactions only. The taker ends it with `endSession` of sessions.ts. */
+  session: ClientSession
+  /** The document after the raise. */
+  doc: ShardDoc
+}
+
+/**
+ * Takes a shard for a new attempt: from here on nothing of an older one is written. Null when the shard is closed;
+ * `no-rotation` when there is none. Waits as long as it must for an open transaction of the old attempt, or for `signal`.
+ */
+export async function takeShard(
+  store: Store,
+  id: ShardId,
+  signal?: AbortSignal,
+): Promise<TakenShard | null> {
+  for (;;) {
+    signal?.throwIfAborted()
+    const before = await readShard(store, id)
+    if (before === null) throw rotationOver(id.rotation)
+    if (before.closed) return null
+    const { session, lsid } = openSession(store)
+    const raised = await raise(store, before, { session: lsid }).catch(async (error: unknown) => {
+      await endSession(session)
+      throw error
+    })
+    if (raised) {
+      // If yet another attempt has raised it since, the first page of this one will say so.
+      const doc = await readShard(store, id)
+      if (doc?.closed === false) {
+        return { attempt: before.attempt + 1, cursor: doc.cursor, session, doc }
+      }
+    }
+    await endSession(session)
+  }
+}
+
+/**
+ * Closes the open shards of one rotation, or of all, for good, with the same raise as a takeover: no page in flight,
+ * frozen or late is written afterwards. A rotation named here cannot insert another one. Returns how many were open.
+ */
+export async function closeShards(
+  store: Store,
+  filter: 'all' | { rotation: string },
+): Promise<number> {
+  if (filter !== 'all') {
+    await keystore
+      .rotations(store)
+      .updateOne({ _id: filter.rotation }, { $set: { shards_closed: true } })
+  }
+  const these = filter === 'all' ? {} : { '_id.rotation': filter.rotation }
+  let closed = 0
+  for (;;) {
+    const open = await findRaw(store, { ...these, closed: false })
+    if (open.length === 0) return closed
+    for (const shard of open) {
+      if (await raise(store, shard, { closed: true })) closed += 1
+    }
+  }
+}
+
+/**
+ * Kills the session of the attempt that was seen and raises its number. False when another was faster, or when the
+ * document is held still: read it again and repeat.
+ */
+async function raise(
+  store: Store,
+  seen: ShardDoc,
+  fields: Partial<Pick<ShardDoc, 'session' | 'closed'>>,
+): Promise<boolean> {
+  if (seen.session !== null) await killSession(store, seen.session)
+  try {
+    const { matchedCount } = await keystore
+      .shards(store)
+      .updateOne(
+        { _id: shardId(seen._id), attempt: seen.attempt, closed: false },
+        { $set: fields, $inc: { attempt: 1 } },
+        { maxTimeMS: raiseMs },
+      )
+    return matchedCount === 1
+  } catch (error) {
+    const code = serverCode(error)
+    if (code === serverCodes.maxTimeExpired || code === serverCodes.writeConflict) return false
+    throw error
+  }
+}
+
+async function findRaw(store: Store, filter: Filter<ShardDoc>): Promise<ShardDoc[]> {
+  const documents = await keystore.shards(store).find<Buffer>(filter, { raw: true }).toArray()
+  return documents.map(shardOf)
+}
+
+/** The driver reads the document well, but for the bounds, which it would re-type or refuse (raw-bson.ts). */
+function shardOf(document: Buffer): ShardDoc {
+  const rest = rawElements(document).filter(({ name }) => !boundNames.has(name))
+  return {
+    ...(BSON.deserialize(rawDocument(rest)) as ShardDoc),
+    min: boundOf(document, 'min'),
+    max: boundOf(document, 'max'),
+    cursor: boundOf(document, 'cursor'),
+  }
+}
+
+const boundNames = new Set(['min', 'max', 'cursor'])
+
+function boundOf(document: Buffer, name: 'min' | 'max' | 'cursor'): Bound | null {
+  const bound = rawAt(document, name)
+  if (bound === null || bound.bytes.length === 0) return null
+  const [value] = rawElements(bound.bytes)
+  return value === undefined ? null : { v: rawValue(value) }
+}
+
+/** In the order in which it is stored, whatever the caller's object looks like. */
+function shardId({ rotation, shard }: ShardId): ShardId {
+  return { rotation, shard }
+}
+
+function untouched(): Pick<ShardDoc, 'attempt' | 'session' | 'cursor' | 'closed' | 'counters'> {
+  return {
+    attempt: 0,
+    session: null,
+    cursor: null,
+    closed: false,
+    counters: { rewrapped: 0, superseded: 0, quarantined: 0, hsm_calls: 0 },
+  }
+}
+
+function rotationOver(rotation: string): KeyturnError {
+  return new KeyturnError('no-rotation', `the shards of rotation '${rotation}' are gone or closed`, {
+    hint: 'keyturn status shows which rotation runs',
+  })
+}

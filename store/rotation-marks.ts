@@ -1,0 +1,90 @@
+import type { ClientSession } from 'mongodb'
+import { keystore } from './keystore.ts'
+import type { Store } from './store.ts'
+import { inTransaction } from './transaction.ts'
+
+/**
+ * The marks of a rotation on the rows of its two versions. A removal and a rotation back exclude each other because both
+ * write the same row: a mark needs "no removal", a removal "no mark". A mark is set together with a write to the
+ * rotation's own row, so a late attempt cannot mark anything for a rotation that is over.
+ */
+
+/** Filter of a version that a rotation may name. */
+const usable = { canary: { $ne: null }, removal: null, destroyed_at: null }
+
+/**
+ * Marks a version's row for a rotation. False when the version is unknown, an intent, in removal or destroyed, when
+ * another rotation's mark is on it, or when this rotation has ended. Its own mark there already: true.
+ */
+export async function markRotation(
+  store: Store,
+  version: number,
+  rotation: string,
+): Promise<boolean> {
+  return inTransaction(store, async (session) => {
+    if (!(await touchRunning(store, rotation, session))) return false
+    const { matchedCount } = await keystore
+      .versions(store)
+      .updateOne(
+        { _id: version, rotation: { $in: [null, rotation] }, ...usable },
+        { $set: { rotation } },
+        { session },
+      )
+    return matchedCount === 1
+  })
+}
+
+/**
+ * Puts `newRotation`'s mark in the place of `oldRotation`'s, whose workflow is gone. False when the mark is not the old
+ * one's any more, or by the reasons of `markRotation`. The old one is yet to be ended as `failed` (rotations.ts).
+ */
+export async function takeOverMark(
+  store: Store,
+  version: number,
+  oldRotation: string,
+  newRotation: string,
+): Promise<boolean> {
+  return inTransaction(store, async (session) => {
+    if (!(await touchRunning(store, newRotation, session))) return false
+    const { matchedCount } = await keystore
+      .versions(store)
+      .updateOne(
+        { _id: version, rotation: oldRotation, ...usable },
+        { $set: { rotation: newRotation } },
+        { session },
+      )
+    return matchedCount === 1
+  })
+}
+
+/** Takes this rotation's marks off, wherever they are. Call it when the rotation's row has ended, not before. */
+export async function clearMarks(store: Store, rotation: string): Promise<void> {
+  await keystore.versions(store).updateMany({ rotation }, { $set: { rotation: null } })
+}
+
+/**
+ * Records the end of settle on the row of the version that was left: the backup window counts from here. False when the
+ * row is not marked for this rotation any more.
+ */
+export async function recordLeft(
+  store: Store,
+  version: number,
+  rotation: string,
+): Promise<boolean> {
+  const { matchedCount } = await keystore
+    .versions(store)
+    .updateOne({ _id: version, rotation }, [{ $set: { left_at: '$$NOW' } }])
+  return matchedCount === 1
+}
+
+/** A write that conflicts with the end of the rotation. */
+async function touchRunning(
+  store: Store,
+  rotation: string,
+  session: ClientSession,
+): Promise<boolean> {
+  const { matchedCount } = await keystore
+    .rotations(store)
+    .updateOne({ _id: rotation, ended_at: null }, { $inc: { touches: 1 } }, { session })
+  return matchedCount === 1
+}

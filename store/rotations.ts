@@ -1,0 +1,191 @@
+import { KeyturnError, type ErrorReport } from '../contracts/errors.ts'
+import type { Counters, RotationPhase } from '../contracts/rotation.ts'
+import type { RotationDoc } from './documents.ts'
+import { keystore } from './keystore.ts'
+import { isDuplicateKey } from './store-errors.ts'
+import { serverNow, type Store } from './store.ts'
+
+export interface NewRotation {
+  rotation: string
+  from: number
+  to: number
+  requestedBy: string
+  reason: string
+  maxHsmCalls: number
+  workflowId: string
+  runId: string | null
+}
+
+/** Inserts the row, in phase `preflight`. Returns the one that is there afterwards: its own of an earlier try, if any. */
+export async function insertRotation(store: Store, input: NewRotation): Promise<RotationDoc> {
+  const row: RotationDoc = {
+    _id: input.rotation,
+    from: input.from,
+    to: input.to,
+    phase: 'preflight',
+    outcome: null,
+    requested_by: input.requestedBy,
+    reason: input.reason,
+    started_at: await serverNow(store),
+    promoted_at: null,
+    settled_at: null,
+    ended_at: null,
+    epoch: null,
+    total: null,
+    counters: null,
+    hsm_reserved: 0,
+    max_hsm_calls: input.maxHsmCalls,
+    silent: [],
+    workflow_id: input.workflowId,
+    run_id: input.runId,
+    error: null,
+    shards_closed: false,
+    touches: 0,
+  }
+  try {
+    await keystore.rotations(store).insertOne(row)
+    return row
+  } catch (error) {
+    if (!isDuplicateKey(error)) throw error
+  }
+  const there = await readRotation(store, input.rotation)
+  if (there === null) throw new KeyturnError('internal', `rotation '${input.rotation}' is gone`)
+  return there
+}
+
+export async function readRotation(store: Store, rotation: string): Promise<RotationDoc | null> {
+  return keystore.rotations(store).findOne({ _id: rotation })
+}
+
+/** Newest first. */
+export async function listRotations(store: Store, limit = 100): Promise<RotationDoc[]> {
+  return keystore.rotations(store).find().sort({ started_at: -1, _id: -1 }).limit(limit).toArray()
+}
+
+/** The one that ended last. */
+export async function lastRotation(store: Store): Promise<RotationDoc | null> {
+  return keystore
+    .rotations(store)
+    .findOne({ ended_at: { $ne: null } }, { sort: { ended_at: -1, _id: -1 } })
+}
+
+/** The newest that has not ended; its workflow may be gone all the same. */
+export async function runningRotation(store: Store): Promise<RotationDoc | null> {
+  return keystore
+    .rotations(store)
+    .findOne({ ended_at: null }, { sort: { started_at: -1, _id: -1 } })
+}
+
+/** Members of the row that a phase may write with it. */
+export type PhaseFields = Partial<
+  Pick<RotationDoc, 'total' | 'run_id' | 'silent' | 'workflow_id' | 'max_hsm_calls'>
+>
+
+/** Moves the row on; entering `finish` dates `settled_at`. False when it has ended: then nothing is written. */
+export async function setPhase(
+  store: Store,
+  rotation: string,
+  phase: RotationPhase,
+  fields: PhaseFields = {},
+): Promise<boolean> {
+  const { matchedCount } = await keystore.rotations(store).updateOne(
+    { _id: rotation, ended_at: null },
+    [
+      {
+        $set: {
+          ...literals(fields),
+          phase,
+          ...(phase === 'finish' ? { settled_at: { $ifNull: ['$settled_at', '$$NOW'] } } : {}),
+        },
+      },
+    ],
+  )
+  return matchedCount === 1
+}
+
+export interface RotationEnd {
+  error?: ErrorReport | null
+  counters?: Counters | null
+  silent?: string[]
+}
+
+/** Ends the row. False when it had ended before: the first outcome stays. Close its shards and clear its marks after. */
+export async function endRotation(
+  store: Store,
+  rotation: string,
+  outcome: NonNullable<RotationDoc['outcome']>,
+  end: RotationEnd = {},
+): Promise<boolean> {
+  const { counters } = end
+  const fields = {
+    outcome,
+    ...(end.error === undefined ? {} : { error: end.error }),
+    ...(end.silent === undefined ? {} : { silent: end.silent }),
+    ...(counters === undefined || counters === null
+      ? {}
+      : {
+          counters: {
+            rewrapped: counters.rewrapped,
+            superseded: counters.superseded,
+            quarantined: counters.quarantined,
+            hsm_calls: counters.hsmCalls,
+          },
+        }),
+  }
+  const { matchedCount } = await keystore
+    .rotations(store)
+    .updateOne({ _id: rotation, ended_at: null }, [
+      { $set: { ...literals(fields), ended_at: '$$NOW' } },
+    ])
+  return matchedCount === 1
+}
+
+/**
+ * Reserves `calls` crypt calls of the rotation's budget, for good. False, and nothing reserved, when fewer are left or
+ * the rotation has ended. A rotation without a budget only adds them up.
+ */
+export async function reserveHsmCalls(
+  store: Store,
+  rotation: string,
+  calls: number,
+): Promise<boolean> {
+  const within = {
+    $or: [
+      { $eq: ['$max_hsm_calls', 0] },
+      { $lte: [{ $add: ['$hsm_reserved', calls] }, '$max_hsm_calls'] },
+    ],
+  }
+  const { matchedCount } = await keystore
+    .rotations(store)
+    .updateOne({ _id: rotation, ended_at: null, $expr: within }, { $inc: { hsm_reserved: calls } })
+  return matchedCount === 1
+}
+
+/** What the rotation's shards have counted, exact after any crash. */
+export async function sumCounters(store: Store, rotation: string): Promise<Counters> {
+  const sum = (name: string) => ({ $sum: `$counters.${name}` })
+  const [counters] = await keystore
+    .shards(store)
+    .aggregate<Counters>([
+      { $match: { '_id.rotation': rotation } },
+      {
+        $group: {
+          _id: null,
+          rewrapped: sum('rewrapped'),
+          superseded: sum('superseded'),
+          quarantined: sum('quarantined'),
+          hsmCalls: sum('hsm_calls'),
+        },
+      },
+      { $project: { _id: 0 } },
+    ])
+    .toArray()
+  return counters ?? { rewrapped: 0, superseded: 0, quarantined: 0, hsmCalls: 0 }
+}
+
+/** In an update by pipeline, strings that begin with `$` would be expressions. */
+function literals(fields: object): Record<string, { $literal: unknown }> {
+  return Object.fromEntries(
+    Object.entries(fields).map(([name, value]) => [name, { $literal: value as unknown }]),
+  )
+}

@@ -1,0 +1,55 @@
+import { KeyturnError } from '../contracts/errors.ts'
+import type { ErrorCode } from '../contracts/errors.ts'
+import { parseWrapFields, type WrapFields } from '../envelope/envelope.ts'
+import type { Bound } from '../store/documents.ts'
+import type { PageEntry } from '../store/envelope-pages.ts'
+import { withoutQuarantined } from './known-quarantine.ts'
+import type { Road } from './road.ts'
+
+/** Why an envelope goes into quarantine. */
+export interface Fault {
+  code: ErrorCode
+  message: string
+}
+
+/** An envelope as it was read, and what is to be done with it: wrap it anew, or quarantine it. */
+export type JudgedEntry = { entry: PageEntry } & ({ wrap: WrapFields } | { fault: Fault })
+
+/** One page on its way: it moves the shard's cursor from `oldCursor` to `cursor`. The last one may be empty. */
+export interface JudgedPage {
+  /** How many envelopes were read for it, those in quarantine included. */
+  read: number
+  entries: JudgedEntry[]
+  oldCursor: Bound | null
+  cursor: Bound | null
+  last: boolean
+}
+
+/** `readPage` has no value that would be stored as this `_id` again, so no update could find the record. */
+const unsupportedId: Fault = {
+  code: 'id-unsupported',
+  message: 'the record has an _id of a type that cannot be used in a filter',
+}
+
+/** Leaves out what this rotation has quarantined with exactly these bytes, and looks at the shape of the rest. */
+export async function judgePage(road: Road, entries: PageEntry[]): Promise<JudgedEntry[]> {
+  const { store, rotation, provider } = road.options
+  const { collection, field } = road
+  const fresh = road.hasQuarantine
+    ? await withoutQuarantined(store, { rotation, collection, field }, entries)
+    : entries
+  return fresh.map((entry) => judge(entry, provider.name))
+}
+
+function judge(entry: PageEntry, provider: string): JudgedEntry {
+  if (entry.cursor.v !== entry.id) return { entry, fault: unsupportedId }
+  try {
+    const wrap = parseWrapFields(entry.wrap)
+    if (wrap.provider === provider) return { entry, wrap }
+    const message = `the envelope names the provider '${wrap.provider}', not '${provider}'`
+    return { entry, fault: { code: 'wrong-provider', message } }
+  } catch (error) {
+    if (!(error instanceof KeyturnError)) throw error
+    return { entry, fault: { code: error.code, message: error.message } }
+  }
+}

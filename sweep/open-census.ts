@@ -1,0 +1,142 @@
+import { KeyturnError, type ErrorCode } from '../contracts/errors.ts'
+import type { CollectionConfig } from '../contracts/settings.ts'
+import { dekAad } from '../envelope/aad.ts'
+import { parseWrapFields } from '../envelope/envelope.ts'
+import type { KekProvider, SealedDek } from '../providers/provider.ts'
+import { countVersions } from '../store/census.ts'
+import { readPage, type PageEntry } from '../store/envelope-pages.ts'
+import type { Bound } from '../store/documents.ts'
+import type { Store } from '../store/store.ts'
+import { ahead } from './ahead.ts'
+
+export interface OpenCensusOptions {
+  store: Store
+  provider: KekProvider
+  install: string
+  collections: readonly CollectionConfig[]
+  /** Envelopes of a page; 1,000 unless given. */
+  page?: number
+  onProgress(progress: { opened: number; failed: number; total: number }): void
+  signal: AbortSignal
+}
+
+/** An envelope that did not open. `id` as the driver reads it unpromoted. */
+export interface FailedEnvelope {
+  collection: string
+  id: unknown
+  field: string
+  kekVersion: number
+  code: ErrorCode
+}
+
+export interface OpenCensus {
+  opened: number
+  failed: FailedEnvelope[]
+}
+
+/** The envelopes of one version in one field. */
+interface Stretch {
+  collection: string
+  field: string
+  version: number
+}
+
+/**
+ * Opens the wrapped DEK of every envelope and throws it away: the proof behind `scan --unwrap`. Writes nothing. The next
+ * page is read while the token works on the last. Rejects when the token is at fault or the signal is aborted; a version
+ * that is not loaded is a failure of its envelopes, `kek-not-loaded`.
+ */
+export async function scanUnwrap(options: OpenCensusOptions): Promise<OpenCensus> {
+  const { byField } = await countVersions(options.store, options.collections)
+  const total = byField.reduce((sum, { envelopes }) => sum + envelopes, 0)
+  const census: OpenCensus = { opened: 0, failed: [] }
+  for (const stretch of byField) {
+    for await (const entries of ahead(pagesOf(options, stretch))) {
+      const codes = await openPage(options, stretch, entries)
+      for (const [index, entry] of entries.entries()) {
+        const code = codes[index]
+        if (code === undefined) census.opened++
+        else census.failed.push(failedEnvelope(stretch, entry, code))
+      }
+      options.onProgress({ opened: census.opened, failed: census.failed.length, total })
+    }
+  }
+  return census
+}
+
+async function* pagesOf(
+  { store, page = 1_000, signal }: OpenCensusOptions,
+  { collection, field, version }: Stretch,
+): AsyncGenerator<PageEntry[], void> {
+  let after: Bound | null = null
+  for (;;) {
+    signal.throwIfAborted()
+    const options = { collection, field, version, after, until: null, limit: page, signal }
+    const { entries, more }: Awaited<ReturnType<typeof readPage>> = await readPage(store, options)
+    yield entries
+    if (!more) return
+    after = entries.at(-1)?.cursor ?? after
+  }
+}
+
+/** For each entry the code it failed with; undefined where it opened. */
+async function openPage(
+  { provider, install, signal }: OpenCensusOptions,
+  stretch: Stretch,
+  entries: PageEntry[],
+): Promise<(ErrorCode | undefined)[]> {
+  const codes: (ErrorCode | undefined)[] = []
+  const sealed: SealedDek[] = []
+  const positions: number[] = []
+  for (const [index, entry] of entries.entries()) {
+    const dek = sealedDek(entry, install, stretch, provider)
+    if (dek instanceof KeyturnError) {
+      codes[index] = dek.code
+    } else {
+      sealed.push(dek)
+      positions.push(index)
+    }
+  }
+  const answers = await unwrapAll(provider, stretch.version, sealed, signal)
+  for (const [at, answer] of answers.entries()) {
+    if (answer instanceof KeyturnError) codes[positions[at] ?? -1] = answer.code
+    else answer.fill(0)
+  }
+  return codes
+}
+
+function sealedDek(
+  entry: PageEntry,
+  install: string,
+  { collection, field, version }: Stretch,
+  provider: KekProvider,
+): SealedDek | KeyturnError {
+  try {
+    const { provider: named, dekIv, dekWrapped } = parseWrapFields(entry.wrap)
+    if (named !== provider.name) return new KeyturnError('wrong-provider', `provider '${named}'`)
+    const aad = dekAad(install, collection, field, entry.idBytes, version)
+    return { iv: dekIv, wrapped: dekWrapped, aad }
+  } catch (error) {
+    if (error instanceof KeyturnError) return error
+    throw error
+  }
+}
+
+async function unwrapAll(
+  provider: KekProvider,
+  version: number,
+  sealed: SealedDek[],
+  signal: AbortSignal,
+): Promise<(Buffer | KeyturnError)[]> {
+  if (sealed.length === 0) return []
+  if (!provider.loaded().includes(version)) {
+    const error = new KeyturnError('kek-not-loaded', `version '${version}' is not loaded here`)
+    return sealed.map(() => error)
+  }
+  return await provider.unwrap(version, sealed, signal)
+}
+
+function failedEnvelope(stretch: Stretch, entry: PageEntry, code: ErrorCode): FailedEnvelope {
+  const { collection, field, version } = stretch
+  return { collection, id: entry.id, field, kekVersion: version, code }
+}

@@ -1,0 +1,31 @@
+import { setTimeout as sleep } from 'node:timers/promises'
+
+/** How far a sweep may catch up after a slow page: one second of its rate. */
+const slackMs = 1_000
+
+/** A page holds at most this much of the rate, so that pause, cancel and a new rate act within it. */
+const pageMs = 250
+
+/** The page size for a rate: the configured one, or a quarter of a second's envelopes, at least one. */
+export function pageAtRate(page: number, ratePerSecond: number): number {
+  if (ratePerSecond <= 0) return page
+  return Math.max(1, Math.min(page, Math.floor((ratePerSecond * pageMs) / 1_000)))
+}
+
+/**
+ * Returns a function that waits until `envelopes` more may go. Each page is paid for *before* it goes, so the rate holds
+ * over any stretch of time and many short sweeps are not faster than a long one. Rate 0: no wait.
+ * Rejects with the signal's AbortError when it is aborted meanwhile.
+ */
+export function paceAt(
+  ratePerSecond: number,
+  signal: AbortSignal,
+): (envelopes: number) => Promise<void> {
+  let due = performance.now()
+  return async (envelopes) => {
+    if (ratePerSecond <= 0) return
+    due = Math.max(due, performance.now() - slackMs) + (envelopes * 1_000) / ratePerSecond
+    const wait = due - performance.now()
+    if (wait > 0) await sleep(wait, undefined, { signal })
+  }
+}

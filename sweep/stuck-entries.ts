@@ -1,0 +1,60 @@
+import type { Document } from 'mongodb'
+import { wrapDigest } from '../envelope/wrap-digest.ts'
+import { readPage, type PageEntry } from '../store/envelope-pages.ts'
+import type { Road } from './road.ts'
+import type { WrappedPage } from './wrap-pages.ts'
+
+/**
+ * Of a written page, the entries that stand there with the very bytes that were read before, though no update matched
+ * them, and that their own filter does not find. Looked at twice around the filter, so that an application which
+ * changes the record meanwhile is not mistaken for that.
+ */
+export async function stuckEntries(road: Road, page: WrappedPage): Promise<PageEntry[]> {
+  const tried = new Map(page.wraps.map(({ entry }) => [hex(entry.idBytes), digest(entry)]))
+  const suspects = await stillThere(road, page, tried)
+  if (suspects.length === 0) return []
+  const unmatched = new Map<string, string>()
+  for (const entry of suspects) {
+    if (!(await matches(road, entry))) unmatched.set(hex(entry.idBytes), digest(entry))
+  }
+  return unmatched.size === 0 ? [] : await stillThere(road, page, unmatched)
+}
+
+/** Reads the page's range again; by `_id` and digest, the entries that are unchanged. */
+async function stillThere(
+  road: Road,
+  page: WrappedPage,
+  known: ReadonlyMap<string, string>,
+): Promise<PageEntry[]> {
+  const { entries } = await readPage(road.options.store, {
+    collection: road.collection,
+    field: road.field,
+    version: road.options.from,
+    after: page.oldCursor,
+    from: road.min,
+    until: road.max,
+    limit: page.read,
+    signal: road.abandon.signal,
+  })
+  return entries.filter((entry) => known.get(hex(entry.idBytes)) === digest(entry))
+}
+
+/** Whether the filter of the page's update finds the record. */
+async function matches(road: Road, entry: PageEntry): Promise<boolean> {
+  const wrapped = (entry.wrap as { dek_wrapped: unknown }).dek_wrapped
+  const filter: Document = {
+    _id: entry.id,
+    [`${road.field}.kek_version`]: road.options.from,
+    [`${road.field}.dek_wrapped`]: wrapped,
+  }
+  const records = road.options.store.db.collection(road.collection)
+  return (await records.findOne(filter, { projection: { _id: 1 } })) !== null
+}
+
+function digest(entry: PageEntry): string {
+  return hex(wrapDigest(entry.wrap))
+}
+
+function hex(bytes: Uint8Array): string {
+  return Buffer.from(bytes).toString('hex')
+}

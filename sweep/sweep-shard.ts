@@ -1,0 +1,56 @@
+import { noCounters } from '../contracts/rotation.ts'
+import type { CheckMode } from '../contracts/settings.ts'
+import { reserveHsmCalls } from '../store/rotations.ts'
+import { takeShard, type TakenShard } from '../store/rewrap-shards.ts'
+import { endSession } from '../store/sessions.ts'
+import { hsmBudget } from './hsm-budget.ts'
+import { hasQuarantine } from './known-quarantine.ts'
+import { paceAt } from './pace.ts'
+import { runPipeline } from './pipeline.ts'
+import type { Road } from './road.ts'
+import type { SweepOptions, SweepResult } from './sweep-options.ts'
+
+export type { SweepEnd } from '../contracts/rotation.ts'
+export type { SweepLease, SweepOptions, SweepResult } from './sweep-options.ts'
+
+/** Most crypt calls for one envelope. `sampled` reserves as `all` does and keeps what it saves for the next page. */
+const callsEach: Record<CheckMode, number> = { all: 3, sampled: 3, none: 2 }
+
+/**
+ * One attempt on one shard: takes it over (which fences off every earlier attempt), goes on from its cursor, and
+ * releases its session in the end. A shard that is closed already has nothing left: `end`. Rejects when the token or
+ * the database is at fault; what was written until then is written and counted, and the next attempt goes on there.
+ */
+export async function sweepShard(options: SweepOptions): Promise<SweepResult> {
+  const { store, rotation, shard, signal } = options
+  if (signal.aborted) return { end: 'aborted', counters: noCounters }
+  const taken = await takeShard(store, { rotation, shard }, signal)
+  if (taken === null) return { end: 'end', counters: noCounters }
+  try {
+    return await runPipeline(await roadOf(options, taken))
+  } finally {
+    await endSession(taken.session)
+  }
+}
+
+async function roadOf(options: SweepOptions, taken: TakenShard): Promise<Road> {
+  const { store, rotation, maxHsmCalls, check, ratePerSecond, signal } = options
+  const { attempt, cursor, session, doc } = taken
+  const { collection, field, min, max } = doc
+  const reserve = (calls: number) => reserveHsmCalls(store, rotation, calls)
+  return {
+    options,
+    collection,
+    field,
+    min,
+    max,
+    cursor,
+    attempt,
+    session,
+    budget: hsmBudget(maxHsmCalls, callsEach[check], reserve),
+    pace: paceAt(ratePerSecond, signal),
+    hasQuarantine: await hasQuarantine(store, { rotation, collection, field }),
+    abandon: new AbortController(),
+    stop: null,
+  }
+}

@@ -1,0 +1,76 @@
+import { wrapDigest } from '../envelope/wrap-digest.ts'
+import { noCounters, type Counters } from '../contracts/rotation.ts'
+import { commitPage } from '../store/page-transaction.ts'
+import type { Fault } from './judge.ts'
+import type { Road } from './road.ts'
+import { stuckEntries } from './stuck-entries.ts'
+import type { WrappedPage } from './wrap-pages.ts'
+
+/**
+ * Stage 3: one page's transaction; in the tail a second one for what can never be matched. Answers what was counted,
+ * or null when the attempt was replaced.
+ */
+export async function writePage(road: Road, page: WrappedPage): Promise<Counters | null> {
+  if (!road.options.tail) return await write(road, page, page.last)
+  const written = await write(road, page, false)
+  if (written === null) return null
+  const stuck = await writeStuck(road, page, written.superseded)
+  return stuck === null ? null : sum(written, stuck)
+}
+
+async function write(road: Road, page: WrappedPage, closes: boolean): Promise<Counters | null> {
+  const { store, rotation, shard, from, to, provider, lease } = road.options
+  const { collection, field, attempt, session } = road
+  const result = await commitPage(store, session, {
+    rotation,
+    shard,
+    attempt,
+    collection,
+    field,
+    oldCursor: page.oldCursor,
+    newCursor: page.cursor,
+    from,
+    to,
+    provider: provider.name,
+    updates: page.wraps.map(({ entry, ...wrap }) => ({ id: entry.id, ...wrap })),
+    quarantine: page.faulty.map(({ entry, fault }) => {
+      return { id: entry.id, digest: wrapDigest(entry.wrap), ...fault }
+    }),
+    counters: { hsmCalls: page.hsmCalls },
+    leaseCheck: () => lease.assertLease(),
+    closes,
+  })
+  if (result.kind !== 'committed') return null
+  const { rewrapped, superseded, quarantined } = result
+  return { rewrapped, superseded, quarantined, hsmCalls: page.hsmCalls }
+}
+
+/**
+ * An envelope that was read, did not match, and still stands there unchanged goes into quarantine: its `_id` cannot be
+ * named in a filter. Closes the shard behind its last page.
+ */
+async function writeStuck(
+  road: Road,
+  page: WrappedPage,
+  superseded: number,
+): Promise<Counters | null> {
+  const stuck = superseded === 0 ? [] : await stuckEntries(road, page)
+  if (stuck.length === 0 && !page.last) return noCounters
+  const fault: Fault = {
+    code: 'id-unsupported',
+    message: 'the record cannot be found by its _id, though it stands there unchanged',
+  }
+  const faulty = stuck.map((entry) => ({ entry, fault }))
+  const second = { ...page, wraps: [], faulty, hsmCalls: 0, oldCursor: page.cursor }
+  return await write(road, second, page.last)
+}
+
+/** Adds two counts. */
+export function sum(one: Counters, other: Counters): Counters {
+  return {
+    rewrapped: one.rewrapped + other.rewrapped,
+    superseded: one.superseded + other.superseded,
+    quarantined: one.quarantined + other.quarantined,
+    hsmCalls: one.hsmCalls + other.hsmCalls,
+  }
+}

@@ -1,0 +1,99 @@
+import { describe, expect, inject, test } from 'vitest'
+import { waitUntil } from '../../devstack/wait-until.ts'
+import { openLeaseClock } from '../../keyring/lease-clock.ts'
+import { processes } from '../support/processes.ts'
+import { openTcpProxy } from '../support/tcp-proxy.ts'
+import { openTestFleet, secretPlace } from './test-fleet.ts'
+
+describe('the lease of a keyring', () => {
+  const children = processes()
+
+  test.each(['cut', 'hold'] as const)(
+    'ends when the way to MongoDB is lost (%s), and comes back with it',
+    async (how) => {
+      const fleet = await openTestFleet()
+      const proxy = await openTcpProxy(inject('mongoUri'))
+      try {
+        const env = { ...fleet.env, KEYTURN_MONGODB_URI: proxy.uri }
+        const keyring = await fleet.keyring({ env })
+        const lost: object[] = []
+        keyring.on('lease-lost', (event) => lost.push(event))
+        const envelope = await keyring.seal('x', secretPlace)
+        proxy[how]()
+        // Its lease lasts on: a short outage stops nobody.
+        expect((await keyring.seal('y', secretPlace)).kek_version).toBe(1)
+        await waitUntil(
+          'it goes on wrapping',
+          () =>
+            keyring.seal('z', secretPlace).then(
+              () => null,
+              (error: unknown) => (error as { code?: string }).code ?? 'none',
+            ),
+          { withinMs: 60_000 },
+        ).then((code) => expect(code).toBe('lease-expired'))
+        expect(lost).toHaveLength(1)
+        // Reading needs no lease.
+        expect(String(await keyring.open(envelope, secretPlace))).toBe('x')
+        proxy.heal()
+        await waitUntil(
+          'it never wraps again',
+          () => keyring.seal('z', secretPlace).then(Boolean, () => null),
+          {
+            withinMs: 60_000,
+          },
+        )
+      } finally {
+        proxy.heal()
+        await proxy.close()
+      }
+    },
+  )
+
+  test('is over in the millisecond after a frozen process wakes: nothing is wrapped under the version it knew', async () => {
+    const fleet = await openTestFleet({ versions: [1, 2] })
+    const script = new URL('fixtures/seal-for-ever.mjs', import.meta.url).pathname
+    const env = { ...fleet.env, KEYTURN_CONFIG: fleet.configFile }
+    const child = children.spawn(process.execPath, [script], { env })
+    await child.line('sealed under 1')
+    child.process.signal('SIGSTOP')
+    await fleet.activate(2)
+    const [frozen] = await fleet.heartbeats()
+    const leaseOver = frozen!.lease_until.getTime()
+    await waitUntil(
+      'its lease never ended',
+      async () => {
+        const { localTime } = await fleet.store.db.command({ hello: 1 })
+        return (localTime as Date).getTime() > leaseOver
+      },
+      { withinMs: 20_000 },
+    )
+    const woken = Date.now()
+    child.process.signal('SIGCONT')
+    await child.line('sealed under 2')
+    const begun = [...child.stdout().matchAll(/sealed under (\d) begun (\d+)/g)]
+    const since = begun.filter((match) => Number(match[2]) >= woken).map((match) => match[1])
+    expect(begun.some((match) => match[1] === '1')).toBe(true)
+    expect(since.length).toBeGreaterThan(0)
+    expect(since).not.toContain('1')
+    await child.stop()
+  })
+})
+
+describe('the clocks of a lease', () => {
+  test('are monotonic, boot-time and wall clock, read at one moment', () => {
+    const clock = openLeaseClock()
+    const one = clock.read()
+    const other = clock.read()
+    clock.close()
+    expect(other.monotonicMs).toBeGreaterThanOrEqual(one.monotonicMs)
+    expect(other.bootMs).toBeGreaterThanOrEqual(one.bootMs)
+    expect(Math.abs(other.wallMs - Date.now())).toBeLessThan(5000)
+  })
+
+  test('do without /proc/uptime where there is none', () => {
+    const clock = openLeaseClock('/nowhere')
+    const { monotonicMs, bootMs } = clock.read()
+    expect(bootMs).toBe(monotonicMs)
+    clock.close()
+  })
+})

@@ -1,0 +1,69 @@
+import { describe, expect, test } from 'vitest'
+import { configAgreement } from '../../protocol/config-agreement.ts'
+import { heartbeatFact, rosterFact } from '../../protocol/facts.ts'
+import { appearedSince, provenInAll } from '../../protocol/proven-in-all.ts'
+import { observeTail, tailBegins } from '../../protocol/tail.ts'
+import { base, heartbeat } from './fleet-facts.ts'
+
+describe('promote’s condition', () => {
+  const without = heartbeat('vm-b/1', { loaded: [], pid: 9, role: 'app' })
+
+  test('holds when each live heartbeat carries the proof', () => {
+    expect(provenInAll([heartbeat('vm-a/1'), { ...without, ageMs: 90_001 }], 2)).toBeNull()
+  })
+
+  test('names who has not proven the version', () => {
+    expect(provenInAll([heartbeat('vm-a/1'), without], 2)).toMatchObject({
+      code: 'not-ready',
+      message: "version '2' is not proven by vm-b (app, pid 9)",
+    })
+  })
+
+  test('finds the boots that verify has not met', () => {
+    expect(appearedSince([heartbeat('vm-a/1'), without], ['vm-a/1'])).toEqual([without])
+  })
+})
+
+describe('agreement of settings', () => {
+  test('names the nodes whose live processes differ', () => {
+    const other = { settings: 'bb' }
+    const fleet = [heartbeat('vm-b/1', other), heartbeat('vm-b/2', other), heartbeat('vm-a/1')]
+    expect(configAgreement(fleet, 'aa')).toMatchObject({
+      code: 'config-differs',
+      message: "settings differ on 'vm-b'",
+    })
+    expect(configAgreement([heartbeat('vm-c/1', { settings: null })], 'aa')).toBeNull()
+    expect(configAgreement([heartbeat('vm-c/1', { ...other, ageMs: 1e6 })], 'aa')).toBeNull()
+  })
+})
+
+describe('the tail', () => {
+  test('ends at two zeros one heartbeat apart, and begins anew when something is found', () => {
+    const look = (state: typeof tailBegins, remaining: number, observerMs: number) =>
+      observeTail(state, { remaining, observerMs, heartbeatMs: 30_000 })
+    const first = look(tailBegins, 0, 1000)
+    expect(first.done).toBe(false)
+    expect(look(first, 0, 30_999).done).toBe(false)
+    expect(look(first, 0, 31_000).done).toBe(true)
+    expect(look(look(first, 1, 20_000), 0, 31_000).done).toBe(false)
+  })
+})
+
+describe('facts', () => {
+  test('are JSON, with ages by the clock of the reading', () => {
+    const fact = heartbeatFact(
+      {
+        ...{ _id: 'vm/a/77', node: 'vm/a', pid: 7, role: 'app', started_at: new Date(base) },
+        ...{ at: new Date(base), lease_until: new Date(base + 90_000), current: 1, epoch: 1 },
+        loaded: [{ version: 1, proven_at: new Date(base) }],
+        settings: Buffer.from('ab', 'hex'),
+      },
+      new Date(base + 4000),
+    )
+    expect(fact).toMatchObject({ boot: '77', ageMs: 4000, leaseMs: 90_000, settings: 'ab' })
+    expect(JSON.parse(JSON.stringify(fact))).toEqual(fact)
+    expect(rosterFact({ _id: 'vm-a', kind: 'host', decommissioned_at: null })).toEqual({
+      ...{ node: 'vm-a', kind: 'host', decommissioned: false },
+    })
+  })
+})

@@ -1,0 +1,150 @@
+import fc from 'fast-check'
+import { describe, expect, test } from 'vitest'
+import { isReady, judgeReadiness, type ReadinessFacts } from '../../protocol/readiness.ts'
+import { at, heartbeat, host } from './fleet-facts.ts'
+
+const answer = (id: string, fields: object = {}) => {
+  const [node = '', boot = ''] = id.split('/')
+  return { node, boot, pid: 7, reason: null, opened: true, provenAt: at(2), ...fields }
+}
+const facts = (fields: Partial<ReadinessFacts> = {}): ReadinessFacts => ({
+  ...{ target: 2, askedAt: at(0), settings: 'aa' },
+  roster: [host('vm-a'), host('vm-b')],
+  heartbeats: [heartbeat('vm-a/1'), heartbeat('vm-b/1', { role: 'app' })],
+  answers: [answer('vm-a/1')],
+  ...fields,
+})
+const reasons = (fields: Partial<ReadinessFacts>) =>
+  judgeReadiness(facts(fields)).map(({ node, reason }) => `${node}: ${reason ?? 'ready'}`)
+
+describe('readiness', () => {
+  test('is given when workers answer and applications prove after the question', () => {
+    const nodes = judgeReadiness(facts())
+    expect(isReady(nodes)).toBe(true)
+    expect(nodes).toMatchObject([
+      { node: 'vm-a', role: 'worker', pid: 7, ready: true, reason: null, provenAt: at(2) },
+      { node: 'vm-b', role: 'app', pid: 7, ready: true, reason: null, provenAt: at(4) },
+    ])
+  })
+
+  test('is not given to an empty fleet', () => {
+    expect(isReady(judgeReadiness(facts({ roster: [], heartbeats: [], answers: [] })))).toBe(false)
+  })
+
+  test('misses a host that was ever seen', () => {
+    expect(reasons({ roster: [host('vm-a'), host('vm-b'), host('vm-z')] })).toContain(
+      'vm-z: missing',
+    )
+  })
+
+  test('skips decommissioned hosts and ephemeral nodes that are gone', () => {
+    const gone = { ageMs: 91_000, at: at(-90) }
+    const roster = [
+      ...[host('vm-a'), host('vm-b'), host('vm-c', { decommissioned: true })],
+      host('pod-1', { kind: 'ephemeral' }),
+    ]
+    const heartbeats = [
+      ...facts().heartbeats,
+      heartbeat('pod-1/1', { role: 'app', ...gone }),
+      heartbeat('vm-c/1', { role: 'app', ...gone }),
+    ]
+    expect(reasons({ roster, heartbeats })).toEqual(['vm-a: ready', 'vm-b: ready'])
+  })
+
+  test('asks an ephemeral node while its lease runs, and a decommissioned one that still beats', () => {
+    const roster = [host('pod-1', { kind: 'ephemeral' }), host('vm-c', { decommissioned: true })]
+    const heartbeats = [
+      heartbeat('pod-1/1', { role: 'app', at: at(-5) }),
+      heartbeat('vm-c/1', { role: 'app', at: at(-5) }),
+    ]
+    expect(reasons({ roster, heartbeats, answers: [] })).toEqual(['pod-1: stale', 'vm-c: stale'])
+  })
+
+  test('does not believe a worker by its heartbeat alone', () => {
+    expect(reasons({ answers: [] })).toContain('vm-a: stale')
+  })
+
+  test('judges each of two workers that go by one name', () => {
+    const second = heartbeat('vm-a/2', { pid: 8, loaded: [{ version: 1, provenAt: at(4) }] })
+    const heartbeats = [...facts().heartbeats, second]
+    expect(reasons({ heartbeats })).toEqual(['vm-a: ready', 'vm-a: not-loaded', 'vm-b: ready'])
+  })
+
+  test.each([
+    ['its key is another', { reason: 'wrong-key' }, 'wrong-key'],
+    ['another node could not open its nonce', { opened: false }, 'wrong-key'],
+    ['its key refuses to encrypt', { reason: 'cannot-encrypt' }, 'cannot-encrypt'],
+  ])('refuses a worker when %s', (_title, fields, reason) => {
+    expect(reasons({ answers: [answer('vm-a/1', fields)] })).toContain(`vm-a: ${reason}`)
+  })
+
+  test('refuses a worker that answers but cannot heartbeat', () => {
+    const heartbeats = [heartbeat('vm-b/1', { role: 'app' })]
+    expect(reasons({ heartbeats })).toContain('vm-a: lease-expired')
+    const silent = [heartbeat('vm-a/1', { ageMs: 95_000 }), ...heartbeats]
+    expect(reasons({ heartbeats: silent })).toContain('vm-a: lease-expired')
+  })
+
+  test.each([
+    ['a heartbeat from before the question', { at: at(-1) }, 'stale'],
+    ['a proof from before the question', { loaded: [{ version: 2, provenAt: at(-1) }] }, 'stale'],
+    ['a proof later than its heartbeat', { loaded: [{ version: 2, provenAt: at(99) }] }, 'stale'],
+    ['a heartbeat that lacks the version', { loaded: [] }, 'not-loaded'],
+    [
+      'a heartbeat that says why',
+      { loaded: [], notLoaded: [{ version: 2, reason: 'material-missing' as const }] },
+      'material-missing',
+    ],
+    ['a document whose lease is over', { ageMs: 90_001 }, 'stale'],
+    ['other settings', { settings: 'bb' }, 'config-differs'],
+  ])('refuses an application with %s', (_title, fields, reason) => {
+    const heartbeats = [heartbeat('vm-a/1'), heartbeat('vm-b/1', { role: 'app', ...fields })]
+    expect(reasons({ heartbeats })).toEqual(['vm-a: ready', `vm-b: ${reason}`])
+  })
+
+  test('takes no offence at an application that leaves its settings out', () => {
+    const heartbeats = [
+      heartbeat('vm-a/1'),
+      heartbeat('vm-b/1', { role: 'app', settings: null, notLoaded: [] }),
+    ]
+    expect(isReady(judgeReadiness(facts({ heartbeats })))).toBe(true)
+  })
+
+  test('passes over a process that was replaced, and names one that was frozen', () => {
+    const silent = heartbeat('vm-b/0', { role: 'app', pid: 3, at: at(-100), ageMs: 105_000 })
+    const older = heartbeat('vm-b/1', { role: 'app', startedAt: at(-500) })
+    const newer = heartbeat('vm-b/1', { role: 'app', startedAt: at(-50) })
+    const first = heartbeat('vm-a/1')
+    expect(reasons({ heartbeats: [first, silent, older] })).toContain('vm-b: stale')
+    expect(reasons({ heartbeats: [first, silent, newer] })).toEqual(['vm-a: ready', 'vm-b: ready'])
+  })
+
+  test('never says ready while a live process has not proven the target after the question', () => {
+    const process = fc.record({
+      role: fc.constantFrom('worker' as const, 'app' as const),
+      at: fc.integer({ min: -20, max: 20 }).map(at),
+      ageMs: fc.constantFrom(1000, 100_000),
+      loaded: fc.array(
+        fc.record({
+          version: fc.constantFrom(1, 2),
+          provenAt: fc.integer({ min: -20, max: 20 }).map(at),
+        }),
+        { maxLength: 1 },
+      ),
+    })
+    fc.assert(
+      fc.property(fc.array(process, { minLength: 1, maxLength: 5 }), (processes) => {
+        const heartbeats = processes.map((fields, index) => heartbeat(`n${index}/1`, fields))
+        const ready = isReady(judgeReadiness(facts({ roster: [], heartbeats, answers: [] })))
+        const proven = heartbeats
+          .filter(({ ageMs }) => ageMs < 90_000)
+          .every(
+            (one) =>
+              one.role === 'app' &&
+              one.loaded.some(({ version, provenAt }) => version === 2 && provenAt > at(0)),
+          )
+        if (ready) expect(proven).toBe(true)
+      }),
+    )
+  })
+})

@@ -1,0 +1,99 @@
+import { describe, expect, test } from 'vitest'
+import { allPass, removalGuards, type RemovalFacts } from '../../protocol/removal-guards.ts'
+import { at, heartbeat, host } from './fleet-facts.ts'
+
+const day = 86_400
+const facts = (fields: Partial<RemovalFacts> = {}): RemovalFacts => ({
+  ...{ version: 1, active: 2, rotation: null, activatedAt: at(-90 * day) },
+  ...{ leftAt: at(-31 * day), leftEpoch: 2, remaining: 0, quarantined: 0 },
+  ...{ acceptQuarantine: false, backupWindowMs: 30 * day * 1000, now: at(0) },
+  ...{ approvalsRequired: 0, approvedBy: [], requestedBy: 'ann', fence: 'possible' },
+  roster: [host('vm-a')],
+  heartbeats: [heartbeat('vm-a/1', { current: 2, epoch: 2 })],
+  ...fields,
+})
+const failing = (fields: Partial<RemovalFacts>) =>
+  removalGuards(facts(fields))
+    .filter(({ ok }) => !ok)
+    .map(({ guard, detail }) => `${guard}: ${detail}`)
+
+describe('the guards of a removal', () => {
+  test('are eight, all shown, each with a sentence', () => {
+    const guards = removalGuards(facts())
+    expect(guards.map(({ guard }) => guard)).toEqual([
+      ...['not-active', 'no-rotation', 'fleet-past', 'census-zero'],
+      ...['quarantine-empty', 'backup-window', 'approvals', 'fence'],
+    ])
+    expect(allPass(guards)).toBe(true)
+    expect(guards.every(({ detail }) => detail.length > 10)).toBe(true)
+  })
+
+  test('are all evaluated, also when the first one fails', () => {
+    expect(failing({ active: 1, rotation: 'r1', remaining: 3, fence: 'refused' })).toEqual([
+      'not-active: version 1 is active: rotate to another one first',
+      'no-rotation: rotation r1 is marked on version 1',
+      'census-zero: 3 envelopes are under version 1',
+      'fence: this user may not set validators: grant collMod, or use --without-fence',
+    ])
+  })
+
+  test.each([
+    ['a host without a process', [], 'vm-a has no live process'],
+    [
+      'a process under the version',
+      [heartbeat('vm-a/1', { current: 1, epoch: 3 })],
+      'vm-a (worker, pid 7) reports version 1 at epoch 3',
+    ],
+    [
+      'a process at an epoch from before it was left',
+      [heartbeat('vm-a/1', { current: 2, epoch: 1 })],
+      'vm-a (worker, pid 7) reports version 2 at epoch 1',
+    ],
+    [
+      'a silent document beside a live one',
+      [
+        heartbeat('vm-a/1', { current: 2, epoch: 2 }),
+        heartbeat('vm-a/0', { current: 1, ageMs: 1e6, role: 'app', pid: 3 }),
+      ],
+      'vm-a (app, pid 3) reports version 1 at epoch 1',
+    ],
+  ])('refuse with fleet-past: %s', (_title, heartbeats, detail) => {
+    expect(failing({ heartbeats })).toEqual([`fleet-past: ${detail}`])
+  })
+
+  test('ignore decommissioned hosts and ephemeral nodes that are gone', () => {
+    const roster = [
+      ...[host('vm-a'), host('vm-b', { decommissioned: true })],
+      host('pod-1', { kind: 'ephemeral' }),
+    ]
+    const heartbeats = [
+      ...facts().heartbeats,
+      heartbeat('pod-1/1', { current: 1, ageMs: 1e6, role: 'app' }),
+    ]
+    expect(failing({ roster, heartbeats })).toEqual([])
+  })
+
+  test('hold the backup window from the end of settle, and start anew after another activation', () => {
+    expect(failing({ leftAt: at(-29 * day) })[0]).toMatch(
+      /^backup-window: left at .* 86400 s more$/,
+    )
+    expect(failing({ leftAt: null })[0]).toMatch(/^backup-window: no rotation has settled/)
+    expect(failing({ activatedAt: at(-day) })[0]).toMatch(/^backup-window: no rotation has settled/)
+    expect(failing({ activatedAt: null, leftAt: null, leftEpoch: null })).toEqual([])
+  })
+
+  test('do not count the approval of the requester, nor one person twice', () => {
+    const approvalsRequired = 2
+    expect(failing({ approvalsRequired, approvedBy: ['ann', 'bob', 'bob'] })).toEqual([
+      "approvals: 1 of 2 approvals, the requester's own not counted",
+    ])
+    expect(failing({ approvalsRequired, approvedBy: ['bob', 'eve'] })).toEqual([])
+  })
+
+  test('want the quarantine empty or accepted, and the fence standing or waived', () => {
+    expect(failing({ quarantined: 2 })[0]).toMatch(/^quarantine-empty: 2 envelopes/)
+    expect(failing({ quarantined: 2, acceptQuarantine: true })).toEqual([])
+    expect(failing({ fence: 'missing' })[0]).toMatch(/^fence: /)
+    expect(failing({ fence: 'without' })).toEqual([])
+  })
+})

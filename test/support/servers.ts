@@ -1,0 +1,81 @@
+import { mkdtemp, mkdir, rm } from 'node:fs/promises'
+import { join } from 'node:path'
+import type { TestProject } from 'vitest/node'
+import { addressVariables } from '../../devstack/fetch-servers.ts'
+import { startMongod } from '../../devstack/mongod.ts'
+import { findServer } from '../../devstack/servers/find-server.ts'
+import { findSoftHsm, installCommand } from '../../devstack/servers/softhsm.ts'
+import { startTemporalServer } from '../../devstack/temporal-server.ts'
+
+declare module 'vitest' {
+  export interface ProvidedContext {
+    /** A replica set, shared by the whole run: use a database of your own (`freshName`). */
+    mongoUri: string
+    /** Shared by the whole run: use an install name of your own. */
+    temporalAddress: string
+    /** Path of libsofthsm2.so, or null where it is not installed. */
+    softhsm: string | null
+  }
+}
+
+interface Running {
+  stop(): Promise<void>
+}
+
+/**
+ * One mongod and one Temporal for the whole run. Each is found as `npm run demo` finds it; an address in the variables of
+ * `addressVariables` is used as it is.
+ */
+export default async function setup(project: TestProject): Promise<() => Promise<void>> {
+  const folder = await stateFolder()
+  const running: Running[] = []
+  const stop = async () => {
+    await Promise.all(running.map((server) => server.stop()))
+    await rm(folder, { recursive: true, force: true })
+  }
+  try {
+    await Promise.all([
+      provideMongod(project, folder, running),
+      provideTemporal(project, folder, running),
+    ])
+  } catch (error) {
+    await stop()
+    throw error
+  }
+  const softhsm = await findSoftHsm()
+  if (softhsm === null) {
+    console.error(`SoftHSM2 is missing, its tests are skipped; to have it: ${installCommand()}`)
+  }
+  project.provide('softhsm', softhsm?.modulePath ?? null)
+  return stop
+}
+
+/** Inside the repository, and ignored by git. */
+async function stateFolder(): Promise<string> {
+  await mkdir('.keyturn', { recursive: true })
+  return mkdtemp(join(process.cwd(), '.keyturn', 'test-'))
+}
+
+async function provideMongod(project: TestProject, folder: string, running: Running[]) {
+  const given = process.env[addressVariables.mongod]
+  if (given) {
+    project.provide('mongoUri', given)
+    return
+  }
+  const { path } = await findServer('mongod', { say: console.error })
+  const mongod = await startMongod({ path, folder })
+  running.push(mongod)
+  project.provide('mongoUri', mongod.uri)
+}
+
+async function provideTemporal(project: TestProject, folder: string, running: Running[]) {
+  const given = process.env[addressVariables.temporal]
+  if (given) {
+    project.provide('temporalAddress', given)
+    return
+  }
+  const { path } = await findServer('temporal', { say: console.error })
+  const temporal = await startTemporalServer({ path, folder, ui: false })
+  running.push(temporal)
+  project.provide('temporalAddress', temporal.address)
+}

@@ -1,0 +1,27 @@
+import { mkdtemp, rm } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { inject } from 'vitest'
+import { makeSoftToken } from '../../devstack/soft-token.ts'
+import type { SoftToken } from '../../devstack/soft-token.ts'
+import { freshName } from './fresh.ts'
+
+export interface TestToken extends SoftToken {
+  /** Everything of the token is in here. */
+  readonly folder: string
+  /** Removes the folder. */
+  remove(): Promise<void>
+}
+
+/**
+ * A fresh SoftHSM2 token in a folder of its own. SOFTHSM2_CONF is read by the module in the process that loads it (the
+ * lane's): set it to `conf` in that process's environment. Throws when SoftHSM2 is missing: guard the suite with
+ * `describe.skipIf(inject('softhsm') === null)`.
+ */
+export async function makeToken(label: string = freshName('token')): Promise<TestToken> {
+  const modulePath = inject('softhsm')
+  if (modulePath === null) throw new Error('SoftHSM2 is not installed')
+  const folder = await mkdtemp(join(tmpdir(), 'keyturn-token-'))
+  const token = await makeSoftToken({ modulePath, version: '' }, folder, label)
+  return { ...token, folder, remove: () => rm(folder, { recursive: true, force: true }) }
+}

@@ -1,0 +1,50 @@
+import { describe, expect, it } from 'vitest'
+import { hsmBudget } from '../../sweep/hsm-budget.ts'
+
+/** A rotation's document with its ceiling. */
+function reserveUpTo(max: number) {
+  let reserved = 0
+  const reserve = (calls: number) => {
+    if (reserved + calls > max) return Promise.resolve(false)
+    reserved += calls
+    return Promise.resolve(true)
+  }
+  return { reserve, reserved: () => reserved }
+}
+
+describe('hsmBudget', () => {
+  it('admits everything and reserves nothing without a limit', async () => {
+    const { reserve, reserved } = reserveUpTo(0)
+    expect(await hsmBudget(0, 3, reserve).admit(1_000)).toBe(1_000)
+    expect(reserved()).toBe(0)
+  })
+
+  it('reserves the calls of a page before they are made', async () => {
+    const { reserve, reserved } = reserveUpTo(10_000)
+    expect(await hsmBudget(10_000, 3, reserve).admit(1_000)).toBe(1_000)
+    expect(reserved()).toBe(3_000)
+  })
+
+  it('uses the end of a budget to a few calls and then admits nothing', async () => {
+    const { reserve, reserved } = reserveUpTo(10_000)
+    const budget = hsmBudget(10_000, 3, reserve)
+    let admitted = 0
+    for (let page = 0; page < 6; page++) {
+      const count = await budget.admit(1_000)
+      budget.spent(count * 3)
+      admitted += count
+    }
+    expect(admitted * 3).toBe(reserved())
+    expect(reserved()).toBeGreaterThan(9_990)
+    expect(await budget.admit(1_000)).toBe(0)
+  })
+
+  it('spends on the next page what a page left over', async () => {
+    const { reserve, reserved } = reserveUpTo(10_000)
+    const budget = hsmBudget(10_000, 3, reserve)
+    await budget.admit(1_000)
+    budget.spent(2_063)
+    await budget.admit(1_000)
+    expect(reserved()).toBe(3_000 + 3_000 - (3_000 - 2_063))
+  })
+})

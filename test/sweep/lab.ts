@@ -1,0 +1,208 @@
+import { randomBytes } from 'node:crypto'
+import { inject } from 'vitest'
+import { Binary, Int32, type Document, type ObjectId } from 'mongodb'
+import type { ShardPlan } from '../../contracts/rotation.ts'
+import { dataAad, dekAad } from '../../envelope/aad.ts'
+import { openData, sealData } from '../../envelope/data.ts'
+import { parseEnvelope } from '../../envelope/envelope.ts'
+import { idBytes } from '../../envelope/record-id.ts'
+import { createLog, type Log } from '../../observability/log.ts'
+import { openEnvProvider } from '../../providers/env/env-provider.ts'
+import type { KekProvider } from '../../providers/provider.ts'
+import { createIndexes } from '../../store/indexes.ts'
+import { insertRotation, sumCounters } from '../../store/rotations.ts'
+import { openStore, type Store } from '../../store/store.ts'
+import { planShards } from '../../sweep/shard-plan.ts'
+import { sweepShard, type SweepOptions, type SweepResult } from '../../sweep/sweep-shard.ts'
+import { freshName } from '../support/fresh.ts'
+
+export const collection = 'records'
+export const field = 'secret'
+
+export interface Lab {
+  store: Store
+  install: string
+  rotation: string
+  provider: KekProvider
+  log: Log
+  /** Wraps that the sweeps reported, by version. */
+  wraps: Map<number, number>
+  /** Seals one record a given id under `version`, as the keyring does, without writing it. */
+  seal(ids: readonly unknown[], version?: number): Promise<Document[]>
+  /** Seals and inserts. */
+  fill(ids: readonly unknown[], version?: number): Promise<Document[]>
+  plan(shards?: number, pass?: number): Promise<ShardPlan[]>
+  sweep(shard: string, options?: Partial<SweepOptions>): Promise<SweepResult>
+  /** Envelopes by version, raw. */
+  census(): Promise<Record<number, number>>
+  counters(): ReturnType<typeof sumCounters>
+  /** Opens wrap and data of each record; returns how many did under each version. Throws for one that does not. */
+  openAll(): Promise<Record<number, number>>
+  close(): Promise<void>
+}
+
+export async function openLab(
+  options: { provider?: (install: string) => Promise<KekProvider>; maxHsmCalls?: number } = {},
+): Promise<Lab> {
+  const install = freshName('lab')
+  const store = await openStore({ uri: inject('mongoUri'), database: freshName('sweep') })
+  const provider = await (options.provider ?? envProvider)(install)
+  await createIndexes(store, [{ name: collection, envelopes: [field] }])
+  const rotation = freshName('rotation')
+  await insertRotation(store, {
+    rotation,
+    from: 1,
+    to: 2,
+    requestedBy: 'test',
+    reason: '',
+    maxHsmCalls: options.maxHsmCalls ?? 0,
+    workflowId: rotation,
+    runId: null,
+  })
+  return lab(store, provider, install, rotation)
+}
+
+/** Both versions ready, with random keys. */
+export async function envProvider(install: string): Promise<KekProvider> {
+  const keks = new Map([1, 2].map((version) => [version, randomBytes(32)]))
+  const provider = openEnvProvider({ install, variablePrefix: 'LAB_KEK_V', keks })
+  for (const version of [1, 2]) {
+    const label = provider.ceremony.labelOf(version)
+    const gcm = await provider.ceremony.gcmProfile()
+    const canary = await provider.ceremony.makeCanary(version, label, null, gcm)
+    await provider.load({ version, provider: 'env', label, keyId: null, gcm, canary })
+  }
+  return provider
+}
+
+function lab(store: Store, provider: KekProvider, install: string, rotation: string): Lab {
+  const log = createLog({ level: 'silent', pretty: false })
+  const records = store.db.collection(collection)
+  const wraps = new Map<number, number>()
+  const lease = {
+    requireLease: () => Promise.resolve(),
+    assertLease: () => undefined,
+    countWraps: (version: number, made: number) =>
+      void wraps.set(version, (wraps.get(version) ?? 0) + made),
+  }
+  const self: Lab = {
+    store,
+    install,
+    rotation,
+    provider,
+    log,
+    wraps,
+    seal: (ids, version = 1) => seal(provider, install, ids, version),
+    async fill(ids, version = 1) {
+      const documents: Document[] = []
+      for (let at = 0; at < ids.length; at += 5_000) {
+        documents.push(...(await self.seal(ids.slice(at, at + 5_000), version)))
+      }
+      if (documents.length > 0) await records.insertMany(documents, { ordered: false })
+      return documents
+    },
+    plan: (shards = 1, pass = 0) =>
+      planShards(store, {
+        rotation,
+        collections: [{ name: collection, envelopes: [field] }],
+        version: 1,
+        shards,
+        pass,
+      }),
+    sweep: (shard, options = {}) =>
+      sweepShard({
+        store,
+        provider,
+        lease,
+        install,
+        rotation,
+        shard,
+        from: 1,
+        to: 2,
+        page: 100,
+        check: 'all',
+        ratePerSecond: 0,
+        maxHsmCalls: 0,
+        deadline: Infinity,
+        signal: new AbortController().signal,
+        tail: false,
+        onPage: () => undefined,
+        log,
+        ...options,
+      }),
+    async census() {
+      const groups = await records
+        .aggregate<{ _id: number; count: number }>([
+          { $group: { _id: `$${field}.kek_version`, count: { $sum: 1 } } },
+        ])
+        .toArray()
+      return Object.fromEntries(groups.map(({ _id, count }) => [_id, count]))
+    },
+    counters: () => sumCounters(store, rotation),
+    openAll: () => openAll(store, provider, install),
+    async close() {
+      await provider.close()
+      await store.db.dropDatabase()
+      await store.close()
+    },
+  }
+  return self
+}
+
+async function seal(
+  provider: KekProvider,
+  install: string,
+  ids: readonly unknown[],
+  version: number,
+) {
+  const deks = ids.map((id) => ({
+    dek: randomBytes(32),
+    aad: dekAad(install, collection, field, idBytes(id), version),
+  }))
+  const wrapped = await provider.wrap(version, deks)
+  return ids.map((id, index) => {
+    const { iv: dekIv, wrapped: dekWrapped } = wrapped[index]!
+    const data = sealData(
+      deks[index]!.dek,
+      plaintextOf(id),
+      dataAad(install, collection, field, idBytes(id)),
+    )
+    return {
+      _id: id as ObjectId,
+      [field]: {
+        format: new Int32(1),
+        kek_version: new Int32(version),
+        provider: provider.name,
+        dek_iv: new Binary(dekIv),
+        dek_wrapped: new Binary(dekWrapped),
+        iv: new Binary(data.iv),
+        ciphertext: new Binary(data.ciphertext),
+      },
+    }
+  })
+}
+
+function plaintextOf(id: unknown): Buffer {
+  return Buffer.from(`secret of ${idBytes(id).toString('hex')}`)
+}
+
+async function openAll(store: Store, provider: KekProvider, install: string) {
+  const opened: Record<number, number> = {}
+  for await (const record of store.db.collection(collection).find({}, { promoteValues: false })) {
+    const id: unknown = record._id
+    const envelope = parseEnvelope(record[field])
+    const { kek_version: version, dek_iv: iv, dek_wrapped: wrapped } = envelope
+    const aad = dekAad(install, collection, field, idBytes(id), version)
+    const [dek] = await provider.unwrap(version, [{ iv, wrapped, aad }])
+    if (!Buffer.isBuffer(dek)) throw dek ?? new Error('no answer')
+    const data = openData(dek, envelope, dataAad(install, collection, field, idBytes(id)))
+    if (!data.equals(plaintextOf(id))) throw new Error('another plaintext')
+    opened[version] = (opened[version] ?? 0) + 1
+  }
+  return opened
+}
+
+/** `count` ids that sort in order: r000000, … */
+export function names(count: number, prefix = 'r'): string[] {
+  return Array.from({ length: count }, (_, index) => `${prefix}${String(index).padStart(6, '0')}`)
+}

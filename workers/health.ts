@@ -1,0 +1,88 @@
+import { createServer } from 'node:http'
+import type { IncomingMessage, Server, ServerResponse } from 'node:http'
+import type { AddressInfo } from 'node:net'
+import type { Log } from '../observability/log.ts'
+
+/** Where the pages get what they show. */
+export interface HealthSources {
+  /** Null: this process does its work; else why not. */
+  notReady(): string | null
+  metrics(): Promise<string>
+}
+
+export interface HealthPages {
+  readonly address: string
+  close(): Promise<void>
+}
+
+/**
+ * `/healthz` (the process runs), `/readyz` (it can do its work, else 503 and why), `/metrics` (Prometheus). A port that
+ * is taken costs a warning and a free port, never the worker.
+ */
+export async function openHealthPages(
+  listen: string,
+  sources: HealthSources,
+  log: Log,
+): Promise<HealthPages> {
+  const server = createServer((request, response) => {
+    answer(request, response, sources).catch((error: unknown) => {
+      log.warn({ err: error }, 'health page failed')
+      response.writeHead(500).end('the page failed\n')
+    })
+  })
+  const { host, port } = splitAddress(listen)
+  try {
+    await listenAt(server, port, host)
+  } catch (error) {
+    log.warn({ err: error, listen }, 'cannot listen there: taking a free port')
+    await listenAt(server, 0, host)
+  }
+  const { port: bound } = server.address() as AddressInfo
+  const close = async () => {
+    server.closeAllConnections()
+    await new Promise<void>((resolve) => server.close(() => resolve()))
+  }
+  return { address: `${host}:${bound}`, close }
+}
+
+async function answer(
+  request: IncomingMessage,
+  response: ServerResponse,
+  sources: HealthSources,
+): Promise<void> {
+  const { status, text } = await pageOf(request.url, sources)
+  response.writeHead(status, { 'content-type': 'text/plain; charset=utf-8' }).end(`${text}\n`)
+}
+
+async function pageOf(url: string | undefined, sources: HealthSources) {
+  switch (url) {
+    case '/healthz':
+      return { status: 200, text: 'ok' }
+    case '/readyz': {
+      const reason = sources.notReady()
+      return { status: reason === null ? 200 : 503, text: reason ?? 'ok' }
+    }
+    case '/metrics':
+      return { status: 200, text: (await sources.metrics()).trimEnd() }
+    default:
+      return { status: 404, text: 'there are /healthz, /readyz and /metrics' }
+  }
+}
+
+function splitAddress(listen: string): { host: string; port: number } {
+  const colon = listen.lastIndexOf(':')
+  return {
+    host: listen.slice(0, colon).replace(/^\[|\]$/g, ''),
+    port: Number(listen.slice(colon + 1)),
+  }
+}
+
+async function listenAt(server: Server, port: number, host: string): Promise<void> {
+  await new Promise<void>((resolve, reject) => {
+    server.once('error', reject)
+    server.listen(port, host, () => {
+      server.off('error', reject)
+      resolve()
+    })
+  })
+}

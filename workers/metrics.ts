@@ -1,0 +1,48 @@
+import { createServer } from 'node:net'
+import type { AddressInfo } from 'node:net'
+import type { FleetMember } from '../keyring/fleet-member.ts'
+import { createMetrics } from '../observability/metrics.ts'
+import type { KekProvider } from '../providers/provider.ts'
+
+/** How long `/metrics` waits for the SDK's own page, in ms. */
+const sdkAnswersWithinMs = 2_000
+
+export interface WorkerMetrics {
+  /** Where the SDK serves its own metrics, on the loopback interface. */
+  readonly sdkAddress: string
+  /** One page: ours, then the SDK's. */
+  render(member: FleetMember, provider: KekProvider): Promise<string>
+}
+
+export async function workerMetrics(install: string, node: string): Promise<WorkerMetrics> {
+  const metrics = createMetrics({ install, node, processMetrics: true })
+  const sdkAddress = await freeLoopbackAddress()
+  return {
+    sdkAddress,
+    async render(member, provider) {
+      const { active, loaded, leaseOk, degraded } = member.state()
+      metrics.setMember({ active, loaded, leaseOk, degraded: degraded !== null })
+      metrics.setProvider(provider.stats())
+      return (await metrics.render()) + (await sdkPage(sdkAddress))
+    },
+  }
+}
+
+/** Empty while the SDK has nothing to show: our own figures must not depend on it. */
+async function sdkPage(address: string): Promise<string> {
+  try {
+    const signal = AbortSignal.timeout(sdkAnswersWithinMs)
+    const response = await fetch(`http://${address}/metrics`, { signal })
+    return await response.text()
+  } catch {
+    return ''
+  }
+}
+
+async function freeLoopbackAddress(): Promise<string> {
+  const server = createServer()
+  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve))
+  const { port } = server.address() as AddressInfo
+  await new Promise((resolve) => server.close(resolve))
+  return `127.0.0.1:${port}`
+}

@@ -1,0 +1,48 @@
+import { Runtime } from '@temporalio/worker'
+import type { LogLevel, LogMetadata } from '@temporalio/worker'
+import { logOf } from '../observability/log.ts'
+import type { Log } from '../observability/log.ts'
+
+/**
+ * Installs the SDK's runtime: pino as its logger, its metrics for Prometheus at `metricsAddress`, and no signal handlers
+ * of its own, since this process stops in its own order. Once in a process, before anything else of the SDK.
+ */
+export function installRuntime(log: Log, metricsAddress: string): void {
+  const sdk = logOf(log, 'temporal')
+  const levels = {
+    TRACE: sdk.trace.bind(sdk),
+    DEBUG: sdk.debug.bind(sdk),
+    // What the SDK tells at this level is its own business: a worker's log should read like its day.
+    INFO: sdk.debug.bind(sdk),
+    WARN: sdk.warn.bind(sdk),
+    ERROR: sdk.error.bind(sdk),
+  } satisfies Record<LogLevel, unknown>
+  const write = (level: LogLevel, message: string, meta?: LogMetadata) => {
+    levels[level](plain(meta), message)
+  }
+  Runtime.install({
+    logger: {
+      log: write,
+      trace: (message, meta) => write('TRACE', message, meta),
+      debug: (message, meta) => write('DEBUG', message, meta),
+      info: (message, meta) => write('INFO', message, meta),
+      warn: (message, meta) => write('WARN', message, meta),
+      error: (message, meta) => write('ERROR', message, meta),
+    },
+    shutdownSignals: [],
+    telemetryOptions: {
+      logging: { forward: {}, filter: { core: 'WARN', other: 'ERROR' } },
+      metrics: { prometheus: { bindAddress: metricsAddress } },
+    },
+  })
+}
+
+/** The SDK's metadata without what only it understands. */
+function plain(meta: LogMetadata | undefined): object {
+  if (meta === undefined) return {}
+  const { workflowId, runId, activityType, taskQueue, attempt, error } = meta as Record<
+    string,
+    unknown
+  >
+  return { workflowId, runId, activityType, taskQueue, attempt, err: error }
+}

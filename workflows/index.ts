@@ -1,0 +1,6 @@
+export { installKek } from './install-kek.ts'
+export { removeKek } from './remove-kek.ts'
+export { rewrapShard } from './rewrap-shard.ts'
+export { rotateKek } from './rotate-kek.ts'
+export { scheduledRotation } from './scheduled-rotation.ts'
+export { verifyFleet } from './verify-fleet.ts'

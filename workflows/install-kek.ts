@@ -1,0 +1,43 @@
+import type { InstallInput, InstallResult } from '../contracts/install.ts'
+import { queues } from '../contracts/names.ts'
+import { askingNode, deciding } from './profiles.ts'
+import { refuse, reportOf } from './refusal.ts'
+
+/** A host that does not take a question within this time is not there. */
+const answerWithinMs = 10_000
+
+/**
+ * Installs version N: probe → intent → key → canary → lock → keystore row (→ `kek_active` for the first). Each step may
+ * be repeated; a failed probe leaves nothing behind, neither in the HSM nor in the database.
+ */
+export async function installKek(input: InstallInput): Promise<InstallResult> {
+  try {
+    const standing = await deciding.checkInstall(input)
+    if (standing.installed !== null) return standing.installed
+    if (input.origin === 'environment') await requireMaterial(input, standing.nodes)
+    const probe = await deciding.probeToken(input)
+    await deciding.declareIntent(input)
+    const made = await deciding.makeKek(input)
+    return { ...made, probe }
+  } catch (failure) {
+    refuse(reportOf(failure))
+  }
+}
+
+/** An `env` key must be in the environment of every live worker: a process takes it up only when it starts. */
+async function requireMaterial(input: InstallInput, nodes: readonly string[]): Promise<void> {
+  const { install, version } = input
+  const asked = nodes.map(async (node) => {
+    const host = askingNode(queues.node(install, node), answerWithinMs)
+    const answer = await host.findMaterial({ version }).catch(() => ({ there: false, label: null }))
+    return answer.there ? [] : [{ node, label: answer.label }]
+  })
+  const lacking = (await Promise.all(asked)).flat()
+  if (lacking.length === 0) return
+  const variable = lacking.find((node) => node.label !== null)?.label ?? 'the variable'
+  refuse({
+    code: 'material-missing',
+    message: `"${variable}" is not set on ${lacking.map(({ node }) => node).join(', ')}`,
+    hint: 'set it (64 hex characters) on every node and restart the workers there',
+  })
+}

@@ -1,0 +1,45 @@
+import { proxyActivities } from '@temporalio/workflow'
+import type { ActivityOptions } from '@temporalio/workflow'
+import type { ControlActivities, NodeActivities, RewrapActivities } from '../activities/index.ts'
+
+/**
+ * The retry profiles, side by side. Whether an error is worth a retry at all is decided in `activities/failures.ts`.
+ * `decide`: a short step against MongoDB or the HSM. `survey`: a step that reads much and heartbeats.
+ * `ask`: a question to one host, where no answer is a finding. `sweep`: HSM work that goes on for as long as it takes.
+ */
+const decide: ActivityOptions = {
+  startToCloseTimeout: '30s',
+  retry: { initialInterval: '200ms', maximumInterval: '30s', maximumAttempts: 20 },
+}
+const survey: ActivityOptions = {
+  startToCloseTimeout: '6h',
+  heartbeatTimeout: '10s',
+  retry: { initialInterval: '500ms', maximumInterval: '30s', maximumAttempts: 20 },
+}
+const sweep: ActivityOptions = {
+  startToCloseTimeout: '10m',
+  heartbeatTimeout: '6s',
+  retry: { initialInterval: '1s', maximumInterval: '1m' },
+}
+
+export const deciding = proxyActivities<ControlActivities>(decide)
+export const surveying = proxyActivities<ControlActivities>(survey)
+
+/** Activities of one host. A host without a poller answers by schedule-to-start timeout after `withinMs`. */
+export function askingNode(queue: string, withinMs: number): NodeActivities {
+  return proxyActivities<NodeActivities>({
+    taskQueue: queue,
+    scheduleToStartTimeout: withinMs,
+    startToCloseTimeout: '10s',
+    retry: { initialInterval: '200ms', maximumAttempts: 2 },
+  })
+}
+
+export function sweeping(queue: string, summary: string): RewrapActivities {
+  return proxyActivities<RewrapActivities>({
+    ...sweep,
+    taskQueue: queue,
+    summary,
+    cancellationType: 'WAIT_CANCELLATION_COMPLETED',
+  })
+}

@@ -1,0 +1,111 @@
+import {
+  allHandlersFinished,
+  condition,
+  defineQuery,
+  defineUpdate,
+  setCurrentDetails,
+  setHandler,
+} from '@temporalio/workflow'
+import { messages } from '../contracts/names.ts'
+import type { RemovalProgress, RemoveInput, RemoveResult } from '../contracts/removal.ts'
+import type { Guard } from '../contracts/views.ts'
+import { deciding, surveying } from './profiles.ts'
+import { reportOf } from './refusal.ts'
+
+export const undo = defineUpdate(messages.undo)
+export const removalProgress = defineQuery<RemovalProgress>(messages.progress)
+
+/**
+ * Retires version N: guards → request → fence → undo window → all guards again → destroyed → (HSM object).
+ * Like a rotation it never fails: a refusal is its result.
+ */
+export async function removeKek(input: RemoveInput): Promise<RemoveResult> {
+  const progress: RemovalProgress = {
+    version: input.version,
+    state: 'checking',
+    dueAt: null,
+    guards: [],
+  }
+  setHandler(removalProgress, () => progress)
+  setHandler(undo, async () => {
+    await deciding.undoRemoval({ ...input, reason: 'undone by its operator' })
+    progress.state = 'undone'
+  })
+  try {
+    await condition(() => progress.state === 'undone', input.afterMs)
+    const refused = await request(input, progress)
+    if (refused !== null) return refused
+    await condition(() => progress.state === 'undone', input.undoWindowMs)
+    return await conclude(input, progress)
+  } catch (failure) {
+    return {
+      ...(await deciding.readRemoval(input)),
+      guards: progress.guards,
+      error: reportOf(failure),
+    }
+  } finally {
+    await condition(allHandlersFinished)
+  }
+}
+
+/** Up to `pending-removal`, behind the fence. Answers the refusal, or null when the window may begin. */
+async function request(
+  input: RemoveInput,
+  progress: RemovalProgress,
+): Promise<RemoveResult | null> {
+  progress.guards = await surveying.checkGuards({ ...input, fenced: false })
+  const failing = progress.guards.filter((guard) => !guard.ok)
+  if (failing.length > 0) return refusal(input, progress, failing)
+  const { dueAt } = await surveying.requestRemoval(input)
+  Object.assign(progress, { state: 'pending-removal', dueAt })
+  setCurrentDetails(
+    `### Removal of v${input.version}\n- pending until ${dueAt}\n- undo: keyturn remove --version ${input.version} --undo`,
+  )
+  return null
+}
+
+/** After the window: everything is checked once more, now that MongoDB refuses N. */
+async function conclude(input: RemoveInput, progress: RemovalProgress): Promise<RemoveResult> {
+  const guardRun = await deciding.beginGuardRun(input)
+  if (guardRun === null) {
+    progress.state = 'undone'
+    return { ...(await deciding.readRemoval(input)), guards: progress.guards, error: null }
+  }
+  progress.guards = await surveying.checkGuards({ ...input, fenced: !input.withoutFence })
+  const failing = progress.guards.filter((guard) => !guard.ok)
+  if (failing.length > 0) {
+    await deciding.undoRemoval({
+      ...input,
+      reason: `guard ${failing.map(({ guard }) => guard).join(', ')}`,
+    })
+    return refusal(input, progress, failing)
+  }
+  await deciding.destroyVersion({ ...input, guardRun })
+  if (input.destroyHsmKey) await deciding.destroyHsmKey(input)
+  progress.state = 'destroyed'
+  return { version: input.version, state: 'destroyed', guards: progress.guards, error: null }
+}
+
+async function refusal(
+  input: RemoveInput,
+  progress: RemovalProgress,
+  failing: readonly Guard[],
+): Promise<RemoveResult> {
+  progress.state = 'refused'
+  const names = failing.map(({ guard }) => guard).join(', ')
+  const only = failing.length === 1 ? failing[0]?.guard : null
+  return {
+    ...(await deciding.readRemoval(input)),
+    guards: progress.guards,
+    error: {
+      code:
+        only === 'fence'
+          ? 'no-fence'
+          : only === 'approvals'
+            ? 'approval-missing'
+            : 'removal-refused',
+      message: `version ${input.version} may not be removed: ${names}`,
+      hint: failing[0]?.detail ?? 'see the guards',
+    },
+  }
+}

@@ -1,0 +1,164 @@
+import {
+  allHandlersFinished,
+  CancellationScope,
+  condition,
+  isCancellation,
+} from '@temporalio/workflow'
+import { KeyturnError } from '../contracts/errors.ts'
+import type { Preflight, RotateInput, RotateResult } from '../contracts/rotation.ts'
+import { deciding, surveying } from './profiles.ts'
+import { proveFleet } from './prove-fleet.ts'
+import { reportOf } from './refusal.ts'
+import { rewrapShards } from './rewrap-shards.ts'
+import { answerMessages, enter, mayGoOn, newRotationState, show } from './rotation-state.ts'
+import type { RotationState } from './rotation-state.ts'
+
+/**
+ * Rotation A → B: preflight, verify, promote, rewrap, settle, finish (`2-protocol.md`). It never fails: a refusal, a
+ * fault and a cancel are outcomes, and each of them ends in `finish`, which takes the marks off and closes the shards.
+ */
+export async function rotateKek(input: RotateInput): Promise<RotateResult> {
+  const state = newRotationState(input)
+  answerMessages(state)
+  cancelOnRequest(state)
+  return await CancellationScope.nonCancellable(async () => {
+    let failure: unknown = null
+    try {
+      const facts = await preflight(state)
+      await verify(state)
+      await promote(state, facts)
+      await rewrap(state)
+      await settle(state, facts)
+    } catch (error) {
+      failure = error
+    }
+    const result = await finish(state, failure)
+    await condition(allHandlersFinished)
+    return result
+  })
+}
+
+/** The button "Request cancellation" of the Temporal UI does what `keyturn cancel` does. */
+function cancelOnRequest(state: RotationState): void {
+  CancellationScope.current().cancelRequested.catch(() => {
+    state.cancelled = true
+    state.steered += 1
+  })
+}
+
+async function preflight(state: RotationState): Promise<Preflight> {
+  enter(state, 'preflight')
+  const facts = await surveying.preflight(state.input)
+  state.total = facts.total
+  show(state)
+  await mayGoOn(state)
+  return facts
+}
+
+async function verify(state: RotationState): Promise<void> {
+  enter(state, 'verify')
+  await deciding.recordPhase({ rotation: state.input.rotation, phase: 'verify' })
+  await requireReadiness(state)
+  await mayGoOn(state)
+}
+
+async function requireReadiness(state: RotationState): Promise<void> {
+  const report = await proveFleet(state.input.install, state.input.to)
+  const lacking = report.nodes.filter((node) => !node.ready)
+  if (report.ready) return
+  const names = lacking.map((node) => `${node.node} (${node.reason ?? 'unknown'})`).join(', ')
+  const configDiffers = lacking.some((node) => node.reason === 'config-differs')
+  throw new KeyturnError(
+    configDiffers ? 'config-differs' : 'not-ready',
+    `version ${state.input.to} is not usable on ${names}`,
+    { hint: `keyturn verify --target ${state.input.to} names each process and its cure` },
+  )
+}
+
+/** Switches `kek_active` by compare-and-set on the epoch that preflight saw. */
+async function promote(state: RotationState, facts: Preflight): Promise<void> {
+  if (!facts.promote) return
+  enter(state, 'promote')
+  const { rotation, from, to } = state.input
+  const switched = async () => deciding.promote({ rotation, from, to, epoch: facts.epoch })
+  let answer = await switched()
+  // A process that came up since verify is asked before the switch, and those that came up during it after it.
+  for (let asked = 0; !answer.promoted; asked++) {
+    if (asked === 3) {
+      throw new KeyturnError('not-ready', answer.reason, {
+        hint: 'processes keep appearing: wait until the roll-out has ended',
+      })
+    }
+    await requireReadiness(state)
+    await mayGoOn(state)
+    answer = await switched()
+  }
+}
+
+async function rewrap(state: RotationState): Promise<void> {
+  await mayGoOn(state)
+  enter(state, 'rewrap')
+  const { rotation } = state.input
+  await deciding.recordPhase({ rotation, phase: 'rewrap' })
+  const shards = await surveying.planShards({ ...state.input, tail: 0 })
+  await rewrapShards(state, shards, false)
+  await mayGoOn(state)
+}
+
+/**
+ * Waits until nobody can write under A, then sweeps what came late, until the census of A is zero twice, a heartbeat
+ * apart. What an application writes back after that is seen by the census of removal, and refused by its fence.
+ */
+async function settle(state: RotationState, facts: Preflight): Promise<void> {
+  enter(state, 'settle')
+  const { rotation, from } = state.input
+  await deciding.recordPhase({ rotation, phase: 'settle' })
+  await awaitFleet(state)
+  for (let zeros = 0, round = 1; zeros < 2; round++) {
+    const { remaining } = await surveying.readRemaining({ version: from })
+    zeros = remaining === 0 ? zeros + 1 : 0
+    if (zeros === 2) return
+    if (remaining > 0) {
+      await rewrapShards(state, await surveying.planShards({ ...state.input, tail: round }), true)
+    }
+    await condition(() => state.cancelled, facts.heartbeatMs)
+    await mayGoOn(state)
+  }
+}
+
+async function awaitFleet(state: RotationState): Promise<void> {
+  for (;;) {
+    const round = await untilCancelled(state, () => surveying.watchFleet(state.input))
+    Object.assign(state, { awaiting: round.awaiting, silent: round.silent })
+    show(state)
+    await mayGoOn(state)
+    if (round.settled) return
+  }
+}
+
+/** A cancel ends a long look at the fleet at once. */
+async function untilCancelled<T>(state: RotationState, look: () => Promise<T>): Promise<T> {
+  const scope = new CancellationScope()
+  void condition(() => state.cancelled).then(() => scope.cancel())
+  try {
+    return await scope.run(look)
+  } catch (failure) {
+    if (isCancellation(failure)) await mayGoOn(state)
+    throw failure
+  }
+}
+
+async function finish(state: RotationState, failure: unknown): Promise<RotateResult> {
+  enter(state, 'finish')
+  state.awaiting = []
+  const error = failure === null ? null : reportOf(failure)
+  const result = await surveying.finishRotation({
+    ...state.input,
+    settled: failure === null,
+    silent: state.silent,
+    error,
+  })
+  state.counters = result
+  show(state)
+  return result
+}

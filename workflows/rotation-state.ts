@@ -1,0 +1,142 @@
+import {
+  condition,
+  defineQuery,
+  defineUpdate,
+  setCurrentDetails,
+  setHandler,
+  upsertSearchAttributes,
+  workflowInfo,
+} from '@temporalio/workflow'
+import { defineSearchAttributeKey } from '@temporalio/common'
+import { KeyturnError } from '../contracts/errors.ts'
+import { messages, searchAttributes } from '../contracts/names.ts'
+import { noCounters } from '../contracts/rotation.ts'
+import type {
+  Counters,
+  RotateInput,
+  RotationPhase,
+  RotationProgress,
+} from '../contracts/rotation.ts'
+import { refuse } from './refusal.ts'
+
+export const pause = defineUpdate(messages.pause)
+export const resume = defineUpdate(messages.resume)
+export const cancel = defineUpdate(messages.cancel)
+export const setRate = defineUpdate<number, [number]>(messages.setRate)
+export const progress = defineQuery<RotationProgress>(messages.progress)
+
+const phaseAttribute = defineSearchAttributeKey(searchAttributes.phase, 'KEYWORD')
+
+/** All that a running rotation knows and others may ask for or change. */
+export interface RotationState {
+  readonly input: RotateInput
+  phase: RotationPhase
+  paused: boolean
+  pausedBy: string | null
+  cancelled: boolean
+  maxRate: number
+  total: number
+  counters: Counters
+  awaiting: string[]
+  silent: string[]
+  startedAt: string
+  /** Grows with each change that the running shards must hear of. */
+  steered: number
+}
+
+export function newRotationState(input: RotateInput): RotationState {
+  return {
+    input,
+    phase: 'preflight',
+    paused: false,
+    pausedBy: null,
+    cancelled: false,
+    maxRate: input.maxRate,
+    total: 0,
+    counters: noCounters,
+    awaiting: [],
+    silent: [],
+    startedAt: workflowInfo().startTime.toISOString(),
+    steered: 0,
+  }
+}
+
+/** Registers the query and the updates. Must run before the first await: an update's handler goes before the body. */
+export function answerMessages(state: RotationState): void {
+  setHandler(progress, () => progressOf(state))
+  const change = (apply: () => void) => {
+    apply()
+    state.steered += 1
+    show(state)
+  }
+  const validator = () => {
+    if (state.cancelled || state.phase === 'finish') {
+      refuse({ code: 'no-rotation', message: `rotation "${state.input.rotation}" is ending` })
+    }
+  }
+  setHandler(pause, () => change(() => (state.paused = true)), { validator })
+  setHandler(resume, () => change(() => Object.assign(state, { paused: false, pausedBy: null })), {
+    validator,
+  })
+  setHandler(cancel, () => change(() => (state.cancelled = true)), { validator })
+  setHandler(
+    setRate,
+    (rate) => {
+      change(() => (state.maxRate = rate))
+      return rate
+    },
+    {
+      validator: (rate) => {
+        validator()
+        if (!Number.isFinite(rate) || rate < 0)
+          refuse({ code: 'usage', message: `rate "${rate}" is not a number of envelopes a second` })
+      },
+    },
+  )
+}
+
+export function enter(state: RotationState, phase: RotationPhase): void {
+  state.phase = phase
+  upsertSearchAttributes([{ key: phaseAttribute, value: phase }])
+  show(state)
+}
+
+/** Waits while paused; throws `cancelled` at the first step after a cancel. */
+export async function mayGoOn(state: RotationState): Promise<void> {
+  await condition(() => !state.paused || state.cancelled)
+  if (state.cancelled)
+    throw new KeyturnError('cancelled', `rotation "${state.input.rotation}" was cancelled`)
+}
+
+/** Live Markdown for the Temporal UI ("User Metadata" tab): headings, lists and bold only, no figures that grow. */
+export function show(state: RotationState): void {
+  const { input, counters } = state
+  const remaining = Math.max(
+    0,
+    state.total - counters.rewrapped - counters.superseded - counters.quarantined,
+  )
+  const lines = [
+    `### Rotation v${input.from} → v${input.to}: ${state.cancelled ? 'cancelling' : state.phase}`,
+    ...(state.paused ? [`**paused**${state.pausedBy === null ? '' : ` (${state.pausedBy})`}`] : []),
+    `- ${counters.rewrapped} of ${state.total} envelopes re-wrapped, ${remaining} to go`,
+    `- ${counters.superseded} superseded by applications, ${counters.quarantined} in quarantine`,
+    ...state.awaiting.map((line) => `- waits for ${line}`),
+  ]
+  setCurrentDetails(lines.join('\n'))
+}
+
+function progressOf(state: RotationState): RotationProgress {
+  return {
+    rotation: state.input.rotation,
+    from: state.input.from,
+    to: state.input.to,
+    phase: state.phase,
+    paused: state.paused,
+    pausedBy: state.pausedBy,
+    total: state.total,
+    maxRate: state.maxRate,
+    awaiting: state.awaiting,
+    startedAt: state.startedAt,
+    ...state.counters,
+  }
+}
