@@ -20,7 +20,9 @@ export function settingsDifference(recorded: FleetSettings, wanted: FleetSetting
     .map(([key, name]) => ({ name, from: spell(key, before[key]), to: spell(key, after[key]) }))
     .filter(({ from, to }) => from !== to)
     .map(({ name, from, to }) => `${name}: ${from} → ${to}`)
-  const dropped = fieldsOf(droppedFields(recorded, wanted)).map((field) => `collections: − ${field}`)
+  const dropped = fieldsOf(droppedFields(recorded, wanted)).map(
+    (field) => `collections: − ${field}`,
+  )
   const added = fieldsOf(droppedFields(wanted, recorded)).map((field) => `collections: + ${field}`)
   return [...values, ...dropped, ...added]
 }

@@ -51,7 +51,7 @@ function subject(path: KeyPath): string {
 
 function predicate(source: YamlSource, issue: z.core.$ZodIssue): string {
   const value = valueAt(source.value, issue.path)
-  if (value === undefined) return 'is missing'
+  if (value === undefined) return issue.code === 'custom' ? issue.message : 'is missing'
   if (!issue.message.startsWith('must')) return issue.message
   if (secrets.has(nameOf(issue.path))) return issue.message
   if (typeof value !== 'string' && typeof value !== 'number' && typeof value !== 'boolean') {

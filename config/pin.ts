@@ -1,4 +1,4 @@
-import { closeSync, fstatSync, openSync, readFileSync } from 'node:fs'
+import { closeSync, constants, fstatSync, openSync, readFileSync } from 'node:fs'
 import { KeyturnError } from '../contracts/errors.ts'
 import type { Pkcs11Config } from '../contracts/settings.ts'
 
@@ -47,7 +47,8 @@ function fromFile(file: string, alsoValue: boolean): Pin {
 function readPrivate(file: string): string {
   let descriptor: number
   try {
-    descriptor = openSync(file, 'r')
+    // Without O_NONBLOCK, opening a pipe waits for its writer.
+    descriptor = openSync(file, constants.O_RDONLY | constants.O_NONBLOCK)
   } catch (cause) {
     const { code } = cause as NodeJS.ErrnoException
     throw new KeyturnError('pin-missing', `cannot read PIN file '${file}': ${code ?? 'failed'}`, {

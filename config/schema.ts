@@ -1,6 +1,6 @@
 import { z } from 'zod'
 import { collectionList } from './collections-schema.ts'
-import { parseDuration } from './duration.ts'
+import { formatDuration, parseDuration } from './duration.ts'
 import { pkcs11Section } from './pkcs11-schema.ts'
 
 /**
@@ -11,6 +11,9 @@ import { pkcs11Section } from './pkcs11-schema.ts'
 const logLevels = ['fatal', 'error', 'warn', 'info', 'debug', 'trace', 'silent'] as const
 const maxTimer = 2 ** 31 - 1
 export const maxPage = 5000
+
+const section = <Shape extends z.ZodRawShape>(shape: Shape) =>
+  z.strictObject(shape, 'must be a section')
 
 const text = (message = 'must be a text') => z.string(message).min(1, 'must not be empty')
 
@@ -35,41 +38,42 @@ const installName = text()
   )
   .refine((name) => !name.split('.').includes('node'), "must not have a part named 'node'")
 
-const fleet = z
-  .strictObject({
-    heartbeat: duration.prefault('30s'),
-    lease: duration.prefault('90s'),
-    expire: duration.prefault('120s'),
-  })
+const fleet = section({
+  heartbeat: duration.prefault('30s'),
+  lease: duration.prefault('90s'),
+  expire: duration.prefault('120s'),
+})
   .superRefine(({ heartbeat, lease, expire }, context) => {
     const refuse = (key: string, message: string) =>
       context.addIssue({ code: 'custom', path: [key], message })
+    const [beats, leased, expires] = [heartbeat, lease, expire].map(formatDuration)
     if (heartbeat < 1 || heartbeat > maxTimer) refuse('heartbeat', 'must be from 1ms to 24d')
-    if (heartbeat * 2 > lease) refuse('lease', 'must be at least two heartbeats')
-    if (lease >= expire) refuse('expire', 'must be longer than the lease')
+    if (heartbeat * 2 > lease) {
+      refuse('lease', `is ${leased}: it must be at least two heartbeats of ${beats}`)
+    }
+    if (lease >= expire) {
+      refuse('expire', `is ${expires}: it must be longer than the lease of ${leased}`)
+    }
   })
   .prefault({})
 
-const rewrap = z
-  .strictObject({
-    page: count(1, maxPage, `must be a number from 1 to ${maxPage}`).default(1000),
-    shards: z
-      .unknown()
-      .refine(isShards, "must be 'auto' or a number from 1 to 1000")
-      .transform((shards) => shards as number | 'auto')
-      .prefault('auto'),
-    check: z.enum(['all', 'sampled', 'none'], "must be 'all', 'sampled' or 'none'").default('all'),
-    max_rate: count(0, 1e9, 'must be a number of envelopes a second, 0 for no limit').default(0),
-  })
-  .prefault({})
+const rewrap = section({
+  page: count(1, maxPage, `must be a number from 1 to ${maxPage}`).default(1000),
+  shards: z
+    .unknown()
+    .refine(isShards, "must be 'auto' or a number from 1 to 1000")
+    .transform((shards) => shards as number | 'auto')
+    .prefault('auto'),
+  check: z.enum(['all', 'sampled', 'none'], "must be 'all', 'sampled' or 'none'").default('all'),
+  max_rate: count(0, 1e9, 'must be a number of envelopes a second, 0 for no limit').default(0),
+}).prefault({})
 
-const removal = z
-  .strictObject({
-    backup_window: duration.prefault('30d'),
-    undo_window: duration.prefault('24h'),
-    approvals_required: count(0, 1000, 'must be a number from 0').default(0),
-    approvers: z.array(text(), 'must be a list').default([]),
-  })
+const removal = section({
+  backup_window: duration.prefault('30d'),
+  undo_window: duration.prefault('24h'),
+  approvals_required: count(0, 1000, 'must be a number from 0').default(0),
+  approvers: z.array(text(), 'must be a list').default([]),
+})
   .superRefine(({ approvals_required, approvers }, context) => {
     const twice = approvers.findIndex((approver, at) => approvers.indexOf(approver) !== at)
     if (twice >= 0) {
@@ -82,58 +86,42 @@ const removal = z
   })
   .prefault({})
 
-const worker = z
-  .strictObject({
-    listen: text()
-      .refine(isListenAddress, "must be an address such as '127.0.0.1:9464'")
-      .default('127.0.0.1:9464'),
-    shutdown_grace: duration.prefault('10s'),
-  })
-  .prefault({})
+const worker = section({
+  listen: text()
+    .refine(isListenAddress, "must be an address such as '127.0.0.1:9464'")
+    .default('127.0.0.1:9464'),
+  shutdown_grace: duration.prefault('10s'),
+}).prefault({})
 
-const log = z
-  .strictObject({
-    level: z.enum(logLevels, `must be one of ${logLevels.join(', ')}`).default('info'),
-    pretty: z.literal(['auto', true, false], "must be 'auto', true or false").default('auto'),
-  })
-  .prefault({})
+const log = section({
+  level: z.enum(logLevels, `must be one of ${logLevels.join(', ')}`).default('info'),
+  pretty: z.literal(['auto', true, false], "must be 'auto', true or false").default('auto'),
+}).prefault({})
 
-const kek = z
-  .strictObject(
-    {
-      provider: z.enum(['env', 'pkcs11'], "must be 'env' or 'pkcs11'"),
-      env: z
-        .strictObject({
-          variable_prefix: text()
-            .regex(/^[A-Za-z_][A-Za-z0-9_]*$/, 'must be the beginning of a variable name')
-            .default('KEYTURN_ENCRYPTION_ENV_KEK_V'),
-        })
-        .prefault({}),
-      pkcs11: pkcs11Section.optional(),
-    },
-    'must be a section',
-  )
-  .superRefine(({ provider, pkcs11 }, context) => {
-    if (provider === 'pkcs11' && pkcs11 === undefined) {
-      context.addIssue({ code: 'custom', path: ['pkcs11'], message: 'is missing' })
-    }
-  })
+const kek = section({
+  provider: z.enum(['env', 'pkcs11'], "must be 'env' or 'pkcs11'"),
+  env: section({
+    variable_prefix: text()
+      .regex(/^[A-Za-z_][A-Za-z0-9_]*$/, 'must be the beginning of a variable name')
+      .default('KEYTURN_ENCRYPTION_ENV_KEK_V'),
+  }).prefault({}),
+  pkcs11: pkcs11Section.optional(),
+}).superRefine(({ provider, pkcs11 }, context) => {
+  if (provider === 'pkcs11' && pkcs11 === undefined) {
+    context.addIssue({ code: 'custom', path: ['pkcs11'], message: 'is missing' })
+  }
+})
 
 export const configSchema = z.strictObject(
   {
     install: installName,
-    mongodb: z.strictObject(
-      {
-        uri: text().refine(isMongoUri, 'must begin with mongodb:// or mongodb+srv://').optional(),
-        database: text()
-          .max(63, 'must have at most 63 characters')
-          .regex(/^[^/\\. "$*<>:|?\0]+$/, 'must be a name that MongoDB allows for a database'),
-      },
-      'must be a section',
-    ),
-    temporal: z
-      .strictObject({ address: text().optional(), namespace: text().optional() })
-      .prefault({}),
+    mongodb: section({
+      uri: text().refine(isMongoUri, 'must begin with mongodb:// or mongodb+srv://').optional(),
+      database: text()
+        .max(63, 'must have at most 63 characters')
+        .regex(/^[^/\\. "$*<>:|?\0]+$/, 'must be a name that MongoDB allows for a database'),
+    }),
+    temporal: section({ address: text().optional(), namespace: text().optional() }).prefault({}),
     kek,
     collections: collectionList,
     fleet,

@@ -7,7 +7,7 @@ export type KeyPath = readonly PropertyKey[]
 /** A parsed YAML file that still knows where everything stands. */
 export interface YamlSource {
   readonly file: string
-  /** Plain values; a key without a value counts as absent. */
+  /** Plain values; a key without a value is undefined, as if it were absent. */
   readonly value: unknown
   /** `file:line:column` of what stands at the path, or, when nothing does, of the nearest thing around it. */
   locate(path: KeyPath): string
@@ -34,7 +34,7 @@ export function parseYaml(file: string, text: string): YamlSource {
   const offsetOf = (path: KeyPath): number => offsetIn(document, path)
   return {
     file,
-    value: withoutNulls(document.toJS()),
+    value: nullsAsAbsent(document.toJS()),
     offsetOf,
     locate: (path) => at(offsetOf(path)),
   }
@@ -65,12 +65,14 @@ function offsetIn(document: Document, path: KeyPath): number {
   return offset
 }
 
-function withoutNulls(value: unknown): unknown {
-  if (Array.isArray(value)) return value.map(withoutNulls)
+/** The key stays, so that an unknown one is seen. */
+function nullsAsAbsent(value: unknown): unknown {
+  if (Array.isArray(value)) return value.map(nullsAsAbsent)
   if (typeof value !== 'object' || value === null) return value
   return Object.fromEntries(
-    Object.entries(value)
-      .filter(([, member]) => member !== null)
-      .map(([key, member]) => [key, withoutNulls(member)]),
+    Object.entries(value).map(([key, member]) => [
+      key,
+      member === null ? undefined : nullsAsAbsent(member),
+    ]),
   )
 }

@@ -73,6 +73,7 @@ export const exitCodes = {
   'kek-not-loaded': 4,
   'lease-expired': 4,
   'server-missing': 4,
+  unhealthy: 4,
 
   'rotation-failed': 5,
   'removal-failed': 5,

@@ -33,8 +33,6 @@ export interface LastRotation {
 export interface PolicyView {
   everyDays: number
   at: string
-  /** Wraps of the active version after which it is rotated before its time. */
-  maxWraps: number | null
   removeAfterDays: number | null
   paused: boolean
   nextRun: string | null

@@ -1,5 +1,6 @@
 import { randomInt } from 'node:crypto'
-import { mkdir, writeFile } from 'node:fs/promises'
+import { existsSync } from 'node:fs'
+import { mkdir, readFile, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { KeyturnError } from '../contracts/errors.ts'
 import { lastLine, runCommand } from './servers/run-command.ts'
@@ -39,6 +40,24 @@ export async function makeSoftToken(
   await writeFile(pinFile, pin, { mode: 0o600 })
   await initialise(conf, label, pin)
   return { modulePath: softhsm.modulePath, label, conf, pin, pinFile }
+}
+
+/** The token that an earlier run made in this folder, or a new one. */
+export async function openSoftToken(
+  softhsm: SoftHsm,
+  folder: string,
+  label: string,
+): Promise<SoftToken> {
+  const pinFile = join(folder, 'pin')
+  if (!existsSync(pinFile)) return makeSoftToken(softhsm, folder, label)
+  const pin = await readFile(pinFile, 'utf8')
+  return {
+    modulePath: softhsm.modulePath,
+    label,
+    conf: join(folder, 'softhsm2.conf'),
+    pin,
+    pinFile,
+  }
 }
 
 async function initialise(conf: string, label: string, pin: string): Promise<void> {

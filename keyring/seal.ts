@@ -83,7 +83,6 @@ async function wrapAll(
 ): Promise<{ version: number; wraps: Wrapped[] }> {
   for (let attempt = 0; attempt < wrapAttempts; attempt += 1) {
     await member.requireLease()
-    member.assertLease()
     const version = activeVersion(member)
     const deks = fields.map(({ place: { collection, field }, id, dek }) => ({
       dek,

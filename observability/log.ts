@@ -1,6 +1,6 @@
 import pino from 'pino'
 import pretty from 'pino-pretty'
-import { redacting } from './redact.ts'
+import { redact, redacting } from './redact.ts'
 
 export type Log = pino.Logger
 
@@ -18,7 +18,7 @@ export interface LogOptions {
  * there. Secrets are cut from all of it (redact.ts). `destination` is for tests.
  */
 export function createLog(options: LogOptions, destination?: pino.DestinationStream): Log {
-  return pino(
+  const log: Log = pino(
     {
       level: options.level,
       base: { ...options.base },
@@ -27,6 +27,21 @@ export function createLog(options: LogOptions, destination?: pino.DestinationStr
     },
     destination ?? (isPretty(options) ? prettyStderr() : pino.destination({ dest: 2, sync: true })),
   )
+  return redactingChildren(log)
+}
+
+/** pino's own formatter of bindings does not reach those of children; all children inherit this method. */
+function redactingChildren(log: Log): Log {
+  const make = Reflect.get(log, 'child') as unknown as (
+    this: Log,
+    bindings: object,
+    options?: object,
+  ) => Log
+  return Object.assign(log, {
+    child(this: Log, bindings: object, options?: object): Log {
+      return make.call(this, redact(bindings) as object, options)
+    },
+  })
 }
 
 /** A child that says which part of the program speaks: `part` stands in each of its lines. */

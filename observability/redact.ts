@@ -85,7 +85,7 @@ function redactBson(value: object, depth: number): unknown {
   return toJSON === undefined ? binary._bsontype : redact(toJSON.call(value), depth + 1)
 }
 
-/** Bindings of a child and members of a line pass here; `err` and `error` are shown as errors. */
+/** Members of a line, base, `err` and the finished line pass here; bindings of children in log.ts. */
 export const redacting: Pick<pino.LoggerOptions, 'formatters' | 'serializers' | 'hooks'> = {
   formatters: {
     log: (members) => redact(members) as Record<string, unknown>,

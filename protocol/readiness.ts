@@ -8,7 +8,7 @@ export interface WorkerAnswer {
   pid: number
   /** Null: it opened the canary and wrapped a nonce. */
   reason: NotReadyReason | null
-  /** Whether another node opened that nonce; null: nobody was asked to. */
+  /** Whether another node (in a fleet of one: itself) opened that nonce; null: nobody who was asked has answered. */
   opened: boolean | null
   provenAt: string
 }
@@ -97,7 +97,8 @@ function judgeProcess(heartbeat: HeartbeatFact, facts: ReadinessFacts): Readines
 function answerReason(heartbeat: HeartbeatFact, answer: WorkerAnswer): NotReadyReason | null {
   if (answer.reason !== null) return answer.reason
   if (answer.opened === false) return 'wrong-key'
-  return isLive(heartbeat) ? null : 'lease-expired'
+  if (!isLive(heartbeat)) return 'lease-expired'
+  return answer.opened === null ? 'stale' : null
 }
 
 /** For applications, and for a second worker that goes by the name of a node whose answer another one gave. */

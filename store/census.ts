@@ -74,7 +74,9 @@ export async function remainingOf(
   return atOneMoment(store, async (moment) => {
     const raw = await countVersion(store, collections, version, moment)
     if (raw === 0) return 0
-    const names = new Set(fieldsOf(collections).map(({ collection, field }) => `${collection}/${field}`))
+    const names = new Set(
+      fieldsOf(collections).map(({ collection, field }) => `${collection}/${field}`),
+    )
     const rows = await readQuarantine(store, { kek_version: version }, moment)
     const ours = rows.filter(({ doc }) => names.has(`${doc._id.collection}/${doc._id.field}`))
     const standing = await standsThere(store, ours, moment)
@@ -103,7 +105,9 @@ export async function splitPoints(
   return points
 }
 
-function fieldsOf(collections: readonly CollectionConfig[]): { collection: string; field: string }[] {
+function fieldsOf(
+  collections: readonly CollectionConfig[],
+): { collection: string; field: string }[] {
   return collections.flatMap(({ name, envelopes }) =>
     envelopes.map((field) => ({ collection: name, field })),
   )

@@ -67,10 +67,9 @@ export function versionIndex(field: string): Record<string, 1> {
 
 /** The projection of `_id` and the wrap fields: the data itself is never read. */
 export function wrapProjection(field: string): Document {
-  return Object.fromEntries([
-    ['_id', 1],
-    ...wrapFieldNames.map((name) => [`${field}.${name}`, 1] as const),
-  ]) as Document
+  const projection: Document = { _id: 1 }
+  for (const name of wrapFieldNames) projection[`${field}.${name}`] = 1
+  return projection
 }
 
 /** Reads at most `limit` entries behind `after`. Throws `index-missing` without the index. */
@@ -96,7 +95,10 @@ export async function readPage(store: Store, page: PageRequest): Promise<Page> {
  */
 export async function idBehind(
   store: Store,
-  place: Pick<PageRequest, 'collection' | 'field' | 'version'> & { from: Bound | null; skip: number },
+  place: Pick<PageRequest, 'collection' | 'field' | 'version'> & {
+    from: Bound | null
+    skip: number
+  },
 ): Promise<Bound | null> {
   const range = { ...place, after: null, until: null }
   // A few, in case that the first is one that cannot be a bound.

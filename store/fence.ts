@@ -121,8 +121,11 @@ function requireEnforced(rules: Rules, collection: string): void {
   if (rules.validationLevel === 'off') throw noFence(collection, 'its validation level is off')
 }
 
+/** Unpromoted, so that the old validator goes back as it came. */
 async function readRules(store: Store, collection: string): Promise<Rules> {
-  const [info] = await store.db.listCollections({ name: collection }).toArray()
+  const [info] = await store.db
+    .listCollections({ name: collection }, { promoteValues: false, bsonRegExp: true })
+    .toArray()
   const options = (info as CollectionInfo | undefined)?.options as Partial<Rules> | undefined
   return {
     validator: options?.validator ?? {},

@@ -72,11 +72,18 @@ export async function decommissionNode(store: Store, node: string, by: string): 
   return inTransaction(store, async (session) => {
     const live = await keystore
       .heartbeats(store)
-      .findOne({ node, $or: [{ expires_at: { $gt: now } }, { lease_until: { $gt: now } }] }, { session })
+      .findOne(
+        { node, $or: [{ expires_at: { $gt: now } }, { lease_until: { $gt: now } }] },
+        { session },
+      )
     if (live !== null) {
-      throw new KeyturnError('node-live', `node '${node}' is live: process ${live.pid} (${live.role})`, {
-        hint: 'stop its processes first, then repeat this',
-      })
+      throw new KeyturnError(
+        'node-live',
+        `node '${node}' is live: process ${live.pid} (${live.role})`,
+        {
+          hint: 'stop its processes first, then repeat this',
+        },
+      )
     }
     const row = await keystore.nodes(store).findOneAndUpdate(
       { _id: node },

@@ -17,7 +17,7 @@ export async function createIndexes(
 ): Promise<void> {
   // Made ahead: a transaction that has to make a collection conflicts with others that do.
   for (const name of Object.values(keystoreNames)) await createCollection(store, name)
-  await keystore.heartbeats(store).createIndex({ expires_at: 1 }, { expireAfterSeconds: 0 })
+  await keystore.heartbeats(store).createIndex({ expires_at: 1 }, { expireAfterSeconds: 0 }, {})
   await keystore.heartbeats(store).createIndex({ node: 1 })
   await keystore.rotations(store).createIndex({ started_at: -1 })
   await keystore.shards(store).createIndex({ '_id.rotation': 1 })
@@ -29,7 +29,7 @@ export async function createIndexes(
       // Of its own collation, so that strings are walked byte by byte whatever the collection's default is.
       await store.db
         .collection(name)
-        .createIndex(versionIndex(field), { collation: { locale: 'simple' } })
+        .createIndex(versionIndex(field), { collation: { locale: 'simple' } }, {})
     }
   }
 }
@@ -82,7 +82,7 @@ async function createCollection(store: Store, name: string): Promise<void> {
 
 async function indexesOf(store: Store, name: string): Promise<Document[]> {
   try {
-    return await store.db.collection(name).listIndexes().toArray()
+    return (await store.db.collection(name).listIndexes().toArray()) as Document[]
   } catch (error) {
     if (serverCode(error) === serverCodes.namespaceNotFound) return []
     throw error
@@ -100,11 +100,14 @@ function isVersionIndex(index: Document, field: string): boolean {
 
 /** An index is multikey for ever once a record had an array on its path. Without the index: perhaps. */
 async function mayHaveArrays(store: Store, name: string, field: string): Promise<boolean> {
-  const plan = (await store.db
+  const plan = await store.db
     .collection(name)
-    .find({ [`${field}.kek_version`]: 1 }, { hint: versionIndex(field), collation: { locale: 'simple' } })
+    .find(
+      { [`${field}.kek_version`]: 1 },
+      { hint: versionIndex(field), collation: { locale: 'simple' } },
+    )
     .explain('queryPlanner')
-    .catch(() => ({}))) as Document
+    .catch((): Document => ({}))
   return !JSON.stringify(plan).includes('"isMultiKey":false')
 }
 

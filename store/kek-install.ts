@@ -34,7 +34,8 @@ export async function insertInstall(
     if (!isDuplicateKey(error)) throw error
   }
   const there = await readInstall(store)
-  if (there === null) throw new KeyturnError('internal', 'the install lock is gone right after it was written')
+  if (there === null)
+    throw new KeyturnError('internal', 'the install lock is gone right after it was written')
   return there
 }
 
@@ -56,7 +57,9 @@ export async function requireInstall(
     throw new KeyturnError(
       'install-locked',
       `the database is locked for provider '${lock.provider}', not '${expected.provider}'`,
-      { hint: `set kek.provider: ${lock.provider}, or use another database: a provider is never changed` },
+      {
+        hint: `set kek.provider: ${lock.provider}, or use another database: a provider is never changed`,
+      },
     )
   }
   return lock

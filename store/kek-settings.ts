@@ -15,20 +15,18 @@ export async function writeSettings(
   options: { settings: FleetSettings; sha256: Uint8Array; by: string },
 ): Promise<void> {
   const { settings, sha256, by } = options
-  await keystore
-    .settings(store)
-    .updateOne(
-      { _id: 'settings' },
-      [
-        {
-          $set: {
-            settings: { $literal: settings },
-            sha256: new Binary(sha256),
-            at: '$$NOW',
-            by: { $literal: by },
-          },
+  await keystore.settings(store).updateOne(
+    { _id: 'settings' },
+    [
+      {
+        $set: {
+          settings: { $literal: settings },
+          sha256: new Binary(sha256),
+          at: '$$NOW',
+          by: { $literal: by },
         },
-      ],
-      { upsert: true },
-    )
+      },
+    ],
+    { upsert: true },
+  )
 }

@@ -121,10 +121,7 @@ export async function completeInstall(
 }
 
 /** Adds wraps that were made, by version. Call it with a heartbeat. */
-export async function countWraps(
-  store: Store,
-  wraps: ReadonlyMap<number, number>,
-): Promise<void> {
+export async function countWraps(store: Store, wraps: ReadonlyMap<number, number>): Promise<void> {
   const updates = [...wraps].filter(([, count]) => count > 0)
   if (updates.length === 0) return
   await keystore.versions(store).bulkWrite(

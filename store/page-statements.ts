@@ -1,4 +1,9 @@
-import { Binary, MongoBulkWriteError, type AnyBulkWriteOperation, type ClientSession } from 'mongodb'
+import {
+  Binary,
+  MongoBulkWriteError,
+  type AnyBulkWriteOperation,
+  type ClientSession,
+} from 'mongodb'
 import type { Document } from 'mongodb'
 import type { ProviderName } from '../contracts/kek.ts'
 import type { Bound, CountersDoc, QuarantineDoc, ShardId } from './documents.ts'

@@ -186,14 +186,17 @@ async function refusedRow(
   update: PageUpdate,
   code: number,
 ): Promise<PageQuarantine | null> {
-  const found = await store.db.collection(step.collection).findOne<Buffer>(
-    { _id: idEquals(update.id) } as object,
-    { projection: wrapProjection(step.field), raw: true },
-  )
+  const found = await store.db
+    .collection(step.collection)
+    .findOne<Buffer>({ _id: idEquals(update.id) } as object, {
+      projection: wrapProjection(step.field),
+      raw: true,
+    })
   const envelope = found === null ? null : rawAt(found, step.field)
   const wrapped = found === null ? null : rawAt(found, `${step.field}.dek_wrapped`)
   // Length and subtype stand before the payload.
-  if (envelope === null || wrapped?.bytes.subarray(5).equals(update.oldWrapped) !== true) return null
+  if (envelope === null || wrapped?.bytes.subarray(5).equals(update.oldWrapped) !== true)
+    return null
   return {
     id: update.id,
     digest: wrapDigest(rawMembers(envelope)),

@@ -95,7 +95,7 @@ async function findByWalk(store: Store, group: Group, moment?: Moment): Promise<
   const digests = new Map(group.rows.map((row) => [hex(row.doc.digest.value()), row]))
   const found: string[] = []
   let after: Bound | null = null
-  for (let more = true; more; ) {
+  for (let more = true; more;) {
     const page = await readPage(store, {
       ...group,
       after,
@@ -116,10 +116,7 @@ async function findByWalk(store: Store, group: Group, moment?: Moment): Promise<
 /** The digest covers the version, but a version of 1.5 was found on the walk over 1. */
 function hasBytes(row: QuarantineRow, wrap: unknown): boolean {
   const version = (wrap as { kek_version?: unknown } | null)?.kek_version
-  return (
-    Number(version) === row.doc.kek_version &&
-    wrapDigest(wrap).equals(row.doc.digest.value())
-  )
+  return Number(version) === row.doc.kek_version && wrapDigest(wrap).equals(row.doc.digest.value())
 }
 
 function keyOf({ doc, idBytes }: QuarantineRow): string {

@@ -53,6 +53,9 @@ const types = {
   maxKey: 127,
 } as const
 
+/** Binary's subtype that repeats its length inside. */
+const oldBinary = 2
+
 /** A value that has no form in JavaScript that would be stored as the same bytes again. */
 export class NotFaithful extends Error {
   override readonly name = 'NotFaithful'
@@ -110,7 +113,9 @@ export function rawValue(element: RawElement): unknown {
 /** A sub-document's members for the eye, one level deep, each in the nearest form that there is. Never throws. */
 export function rawMembers(element: RawElement): unknown {
   if (element.type !== types.document) return decodeOr(element)
-  return Object.fromEntries(rawElements(element.bytes).map((member) => [member.name, decodeOr(member)]))
+  return Object.fromEntries(
+    rawElements(element.bytes).map((member) => [member.name, decodeOr(member)]),
+  )
 }
 
 /** Exactly the same type and bytes. */
@@ -196,7 +201,10 @@ function decodeRare(type: number, bytes: Buffer): unknown {
       return new BSONSymbol(textOf(bytes))
     case types.regExp: {
       const end = bytes.indexOf(0)
-      return new BSONRegExp(bytes.toString('utf8', 0, end), bytes.toString('utf8', end + 1, bytes.length - 1))
+      return new BSONRegExp(
+        bytes.toString('utf8', 0, end),
+        bytes.toString('utf8', end + 1, bytes.length - 1),
+      )
     }
     case types.minKey:
       return new MinKey()
@@ -216,7 +224,7 @@ function textOf(bytes: Buffer): string {
 /** Of subtype 2 without its inner length, which the serialiser puts in again. */
 function binaryOf(bytes: Buffer): Binary {
   const subtype = bytes[4] ?? 0
-  const payload = bytes.subarray(subtype === Binary.SUBTYPE_BYTE_ARRAY ? 9 : 5)
+  const payload = bytes.subarray(subtype === oldBinary ? 9 : 5)
   return new Binary(Buffer.from(payload), subtype)
 }
 

@@ -200,7 +200,11 @@ function untouched(): Pick<ShardDoc, 'attempt' | 'session' | 'cursor' | 'closed'
 }
 
 function rotationOver(rotation: string): KeyturnError {
-  return new KeyturnError('no-rotation', `the shards of rotation '${rotation}' are gone or closed`, {
-    hint: 'keyturn status shows which rotation runs',
-  })
+  return new KeyturnError(
+    'no-rotation',
+    `the shards of rotation '${rotation}' are gone or closed`,
+    {
+      hint: 'keyturn status shows which rotation runs',
+    },
+  )
 }

@@ -88,9 +88,9 @@ export async function setPhase(
   phase: RotationPhase,
   fields: PhaseFields = {},
 ): Promise<boolean> {
-  const { matchedCount } = await keystore.rotations(store).updateOne(
-    { _id: rotation, ended_at: null },
-    [
+  const { matchedCount } = await keystore
+    .rotations(store)
+    .updateOne({ _id: rotation, ended_at: null }, [
       {
         $set: {
           ...literals(fields),
@@ -98,8 +98,7 @@ export async function setPhase(
           ...(phase === 'finish' ? { settled_at: { $ifNull: ['$settled_at', '$$NOW'] } } : {}),
         },
       },
-    ],
-  )
+    ])
   return matchedCount === 1
 }
 

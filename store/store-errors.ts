@@ -76,10 +76,14 @@ export function asStoreError(error: unknown, where = 'mongodb'): unknown {
     error instanceof MongoNetworkError ||
     error instanceof MongoTopologyClosedError
   ) {
-    return new KeyturnError('mongodb-unreachable', `${where} cannot be reached: ${oneLine(error)}`, {
-      hint: 'is it running, and is mongodb.uri (or KEYTURN_MONGODB_URI) right?',
-      cause: error,
-    })
+    return new KeyturnError(
+      'mongodb-unreachable',
+      `${where} cannot be reached: ${oneLine(error)}`,
+      {
+        hint: 'is it running, and is mongodb.uri (or KEYTURN_MONGODB_URI) right?',
+        cause: error,
+      },
+    )
   }
   return error
 }

@@ -1,10 +1,10 @@
-import type { ClientSession, TransactionOptions } from 'mongodb'
+import { WriteConcern, type ClientSession, type TransactionOptions } from 'mongodb'
 import type { Store } from './store.ts'
 
 /** One point in time for all reads, and what was read or written is known to stay once the commit has answered. */
 export const transactionOptions: TransactionOptions = {
   readConcern: { level: 'snapshot' },
-  writeConcern: { w: 'majority' },
+  writeConcern: new WriteConcern('majority'),
   readPreference: 'primary',
 }
 

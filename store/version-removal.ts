@@ -31,29 +31,27 @@ export async function requestRemoval(
     if (await isActive(store, version, session)) return false
     const row = await keystore.versions(store).findOne({ _id: version }, { session })
     if (row?.removal?.request === removal.request) return row.destroyed_at === null
-    const { matchedCount } = await keystore
-      .versions(store)
-      .updateOne(
-        { _id: version, rotation: null, removal: null, destroyed_at: null, canary: { $ne: null } },
-        [
-          {
-            $set: {
-              removal: {
-                request: { $literal: removal.request },
-                state: 'requested',
-                requested_by: { $literal: removal.requestedBy },
-                requested_at: '$$NOW',
-                due_at: { $add: ['$$NOW', removal.undoWindowMs] },
-                guard_run: { $literal: 0 },
-                destroy_hsm_key: { $literal: removal.destroyHsmKey },
-                without_fence: { $literal: removal.withoutFence },
-                fenced: [],
-              },
+    const { matchedCount } = await keystore.versions(store).updateOne(
+      { _id: version, rotation: null, removal: null, destroyed_at: null, canary: { $ne: null } },
+      [
+        {
+          $set: {
+            removal: {
+              request: { $literal: removal.request },
+              state: 'requested',
+              requested_by: { $literal: removal.requestedBy },
+              requested_at: '$$NOW',
+              due_at: { $add: ['$$NOW', removal.undoWindowMs] },
+              guard_run: { $literal: 0 },
+              destroy_hsm_key: { $literal: removal.destroyHsmKey },
+              without_fence: { $literal: removal.withoutFence },
+              fenced: [],
             },
           },
-        ],
-        { session },
-      )
+        },
+      ],
+      { session },
+    )
     return matchedCount === 1
   })
 }
@@ -125,11 +123,9 @@ export async function destroyVersion(
     }
     const { matchedCount } = await keystore
       .versions(store)
-      .updateOne(
-        { ...passed, destroyed_at: null },
-        [{ $set: { destroyed_at: '$$NOW' } }],
-        { session },
-      )
+      .updateOne({ ...passed, destroyed_at: null }, [{ $set: { destroyed_at: '$$NOW' } }], {
+        session,
+      })
     if (matchedCount === 1) return true
     const done = await keystore
       .versions(store)

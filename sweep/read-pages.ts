@@ -9,10 +9,10 @@ import type { Road } from './road.ts'
  * more, or when `road.stop` says why not. A page is let go at the shard's rate; nothing is lost when that wait ends.
  */
 export async function* readPages(road: Road): AsyncGenerator<JudgedPage, void> {
-  const { store, from, page, ratePerSecond } = road.options
+  const { store, from, ratePerSecond } = road.options
   let oldCursor = road.cursor
-  for (;;) {
-    if (stopReading(road)) return
+  for (let page = 1; ; page++) {
+    if (stopReading(road, page)) return
     const { entries, more } = await readPage(store, {
       collection: road.collection,
       field: road.field,
@@ -20,7 +20,7 @@ export async function* readPages(road: Road): AsyncGenerator<JudgedPage, void> {
       after: oldCursor,
       from: road.min,
       until: road.max,
-      limit: pageAtRate(page, ratePerSecond),
+      limit: pageAtRate(road.options.page, ratePerSecond),
       signal: road.abandon.signal,
     })
     const cursor = entries.at(-1)?.cursor ?? oldCursor
@@ -32,9 +32,11 @@ export async function* readPages(road: Road): AsyncGenerator<JudgedPage, void> {
   }
 }
 
-function stopReading(road: Road): boolean {
-  if (road.options.signal.aborted) road.stop ??= 'aborted'
-  else if (performance.now() >= road.options.deadline) road.stop ??= 'deadline'
+/** A deadline lets the first page pass, so that each attempt gets on. */
+function stopReading(road: Road, page: number): boolean {
+  const { signal, deadline } = road.options
+  if (signal.aborted) road.stop ??= 'aborted'
+  else if (page > 1 && performance.now() >= deadline) road.stop ??= 'deadline'
   return road.stop !== null
 }
 

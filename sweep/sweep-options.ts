@@ -29,7 +29,7 @@ export interface SweepOptions {
   ratePerSecond: number
   /** The whole rotation's budget of crypt calls; 0 is no limit. */
   maxHsmCalls: number
-  /** On the clock of `performance.now()`: no page is begun after it. */
+  /** On the clock of `performance.now()`: no page is begun after it, but for the first. */
   deadline: number
   /** Aborted: no page is begun any more; those in flight are still written. */
   signal: AbortSignal

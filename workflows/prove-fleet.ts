@@ -84,8 +84,9 @@ function mayStillAnswer(
         (one) => one.node === node && one.role === role && one.pid === pid,
       )
       const isWaiting = reason === 'stale' || reason === 'not-loaded'
-      // A second worker that goes by a node's name answers by its heartbeat too.
-      const isAsked = role === 'app' || answers.some((answer) => answer.node === node)
+      // A second worker that goes by a node's name answers by its heartbeat too; one that spoke has spoken.
+      const answer = answers.find((one) => one.node === node)
+      const isAsked = role === 'app' || (answer !== undefined && answer.boot !== heartbeat?.boot)
       return isAsked && isWaiting && heartbeat !== undefined && isLive(heartbeat)
     })
 }

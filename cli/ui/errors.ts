@@ -40,6 +40,7 @@ export function asKeyturnError(error: unknown): KeyturnError {
 
 /** Commander's sentence in the house's form: lower case, one line, no full stop, its suggestion as the hint. */
 function usageError(error: CommanderError): KeyturnError {
+  if (error.code === 'commander.help') return new KeyturnError('usage', 'a command is missing')
   const [sentence = '', ...rest] = error.message.replace(/^error: /, '').split('\n')
   const suggestion = /\(Did you mean (.+)\?\)/.exec(rest.join(' '))?.[1]
   return new KeyturnError('usage', oneLine(sentence.replaceAll("'", '"')), {
@@ -51,6 +52,6 @@ function usageError(error: CommanderError): KeyturnError {
 }
 
 function oneLine(text: string): string {
-  const line = (text.split('\n')[0] ?? '').trim().replace(/\.$/, '').replaceAll('. ', ': ')
+  const line = (text.split('\n')[0] ?? '').trim().replace(/\.$/, '').replaceAll('. Expected', ', expected')
   return line.replace(/^[A-Z](?=[a-z ])/, (letter) => letter.toLowerCase())
 }

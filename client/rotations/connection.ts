@@ -38,6 +38,9 @@ export async function withTemporal<T>(
       ...security,
       address,
       connectTimeout: connectTimeoutMs,
+      interceptors: [
+        makeGrpcRetryInterceptor(defaultGrpcRetryOptions({ maxAttempts: callAttempts })),
+      ],
     })
   } catch (cause) {
     throw unreachable(address, cause)

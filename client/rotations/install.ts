@@ -48,7 +48,11 @@ export async function installKek(
 
 function requireProvider(config: Config, provider: ProviderName): void {
   if (config.kek.provider === provider) return
-  throw new KeyturnError('config-invalid', `kek.provider is "${config.kek.provider}" in ${config.file}`, {
-    hint: `the command for it is keyturn ${config.kek.provider}-init`,
-  })
+  throw new KeyturnError(
+    'config-invalid',
+    `kek.provider is "${config.kek.provider}" in ${config.file}`,
+    {
+      hint: `the command for it is keyturn ${config.kek.provider}-init`,
+    },
+  )
 }

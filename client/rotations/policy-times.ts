@@ -1,7 +1,7 @@
 import type { ScheduleDescription } from '@temporalio/client'
 import type { PolicyView } from '../../contracts/views.ts'
 
-export const dayMs = 86_400_000
+const dayMs = 86_400_000
 const defaultAtMs = 3 * 3_600_000
 
 /**
@@ -25,7 +25,7 @@ export function firstRun(options: {
 
 /** A Schedule as `policy show` and `status` answer it. */
 export function policyView(schedule: ScheduleDescription): PolicyView {
-  const { everyMs, maxWraps, removeAfterMs } = memoOf(schedule)
+  const { everyMs, removeAfterMs } = memoOf(schedule)
   const [interval] = schedule.spec.intervals ?? []
   const offset = Number(interval?.offset ?? 0) % dayMs
   const next = schedule.info.nextActionTimes[0]
@@ -33,7 +33,6 @@ export function policyView(schedule: ScheduleDescription): PolicyView {
   return {
     everyDays: (everyMs ?? Number(interval?.every ?? 0)) / dayMs,
     at: new Date(offset).toISOString().slice(11, 16),
-    maxWraps,
     removeAfterDays: removeAfterMs === null ? null : removeAfterMs / dayMs,
     paused: schedule.state.paused,
     nextRun: schedule.state.paused ? null : (next?.toISOString() ?? null),
@@ -48,7 +47,6 @@ function memoOf(schedule: ScheduleDescription) {
   }
   return {
     everyMs: number('everyMs'),
-    maxWraps: number('maxWraps'),
     removeAfterMs: number('removeAfterMs'),
   }
 }

@@ -16,7 +16,7 @@ import { appendAudit } from '../../store/kek-audit.ts'
 import { readActive } from '../../store/kek-active.ts'
 import { withTemporal, type TemporalLink } from './connection.ts'
 import { requester } from './names.ts'
-import { dayMs, firstRun, policyView } from './policy-times.ts'
+import { firstRun, policyView } from './policy-times.ts'
 
 /** A run that could not be started while Temporal was away is made up for within this time. */
 const catchUp = '6 hours'
@@ -25,7 +25,6 @@ export interface PolicyRequest {
   everyMs: number
   /** After midnight UTC; null: 03:00, or, for periods that are no whole days, counted from now. */
   atMs: number | null
-  maxWraps: number | null
   removeAfterMs: number | null
 }
 
@@ -90,13 +89,11 @@ export async function policyOrNull(link: TemporalLink, config: Config): Promise<
 
 function scheduleOf(config: Config, request: PolicyRequest, first: Date): ScheduleOptions {
   const { install } = config
-  const { maxWraps, removeAfterMs, everyMs } = request
-  const input: PolicyInput = { install, maxWraps, removeAfterMs }
-  // With a limit of wraps the policy looks once a day whether the time has come.
-  const lookEveryMs = maxWraps === null ? everyMs : Math.min(everyMs, dayMs)
+  const { removeAfterMs, everyMs } = request
+  const input: PolicyInput = { install, removeAfterMs }
   return {
     scheduleId: workflowIds.policy(install),
-    spec: { intervals: [{ every: lookEveryMs, offset: first.getTime() % lookEveryMs }] },
+    spec: { intervals: [{ every: everyMs, offset: first.getTime() % everyMs }] },
     action: {
       type: 'startWorkflow',
       workflowType: workflowTypes.policy,
@@ -112,7 +109,7 @@ function scheduleOf(config: Config, request: PolicyRequest, first: Date): Schedu
       catchupWindow: catchUp,
       pauseOnFailure: true,
     },
-    memo: { everyMs, maxWraps, removeAfterMs },
+    memo: { everyMs, removeAfterMs },
   }
 }
 

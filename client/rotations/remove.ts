@@ -47,6 +47,7 @@ export async function removeKek(config: Config, request: RemoveRequest): Promise
         request: newRemovalRequest(),
         requestedBy: requester(),
         undoWindowMs,
+        afterMs: 0,
       }
       const handle = await startOrJoin(link, {
         type: workflowTypes.remove,
@@ -101,7 +102,10 @@ async function pendingReply(
 }
 
 function endedReply({ version, state, guards, error }: RemoveResult): RemovalReply {
-  return { view: { version, state, dueAt: null, guards }, error: fromReport(error, 'removal-failed') }
+  return {
+    view: { version, state, dueAt: null, guards },
+    error: fromReport(error, 'removal-failed'),
+  }
 }
 
 function done(version: number): RemovalReply {

@@ -16,9 +16,7 @@ export async function routeOf(
   const [rows, activeRow] = await Promise.all([readVersions(store), readActive(store)])
   const active = activeRow?.version ?? null
   const counts =
-    asked.from === null && asked.to === active
-      ? (await takeCensus(store, settings)).byVersion
-      : {}
+    asked.from === null && asked.to === active ? (await takeCensus(store, settings)).byVersion : {}
   return rotationRoute({
     versions: rows.map((row) => ({
       version: row._id,

@@ -68,7 +68,8 @@ type Identity = Pick<LiveRotation, 'rotation' | 'from' | 'to'>
 
 function fromMemo(memo: Record<string, unknown> | undefined): Identity | null {
   const { rotation, from, to } = memo ?? {}
-  if (typeof rotation !== 'string' || typeof from !== 'number' || typeof to !== 'number') return null
+  if (typeof rotation !== 'string' || typeof from !== 'number' || typeof to !== 'number')
+    return null
   return { rotation, from, to }
 }
 

@@ -61,11 +61,16 @@ async function send(
   { store }: Keystore,
   running: LiveRotation,
   message: string,
-  ...args: unknown[]
+  ...args: [] | [number]
 ): Promise<void> {
   const handle = link.client.workflow.getHandle(running.workflowId)
   try {
-    await whileWorkersLive(store, handle.executeUpdate<void, unknown[]>(message, { args }))
+    await whileWorkersLive(
+      store,
+      args.length === 0
+        ? handle.executeUpdate(message)
+        : handle.executeUpdate<unknown, [number]>(message, { args }),
+    )
   } catch (error) {
     if (error instanceof WorkflowNotFoundError) throw nothingRuns()
     if (error instanceof WorkflowUpdateFailedError) throw decodeFailure(error, 'temporal-refused')

@@ -53,6 +53,8 @@ export class LaneCrew {
   #callMs: number | null = null
   #opened: OpenReply | undefined
   readonly #ending = new Set<Promise<unknown>>()
+  #opening: LaneHost | undefined
+  #closed = false
 
   constructor(options: CrewOptions) {
     this.#options = options
@@ -83,7 +85,7 @@ export class LaneCrew {
     this.#callMs = this.#callMs === null ? now : this.#callMs + NEWEST * (now - this.#callMs)
   }
 
-  /** The token has no more sessions than these. */
+  /** The token has no session for more lanes than these. */
   limitToPresent(): void {
     this.#tokenMax = this.lanes.length + 1
   }
@@ -102,8 +104,15 @@ export class LaneCrew {
     this.#track(host.exited)
   }
 
+  /** Opens no lane any more; a child that is just being opened is killed. */
+  stopOpening(): void {
+    this.#closed = true
+    this.#opening?.kill()
+  }
+
   /** Closes all lanes cleanly and waits until no child is left. */
   async close(): Promise<void> {
+    this.stopOpening()
     const hosts = new Set(this.lanes.map((lane) => lane.host))
     for (const host of hosts) {
       const numbers = this.lanes.filter((lane) => lane.host === host).map((lane) => lane.number)
@@ -114,11 +123,13 @@ export class LaneCrew {
   }
 
   async #open(): Promise<PoolLane> {
+    if (this.#closed) throw new KeyturnError('pool-closed', 'the provider is closed')
     const { config, pin, log } = this.#options
     const { host, number, fresh } = this.#place()
     const { modulePath, token } = config
     let reply: Reply
     try {
+      if (fresh) this.#opening = host
       reply = await host.ask(number, { op: 'open', modulePath, token, pin }, OPEN_DEADLINE_MS)
       if (reply.fault !== null) throw new OpenFailed(reply.fault)
     } catch (error) {
@@ -126,6 +137,8 @@ export class LaneCrew {
       if (error instanceof OpenFailed) throw error
       const message = `the PKCS#11 module failed: ${(error as Error).message}`
       throw new OpenFailed({ code: 'hsm-away', message, fault: 'reconnect' })
+    } finally {
+      this.#opening = undefined
     }
     const opened = reply.value as OpenReply
     if (this.#opened === undefined) for (const warning of opened.warnings) log.warn(warning)

@@ -13,7 +13,7 @@ export interface JobOptions {
   ahead?: boolean
   /** How long a lane may take before its process is killed; default 10 s. */
   deadlineMs?: number
-  /** How long it waits for a token that is away; default 20 s. */
+  /** How long it waits for a token in trouble; default 20 s. */
   patienceMs?: number
   signal?: AbortSignal | undefined
   /** Called when the key of a version proved to be missing, another one, or useless. */
@@ -30,18 +30,21 @@ export class Job {
   readonly answer: Promise<{ value: unknown; calls: number }>
   readonly onKeyFault: JobOptions['onKeyFault']
   readonly #signal: AbortSignal | undefined
-  readonly #patience: NodeJS.Timeout
+  readonly #patienceMs: number
+  readonly #late: (job: Job) => void
+  #patience: NodeJS.Timeout | undefined
   readonly #resolve: (answer: { value: unknown; calls: number }) => void
   readonly #reject: (error: unknown) => void
   calls = 0
   /** Lanes that were lost under it, or faults that a repeat should have mended. */
   losses = 0
-  backOffs = 0
+  /** Faults that made it wait. */
+  setbacks = 0
   settled = false
   isLate = false
   trouble: KeyturnError | undefined
 
-  /** `late` is told each time the patience has run out and the job is not settled. */
+  /** `late` is told when the patience has run out and the job is not settled. */
   constructor(request: LaneRequest, options: JobOptions, late: (job: Job) => void) {
     this.request = request
     this.versions = options.versions ?? []
@@ -54,14 +57,22 @@ export class Job {
     this.answer = promise
     this.#resolve = resolve
     this.#reject = reject
-    this.#patience = setInterval(() => {
+    this.#patienceMs = options.patienceMs ?? PATIENCE_MS
+    this.#late = late
+  }
+
+  /** Its token is in trouble: from the first time on its patience runs. Waiting for a turn does not count. */
+  meet(trouble: KeyturnError): void {
+    this.trouble = trouble
+    if (this.settled) return
+    this.#patience ??= setTimeout(() => {
       this.isLate = true
-      late(this)
-    }, options.patienceMs ?? PATIENCE_MS)
+      this.#late(this)
+    }, this.#patienceMs)
   }
 
   get abortReason(): unknown {
-    return this.#signal?.reason
+    return this.#signal?.reason as unknown
   }
 
   succeed(value: unknown): void {
@@ -76,7 +87,7 @@ export class Job {
 
   #settle(): void {
     this.settled = true
-    clearInterval(this.#patience)
+    clearTimeout(this.#patience)
   }
 }
 

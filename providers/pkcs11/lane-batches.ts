@@ -48,25 +48,25 @@ export class LaneBatches {
   #rewrap(request: BatchRequest & { op: 'rewrap' }): BatchReply {
     const { from, to, check } = request
     return collect(unpack(asBuffer(request.items), 4), ([iv, wrapped, aadFrom, aadTo]) => {
-      const dek = this.#open(from, { iv: iv!, wrapped: wrapped! }, aadFrom!, scratch.opened)
+      const dek = this.#open(from, { iv, wrapped }, aadFrom, scratch.opened)
       if (typeof dek === 'string') return dek
-      const sealed = this.#seal(to, dek, aadTo!)
+      const sealed = this.#seal(to, dek, aadTo)
       const due = check === 'all' || (check === 'sampled' && this.#checks++ % SAMPLED_EVERY === 0)
-      if (due) this.#check(to, sealed, aadTo!, dek)
+      if (due) this.#check(to, sealed, aadTo, dek)
       return [sealed.iv, sealed.wrapped]
     })
   }
 
   #wrap(request: BatchRequest & { op: 'wrap' }): BatchReply {
     return collect(unpack(asBuffer(request.items), 2), ([dek, aad]) => {
-      const { iv, wrapped } = this.#seal(request.version, dek!, aad!)
+      const { iv, wrapped } = this.#seal(request.version, dek, aad)
       return [iv, wrapped]
     })
   }
 
   #unwrap(request: BatchRequest & { op: 'unwrap' }): BatchReply {
     return collect(unpack(asBuffer(request.items), 3), ([iv, wrapped, aad]) => {
-      const dek = this.#open(request.version, { iv: iv!, wrapped: wrapped! }, aad!, scratch.opened)
+      const dek = this.#open(request.version, { iv, wrapped }, aad, scratch.opened)
       return typeof dek === 'string' ? dek : [Buffer.from(dek)]
     })
   }
@@ -137,8 +137,8 @@ function blamesData(error: CkrError, key: LaneKey, sealed: Sealed): boolean {
   return error.fault === 'never' && sealed.iv.length !== key.asked.gcm.ivLength
 }
 
-/** Runs `use` over items; what answers a string goes into `refused`, with `width` of the others kept by an empty row. */
-function collect(items: Buffer[][], use: (item: Buffer[]) => Buffer[] | string): BatchReply {
+/** Runs `use` over items and packs its rows; an item that it answers with a string goes into `refused` instead. */
+function collect<Row>(items: Row[], use: (item: Row) => Buffer[] | string): BatchReply {
   const refused: BatchReply['refused'] = []
   const done: Buffer[][] = []
   let answer: Buffer | undefined

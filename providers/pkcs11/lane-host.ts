@@ -1,19 +1,21 @@
 import { fork, type ChildProcess } from 'node:child_process'
-import { once } from 'node:events'
 import { createRequire } from 'node:module'
 import type { Envelope, LaneRequest, Reply } from './lane-messages.ts'
 
 /** After this long without an exit a child that was asked to end is killed. */
 const END_GRACE_MS = 2_000
 
-/** The child died, or was killed because it did not answer in time; what it was doing may be repeated elsewhere. */
+/**
+ * The child died, was killed because it did not answer in time, or was given up by the pool for what another request
+ * had met; what it was doing may be repeated elsewhere.
+ */
 export class LaneLost extends Error {
   override readonly name = 'LaneLost'
-  readonly hung: boolean
+  readonly why: 'died' | 'hung' | 'discarded'
 
-  constructor(message: string, hung: boolean) {
+  constructor(message: string, why: LaneLost['why']) {
     super(message)
-    this.hung = hung
+    this.why = why
   }
 }
 
@@ -33,7 +35,8 @@ export class LaneHost {
   readonly #child: ChildProcess
   readonly #queues = new Map<number, Asked[]>()
   readonly #timers = new Map<number, NodeJS.Timeout>()
-  readonly exited: Promise<unknown>
+  /** Resolves when the child is gone; never rejects. */
+  readonly exited: Promise<void>
   #nextId = 1
   #lost: LaneLost | undefined
 
@@ -49,12 +52,16 @@ export class LaneHost {
       serialization: 'advanced',
       stdio: ['ignore', 2, 2, 'ipc'],
     })
-    this.exited = once(this.#child, 'exit')
+    this.exited = new Promise((resolve) => {
+      this.#child.once('exit', () => resolve())
+      // It could not be started at all: there will be no exit.
+      this.#child.once('error', () => this.#child.pid === undefined && resolve())
+    })
     this.#child.on('message', (reply) => this.#settle(reply as Reply))
-    this.#child.on('error', (error) => this.#lose(new LaneLost(error.message, false)))
+    this.#child.on('error', (error) => this.#lose(new LaneLost(error.message, 'died')))
     this.#child.on('exit', (code, signal) =>
       this.#lose(
-        new LaneLost(`the lane process ended (${signal ?? `exit ${code ?? '?'}`})`, false),
+        new LaneLost(`the lane process ended (${signal ?? `exit ${code ?? '?'}`})`, 'died'),
       ),
     )
     // A pending deadline keeps the program alive, an idle child does not.
@@ -73,14 +80,17 @@ export class LaneHost {
   /** Rejects with LaneLost when the child ends or the deadline passes first. */
   ask(lane: number, request: LaneRequest, deadlineMs: number): Promise<Reply> {
     return new Promise((resolve, reject) => {
-      if (this.#lost !== undefined) return reject(this.#lost)
+      if (this.#lost !== undefined) {
+        reject(this.#lost)
+        return
+      }
       const envelope = { id: this.#nextId++, lane, request }
       const queue = this.#queues.get(lane) ?? []
       this.#queues.set(lane, queue)
       queue.push({ envelope, deadlineMs, resolve, reject })
       if (queue.length === 1) this.#watch(lane)
       this.#child.send(envelope, (error) => {
-        if (error) this.#lose(new LaneLost(`the lane process is gone: ${error.message}`, false))
+        if (error) this.#lose(new LaneLost(`the lane process is gone: ${error.message}`, 'died'))
       })
     })
   }
@@ -93,13 +103,15 @@ export class LaneHost {
       }
       if (this.alive) this.#child.send('end')
     }
-    await close().catch(() => undefined)
     const timer = setTimeout(() => this.kill(), END_GRACE_MS)
+    await close().catch(() => undefined)
     await this.exited
     clearTimeout(timer)
   }
 
+  /** Ends the child at once, whatever it is doing. */
   kill(): void {
+    this.#lose(new LaneLost('the lane process was replaced', 'discarded'))
     this.#child.kill('SIGKILL')
   }
 
@@ -111,7 +123,7 @@ export class LaneHost {
     const timer = setTimeout(() => {
       const { op } = head.envelope.request
       const message = `the module did not answer "${op}" within ${head.deadlineMs / 1000} s`
-      this.#lose(new LaneLost(message, true))
+      this.#lose(new LaneLost(message, 'hung'))
       this.kill()
     }, head.deadlineMs)
     this.#timers.set(lane, timer)

@@ -14,7 +14,10 @@ process.on('SIGTERM', ignore)
 process.on('SIGHUP', ignore)
 process.on('disconnect', end)
 process.on('message', (message: Envelope | 'end') => {
-  if (message === 'end') return end()
+  if (message === 'end') {
+    end()
+    return
+  }
   threadOf(message.lane).postMessage(message)
   // The thread has its own copy: plaintext DEKs of a wrap are not left here.
   if (message.request.op === 'wrap') message.request.items.fill(0)

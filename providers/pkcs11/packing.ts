@@ -17,9 +17,17 @@ export function pack(items: readonly (readonly Uint8Array[])[]): Buffer {
   return packed
 }
 
+/** Rows of one to four fields. */
+export interface Rows {
+  1: [Buffer]
+  2: [Buffer, Buffer]
+  3: [Buffer, Buffer, Buffer]
+  4: [Buffer, Buffer, Buffer, Buffer]
+}
+
 /** The items again, `width` fields each, as views of `packed`. Throws a RangeError when it is cut off. */
-export function unpack(packed: Buffer, width: number): Buffer[][] {
-  const items: Buffer[][] = []
+export function unpack<W extends keyof Rows>(packed: Buffer, width: W): Rows[W][] {
+  const items: Rows[W][] = []
   let at = 0
   while (at < packed.length) {
     const item: Buffer[] = []
@@ -30,7 +38,7 @@ export function unpack(packed: Buffer, width: number): Buffer[][] {
       item.push(packed.subarray(at, at + length))
       at += length
     }
-    items.push(item)
+    items.push(item as Rows[W])
   }
   return items
 }

@@ -28,6 +28,10 @@ const LONGEST_PAUSE_MS = 15_000
 /** Batches that must succeed before one more lane may work again after a back-off. */
 const CALM = 10
 const DRAIN_MS = 5_000
+const CKR_SESSION_COUNT = 177
+
+/** Asks one lane; rejects with a KeyturnError. */
+export type LaneAsk = (request: LaneRequest, deadlineMs: number) => Promise<unknown>
 
 export class LanePool {
   readonly #crew: LaneCrew
@@ -45,6 +49,7 @@ export class LanePool {
   #calm = 0
   #pausedUntil = 0
   #closed: Promise<void> | undefined
+  readonly #closing = new AbortController()
   calls = 0
   reconnects = 0
   readonly byCode: Record<string, number> = {}
@@ -101,6 +106,10 @@ export class LanePool {
     this.#keys.delete(version)
   }
 
+  get closed(): boolean {
+    return this.#closed !== undefined
+  }
+
   /** Runs a request in some lane. Rejects with a KeyturnError, or with the signal's reason. */
   run(request: LaneRequest, options: JobOptions = {}): Promise<{ value: unknown; calls: number }> {
     const refusal = this.#refusal()
@@ -109,10 +118,34 @@ export class LanePool {
     const { answer } = job
     if (job.urgent) this.#waiting.unshift(job)
     else this.#waiting.push(job)
-    options.signal?.addEventListener('abort', () => this.#abort(job), { once: true })
-    if (options.signal?.aborted === true) this.#abort(job)
+    const { signal } = options
+    const abort = (): void => this.#abort(job)
+    signal?.addEventListener('abort', abort, { once: true })
+    if (signal?.aborted === true) abort()
     this.#pump()
-    return answer
+    return answer.finally(() => signal?.removeEventListener('abort', abort))
+  }
+
+  /**
+   * Hands out one lane for requests that belong together, without any repeat: what fails rejects with its coded error.
+   * The lane goes on serving batches meanwhile.
+   */
+  async inOneLane<T>(use: (ask: LaneAsk) => Promise<T>): Promise<T> {
+    const refusal = this.#refusal()
+    if (refusal !== undefined) throw refusal
+    const lane = this.#crew.lanes[0] ?? (await this.#crew.open().catch(rethrowOpenError))
+    return use(async (request, deadlineMs) => {
+      const job = new Job(request, {}, noop)
+      try {
+        const reply = await this.#count(job, lane.host.ask(lane.number, request, deadlineMs))
+        if (reply.fault === null) job.succeed(reply.value)
+        else job.fail(errorFrom(reply.fault))
+      } catch (error) {
+        if (error instanceof LaneLost) this.#lose(lane, error.message)
+        job.fail(new KeyturnError('hsm-failed', (error as Error).message))
+      }
+      return (await job.answer).value
+    })
   }
 
   /** Waits for the batches in flight (for a while), then ends all children. Everything afterwards is pool-closed. */
@@ -124,11 +157,12 @@ export class LanePool {
   async #close(): Promise<void> {
     const closed = poolClosed()
     for (const job of this.#waiting.splice(0)) job.fail(closed)
-    const flying = Promise.allSettled([...this.#flying].map((job) => job.answer))
+    this.#crew.stopOpening()
+    this.#closing.abort()
+    const quiet = Promise.allSettled([...[...this.#flying].map((job) => job.answer), this.#growing])
     const drained = new AbortController()
-    await Promise.race([flying, pause(DRAIN_MS, undefined, { signal: drained.signal }).catch(noop)])
+    await Promise.race([quiet, pause(DRAIN_MS, undefined, { signal: drained.signal }).catch(noop)])
     drained.abort()
-    await this.#growing
     await this.#crew.close()
     for (const job of this.#flying) job.fail(closed)
   }
@@ -165,7 +199,10 @@ export class LanePool {
 
   async #fly(job: Job, lane: PoolLane): Promise<void> {
     try {
-      const reply = (await this.#loadKeys(job, lane)) ?? (await this.#ask(job, lane))
+      const failed = await this.#loadKeys(job, lane)
+      // Given up meanwhile: its bytes are overwritten already.
+      if (job.settled) return
+      const reply = failed ?? (await this.#ask(job, lane))
       if (reply.fault === null) this.#succeed(job, reply)
       else this.#onFault(job, lane, reply.fault)
     } catch (error) {
@@ -220,46 +257,51 @@ export class LanePool {
   /** The table of 3-hsm.md, as far as a lane could not mend it by itself. */
   #onFault(job: Job, lane: PoolLane, fault: Fault): void {
     if (fault.version !== undefined) job.onKeyFault?.(fault.version)
+    const error = errorFrom(fault)
     switch (fault.fault) {
       case 'reconnect':
         this.#lose(lane, fault.message)
-        return this.#again(job, fault)
+        this.#pauseFor(pauseAfter(job.setbacks++))
+        this.#again(job, error)
+        break
       case 'back-off':
         this.#allowed = Math.max(1, Math.floor(Math.min(this.#allowed, this.sessions) / 2))
         this.#calm = 0
-        this.#pauseFor(pauseAfter(job.backOffs++))
-        return this.#again(job, fault)
+        this.#pauseFor(pauseAfter(job.setbacks++))
+        this.#again(job, error)
+        break
       case 'session':
       case 'key':
       case 'data':
-        job.losses += 1
         this.#pauseFor(FIRST_PAUSE_MS)
-        return job.losses < MOST_LOSSES ? this.#again(job, fault) : job.fail(errorFrom(fault))
+        if (++job.losses < MOST_LOSSES) this.#again(job, error)
+        else job.fail(error)
+        break
       case 'pin':
       case 'never':
-        job.fail(errorFrom(fault))
+        job.fail(error)
     }
   }
 
+  /** A lane died under a job, or was killed for its silence. Twice may be chance, three times it is this very work. */
   #onLost(job: Job, lane: PoolLane, lost: LaneLost): void {
     this.#lose(lane, lost.message)
-    job.losses += 1
-    const fault: Fault = { code: 'hsm-failed', message: lost.message, fault: 'reconnect' }
-    if (job.losses < MOST_LOSSES) return this.#again(job, fault)
-    job.fail(
-      new KeyturnError('hsm-failed', `given up after ${MOST_LOSSES} lanes: ${lost.message}`, {
-        hint: 'the PKCS#11 module crashes or hangs: look at its log and at the HSM',
-      }),
-    )
+    if (lost.why !== 'discarded') job.losses += 1
+    const error = new KeyturnError('hsm-failed', lost.message, {
+      hint: 'the PKCS#11 module crashes or hangs: look at its log and at the HSM',
+    })
+    if (job.losses < MOST_LOSSES) this.#again(job, error)
+    else job.fail(error)
   }
 
-  /** Puts a job back to the front of the queue, unless its time is over or the pool is. */
-  #again(job: Job, fault: Fault): void {
+  /** Puts a job back to the front of the queue, unless its patience or the pool is at its end. */
+  #again(job: Job, error: KeyturnError): void {
+    if (job.settled) return
     const refusal = this.#refusal()
-    if (refusal !== undefined) return job.fail(refusal)
-    if (job.isLate) return job.fail(errorFrom(fault))
-    job.trouble = errorFrom(fault)
-    if (!job.settled) this.#waiting.unshift(job)
+    job.meet(error)
+    if (refusal !== undefined) job.fail(refusal)
+    else if (job.isLate) job.fail(away(error))
+    else this.#waiting.unshift(job)
   }
 
   #lose(lane: PoolLane, why: string): void {
@@ -283,15 +325,24 @@ export class LanePool {
       this.#trouble = undefined
     } catch (error) {
       const known = openError(error)
-      if (error instanceof OpenFailed && error.fault.fault === 'pin') return this.#end(known)
-      if (this.sessions > 0) return this.#crew.limitToPresent()
+      if (error instanceof OpenFailed && error.fault.fault === 'pin') {
+        this.#end(known)
+        return
+      }
+      const { ckr } = error instanceof OpenFailed ? error.fault : {}
+      if (this.sessions > 0 && ckr === CKR_SESSION_COUNT) {
+        this.#crew.limitToPresent()
+        return
+      }
       const times = (this.#trouble?.times ?? 0) + 1
       this.#trouble = { error: known, times }
+      if (this.sessions === 0) for (const job of this.#waiting) job.meet(known)
       this.#options.log.warn(
         { code: known.code, why: known.message, times },
         'no lane can be opened',
       )
-      await pause(pauseAfter(times), undefined, { ref: false })
+      const { signal } = this.#closing
+      await pause(pauseAfter(times), undefined, { ref: false, signal }).catch(noop)
     }
   }
 
@@ -306,11 +357,10 @@ export class LanePool {
     setTimeout(() => this.#pump(), milliseconds + 1)
   }
 
-  /** A job that waits because there is no lane, or whose repeats never end, is told so; one that waits its turn waits on. */
+  /** Its patience is over. Where lanes are at work it may still have its turn: the answer of that one then counts. */
   #outOfPatience(job: Job): void {
-    const reason = this.#trouble?.error ?? job.trouble
-    if (reason === undefined || !this.#waiting.includes(job)) return
-    this.#abort(job, away(reason))
+    if (this.sessions > 0 || !this.#waiting.includes(job)) return
+    this.#abort(job, away(this.#trouble?.error ?? job.trouble))
   }
 
   #abort(job: Job, reason?: KeyturnError): void {
@@ -325,11 +375,15 @@ function pauseAfter(times: number): number {
 }
 
 /** Errors that a lane met while opening keep their code; a device that is away is `hsm-away`. */
-function away(error: KeyturnError): KeyturnError {
-  if (error.code !== 'hsm-failed') return error
-  return new KeyturnError('hsm-away', error.message, {
-    hint: error.hint ?? 'the HSM does not answer as it should: look at it and at its client',
+function away(error: KeyturnError | undefined): KeyturnError {
+  if (error !== undefined && error.code !== 'hsm-failed') return error
+  return new KeyturnError('hsm-away', error?.message ?? 'the HSM does not answer', {
+    hint: error?.hint ?? 'the HSM does not answer as it should: look at it and at its client',
   })
+}
+
+function rethrowOpenError(error: unknown): never {
+  throw openError(error)
 }
 
 function poolClosed(): KeyturnError {

@@ -117,13 +117,13 @@ describe('an envelope', () => {
 it('data that does not open says so by code, and shows nothing', () => {
   const dek = randomBytes(32)
   const { iv, ciphertext } = sealData(dek, Buffer.from('secret'), Buffer.alloc(32))
-  expect(() => openData(dek, { iv, ciphertext }, Buffer.alloc(32, 1))).toThrowError(
+  expect(() => openData(dek, { iv, ciphertext }, Buffer.alloc(32, 1))).toThrow(
     expect.objectContaining({
       code: 'envelope-unreadable',
       message: 'the data does not open under its data key',
     }) as Error,
   )
-  expect(() => openData(dek, { iv, ciphertext: Buffer.alloc(3) }, Buffer.alloc(32))).toThrowError(
+  expect(() => openData(dek, { iv, ciphertext: Buffer.alloc(3) }, Buffer.alloc(32))).toThrow(
     expect.objectContaining({ code: 'envelope-unreadable' }) as Error,
   )
 })

@@ -83,8 +83,7 @@ describe('an envelope', () => {
   })
 
   it('without its data still has wrap fields', () => {
-    const { iv: _iv, ciphertext: _ciphertext, ...wrap } = good
-    expect(parseWrapFields(wrap)).toEqual({
+    expect(parseWrapFields({ ...good, iv: undefined, ciphertext: 'x' })).toEqual({
       kekVersion: 3,
       provider: 'env',
       dekIv: good.dek_iv,
@@ -99,7 +98,7 @@ describe('the digest of the wrap fields', () => {
   it('does not depend on promotion, on order or on the data', () => {
     const unpromoted = BSON.deserialize(BSON.serialize(good), { promoteValues: false })
     const reversed = Object.fromEntries(Object.entries(good).reverse())
-    const { iv: _iv, ...noIv } = good
+    const noIv = { ...good, iv: undefined }
     for (const same of [unpromoted, reversed, noIv, { ...good, ciphertext: Buffer.of() }]) {
       expect(digest(same)).toBe(digest(good))
     }

@@ -9,7 +9,7 @@ export const anyId: fc.Arbitrary<unknown> = fc.letrec((tie) => ({
       selector: ([name]) => name,
       maxLength: 4,
     })
-    .map((members) => new Map(members as [string, unknown][])),
+    .map((members) => new Map(members)),
   scalar: fc.oneof(
     fc.string({ unit: 'grapheme' }),
     bytes(12).map((value) => new ObjectId(value)),

@@ -7,6 +7,7 @@ import { heartbeatFact } from '../../protocol/facts.ts'
 import { decommissionNode, expectNode, readRoster } from '../../store/fleet-nodes.ts'
 import { writeSettings } from '../../store/kek-settings.ts'
 import { readVersion } from '../../store/kek-versions.ts'
+import { keystore } from '../../store/keystore.ts'
 import { serverNow } from '../../store/store.ts'
 import { settingsHash, settingsOf } from '../../config/settings.ts'
 import { envPrefix, openTestFleet, secretPlace } from './test-fleet.ts'
@@ -32,6 +33,7 @@ describe('a member of the fleet', () => {
       ...{ leaseMs: 3000, boot: member.boot },
       settings: settingsHash(settingsOf(fleet.config)).toString('hex'),
     })
+    expect(heartbeat!.expires_at.getTime() - heartbeat!.at.getTime()).toBe(5000)
     expect(await readRoster(fleet.store)).toMatchObject([{ _id: 'vm-a', kind: 'host' }])
     expect(member.state()).toEqual({
       ...{ installed: true, active: { version: 1, epoch: 1 }, degraded: null },
@@ -151,6 +153,16 @@ describe('a member of the fleet', () => {
     expect(await fleet.heartbeats()).toEqual([])
     await expectNode(fleet.store, 'vm-a')
     expect((await fleet.member()).state().leaseOk).toBe(true)
+  })
+
+  test('may wrap no more once its node was decommissioned behind its back', async () => {
+    const fleet = await openTestFleet()
+    const member = await fleet.member()
+    await keystore
+      .nodes(fleet.store)
+      .updateOne({ _id: 'vm-a' }, { $set: { decommissioned_at: new Date() } })
+    await expect(member.beat()).rejects.toMatchObject({ code: 'node-decommissioned' })
+    expect(() => member.assertLease()).toThrow(expect.objectContaining({ code: 'lease-expired' }))
   })
 
   test('refuses another install on the same database', async () => {

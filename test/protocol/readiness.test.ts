@@ -73,6 +73,7 @@ describe('readiness', () => {
   test.each([
     ['its key is another', { reason: 'wrong-key' }, 'wrong-key'],
     ['another node could not open its nonce', { opened: false }, 'wrong-key'],
+    ['nobody answered whether its nonce opens', { opened: null }, 'stale'],
     ['its key refuses to encrypt', { reason: 'cannot-encrypt' }, 'cannot-encrypt'],
   ])('refuses a worker when %s', (_title, fields, reason) => {
     expect(reasons({ answers: [answer('vm-a/1', fields)] })).toContain(`vm-a: ${reason}`)

@@ -11,7 +11,7 @@ async function* count(to: number, log: string[]): AsyncGenerator<number, void> {
   try {
     for (let item = 1; item <= to; item++) {
       log.push(`made ${item}`)
-      yield item
+      yield await Promise.resolve(item)
     }
   } finally {
     log.push('ended')

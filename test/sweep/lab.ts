@@ -1,11 +1,11 @@
 import { randomBytes } from 'node:crypto'
 import { inject } from 'vitest'
-import { Binary, Int32, type Document, type ObjectId } from 'mongodb'
+import { Binary, BSON, Int32 } from 'mongodb'
 import type { ShardPlan } from '../../contracts/rotation.ts'
 import { dataAad, dekAad } from '../../envelope/aad.ts'
 import { openData, sealData } from '../../envelope/data.ts'
 import { parseEnvelope } from '../../envelope/envelope.ts'
-import { idBytes } from '../../envelope/record-id.ts'
+import { idBytes, idBytesFromRaw } from '../../envelope/record-id.ts'
 import { createLog, type Log } from '../../observability/log.ts'
 import { openEnvProvider } from '../../providers/env/env-provider.ts'
 import type { KekProvider } from '../../providers/provider.ts'
@@ -19,6 +19,22 @@ import { freshName } from '../support/fresh.ts'
 export const collection = 'records'
 export const field = 'secret'
 
+/** As it stands in the database; most tests have string ids. */
+export interface SealedRecord {
+  _id: string
+  secret: SealedEnvelope
+}
+
+export interface SealedEnvelope {
+  format: Int32
+  kek_version: Int32
+  provider: string
+  dek_iv: Binary
+  dek_wrapped: Binary
+  iv: Binary
+  ciphertext: Binary
+}
+
 export interface Lab {
   store: Store
   install: string
@@ -28,11 +44,13 @@ export interface Lab {
   /** Wraps that the sweeps reported, by version. */
   wraps: Map<number, number>
   /** Seals one record a given id under `version`, as the keyring does, without writing it. */
-  seal(ids: readonly unknown[], version?: number): Promise<Document[]>
+  seal(ids: readonly unknown[], version?: number): Promise<SealedRecord[]>
+  /** Inserts as given: `insertMany` would replace an `_id` of null. */
+  insert(documents: readonly object[]): Promise<void>
   /** Seals and inserts. */
-  fill(ids: readonly unknown[], version?: number): Promise<Document[]>
+  fill(ids: readonly unknown[], version?: number): Promise<SealedRecord[]>
   plan(shards?: number, pass?: number): Promise<ShardPlan[]>
-  sweep(shard: string, options?: Partial<SweepOptions>): Promise<SweepResult>
+  sweep: (shard: string, options?: Partial<SweepOptions>) => Promise<SweepResult>
   /** Envelopes by version, raw. */
   census(): Promise<Record<number, number>>
   counters(): ReturnType<typeof sumCounters>
@@ -93,12 +111,18 @@ function lab(store: Store, provider: KekProvider, install: string, rotation: str
     log,
     wraps,
     seal: (ids, version = 1) => seal(provider, install, ids, version),
+    async insert(documents) {
+      for (let at = 0; at < documents.length; at += 1_000) {
+        const some = documents.slice(at, at + 1_000)
+        await store.db.command({ insert: collection, documents: some, ordered: true })
+      }
+    },
     async fill(ids, version = 1) {
-      const documents: Document[] = []
+      const documents: SealedRecord[] = []
       for (let at = 0; at < ids.length; at += 5_000) {
         documents.push(...(await self.seal(ids.slice(at, at + 5_000), version)))
       }
-      if (documents.length > 0) await records.insertMany(documents, { ordered: false })
+      await self.insert(documents)
       return documents
     },
     plan: (shards = 1, pass = 0) =>
@@ -164,12 +188,12 @@ async function seal(
     const { iv: dekIv, wrapped: dekWrapped } = wrapped[index]!
     const data = sealData(
       deks[index]!.dek,
-      plaintextOf(id),
+      plaintextOf(idBytes(id)),
       dataAad(install, collection, field, idBytes(id)),
     )
     return {
-      _id: id as ObjectId,
-      [field]: {
+      _id: id as string,
+      secret: {
         format: new Int32(1),
         kek_version: new Int32(version),
         provider: provider.name,
@@ -182,20 +206,21 @@ async function seal(
   })
 }
 
-function plaintextOf(id: unknown): Buffer {
-  return Buffer.from(`secret of ${idBytes(id).toString('hex')}`)
+function plaintextOf(id: Buffer): Buffer {
+  return Buffer.from(`secret of ${id.toString('hex')}`)
 }
 
 async function openAll(store: Store, provider: KekProvider, install: string) {
   const opened: Record<number, number> = {}
-  for await (const record of store.db.collection(collection).find({}, { promoteValues: false })) {
-    const id: unknown = record._id
-    const envelope = parseEnvelope(record[field])
+  const records = store.db.collection(collection).find<Buffer>({}, { raw: true })
+  for await (const record of records) {
+    const id = idBytesFromRaw(record)
+    const envelope = parseEnvelope(BSON.deserialize(record, { promoteValues: false })[field])
     const { kek_version: version, dek_iv: iv, dek_wrapped: wrapped } = envelope
-    const aad = dekAad(install, collection, field, idBytes(id), version)
+    const aad = dekAad(install, collection, field, id, version)
     const [dek] = await provider.unwrap(version, [{ iv, wrapped, aad }])
     if (!Buffer.isBuffer(dek)) throw dek ?? new Error('no answer')
-    const data = openData(dek, envelope, dataAad(install, collection, field, idBytes(id)))
+    const data = openData(dek, envelope, dataAad(install, collection, field, id))
     if (!data.equals(plaintextOf(id))) throw new Error('another plaintext')
     opened[version] = (opened[version] ?? 0) + 1
   }

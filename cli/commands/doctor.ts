@@ -1,0 +1,60 @@
+import type { Command } from 'commander'
+import { examine } from '../../client/doctor.ts'
+import type { Keystore } from '../../client/keystore.ts'
+import type { Check } from '../../client/views/check.ts'
+import { fail, ok, warn } from '../../client/views/check.ts'
+import { loadableKeks } from '../../client/views/opening.ts'
+import { KeyturnError } from '../../contracts/errors.ts'
+import type { Config } from '../../contracts/settings.ts'
+import { answering } from '../answer.ts'
+import { withLocalProvider } from '../local-provider.ts'
+import { checksText } from '../ui/present-checks.ts'
+
+export function register(program: Command): void {
+  program
+    .command('doctor')
+    .summary('check everything that the configuration names')
+    .description(
+      'Checks configuration, MongoDB, Temporal, module, token, PIN, keys and clock as this host sees them: one line each, ' +
+        'with the cure. It never changes anything. Exit 4 where one fails.',
+    )
+    .addHelpText('after', '\nExample: keyturn doctor --config /etc/keyturn/keyturn.yaml')
+    .action(
+      answering(async (context) => {
+        const config = context.config()
+        const found = await examine(config, (keystore) => kekChecks(config, keystore))
+        const checks = [ok('configuration', config.file), ...found]
+        const failed = checks.filter(({ state }) => state === 'fail')
+        const [first] = failed
+        const error =
+          first === undefined
+            ? null
+            : new KeyturnError('unhealthy', `${failed.length} of ${checks.length} checks failed`, {
+                hint: first.cure ?? 'see above',
+              })
+        return { json: { checks, ok: error === null }, text: checksText(checks), error }
+      }),
+    )
+}
+
+/** Module, token and PIN by a session of this host; then each installed key by its canary. Only reads. */
+async function kekChecks(config: Config, keystore: Keystore | null): Promise<Check[]> {
+  const { provider } = config.kek
+  return withLocalProvider(config, async (keys) => {
+    const opened = provider === 'env' ? 'its variables are well-formed' : 'module, token and PIN'
+    const checks = [ok(provider, opened)]
+    for (const kek of keystore === null ? [] : await loadableKeks(keystore)) {
+      const name = `key v${kek.version}`
+      try {
+        await keys.load(kek)
+        checks.push(ok(name, `"${kek.label}" opens its canary`))
+      } catch (error) {
+        if (!(error instanceof KeyturnError)) throw error
+        const isWorkersBusiness = error.code === 'material-missing'
+        const cure = error.hint ?? 'see docs/commands.md'
+        checks.push((isWorkersBusiness ? warn : fail)(name, error.message, cure))
+      }
+    }
+    return checks
+  })
+}

@@ -1,0 +1,52 @@
+import type { Command } from 'commander'
+import { removeKek } from '../../client/rotations/remove.ts'
+import { undoRemoval } from '../../client/rotations/undo-removal.ts'
+import { answering } from '../answer.ts'
+import { note } from '../ui/output.ts'
+import * as parse from '../ui/parse.ts'
+import { removalText } from '../ui/present-removal.ts'
+
+interface Options {
+  version: number
+  undo?: boolean
+  destroyHsmKey?: boolean
+  acceptQuarantine?: boolean
+  withoutFence?: boolean
+}
+
+export function register(program: Command): void {
+  program
+    .command('remove')
+    .summary('retire a version, guarded')
+    .description(
+      'Retires a version that nothing needs any more. All guards are checked and shown; then it is pending for the undo ' +
+        'window, MongoDB refuses writes under it, and all guards are checked again before it is destroyed. It asks before.',
+    )
+    .requiredOption('--version <n>', 'the version to retire', parse.version)
+    .option('--undo', 'take a pending removal back')
+    .option('--destroy-hsm-key', 'destroy the key in the HSM too, at the end')
+    .option('--accept-quarantine', 'although envelopes of it are in quarantine: they are lost')
+    .option(
+      '--without-fence',
+      'without collMod: a late write under it would be unreadable for ever',
+    )
+    .addHelpText('after', '\nExample: keyturn remove --version 1 --destroy-hsm-key')
+    .action(
+      answering<Options>(async (context, options) => {
+        const config = context.config()
+        const { version, destroyHsmKey = false, acceptQuarantine = false } = options
+        if (options.undo === true) {
+          const view = await undoRemoval(config, version)
+          return { json: view, text: removalText(view) }
+        }
+        const { withoutFence = false } = options
+        if (withoutFence) note('warning: without a fence a late write can become unreadable')
+        await context.confirm(
+          `retire version ${version}${destroyHsmKey ? ' and its HSM key' : ''}?`,
+        )
+        const request = { version, destroyHsmKey, acceptQuarantine, withoutFence }
+        const { view, error } = await removeKek(config, request)
+        return { json: view, text: removalText(view), error }
+      }),
+    )
+}

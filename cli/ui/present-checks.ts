@@ -1,0 +1,15 @@
+import type { Check } from '../../client/views/check.ts'
+import { colours } from './colours.ts'
+
+/** A line each, with the cure under what is wrong. */
+export function checksText(checks: Check[]): string {
+  const { green, yellow, red, dim } = colours()
+  const marks = { ok: green('ok  '), warn: yellow('warn'), fail: red('fail') }
+  const width = Math.max(...checks.map(({ check }) => check.length))
+  return checks
+    .map(({ check, state, detail, cure }) => {
+      const end = cure === null ? '' : dim(`  → ${cure}`)
+      return `${marks[state]}  ${check.padEnd(width)}  ${detail}${end}`
+    })
+    .join('\n')
+}

@@ -1,0 +1,15 @@
+import type { PolicyView } from '../../contracts/views.ts'
+
+/** A policy in a few lines. */
+export function policyText(policy: PolicyView): string {
+  const { everyDays, at, removeAfterDays, paused, nextRun, lastRun } = policy
+  const removal =
+    removeAfterDays === null
+      ? 'the old version stays'
+      : `the old version's removal is asked for after ${removeAfterDays} days`
+  return [
+    `rotation every ${everyDays} days at ${at} UTC; ${removal}`,
+    paused ? 'paused' : `next run ${nextRun ?? 'unknown'}`,
+    `last run ${lastRun ?? 'never'}`,
+  ].join('\n')
+}

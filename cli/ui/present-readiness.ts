@@ -1,0 +1,28 @@
+import { cures, type ReadinessReport } from '../../contracts/fleet.ts'
+import { colours } from './colours.ts'
+import { table } from './tables.ts'
+
+/** Who can use a version, and for each that cannot, why and what to do. */
+export function readinessText(report: ReadinessReport): string {
+  const { green, red, dim } = colours()
+  const rows = report.nodes.map(({ node, role, pid, ready, reason, provenAt }) => [
+    node,
+    role,
+    pid,
+    ready ? green('ready') : red(reason ?? 'not ready'),
+    provenAt,
+  ])
+  const reasons = new Set(report.nodes.flatMap(({ reason }) => (reason === null ? [] : [reason])))
+  const lines = [
+    report.ready
+      ? green(`version ${report.target} is usable on the whole fleet`)
+      : red(`version ${report.target} is not usable everywhere`),
+    '',
+    table(['node', 'role', 'pid', 'state', 'proven at'], rows),
+    ...[...reasons].map((reason) => `${reason}: ${cures[reason]}`),
+  ]
+  if (report.ready && !report.crossChecked) {
+    lines.push(dim('a fleet of one: it opened its own proof'))
+  }
+  return lines.join('\n')
+}

@@ -1,0 +1,16 @@
+import type { RemovalView } from '../../contracts/views.ts'
+import { colours } from './colours.ts'
+import { table } from './tables.ts'
+
+/** Where a removal stands, with every guard. */
+export function removalText(view: RemovalView): string {
+  const { green, red } = colours()
+  const due = view.dueAt === null ? '' : `, due ${view.dueAt}`
+  const rows = view.guards.map(({ guard, ok, detail }) => [
+    ok ? green('ok') : red('no'),
+    guard,
+    detail,
+  ])
+  const head = `version ${view.version}: ${view.state}${due}`
+  return rows.length === 0 ? head : `${head}\n\n${table(['', 'guard', 'detail'], rows)}`
+}

@@ -1,0 +1,37 @@
+import type { RotationAnswer } from '../../client/rotations/rotate.ts'
+import type { RotationPlan } from '../../contracts/rotation.ts'
+import { colours } from './colours.ts'
+import { count, plural, seconds } from './figures.ts'
+import { table } from './tables.ts'
+
+/** What became of a rotation, in a few lines. */
+export function rotationText(answer: RotationAnswer): string {
+  const { rotationId, from, to, outcome } = answer
+  const { green, yellow, red } = colours()
+  const title = `rotation ${rotationId}, v${from} to v${to}`
+  if (outcome === 'started') return `${title}: it runs`
+  const colour = outcome === 'completed' ? green : outcome === 'failed' ? red : yellow
+  const rate = answer.durationSeconds > 0 ? answer.rewrapped / answer.durationSeconds : 0
+  const lines = [
+    `${colour(outcome)}  ${title}, ${seconds(answer.durationSeconds)}`,
+    `${plural(answer.rewrapped, 'envelope')} re-wrapped (${count(rate)}/s), ${count(answer.superseded)} superseded, ` +
+      `${count(answer.quarantined)} in quarantine, ${count(answer.remaining)} remaining, ${plural(answer.hsmCalls, 'crypt call')}`,
+  ]
+  if (answer.silent.length > 0) lines.push(`silent nodes: ${answer.silent.join(', ')}`)
+  return lines.join('\n')
+}
+
+/** What `rotate --dry-run` says. */
+export function planText(plan: RotationPlan & { from: number; to: number }): string {
+  const rows = plan.collections.map(({ collection, field, envelopes }) => [
+    collection,
+    field,
+    envelopes,
+  ])
+  return [
+    `v${plan.from} to v${plan.to} would re-wrap ${plural(plan.envelopes, 'envelope')} with ` +
+      `${plural(plan.hsmCalls, 'crypt call')}, in about ${seconds(plan.estimatedSeconds)}`,
+    '',
+    table(['collection', 'field', 'envelopes'], rows),
+  ].join('\n')
+}

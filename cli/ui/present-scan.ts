@@ -1,0 +1,30 @@
+import type { ScanView } from '../../contracts/views.ts'
+import { plural } from './figures.ts'
+import { table } from './tables.ts'
+
+/** A failed rotation's list may be long: a person wants the first ones, a script takes --json. */
+const shownFailures = 20
+
+export function scanText(view: ScanView): string {
+  const rows = Object.entries(view.byVersion).map(([version, envelopes]) => [
+    `v${version}`,
+    envelopes,
+  ])
+  const parts = [plural(view.envelopes, 'envelope')]
+  if (rows.length > 0) parts.push(table(['version', 'envelopes'], rows))
+  if (view.opened !== null) {
+    parts.push(`${plural(view.opened, 'envelope')} opened, ${view.failed.length} failed`)
+  }
+  if (view.failed.length > 0) {
+    const failed = view.failed
+      .slice(0, shownFailures)
+      .map(({ collection, id, field, kekVersion, code }) => [
+        ...[collection, typeof id === 'string' ? id : JSON.stringify(id)],
+        ...[field, `v${kekVersion}`, code],
+      ])
+    parts.push(table(['collection', 'id', 'field', 'version', 'code'], failed))
+    const more = view.failed.length - shownFailures
+    if (more > 0) parts.push(`and ${more} more: keyturn scan --unwrap --json lists all`)
+  }
+  return parts.join('\n\n')
+}

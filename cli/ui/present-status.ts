@@ -1,0 +1,56 @@
+import type { StatusView } from '../../contracts/views.ts'
+import { colours } from './colours.ts'
+import { count, plural, seconds } from './figures.ts'
+import { nodesText } from './present-nodes.ts'
+import { table } from './tables.ts'
+
+/** The whole of `keyturn status`. */
+export function statusText(status: StatusView): string {
+  const { bold, dim } = colours()
+  const { install, provider, envelopes, active } = status
+  const head =
+    active === null
+      ? `${bold(install)}: no key is installed`
+      : `${bold(install)}: v${active.version} is active (${String(provider)}, epoch ${active.epoch}, since ${active.since})`
+  const quarantine =
+    envelopes.quarantined === 0 ? '' : `, ${count(envelopes.quarantined)} in quarantine`
+  const parts = [
+    head,
+    `${plural(envelopes.total, 'envelope')}${quarantine}`,
+    status.versions.length === 0 ? null : versionsTable(status),
+    rotationText(status),
+    `${dim('fleet')}\n${nodesText(status.fleet)}`,
+    policyText(status),
+  ]
+  return parts.filter((part) => part !== null).join('\n\n')
+}
+
+function versionsTable({ versions }: StatusView): string {
+  return table(
+    ['version', 'state', 'envelopes', 'label', 'created'],
+    versions.map((row) => [`v${row.version}`, row.state, row.envelopes, row.label, row.createdAt]),
+  )
+}
+
+function rotationText({ rotation, lastRotation, temporal }: StatusView): string {
+  if (temporal === 'unreachable') return 'rotation: not known, temporal is unreachable'
+  if (rotation === null) {
+    if (lastRotation === null) return 'no rotation ran yet'
+    const { id, from, to, outcome, endedAt } = lastRotation
+    return `no rotation runs; the last, ${id}, v${from} to v${to}: ${outcome}, ${endedAt}`
+  }
+  const { id, from, to, phase, paused, remaining, ratePerSecond, etaSeconds } = rotation
+  const eta = etaSeconds === null ? '' : `, ${seconds(etaSeconds)} left`
+  return [
+    `rotation ${id}, v${from} to v${to}: ${phase}${paused ? ' (paused)' : ''}`,
+    `${count(rotation.rewrapped)} re-wrapped, ${count(rotation.superseded)} superseded, ` +
+      `${count(rotation.quarantined)} in quarantine, ${count(remaining)} remaining, ` +
+      `${count(ratePerSecond)}/s${eta}`,
+  ].join('\n')
+}
+
+function policyText({ policy }: StatusView): string | null {
+  if (policy === null) return null
+  const next = policy.paused ? 'paused' : `next run ${policy.nextRun ?? 'unknown'}`
+  return `policy: every ${policy.everyDays} days at ${policy.at} UTC, ${next}`
+}

@@ -1,0 +1,100 @@
+import { Presets, SingleBar } from 'cli-progress'
+import type { RotationProgress } from '../../contracts/rotation.ts'
+import { errorColours } from './colours.ts'
+import { count, seconds } from './figures.ts'
+import { note, onTerminal } from './output.ts'
+import { RateMeter } from './rate-meter.ts'
+
+/** Shows a rotation while it runs, on stderr. */
+export interface ProgressView {
+  show(progress: RotationProgress): void
+  /** A line of its own, without tearing the bar apart. */
+  say(line: string): void
+  end(): void
+}
+
+/** A redrawn bar with rate and ETA on a terminal, one plain line per change elsewhere. */
+export function openProgress(): ProgressView {
+  return onTerminal() ? new BarView() : new LineView()
+}
+
+class BarView implements ProgressView {
+  private readonly meter = new RateMeter()
+  private readonly bar = new SingleBar(
+    {
+      format: '{phase} {bar} {percentage}% {figures}',
+      barsize: 24,
+      hideCursor: true,
+      clearOnComplete: true,
+      stream: process.stderr,
+      linewrap: false,
+      gracefulExit: false,
+    },
+    Presets.shades_classic,
+  )
+  private started = false
+
+  show(progress: RotationProgress): void {
+    const done = doneOf(progress)
+    const total = Math.max(progress.total, done, 1)
+    const payload = { phase: phaseOf(progress).padEnd(9), figures: this.figures(progress, done) }
+    if (!this.started) this.bar.start(total, done, payload)
+    this.started = true
+    this.bar.setTotal(total)
+    this.bar.update(progress.total === 0 ? 0 : done, payload)
+  }
+
+  say(line: string): void {
+    if (this.started) this.bar.stop()
+    this.started = false
+    note(line)
+  }
+
+  end(): void {
+    if (this.started) this.bar.stop()
+  }
+
+  private figures(progress: RotationProgress, done: number): string {
+    const [waitsFor] = progress.awaiting
+    if (waitsFor !== undefined) return errorColours().dim(`waits for ${waitsFor}`)
+    const rate = this.meter.rate(done, progress.phase)
+    const eta = rate > 0 ? `, ${seconds((progress.total - done) / rate)} left` : ''
+    return `${count(done)}/${count(progress.total)}, ${count(rate)}/s${eta}`
+  }
+}
+
+/** For logs and pipes: a line when the phase, the pause or what is waited for changes, and at each tenth of the way. */
+class LineView implements ProgressView {
+  private readonly meter = new RateMeter()
+  private last = ''
+
+  show(progress: RotationProgress): void {
+    const done = doneOf(progress)
+    const rate = this.meter.rate(done, progress.phase)
+    const tenths = progress.total === 0 ? 0 : Math.floor((10 * done) / progress.total)
+    const [waitsFor] = progress.awaiting
+    const state = [phaseOf(progress), tenths, waitsFor === undefined ? '' : 'waits'].join()
+    if (state === this.last) return
+    this.last = state
+    const speed = rate > 0 ? `, ${count(rate)}/s` : ''
+    const figures = `${count(done)} of ${count(progress.total)} envelopes${speed}`
+    note(`${phaseOf(progress)}: ${waitsFor === undefined ? figures : `waits for ${waitsFor}`}`)
+  }
+
+  say(line: string): void {
+    note(line)
+  }
+
+  end(): void {
+    // Every line stands by itself.
+  }
+}
+
+function phaseOf({ phase, paused, pausedBy }: RotationProgress): string {
+  if (!paused) return phase
+  return pausedBy === null ? 'paused' : `paused (${pausedBy})`
+}
+
+function doneOf({ rewrapped, superseded, quarantined }: RotationProgress): number {
+  return rewrapped + superseded + quarantined
+}

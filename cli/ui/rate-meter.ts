@@ -1,0 +1,19 @@
+/** How far back the rate looks, in milliseconds: long enough to be calm, short enough to notice a pause. */
+const windowMs = 5000
+
+/** Envelopes a second from successive counts. A new phase begins anew: what it waited for before is no speed. */
+export class RateMeter {
+  private samples: { at: number; done: number }[] = []
+  private phase = ''
+
+  /** Takes a sample and answers the rate over the last seconds; 0 until two samples of this phase are there. */
+  rate(done: number, phase: string, at: number = performance.now()): number {
+    if (phase !== this.phase) this.samples = []
+    this.phase = phase
+    this.samples.push({ at, done })
+    this.samples = this.samples.filter((sample) => at - sample.at <= windowMs)
+    const [first] = this.samples
+    if (first === undefined || at === first.at) return 0
+    return Math.max(0, ((done - first.done) * 1000) / (at - first.at))
+  }
+}

@@ -1,0 +1,39 @@
+import { KeyturnError } from '../contracts/errors.ts'
+import type { Config } from '../contracts/settings.ts'
+import type { StatusView } from '../contracts/views.ts'
+import { withKeystore, type Keystore } from './keystore.ts'
+import { withTemporal } from './rotations/connection.ts'
+import { policyOrNull } from './rotations/policy.ts'
+import { liveRotation, queryProgress } from './rotations/running.ts'
+import { statusView, type Live } from './views/status.ts'
+
+/**
+ * The state of an install. It works without an installation and without Temporal: then `temporal` is `unreachable` and the
+ * rotation is not known. Throws what the keystore throws.
+ */
+export async function readStatus(config: Config): Promise<StatusView> {
+  return withKeystore(config, async (keystore) =>
+    statusView(config, keystore, await readLive(config, keystore)),
+  )
+}
+
+async function readLive(config: Config, { store }: Keystore): Promise<Live> {
+  try {
+    return await withTemporal(config, async (link) => {
+      const [running, policy] = await Promise.all([
+        liveRotation(link, store, config.install),
+        policyOrNull(link, config),
+      ])
+      if (running === null) return { rotation: null, policy, unreachable: false }
+      const { rotation: id, workflowId, runId } = running
+      const progress = await queryProgress(link, workflowId)
+      return { rotation: { id, workflowId, runId, progress }, policy, unreachable: false }
+    })
+  } catch (error) {
+    if (!(error instanceof KeyturnError) || !withoutTemporal.has(error.code)) throw error
+    return { rotation: null, policy: null, unreachable: error.code !== 'no-worker' }
+  }
+}
+
+/** What must not keep anybody from the census, which is needed most then. */
+const withoutTemporal = new Set(['temporal-unreachable', 'temporal-refused', 'no-worker'])

@@ -1,0 +1,41 @@
+import { KeyturnError } from '../../contracts/errors.ts'
+import type { Config } from '../../contracts/settings.ts'
+import { listAudit, verifyAudit, type AuditVerdict } from '../../store/kek-audit.ts'
+import { withKeystore } from '../keystore.ts'
+
+export interface AuditView {
+  sequence: number
+  at: string
+  actor: string
+  action: string
+  subject: string
+  details: Record<string, unknown>
+  hash: string
+}
+
+/** The newest entries of the record, oldest of them first; all of them where `limit` is null. */
+export async function readAudit(
+  config: Config,
+  limit: number | null,
+): Promise<{ entries: AuditView[] }> {
+  return withKeystore(config, async ({ store }) => {
+    const rows = await listAudit(store, limit ?? undefined)
+    const entries = rows.map(({ _id, at, actor, action, subject, details, hash }) => ({
+      ...{ sequence: _id, at: at.toISOString(), actor, action, subject, details, hash },
+    }))
+    return { entries }
+  })
+}
+
+/** Walks the hash chain from its first entry. The error is audit-broken when an entry does not follow from its predecessor. */
+export async function checkAudit(
+  config: Config,
+): Promise<{ verdict: AuditVerdict; error: KeyturnError | null }> {
+  return withKeystore(config, async ({ store }) => {
+    const verdict = await verifyAudit(store)
+    if (verdict.ok) return { verdict, error: null }
+    const broken = `the record is broken at entry "${verdict.brokenAt ?? 'unknown'}"`
+    const hint = 'an entry was changed or taken out: compare with a backup of kek_audit'
+    return { verdict, error: new KeyturnError('audit-broken', broken, { hint }) }
+  })
+}

@@ -1,0 +1,115 @@
+import type { Config } from '../../contracts/settings.ts'
+import { missingIndexes } from '../../store/indexes.ts'
+import { readHeartbeats } from '../../store/process-heartbeats.ts'
+import { proveKillSessions } from '../../store/sessions.ts'
+import { serverNow } from '../../store/store.ts'
+import { settingsHash, settingsOf } from '../../config/settings.ts'
+import type { Keystore } from '../keystore.ts'
+import { withTemporal } from '../rotations/connection.ts'
+import { missingAttributes } from '../search-attributes.ts'
+import { fail, ok, warn, type Check } from './check.ts'
+import { fleetNodes } from './nodes.ts'
+
+/** A clock that is this far off makes times in records and logs misleading; the protocol itself counts by MongoDB's. */
+const clockWarnMs = 1000
+
+/** What doctor looks at behind MongoDB. Nothing is changed. */
+export async function keystoreChecks(config: Config, keystore: Keystore): Promise<Check[]> {
+  const { store, install, settings, isSetUp } = keystore
+  const checks: Check[] = [ok('mongodb', `a replica set, database "${config.mongodb.database}"`)]
+  checks.push(
+    (await proveKillSessions(store))
+      ? ok('killSessions', 'a transaction of its own could be killed')
+      : fail(
+          'killSessions',
+          'a transaction could not be killed',
+          'all workers of an install use one MongoDB user with readWrite',
+        ),
+  )
+  checks.push(await clockCheck(keystore))
+  if (!isSetUp) {
+    checks.push(fail('setup', 'it was not run for this database', 'run: keyturn setup'))
+    return checks
+  }
+  const missing = await missingIndexes(store, settings.collections)
+  checks.push(
+    missing.length === 0
+      ? ok('indexes', 'each envelope field has its index')
+      : fail('indexes', `missing on ${missing.join(', ')}`, 'run: keyturn setup'),
+  )
+  checks.push(
+    install === null
+      ? warn(
+          'install',
+          'no key is installed yet',
+          `run: keyturn ${config.kek.provider}-init --version 1`,
+        )
+      : ok('install', `"${install.install}" with provider ${install.provider}`),
+    await fleetCheck(config, keystore),
+    await settingsCheck(config, keystore),
+  )
+  return checks
+}
+
+export async function temporalChecks(config: Config): Promise<Check[]> {
+  return withTemporal(config, async (link) => {
+    const missing = await missingAttributes(link)
+    return [
+      ok('temporal', `"${link.address}", namespace "${link.namespace}"`),
+      missing.length === 0
+        ? ok('search attributes', 'registered')
+        : fail('search attributes', `missing: ${missing.join(', ')}`, 'run: keyturn setup'),
+    ]
+  })
+}
+
+async function clockCheck({ store }: Keystore): Promise<Check> {
+  const before = Date.now()
+  const server = (await serverNow(store)).getTime()
+  const here = (before + Date.now()) / 2
+  const offMs = Math.round(Math.abs(server - here))
+  return offMs < clockWarnMs
+    ? ok('clock', `${offMs} ms from that of MongoDB`)
+    : warn(
+        'clock',
+        `${offMs} ms from that of MongoDB`,
+        'synchronise it (chrony, systemd-timesyncd)',
+      )
+}
+
+async function fleetCheck(config: Config, { store }: Keystore): Promise<Check> {
+  const nodes = (await fleetNodes(store)).filter(({ decommissioned }) => !decommissioned)
+  const silent = nodes.filter(({ live }) => !live).map(({ node }) => node)
+  if (silent.length > 0) {
+    return warn(
+      'fleet',
+      `no heartbeat from ${silent.join(', ')}`,
+      'start its worker, or: keyturn nodes decommission NAME',
+    )
+  }
+  const { heartbeatMs, leaseMs } = config.fleet
+  return nodes.length === 0
+    ? warn('fleet', 'no worker was ever seen', 'start one: keyturn worker')
+    : ok('fleet', `${nodes.length} live; heartbeat ${heartbeatMs} ms, lease ${leaseMs} ms`)
+}
+
+/** Names the processes whose file has other settings than the recorded ones, and says so of this very file. */
+async function settingsCheck(config: Config, { store, settings }: Keystore): Promise<Check> {
+  const recorded = settingsHash(settings).toString('hex')
+  if (settingsHash(settingsOf(config)).toString('hex') !== recorded) {
+    return fail(
+      'settings',
+      `${config.file} differs from what is recorded`,
+      'run: keyturn setup, or align the file',
+    )
+  }
+  const heartbeats = await readHeartbeats(store)
+  const others = heartbeats.filter((heartbeat) => {
+    const hash = heartbeat.settings ?? null
+    return hash !== null && Buffer.from(hash.value()).toString('hex') !== recorded
+  })
+  const names = [...new Set(others.map(({ node }) => node))].join(', ')
+  return others.length === 0
+    ? ok('settings', 'this file and the fleet agree with what is recorded')
+    : fail('settings', `other settings on ${names}`, 'align the file there, and restart')
+}

@@ -1,0 +1,15 @@
+import { BSON } from 'mongodb'
+
+/** An id as scripts see it: EJSON relaxed. Sub-documents may come as a Map, which keeps the order of number-like keys. */
+export function ejson(value: unknown): unknown {
+  if (value === undefined || value === null) return null
+  const { id } = BSON.EJSON.serialize({ id: plain(value) }, { relaxed: true }) as { id: unknown }
+  return id
+}
+
+function plain(value: unknown): unknown {
+  if (value instanceof Map) {
+    return Object.fromEntries([...value].map(([key, member]) => [String(key), plain(member)]))
+  }
+  return Array.isArray(value) ? value.map(plain) : value
+}

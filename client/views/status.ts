@@ -1,0 +1,117 @@
+import type { RotationProgress, RotationView } from '../../contracts/rotation.ts'
+import type { Config } from '../../contracts/settings.ts'
+import type { LastRotation, PolicyView, StatusView } from '../../contracts/views.ts'
+import { versionState } from '../../protocol/version-state.ts'
+import type { ActiveDoc, RotationDoc, VersionDoc } from '../../store/documents.ts'
+import { remainingOf } from '../../store/census.ts'
+import { readActive } from '../../store/kek-active.ts'
+import { readVersions } from '../../store/kek-versions.ts'
+import { countQuarantine } from '../../store/rewrap-quarantine.ts'
+import { lastRotation, readRotation, sumCounters } from '../../store/rotations.ts'
+import { serverNow } from '../../store/store.ts'
+import type { Keystore } from '../keystore.ts'
+import { takeCensus, type Census } from './census.ts'
+import { fleetNodes } from './nodes.ts'
+
+/** What only Temporal knows. `unreachable` leaves the rotation and the policy out: the rest comes from the keystore. */
+export interface Live {
+  rotation: {
+    id: string
+    workflowId: string
+    runId: string
+    progress: RotationProgress | null
+  } | null
+  policy: PolicyView | null
+  unreachable: boolean
+}
+
+/** Versions, census, fleet and rotations of an install, as `status --json` answers them. */
+export async function statusView(
+  config: Config,
+  keystore: Keystore,
+  live: Live,
+): Promise<StatusView> {
+  const { store, settings, install } = keystore
+  const [rows, active, census, quarantined, fleet, last] = await Promise.all([
+    readVersions(store),
+    readActive(store),
+    takeCensus(store, settings),
+    countQuarantine(store),
+    fleetNodes(store),
+    lastRotation(store),
+  ])
+  return {
+    install: config.install,
+    provider: install?.provider ?? null,
+    active: activeView(active),
+    versions: versionViews(rows, active, census),
+    envelopes: { total: census.total, byVersion: census.byVersion, quarantined },
+    rotation: live.rotation === null ? null : await rotationView(keystore, live.rotation),
+    lastRotation: lastView(last),
+    fleet,
+    policy: live.policy,
+    ...(live.unreachable ? { temporal: 'unreachable' } : {}),
+  }
+}
+
+function activeView(active: ActiveDoc | null): StatusView['active'] {
+  if (active === null) return null
+  return { version: active.version, epoch: active.epoch, since: active.at.toISOString() }
+}
+
+function versionViews(
+  rows: VersionDoc[],
+  active: ActiveDoc | null,
+  census: Census,
+): StatusView['versions'] {
+  return rows
+    .map((row) => ({
+      version: row._id,
+      state: versionState(row, active?.version ?? null),
+      label: row.label,
+      createdAt: row.created_at.toISOString(),
+      envelopes: census.byVersion[row._id] ?? 0,
+    }))
+    .filter(({ state }) => state !== 'installing')
+}
+
+function lastView(row: RotationDoc | null): LastRotation | null {
+  if (row === null || row.outcome === null || row.ended_at === null) return null
+  const { _id: id, from, to, outcome } = row
+  return { id, from, to, outcome, endedAt: row.ended_at.toISOString() }
+}
+
+/** Null while the rotation has neither a row nor a worker that answers for it. */
+async function rotationView(
+  { store, settings }: Keystore,
+  running: NonNullable<Live['rotation']>,
+): Promise<RotationView | null> {
+  const [row, counters, now] = await Promise.all([
+    readRotation(store, running.id),
+    sumCounters(store, running.id),
+    serverNow(store),
+  ])
+  const told = running.progress
+  const known = told ?? row
+  if (known === null) return null
+  const remaining = await remainingOf(store, settings.collections, known.from)
+  const { rewrapped, superseded, quarantined } = counters
+  const ratePerSecond = averageRate(rewrapped + superseded + quarantined, row, now)
+  return {
+    id: running.id,
+    workflowId: running.workflowId,
+    runId: running.runId,
+    ...{ from: known.from, to: known.to, phase: known.phase, paused: told?.paused ?? false },
+    ...{ rewrapped, superseded, quarantined, remaining, ratePerSecond },
+    etaSeconds: ratePerSecond > 0 ? Math.ceil(remaining / ratePerSecond) : null,
+    startedAt: told?.startedAt ?? row?.started_at.toISOString() ?? now.toISOString(),
+  }
+}
+
+/** Envelopes a second since the sweep could begin. */
+function averageRate(done: number, row: RotationDoc | null, now: Date): number {
+  const since = row?.promoted_at ?? row?.started_at
+  if (since === undefined) return 0
+  const elapsed = Math.max(0.001, (now.getTime() - since.getTime()) / 1000)
+  return Math.round((done / elapsed) * 10) / 10
+}

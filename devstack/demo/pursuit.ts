@@ -1,0 +1,105 @@
+import type { Client } from '@temporalio/client'
+import { workflowIds } from '../../contracts/names.ts'
+import type { ShardDoc } from '../../store/documents.ts'
+import { readShards } from '../../store/rewrap-shards.ts'
+import { runningRotation, sumCounters } from '../../store/rotations.ts'
+import type { Store } from '../../store/store.ts'
+import { waitUntil } from '../wait-until.ts'
+import type { RunningCommand } from './commands.ts'
+import { expectThat } from './narrator.ts'
+
+/** A rotation as the demo watches it from outside: through the database, not through the product's own progress. */
+export interface Pursuit {
+  readonly store: Store
+  readonly rotation: string
+  /** Envelopes under the old version when it began. */
+  readonly total: number
+  readonly command: RunningCommand<unknown>
+}
+
+/** Longest that any stage may take before the demo gives up. */
+const stageMs = 5 * 60_000
+const everyMs = 40
+
+/** Waits until the rotation sweeps. Fails with the command's own error when that ends first. */
+export async function pursue(store: Store, command: RunningCommand<unknown>): Promise<Pursuit> {
+  return unlessEnded(command, 'the rotation to begin', async () => {
+    const row = await runningRotation(store)
+    if (row?.phase !== 'rewrap' || row.total === null) return null
+    return { store, rotation: row._id, total: row.total, command }
+  })
+}
+
+/** Waits until so many envelopes have been dealt with; answers with how many have. */
+export async function reach(pursuit: Pursuit, envelopes: number): Promise<number> {
+  const doing = `${envelopes.toString()} envelopes to be re-wrapped`
+  return unlessEnded(pursuit.command, doing, async () => {
+    const done = await dealtWith(pursuit)
+    return done >= envelopes ? done : null
+  })
+}
+
+export async function dealtWith({ store, rotation }: Pursuit): Promise<number> {
+  const { rewrapped, superseded, quarantined } = await sumCounters(store, rotation)
+  return rewrapped + superseded + quarantined
+}
+
+/** The shards in whose sweep each node is now, as Temporal knows it from the workers' own names. */
+export async function shardsByNode(
+  client: Client,
+  install: string,
+  { store, rotation }: Pursuit,
+): Promise<Map<string, ShardDoc[]>> {
+  const held = new Map<string, ShardDoc[]>()
+  for (const shard of await readShards(store, rotation)) {
+    const id = workflowIds.shard(install, shard.field, shard._id.shard)
+    const described = await client.workflow
+      .getHandle(id)
+      .describe()
+      .catch(() => null)
+    const running = described?.status.name === 'RUNNING'
+    const [activity] = (running && described.raw.pendingActivities) || []
+    // identity is keyturn/<node>/<pid>, as the worker gives it.
+    const node = activity?.lastWorkerIdentity?.split('/')[1]
+    if (node !== undefined) held.set(node, [...(held.get(node) ?? []), shard])
+  }
+  return held
+}
+
+/** Waits until each of these shards goes on in another attempt than the one that was lost. */
+export async function takenOver(pursuit: Pursuit, lost: readonly ShardDoc[]): Promise<void> {
+  const before = new Map(lost.map((shard) => [shard._id.shard, shard]))
+  await unlessEnded(pursuit.command, 'the lost shards to go on elsewhere', async () => {
+    const shards = await readShards(pursuit.store, pursuit.rotation)
+    return shards.every((shard) => {
+      const old = before.get(shard._id.shard)
+      return old === undefined || shard.closed || shard.attempt > old.attempt
+    })
+  })
+}
+
+async function unlessEnded<T>(
+  command: RunningCommand<unknown>,
+  what: string,
+  ask: () => Promise<T | null | false>,
+): Promise<T> {
+  let ended = false
+  const answer = command.answer.then(() => {
+    ended = true
+  })
+  answer.catch(() => undefined)
+  const early = async (): Promise<never> => {
+    await answer
+    return new Promise<never>(() => undefined)
+  }
+  const asked = waitUntil(
+    what,
+    async () => {
+      const found = await ask()
+      if (found === null || found === false) expectThat(!ended, what, 'that it ended first')
+      return found
+    },
+    { withinMs: stageMs, everyMs },
+  )
+  return Promise.race([asked, early()])
+}

@@ -1,0 +1,87 @@
+import { writeFile } from 'node:fs/promises'
+import { join, resolve } from 'node:path'
+import type { ProviderName } from '../contracts/kek.ts'
+import { aborted, orAborted } from './interruption.ts'
+import { keepFolder } from './stack-folder.ts'
+import { startStack } from './stack.ts'
+import type { Stack } from './stack.ts'
+import type { Say } from './servers/progress.ts'
+import { ensureSoftHsm } from './servers/softhsm.ts'
+import type { WorkerProcess } from './worker-process.ts'
+
+export interface DevOptions {
+  /** Kept when it ends, and taken up again by the next start; default `.keyturn/dev`. */
+  readonly data: string
+  readonly nodes: number
+  readonly provider: ProviderName
+  readonly signal: AbortSignal
+  readonly say: Say
+}
+
+/** What a person needs to use the stack from another terminal. */
+export interface DevAddresses {
+  readonly mongodb: string
+  readonly temporal: string
+  readonly temporalUi: string | null
+  readonly config: string
+  /** A shell file that sets what the command line needs. */
+  readonly env: string
+  readonly workers: { readonly node: string; readonly pid: number; readonly log: string }[]
+}
+
+/** The embedded stack with its workers, kept running until the signal. `ready` is called once, when all is up. */
+export async function runDev(
+  options: DevOptions,
+  ready: (addresses: DevAddresses) => void,
+): Promise<void> {
+  const { say, signal, provider } = options
+  const folder = resolve(options.data)
+  const nodes = Array.from({ length: options.nodes }, (_, index) => nodeName(index))
+  if (provider === 'pkcs11') await ensureSoftHsm(say)
+  const stack = await startStack({ folder, keep: true, provider, nodes, say })
+  try {
+    await keepFolder(folder)
+    const starts = Promise.all(nodes.map((node) => stack.startWorker(node)))
+    const workers = await orAborted(signal, starts)
+    for (const worker of workers) reportEnd(worker, signal, say)
+    ready({
+      mongodb: stack.mongoUri,
+      temporal: stack.temporalAddress,
+      temporalUi: stack.temporalUi,
+      config: stack.configPath,
+      env: await writeShellFile(stack),
+      workers: workers.map(({ node, pid, logFile }) => ({ node, pid, log: logFile })),
+    })
+    await aborted(signal)
+  } finally {
+    say('stopping …')
+    await stack.stop()
+  }
+}
+
+/** vm-a, vm-b, …, vm-z, vm-aa, … */
+function nodeName(index: number): string {
+  const letter = (number: number) => String.fromCharCode('a'.charCodeAt(0) + number)
+  const name = index < 26 ? letter(index) : letter(Math.floor(index / 26) - 1) + letter(index % 26)
+  return `vm-${name}`
+}
+
+function reportEnd(
+  { node, process, logFile }: WorkerProcess,
+  stopping: AbortSignal,
+  say: Say,
+): void {
+  void process.ended.then(({ code, signal }) => {
+    if (stopping.aborted) return
+    say(`the worker of ${node} ended with ${(code ?? signal ?? '?').toString()}: ${logFile}`)
+  })
+}
+
+/** Mode 0600: with the `env` provider the keys are in it. */
+async function writeShellFile(stack: Stack): Promise<string> {
+  const file = join(stack.folder, 'env')
+  const variables = { ...stack.keyEnv, KEYTURN_CONFIG: stack.configPath }
+  const lines = Object.entries(variables).map(([name, value]) => `export ${name}='${value}'\n`)
+  await writeFile(file, lines.join(''), { mode: 0o600 })
+  return file
+}

@@ -1,0 +1,251 @@
+import { randomBytes } from 'node:crypto'
+import { KeyturnError } from '../contracts/errors.ts'
+import type { FleetTimings } from '../contracts/settings.ts'
+import { isLoadable } from '../protocol/version-state.ts'
+import { leaveNode, seeNode } from '../store/fleet-nodes.ts'
+import { readActive } from '../store/kek-active.ts'
+import { requireInstall } from '../store/kek-install.ts'
+import { readSettings } from '../store/kek-settings.ts'
+import { countWraps, readVersions } from '../store/kek-versions.ts'
+import { removeHeartbeat, writeHeartbeat } from '../store/process-heartbeats.ts'
+import { asStoreError } from '../store/store-errors.ts'
+import { serverNow } from '../store/store.ts'
+import type { FleetMember, MemberOptions, MemberState } from './fleet-member.ts'
+import { HeartbeatLoop } from './heartbeat-loop.ts'
+import { HeldLease, leaseExpired } from './held-lease.ts'
+import { LoadedKeys, reasonOf } from './loaded-keys.ts'
+import { MemberVoice, type MemberEventName, type MemberListener } from './member-events.ts'
+import { ServerClock } from './server-clock.ts'
+import { within } from './within.ts'
+import { WrapCounts } from './wrap-counts.ts'
+
+/** How long a caller waits for a beat of a MongoDB that does not answer, in ms; the driver gives up later by itself. */
+const patienceMs = 5_000
+
+/** See `FleetMember`: one process, one lease, one set of loaded keys, and the loop that keeps them fresh. */
+export class Member implements FleetMember {
+  readonly node: string
+  readonly boot = randomBytes(8).toString('hex')
+  readonly #options: MemberOptions
+  readonly #keys: LoadedKeys
+  readonly #lease = new HeldLease()
+  readonly #wraps = new WrapCounts()
+  readonly #voice: MemberVoice
+  readonly #loop: HeartbeatLoop
+  #timings: FleetTimings
+  #isInstalled = false
+  #active: { version: number; epoch: number } | null = null
+  readonly #clock = new ServerClock()
+  #beatenMs = -Infinity
+
+  constructor(options: MemberOptions) {
+    this.node = options.node
+    this.#options = options
+    this.#timings = options.timings
+    this.#voice = new MemberVoice(options.log)
+    this.#keys = new LoadedKeys(options.provider, (version, { code, message }) =>
+      this.#voice.tell('key-missing', { version, code, message }),
+    )
+    this.#loop = new HeartbeatLoop({
+      beat: () => this.#beat(),
+      intervalMs: () => this.#timings.heartbeatMs,
+      onFailure: (err) => options.log.warn({ err }, 'heartbeat failed'),
+    })
+  }
+
+  state(): MemberState {
+    return {
+      installed: this.#isInstalled,
+      active: this.#active,
+      degraded: this.#degraded(),
+      loaded: this.#options.provider.loaded(),
+      leaseOk: this.#lease.isYoung(),
+    }
+  }
+
+  async beat(): Promise<void> {
+    if (this.#loop.isStopped) throw memberLeft()
+    await this.#loop.run()
+  }
+
+  async requireLease(): Promise<void> {
+    if (this.#problem() === null) return
+    // A lease is renewed at once; what only the keystore can cure is looked up at most once a second.
+    const isNews = this.#loop.isBusy || performance.now() - this.#beatenMs > 1000
+    const failure = isNews || !this.#lease.isYoung() ? await this.#beatNow() : null
+    this.#tellLostLease()
+    const problem = this.#problem(failure)
+    if (problem !== null) throw problem
+  }
+
+  assertLease(): void {
+    const problem = this.#leaseProblem()
+    if (problem !== null) throw problem
+  }
+
+  countWraps(version: number, wraps: number): void {
+    this.#wraps.add(version, wraps)
+  }
+
+  async requireVersion(version: number): Promise<void> {
+    if (this.#keys.isLoaded(version)) return
+    const failure = await this.#beatNow()
+    if (this.#keys.isLoaded(version)) return
+    this.#reportRemoved(version)
+    const why = this.#keys.failureOf(version)
+    const state = this.#keys.stateOf(version)
+    const detail = why?.message ?? (state === null ? 'the keystore has none' : `it is ${state}`)
+    throw new KeyturnError('kek-not-loaded', `version '${version}' is not loaded: ${detail}`, {
+      hint: why?.hint ?? 'keyturn status shows the versions and who has loaded them',
+      cause: failure ?? why,
+    })
+  }
+
+  on<E extends MemberEventName>(event: E, listener: MemberListener<E>): void {
+    this.#voice.on(event, listener)
+  }
+
+  async leave(): Promise<void> {
+    if (this.#loop.isStopped) return
+    const { store, kind, log } = this.#options
+    const takeDown = async () => {
+      await this.#loop.stop()
+      await this.#wraps.write((counts) => countWraps(store, counts))
+      await removeHeartbeat(store, `${this.node}/${this.boot}`)
+      if (kind === 'ephemeral') await leaveNode(store, this.node)
+      return true
+    }
+    const failed = (err: unknown) => {
+      log.warn({ err }, 'left without taking the heartbeat down: it expires by itself')
+    }
+    await within(patienceMs, takeDown().catch(failed))
+    await this.abandon()
+  }
+
+  /** Ends without a word to the database. */
+  async abandon(): Promise<void> {
+    await within(patienceMs, this.#loop.stop())
+    this.#lease.close()
+    this.#voice.silence()
+  }
+
+  /** One beat, as long as a caller's patience lasts; what it failed with, null when it did not. */
+  async #beatNow(): Promise<unknown> {
+    return within(
+      patienceMs,
+      this.beat().then(
+        () => null,
+        (error: unknown) => error,
+      ),
+    )
+  }
+
+  async #beat(): Promise<void> {
+    this.#tellLostLease()
+    try {
+      // Who learnt of another version reports it in a second round at once: settle waits for that.
+      for (let round = 0; round < 3; round += 1) {
+        if (!(await this.#round())) break
+      }
+      this.#beatenMs = performance.now()
+    } catch (error) {
+      if (error instanceof KeyturnError && error.code === 'node-decommissioned')
+        this.#lease.revoke()
+      throw asStoreError(error)
+    }
+  }
+
+  /** One round of a beat; true when it has found another active version. */
+  async #round(): Promise<boolean> {
+    const { store, install, provider, node, kind } = this.#options
+    this.#isInstalled = (await requireInstall(store, { install, provider: provider.name })) !== null
+    const settings = await readSettings(store)
+    this.#timings = settings?.settings.fleet ?? this.#options.timings
+    const { heartbeatMs, leaseMs } = this.#timings
+    await seeNode(store, node, kind)
+    if (!this.#clock.isSet()) this.#clock.set(await serverNow(store))
+    const rows = this.#isInstalled ? await readVersions(store) : []
+    const active = this.#active?.version ?? null
+    const proofs = await this.#keys.refresh(rows, active, (leaseMs - heartbeatMs) / 2)
+    const loaded = proofs.map(({ version, begunMs }) => ({
+      version,
+      proven_at: this.#clock.at(begunMs),
+    }))
+    const sent = this.#lease.now()
+    const { at } = await writeHeartbeat(store, this.#heartbeat(loaded))
+    this.#clock.set(at)
+    const now = await readActive(store)
+    // Followed before the lease is renewed: there is no moment with a young lease and an old version.
+    const isNews = now !== null && this.#follow(now.version, now.epoch)
+    this.#lease.renew(sent, leaseMs)
+    this.#voice.tell('beat', { at })
+    await this.#wraps.write((counts) => countWraps(store, counts))
+    return isNews
+  }
+
+  #heartbeat(loaded: { version: number; proven_at: Date }[]) {
+    const { node, role, settingsHash } = this.#options
+    return {
+      ...{ node, boot: this.boot, pid: process.pid, role, loaded },
+      current: this.#degraded() === null ? (this.#active?.version ?? null) : null,
+      epoch: this.#active?.epoch ?? null,
+      notLoaded: this.#keys.failures(),
+      settings: settingsHash,
+      leaseMs: this.#timings.leaseMs,
+      expireMs: this.#timings.expireMs,
+    }
+  }
+
+  #follow(version: number, epoch: number): boolean {
+    const before = this.#active
+    if (before?.epoch === epoch && before.version === version) return false
+    this.#active = { version, epoch }
+    this.#voice.tell('version-switched', { from: before?.version ?? null, to: version, epoch })
+    return true
+  }
+
+  #degraded(): MemberState['degraded'] {
+    if (this.#active === null || this.#keys.isLoaded(this.#active.version)) return null
+    const failure = this.#keys.failureOf(this.#active.version)
+    if (failure !== null) return { reason: reasonOf(failure), message: failure.message }
+    return { reason: 'not-loaded', message: `version '${this.#active.version}' is not loaded` }
+  }
+
+  /** Why this process may not wrap; null when it may. */
+  #problem(cause?: unknown): KeyturnError | null {
+    const lease = this.#leaseProblem(cause)
+    if (lease !== null) return lease
+    if (this.#active === null) {
+      return new KeyturnError('not-installed', 'no version is active in this database yet', {
+        hint: 'run: keyturn pkcs11-init --version 1, or: keyturn env-init --version 1',
+      })
+    }
+    if (this.#keys.isLoaded(this.#active.version)) return null
+    return (
+      this.#keys.failureOf(this.#active.version) ??
+      new KeyturnError('kek-not-loaded', `version '${this.#active.version}' is not loaded`)
+    )
+  }
+
+  #leaseProblem(cause?: unknown): KeyturnError | null {
+    if (this.#loop.isStopped) return memberLeft()
+    const lease = this.#lease.state()
+    return lease === 'young' ? null : leaseExpired(lease, cause)
+  }
+
+  #tellLostLease(): void {
+    const lease = this.#lease.lost()
+    if (lease !== null) this.#voice.tell('lease-lost', { lease })
+  }
+
+  /** The scream test of a removal: whoever still needs the version is heard while it can be undone. */
+  #reportRemoved(version: number): void {
+    const state = this.#keys.stateOf(version)
+    if (state === null || isLoadable(state) || state === 'installing') return
+    this.#voice.tell('removed-version-used', { version, state })
+  }
+}
+
+function memberLeft(): KeyturnError {
+  return new KeyturnError('pool-closed', 'the keyring is closed')
+}

@@ -1,0 +1,60 @@
+import { KeyturnError } from '../../contracts/errors.ts'
+import type { Canary, GcmProfile, ProbeReport } from '../../contracts/kek.ts'
+import type { Pkcs11Config } from '../../contracts/settings.ts'
+import { canaryAad } from '../../envelope/aad.ts'
+import type { KekCeremony } from '../provider.ts'
+import type { JobOptions } from './job.ts'
+import type { CeremonyRequest } from './lane-messages.ts'
+import { asBuffer } from './packing.ts'
+import type { LanePool } from './pool.ts'
+import { probePool, profileFrom } from './probe.ts'
+
+/** CKA_LABEL has no limit in the standard, but tokens that cut it at 32 make two keys of one. */
+const LONGEST_LABEL = 32
+/** Key generation on a network HSM may be replicated before it answers. */
+const patient: JobOptions = { urgent: true, deadlineMs: 60_000, patienceMs: 5_000 }
+
+export function pkcs11Ceremony(
+  pool: LanePool,
+  { install, config }: { install: string; config: Pkcs11Config },
+): KekCeremony {
+  let known: GcmProfile | undefined
+  const run = async <T>(request: CeremonyRequest): Promise<T> =>
+    (await pool.run(request, patient)).value as T
+  const probe = async (signal?: AbortSignal): Promise<ProbeReport> => {
+    const report = await probePool(pool, config, signal)
+    if (report.usable) known = profileFrom(report)
+    return report
+  }
+  return {
+    probe,
+    labelOf: (version) => checkedLabel(`${config.keyLabelPrefix}-v${version}`),
+    generate: async (label, keyId) => {
+      await run({ op: 'generate', label: checkedLabel(label), keyId })
+    },
+    find: async (label, keyId) => {
+      const found = await run<{ keyId: Uint8Array | null }>({ op: 'find', label, keyId })
+      return { keyId: found.keyId === null ? null : asBuffer(found.keyId) }
+    },
+    makeCanary: async (version, label, keyId, gcm) => {
+      const aad = canaryAad(install, version)
+      const made = await run<Canary>({ op: 'make-canary', label, keyId, gcm, canaryAad: aad })
+      return {
+        dekIv: asBuffer(made.dekIv),
+        dekWrapped: asBuffer(made.dekWrapped),
+        digest: asBuffer(made.digest),
+      }
+    },
+    destroy: async (label, keyId) => {
+      await run({ op: 'destroy', label, keyId })
+    },
+    gcmProfile: async () => (known ??= profileFrom(await probe())),
+  }
+}
+
+function checkedLabel(label: string): string {
+  if (label.length <= LONGEST_LABEL) return label
+  throw new KeyturnError('usage', `the key label "${label}" has more than 32 characters`, {
+    hint: 'shorten kek.pkcs11.key_label_prefix',
+  })
+}

@@ -1,0 +1,140 @@
+import { KeyturnError } from '../../contracts/errors.ts'
+import type { KekDescriptor } from '../../contracts/kek.ts'
+import type { Pkcs11Config } from '../../contracts/settings.ts'
+import { canaryAad } from '../../envelope/aad.ts'
+import type { Log } from '../../observability/log.ts'
+import type {
+  KekCeremony,
+  KekProvider,
+  PlainDek,
+  ProviderStats,
+  RewrapAnswer,
+  RewrapBatch,
+  SealedDek,
+  Wrapped,
+} from '../provider.ts'
+import { pkcs11Ceremony } from './ceremony.ts'
+import { modesToTry } from './gcm.ts'
+import { LanePool } from './pool.ts'
+import { rewrapIn, unwrapIn, wrapIn, type BatchRoad } from './batches.ts'
+
+export interface Pkcs11Options {
+  install: string
+  config: Pkcs11Config
+  pin: string
+  log: Log
+  /** For tests: processes to begin with, instead of the machine's cores. */
+  cores?: number
+}
+
+/** A person or a heartbeat waits for these; a token that is away must not take them past the lease. */
+const PROOF_PATIENCE_MS = 5_000
+
+/** Opens the first session; the other lanes start as load asks for them. Throws the coded error of module, token or PIN. */
+export async function openPkcs11Provider(options: Pkcs11Options): Promise<KekProvider> {
+  return new Pkcs11Provider(await LanePool.open(options), options)
+}
+
+export class Pkcs11Provider implements KekProvider {
+  readonly name = 'pkcs11'
+  readonly ceremony: KekCeremony
+  readonly pool: LanePool
+  readonly #options: Pkcs11Options
+  /** Versions whose key and canary are known to the pool. */
+  readonly #known = new Set<number>()
+  readonly #proved = new Set<number>()
+
+  constructor(pool: LanePool, options: Pkcs11Options) {
+    this.pool = pool
+    this.#options = options
+    this.ceremony = pkcs11Ceremony(pool, options)
+  }
+
+  async load(kek: KekDescriptor): Promise<void> {
+    const { version, label, keyId, gcm, canary } = kek
+    this.#refuseForcedMode(kek)
+    const aad = canaryAad(this.#options.install, version)
+    this.pool.setKey({ op: 'load', version, label, keyId, gcm, canary, canaryAad: aad })
+    this.#known.add(version)
+    await this.prove(version)
+  }
+
+  loaded(): number[] {
+    return [...this.#proved].sort((a, b) => a - b)
+  }
+
+  unload(version: number): Promise<void> {
+    this.#distrust(version)
+    return Promise.resolve()
+  }
+
+  async prove(version: number): Promise<void> {
+    this.#require(version)
+    try {
+      const options = { ...this.#road([version]), urgent: true, patienceMs: PROOF_PATIENCE_MS }
+      await this.pool.run({ op: 'prove', version }, options)
+      if (this.#known.has(version)) this.#proved.add(version)
+    } catch (error) {
+      // The key may be fine and the token away: it stays known, and each lane that opens proves it anew.
+      this.#proved.delete(version)
+      throw error
+    }
+  }
+
+  async wrap(version: number, deks: readonly PlainDek[], signal?: AbortSignal): Promise<Wrapped[]> {
+    this.#require(version)
+    return wrapIn(this.pool, version, deks, this.#road([version], signal))
+  }
+
+  async unwrap(
+    version: number,
+    sealed: readonly SealedDek[],
+    signal?: AbortSignal,
+  ): Promise<(Buffer | KeyturnError)[]> {
+    this.#require(version)
+    return unwrapIn(this.pool, version, sealed, this.#road([version], signal))
+  }
+
+  async rewrap(batch: RewrapBatch, signal?: AbortSignal): Promise<RewrapAnswer> {
+    this.#require(batch.from)
+    this.#require(batch.to)
+    return rewrapIn(this.pool, batch, this.#road([batch.from, batch.to], signal))
+  }
+
+  stats(): ProviderStats {
+    const { sessions, waiting, calls, reconnects, byCode } = this.pool
+    return { sessions, waiting, calls, reconnects, byCode: { ...byCode } }
+  }
+
+  close(): Promise<void> {
+    return this.pool.close()
+  }
+
+  #road(versions: number[], signal?: AbortSignal): BatchRoad {
+    return { versions, signal, onKeyFault: (version) => this.#distrust(version) }
+  }
+
+  /** What contradicts a version takes it off everywhere until it is loaded again. */
+  #distrust(version: number): void {
+    this.#known.delete(version)
+    this.#proved.delete(version)
+    this.pool.dropKey(version)
+  }
+
+  #require(version: number): void {
+    if (this.pool.closed) throw new KeyturnError('pool-closed', 'the provider is closed')
+    if (this.#known.has(version)) return
+    throw new KeyturnError('kek-not-loaded', `version ${version} is not loaded`)
+  }
+
+  /** A setting that forces one IV mode contradicts a version that was installed under another. */
+  #refuseForcedMode({ version, gcm }: KekDescriptor): void {
+    const setting = this.#options.config.useGcmIvFromHsm
+    if (modesToTry(setting).includes(gcm.ivMode)) return
+    throw new KeyturnError(
+      'iv-mode-refused',
+      `version ${version} was installed with IV mode "${gcm.ivMode}", which use_gcm_iv_from_hsm "${String(setting)}" rules out`,
+      { hint: 'set kek.pkcs11.use_gcm_iv_from_hsm to auto' },
+    )
+  }
+}

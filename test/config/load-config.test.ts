@@ -1,0 +1,209 @@
+import { mkdirSync, writeFileSync } from 'node:fs'
+import path from 'node:path'
+import { describe, expect, it } from 'vitest'
+import { loadConfig, loadPkcs11Config } from '../../config/load-config.ts'
+import { fault, freshFolder, least, load } from './files.ts'
+
+const pkcs11 = `kek:
+  provider: pkcs11
+  pkcs11:
+    module_path: /usr/lib/softhsm/libsofthsm2.so
+    token_label: payments
+`
+const withPkcs11 = least.replace('kek: { provider: env }\n', pkcs11)
+
+describe('a configuration', () => {
+  it('of the required keys has every default', () => {
+    expect(load(least)).toEqual({
+      file: expect.stringMatching(/keyturn\.yaml$/) as string,
+      install: 'payments',
+      mongodb: { uri: 'mongodb://127.0.0.1:27017', database: 'app' },
+      temporal: {},
+      kek: { provider: 'env', env: { variablePrefix: 'KEYTURN_ENCRYPTION_ENV_KEK_V' } },
+      collections: [{ name: 'certificates', envelopes: ['private_key'] }],
+      fleet: { heartbeatMs: 30_000, leaseMs: 90_000, expireMs: 120_000 },
+      rewrap: { page: 1000, shards: 'auto', check: 'all', maxRate: 0 },
+      removal: {
+        backupWindowMs: 30 * 86_400_000,
+        undoWindowMs: 86_400_000,
+        approvalsRequired: 0,
+        approvers: [],
+      },
+      worker: { listen: '127.0.0.1:9464', shutdownGraceMs: 10_000 },
+      log: { level: 'info', pretty: 'auto' },
+    })
+    expect(load(withPkcs11).kek.pkcs11).toEqual({
+      modulePath: '/usr/lib/softhsm/libsofthsm2.so',
+      token: { label: 'payments' },
+      pinEnv: 'KEYTURN_ENCRYPTION_PKCS11_PIN',
+      keyLabelPrefix: 'keyturn-kek',
+      maxSessions: 30,
+      useGcmIvFromHsm: 'auto',
+    })
+  })
+
+  it('reads every key of the file in the product description', () => {
+    const config = load(`install: payments
+mongodb: { uri: "mongodb://u:p@h/", database: app }
+temporal: { address: "127.0.0.1:7233", namespace: default }
+kek:
+  provider: pkcs11
+  env: { variable_prefix: KEK_V }
+  pkcs11:
+    module_path: libsofthsm2.so
+    slot: 0
+    pin_file: /run/keyturn/pin
+    pin: "0012"
+    pin_env: PIN
+    key_label_prefix: k
+    max_sessions: 1
+    use_gcm_iv_from_hsm: false
+collections:
+  - { name: certificates, envelopes: [private_key] }
+  - { name: dns_accounts, envelopes: [secrets.api_token, secrets.webhook] }
+fleet: { heartbeat: 2s, lease: 6s, expire: 10s }
+rewrap: { page: 5000, shards: 4, check: sampled, max_rate: 2000 }
+removal: { backup_window: 0s, undo_window: 1w, approvals_required: 1, approvers: [a, b] }
+worker: { listen: "[::1]:0", shutdown_grace: 500ms }
+log: { level: debug, pretty: true }
+`)
+    expect(config.temporal).toEqual({ address: '127.0.0.1:7233', namespace: 'default' })
+    expect(config.kek).toEqual({
+      provider: 'pkcs11',
+      env: { variablePrefix: 'KEK_V' },
+      pkcs11: {
+        modulePath: 'libsofthsm2.so',
+        token: { slot: 0 },
+        pinFile: '/run/keyturn/pin',
+        pin: '0012',
+        pinEnv: 'PIN',
+        keyLabelPrefix: 'k',
+        maxSessions: 1,
+        useGcmIvFromHsm: false,
+      },
+    })
+    expect(config.collections[1]?.envelopes).toEqual(['secrets.api_token', 'secrets.webhook'])
+    expect(config.fleet).toEqual({ heartbeatMs: 2000, leaseMs: 6000, expireMs: 10_000 })
+    expect(config.rewrap).toEqual({ page: 5000, shards: 4, check: 'sampled', maxRate: 2000 })
+    expect(config.removal).toEqual({
+      backupWindowMs: 0,
+      undoWindowMs: 604_800_000,
+      approvalsRequired: 1,
+      approvers: ['a', 'b'],
+    })
+    expect(config.worker).toEqual({ listen: '[::1]:0', shutdownGraceMs: 500 })
+    expect(config.log).toEqual({ level: 'debug', pretty: true })
+  })
+
+  it('is frozen to the bottom', () => {
+    const config = load(withPkcs11)
+    expect(() => Object.assign(config.fleet, { leaseMs: 1 })).toThrow(TypeError)
+    expect(() => (config.collections[0]?.envelopes as string[]).push('x')).toThrow(TypeError)
+    expect(Object.isFrozen(config.kek.pkcs11?.token)).toBe(true)
+  })
+
+  it('takes a section of which everything is commented out as absent', () => {
+    expect(load(`${least}fleet:\n#  lease: 60s\nlog:\n`).fleet.leaseMs).toBe(90_000)
+  })
+
+  it('of an install on env checks its pkcs11 section and leaves it out', () => {
+    const both = withPkcs11.replace('provider: pkcs11', 'provider: env')
+    expect(load(both).kek).not.toHaveProperty('pkcs11')
+    expect(fault(() => load(both.replace('token_label', 'tokn_label')))).toContain('tokn_label')
+  })
+
+  it('resolves a relative pin_file from its own folder', () => {
+    const config = load(withPkcs11.replace('token_label', 'pin_file: secrets/pin\n    token_label'))
+    expect(config.kek.pkcs11?.pinFile).toBe(path.join(path.dirname(config.file), 'secrets/pin'))
+  })
+})
+
+describe('the address of MongoDB', () => {
+  const KEYTURN_MONGODB_URI = 'mongodb+srv://user:hunter2@cluster.example.org'
+
+  it('comes from the variable before the file', () => {
+    expect(load(least, { KEYTURN_MONGODB_URI }).mongodb.uri).toBe(KEYTURN_MONGODB_URI)
+    const without = least.replace('uri: "mongodb://127.0.0.1:27017", ', '')
+    expect(load(without, { KEYTURN_MONGODB_URI }).mongodb.uri).toBe(KEYTURN_MONGODB_URI)
+    expect(load(least, { KEYTURN_MONGODB_URI: '' }).mongodb.uri).toBe('mongodb://127.0.0.1:27017')
+    expect(fault(() => load(without))).toBe(
+      "variable-missing: no address of MongoDB: 'KEYTURN_MONGODB_URI' is not set, and 'keyturn.yaml' has no 'mongodb.uri' | set KEYTURN_MONGODB_URI, or mongodb.uri in the file",
+    )
+  })
+
+  it('is never shown', () => {
+    const inFile = least.replace('mongodb://127.0.0.1:27017', 'mongo://u:hunter2@h')
+    expect(fault(() => load(inFile))).toBe(
+      `config-invalid: keyturn.yaml:2:12: 'mongodb.uri' must begin with mongodb:// or mongodb+srv:// | write for example: mongodb: { uri: "mongodb://127.0.0.1:27017/?replicaSet=rs0", database: app }`,
+    )
+    const found = fault(() => load(least, { KEYTURN_MONGODB_URI: 'hunter2' }))
+    expect(found).toMatch(/^config-invalid: variable 'KEYTURN_MONGODB_URI' must begin/)
+    expect(found).not.toContain('hunter2')
+  })
+})
+
+describe('the file', () => {
+  function files(...names: string[]): string {
+    const folder = freshFolder()
+    for (const name of names) {
+      mkdirSync(path.dirname(path.join(folder, name)), { recursive: true })
+      const install = name.replaceAll(/[^a-z]/g, '-')
+      writeFileSync(path.join(folder, name), least.replace('payments', install))
+    }
+    return folder
+  }
+
+  it('is the one named, else the one of the variable, else the one here', () => {
+    const cwd = files('keyturn.yaml', 'variable.yaml', 'sub/named.yaml')
+    const env = { KEYTURN_CONFIG: 'variable.yaml' }
+    const installOf = (options: object) => loadConfig({ cwd, env: {}, ...options }).install
+    expect(installOf({ env, file: 'sub/named.yaml' })).toBe('sub-named-yaml')
+    expect(installOf({ env, file: path.join(cwd, 'sub/named.yaml') })).toBe('sub-named-yaml')
+    expect(installOf({ env })).toBe('variable-yaml')
+    expect(installOf({})).toBe('keyturn-yaml')
+    expect(installOf({ env: { KEYTURN_CONFIG: '' } })).toBe('keyturn-yaml')
+  })
+
+  it('that is named must be there', () => {
+    const cwd = files('keyturn.yaml')
+    expect(fault(() => loadConfig({ cwd, env: {}, file: 'other.yaml' }))).toMatch(
+      /^config-missing: there is no configuration file 'other.yaml' \| name one with --config FILE/,
+    )
+    expect(fault(() => loadConfig({ cwd, env: { KEYTURN_CONFIG: 'x.yaml' } }))).toContain(
+      "config-missing: there is no configuration file 'x.yaml'",
+    )
+    expect(fault(() => loadConfig({ cwd, env: {}, file: '.' }))).toContain('EISDIR')
+  })
+
+  it('may be nowhere: the error says where it was looked for', () => {
+    expect(fault(() => loadConfig({ cwd: freshFolder(), env: {} }))).toMatch(
+      /^config-missing: no configuration file: neither '.\/keyturn.yaml' nor '\/etc\/keyturn\/keyturn.yaml' is there \|/,
+    )
+  })
+})
+
+describe('for --probe-only', () => {
+  function probe(text: string) {
+    const cwd = freshFolder()
+    writeFileSync(path.join(cwd, 'keyturn.yaml'), text)
+    return loadPkcs11Config({ cwd, env: {} })
+  }
+
+  it('the file needs nothing but kek.pkcs11', () => {
+    const onlyPkcs11 = pkcs11.replace('  provider: pkcs11\n', '')
+    expect(probe(onlyPkcs11)).toMatchObject({
+      install: null,
+      pkcs11: { token: { label: 'payments' }, maxSessions: 30 },
+    })
+    expect(probe(withPkcs11).install).toBe('payments')
+  })
+
+  it('that section is checked all the same', () => {
+    expect(fault(() => probe('kek: { provider: env }'))).toBe(
+      "config-invalid: keyturn.yaml:1:1: 'kek.pkcs11' is missing | write for example: pkcs11: { module_path: /usr/lib/softhsm/libsofthsm2.so, token_label: payments }",
+    )
+    expect(fault(() => probe(pkcs11.replace('module_path', 'modul_path')))).toMatch(
+      /^config-unknown-key: keyturn.yaml:4:5: unknown key 'kek.pkcs11.modul_path' \| keys that may stand there: module_path, slot, /,
+    )
+  })
+})

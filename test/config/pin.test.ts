@@ -1,0 +1,134 @@
+import { execFileSync } from 'node:child_process'
+import { chmodSync, chownSync, mkdirSync, symlinkSync, writeFileSync } from 'node:fs'
+import path from 'node:path'
+import { describe, expect, it } from 'vitest'
+import { readPin } from '../../config/pin.ts'
+import type { Pkcs11Config } from '../../contracts/settings.ts'
+import { fault, freshFolder } from './files.ts'
+
+const secret = 'correct horse 8642'
+
+function config(sources: { pinFile?: string; pin?: string }): Pkcs11Config {
+  return {
+    modulePath: '/m.so',
+    token: { slot: 0 },
+    pinEnv: 'TOKEN_PIN',
+    keyLabelPrefix: 'k',
+    maxSessions: 1,
+    useGcmIvFromHsm: 'auto',
+    ...sources,
+  }
+}
+
+function pinFile(content: string | Buffer, mode = 0o600): string {
+  const file = path.join(freshFolder(), 'pin')
+  writeFileSync(file, content)
+  chmodSync(file, mode)
+  return file
+}
+
+const read = (sources: { pinFile?: string; pin?: string }, env: NodeJS.ProcessEnv = {}) =>
+  readPin(config(sources), env)
+
+describe('the PIN', () => {
+  it('comes from the file before the value before the variable', () => {
+    const file = pinFile('from-file')
+    const env = { TOKEN_PIN: 'from-variable' }
+    expect(read({ pinFile: file, pin: 'from-value' }, env).pin).toBe('from-file')
+    expect(read({ pin: 'from-value' }, env).pin).toBe('from-value')
+    expect(read({}, env)).toEqual({ pin: 'from-variable', warnings: [] })
+  })
+
+  it('in the configuration warns, and beside a file says that it is ignored; neither shows it', () => {
+    expect(read({ pin: secret }).warnings).toEqual([
+      "the PIN stands in keyturn.yaml ('kek.pkcs11.pin'): put it into a pin_file",
+    ])
+    expect(read({ pinFile: pinFile('x'), pin: secret }).warnings).toEqual([
+      "'kek.pkcs11.pin' is ignored beside 'pin_file': delete it",
+    ])
+    expect(read({ pinFile: pinFile('x') }).warnings).toEqual([])
+  })
+
+  it.each([
+    ['1234\n', '1234'],
+    ['1234', '1234'],
+    ['1234\n\n', '1234\n'],
+    [' 12 34 ', ' 12 34 '],
+    ['user:password\n', 'user:password'],
+    ['file:///run/secrets/fortanix\n', 'file:///run/secrets/fortanix'],
+    ['pässwörd\n', 'pässwörd'],
+  ])('of a file %j is %j: only a single newline at the end is cut', (content, pin) => {
+    expect(read({ pinFile: pinFile(content) }).pin).toBe(pin)
+  })
+
+  it('that ends with white space is passed on with a warning', () => {
+    const { pin, warnings } = read({ pinFile: pinFile('1234\r\n') })
+    expect(pin).toBe('1234\r')
+    expect(warnings[0]).toMatch(/^the PIN in '.*' ends with white space/)
+  })
+
+  it('may be readable by its owner alone', () => {
+    expect(read({ pinFile: pinFile('1', 0o400) }).pin).toBe('1')
+    for (const mode of [0o640, 0o604, 0o644, 0o440, 0o620, 0o700, 0o666]) {
+      const file = pinFile(secret, mode)
+      expect(fault(() => read({ pinFile: file }, { TOKEN_PIN: 'x' }))).toBe(
+        `pin-file-unsafe: PIN file 'pin' has mode '${mode.toString(8).padStart(4, '0')}', not 0600 or 0400 | run: chmod 0400 pin`,
+      )
+    }
+  })
+
+  it("is judged by the link's target, as Kubernetes lays secrets out", () => {
+    const folder = freshFolder()
+    mkdirSync(path.join(folder, '..data'))
+    const target = path.join(folder, '..data', 'pin')
+    writeFileSync(target, '1234')
+    symlinkSync(target, path.join(folder, 'pin'))
+    chmodSync(target, 0o644)
+    const link = { pinFile: path.join(folder, 'pin') }
+    expect(fault(() => read(link))).toMatch(/^pin-file-unsafe/)
+    chmodSync(target, 0o400)
+    expect(read(link).pin).toBe('1234')
+  })
+
+  it.skipIf(process.geteuid?.() !== 0)('must not belong to another user', () => {
+    const file = pinFile(secret)
+    chownSync(file, 12_345, 12_345)
+    expect(fault(() => read({ pinFile: file }))).toBe(
+      "pin-file-unsafe: PIN file 'pin' belongs to another user (uid '12345') | run: chown 0 pin, as the user that runs keyturn",
+    )
+  })
+
+  it('is refused when it is empty, wherever it comes from, and no other source is tried', () => {
+    const env = { TOKEN_PIN: 'good' }
+    for (const content of ['', '\n']) {
+      const file = pinFile(content)
+      expect(fault(() => read({ pinFile: file }, env))).toMatch(
+        /^pin-missing: PIN file 'pin' is empty/,
+      )
+    }
+    expect(fault(() => read({ pin: '' }, env))).toMatch(/^pin-missing: 'kek.pkcs11.pin' is empty/)
+    expect(fault(() => read({}, { TOKEN_PIN: '' }))).toBe(
+      "pin-missing: PIN variable 'TOKEN_PIN' is empty | set TOKEN_PIN, or pin_file in keyturn.yaml",
+    )
+    expect(fault(() => read({}))).toBe(
+      "pin-missing: no PIN: variable 'TOKEN_PIN' is not set | set TOKEN_PIN, or pin_file in keyturn.yaml",
+    )
+  })
+
+  it('file must be there, be a file, and be text', () => {
+    expect(fault(() => read({ pinFile: path.join(freshFolder(), 'none') }))).toMatch(
+      /^pin-missing: cannot read PIN file 'none': ENOENT \| make it/,
+    )
+    expect(fault(() => read({ pinFile: freshFolder() }))).toContain('is no regular file')
+    const binary = pinFile(Buffer.of(0xff, 0xfe, 0x31))
+    expect(fault(() => read({ pinFile: binary }))).toMatch(
+      /^pin-missing: PIN file .* no text in UTF-8/,
+    )
+  })
+
+  it('file that is a pipe is refused without waiting for a writer', () => {
+    const pipe = path.join(freshFolder(), 'pin')
+    execFileSync('mkfifo', ['-m', '600', pipe])
+    expect(fault(() => read({ pinFile: pipe }))).toContain('is no regular file')
+  })
+})

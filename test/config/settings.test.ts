@@ -1,0 +1,69 @@
+import { createHash } from 'node:crypto'
+import { BSON } from 'mongodb'
+import { expect, it } from 'vitest'
+import { settingsHash, settingsOf } from '../../config/settings.ts'
+import { least, load } from './files.ts'
+
+const file = `${least}  - { name: dns, envelopes: [b, a.x] }
+removal: { approvals_required: 1, approvers: [zoë, anna] }
+`
+
+/** Written out: what RFC 8785 makes of the settings of `file`. */
+const canonical =
+  '{"collections":[{"envelopes":["private_key"],"name":"certificates"},{"envelopes":["a.x","b"],"name":"dns"}],' +
+  '"fleet":{"expireMs":120000,"heartbeatMs":30000,"leaseMs":90000},' +
+  '"removal":{"approvalsRequired":1,"approvers":["anna","zoë"],"backupWindowMs":2592000000,"undoWindowMs":86400000}}'
+
+it('the hash is SHA-256 over the canonical form, written out here by hand', () => {
+  const hash = settingsHash(settingsOf(load(file)))
+  expect(hash).toHaveLength(32)
+  expect(hash.toString('hex')).toBe(createHash('sha256').update(canonical).digest('hex'))
+})
+
+it('hosts agree whatever the order of their lists, and whatever is their own', () => {
+  const other = `log: { level: debug }
+removal: { approvers: [anna, zoë], undo_window: 1d, approvals_required: 1 }
+rewrap: { page: 7 }
+worker: { listen: ":0" }
+mongodb: { uri: "mongodb://elsewhere", database: app }
+install: payments
+kek: { provider: env }
+fleet: { lease: 90000ms }
+collections:
+  - { name: dns, envelopes: [a.x, b] }
+  - { envelopes: [private_key], name: certificates }
+`
+  expect(settingsHash(settingsOf(load(other)))).toEqual(settingsHash(settingsOf(load(file))))
+})
+
+it('each of its parts counts', () => {
+  const changes = [
+    file,
+    file.replace('a.x', 'a.y'),
+    file.replace('dns', 'dns2'),
+    `${file}fleet: { heartbeat: 29s }\n`,
+    `${file}fleet: { lease: 91s }\n`,
+    `${file}fleet: { expire: 121s }\n`,
+    file.replace('removal: {', 'removal: { backup_window: 31d,'),
+    file.replace('removal: {', 'removal: { undo_window: 25h,'),
+    file.replace('anna', 'anne'),
+    file.replace('approvals_required: 1', 'approvals_required: 2'),
+  ]
+  const hashes = changes.map((text) => settingsHash(settingsOf(load(text))).toString('hex'))
+  expect(new Set(hashes).size).toBe(changes.length)
+})
+
+it('survives a round trip through BSON with the same hash', () => {
+  const settings = settingsOf(load(file))
+  const { stored } = BSON.deserialize(BSON.serialize({ stored: settings })) as {
+    stored: typeof settings
+  }
+  expect(settingsHash(stored)).toEqual(settingsHash(settings))
+})
+
+it('settings cannot be changed, and leave the configuration as it was', () => {
+  const config = load(file)
+  const settings = settingsOf(config)
+  expect(() => (settings.collections as unknown[]).pop()).toThrow(TypeError)
+  expect(config.collections[1]?.envelopes).toEqual(['b', 'a.x'])
+})

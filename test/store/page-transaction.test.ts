@@ -1,0 +1,332 @@
+import { randomBytes } from 'node:crypto'
+import { MongoNetworkError } from 'mongodb'
+import { beforeEach, describe, expect, it } from 'vitest'
+import { KeyturnError } from '../../contracts/errors.ts'
+import { remainingOf } from '../../store/census.ts'
+import type { PageEntry } from '../../store/envelope-pages.ts'
+import { commitPage } from '../../store/page-transaction.ts'
+import { listQuarantine } from '../../store/rewrap-quarantine.ts'
+import { closeShards, readShard } from '../../store/rewrap-shards.ts'
+import { sumCounters } from '../../store/rotations.ts'
+import type { Store } from '../../store/store.ts'
+import {
+  accuse,
+  certificates,
+  configured,
+  fill,
+  page,
+  pageInput,
+  startSweep,
+  take,
+  testStore,
+  type Sweep,
+} from './support.ts'
+
+const size = 40
+const store: Store = await testStore()
+const records = store.db.collection<{ _id: string }>(certificates)
+let sweep: Sweep
+let entries: PageEntry[]
+
+beforeEach(async () => {
+  await store.db.command({ collMod: certificates, validator: {} })
+  await fill(
+    store,
+    Array.from({ length: size }, (_, n) => `r${String(n).padStart(3, '0')}`),
+  )
+  sweep = await startSweep(store)
+  entries = (await page(store, null, 1000)).entries
+})
+
+const commit = (more = {}) =>
+  commitPage(store, sweep.taken.session, pageInput(sweep, entries, more))
+const under = (version: number) =>
+  records.countDocuments({ 'secret.key.kek_version': version } as never)
+const counters = () => sumCounters(store, sweep.rotation)
+
+describe('a page', () => {
+  it('moves cursor, envelopes and counters together, and never touches the data', async () => {
+    const before = await records
+      .find({}, { projection: { name: 1, 'secret.key.iv': 1, 'secret.key.ciphertext': 1 } })
+      .toArray()
+    const input = pageInput(sweep, entries)
+    const done = await commitPage(store, sweep.taken.session, input)
+    expect(done).toEqual({ kind: 'committed', rewrapped: size, superseded: 0, quarantined: 0 })
+    expect(await under(2)).toBe(size)
+    const after = await records
+      .find({}, { projection: { name: 1, 'secret.key.iv': 1, 'secret.key.ciphertext': 1 } })
+      .toArray()
+    expect(after).toEqual(before)
+    const shard = await readShard(store, sweep)
+    expect(shard?.cursor).toEqual({ v: 'r039' })
+    expect(await counters()).toEqual({
+      rewrapped: size,
+      superseded: 0,
+      quarantined: 0,
+      hsmCalls: 120,
+    })
+    const one = await records.findOne({ _id: 'r000' })
+    const update = input.updates[0]
+    expect((one as unknown as { secret: { key: unknown } }).secret.key).toMatchObject({
+      kek_version: 2,
+      provider: 'env',
+      dek_iv: { buffer: update?.dekIv },
+      dek_wrapped: { buffer: update?.dekWrapped },
+    })
+  })
+
+  it('counts what the application changed or deleted meanwhile as superseded, and leaves it alone', async () => {
+    await records.updateOne({ _id: 'r001' }, {
+      $set: { 'secret.key.dek_wrapped': randomBytes(48) },
+    } as never)
+    await records.updateOne({ _id: 'r002' }, { $set: { 'secret.key.kek_version': 2 } } as never)
+    await records.deleteOne({ _id: 'r003' })
+    expect(await commit()).toMatchObject({ rewrapped: size - 3, superseded: 3 })
+    expect(await counters()).toMatchObject({ rewrapped: size - 3, superseded: 3 })
+    expect(await under(1)).toBe(1)
+  })
+
+  it('closes the shard with the last one, which may be empty', async () => {
+    const empty = { updates: [], newCursor: null, closes: true, counters: { hsmCalls: 0 } }
+    expect(await commit(empty)).toMatchObject({ kind: 'committed', rewrapped: 0 })
+    expect(await readShard(store, sweep)).toMatchObject({ closed: true })
+    expect(await commit()).toEqual({ kind: 'replaced' })
+  })
+
+  it('is answered as committed when it is given twice, and counted once', async () => {
+    const input = pageInput(sweep, entries)
+    await commitPage(store, sweep.taken.session, input)
+    expect(await commitPage(store, sweep.taken.session, input)).toMatchObject({ kind: 'committed' })
+    expect(await counters()).toMatchObject({ rewrapped: size, superseded: 0 })
+  })
+})
+
+describe('a lost answer', () => {
+  it('of a commit that happened is found by the cursor: exact counts, once', async () => {
+    await records.deleteOne({ _id: 'r003' })
+    // The commit itself cannot be repeated either: the session was killed.
+    const session = sweep.taken.session
+    const real = session.commitTransaction.bind(session)
+    let calls = 0
+    session.commitTransaction = async () => {
+      calls += 1
+      if (calls > 2) return real()
+      if (calls === 1) await real()
+      const error = new MongoNetworkError('connection closed')
+      error.addErrorLabel(
+        calls === 1 ? 'UnknownTransactionCommitResult' : 'TransientTransactionError',
+      )
+      throw error
+    }
+    const done = await commit()
+    expect(calls).toBe(3)
+    expect(done).toEqual({ kind: 'committed', rewrapped: size - 1, superseded: 1, quarantined: 0 })
+    expect(await counters()).toMatchObject({ rewrapped: size - 1, superseded: 1, hsmCalls: 120 })
+    session.commitTransaction = real
+  })
+
+  it('of a commit that did not happen is repeated', async () => {
+    const session = sweep.taken.session
+    const real = session.commitTransaction.bind(session)
+    let calls = 0
+    session.commitTransaction = async () => {
+      calls += 1
+      if (calls > 1) return real()
+      await session.abortTransaction()
+      const error = new MongoNetworkError('connection closed')
+      error.addErrorLabel('TransientTransactionError')
+      throw error
+    }
+    expect(await commit()).toMatchObject({ rewrapped: size, superseded: 0 })
+    session.commitTransaction = real
+    expect(await counters()).toMatchObject({ rewrapped: size, superseded: 0, hsmCalls: 120 })
+  })
+})
+
+describe('the fence', () => {
+  it('lets a replaced attempt write nothing at all', async () => {
+    const late = pageInput(sweep, entries)
+    await take(store, sweep)
+    expect(await commitPage(store, sweep.taken.session, late)).toEqual({ kind: 'replaced' })
+    expect(await under(2)).toBe(0)
+    expect(await counters()).toMatchObject({ rewrapped: 0, hsmCalls: 0 })
+  })
+
+  it('lets an attempt that was restored with an old cursor write nothing', async () => {
+    await commit()
+    const restored = pageInput(sweep, entries, { newCursor: { v: 'r010' } })
+    expect(await commitPage(store, sweep.taken.session, restored)).toEqual({ kind: 'replaced' })
+  })
+
+  it('lets nobody write when the rotation is over', async () => {
+    const late = pageInput(sweep, entries)
+    expect(await closeShards(store, { rotation: sweep.rotation })).toBe(1)
+    expect(await commitPage(store, sweep.taken.session, late)).toEqual({ kind: 'replaced' })
+    expect(await under(2)).toBe(0)
+  })
+
+  it('holds in each try: replaced while its page was in conflict, it writes nothing', async () => {
+    const session = sweep.taken.session
+    const app = store.client.startSession()
+    app.startTransaction()
+    await records.updateOne({ _id: 'r020' }, { $set: { name: 'app' } } as never, { session: app })
+    const late = commitPage(store, session, pageInput(sweep, entries))
+    await take(store, sweep)
+    await app.commitTransaction()
+    await app.endSession()
+    expect(await late).toEqual({ kind: 'replaced' })
+    expect(await under(2)).toBe(0)
+  })
+
+  it('asks for the lease in each try, and before the commit', async () => {
+    let asked = 0
+    const leaseCheck = () => {
+      asked += 1
+      if (asked === 2) throw new KeyturnError('lease-expired', 'the lease has run out')
+    }
+    await expect(commit({ leaseCheck })).rejects.toMatchObject({ code: 'lease-expired' })
+    expect(await under(2)).toBe(0)
+    expect(sweep.taken.session.inTransaction()).toBe(false)
+    expect(await commit()).toMatchObject({ kind: 'committed', rewrapped: size })
+  })
+})
+
+describe('a conflict', () => {
+  it('is repeated with the same wraps until the application is done', async () => {
+    const app = store.client.startSession()
+    app.startTransaction()
+    await records.updateOne({ _id: 'r020' }, { $set: { name: 'app' } } as never, { session: app })
+    const going = commit()
+    const tried = await Promise.race([
+      going,
+      new Promise((resolve) => setTimeout(resolve, 60, 'waits')),
+    ])
+    expect(tried).toBe('waits')
+    await app.commitTransaction()
+    await app.endSession()
+    expect(await going).toMatchObject({ rewrapped: size, superseded: 0 })
+    expect(await records.findOne({ _id: 'r020' })).toMatchObject({ name: 'app' })
+  })
+
+  it('that lasts is halved down to the one envelope, and everything is counted once', async () => {
+    const app = store.client.startSession()
+    app.startTransaction()
+    await records.updateOne({ _id: 'r020' }, { $set: { name: 'app' } } as never, { session: app })
+    const bad = entries[30]!
+    const input = pageInput(sweep, entries)
+    const going = commitPage(store, sweep.taken.session, {
+      ...input,
+      updates: input.updates.filter(({ id }) => id !== bad.id),
+      quarantine: [accuse(bad)],
+    })
+    await expect.poll(() => under(2), { timeout: 30_000 }).toBe(20)
+    expect((await readShard(store, sweep))?.cursor).toEqual({ v: 'r019' })
+    await app.commitTransaction()
+    await app.endSession()
+    expect(await going).toEqual({
+      kind: 'committed',
+      rewrapped: size - 1,
+      superseded: 0,
+      quarantined: 1,
+    })
+    expect(await counters()).toEqual({
+      rewrapped: size - 1,
+      superseded: 0,
+      quarantined: 1,
+      hsmCalls: 120,
+    })
+    expect((await readShard(store, sweep))?.cursor).toEqual({ v: 'r039' })
+  })
+
+  it('with a document hammered by majority writes gets through', async () => {
+    let stop = false
+    let writes = 0
+    const hammer = (async () => {
+      while (!stop) {
+        await records.updateOne({ _id: 'r007' }, { $inc: { n: 1 } } as never)
+        writes += 1
+      }
+    })()
+    expect(await commit()).toMatchObject({ rewrapped: size, superseded: 0 })
+    stop = true
+    await hammer
+    expect(await records.findOne({ _id: 'r007' })).toMatchObject({ n: writes })
+  })
+})
+
+describe('what MongoDB refuses to store', () => {
+  it('is quarantined as write-refused and left out, the rest is written', async () => {
+    await records.updateMany({ _id: { $in: ['r005', 'r006', 'r039'] } }, {
+      $set: { frozen: true },
+    } as never)
+    await store.db.command({
+      collMod: certificates,
+      validator: { $or: [{ frozen: { $ne: true } }, { 'secret.key.kek_version': 1 }] },
+    })
+    expect(await commit()).toEqual({
+      kind: 'committed',
+      rewrapped: size - 3,
+      superseded: 0,
+      quarantined: 3,
+    })
+    const rows = await listQuarantine(store, 1)
+    expect(rows.filter((row) => row.rotation === sweep.rotation)).toMatchObject([
+      {
+        _id: { id: 'r005' },
+        code: 'write-refused',
+        message: expect.stringContaining('121') as string,
+      },
+      { _id: { id: 'r006' } },
+      { _id: { id: 'r039' } },
+    ])
+    expect(await under(1)).toBe(3)
+    expect(await remainingOf(store, configured, 1)).toBe(0)
+  })
+
+  it('is refused for its size too', async () => {
+    const room = 16 * 1024 * 1024 - 700
+    await records.updateOne({ _id: 'r011' }, {
+      $set: { 'secret.key.provider': 'x', blob: 'x'.repeat(room) },
+    } as never)
+    const grown = { dekIv: randomBytes(600) }
+    const input = pageInput(sweep, entries)
+    const updates = input.updates.map((update) =>
+      update.id === 'r011' ? { ...update, ...grown } : update,
+    )
+    expect(await commitPage(store, sweep.taken.session, { ...input, updates })).toMatchObject({
+      rewrapped: size - 1,
+      quarantined: 1,
+    })
+    const [row] = (await listQuarantine(store)).filter(
+      ({ rotation }) => rotation === sweep.rotation,
+    )
+    expect(row).toMatchObject({ _id: { id: 'r011' }, code: 'write-refused' })
+    expect(row?.message).toContain('17419')
+    await store.db.collection('rewrap_quarantine').deleteMany({})
+  })
+})
+
+describe('quarantine rows of a page', () => {
+  it('are counted only when new for this rotation', async () => {
+    const bad = entries.slice(0, 3).map((entry) => accuse(entry))
+    const first = { updates: [], quarantine: bad.slice(0, 2), newCursor: entries[1]!.cursor }
+    expect(await commit(first)).toMatchObject({ quarantined: 2 })
+    const second = {
+      updates: [],
+      quarantine: bad,
+      oldCursor: entries[1]!.cursor,
+      newCursor: entries[2]!.cursor,
+    }
+    expect(await commit(second)).toMatchObject({ quarantined: 1 })
+    expect(await counters()).toMatchObject({ quarantined: 3 })
+    const rows = await listQuarantine(store, 1)
+    expect(rows.map((row) => [row._id.id, row.attempts])).toEqual([
+      ['r000', 2],
+      ['r001', 2],
+      ['r002', 1],
+    ])
+    const next = await startSweep(store)
+    sweep = next
+    expect(await commit({ updates: [], quarantine: bad })).toMatchObject({ quarantined: 3 })
+  })
+})

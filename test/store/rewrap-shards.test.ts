@@ -1,0 +1,160 @@
+import { Binary } from 'mongodb'
+import { beforeEach, describe, expect, it } from 'vitest'
+import { commitPage } from '../../store/page-transaction.ts'
+import { endRotation, sumCounters } from '../../store/rotations.ts'
+import { closeShards, insertShards, readShards, takeShard } from '../../store/rewrap-shards.ts'
+import { proveKillSessions } from '../../store/sessions.ts'
+import { writeStep } from '../../store/page-statements.ts'
+import { kindsOfIds } from './kinds-of-ids.ts'
+import {
+  certificates,
+  field,
+  fill,
+  otherProcess,
+  page,
+  pageInput,
+  startRotation,
+  startSweep,
+  take,
+  testStore,
+  type Sweep,
+} from './support.ts'
+
+const store = await testStore()
+const other = await otherProcess(store)
+const records = store.db.collection<{ _id: string }>(certificates)
+let sweep: Sweep
+
+beforeEach(async () => {
+  await fill(store, ['a', 'b', 'c'])
+  sweep = await startSweep(store)
+})
+
+/** A worker that stops for ever in the middle of its page: all is written, but for the commit. */
+async function freeze(): Promise<void> {
+  const { entries } = await page(store, sweep.taken.cursor, 10)
+  await writeStep(store, sweep.taken.session, pageInput(sweep, entries))
+}
+
+describe('a takeover', () => {
+  it('kills the open transaction of a frozen worker: the application goes on at once', async () => {
+    await freeze()
+    const write = records.updateOne({ _id: 'b' }, { $set: { name: 'app' } } as never, {
+      maxTimeMS: 20_000,
+    })
+    const began = performance.now()
+    const taken = await take(other, sweep)
+    expect(await write).toMatchObject({ modifiedCount: 1 })
+    expect(performance.now() - began).toBeLessThan(5_000)
+    expect(taken).toMatchObject({ attempt: 2, cursor: null, doc: { attempt: 2 } })
+
+    // The frozen one wakes: its transaction is gone, and the fence stands before another.
+    await expect(sweep.taken.session.commitTransaction()).rejects.toMatchObject({ code: 251 })
+    const { entries } = await page(store, null, 10)
+    expect(await commitPage(store, sweep.taken.session, pageInput(sweep, entries))).toEqual({
+      kind: 'replaced',
+    })
+    const next = { ...sweep, taken }
+    expect(await commitPage(other, taken.session, pageInput(next, entries))).toMatchObject({
+      kind: 'committed',
+      rewrapped: 3,
+    })
+    expect(await sumCounters(store, sweep.rotation)).toMatchObject({ rewrapped: 3, superseded: 0 })
+  })
+
+  it('gets through while the old attempt begins one transaction after the other', async () => {
+    let stop = false
+    const zombie = (async () => {
+      while (!stop) {
+        await freeze().catch(() => undefined)
+        await sweep.taken.session.abortTransaction().catch(() => undefined)
+      }
+    })()
+    expect(await take(other, sweep)).toMatchObject({ attempt: 2 })
+    stop = true
+    await zombie
+  })
+
+  it('writes the lsid of the attempt into the document in the raise itself', async () => {
+    const [shard] = await readShards(store, sweep.rotation)
+    expect(shard?.session?.id.toString('hex')).toBe(
+      (sweep.taken.session.id?.id as Binary).toString('hex'),
+    )
+  })
+
+  it('by several at once gives each another attempt, and one of them holds in the end', async () => {
+    const taken = await Promise.all([1, 2, 3, 4].map(() => take(store, sweep)))
+    const attempts = taken.map(({ attempt }) => attempt)
+    expect(new Set(attempts).size).toBe(4)
+    const { entries } = await page(store, null, 10)
+    const results = []
+    for (const each of taken) {
+      results.push(
+        await commitPage(store, each.session, pageInput({ ...sweep, taken: each }, entries)),
+      )
+    }
+    expect(results.filter(({ kind }) => kind === 'committed')).toHaveLength(1)
+  })
+
+  it('of a closed shard is null, of an unknown one no-rotation', async () => {
+    await closeShards(store, { rotation: sweep.rotation })
+    expect(await takeShard(store, sweep)).toBeNull()
+    await expect(takeShard(store, { rotation: 'r', shard: 's' })).rejects.toMatchObject({
+      code: 'no-rotation',
+    })
+  })
+
+  it('ends with its signal', async () => {
+    await expect(takeShard(store, sweep, AbortSignal.abort())).rejects.toThrow('aborted')
+  })
+
+  it('is possible for this user, doctor says', async () => {
+    expect(await proveKillSessions(store)).toBe(true)
+  })
+})
+
+describe('closing shards', () => {
+  it('kills a frozen worker too, and none of the rotation can be inserted afterwards', async () => {
+    await freeze()
+    expect(await closeShards(other, { rotation: sweep.rotation })).toBe(1)
+    await expect(sweep.taken.session.commitTransaction()).rejects.toMatchObject({ code: 251 })
+    const late = insertShards(store, sweep.rotation, [
+      { shard: 'late', collection: certificates, field, min: null, max: null },
+    ])
+    await expect(late).rejects.toMatchObject({ code: 'no-rotation' })
+  })
+
+  it('of all rotations leaves none open, and lets a running one insert others', async () => {
+    const rotation = await startRotation(store)
+    await closeShards(store, 'all')
+    expect(await takeShard(store, sweep)).toBeNull()
+    const shards = [{ shard: '0-0', collection: certificates, field, min: null, max: null }]
+    await insertShards(store, rotation, shards)
+    await insertShards(store, rotation, shards)
+    expect(await readShards(store, rotation)).toHaveLength(1)
+    await endRotation(store, rotation, 'cancelled')
+    await expect(insertShards(store, rotation, shards)).rejects.toMatchObject({
+      code: 'no-rotation',
+    })
+  })
+})
+
+describe('bounds', () => {
+  it('of any kind come back as they went', async () => {
+    const rotation = await startRotation(store)
+    const ids = kindsOfIds(1)
+    await insertShards(
+      store,
+      rotation,
+      ids.map((v, n) => ({
+        shard: `${String(n).padStart(3, '0')}`,
+        collection: certificates,
+        field,
+        min: { v },
+        max: null,
+      })),
+    )
+    const shards = await readShards(store, rotation)
+    expect(shards.map(({ min }) => min?.v)).toEqual(ids)
+  })
+})

@@ -1,0 +1,174 @@
+import { randomUUID } from 'node:crypto'
+import { beforeAll, beforeEach, describe, expect, it } from 'vitest'
+import { insertFirstActive, readActive } from '../../store/kek-active.ts'
+import {
+  clearMarks,
+  destroyVersion,
+  markRotation,
+  raiseGuardRun,
+  readVersion,
+  recordLeft,
+  requestRemoval,
+  setFenced,
+  takeOverMark,
+  undoRemoval,
+} from '../../store/kek-versions.ts'
+import { promote } from '../../store/promote.ts'
+import { endRotation } from '../../store/rotations.ts'
+import type { RemovalRequest } from '../../store/version-removal.ts'
+import { installVersion, otherProcess, startRotation, testStore } from './support.ts'
+
+const store = await testStore()
+const other = await otherProcess(store)
+
+beforeAll(async () => {
+  for (const version of [1, 2, 3]) await installVersion(store, version)
+  await insertFirstActive(store, 1)
+})
+
+const request = (): RemovalRequest => ({
+  request: randomUUID(),
+  requestedBy: 'alice',
+  undoWindowMs: 3_600_000,
+  destroyHsmKey: false,
+  withoutFence: false,
+})
+
+describe('removal', () => {
+  let removal: RemovalRequest
+  beforeEach(async () => {
+    await store.db
+      .collection('kek_versions')
+      .updateMany({}, { $set: { rotation: null, removal: null } })
+    removal = request()
+  })
+
+  it('is requested once, repeated without harm, and undone by its id only', async () => {
+    expect(await requestRemoval(store, 2, removal)).toBe(true)
+    const first = (await readVersion(store, 2))?.removal
+    expect(first).toMatchObject({
+      request: removal.request,
+      state: 'requested',
+      guard_run: 0,
+      fenced: [],
+    })
+    expect(Number(first?.due_at) - Number(first?.requested_at)).toBe(3_600_000)
+    expect(await requestRemoval(store, 2, removal)).toBe(true)
+    expect((await readVersion(store, 2))?.removal).toEqual(first)
+    expect(await requestRemoval(store, 2, request())).toBe(false)
+    expect(await setFenced(store, 2, removal.request, ['certificates'])).toBe(true)
+    expect(await undoRemoval(store, 2, 'another')).toBe(false)
+    expect(await undoRemoval(store, 2, removal.request)).toBe(true)
+    expect(await undoRemoval(store, 2, removal.request)).toBe(false)
+    expect((await readVersion(store, 2))?.removal).toBeNull()
+  })
+
+  it('of the active, of a marked, of an unknown version is refused', async () => {
+    expect(await requestRemoval(store, 1, removal)).toBe(false)
+    expect(await requestRemoval(store, 99, removal)).toBe(false)
+    const rotation = await startRotation(store)
+    expect(await markRotation(store, 2, rotation)).toBe(true)
+    expect(await requestRemoval(store, 2, removal)).toBe(false)
+  })
+
+  it('forbids a mark while it stands', async () => {
+    await requestRemoval(store, 2, removal)
+    expect(await markRotation(store, 2, await startRotation(store))).toBe(false)
+    expect(await takeOverMark(store, 2, 'old', await startRotation(store))).toBe(false)
+  })
+
+  it('destroys only by the latest run of the guards', async () => {
+    await requestRemoval(store, 3, removal)
+    const first = await raiseGuardRun(store, 3, removal.request)
+    const second = await raiseGuardRun(store, 3, removal.request)
+    expect([first, second]).toEqual([1, 2])
+    expect(await raiseGuardRun(store, 3, 'another')).toBeNull()
+    expect(await destroyVersion(store, 3, removal.request, 1)).toBe(false)
+    expect(await destroyVersion(store, 3, 'another', 2)).toBe(false)
+    expect(await destroyVersion(store, 3, removal.request, 2)).toBe(true)
+    expect(await destroyVersion(store, 3, removal.request, 2)).toBe(true)
+    expect(await undoRemoval(store, 3, removal.request)).toBe(false)
+    expect((await readVersion(store, 3))?.destroyed_at).toBeInstanceOf(Date)
+    expect(await markRotation(store, 3, await startRotation(store))).toBe(false)
+  })
+})
+
+describe('marks', () => {
+  it('go to one of two rotations, are taken over, and come off', async () => {
+    await store.db
+      .collection('kek_versions')
+      .updateMany({}, { $set: { rotation: null, removal: null } })
+    const [one, two] = [await startRotation(store), await startRotation(store)]
+    const marked = await Promise.all([markRotation(store, 2, one), markRotation(other, 2, two)])
+    expect(marked.filter(Boolean)).toHaveLength(1)
+    const [winner, loser] = marked[0] ? [one, two] : [two, one]
+    expect(await markRotation(store, 2, winner)).toBe(true)
+    expect(await takeOverMark(store, 2, loser, loser)).toBe(false)
+    expect(await takeOverMark(store, 2, winner, loser)).toBe(true)
+    expect(await recordLeft(store, 2, winner)).toBe(false)
+    expect(await recordLeft(store, 2, loser)).toBe(true)
+    await clearMarks(store, loser)
+    expect(await readVersion(store, 2)).toMatchObject({
+      rotation: null,
+      left_at: expect.any(Date) as Date,
+    })
+  })
+
+  it('are not set by a late attempt of a rotation that has ended', async () => {
+    const rotation = await startRotation(store)
+    await endRotation(store, rotation, 'cancelled')
+    expect(await markRotation(store, 2, rotation)).toBe(false)
+  })
+})
+
+describe('a rotation back and a removal at the same time', () => {
+  it('never destroy an active version, in 200 races', { timeout: 300_000 }, async () => {
+    const seen = { destroyed: 0, promoted: 0, neither: 0 }
+    // Version 100 is left for 101, and so on: each race is about the one that was left last.
+    await store.db
+      .collection('kek_versions')
+      .updateMany({}, { $set: { rotation: null, removal: null } })
+    let active = 1
+    for (let race = 0; race < 200; race += 1) {
+      const old = 100 + race
+      await installVersion(store, old)
+      const removal = request()
+      const rotation = await startRotation(store, active, old)
+      const epoch = (await readActive(store))?.epoch ?? 0
+      const remove = async () => {
+        if (!(await requestRemoval(store, old, removal))) return false
+        const run = await raiseGuardRun(store, old, removal.request)
+        return run !== null && (await destroyVersion(store, old, removal.request, run))
+      }
+      const rotateBack = async () => {
+        if (!(await markRotation(other, old, rotation))) return false
+        if (!(await markRotation(other, active, rotation))) return false
+        await promote(other, { rotation, from: active, to: old, epoch, proven: () => null })
+        return true
+      }
+      const lead = Math.floor(Math.random() * 4)
+      const delay = async (turns: number) => {
+        for (let turn = 0; turn < turns; turn += 1) await store.db.command({ ping: 1 })
+      }
+      const [destroyed, promoted] = await Promise.all([
+        delay(lead).then(remove),
+        delay(3 - lead).then(rotateBack),
+      ])
+      await endRotation(store, rotation, promoted ? 'completed' : 'refused')
+      await clearMarks(store, rotation)
+      const row = await readVersion(store, old)
+      const now = await readActive(store)
+      expect(destroyed && promoted).toBe(false)
+      expect(row?.destroyed_at !== null).toBe(destroyed)
+      expect(now?.version === old).toBe(promoted)
+      const current = await readVersion(store, now?.version ?? 0)
+      expect(current?.destroyed_at).toBeNull()
+      // A removal that begins later than all that must be refused as well.
+      expect(await requestRemoval(store, now?.version ?? 0, request())).toBe(false)
+      seen[destroyed ? 'destroyed' : promoted ? 'promoted' : 'neither'] += 1
+      active = now?.version ?? active
+    }
+    expect(seen.destroyed).toBeGreaterThan(0)
+    expect(seen.promoted).toBeGreaterThan(0)
+  })
+})

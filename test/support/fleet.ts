@@ -1,0 +1,280 @@
+import { randomBytes } from 'node:crypto'
+import { mkdtemp, mkdir, rm, writeFile } from 'node:fs/promises'
+import { join } from 'node:path'
+import { fileURLToPath } from 'node:url'
+import { Client, Connection } from '@temporalio/client'
+import { inject } from 'vitest'
+import { stringify } from 'yaml'
+import { spawnLeashed } from '../../devstack/leash.ts'
+import { waitUntil } from '../../devstack/wait-until.ts'
+import { workflowIds } from '../../contracts/names.ts'
+import type { ProviderName } from '../../contracts/kek.ts'
+import type { Counters } from '../../contracts/rotation.ts'
+import { openKeyring } from '../../keyring/index.ts'
+import type { Keyring } from '../../keyring/index.ts'
+import { countVersions } from '../../store/census.ts'
+import { readActive } from '../../store/kek-active.ts'
+import { runningRotation, sumCounters } from '../../store/rotations.ts'
+import { openStore } from '../../store/store.ts'
+import type { Store } from '../../store/store.ts'
+import { fleetNodes } from './fleet-nodes.ts'
+import type { FleetNodes } from './fleet-nodes.ts'
+import { places, recordsOf } from './fleet-records.ts'
+import type { Records } from './fleet-records.ts'
+import { freshName } from './fresh.ts'
+import { makeToken } from './softhsm.ts'
+import type { TestToken } from './softhsm.ts'
+
+/** What a command answered. */
+export interface CliEnd {
+  code: number | null
+  stdout: string
+  stderr: string
+  /** Of stdout; an empty object when there is none. */
+  // eslint-disable-next-line @typescript-eslint/no-explicit-any -- tests look into many shapes
+  json: any
+}
+
+/** A command that still runs. */
+export interface RunningCli {
+  readonly pid: number
+  signal(signal: NodeJS.Signals): void
+  end(): Promise<CliEnd>
+}
+
+export interface FleetOptions {
+  provider: ProviderName
+  /** Workers that are started; vm-a and vm-b by default. */
+  nodes?: readonly string[]
+  /** Versions that are installed; 1 and 2 by default. */
+  versions?: readonly number[]
+  temporalAddress?: string
+  /** Laid over the fleet's keyturn.yaml, member by member. */
+  config?: Record<string, object>
+}
+
+/** A fleet on an install, a database and a token of its own: real workers, and the command line to steer it. */
+export interface Fleet {
+  readonly provider: ProviderName
+  readonly install: string
+  readonly folder: string
+  readonly config: string
+  readonly env: NodeJS.ProcessEnv
+  readonly token: TestToken | null
+  readonly store: Store
+  readonly temporal: Client
+  readonly nodes: FleetNodes
+  readonly records: Records
+  /** Keys of the `env` provider, by version; random, in the environment of every process. */
+  readonly envKeys: ReadonlyMap<number, Buffer>
+  cli(...args: readonly string[]): Promise<CliEnd>
+  /** Throws when it does not end with 0; answers its JSON. */
+  must(...args: readonly string[]): Promise<CliEnd['json']>
+  start(...args: readonly string[]): RunningCli
+  installVersion(version: number): Promise<void>
+  /** An application of the fleet in this very process, for as long as `use` runs. */
+  withKeyring<T>(use: (keyring: Keyring) => Promise<T>): Promise<T>
+  fill(count: number): Promise<void>
+  /** Opens and compares everything; answers how many envelopes there are by version. */
+  verifyRecords(options?: { except?: ReadonlySet<string> }): Promise<Record<number, number>>
+  /** Envelopes by version, raw. */
+  census(): Promise<Record<number, number>>
+  active(): Promise<number>
+  /** Of the rotation that runs; zeros when none does. */
+  counters(): Promise<Counters>
+  /** Resolves when the running rotation has re-wrapped so many. */
+  rewrapped(count: number): Promise<void>
+  until<T>(what: string, ask: () => Promise<T | false | null>, withinMs?: number): Promise<T>
+  rotateWorkflow(): ReturnType<Client['workflow']['getHandle']>
+  /** Another keyturn.yaml of this fleet: `changes` laid over it member by member. */
+  writeConfig(name: string, changes: Record<string, object>): Promise<string>
+  close(): Promise<void>
+}
+
+const main = fileURLToPath(new URL('../../dist/cli/main.js', import.meta.url))
+const variablePrefix = 'KEYTURN_ENCRYPTION_ENV_KEK_V'
+const readyVersions = [1, 2, 3, 4]
+
+/** Opens it in the order of a first day: setup, workers, versions. Everything has ended after `close`. */
+export async function openFleet(options: FleetOptions): Promise<Fleet> {
+  const folder = await stateFolder()
+  const token = options.provider === 'pkcs11' ? await makeToken() : null
+  // The keyring of this process loads the module here.
+  if (token !== null) process.env['SOFTHSM2_CONF'] = token.conf
+  const install = freshName('attack')
+  const envKeys = new Map(readyVersions.map((version) => [version, randomBytes(32)]))
+  const env: NodeJS.ProcessEnv =
+    token === null
+      ? Object.fromEntries(
+          [...envKeys].map(([version, key]) => [
+            `${variablePrefix}${version}`,
+            key.toString('hex'),
+          ]),
+        )
+      : { SOFTHSM2_CONF: token.conf }
+  const address = options.temporalAddress ?? inject('temporalAddress')
+  const base = configOf({ install, token, address })
+  const writeConfig = async (name: string, changes: Record<string, object> = {}) => {
+    const file = join(folder, `${name}.yaml`)
+    await writeFile(file, stringify(merged(base, changes)), { mode: 0o600 })
+    return file
+  }
+  const config = await writeConfig('keyturn', options.config)
+  const store = await openStore({ uri: inject('mongoUri'), database: install })
+  const connection = await Connection.connect({ address })
+  const nodes = fleetNodes({ folder, config, env })
+  const fleet = fleetOf({
+    ...{ provider: options.provider, install, folder, config, env, token, store, nodes, envKeys },
+    ...{ temporal: new Client({ connection }), records: recordsOf(store) },
+    writeConfig,
+    async close() {
+      await nodes.close()
+      await connection.close()
+      // To look at what is left after a failure.
+      if (process.env['KEYTURN_KEEP_FLEET'] === undefined) {
+        await store.db.dropDatabase()
+        await rm(folder, { recursive: true, force: true })
+      }
+      await store.close()
+      await token?.remove()
+    },
+  })
+  try {
+    await fleet.must('setup')
+    await Promise.all((options.nodes ?? ['vm-a', 'vm-b']).map((node) => nodes.start(node)))
+    for (const version of options.versions ?? [1, 2]) await fleet.installVersion(version)
+    return fleet
+  } catch (error) {
+    await fleet.close()
+    throw error
+  }
+}
+
+type Parts = Pick<
+  Fleet,
+  | 'provider'
+  | 'install'
+  | 'folder'
+  | 'config'
+  | 'env'
+  | 'token'
+  | 'store'
+  | 'temporal'
+  | 'nodes'
+  | 'records'
+  | 'envKeys'
+  | 'writeConfig'
+  | 'close'
+>
+
+function fleetOf(parts: Parts): Fleet {
+  const { config, env, store, temporal, install, provider, records } = parts
+  const collections = places.map(({ collection, field }) => ({
+    name: collection,
+    envelopes: [field],
+  }))
+  const until: Fleet['until'] = (what, ask, withinMs = 30_000) =>
+    waitUntil(what, ask, { withinMs, everyMs: 25 })
+  const fleet: Fleet = {
+    ...parts,
+    until,
+    start: (...args) => startCli(['--config', config, '--json', '--yes', ...args], env),
+    cli: async (...args) => await fleet.start(...args).end(),
+    async must(...args) {
+      const { code, json, stdout, stderr } = await fleet.cli(...args)
+      if (code === 0) return json
+      throw new Error(`keyturn ${args.join(' ')} ended with ${code}: ${stdout}\n${stderr}`)
+    },
+    async installVersion(version) {
+      await fleet.must(provider === 'env' ? 'env-init' : 'pkcs11-init', '--version', `${version}`)
+    },
+    async withKeyring(use) {
+      const keyring = await openKeyring({
+        ...{ config, node: freshName('app'), ephemeral: true },
+        env: { ...process.env, ...env },
+      })
+      try {
+        return await use(keyring)
+      } finally {
+        await keyring.close()
+      }
+    },
+    fill: (count) => fleet.withKeyring((keyring) => records.fill(keyring, count)),
+    verifyRecords: (options) => fleet.withKeyring((keyring) => records.verify(keyring, options)),
+    census: async () => (await countVersions(store, collections)).byVersion,
+    async active() {
+      const active = await readActive(store)
+      if (active === null) throw new Error('nothing is active')
+      return active.version
+    },
+    async counters() {
+      const row = await runningRotation(store)
+      return await sumCounters(store, row?._id ?? '')
+    },
+    async rewrapped(count) {
+      await until(`${count} envelopes are not re-wrapped`, async () => {
+        return (await fleet.counters()).rewrapped >= count
+      })
+    },
+    rotateWorkflow: () => temporal.workflow.getHandle(workflowIds.rotate(install)),
+  }
+  return fleet
+}
+
+function startCli(args: readonly string[], env: NodeJS.ProcessEnv): RunningCli {
+  const leashed = spawnLeashed({
+    command: process.execPath,
+    args: [main, ...args],
+    env: { ...process.env, ...env, NO_COLOR: '1' },
+  })
+  let stdout = ''
+  let stderr = ''
+  leashed.child.stdout?.on('data', (chunk: Buffer) => (stdout += chunk.toString()))
+  leashed.child.stderr?.on('data', (chunk: Buffer) => (stderr += chunk.toString()))
+  const closed = new Promise((resolve) => leashed.child.once('close', resolve))
+  return {
+    pid: leashed.pid,
+    signal: leashed.signal,
+    async end() {
+      await closed
+      const { code } = await leashed.ended
+      return { code, stdout, stderr, json: stdout === '' ? {} : (JSON.parse(stdout) as unknown) }
+    },
+  }
+}
+
+function configOf(options: { install: string; token: TestToken | null; address: string }): object {
+  const { install, token, address } = options
+  const pkcs11 = token && {
+    module_path: token.modulePath,
+    token_label: token.label,
+    pin_file: token.pinFile,
+    max_sessions: 2,
+  }
+  return {
+    install,
+    mongodb: { uri: inject('mongoUri'), database: install },
+    temporal: { address },
+    kek: { provider: token === null ? 'env' : 'pkcs11', ...(pkcs11 === null ? {} : { pkcs11 }) },
+    collections: places.map(({ collection, field }) => ({ name: collection, envelopes: [field] })),
+    fleet: { heartbeat: '1s', lease: '4s', expire: '6s' },
+    rewrap: { page: 50, shards: 2 },
+    removal: { backup_window: '0s', undo_window: '0s' },
+    worker: { listen: '127.0.0.1:0', shutdown_grace: '3s' },
+    log: { level: 'debug', pretty: false },
+  }
+}
+
+function merged(base: object, changes: Record<string, object>): object {
+  const result: Record<string, object> = { ...base }
+  for (const [name, value] of Object.entries(changes)) {
+    result[name] = Array.isArray(value) ? value : { ...result[name], ...value }
+  }
+  return result
+}
+
+/** Inside the repository, and ignored by git. */
+async function stateFolder(): Promise<string> {
+  await mkdir('.keyturn', { recursive: true })
+  return mkdtemp(join(process.cwd(), '.keyturn', 'fleet-'))
+}

@@ -1,0 +1,54 @@
+import { afterEach, describe, expect, it } from 'vitest'
+import { scanUnwrap } from '../../sweep/open-census.ts'
+import { collection, field, names, openLab, type Lab } from './lab.ts'
+
+let lab: Lab
+afterEach(async () => lab.close())
+
+function scan() {
+  return scanUnwrap({
+    store: lab.store,
+    provider: lab.provider,
+    install: lab.install,
+    collections: [{ name: collection, envelopes: [field] }],
+    page: 50,
+    onProgress: () => undefined,
+    signal: new AbortController().signal,
+  })
+}
+
+describe('scanUnwrap', () => {
+  it('opens every envelope of every version', async () => {
+    lab = await openLab()
+    await lab.fill(names(120), 1)
+    await lab.fill(names(80, 's'), 2)
+    expect(await scan()).toEqual({ opened: 200, failed: [] })
+  })
+
+  it('names each envelope that does not open, with its code', async () => {
+    lab = await openLab()
+    const [first, second] = await lab.seal(names(2))
+    await lab.insert([
+      { ...first, _id: 'moved' },
+      { ...second, secret: { kek_version: 1 } },
+    ])
+    await lab.fill(names(10, 's'))
+    expect(await scan()).toEqual({
+      opened: 10,
+      failed: [
+        { collection, id: 'moved', field, kekVersion: 1, code: 'envelope-unreadable' },
+        { collection, id: 'r000001', field, kekVersion: 1, code: 'malformed' },
+      ],
+    })
+  })
+
+  it('says of a version that is not loaded that it cannot tell', async () => {
+    lab = await openLab()
+    await lab.fill(names(3), 1)
+    await lab.fill(names(4, 's'), 2)
+    await lab.provider.unload(1)
+    const { opened, failed } = await scan()
+    expect(opened).toBe(4)
+    expect(failed.map(({ code }) => code)).toEqual(Array(3).fill('kek-not-loaded'))
+  })
+})

@@ -1,0 +1,70 @@
+import { randomBytes } from 'node:crypto'
+import { afterEach, describe, expect, inject, it } from 'vitest'
+import { createLog } from '../../observability/log.ts'
+import { openPkcs11Provider } from '../../providers/pkcs11/pkcs11-provider.ts'
+import type { KekProvider } from '../../providers/provider.ts'
+import { scanUnwrap } from '../../sweep/open-census.ts'
+import { makeToken, type TestToken } from '../support/softhsm.ts'
+import { collection, field, names, openLab, type Lab } from './lab.ts'
+
+let lab: Lab | undefined
+let token: TestToken | undefined
+const ownConf = process.env['SOFTHSM2_CONF']
+
+afterEach(async () => {
+  await lab?.close()
+  await token?.remove()
+  if (ownConf === undefined) delete process.env['SOFTHSM2_CONF']
+  else process.env['SOFTHSM2_CONF'] = ownConf
+})
+
+async function softHsm(install: string): Promise<KekProvider> {
+  token = await makeToken()
+  process.env['SOFTHSM2_CONF'] = token.conf
+  const provider = await openPkcs11Provider({
+    install,
+    config: {
+      modulePath: token.modulePath,
+      token: { label: token.label },
+      pinEnv: '',
+      keyLabelPrefix: 'lab',
+      maxSessions: 4,
+      useGcmIvFromHsm: 'auto',
+    },
+    pin: token.pin,
+    log: createLog({ level: 'silent', pretty: false }),
+  })
+  const gcm = await provider.ceremony.gcmProfile()
+  for (const version of [1, 2]) {
+    const label = provider.ceremony.labelOf(version)
+    const keyId = randomBytes(16)
+    await provider.ceremony.generate(label, keyId)
+    const canary = await provider.ceremony.makeCanary(version, label, keyId, gcm)
+    await provider.load({ version, provider: 'pkcs11', label, keyId, gcm, canary })
+  }
+  return provider
+}
+
+describe.skipIf(inject('softhsm') === null)('a sweep on SoftHSM2', () => {
+  it('rewraps two shards at once, quarantines what does not open, and all the rest opens', async () => {
+    lab = await openLab({ provider: softHsm })
+    await lab.fill(names(800))
+    const [stranger] = await lab.seal(['elsewhere'])
+    await lab.insert([{ ...stranger, _id: 'r000400-moved' }])
+    const shards = await lab.plan(2)
+    const { sweep } = lab
+    const results = await Promise.all(shards.map(({ shard }) => sweep(shard)))
+    expect(results.map(({ end }) => end)).toEqual(['end', 'end'])
+    expect(await lab.counters()).toMatchObject({ rewrapped: 800, superseded: 0, quarantined: 1 })
+    const census = await scanUnwrap({
+      store: lab.store,
+      provider: lab.provider,
+      install: lab.install,
+      collections: [{ name: collection, envelopes: [field] }],
+      onProgress: () => undefined,
+      signal: new AbortController().signal,
+    })
+    expect(census.opened).toBe(800)
+    expect(census.failed).toMatchObject([{ id: 'r000400-moved', code: 'envelope-unreadable' }])
+  })
+})

@@ -1,0 +1,215 @@
+import { afterEach, describe, expect, it } from 'vitest'
+import { Binary, Long } from 'mongodb'
+import { listQuarantine } from '../../store/rewrap-quarantine.ts'
+import type { Store } from '../../store/store.ts'
+import { names, openLab, type Lab, type SealedEnvelope, type SealedRecord } from './lab.ts'
+
+let lab: Lab
+afterEach(async () => lab.close())
+
+/** Seven ways in which an envelope can be bad. */
+const corruptions: Record<string, { code: string; set: (secret: SealedEnvelope) => object }> = {
+  r000003: {
+    code: 'envelope-unreadable',
+    set: ({ dek_wrapped }) => ({ 'secret.dek_wrapped': flipped(dek_wrapped) }),
+  },
+  r000020: {
+    code: 'envelope-unreadable',
+    set: ({ dek_iv }) => ({ 'secret.dek_iv': flipped(dek_iv) }),
+  },
+  r000021: { code: 'format-unknown', set: () => ({ 'secret.format': 2 }) },
+  r000040: { code: 'wrong-provider', set: () => ({ 'secret.provider': 'pkcs11' }) },
+  r000059: {
+    code: 'malformed',
+    set: () => ({ 'secret.dek_wrapped': new Binary(Buffer.alloc(47)) }),
+  },
+  r000060: { code: 'malformed', set: () => ({ 'secret.dek_wrapped': 'text' }) },
+  r000099: { code: 'malformed', set: () => ({ 'secret.kek_version': 1.5 }) },
+}
+
+async function corrupt() {
+  const records = lab.store.db.collection<SealedRecord>('records')
+  for (const [_id, { set }] of Object.entries(corruptions)) {
+    const record = await records.findOne({ _id })
+    await records.updateOne({ _id }, { $set: set(record!.secret) })
+  }
+}
+
+function flipped(binary: Binary): Binary {
+  const bytes = Buffer.from(binary.value())
+  bytes[5]! ^= 1
+  return new Binary(bytes)
+}
+
+describe('quarantine', () => {
+  it('takes exactly the seven corrupted envelopes, and the formless ones cost no call', async () => {
+    lab = await openLab()
+    await lab.fill(names(100))
+    await corrupt()
+    const [shard] = await lab.plan()
+    const calls = lab.provider.stats().calls
+    await lab.sweep(shard!.shard, { page: 20 })
+    const counters = await lab.counters()
+    expect(counters).toMatchObject({ rewrapped: 93, superseded: 0, quarantined: 7 })
+    expect(counters.hsmCalls).toBe(lab.provider.stats().calls - calls)
+    expect(counters.hsmCalls).toBeLessThanOrEqual(93 * 3 + 2 * 2)
+    const rows = await listQuarantine(lab.store)
+    const found = rows.map(({ _id, code }) => [_id.id, code]).sort()
+    expect(found).toEqual(Object.entries(corruptions).map(([id, { code }]) => [id, code]))
+  })
+
+  it('counts a row once however often the rotation meets it, and lets the tail end', async () => {
+    lab = await openLab()
+    await lab.fill(names(100))
+    await corrupt()
+    const [shard] = await lab.plan()
+    await lab.sweep(shard!.shard)
+    const calls = lab.provider.stats().calls
+    for (const pass of [1, 2]) {
+      const [tail] = await lab.plan(1, pass)
+      const result = await lab.sweep(tail!.shard, { tail: true, page: 2 })
+      expect(result).toMatchObject({ end: 'end', counters: { quarantined: 0, hsmCalls: 0 } })
+    }
+    expect(lab.provider.stats().calls).toBe(calls)
+    expect(await lab.counters()).toMatchObject({ rewrapped: 93, quarantined: 7 })
+  })
+
+  it('looks again at an envelope that its owner put back after it was quarantined', async () => {
+    lab = await openLab()
+    const sealed = await lab.fill(names(100))
+    await corrupt()
+    const [shard] = await lab.plan()
+    await lab.sweep(shard!.shard)
+    await lab.store.db
+      .collection<SealedRecord>('records')
+      .replaceOne({ _id: 'r000003' }, sealed[3]!)
+    const [tail] = await lab.plan(1, 1)
+    const { counters } = await lab.sweep(tail!.shard, { tail: true })
+    expect(counters).toMatchObject({ rewrapped: 1, quarantined: 0 })
+  })
+
+  it('quarantines what a validator refuses, and writes the rest of the page', async () => {
+    lab = await openLab()
+    await lab.fill(names(50))
+    const records = lab.store.db.collection<{ _id: string; note?: number }>('records')
+    await lab.store.db.command({
+      collMod: 'records',
+      validator: { note: { $ne: 1 } },
+      validationLevel: 'strict',
+    })
+    await lab.store.db.command({
+      update: 'records',
+      updates: [
+        { q: { _id: { $in: ['r000007', 'r000030'] } }, u: { $set: { note: 1 } }, multi: true },
+      ],
+      bypassDocumentValidation: true,
+    })
+    const [shard] = await lab.plan()
+    const { counters } = await lab.sweep(shard!.shard, { page: 20 })
+    expect(counters).toMatchObject({ rewrapped: 48, quarantined: 2 })
+    const rows = await listQuarantine(lab.store)
+    expect(rows.map(({ _id, code }) => [_id.id, code])).toEqual([
+      ['r000007', 'write-refused'],
+      ['r000030', 'write-refused'],
+    ])
+    expect(await records.countDocuments({ 'secret.kek_version': 1 })).toBe(2)
+  })
+
+  it('quarantines a record whose _id the driver cannot give back', async () => {
+    lab = await openLab()
+    await lab.fill(names(5))
+    const far = Long.fromString('9000000000000000000')
+    await lab.store.db
+      .collection<SealedRecord>('records')
+      .aggregate([
+        { $match: { _id: 'r000002' } },
+        { $set: { _id: { $toDate: far } } },
+        { $merge: { into: 'records' } },
+      ])
+      .toArray()
+    const [shard] = await lab.plan()
+    const { counters } = await lab.sweep(shard!.shard, { page: 2 })
+    expect(counters).toMatchObject({ rewrapped: 5, quarantined: 1, superseded: 0 })
+    expect(await listQuarantine(lab.store)).toMatchObject([{ code: 'id-unsupported' }])
+    const [tail] = await lab.plan(1, 1)
+    const again = await lab.sweep(tail!.shard, { tail: true })
+    expect(again).toMatchObject({ end: 'end', counters: { quarantined: 0, superseded: 0 } })
+  })
+
+  it('quarantines in the tail what stands there unchanged and is matched by no filter', async () => {
+    lab = await openLab()
+    await lab.fill(names(30))
+    const [shard] = await lab.plan()
+    const store = blindFor(lab.store, 'r000011')
+    const first = await lab.sweep(shard!.shard, { store, page: 10 })
+    expect(first.counters).toMatchObject({ rewrapped: 29, superseded: 1, quarantined: 0 })
+    const [tail] = await lab.plan(1, 1)
+    const second = await lab.sweep(tail!.shard, { store, tail: true })
+    expect(second.counters).toMatchObject({ superseded: 1, quarantined: 1 })
+    const [third] = await lab.plan(1, 2)
+    const last = await lab.sweep(third!.shard, { store, tail: true })
+    expect(last.counters).toMatchObject({ superseded: 0, quarantined: 0 })
+    expect(await listQuarantine(lab.store)).toMatchObject([
+      { _id: { id: 'r000011' }, code: 'id-unsupported' },
+    ])
+  })
+
+  it('accuses nobody in the tail when the application was faster', async () => {
+    lab = await openLab()
+    const sealed = await lab.fill(names(10))
+    const [shard] = await lab.plan()
+    const records = lab.store.db.collection<SealedRecord>('records')
+    const [fresh] = await lab.seal(['r000004'], 2)
+    const provider = new Proxy(lab.provider, {
+      get: (target, name) =>
+        name !== 'rewrap'
+          ? (Reflect.get(target, name) as unknown)
+          : async (...args: Parameters<typeof target.rewrap>) => {
+              const answer = await target.rewrap(...args)
+              await records.replaceOne({ _id: sealed[4]!._id }, fresh!)
+              await records.deleteOne({ _id: sealed[5]!._id })
+              return answer
+            },
+    })
+    const { counters } = await lab.sweep(shard!.shard, { tail: true, provider })
+    expect(counters).toMatchObject({ rewrapped: 8, superseded: 2, quarantined: 0 })
+    expect(await lab.openAll()).toEqual({ 2: 9 })
+  })
+})
+
+interface UpdateOne {
+  updateOne: { filter: { _id: unknown } }
+}
+
+function nowhere({ updateOne }: UpdateOne): UpdateOne {
+  return { updateOne: { ...updateOne, filter: { ...updateOne.filter, _id: 'nowhere' } } }
+}
+
+/** A database whose filters never find one record by its `_id`; walks along the index do. */
+function blindFor(store: Store, id: string): Store {
+  const blind = (records: object) =>
+    new Proxy(records, {
+      get(target, name) {
+        const own = Reflect.get(target, name) as unknown
+        if (name === 'findOne') return () => Promise.resolve(null)
+        if (name !== 'bulkWrite')
+          return typeof own === 'function' ? (own.bind(target) as unknown) : own
+        return (writes: UpdateOne[], options: unknown) =>
+          (own as (...args: unknown[]) => unknown).call(
+            target,
+            writes.map((write) => (write.updateOne.filter._id === id ? nowhere(write) : write)),
+            options,
+          )
+      },
+    })
+  const db = new Proxy(store.db, {
+    get(target, name) {
+      const own = Reflect.get(target, name) as unknown
+      if (typeof own !== 'function') return own
+      if (name !== 'collection') return own.bind(target) as unknown
+      return (of: string) =>
+        of === 'records' ? blind(target.collection(of)) : target.collection(of)
+    },
+  })
+  return { ...store, db }
+}

@@ -1,0 +1,92 @@
+import { afterEach, describe, expect, it } from 'vitest'
+import { MongoClient } from 'mongodb'
+import { inject } from 'vitest'
+import { readRotation } from '../../store/rotations.ts'
+import { names, openLab, type Lab } from './lab.ts'
+
+let lab: Lab
+afterEach(async () => lab.close())
+
+describe('a rate', () => {
+  it('is kept within 10 % by two shards together', async () => {
+    lab = await openLab()
+    await lab.fill(names(6_000))
+    const shards = await lab.plan(2)
+    const began = performance.now()
+    const deadline = began + 4_000
+    const sweeps = shards.map(({ shard }) =>
+      lab.sweep(shard, { page: 1_000, ratePerSecond: 400, deadline }),
+    )
+    await Promise.all(sweeps)
+    const { rewrapped } = await lab.counters()
+    const rate = rewrapped / ((performance.now() - began) / 1_000)
+    expect(rate).toBeGreaterThan(720)
+    expect(rate).toBeLessThan(880)
+  })
+
+  it('of one in two seconds still ends at once with an abort', async () => {
+    lab = await openLab()
+    await lab.fill(names(10))
+    const [shard] = await lab.plan()
+    const abort = new AbortController()
+    const sweep = lab.sweep(shard!.shard, { ratePerSecond: 0.5, signal: abort.signal })
+    const began = performance.now()
+    setImmediate(() => abort.abort())
+    expect((await sweep).end).toBe('aborted')
+    expect(performance.now() - began).toBeLessThan(1_000)
+  })
+})
+
+describe('a budget of crypt calls', () => {
+  it('is used to a few calls and never exceeded by shards that share it', async () => {
+    lab = await openLab({ maxHsmCalls: 1_000 })
+    await lab.fill(names(900))
+    const shards = await lab.plan(3)
+    const calls = lab.provider.stats().calls
+    const sweeps = shards.map(({ shard }) => lab.sweep(shard, { maxHsmCalls: 1_000 }))
+    const ends = (await Promise.all(sweeps)).map(({ end }) => end)
+    expect(ends).toContain('hsm-budget')
+    const made = lab.provider.stats().calls - calls
+    expect(made).toBeLessThanOrEqual(1_000)
+    expect(made).toBeGreaterThan(980)
+    const { rewrapped, hsmCalls } = await lab.counters()
+    expect(hsmCalls).toBe(made)
+    expect(rewrapped).toBe(made / 3)
+    expect(await lab.census()).toEqual({ 1: 900 - rewrapped, 2: rewrapped })
+    const rotation = await readRotation(lab.store, lab.rotation)
+    expect(rotation!.hsm_reserved).toBeLessThanOrEqual(1_000)
+  })
+})
+
+describe('memory', () => {
+  it('holds at most three pages in flight, however slow the token is', async () => {
+    lab = await openLab()
+    await lab.fill(names(400))
+    const [shard] = await lab.plan()
+    const client = new MongoClient(inject('mongoUri'), { monitorCommands: true })
+    const db = client.db(lab.store.db.databaseName)
+    let read = 0
+    let written = 0
+    let most = 0
+    client.on('commandStarted', ({ command }) => {
+      if (command['find'] === 'records') most = Math.max(most, ++read - written)
+    })
+    const provider = new Proxy(lab.provider, {
+      get: (target, name) =>
+        name !== 'rewrap'
+          ? (Reflect.get(target, name) as unknown)
+          : async (...args: Parameters<typeof target.rewrap>) => {
+              await new Promise((resolve) => setTimeout(resolve, 15))
+              return target.rewrap(...args)
+            },
+    })
+    try {
+      const store = { ...lab.store, client, db }
+      await lab.sweep(shard!.shard, { store, provider, page: 10, onPage: () => written++ })
+    } finally {
+      await client.close()
+    }
+    expect(written).toBe(40)
+    expect(most).toBe(3)
+  })
+})

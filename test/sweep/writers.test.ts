@@ -1,0 +1,90 @@
+import { afterEach, describe, expect, it } from 'vitest'
+import { remainingOf } from '../../store/census.ts'
+import { collection, field, names, openLab, type Lab, type SealedRecord } from './lab.ts'
+
+let lab: Lab
+afterEach(async () => lab.close())
+
+/** What the application believes to stand in the database: the data's IV by record. */
+type Belief = Map<string, string>
+
+/**
+ * One application that writes its own part of the records: seals anew under either version, inserts, deletes, and puts
+ * whole old copies back. Resolves with what it wrote last, when `done` says so.
+ */
+async function application(
+  part: string,
+  ids: string[],
+  old: SealedRecord[],
+  done: () => boolean,
+): Promise<Belief> {
+  const records = lab.store.db.collection<SealedRecord>(collection)
+  const belief: Belief = new Map(old.map((record) => [record._id, ivOf(record)]))
+  const pick = () => Math.floor(Math.random() * ids.length)
+  for (let step = 0; !done(); step++) {
+    const at = pick()
+    const id = ids[at]!
+    const action = step % 4
+    if (action === 0) await records.deleteOne({ _id: id })
+    if (action === 0) belief.delete(id)
+    else {
+      const name = action === 1 ? `${id}-${part}${step}` : id
+      const [record] = action === 2 ? [old[at]] : await lab.seal([name], 1 + (step % 2))
+      await records.replaceOne({ _id: name }, record!, { upsert: true })
+      belief.set(name, ivOf(record!))
+    }
+  }
+  return belief
+}
+
+function ivOf({ secret }: SealedRecord): string {
+  return secret.iv.toString('hex')
+}
+
+describe('a sweep beside applications that write', () => {
+  it('loses no write of theirs, counts what they were faster with, and ends with nothing left', async () => {
+    lab = await openLab()
+    const ids = names(3_000)
+    const old = await lab.fill(ids)
+    const shards = await lab.plan(2)
+    let swept = false
+    const apps = [0, 1, 2].map((part) => {
+      const mine = (_: unknown, index: number) => index % 3 === part
+      return application(`w${part}`, ids.filter(mine), old.filter(mine), () => swept)
+    })
+    const provider = slowed()
+    const ends = await Promise.all(
+      shards.map(({ shard }) => lab.sweep(shard, { page: 100, provider })),
+    )
+    swept = true
+    const beliefs = await Promise.all(apps)
+    expect(ends.map(({ end }) => end)).toEqual(['end', 'end'])
+
+    const collections = [{ name: collection, envelopes: [field] }]
+    for (let pass = 1; (await remainingOf(lab.store, collections, 1)) > 0; pass++) {
+      for (const { shard } of await lab.plan(1, pass)) await lab.sweep(shard, { tail: true })
+    }
+    const counters = await lab.counters()
+    expect(counters.superseded).toBeGreaterThan(0)
+    expect(counters.quarantined).toBe(0)
+
+    const believed = new Map(beliefs.flatMap((belief) => [...belief]))
+    const records = await lab.store.db.collection<SealedRecord>(collection).find().toArray()
+    expect(new Map(records.map((record) => [record._id, ivOf(record)]))).toEqual(believed)
+    expect(await lab.openAll()).toEqual({ 2: believed.size })
+  })
+})
+
+/** Some time between reading and writing, so that the applications can be faster. */
+function slowed() {
+  return new Proxy(lab.provider, {
+    get: (target, name) =>
+      name !== 'rewrap'
+        ? (Reflect.get(target, name) as unknown)
+        : async (...args: Parameters<typeof target.rewrap>) => {
+            const answer = await target.rewrap(...args)
+            await new Promise((resolve) => setTimeout(resolve, 30))
+            return answer
+          },
+  })
+}

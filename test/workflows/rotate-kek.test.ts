@@ -1,0 +1,272 @@
+import { createRequire } from 'node:module'
+import { Client, Connection } from '@temporalio/client'
+import { ApplicationFailure, defineSearchAttributeKey } from '@temporalio/common'
+import { NativeConnection, Worker } from '@temporalio/worker'
+import { afterAll, beforeAll, describe, expect, inject, test } from 'vitest'
+import type { ControlActivities } from '../../activities/index.ts'
+import type { FinishInput } from '../../activities/finish-rotation.ts'
+import { messages, queues, searchAttributes, workflowIds } from '../../contracts/names.ts'
+import type {
+  RewrapShardInput,
+  RotateInput,
+  RotateResult,
+  RotationProgress,
+  SweepEnd,
+} from '../../contracts/rotation.ts'
+import { freshName } from '../support/fresh.ts'
+
+/**
+ * The rotation's story with its steps played by the test: the order, the fences in the story itself, the steering. What the
+ * steps do to real servers is tested in test/rotation.
+ */
+let connection: Connection
+let native: NativeConnection
+let client: Client
+
+beforeAll(async () => {
+  const address = inject('temporalAddress')
+  connection = await Connection.connect({ address })
+  native = await NativeConnection.connect({ address })
+  client = new Client({ connection })
+})
+
+afterAll(async () => {
+  await connection.close()
+  await native.close()
+})
+
+type Steps = Partial<ControlActivities> & {
+  rewrapRange?: (input: RewrapShardInput) => Promise<SweepEnd>
+}
+
+const counters = { rewrapped: 10, superseded: 0, quarantined: 0, hsmCalls: 30 }
+
+/** A fleet of no process is never ready, so verify needs one application that has answered. */
+const readyFleet = (target: number) => ({
+  now: new Date(0).toISOString(),
+  roster: [],
+  heartbeats: [
+    {
+      id: 'app-1/b',
+      node: 'app-1',
+      boot: 'b',
+      pid: 1,
+      role: 'app' as const,
+      startedAt: new Date(0).toISOString(),
+      at: new Date(1000).toISOString(),
+      ageMs: 0,
+      leaseMs: 60_000,
+      current: 1,
+      epoch: 1,
+      loaded: [{ version: target, provenAt: new Date(900).toISOString() }],
+      notLoaded: [],
+      settings: null,
+    },
+  ],
+  settings: null,
+  heartbeatMs: 100,
+  leaseMs: 300,
+})
+
+async function rotate(
+  steps: Steps,
+  during: (handle: ReturnType<Client['workflow']['getHandle']>) => Promise<void> = async () =>
+    undefined,
+  changes: Partial<RotateInput> = {},
+): Promise<{ result: RotateResult; calls: string[] }> {
+  const install = freshName('story')
+  const calls: string[] = []
+  const input: RotateInput = {
+    ...{ install, rotation: 'r-1', from: 1, to: 2, requestedBy: 'test', reason: '' },
+    ...{ maxRate: 0, maxHsmCalls: 0, page: 10, shards: 2, check: 'all', ...changes },
+  }
+  const all = {
+    preflight: async () => ({
+      ...{ epoch: 1, promote: true, total: 10, heartbeatMs: 100, leaseMs: 300 },
+      startedAt: new Date(0).toISOString(),
+    }),
+    recordPhase: async () => undefined,
+    readFleet: async () => readyFleet(2),
+    promote: async () => ({ promoted: true, reason: '' }),
+    planShards: async () => [
+      { shard: '0-0', collection: 'c', field: 'f' },
+      { shard: '0-1', collection: 'c', field: 'f' },
+    ],
+    readCounters: async () => counters,
+    watchFleet: async () => ({ settled: true, awaiting: [], silent: [] }),
+    readRemaining: async () => ({ remaining: 0 }),
+    rewrapRange: async () => 'end',
+    finishRotation: async ({ settled, error, rotation, from, to, silent }: FinishInput) => ({
+      ...{ rotation, from, to, silent, error, remaining: 0, durationSeconds: 0 },
+      outcome: settled ? 'completed' : error?.code === 'cancelled' ? 'cancelled' : 'failed',
+      ...counters,
+    }),
+    ...steps,
+  }
+  const activities = Object.fromEntries(
+    Object.entries(all).map(([name, step]) => [
+      name,
+      async (argument: never) => {
+        calls.push(name)
+        return await (step as (argument: never) => Promise<unknown>)(argument)
+      },
+    ]),
+  )
+  const common = { connection: native, activities, maxHeartbeatThrottleInterval: '100ms' as const }
+  const workflowBundle = { codePath: createRequire(import.meta.url).resolve('#workflow-bundle') }
+  const control = await Worker.create({
+    ...common,
+    workflowBundle,
+    taskQueue: queues.control(install),
+  })
+  const rewrap = await Worker.create({ ...common, taskQueue: queues.rewrap(install) })
+  const result = await control.runUntil(
+    rewrap.runUntil(async () => {
+      const handle = await client.workflow.start('rotateKek', {
+        workflowId: workflowIds.rotate(install),
+        taskQueue: queues.control(install),
+        args: [input],
+        typedSearchAttributes: [
+          { key: defineSearchAttributeKey(searchAttributes.install, 'KEYWORD'), value: install },
+        ],
+      })
+      await during(handle)
+      return (await handle.result()) as RotateResult
+    }),
+  )
+  return { result, calls }
+}
+
+const refusal = (code: string) => {
+  throw ApplicationFailure.create({
+    type: code,
+    message: `refused by ${code}`,
+    nonRetryable: true,
+    details: [{ hint: 'a hint' }],
+  })
+}
+
+describe('the rotation', () => {
+  test('goes through its phases in order and looks at the census twice', async () => {
+    const { result, calls } = await rotate({})
+    expect(result.outcome).toBe('completed')
+    const story = calls.filter(
+      (name) => !['readCounters', 'recordPhase', 'readFleet'].includes(name),
+    )
+    expect(story).toEqual([
+      'preflight',
+      'promote',
+      'planShards',
+      'rewrapRange',
+      'rewrapRange',
+      'watchFleet',
+      'readRemaining',
+      'readRemaining',
+      'finishRotation',
+    ])
+  })
+
+  test('a refusal of preflight is its outcome, with code and hint, and it still finishes', async () => {
+    const { result, calls } = await rotate({ preflight: async () => refusal('index-missing') })
+    expect(result.error).toEqual({
+      code: 'index-missing',
+      message: 'refused by index-missing',
+      hint: 'a hint',
+    })
+    expect(calls).not.toContain('promote')
+    expect(calls.at(-1)).toBe('finishRotation')
+  })
+
+  test('does not promote when a process is not ready', async () => {
+    const { result, calls } = await rotate({ readFleet: async () => readyFleet(1) })
+    expect(result.error?.code).toBe('not-ready')
+    expect(calls).not.toContain('promote')
+  })
+
+  test('asks the fleet again when a process appeared at promote, three times at most', async () => {
+    const { result, calls } = await rotate({
+      promote: async () => ({ promoted: false, reason: 'app-2 is new' }),
+    })
+    expect(result.error).toMatchObject({ code: 'not-ready', message: 'app-2 is new' })
+    expect(calls.filter((name) => name === 'promote')).toHaveLength(4)
+  })
+
+  test('sweeps the tail until the census is zero twice in a row', async () => {
+    const census = [0, 3, 0, 0]
+    const { calls } = await rotate({
+      readRemaining: async () => ({ remaining: census.shift() ?? 0 }),
+    })
+    expect(calls.filter((name) => name === 'readRemaining')).toHaveLength(4)
+    expect(calls.filter((name) => name === 'planShards')).toHaveLength(2)
+  })
+
+  test('pauses within a batch and goes on, without losing the shard', async () => {
+    let batches = 0
+    const { result } = await rotate(
+      { rewrapRange: async () => ((batches += 1) > 3 ? 'end' : 'deadline') },
+      async (handle) => {
+        await handle.executeUpdate(messages.pause)
+        const progress = await handle.query<RotationProgress>(messages.progress)
+        expect(progress.paused).toBe(true)
+        await handle.executeUpdate(messages.resume)
+      },
+    )
+    expect(result.outcome).toBe('completed')
+  })
+
+  test('a cancel ends it as cancelled, and finish still runs', async () => {
+    const { result, calls } = await rotate({}, async (handle) => {
+      await handle.executeUpdate(messages.pause)
+      await handle.executeUpdate(messages.cancel)
+    })
+    expect(result.outcome).toBe('cancelled')
+    expect(calls.at(-1)).toBe('finishRotation')
+  })
+
+  test("the Temporal UI's cancellation is a cancel like ours", async () => {
+    const { result } = await rotate({}, async (handle) => {
+      await handle.executeUpdate(messages.pause)
+      await handle.cancel()
+    })
+    expect(result.outcome).toBe('cancelled')
+  })
+
+  test('a spent budget of HSM calls pauses it with its name', async () => {
+    let spent = true
+    const { result } = await rotate(
+      { rewrapRange: async () => (spent ? 'hsm-budget' : 'end') },
+      async (handle) => {
+        await expect
+          .poll(async () => (await handle.query<RotationProgress>(messages.progress)).pausedBy)
+          .toBe('hsm-budget')
+        spent = false
+        await handle.executeUpdate(messages.resume)
+      },
+      { maxHsmCalls: 10 },
+    )
+    expect(result.outcome).toBe('completed')
+  })
+
+  test('shares the rate among the shards that run', async () => {
+    const rates: number[] = []
+    await rotate(
+      {
+        rewrapRange: async ({ steering }) => {
+          rates.push(steering.rate)
+          return 'end'
+        },
+      },
+      undefined,
+      { maxRate: 1000 },
+    )
+    expect(Math.min(...rates)).toBe(500)
+  })
+
+  test('an update with a rate that is no number is refused', async () => {
+    await rotate({}, async (handle) => {
+      await handle.executeUpdate(messages.pause)
+      await expect(handle.executeUpdate(messages.setRate, { args: [-1] })).rejects.toThrow()
+      await handle.executeUpdate(messages.resume)
+    })
+  })
+})
