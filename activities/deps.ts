@@ -1,5 +1,6 @@
 import type { FleetMember } from '../keyring/fleet-member.ts'
 import type { Log } from '../observability/log.ts'
+import type { Metrics } from '../observability/metrics.ts'
 import type { KekProvider } from '../providers/provider.ts'
 import type { Store } from '../store/store.ts'
 import type { Config } from '../contracts/settings.ts'
@@ -11,5 +12,6 @@ export interface ActivityDeps {
   readonly store: Store
   readonly provider: KekProvider
   readonly member: FleetMember
+  readonly metrics: Metrics
   readonly log: Log
 }

@@ -92,7 +92,7 @@ async function raise({ store }: ActivityDeps, input: RemoveInput): Promise<void>
   for (const { name, envelopes } of collections) {
     await raiseFence(store, { collection: name, fields: envelopes, version: input.version })
   }
-  await setFenced(store, input.version, input.request, names)
+  if (!(await setFenced(store, input.version, input.request, names))) throw raced(input)
 }
 
 /** The request first: after it nobody destroys the version, so the fence may come off. */

@@ -1,6 +1,9 @@
 import { KeyturnError } from '../contracts/errors.ts'
-import type { RewrapShardInput, SweepEnd } from '../contracts/rotation.ts'
+import { noCounters } from '../contracts/rotation.ts'
+import type { Counters, RewrapShardInput, SweepEnd } from '../contracts/rotation.ts'
+import type { Metrics } from '../observability/metrics.ts'
 import { sweepShard } from '../sweep/sweep-shard.ts'
+import type { SweepOptions } from '../sweep/sweep-shard.ts'
 import type { ActivityDeps } from './deps.ts'
 import { heartbeating } from './heartbeating.ts'
 
@@ -8,7 +11,15 @@ import { heartbeating } from './heartbeating.ts'
 const batchMs = 30_000
 
 export function rewrapActivities(deps: ActivityDeps) {
-  const { config, store, provider, member, log } = deps
+  const { config, store, provider, member, metrics, log } = deps
+  const lease = {
+    requireLease: async () => await member.requireLease(),
+    assertLease: () => member.assertLease(),
+    countWraps: (version: number, wraps: number) => {
+      member.countWraps(version, wraps)
+      metrics.countWraps(version, wraps)
+    },
+  }
   return {
     /** Sweeps one shard from its cursor until its end, the batch's time, a cancel, or a later attempt's takeover. */
     rewrapRange: async (input: RewrapShardInput): Promise<SweepEnd> =>
@@ -19,8 +30,8 @@ export function rewrapActivities(deps: ActivityDeps) {
           install: config.install,
           ratePerSecond: input.steering.rate,
           deadline: performance.now() + batchMs,
-          lease: member,
-          onPage: () => undefined,
+          lease,
+          onPage: tellingPages(metrics),
           store,
           provider,
           signal,
@@ -39,5 +50,18 @@ export function rewrapActivities(deps: ActivityDeps) {
     throw new KeyturnError('kek-not-loaded', `version ${first} is not loaded on ${deps.node}`, {
       hint: `keyturn verify --target ${first} says why`,
     })
+  }
+}
+
+/** Pages come with the sums of their attempt, the metrics want what each page added. */
+function tellingPages(metrics: Metrics): SweepOptions['onPage'] {
+  let told: Counters = noCounters
+  return ({ counters }) => {
+    metrics.countSweep({
+      rewrapped: counters.rewrapped - told.rewrapped,
+      superseded: counters.superseded - told.superseded,
+      quarantined: counters.quarantined - told.quarantined,
+    })
+    told = counters
   }
 }

@@ -32,6 +32,8 @@ interface GlobalOptions {
 }
 
 /** Wraps a command's body for commander: global options in, one answer out, exit code set. */
+// Names the shape that commander's untyped options have.
+// eslint-disable-next-line @typescript-eslint/no-unnecessary-type-parameters
 export function answering<Options extends object>(
   body: (context: Context, options: Options, args: string[]) => Promise<Answer | null>,
 ): (this: Command) => Promise<void> {

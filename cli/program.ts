@@ -1,6 +1,8 @@
 import { Command } from 'commander'
 import * as audit from './commands/audit.ts'
 import * as cancel from './commands/cancel.ts'
+import * as demo from './commands/demo.ts'
+import * as dev from './commands/dev.ts'
 import * as doctor from './commands/doctor.ts'
 import * as envInit from './commands/env-init.ts'
 import * as nodes from './commands/nodes.ts'
@@ -21,6 +23,8 @@ import * as worker from './commands/worker.ts'
 
 /** In the order of a first day with Keyturn. */
 const commands = [
+  demo,
+  dev,
   setup,
   doctor,
   worker,

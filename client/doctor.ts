@@ -17,14 +17,14 @@ export async function examine(
     ...(await orFailing('temporal', () => temporalChecks(config))),
     ...(await orFailing('kek', () => kekChecks(keystore))),
   ]
-  let reached = false
+  const reached = { mongodb: false }
   try {
     return await withKeystore(config, (keystore) => {
-      reached = true
+      reached.mongodb = true
       return behindMongo(keystore)
     })
   } catch (error) {
-    if (reached || !(error instanceof KeyturnError)) throw error
+    if (reached.mongodb || !(error instanceof KeyturnError)) throw error
     return [
       failing('mongodb', error),
       ...(await orFailing('temporal', () => temporalChecks(config))),

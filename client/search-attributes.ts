@@ -26,7 +26,8 @@ export async function registerAttributes(link: TemporalLink): Promise<string[]> 
       searchAttributes: Object.fromEntries(missing.map((name) => [name, keyword])),
     })
   } catch (error) {
-    if (!isGrpcServiceError(error) || Number(error.code) !== alreadyExists) throw error
+    const code: number | null = isGrpcServiceError(error) ? error.code : null
+    if (code !== alreadyExists) throw error
   }
   return missing
 }

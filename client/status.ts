@@ -1,8 +1,9 @@
 import { KeyturnError } from '../contracts/errors.ts'
 import type { Config } from '../contracts/settings.ts'
 import type { StatusView } from '../contracts/views.ts'
+import type { Store } from '../store/store.ts'
 import { withKeystore, type Keystore } from './keystore.ts'
-import { withTemporal } from './rotations/connection.ts'
+import { withTemporal, type TemporalLink } from './rotations/connection.ts'
 import { policyOrNull } from './rotations/policy.ts'
 import { liveRotation, queryProgress } from './rotations/running.ts'
 import { statusView, type Live } from './views/status.ts'
@@ -19,21 +20,26 @@ export async function readStatus(config: Config): Promise<StatusView> {
 
 async function readLive(config: Config, { store }: Keystore): Promise<Live> {
   try {
-    return await withTemporal(config, async (link) => {
-      const [running, policy] = await Promise.all([
-        liveRotation(link, store, config.install),
-        policyOrNull(link, config),
-      ])
-      if (running === null) return { rotation: null, policy, unreachable: false }
-      const { rotation: id, workflowId, runId } = running
-      const progress = await queryProgress(link, workflowId)
-      return { rotation: { id, workflowId, runId, progress }, policy, unreachable: false }
-    })
+    return await withTemporal(config, (link) => askTemporal(config, store, link), askWithinMs)
   } catch (error) {
     if (!(error instanceof KeyturnError) || !withoutTemporal.has(error.code)) throw error
     return { rotation: null, policy: null, unreachable: error.code !== 'no-worker' }
   }
 }
 
+/** Nobody wants to wait long for a census because Temporal is away, in milliseconds. */
+const askWithinMs = 2000
+
 /** What must not keep anybody from the census, which is needed most then. */
 const withoutTemporal = new Set(['temporal-unreachable', 'temporal-refused', 'no-worker'])
+
+async function askTemporal(config: Config, store: Store, link: TemporalLink): Promise<Live> {
+  const [running, policy] = await Promise.all([
+    liveRotation(link, store, config.install),
+    policyOrNull(link, config),
+  ])
+  if (running === null) return { rotation: null, policy, unreachable: false }
+  const { rotation: id, workflowId, runId } = running
+  const progress = await queryProgress(link, workflowId)
+  return { rotation: { id, workflowId, runId, progress }, policy, unreachable: false }
+}

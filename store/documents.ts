@@ -55,6 +55,8 @@ export interface VersionDoc {
   /** The epoch that made another version active. */
   left_epoch: number | null
   removal: RemovalDoc | null
+  /** The last removal that was taken back; absent when none was. */
+  undone_request?: string
   destroyed_at: Date | null
 }
 

@@ -35,11 +35,7 @@ export type PageInput = PageStep
  * `committed`: exact counts, of what this call wrote; `write-refused` rows are among the quarantined. `replaced`: the
  * shard belongs to another attempt or is closed, so of this page, or of its second half, nothing was written.
  */
-export type PageResult =
-  | ({ kind: 'committed' } & PageCounts)
-  | { kind: 'replaced' }
-  /** @deprecated Never answered: refused updates are quarantined and left out in here. */
-  | { kind: 'refused'; indexes: readonly number[]; codes: readonly number[] }
+export type PageResult = ({ kind: 'committed' } & PageCounts) | { kind: 'replaced' }
 
 /** Tries of a page before it is halved, and of a part of one. */
 const tries = { page: 6, part: 3 }

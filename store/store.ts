@@ -1,12 +1,4 @@
-import {
-  MongoClient,
-  MongoInvalidArgumentError,
-  MongoParseError,
-  ReadConcern,
-  WriteConcern,
-  type Db,
-  type MongoClientOptions,
-} from 'mongodb'
+import { MongoClient, ReadConcern, WriteConcern, type Db, type MongoClientOptions } from 'mongodb'
 import { KeyturnError } from '../contracts/errors.ts'
 import { asStoreError } from './store-errors.ts'
 
@@ -95,10 +87,7 @@ function clientFor(uri: string): MongoClient {
   }
   try {
     return new MongoClient(uri, options)
-  } catch (error) {
-    if (!(error instanceof MongoParseError || error instanceof MongoInvalidArgumentError)) {
-      throw error
-    }
+  } catch {
     // The driver's words may quote the address, and with it a password.
     throw new KeyturnError('config-invalid', 'the MongoDB address cannot be understood', {
       hint: 'write it as mongodb://host:port/ or mongodb+srv://host/, special characters percent-encoded',

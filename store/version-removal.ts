@@ -20,7 +20,7 @@ export interface RemovalRequest {
 
 /**
  * Writes the request: the version is `pending-removal`. False when the version is unknown, an intent, active, destroyed,
- * marked by a rotation, or in removal under another id. The same id again: true, and the row stays as it is.
+ * marked by a rotation, in removal under another id, or when this very request was taken back. The same id again: true.
  */
 export async function requestRemoval(
   store: Store,
@@ -32,7 +32,11 @@ export async function requestRemoval(
     const row = await keystore.versions(store).findOne({ _id: version }, { session })
     if (row?.removal?.request === removal.request) return row.destroyed_at === null
     const { matchedCount } = await keystore.versions(store).updateOne(
-      { _id: version, rotation: null, removal: null, destroyed_at: null, canary: { $ne: null } },
+      {
+        ...{ _id: version, rotation: null, removal: null, destroyed_at: null },
+        // A late repeat of a request that was taken back must not ask again.
+        ...{ canary: { $ne: null }, undone_request: { $ne: removal.request } },
+      },
       [
         {
           $set: {
@@ -66,7 +70,7 @@ export async function undoRemoval(
     .versions(store)
     .updateOne(
       { _id: version, 'removal.request': request, destroyed_at: null },
-      { $set: { removal: null } },
+      { $set: { removal: null, undone_request: request } },
     )
   return matchedCount === 1
 }

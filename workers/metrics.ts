@@ -2,12 +2,15 @@ import { createServer } from 'node:net'
 import type { AddressInfo } from 'node:net'
 import type { FleetMember } from '../keyring/fleet-member.ts'
 import { createMetrics } from '../observability/metrics.ts'
+import type { Metrics } from '../observability/metrics.ts'
 import type { KekProvider } from '../providers/provider.ts'
 
 /** How long `/metrics` waits for the SDK's own page, in ms. */
 const sdkAnswersWithinMs = 2_000
 
 export interface WorkerMetrics {
+  /** What the activities count into. */
+  readonly counts: Metrics
   /** Where the SDK serves its own metrics, on the loopback interface. */
   readonly sdkAddress: string
   /** One page: ours, then the SDK's. */
@@ -18,6 +21,7 @@ export async function workerMetrics(install: string, node: string): Promise<Work
   const metrics = createMetrics({ install, node, processMetrics: true })
   const sdkAddress = await freeLoopbackAddress()
   return {
+    counts: metrics,
     sdkAddress,
     async render(member, provider) {
       const { active, loaded, leaseOk, degraded } = member.state()

@@ -50,7 +50,8 @@ export async function runWorker(options: WorkerProcessOptions): Promise<void> {
               connectTemporal(config),
               (connection) => connection.close(),
               async (connection) => {
-                const deps = { config, node, store, provider, member, log }
+                member.on('beat', () => metrics.counts.beat())
+                const deps = { config, node, store, provider, member, metrics: metrics.counts, log }
                 const hosts = await createHosts(deps, connection, options.roles)
                 const sources = {
                   notReady: () => notReady(member),

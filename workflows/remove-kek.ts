@@ -10,7 +10,7 @@ import { messages } from '../contracts/names.ts'
 import type { RemovalProgress, RemoveInput, RemoveResult } from '../contracts/removal.ts'
 import type { Guard } from '../contracts/views.ts'
 import { deciding, surveying } from './profiles.ts'
-import { reportOf } from './refusal.ts'
+import { refuse, reportOf } from './refusal.ts'
 
 export const undo = defineUpdate(messages.undo)
 export const removalProgress = defineQuery<RemovalProgress>(messages.progress)
@@ -28,16 +28,19 @@ export async function removeKek(input: RemoveInput): Promise<RemoveResult> {
   }
   setHandler(removalProgress, () => progress)
   setHandler(undo, async () => {
-    await deciding.undoRemoval({ ...input, reason: 'undone by its operator' })
+    if (progress.state === 'destroyed') refuse(noRemoval(input))
     progress.state = 'undone'
+    const { state } = await undone(input, progress)
+    if (state === 'destroyed') refuse(noRemoval(input))
   })
   try {
     await condition(() => progress.state === 'undone', input.afterMs)
-    const refused = await request(input, progress)
+    const refused = isUndone(progress) ? null : await request(input, progress)
     if (refused !== null) return refused
-    await condition(() => progress.state === 'undone', input.undoWindowMs)
-    return await conclude(input, progress)
+    await condition(() => isUndone(progress), input.undoWindowMs)
+    return isUndone(progress) ? await undone(input, progress) : await conclude(input, progress)
   } catch (failure) {
+    if (isUndone(progress)) return await undone(input, progress)
     return {
       ...(await deciding.readRemoval(input)),
       guards: progress.guards,
@@ -48,15 +51,30 @@ export async function removeKek(input: RemoveInput): Promise<RemoveResult> {
   }
 }
 
+const isUndone = ({ state }: RemovalProgress) => state === 'undone'
+
+/** However late the word came: what was written for this request in the meantime is taken back. */
+async function undone(input: RemoveInput, progress: RemovalProgress): Promise<RemoveResult> {
+  await deciding.undoRemoval({ ...input, reason: 'undone by its operator' })
+  return { ...(await deciding.readRemoval(input)), guards: progress.guards, error: null }
+}
+
+const noRemoval = ({ version }: RemoveInput) => ({
+  code: 'no-removal' as const,
+  message: `version ${version} was removed already`,
+})
+
 /** Up to `pending-removal`, behind the fence. Answers the refusal, or null when the window may begin. */
 async function request(
   input: RemoveInput,
   progress: RemovalProgress,
 ): Promise<RemoveResult | null> {
   progress.guards = await surveying.checkGuards({ ...input, fenced: false })
+  if (isUndone(progress)) return null
   const failing = progress.guards.filter((guard) => !guard.ok)
   if (failing.length > 0) return refusal(input, progress, failing)
   const { dueAt } = await surveying.requestRemoval(input)
+  if (isUndone(progress)) return null
   Object.assign(progress, { state: 'pending-removal', dueAt })
   setCurrentDetails(
     `### Removal of v${input.version}\n- pending until ${dueAt}\n- undo: keyturn remove --version ${input.version} --undo`,
@@ -67,10 +85,7 @@ async function request(
 /** After the window: everything is checked once more, now that MongoDB refuses N. */
 async function conclude(input: RemoveInput, progress: RemovalProgress): Promise<RemoveResult> {
   const guardRun = await deciding.beginGuardRun(input)
-  if (guardRun === null) {
-    progress.state = 'undone'
-    return { ...(await deciding.readRemoval(input)), guards: progress.guards, error: null }
-  }
+  if (guardRun === null) return undone(input, progress)
   progress.guards = await surveying.checkGuards({ ...input, fenced: !input.withoutFence })
   const failing = progress.guards.filter((guard) => !guard.ok)
   if (failing.length > 0) {
@@ -81,8 +96,8 @@ async function conclude(input: RemoveInput, progress: RemovalProgress): Promise<
     return refusal(input, progress, failing)
   }
   await deciding.destroyVersion({ ...input, guardRun })
-  if (input.destroyHsmKey) await deciding.destroyHsmKey(input)
   progress.state = 'destroyed'
+  if (input.destroyHsmKey) await deciding.destroyHsmKey(input)
   return { version: input.version, state: 'destroyed', guards: progress.guards, error: null }
 }
 

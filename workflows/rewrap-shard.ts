@@ -1,9 +1,10 @@
 import {
+  ActivityFailure,
+  ApplicationFailure,
   CancellationScope,
   condition,
   continueAsNew,
   defineSignal,
-  isCancellation,
   setHandler,
   workflowInfo,
 } from '@temporalio/workflow'
@@ -51,9 +52,18 @@ async function sweepBatch(
   try {
     return await scope.run(() => rewrapRange({ ...input, steering: run.steering }))
   } catch (failure) {
-    if (isCancellation(failure) && scope.consideredCancelled) return 'aborted'
+    if (scope.consideredCancelled && !isFinal(failure)) return 'aborted'
     throw failure
   } finally {
     run.batch = null
   }
+}
+
+/**
+ * Once a batch was told to stop, Temporal does not repeat it: whatever it ends with then (a cancel, or the time-out of a
+ * worker that died before it heard) is the end of the batch, unless no repeat would help.
+ */
+function isFinal(failure: unknown): boolean {
+  if (!(failure instanceof ActivityFailure)) return true
+  return failure.cause instanceof ApplicationFailure && failure.cause.nonRetryable === true
 }

@@ -143,7 +143,7 @@ async function untilCancelled<T>(state: RotationState, look: () => Promise<T>): 
   try {
     return await scope.run(look)
   } catch (failure) {
-    if (isCancellation(failure)) await mayGoOn(state)
+    if (state.cancelled) await mayGoOn(state)
     throw failure
   }
 }

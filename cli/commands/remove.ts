@@ -45,7 +45,8 @@ export function register(program: Command): void {
           `retire version ${version}${destroyHsmKey ? ' and its HSM key' : ''}?`,
         )
         const request = { version, destroyHsmKey, acceptQuarantine, withoutFence }
-        const { view, error } = await removeKek(config, request)
+        const { view, error, leftover } = await removeKek(config, request)
+        if (leftover !== null) note(`hint: ${leftover}`)
         return { json: view, text: removalText(view), error }
       }),
     )

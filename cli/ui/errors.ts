@@ -52,6 +52,9 @@ function usageError(error: CommanderError): KeyturnError {
 }
 
 function oneLine(text: string): string {
-  const line = (text.split('\n')[0] ?? '').trim().replace(/\.$/, '').replaceAll('. Expected', ', expected')
+  const line = (text.split('\n')[0] ?? '')
+    .trim()
+    .replace(/\.$/, '')
+    .replaceAll('. Expected', ', expected')
   return line.replace(/^[A-Z](?=[a-z ])/, (letter) => letter.toLowerCase())
 }

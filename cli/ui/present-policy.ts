@@ -1,7 +1,8 @@
 import type { PolicyView } from '../../contracts/views.ts'
+import type { Answer } from '../answer.ts'
 
 /** A policy in a few lines. */
-export function policyText(policy: PolicyView): string {
+function policyText(policy: PolicyView): string {
   const { everyDays, at, removeAfterDays, paused, nextRun, lastRun } = policy
   const removal =
     removeAfterDays === null
@@ -12,4 +13,8 @@ export function policyText(policy: PolicyView): string {
     paused ? 'paused' : `next run ${nextRun ?? 'unknown'}`,
     `last run ${lastRun ?? 'never'}`,
   ].join('\n')
+}
+
+export function policyAnswer(policy: PolicyView): Answer {
+  return { json: { policy }, text: policyText(policy) }
 }

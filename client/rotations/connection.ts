@@ -30,6 +30,7 @@ export interface TemporalLink {
 export async function withTemporal<T>(
   config: Config,
   use: (link: TemporalLink) => Promise<T>,
+  withinMs = connectTimeoutMs,
 ): Promise<T> {
   const { address, namespace, security } = temporalEndpoint(config)
   let connection: Connection
@@ -37,7 +38,7 @@ export async function withTemporal<T>(
     connection = await Connection.connect({
       ...security,
       address,
-      connectTimeout: connectTimeoutMs,
+      connectTimeout: withinMs,
       interceptors: [
         makeGrpcRetryInterceptor(defaultGrpcRetryOptions({ maxAttempts: callAttempts })),
       ],

@@ -47,10 +47,11 @@ export async function followRotation(
 async function awaitResult(
   link: TemporalLink,
   running: LiveRotation,
-  { signal, onNote }: Follower,
+  follower: Follower,
 ): Promise<RotateResult> {
+  const { signal } = follower
   const handle = link.client.workflow.getHandle(running.workflowId, running.runId)
-  const patience = new Patience(link, running, onNote)
+  const patience = new Patience(link, running, (line) => follower.onNote(line))
   for (;;) {
     try {
       return (await link.client.withAbortSignal(signal, () => handle.result())) as RotateResult
@@ -114,10 +115,10 @@ async function watchProgress(
   ended: AbortSignal,
 ): Promise<void> {
   const stop = AbortSignal.any([ended, follower.signal])
-  while (!stop.aborted) {
+  const goesOn = () => !stop.aborted
+  while (goesOn()) {
     const progress = await lookAt(link, keystore, running)
-    if (stop.aborted) return
-    if (progress !== null) follower.onProgress(progress)
+    if (progress !== null && goesOn()) follower.onProgress(progress)
     await sleep(betweenLooksMs, undefined, { signal: stop }).catch(() => undefined)
   }
 }

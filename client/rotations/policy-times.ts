@@ -27,11 +27,11 @@ export function firstRun(options: {
 export function policyView(schedule: ScheduleDescription): PolicyView {
   const { everyMs, removeAfterMs } = memoOf(schedule)
   const [interval] = schedule.spec.intervals ?? []
-  const offset = Number(interval?.offset ?? 0) % dayMs
+  const offset = (interval?.offset ?? 0) % dayMs
   const next = schedule.info.nextActionTimes[0]
   const last = schedule.info.recentActions.at(-1)
   return {
-    everyDays: (everyMs ?? Number(interval?.every ?? 0)) / dayMs,
+    everyDays: (everyMs ?? (interval?.every ?? 0)) / dayMs,
     at: new Date(offset).toISOString().slice(11, 16),
     removeAfterDays: removeAfterMs === null ? null : removeAfterMs / dayMs,
     paused: schedule.state.paused,

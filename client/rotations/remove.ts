@@ -1,11 +1,12 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import type { WorkflowHandle } from '@temporalio/client'
-import { KeyturnError } from '../../contracts/errors.ts'
+import type { KeyturnError } from '../../contracts/errors.ts'
 import { messages, workflowIds, workflowTypes } from '../../contracts/names.ts'
 import type { RemovalProgress, RemoveInput, RemoveResult } from '../../contracts/removal.ts'
 import type { Config } from '../../contracts/settings.ts'
 import type { RemovalView } from '../../contracts/views.ts'
 import { requireInstalled, withKeystore, type Keystore } from '../keystore.ts'
+import { fleetNodes } from '../views/nodes.ts'
 import { requireVersion } from '../views/versions.ts'
 import { requireWorker, whileWorkersLive } from '../views/workers.ts'
 import { withTemporal } from './connection.ts'
@@ -25,6 +26,8 @@ export interface RemoveRequest {
 export interface RemovalReply {
   view: RemovalView
   error: KeyturnError | null
+  /** What is left for a person to do; null where nothing is. */
+  leftover: string | null
 }
 
 /**
@@ -36,7 +39,7 @@ export async function removeKek(config: Config, request: RemoveRequest): Promise
     requireInstalled(keystore, config)
     const { store, settings } = keystore
     const { state } = await requireVersion(store, request.version)
-    if (state === 'destroyed') return done(request.version)
+    if (state === 'destroyed') return done(keystore, request)
     return withTemporal(config, async (link) => {
       await requireWorker(store)
       const { install } = config
@@ -57,17 +60,19 @@ export async function removeKek(config: Config, request: RemoveRequest): Promise
         summary: `removal of v${request.version} of ${install}`,
         memo: { request: input.request },
       })
-      return whileWorkersLive(store, untilRecorded(keystore, handle, request.version))
+      return whileWorkersLive(store, untilRecorded(keystore, handle, request))
     })
   })
 }
 
 /** Waits for whichever comes first: the request in the keystore, or the end of the workflow. */
 async function untilRecorded(
-  { store, settings }: Keystore,
+  keystore: Keystore,
   handle: WorkflowHandle,
-  version: number,
+  request: RemoveRequest,
 ): Promise<RemovalReply> {
+  const { store, settings } = keystore
+  const { version } = request
   const ended = new AbortController()
   const result = resultOf<RemoveResult>(handle, 'removal-failed')
   const pending = async (): Promise<null> => {
@@ -83,7 +88,8 @@ async function untilRecorded(
   }
   try {
     const first = await Promise.race([result, pending()])
-    return first === null ? await pendingReply(store, handle, version) : endedReply(first)
+    if (first === null) return await pendingReply(store, handle, version)
+    return await endedReply(keystore, request, first)
   } finally {
     ended.abort()
     result.catch(() => undefined)
@@ -98,16 +104,38 @@ async function pendingReply(
   const progress = await handle.query<RemovalProgress>(messages.progress)
   const { row, state } = await requireVersion(store, version)
   const dueAt = row.removal?.due_at.toISOString() ?? progress.dueAt
-  return { view: { version, state, dueAt, guards: progress.guards }, error: null }
+  return { view: { version, state, dueAt, guards: progress.guards }, error: null, leftover: null }
 }
 
-function endedReply({ version, state, guards, error }: RemoveResult): RemovalReply {
+async function endedReply(
+  keystore: Keystore,
+  request: RemoveRequest,
+  { version, state, guards, error }: RemoveResult,
+): Promise<RemovalReply> {
   return {
     view: { version, state, dueAt: null, guards },
     error: fromReport(error, 'removal-failed'),
+    leftover: state === 'destroyed' ? await leftoverOf(keystore, request) : null,
   }
 }
 
-function done(version: number): RemovalReply {
-  return { view: { version, state: 'destroyed', dueAt: null, guards: [] }, error: null }
+async function done(keystore: Keystore, request: RemoveRequest): Promise<RemovalReply> {
+  const view: RemovalView = {
+    version: request.version,
+    state: 'destroyed',
+    dueAt: null,
+    guards: [],
+  }
+  return { view, error: null, leftover: await leftoverOf(keystore, request) }
+}
+
+/** Keyturn cannot delete a variable, and destroys an HSM's key only when it was told to. */
+async function leftoverOf({ store }: Keystore, request: RemoveRequest): Promise<string | null> {
+  const { row } = await requireVersion(store, request.version)
+  if (row.provider === 'pkcs11') {
+    const kept = `the key "${row.label}" is still in the HSM: destroy it there when nobody needs it`
+    return request.destroyHsmKey ? null : kept
+  }
+  const nodes = (await fleetNodes(store)).filter(({ decommissioned }) => !decommissioned)
+  return `delete the variable "${row.label}" on ${nodes.map(({ node }) => node).join(', ')}`
 }

@@ -30,7 +30,9 @@ export async function installVersion(scene: Scene, version: number): Promise<voi
   const made = await keyturn.run<InstallResult>(command, '--version', version.toString())
   const { active, label, madeBy, probe } = made
   const how = probe?.gcm ? `, AES-GCM probed: IV by ${probe.gcm.ivMode}, wrong tags refused` : ''
-  tell.say(`v${version.toString()} is "${label}", made by ${madeBy}${how}`)
+  tell.say(
+    `v${version.toString()} is "${label}", ${probe === null ? 'found' : 'made'} by ${madeBy}${how}`,
+  )
   tell.say(active ? 'it is the first, so it is active' : 'v1 stays the active one for now')
   expectThat(
     made.version === version,

@@ -50,20 +50,29 @@ export async function shardsByNode(
   install: string,
   { store, rotation }: Pursuit,
 ): Promise<Map<string, ShardDoc[]>> {
+  const shards = await readShards(store, rotation)
+  const holders = await Promise.all(
+    shards.map((shard) =>
+      holderOf(client, workflowIds.shard(install, shard.field, shard._id.shard)),
+    ),
+  )
   const held = new Map<string, ShardDoc[]>()
-  for (const shard of await readShards(store, rotation)) {
-    const id = workflowIds.shard(install, shard.field, shard._id.shard)
-    const described = await client.workflow
-      .getHandle(id)
-      .describe()
-      .catch(() => null)
-    const running = described?.status.name === 'RUNNING'
-    const [activity] = (running && described.raw.pendingActivities) || []
-    // identity is keyturn/<node>/<pid>, as the worker gives it.
-    const node = activity?.lastWorkerIdentity?.split('/')[1]
-    if (node !== undefined) held.set(node, [...(held.get(node) ?? []), shard])
+  for (const [index, shard] of shards.entries()) {
+    const node = holders[index]
+    if (typeof node === 'string') held.set(node, [...(held.get(node) ?? []), shard])
   }
   return held
+}
+
+/** The node whose worker runs the shard's activity now, if one does. */
+async function holderOf(client: Client, workflowId: string): Promise<string | undefined> {
+  const described = await client.workflow
+    .getHandle(workflowId)
+    .describe()
+    .catch(() => null)
+  if (described?.status.name !== 'RUNNING') return undefined
+  // A worker's identity is keyturn/<node>/<pid>.
+  return described.raw.pendingActivities?.[0]?.lastWorkerIdentity?.split('/')[1]
 }
 
 /** Waits until each of these shards goes on in another attempt than the one that was lost. */

@@ -1,3 +1,4 @@
+import type { Client } from '@temporalio/client'
 import type { StatusView } from '../../contracts/views.ts'
 import type { RotateResult } from '../../contracts/rotation.ts'
 import { withTemporal } from '../../client/rotations/connection.ts'
@@ -36,17 +37,20 @@ export async function rotateAndKill(scene: Scene): Promise<Rotated> {
   tell.say(`Temporal UI while it runs: ${stack.temporalUi ?? 'on your own server'}`)
   await reach(pursuit, Math.floor(pursuit.total * 0.2))
   tell.say(`20 % re-wrapped, held back to ${count(maxRate)} envelopes a second for this demo`)
-  await reach(pursuit, Math.floor(pursuit.total * killAt))
-  const victim = await killOne(scene, pursuit)
+  const config = loadConfig({ file: stack.configPath })
+  const victim = await withTemporal(config, async ({ client }) => {
+    await reach(pursuit, Math.floor(pursuit.total * killAt))
+    return killOne(scene, client, pursuit)
+  })
   await restart(scene, victim)
   const result = await concluded(command, pursuit)
   return { result, total: pursuit.total }
 }
 
 /** SIGKILL to a worker that has pages in hand, `vm-a` if it does; answers with its node. */
-async function killOne(scene: Scene, pursuit: Pursuit): Promise<string> {
+async function killOne(scene: Scene, client: Client, pursuit: Pursuit): Promise<string> {
   const { tell, workers } = scene
-  const { victim, lost } = await victimOf(scene, pursuit)
+  const { victim, lost } = await victimOf(scene, client, pursuit)
   const worker = workers.get(victim)
   await worker?.process.kill()
   const killed = performance.now()
@@ -65,20 +69,15 @@ async function killOne(scene: Scene, pursuit: Pursuit): Promise<string> {
 /** A kill teaches nothing when the worker was idle: look until one is in the middle of a shard. */
 async function victimOf(
   { stack }: Scene,
+  client: Client,
   pursuit: Pursuit,
 ): Promise<{ victim: string; lost: ShardDoc[] }> {
-  const config = loadConfig({ file: stack.configPath })
-  return withTemporal(config, ({ client }) =>
-    waitUntil(
-      'no worker has a shard in hand',
-      async () => {
-        const held = await shardsByNode(client, stack.settings.install, pursuit)
-        const victim = nodes.find((node) => held.has(node))
-        return victim === undefined ? null : { victim, lost: held.get(victim) ?? [] }
-      },
-      { withinMs: victimMs },
-    ),
-  )
+  const look = async () => {
+    const held = await shardsByNode(client, stack.settings.install, pursuit)
+    const victim = nodes.find((node) => held.has(node))
+    return victim === undefined ? null : { victim, lost: held.get(victim) ?? [] }
+  }
+  return waitUntil('no worker has a shard in hand', look, { withinMs: victimMs })
 }
 
 async function restart({ stack, tell, workers, keyturn }: Scene, node: string): Promise<void> {

@@ -6,7 +6,7 @@ import type { KekCeremony } from '../provider.ts'
 import type { JobOptions } from './job.ts'
 import type { CeremonyRequest } from './lane-messages.ts'
 import { asBuffer } from './packing.ts'
-import type { LanePool } from './pool.ts'
+import { poolClosed, type LanePool } from './pool.ts'
 import { probePool, profileFrom } from './probe.ts'
 
 /** CKA_LABEL has no limit in the standard, but tokens that cut it at 32 make two keys of one. */
@@ -48,7 +48,10 @@ export function pkcs11Ceremony(
     destroy: async (label, keyId) => {
       await run({ op: 'destroy', label, keyId })
     },
-    gcmProfile: async () => (known ??= profileFrom(await probe())),
+    gcmProfile: async () => {
+      if (pool.closed) throw poolClosed()
+      return (known ??= profileFrom(await probe()))
+    },
   }
 }
 

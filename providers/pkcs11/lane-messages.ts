@@ -46,12 +46,7 @@ export type CeremonyRequest =
   | { op: 'probe-clean-up'; label: string; keyId: Uint8Array }
 
 export type LaneRequest =
-  | OpenRequest
-  | LoadRequest
-  | BatchRequest
-  | CeremonyRequest
-  | { op: 'unload'; version: number }
-  | { op: 'close'; last: boolean }
+  OpenRequest | LoadRequest | BatchRequest | CeremonyRequest | { op: 'close'; last: boolean }
 
 /** `lane` picks the thread of the child; `id` pairs request and reply. */
 export interface Envelope {

@@ -58,9 +58,6 @@ export class Lane {
       case 'load':
         this.#keys.set(request.version, loadKey(session, request))
         return null
-      case 'unload':
-        this.#keys.delete(request.version)
-        return null
       case 'prove':
         proveKey(session, this.#key(request.version))
         return null

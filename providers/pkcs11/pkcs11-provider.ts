@@ -15,7 +15,7 @@ import type {
 } from '../provider.ts'
 import { pkcs11Ceremony } from './ceremony.ts'
 import { modesToTry } from './gcm.ts'
-import { LanePool } from './pool.ts'
+import { LanePool, poolClosed } from './pool.ts'
 import { rewrapIn, unwrapIn, wrapIn, type BatchRoad } from './batches.ts'
 
 export interface Pkcs11Options {
@@ -60,10 +60,11 @@ export class Pkcs11Provider implements KekProvider {
   }
 
   loaded(): number[] {
-    return [...this.#proved].sort((a, b) => a - b)
+    return this.pool.closed ? [] : [...this.#proved].sort((a, b) => a - b)
   }
 
   unload(version: number): Promise<void> {
+    if (this.pool.closed) return Promise.reject(poolClosed())
     this.#distrust(version)
     return Promise.resolve()
   }
@@ -122,7 +123,7 @@ export class Pkcs11Provider implements KekProvider {
   }
 
   #require(version: number): void {
-    if (this.pool.closed) throw new KeyturnError('pool-closed', 'the provider is closed')
+    if (this.pool.closed) throw poolClosed()
     if (this.#known.has(version)) return
     throw new KeyturnError('kek-not-loaded', `version ${version} is not loaded`)
   }

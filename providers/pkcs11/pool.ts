@@ -386,7 +386,7 @@ function rethrowOpenError(error: unknown): never {
   throw openError(error)
 }
 
-function poolClosed(): KeyturnError {
+export function poolClosed(): KeyturnError {
   return new KeyturnError('pool-closed', 'the provider is closed')
 }
 

@@ -1,45 +1,38 @@
-import { afterAll, beforeAll, describe, expect, inject, test } from 'vitest'
-import { openFleet } from '../support/fleet.ts'
-import type { Fleet } from '../support/fleet.ts'
+import { expect, test } from 'vitest'
+import { onEachProvider, route } from '../support/each-provider.ts'
 
-const providers = ['env', 'pkcs11'] as const
-
-describe.each(providers)('a rotation with %s', (provider) => {
-  const isMissing = provider === 'pkcs11' && inject('softhsm') === null
-  let fleet: Fleet
-
-  beforeAll(async () => {
-    if (isMissing) return
-    fleet = await openFleet({ provider })
-    await fleet.fill(2_000)
+onEachProvider('a rotation whose workers die', { records: 2_000 }, (fleetOf) => {
+  test('outlives three kills of workers that sweep, and its counters are exact', async () => {
+    const fleet = fleetOf()
+    const { to, total } = await route(fleet)
+    const rotation = fleet.start('rotate', '--to-version', `${to}`, '--max-rate', '500')
+    for (const [node, at] of [
+      ['vm-a', 200],
+      ['vm-b', 700],
+      ['vm-a', 1_200],
+    ] as const) {
+      await fleet.rewrapped(at)
+      await fleet.nodes.kill(node)
+      await fleet.nodes.start(node)
+    }
+    const { code, json, stderr } = await rotation.end()
+    expect({ code, stderr }).toMatchObject({ code: 0 })
+    expect(json).toMatchObject({ outcome: 'completed', remaining: 0, quarantined: 0 })
+    expect(json.rewrapped + json.superseded).toBe(total)
+    expect(json.superseded).toBe(0)
+    expect(await fleet.verifyRecords()).toEqual({ [to]: total })
   })
-  afterAll(async () => {
-    await fleet?.close()
-  })
 
-  test.skipIf(isMissing)(
-    'outlives three kills of the worker that sweeps, and its counters are exact',
-    async () => {
-      const from = await fleet.active()
-      const to = 3 - from
-      const { [from]: total = 0 } = await fleet.census()
-      const rotation = fleet.start('rotate', '--to-version', `${to}`, '--max-rate', '500')
-      for (const [node, at] of [
-        ['vm-a', 200],
-        ['vm-b', 700],
-        ['vm-a', 1_200],
-      ] as const) {
-        await fleet.rewrapped(at)
-        await fleet.nodes.kill(node)
-        await fleet.nodes.start(node)
-      }
-      const { code, json, stderr } = await rotation.end()
-      expect({ code, stderr, outcome: json.outcome }).toMatchObject({
-        code: 0,
-        outcome: 'completed',
-      })
-      expect(json).toMatchObject({ remaining: 0, superseded: 0, quarantined: 0, rewrapped: total })
-      expect(await fleet.verifyRecords()).toEqual({ [to]: total })
-    },
-  )
+  test('goes on after both workers were killed at once', async () => {
+    const fleet = fleetOf()
+    const { to, total } = await route(fleet)
+    const rotation = fleet.start('rotate', '--to-version', `${to}`, '--max-rate', '600')
+    await fleet.rewrapped(400)
+    await Promise.all(['vm-a', 'vm-b'].map((node) => fleet.nodes.kill(node)))
+    await Promise.all(['vm-a', 'vm-b'].map((node) => fleet.nodes.start(node)))
+    const { code, json } = await rotation.end()
+    expect(code).toBe(0)
+    expect(json).toMatchObject({ rewrapped: total, superseded: 0, quarantined: 0, remaining: 0 })
+    expect(await fleet.verifyRecords()).toEqual({ [to]: total })
+  })
 })

@@ -40,8 +40,7 @@ beforeEach(async () => {
 
 const commit = (more = {}) =>
   commitPage(store, sweep.taken.session, pageInput(sweep, entries, more))
-const under = (version: number) =>
-  records.countDocuments({ 'secret.key.kek_version': version } as never)
+const under = (version: number) => records.countDocuments({ 'secret.key.kek_version': version })
 const counters = () => sumCounters(store, sweep.rotation)
 
 describe('a page', () => {
@@ -76,10 +75,13 @@ describe('a page', () => {
   })
 
   it('counts what the application changed or deleted meanwhile as superseded, and leaves it alone', async () => {
-    await records.updateOne({ _id: 'r001' }, {
-      $set: { 'secret.key.dek_wrapped': randomBytes(48) },
-    } as never)
-    await records.updateOne({ _id: 'r002' }, { $set: { 'secret.key.kek_version': 2 } } as never)
+    await records.updateOne(
+      { _id: 'r001' },
+      {
+        $set: { 'secret.key.dek_wrapped': randomBytes(48) },
+      },
+    )
+    await records.updateOne({ _id: 'r002' }, { $set: { 'secret.key.kek_version': 2 } })
     await records.deleteOne({ _id: 'r003' })
     expect(await commit()).toMatchObject({ rewrapped: size - 3, superseded: 3 })
     expect(await counters()).toMatchObject({ rewrapped: size - 3, superseded: 3 })
@@ -169,7 +171,7 @@ describe('the fence', () => {
     const session = sweep.taken.session
     const app = store.client.startSession()
     app.startTransaction()
-    await records.updateOne({ _id: 'r020' }, { $set: { name: 'app' } } as never, { session: app })
+    await records.updateOne({ _id: 'r020' }, { $set: { name: 'app' } }, { session: app })
     const late = commitPage(store, session, pageInput(sweep, entries))
     await take(store, sweep)
     await app.commitTransaction()
@@ -195,7 +197,7 @@ describe('a conflict', () => {
   it('is repeated with the same wraps until the application is done', async () => {
     const app = store.client.startSession()
     app.startTransaction()
-    await records.updateOne({ _id: 'r020' }, { $set: { name: 'app' } } as never, { session: app })
+    await records.updateOne({ _id: 'r020' }, { $set: { name: 'app' } }, { session: app })
     const going = commit()
     const tried = await Promise.race([
       going,
@@ -211,7 +213,7 @@ describe('a conflict', () => {
   it('that lasts is halved down to the one envelope, and everything is counted once', async () => {
     const app = store.client.startSession()
     app.startTransaction()
-    await records.updateOne({ _id: 'r020' }, { $set: { name: 'app' } } as never, { session: app })
+    await records.updateOne({ _id: 'r020' }, { $set: { name: 'app' } }, { session: app })
     const bad = entries[30]!
     const input = pageInput(sweep, entries)
     const going = commitPage(store, sweep.taken.session, {
@@ -243,7 +245,7 @@ describe('a conflict', () => {
     let writes = 0
     const hammer = (async () => {
       while (!stop) {
-        await records.updateOne({ _id: 'r007' }, { $inc: { n: 1 } } as never)
+        await records.updateOne({ _id: 'r007' }, { $inc: { n: 1 } })
         writes += 1
       }
     })()
@@ -256,9 +258,12 @@ describe('a conflict', () => {
 
 describe('what MongoDB refuses to store', () => {
   it('is quarantined as write-refused and left out, the rest is written', async () => {
-    await records.updateMany({ _id: { $in: ['r005', 'r006', 'r039'] } }, {
-      $set: { frozen: true },
-    } as never)
+    await records.updateMany(
+      { _id: { $in: ['r005', 'r006', 'r039'] } },
+      {
+        $set: { frozen: true },
+      },
+    )
     await store.db.command({
       collMod: certificates,
       validator: { $or: [{ frozen: { $ne: true } }, { 'secret.key.kek_version': 1 }] },
@@ -285,9 +290,12 @@ describe('what MongoDB refuses to store', () => {
 
   it('is refused for its size too', async () => {
     const room = 16 * 1024 * 1024 - 700
-    await records.updateOne({ _id: 'r011' }, {
-      $set: { 'secret.key.provider': 'x', blob: 'x'.repeat(room) },
-    } as never)
+    await records.updateOne(
+      { _id: 'r011' },
+      {
+        $set: { 'secret.key.provider': 'x', blob: 'x'.repeat(room) },
+      },
+    )
     const grown = { dekIv: randomBytes(600) }
     const input = pageInput(sweep, entries)
     const updates = input.updates.map((update) =>

@@ -1,4 +1,5 @@
-import { Binary } from 'mongodb'
+import type { Binary } from 'mongodb'
+import { BSON } from 'mongodb'
 import { beforeEach, describe, expect, it } from 'vitest'
 import { commitPage } from '../../store/page-transaction.ts'
 import { endRotation, sumCounters } from '../../store/rotations.ts'
@@ -39,9 +40,13 @@ async function freeze(): Promise<void> {
 describe('a takeover', () => {
   it('kills the open transaction of a frozen worker: the application goes on at once', async () => {
     await freeze()
-    const write = records.updateOne({ _id: 'b' }, { $set: { name: 'app' } } as never, {
-      maxTimeMS: 20_000,
-    })
+    const write = records.updateOne(
+      { _id: 'b' },
+      { $set: { name: 'app' } },
+      {
+        maxTimeMS: 20_000,
+      },
+    )
     const began = performance.now()
     const taken = await take(other, sweep)
     expect(await write).toMatchObject({ modifiedCount: 1 })
@@ -147,7 +152,7 @@ describe('bounds', () => {
       store,
       rotation,
       ids.map((v, n) => ({
-        shard: `${String(n).padStart(3, '0')}`,
+        shard: String(n).padStart(3, '0'),
         collection: certificates,
         field,
         min: { v },
@@ -155,6 +160,7 @@ describe('bounds', () => {
       })),
     )
     const shards = await readShards(store, rotation)
-    expect(shards.map(({ min }) => min?.v)).toEqual(ids)
+    const stored = (v: unknown) => Buffer.from(BSON.serialize({ v })).toString('hex')
+    expect(shards.map(({ min }) => stored(min?.v))).toEqual(ids.map(stored))
   })
 })

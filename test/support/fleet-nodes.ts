@@ -10,8 +10,11 @@ const main = fileURLToPath(new URL('../../dist/cli/main.js', import.meta.url))
 
 /** The worker processes of a fleet, one a node: what happens to them is what happens to hosts. */
 export interface FleetNodes {
-  /** Starts a worker and waits until it is up. With `config`, on another file than the fleet's. */
-  start(node: string, options?: { config?: string; env?: NodeJS.ProcessEnv }): Promise<void>
+  /**
+   * Starts a worker and waits until it is up: on another file than the fleet's with `config`, and with `as` under another
+   * node's name, as one more process of it.
+   */
+  start(node: string, options?: StartOptions): Promise<void>
   /** SIGTERM: resolves with the exit code. */
   stop(node: string): Promise<number | null>
   /** SIGKILL to the worker and its lanes, like a host that loses power. */
@@ -26,6 +29,12 @@ export interface FleetNodes {
   log(node: string): Promise<string>
   names(): string[]
   close(): Promise<void>
+}
+
+export interface StartOptions {
+  config?: string
+  env?: NodeJS.ProcessEnv
+  as?: string
 }
 
 export function fleetNodes(options: {
@@ -46,11 +55,11 @@ export function fleetNodes(options: {
     for (const pid of membersOf(of(node).pid)) process.kill(pid, signal)
   }
   const nodes: FleetNodes = {
-    async start(node, { config = options.config, env = {} } = {}) {
+    async start(node, { config = options.config, env = {}, as = node } = {}) {
       const before = (await log(node)).length
       const worker = spawnLeashed({
         command: process.execPath,
-        args: [main, 'worker', '--node', node, '--config', config],
+        args: [main, 'worker', '--node', as, '--config', config],
         env: { ...process.env, ...options.env, ...env, NO_COLOR: '1' },
         logFile: logFile(node),
       })

@@ -67,6 +67,8 @@ export interface Fleet {
   readonly records: Records
   /** Keys of the `env` provider, by version; random, in the environment of every process. */
   readonly envKeys: ReadonlyMap<number, Buffer>
+  /** All that its commands wrote so far. */
+  transcript(): string
   cli(...args: readonly string[]): Promise<CliEnd>
   /** Throws when it does not end with 0; answers its JSON. */
   must(...args: readonly string[]): Promise<CliEnd['json']>
@@ -175,10 +177,15 @@ function fleetOf(parts: Parts): Fleet {
   }))
   const until: Fleet['until'] = (what, ask, withinMs = 30_000) =>
     waitUntil(what, ask, { withinMs, everyMs: 25 })
+  let transcript = ''
   const fleet: Fleet = {
     ...parts,
     until,
-    start: (...args) => startCli(['--config', config, '--json', '--yes', ...args], env),
+    transcript: () => transcript,
+    start: (...args) =>
+      startCli(['--config', config, '--json', '--yes', ...args], env, (said) => {
+        transcript += said
+      }),
     cli: async (...args) => await fleet.start(...args).end(),
     async must(...args) {
       const { code, json, stdout, stderr } = await fleet.cli(...args)
@@ -221,7 +228,11 @@ function fleetOf(parts: Parts): Fleet {
   return fleet
 }
 
-function startCli(args: readonly string[], env: NodeJS.ProcessEnv): RunningCli {
+function startCli(
+  args: readonly string[],
+  env: NodeJS.ProcessEnv,
+  record: (said: string) => void,
+): RunningCli {
   const leashed = spawnLeashed({
     command: process.execPath,
     args: [main, ...args],
@@ -238,6 +249,7 @@ function startCli(args: readonly string[], env: NodeJS.ProcessEnv): RunningCli {
     async end() {
       await closed
       const { code } = await leashed.ended
+      record(stdout + stderr)
       return { code, stdout, stderr, json: stdout === '' ? {} : (JSON.parse(stdout) as unknown) }
     },
   }

@@ -1,5 +1,4 @@
-import { mkdtemp, rm } from 'node:fs/promises'
-import { tmpdir } from 'node:os'
+import { mkdir, mkdtemp, rm } from 'node:fs/promises'
 import { join } from 'node:path'
 import { inject } from 'vitest'
 import { makeSoftToken } from '../../devstack/soft-token.ts'
@@ -21,7 +20,9 @@ export interface TestToken extends SoftToken {
 export async function makeToken(label: string = freshName('token')): Promise<TestToken> {
   const modulePath = inject('softhsm')
   if (modulePath === null) throw new Error('SoftHSM2 is not installed')
-  const folder = await mkdtemp(join(tmpdir(), 'keyturn-token-'))
+  const base = join(process.cwd(), '.keyturn')
+  await mkdir(base, { recursive: true })
+  const folder = await mkdtemp(join(base, 'token-'))
   const token = await makeSoftToken({ modulePath, version: '' }, folder, label)
   return { ...token, folder, remove: () => rm(folder, { recursive: true, force: true }) }
 }

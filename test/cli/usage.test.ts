@@ -1,0 +1,90 @@
+import { describe, expect, test } from 'vitest'
+import { processes } from '../support/processes.ts'
+import { workbench } from './workbench.ts'
+
+const help = 'hint: keyturn --help lists the commands, keyturn COMMAND --help explains one\n'
+
+describe('the command line', () => {
+  const running = processes()
+
+  test.each([
+    [['frobnicate'], 'error: unknown command "frobnicate"\n' + help],
+    [['statsu'], 'error: unknown command "statsu"\nhint: did you mean status?\n'],
+    [['rotate'], 'error: required option "--to-version <n>" not specified\n' + help],
+    [['rotate', '--to-version'], 'error: option "--to-version <n>" argument missing\n' + help],
+    [['status', '--wat'], 'error: unknown option "--wat"\nhint: did you mean --watch?\n'],
+    [
+      ['pause', 'now'],
+      'error: too many arguments for "pause", expected 0 arguments but got 1\n' + help,
+    ],
+    [['rate'], 'error: missing required argument "n"\n' + help],
+    [
+      ['verify', '--target', 'two'],
+      'error: a version is a whole number from 1, not "two"\n' +
+        'hint: keyturn status lists the versions that are there\n',
+    ],
+    [
+      ['rotate', '--to-version', '2147483648'],
+      'error: a version is a whole number from 1, not "2147483648"\n' +
+        'hint: keyturn status lists the versions that are there\n',
+    ],
+    [
+      ['rotate', '--to-version', '2', '--max-rate', 'fast'],
+      'error: a limit is a whole number from 0, not "fast"\nhint: 0 means no limit\n',
+    ],
+    [
+      ['policy', 'set', '--every', 'monthly'],
+      'error: a duration is written as 30s, 24h or 90d, not "monthly"\n',
+    ],
+    [
+      ['pkcs11-init'],
+      'error: required option "--version <n>" not specified\nhint: for example: keyturn pkcs11-init --version 1\n',
+    ],
+  ])('answers %j with error, hint and exit code 2', async (args, stderr) => {
+    const bench = await workbench(running)
+    const answer = await bench.keyturn(...args)
+    expect(answer).toMatchObject({ code: 2, stdout: '', stderr })
+  })
+
+  test('with --json a usage error is one document on stdout, and still said on stderr', async () => {
+    const bench = await workbench(running)
+    const { code, json, stderr } = await bench.keyturn('env-init', '--json', '--version', '-1')
+    expect(code).toBe(2)
+    expect(json).toMatchObject({
+      error: {
+        code: 'version-invalid',
+        message: 'a version is a whole number from 1, not "-1"',
+      },
+    })
+    expect(stderr).toMatch(/^error: a version is/)
+  })
+
+  test('--version directly after keyturn is the command version, elsewhere it is an option', async () => {
+    const bench = await workbench(running)
+    const { stdout } = await bench.keyturn('--version')
+    expect(stdout).toMatch(/^keyturn \d+\.\d+\.\d+ \(node 2\d\./)
+    expect((await bench.keyturn('version', '--json')).json).toHaveProperty('version')
+    const init = await bench.keyturn('pkcs11-init', '--version', '2')
+    expect(init.json).toBeNull()
+    expect(init.stderr).toMatch(/^error: .*\nhint: /)
+  })
+
+  test('a group without a command says so', async () => {
+    const bench = await workbench(running)
+    const { code, stderr } = await bench.keyturn('audit')
+    expect(code).toBe(2)
+    expect(stderr).toContain('error: a command is missing')
+  })
+
+  test('every command explains itself with an example', async () => {
+    const bench = await workbench(running)
+    const { stdout } = await bench.keyturn('--help')
+    const names = [...stdout.matchAll(/^ {2}([a-z][a-z0-9-]+)/gm)].map(([, name]) => name!)
+    expect(names.length).toBeGreaterThan(18)
+    for (const name of names.filter((name) => name !== 'help')) {
+      const explained = await bench.keyturn(name, '--help')
+      expect(explained.code).toBe(0)
+      expect(explained.stdout).toContain('Example: ')
+    }
+  })
+})

@@ -1,0 +1,184 @@
+import { afterAll, afterEach, beforeAll, describe, expect, inject, it } from 'vitest'
+import type { KekDescriptor } from '../../contracts/kek.ts'
+import { silentLog } from '../../observability/log.ts'
+import { openPkcs11Provider, type Pkcs11Provider } from '../../providers/pkcs11/pkcs11-provider.ts'
+import { probeToken } from '../../providers/pkcs11/probe.ts'
+import { buildFaultModule, type FaultModule } from './fault/fault-module.ts'
+import {
+  flip,
+  install,
+  pkcs11Lab,
+  randomDeks,
+  run,
+  sealedItems,
+  until,
+  type Pkcs11Lab,
+} from './lab.ts'
+
+const gcc = await run('gcc', ['--version']).then(
+  () => true,
+  () => false,
+)
+
+describe.skipIf(inject('softhsm') === null || !gcc)('a token in trouble', () => {
+  let lab: Pkcs11Lab
+  let module: FaultModule
+  let provider: Pkcs11Provider
+  let v1: KekDescriptor
+  let v2: KekDescriptor
+
+  beforeAll(async () => {
+    lab = await pkcs11Lab()
+    module = await buildFaultModule(lab.token.folder, lab.token.modulePath)
+    lab.config = { ...lab.config, modulePath: module.path }
+    provider = await lab.open({ modulePath: module.path })
+    v1 = await lab.make(provider, 1)
+    v2 = await lab.make(provider, 2)
+    await provider.load(v1)
+    await provider.load(v2)
+  })
+  afterEach(() => module.heal())
+  afterAll(async () => {
+    await provider.close()
+    await lab.close()
+  })
+
+  it.each([
+    ['sessions are dropped', ['C_EncryptInit', 179, 3]],
+    ['an operation was left active', ['C_DecryptInit', 144, 3]],
+    ['an operation is not initialized', ['C_Encrypt', 145, 2]],
+    ['the device fails', ['C_Encrypt', 48, 2]],
+    ['the device is removed', ['C_Decrypt', 50, 2]],
+    ['the login is lost', ['C_EncryptInit', 257, 2]],
+    ['it throttles encryptions', ['C_Encrypt', 6, 5]],
+    ['it throttles decryptions', ['C_Decrypt', 6, 5]],
+    ['its memory is full for a while', ['C_Encrypt', 49, 4]],
+    ['key handles went stale', ['C_EncryptInit', 96, 2]],
+    ['object handles went stale', ['C_DecryptInit', 130, 2]],
+    ['it fails in general, now and then', ['C_Encrypt', 5, 2]],
+    ['decryptions fail in general, now and then', ['C_Decrypt', 5, 1]],
+    ['the module crashes', ['C_Encrypt', 'crash', 2]],
+  ] as const)('rewraps a page all the same when %s', async (_, fault) => {
+    const deks = randomDeks(600)
+    const items = await sealedItems(provider, 1, deks)
+    await module.spoil([...fault])
+    const { outcomes } = await provider.rewrap({ from: 1, to: 2, check: 'all', items })
+    const sealed = outcomes.map((outcome, index) => {
+      if (!outcome.ok) throw new Error(outcome.message)
+      return { iv: outcome.iv, wrapped: outcome.wrapped, aad: items[index]!.aadTo }
+    })
+    await module.heal()
+    expect(await provider.unwrap(2, sealed)).toEqual(deks.map(({ dek }) => dek))
+    expect(provider.loaded()).toEqual([1, 2])
+  })
+
+  it('counts the codes and the reconnects', () => {
+    const { byCode, reconnects } = provider.stats()
+    expect(Object.keys(byCode)).toEqual(expect.arrayContaining(['6', '48', '144', '179']))
+    expect(reconnects).toBeGreaterThan(3)
+  })
+
+  it('replaces a lane whose module hangs', async () => {
+    const items = await sealedItems(provider, 1, randomDeks(50))
+    await module.spoil(['C_Encrypt', 'hang', 1])
+    const { outcomes } = await provider.rewrap({ from: 1, to: 2, check: 'all', items })
+    expect(outcomes.every(({ ok }) => ok)).toBe(true)
+  })
+
+  it('tells a throttled decryption from a bad envelope, both at once', async () => {
+    const items = await sealedItems(provider, 1, randomDeks(60))
+    const page = items.map((item, index) =>
+      index % 20 === 7 ? { ...item, wrapped: flip(item.wrapped, 40) } : item,
+    )
+    await module.spoil(['C_Decrypt', 6, 8])
+    const { outcomes } = await provider.rewrap({ from: 1, to: 2, check: 'all', items: page })
+    const refused = outcomes.flatMap(({ ok }, index) => (ok ? [] : [index]))
+    expect(refused).toEqual([7, 27, 47])
+  })
+
+  it('accuses no envelope when the token fails for good', async () => {
+    const items = await sealedItems(provider, 1, randomDeks(10))
+    await module.spoil(['C_Decrypt', 5, -1])
+    const page = provider.rewrap({ from: 1, to: 2, check: 'all', items })
+    await expect(page).rejects.toMatchObject({ code: 'hsm-failed' })
+    await module.heal()
+    await provider.prove(1)
+    await provider.prove(2)
+  })
+
+  it('does not repeat what no repeat can mend', async () => {
+    const before = provider.stats()
+    await module.spoil(['C_EncryptInit', 113, 1])
+    await expect(provider.wrap(1, randomDeks(1))).rejects.toMatchObject({
+      code: 'hsm-failed',
+      message: 'C_EncryptInit answered CKR_MECHANISM_PARAM_INVALID (113)',
+    })
+    expect(provider.stats().reconnects).toBe(before.reconnects)
+  })
+
+  it('names a key that may not encrypt', async () => {
+    await module.spoil(['C_EncryptInit', 104, -1])
+    await expect(provider.load(v2)).rejects.toMatchObject({ code: 'cannot-encrypt' })
+    expect(provider.loaded()).toEqual([1])
+    await module.heal()
+    await provider.load(v2)
+  })
+
+  it('is away, says so in time, and is used again when it is back', async () => {
+    const items = await sealedItems(provider, 1, randomDeks(300))
+    await module.spoil(['C_Encrypt', 50, -1], ['C_OpenSession', 224, -1])
+    const page = provider.rewrap({ from: 1, to: 2, check: 'all', items })
+    await expect(provider.prove(1)).rejects.toMatchObject({ code: 'hsm-away' })
+    await module.heal()
+    expect((await page).outcomes.every(({ ok }) => ok)).toBe(true)
+    await provider.prove(1)
+    expect(provider.loaded()).toEqual([1, 2])
+  })
+
+  it('gets more sessions than there are cores when its calls are slow', async () => {
+    const items = await sealedItems(provider, 1, randomDeks(60))
+    await module.spoil(['C_Encrypt', 'delay:10', -1], ['C_Decrypt', 'delay:10', -1])
+    const rewrap = async (): Promise<number> => {
+      const start = performance.now()
+      await provider.rewrap({ from: 1, to: 2, check: 'all', items })
+      return performance.now() - start
+    }
+    await until(async () => {
+      await rewrap()
+      return provider.stats().sessions === lab.config.maxSessions
+    })
+    expect(provider.pool.pids).toHaveLength(2)
+    const oneSession = 60 * 3 * 10
+    expect(await rewrap()).toBeLessThan(oneSession / 3)
+  })
+
+  it('gets one login with a wrong PIN, however many ask and open', async () => {
+    const wrong = { install, config: lab.config, pin: '00000000', log: silentLog, cores: 2 }
+    const before = await module.logins(160)
+    const tries = Array.from({ length: 4 }, () => openPkcs11Provider(wrong))
+    const ends = await Promise.allSettled(tries)
+    for (const end of ends) expect(end).toMatchObject({ reason: { code: 'pin-refused' } })
+    await expect(openPkcs11Provider(wrong)).rejects.toMatchObject({ code: 'pin-refused' })
+    await expect(probeToken(wrong)).rejects.toMatchObject({ code: 'pin-refused' })
+    expect(await module.logins(160)).toBe(before + 1)
+    expect(JSON.stringify(ends)).not.toContain('00000000')
+  })
+
+  it('whose PIN was changed while it was away ends all work after one login', async () => {
+    const other = await lab.open({ modulePath: module.path, keyLabelPrefix: 'lab' })
+    await other.load(v1)
+    const config = { ...lab.config }
+    const changed = { install, config, pin: `${lab.token.pin}9`, log: silentLog, cores: 2 }
+    // Stands for the change: the very next login of anybody is refused.
+    await module.spoil(['C_Encrypt', 50, 1], ['C_Login', 160, -1])
+    const before = await module.logins(160)
+    await expect(other.wrap(1, randomDeks(3))).rejects.toMatchObject({ code: 'pin-refused' })
+    await expect(other.prove(1)).rejects.toMatchObject({ code: 'pin-refused' })
+    await expect(other.wrap(1, randomDeks(3))).rejects.toMatchObject({ code: 'pin-refused' })
+    expect(await module.logins(160)).toBe(before + 1)
+    await other.close()
+    // Another PIN in the configuration is another matter.
+    await expect(openPkcs11Provider(changed)).rejects.toMatchObject({ code: 'pin-refused' })
+    expect(await module.logins(160)).toBe(before + 2)
+  })
+})

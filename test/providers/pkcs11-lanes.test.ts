@@ -1,0 +1,152 @@
+import { spawn } from 'node:child_process'
+import { once } from 'node:events'
+import { readFile } from 'node:fs/promises'
+import { afterAll, afterEach, beforeAll, describe, expect, inject, it } from 'vitest'
+import type { KekDescriptor } from '../../contracts/kek.ts'
+import type { Pkcs11Provider } from '../../providers/pkcs11/pkcs11-provider.ts'
+import { isAlive, pkcs11Lab, randomDeks, sealedItems, until, type Pkcs11Lab } from './lab.ts'
+
+describe.skipIf(inject('softhsm') === null)('lanes in child processes', () => {
+  let lab: Pkcs11Lab
+  let provider: Pkcs11Provider
+  let v1: KekDescriptor
+  let v2: KekDescriptor
+
+  beforeAll(async () => {
+    lab = await pkcs11Lab()
+    provider = await lab.open()
+    v1 = await lab.make(provider, 1)
+    v2 = await lab.make(provider, 2)
+    await provider.load(v1)
+    await provider.load(v2)
+  })
+  afterEach(() => expect(provider.loaded()).toEqual([1, 2]))
+  afterAll(async () => {
+    await provider.close()
+    await lab.close()
+  })
+
+  it('start as load asks for them, no more than there are cores', async () => {
+    const other = await lab.open()
+    expect(other.pool.pids).toHaveLength(1)
+    await other.load(v1)
+    await other.load(v2)
+    const items = await sealedItems(other, 1, randomDeks(2_000))
+    await other.rewrap({ from: 1, to: 2, check: 'all', items })
+    expect(other.pool.pids).toHaveLength(2)
+    expect(other.stats().sessions).toBe(2)
+    await other.close()
+  })
+
+  it('one of which is killed in the middle of a page: its batch is repeated, nothing is lost', async () => {
+    const deks = randomDeks(3_000)
+    const items = await sealedItems(provider, 1, deks)
+    const before = provider.stats().reconnects
+    const page = provider.rewrap({ from: 1, to: 2, check: 'all', items })
+    await until(() => provider.pool.pids.length === 2)
+    process.kill(provider.pool.pids[0]!, 'SIGKILL')
+    const { outcomes } = await page
+    const sealed = outcomes.map((outcome, index) => {
+      if (!outcome.ok) throw new Error(outcome.message)
+      return { iv: outcome.iv, wrapped: outcome.wrapped, aad: items[index]!.aadTo }
+    })
+    expect(await provider.unwrap(2, sealed)).toEqual(deks.map(({ dek }) => dek))
+    expect(provider.stats().reconnects).toBeGreaterThan(before)
+  })
+
+  it('all of which are killed while nothing is to do are replaced at the next call', async () => {
+    const { pids } = provider.pool
+    for (const pid of pids) process.kill(pid, 'SIGKILL')
+    await provider.prove(1)
+    expect(provider.pool.pids.some((pid) => pids.includes(pid))).toBe(false)
+  })
+
+  it('one of which hangs is killed at its deadline and replaced', async () => {
+    const items = await sealedItems(provider, 1, randomDeks(500))
+    process.kill(provider.pool.pids[0]!, 'SIGSTOP')
+    const { outcomes } = await provider.rewrap({ from: 1, to: 2, check: 'all', items })
+    expect(outcomes.every(({ ok }) => ok)).toBe(true)
+  })
+
+  it('leave SIGINT and SIGTERM to the parent', async () => {
+    const { pids } = provider.pool
+    for (const pid of pids) {
+      process.kill(pid, 'SIGINT')
+      process.kill(pid, 'SIGTERM')
+    }
+    await provider.prove(1)
+    await provider.prove(2)
+    expect(provider.pool.pids).toEqual(pids)
+  })
+
+  it('are all gone after close, which answers what was in flight and refuses the rest', async () => {
+    const other = await lab.open()
+    await other.load(v1)
+    const { pids } = other.pool
+    const proof = other.prove(1)
+    const closing = other.close()
+    await expect(proof).resolves.toBeUndefined()
+    await closing
+    await expect(other.prove(1)).rejects.toMatchObject({ code: 'pool-closed' })
+    for (const pid of pids) expect(await isAlive(pid)).toBe(false)
+    expect(other.stats().sessions).toBe(0)
+  })
+
+  it('do not outlive a parent that was killed, nor keep one alive that has nothing to do', async () => {
+    const script = (end: string): string => `
+      import { LanePool } from './dist/providers/pkcs11/pool.js'
+      import { silentLog } from './dist/observability/log.js'
+      const config = ${JSON.stringify(lab.config)}
+      const pool = await LanePool.open({ config, pin: '${lab.token.pin}', log: silentLog, cores: 1 })
+      console.log(pool.pids.join(' '))
+      ${end}`
+    for (const end of ['setInterval(() => {}, 1000)', '']) {
+      const parent = spawn(process.execPath, ['--input-type=module', '-e', script(end)], {
+        stdio: ['ignore', 'pipe', 'inherit'],
+      })
+      const exited = once(parent, 'exit')
+      const [said] = (await once(parent.stdout, 'data')) as [Buffer]
+      const child = Number(said.toString())
+      expect(child).toBeGreaterThan(0)
+      if (end !== '') {
+        expect(await isAlive(child)).toBe(true)
+        parent.kill('SIGKILL')
+      }
+      await exited
+      await until(async () => !(await isAlive(child)))
+    }
+  })
+
+  it('show no PIN in their arguments or their environment', async () => {
+    process.env['LAB_PIN'] = lab.token.pin
+    const other = await lab.open()
+    Reflect.deleteProperty(process.env, 'LAB_PIN')
+    for (const pid of other.pool.pids) {
+      expect(await readFile(`/proc/${pid}/cmdline`, 'utf8')).not.toContain(lab.token.pin)
+      expect(await readFile(`/proc/${pid}/environ`, 'utf8')).not.toContain(lab.token.pin)
+    }
+    await other.close()
+  })
+
+  it('see a key that another process made after they were opened', async () => {
+    const other = await lab.open()
+    const v3 = await lab.make(other, 3)
+    await other.close()
+    await provider.load(v3)
+    const items = await sealedItems(provider, 1, randomDeks(1_500))
+    const { outcomes } = await provider.rewrap({ from: 1, to: 3, check: 'all', items })
+    expect(outcomes.every(({ ok }) => ok)).toBe(true)
+    await provider.unload(3)
+  })
+
+  it('notice that a key was replaced under its label while they held it', async () => {
+    const other = await lab.open()
+    const v4 = await lab.make(other, 4)
+    await provider.load(v4)
+    await other.ceremony.destroy(v4.label, Buffer.from(v4.keyId!))
+    await expect(provider.load(v4)).rejects.toMatchObject({ code: 'key-not-found' })
+    await lab.make(other, 4)
+    await expect(provider.load({ ...v4, keyId: null })).rejects.toMatchObject({ code: 'wrong-key' })
+    await other.close()
+  })
+})

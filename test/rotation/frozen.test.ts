@@ -1,0 +1,78 @@
+import { expect, test } from 'vitest'
+import { collections } from '../../contracts/names.ts'
+import { bytesOfRecords } from '../support/bytes-of.ts'
+import { onEachProvider, route } from '../support/each-provider.ts'
+import type { Fleet } from '../support/fleet.ts'
+
+onEachProvider('a worker that is frozen with pages in hand', { records: 2_000 }, (fleetOf) => {
+  test('is replaced, and woken after cancel and rotation back it writes nothing', async () => {
+    const fleet = fleetOf()
+    const { from, to, total } = await route(fleet)
+    const rotation = fleet.start('rotate', '--to-version', `${to}`, '--max-rate', '500')
+    await fleet.rewrapped(150)
+    await sweeping(fleet, 'vm-a')
+    fleet.nodes.freeze('vm-a')
+    const frozenPid = fleet.nodes.pid('vm-a')
+    const frozenLog = (await fleet.nodes.log('vm-a')).length
+    // Nothing of the frozen worker's shards moves until the other one has them.
+    await takenOver(fleet)
+    const cancelled = await fleet.cli('cancel')
+    expect(cancelled.json).toMatchObject({ outcome: 'cancelled' })
+    expect(cancelled.code).toBe(0)
+    expect((await rotation.end()).code).toBe(7)
+    expect(cancelled.json.rewrapped + cancelled.json.remaining).toBe(total)
+
+    // The host comes back as another process, while the old one still hangs somewhere.
+    await fleet.nodes.start('vm-a again', { as: 'vm-a' })
+    await fleet.until(
+      'the frozen heartbeat is not gone',
+      async () => !(await beats(fleet, frozenPid)),
+    )
+    const back = await fleet.cli('rotate', '--from-version', `${to}`, '--to-version', `${from}`)
+    expect({ code: back.code, stderr: back.stderr }).toMatchObject({ code: 0 })
+    expect(back.json).toMatchObject({ outcome: 'completed', remaining: 0 })
+    expect(await fleet.verifyRecords()).toEqual({ [from]: total })
+
+    const before = await bytesOfRecords(fleet.store)
+    fleet.nodes.thaw('vm-a')
+    await fleet.until('the woken worker does not beat', () => beats(fleet, frozenPid))
+    await fleet.until('the woken worker does not end its sweeps', async () => {
+      const said = (await fleet.nodes.log('vm-a')).slice(frozenLog)
+      return /"activityType":"rewrapRange".*"msg":"Activity (completed|cancelled|failed)/.test(said)
+    })
+    // One more life sign: whatever it had in hand has been tried by now.
+    expect(await fleet.nodes.stop('vm-a')).toBe(0)
+    expect(await bytesOfRecords(fleet.store)).toBe(before)
+    await fleet.nodes.stop('vm-a again')
+    await fleet.nodes.start('vm-a')
+  })
+})
+
+/** Resolves when this node holds at least one shard. */
+async function sweeping(fleet: Fleet, node: string): Promise<void> {
+  await fleet.until(`${node} sweeps nothing`, async () => {
+    const said = await fleet.nodes.log(node)
+    const started = said.match(/"activityType":"rewrapRange".*"Activity started"/g)?.length ?? 0
+    const ended = said.match(
+      /"activityType":"rewrapRange".*"Activity (completed|cancelled|failed)/g,
+    )
+    return started > (ended?.length ?? 0)
+  })
+}
+
+/** Resolves when a shard has been taken for a second attempt and went on. */
+async function takenOver(fleet: Fleet): Promise<void> {
+  const shards = fleet.store.db.collection(collections.shards)
+  const running = { closed: false, attempt: { $gte: 2 } }
+  await fleet.until(
+    'no shard is taken over',
+    async () => (await shards.countDocuments(running)) > 0,
+  )
+  const { rewrapped } = await fleet.counters()
+  await fleet.rewrapped(rewrapped + 50)
+}
+
+async function beats(fleet: Fleet, pid: number): Promise<boolean> {
+  const filter = { pid, $expr: { $gt: ['$expires_at', '$$NOW'] } }
+  return (await fleet.store.db.collection(collections.heartbeats).countDocuments(filter)) > 0
+}

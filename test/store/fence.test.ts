@@ -1,0 +1,132 @@
+import { beforeEach, describe, expect, it } from 'vitest'
+import { hasFence, lowerFence, raiseFence } from '../../store/fence.ts'
+import { certificates, envelope, field, record, testStore } from './support.ts'
+
+const store = await testStore()
+const records = store.db.collection<{ _id: string }>(certificates)
+const fence = { collection: certificates, fields: [field], version: 1 }
+
+beforeEach(async () => {
+  await store.db.dropCollection(certificates)
+  await store.db.createCollection(certificates)
+  await records.insertMany([record('old', 1), record('new', 2)] as never[])
+})
+
+async function options(): Promise<Record<string, unknown>> {
+  const [info] = await store.db.listCollections({ name: certificates }).toArray()
+  return (info as { options: Record<string, unknown> }).options
+}
+
+const refused = { code: 121 }
+
+describe('the fence', () => {
+  it('is raised once, stands, and comes off without a trace', async () => {
+    expect(await hasFence(store, fence)).toBe(false)
+    await raiseFence(store, fence)
+    await raiseFence(store, fence)
+    expect(await options()).toEqual({
+      validator: { $and: [{ 'secret.key.kek_version': { $ne: 1 } }] },
+      validationLevel: 'moderate',
+      validationAction: 'error',
+    })
+    expect(await hasFence(store, fence)).toBe(true)
+    await lowerFence(store, fence)
+    await lowerFence(store, fence)
+    expect((await options())['validator']).toBeUndefined()
+    await records.insertOne(record('later', 1) as never)
+  })
+
+  it('refuses inserts, updates, replacements, bulks and transactions that name the version', async () => {
+    await raiseFence(store, fence)
+    await expect(records.insertOne(record('x', 1) as never)).rejects.toMatchObject(refused)
+    const set = { $set: { 'secret.key': envelope(1) } } as never
+    await expect(records.updateOne({ _id: 'new' }, set)).rejects.toMatchObject(refused)
+    const old = record('new', 1)
+    await expect(records.replaceOne({ _id: 'new' }, old as never)).rejects.toMatchObject(refused)
+    await expect(
+      records.bulkWrite([{ replaceOne: { filter: { _id: 'new' }, replacement: old as never } }]),
+    ).rejects.toMatchObject(refused)
+    const inside = store.client.withSession((session) =>
+      session.withTransaction(() => records.insertOne(record('y', 1) as never, { session })),
+    )
+    await expect(inside).rejects.toMatchObject(refused)
+  })
+
+  it('lets other versions, other fields and what is in quarantine go through', async () => {
+    await raiseFence(store, fence)
+    await records.insertOne(record('x', 2) as never)
+    await records.insertOne({ _id: 'bare' })
+    await records.updateOne({ _id: 'old' }, { $set: { name: 'edited' } })
+    await records.updateOne({ _id: 'old' }, { $set: { 'secret.key': envelope(2) } })
+  })
+
+  it('is joined to the validator that is there, which still holds, and is taken off exactly', async () => {
+    const rules = {
+      validator: { $jsonSchema: { required: ['name'] }, $and: [{ name: { $ne: 'bad' } }] },
+      validationLevel: 'strict',
+      validationAction: 'error',
+    }
+    await store.db.command({ collMod: certificates, ...rules })
+    await raiseFence(store, fence)
+    expect(await options()).toEqual({
+      ...rules,
+      validator: { $and: [rules.validator, { 'secret.key.kek_version': { $ne: 1 } }] },
+    })
+    await expect(records.insertOne({ _id: 'nameless' })).rejects.toMatchObject(refused)
+    await expect(records.insertOne(record('x', 1) as never)).rejects.toMatchObject(refused)
+    await lowerFence(store, fence)
+    expect(await options()).toEqual(rules)
+  })
+
+  it('sets level moderate where a validator had none, and takes it back', async () => {
+    const validator = { name: { $exists: true } }
+    await store.db.dropCollection(certificates)
+    await store.db.createCollection(certificates, { validator })
+    await records.insertOne(record('old', 1) as never)
+    await raiseFence(store, fence)
+    expect(await options()).toMatchObject({ validationLevel: 'moderate' })
+    await records.updateOne({ _id: 'old' }, { $set: { name: 'edited' } })
+    await lowerFence(store, fence)
+    expect(await options()).toEqual({
+      validator,
+      validationLevel: 'strict',
+      validationAction: 'error',
+    })
+  })
+
+  it('of several versions and fields stand beside each other', async () => {
+    const both = { ...fence, fields: [field, 'other'] }
+    const next = { ...fence, version: 2 }
+    await raiseFence(store, both)
+    await raiseFence(store, next)
+    expect([await hasFence(store, both), await hasFence(store, next)]).toEqual([true, true])
+    expect(await hasFence(store, { ...fence, version: 3 })).toBe(false)
+    await expect(
+      records.insertOne({ _id: 'o', other: { kek_version: 1 } } as never),
+    ).rejects.toMatchObject(refused)
+    await lowerFence(store, both)
+    expect([await hasFence(store, fence), await hasFence(store, next)]).toEqual([false, true])
+    expect(await options()).toMatchObject({ validationLevel: 'moderate' })
+    await expect(records.insertOne(record('x', 2) as never)).rejects.toMatchObject(refused)
+    await lowerFence(store, next)
+    expect((await options())['validator']).toBeUndefined()
+  })
+
+  it.each([{ validationAction: 'warn' }, { validationLevel: 'off' }])(
+    'is refused as no-fence where %o would keep it from holding',
+    async (lax) => {
+      await store.db.command({ collMod: certificates, validator: { name: 'x' }, ...lax })
+      await expect(raiseFence(store, fence)).rejects.toMatchObject({ code: 'no-fence' })
+      expect(await hasFence(store, fence)).toBe(false)
+    },
+  )
+
+  it('makes the collection where there is none yet', async () => {
+    const nowhere = { ...fence, collection: 'not-there' }
+    await raiseFence(store, nowhere)
+    await expect(
+      store.db.collection('not-there').insertOne(record('x', 1) as never),
+    ).rejects.toMatchObject(refused)
+    await lowerFence(store, { ...fence, collection: 'nowhere-else' })
+  })
+})

@@ -1,0 +1,318 @@
+import { randomBytes } from 'node:crypto'
+import { beforeEach, describe, expect, it } from 'vitest'
+import { insertFirstActive, readActive } from '../../store/kek-active.ts'
+import { insertInstall, readInstall, requireInstall } from '../../store/kek-install.ts'
+import { readSettings, writeSettings } from '../../store/kek-settings.ts'
+import {
+  completeInstall,
+  countWraps,
+  insertIntent,
+  kekDescriptor,
+  readVersion,
+  readVersions,
+} from '../../store/kek-versions.ts'
+import {
+  decommissionNode,
+  expectNode,
+  leaveNode,
+  readRoster,
+  seeNode,
+} from '../../store/fleet-nodes.ts'
+import {
+  readHeartbeats,
+  removeHeartbeat,
+  writeHeartbeat,
+  type Heartbeat,
+} from '../../store/process-heartbeats.ts'
+import {
+  endRotation,
+  lastRotation,
+  readRotation,
+  reserveHsmCalls,
+  runningRotation,
+  setPhase,
+} from '../../store/rotations.ts'
+import { checkShapes, createIndexes, missingIndexes } from '../../store/indexes.ts'
+import { keystore } from '../../store/keystore.ts'
+import { serverNow } from '../../store/store.ts'
+import {
+  certificates,
+  configured,
+  field,
+  installVersion,
+  otherProcess,
+  record,
+  startRotation,
+  testStore,
+} from './support.ts'
+
+const store = await testStore()
+const other = await otherProcess(store)
+const beat: Heartbeat = {
+  node: '$vm.a',
+  boot: 'b1',
+  pid: 7,
+  role: 'worker',
+  current: 1,
+  epoch: 1,
+  loaded: [{ version: 1, proven_at: new Date(5) }],
+  settings: randomBytes(32),
+  leaseMs: 90_000,
+  expireMs: 120_000,
+}
+
+describe('the install lock', () => {
+  it('is the first one, also of two at once, and stays', async () => {
+    const lock = { install: 'payments', provider: 'env', created_by: 'vm-a' } as const
+    const both = await Promise.all([
+      insertInstall(store, lock),
+      insertInstall(other, { ...lock, provider: 'pkcs11' }),
+    ])
+    expect(both[0]).toEqual(both[1])
+    expect(await insertInstall(store, { ...lock, install: 'other' })).toEqual(both[0])
+    const { provider } = both[0]
+    expect(await requireInstall(store, { install: 'payments', provider })).toEqual(
+      await readInstall(store),
+    )
+    const wrong = provider === 'env' ? 'pkcs11' : 'env'
+    await expect(requireInstall(store, { install: 'x', provider })).rejects.toMatchObject({
+      code: 'install-locked',
+    })
+    await expect(
+      requireInstall(store, { install: 'payments', provider: wrong }),
+    ).rejects.toMatchObject({
+      code: 'install-locked',
+      message: `the database is locked for provider '${provider}', not '${wrong}'`,
+    })
+  })
+})
+
+describe('settings', () => {
+  it('are absent, written, replaced', async () => {
+    expect(await readSettings(store)).toBeNull()
+    const settings = {
+      collections: configured,
+      fleet: { heartbeatMs: 1, leaseMs: 2, expireMs: 3 },
+      removal: { backupWindowMs: 0, undoWindowMs: 0, approvalsRequired: 0, approvers: ['$a'] },
+    }
+    const sha256 = randomBytes(32)
+    await writeSettings(store, { settings, sha256, by: '$alice' })
+    await writeSettings(store, { settings, sha256, by: '$bob' })
+    const row = await readSettings(store)
+    expect(row).toMatchObject({ settings, by: '$bob', at: expect.any(Date) as Date })
+    expect(Buffer.from(row?.sha256.value() ?? [])).toEqual(sha256)
+  })
+})
+
+describe('versions', () => {
+  it('begin as an intent that finds its key id again, and are completed once', async () => {
+    const intent = {
+      version: 5,
+      provider: 'pkcs11',
+      label: 'k-v5',
+      keyId: randomBytes(16),
+      origin: 'generated',
+      madeBy: 'vm-a',
+    } as const
+    const first = await insertIntent(store, intent)
+    const again = await insertIntent(other, { ...intent, keyId: randomBytes(16) })
+    expect(again.key_id?.toString('hex')).toBe(first.key_id?.toString('hex'))
+    expect(kekDescriptor(again)).toBeNull()
+    const made = {
+      gcm: { ivMode: 'caller', ivLength: 12, tagBits: 128 },
+      canary: { dekIv: randomBytes(12), dekWrapped: randomBytes(48), digest: randomBytes(32) },
+      label: 'k-v5',
+      keyId: intent.keyId,
+    } as const
+    expect(await completeInstall(store, 5, made)).toBe(true)
+    expect(await completeInstall(other, 5, { ...made, label: 'other' })).toBe(false)
+    expect(kekDescriptor((await readVersion(store, 5))!)).toEqual({
+      version: 5,
+      provider: 'pkcs11',
+      ...made,
+    })
+    expect((await readVersions(store)).map(({ _id }) => _id)).toContain(5)
+  })
+
+  it('add up their wraps', async () => {
+    await countWraps(
+      store,
+      new Map([
+        [5, 3],
+        [99, 1],
+      ]),
+    )
+    await countWraps(
+      store,
+      new Map([
+        [5, 4],
+        [6, 0],
+      ]),
+    )
+    await countWraps(store, new Map())
+    expect(await readVersion(store, 5)).toMatchObject({ wraps: 7 })
+  })
+
+  it('have one first active, of two at once', async () => {
+    await installVersion(store, 1)
+    expect(await insertFirstActive(store, 42)).toBeNull()
+    const both = await Promise.all([insertFirstActive(store, 1), insertFirstActive(other, 5)])
+    expect(both[0]).toEqual(both[1])
+    expect(await readActive(store)).toMatchObject({ epoch: 1, rotation: null })
+    expect(await readVersion(store, both[0]!.version)).toMatchObject({
+      activated_at: expect.any(Date) as Date,
+    })
+  })
+})
+
+describe('heartbeats', () => {
+  it('are stamped by the database, keep their start, and are tidied by TTL', async () => {
+    const { at } = await writeHeartbeat(store, beat)
+    expect(Math.abs(Number(await serverNow(store)) - Number(at))).toBeLessThan(10_000)
+    const [first] = await readHeartbeats(store)
+    await writeHeartbeat(store, { ...beat, current: 2, epoch: 2, settings: null })
+    const [row] = await readHeartbeats(store)
+    expect(row).toMatchObject({
+      _id: '$vm.a/b1',
+      node: '$vm.a',
+      pid: 7,
+      role: 'worker',
+      current: 2,
+      loaded: beat.loaded,
+      started_at: first?.started_at,
+      settings: null,
+    })
+    expect(Number(row?.lease_until) - Number(row?.at)).toBe(90_000)
+    expect(Number(row?.expires_at) - Number(row?.at)).toBe(120_000)
+    const indexes = await keystore.heartbeats(store).indexes()
+    expect(indexes).toContainEqual(
+      expect.objectContaining({ key: { expires_at: 1 }, expireAfterSeconds: 0 }),
+    )
+    await removeHeartbeat(store, '$vm.a/b1')
+    expect(await readHeartbeats(store)).toEqual([])
+  })
+})
+
+describe('the roster', () => {
+  beforeEach(async () => {
+    await keystore.nodes(store).deleteMany({})
+    await keystore.heartbeats(store).deleteMany({})
+  })
+
+  it('sees hosts and ephemeral nodes; a host stays one', async () => {
+    const first = await seeNode(store, 'vm-a', 'host')
+    const again = await seeNode(store, 'vm-a', 'ephemeral')
+    expect(again).toMatchObject({
+      kind: 'host',
+      first_seen: first.first_seen,
+      decommissioned_at: null,
+    })
+    await seeNode(store, 'app-1', 'ephemeral')
+    await leaveNode(store, 'vm-a')
+    await leaveNode(store, 'app-1')
+    expect((await readRoster(store)).map(({ _id }) => _id)).toEqual(['vm-a'])
+  })
+
+  it('keeps an ephemeral node while another of its processes goes on', async () => {
+    await seeNode(store, '$vm.a', 'ephemeral')
+    await writeHeartbeat(store, beat)
+    await leaveNode(store, '$vm.a')
+    expect(await readRoster(store)).toHaveLength(1)
+  })
+
+  it('refuses a decommissioned node until it is expected again', async () => {
+    await seeNode(store, 'vm-a', 'host')
+    const { decommissioned_at: at } = await decommissionNode(store, 'vm-a', '$alice')
+    expect(await decommissionNode(store, 'vm-a', 'bob')).toMatchObject({
+      decommissioned_at: at,
+      decommissioned_by: '$alice',
+    })
+    await expect(seeNode(store, 'vm-a', 'host')).rejects.toMatchObject({
+      code: 'node-decommissioned',
+    })
+    expect(await expectNode(store, 'vm-a')).toMatchObject({ decommissioned_at: null, kind: 'host' })
+    await seeNode(store, 'vm-a', 'host')
+    expect(await expectNode(store, 'vm-z')).toMatchObject({ last_seen: null })
+  })
+
+  it('refuses to decommission what is unknown or live', async () => {
+    await expect(decommissionNode(store, 'vm-x', 'a')).rejects.toMatchObject({
+      code: 'node-unknown',
+    })
+    await seeNode(store, '$vm.a', 'host')
+    await writeHeartbeat(store, beat)
+    await expect(decommissionNode(store, '$vm.a', 'a')).rejects.toMatchObject({ code: 'node-live' })
+  })
+})
+
+describe('a rotation', () => {
+  it('moves through its phases and ends once', async () => {
+    const rotation = await startRotation(store)
+    expect(await setPhase(store, rotation, 'rewrap', { total: 5 })).toBe(true)
+    expect(await runningRotation(store)).toMatchObject({ _id: rotation, phase: 'rewrap', total: 5 })
+    await setPhase(store, rotation, 'finish')
+    const counters = { rewrapped: 4, superseded: 1, quarantined: 0, hsmCalls: 12 }
+    expect(await endRotation(store, rotation, 'completed', { counters, silent: ['$vm'] })).toBe(
+      true,
+    )
+    expect(await endRotation(store, rotation, 'failed')).toBe(false)
+    expect(await setPhase(store, rotation, 'settle')).toBe(false)
+    expect(await readRotation(store, rotation)).toMatchObject({
+      phase: 'finish',
+      outcome: 'completed',
+      counters: { rewrapped: 4, superseded: 1, quarantined: 0, hsm_calls: 12 },
+      silent: ['$vm'],
+      settled_at: expect.any(Date) as Date,
+      ended_at: expect.any(Date) as Date,
+    })
+    expect(await lastRotation(store)).toMatchObject({ _id: rotation })
+  })
+
+  it('reserves crypt calls up to its budget, by many at once', async () => {
+    const rotation = await startRotation(store)
+    expect(await reserveHsmCalls(store, rotation, 1e6)).toBe(true)
+    await keystore
+      .rotations(store)
+      .updateOne({ _id: rotation }, { $set: { max_hsm_calls: 100, hsm_reserved: 0 } })
+    const all = await Promise.all(
+      Array.from({ length: 15 }, () => reserveHsmCalls(store, rotation, 9)),
+    )
+    expect(all.filter(Boolean)).toHaveLength(11)
+    expect(await reserveHsmCalls(store, rotation, 1)).toBe(true)
+    expect(await reserveHsmCalls(store, rotation, 1)).toBe(false)
+    await endRotation(store, rotation, 'failed')
+    expect(await readRotation(store, rotation)).toMatchObject({ hsm_reserved: 100 })
+  })
+})
+
+describe('indexes and shapes', () => {
+  it('are reported missing until setup made them', async () => {
+    const more = [...configured, { name: 'later', envelopes: ['x', 'y.z'] }]
+    expect(await missingIndexes(store, more)).toEqual(['later.x', 'later.y.z'])
+    await store.db
+      .collection('later')
+      .createIndex({ 'x.kek_version': 1, _id: 1 }, { sparse: true, name: 'sparse' }, {})
+    expect(await missingIndexes(store, more)).toEqual(['later.x', 'later.y.z'])
+    await store.db.collection('later').dropIndexes()
+    await createIndexes(store, more)
+    await createIndexes(store, more)
+    expect(await missingIndexes(store, more)).toEqual([])
+  })
+
+  it('refuse paths through arrays, and views', async () => {
+    const records = store.db.collection(certificates)
+    await records.insertOne(record('fine', 1) as never)
+    await checkShapes(store, configured)
+    await records.insertOne({ _id: 'array', secret: [{ key: { kek_version: 1 } }] } as never)
+    await expect(checkShapes(store, configured)).rejects.toMatchObject({
+      code: 'unsupported-shape',
+      message: `'secret' of collection '${certificates}' is an array`,
+    })
+    await records.deleteOne({ _id: 'array' } as never)
+    await checkShapes(store, configured)
+    await store.db.createCollection('view', { viewOn: certificates, pipeline: [] })
+    await expect(checkShapes(store, [{ name: 'view', envelopes: [field] }])).rejects.toMatchObject({
+      code: 'unsupported-shape',
+    })
+  })
+})

@@ -1,0 +1,71 @@
+import { createServer } from 'node:net'
+import { MongoClient } from 'mongodb'
+import { afterAll, describe, expect, inject, it } from 'vitest'
+import { asStoreError } from '../../store/store-errors.ts'
+import { openStore, serverNow, withStore } from '../../store/store.ts'
+import { openTcpProxy } from '../support/tcp-proxy.ts'
+
+const uri = inject('mongoUri')
+const database = 'store-opened'
+
+describe('openStore', () => {
+  it('opens, and gives the clock of the database', async () => {
+    const now = await withStore({ uri, database }, serverNow)
+    expect(now).toBeInstanceOf(Date)
+  })
+
+  it('uses the client of an application and leaves it open', async () => {
+    const client = await MongoClient.connect(uri)
+    afterAll(async () => client.close())
+    await withStore({ uri: 'ignored', database, client }, serverNow)
+    await expect(client.db(database).command({ ping: 1 })).resolves.toMatchObject({ ok: 1 })
+  })
+
+  it('throws mongodb-unreachable within some seconds, without a password', async () => {
+    const server = createServer()
+    await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve))
+    const { port } = server.address() as { port: number }
+    await new Promise((resolve) => server.close(resolve))
+    const began = performance.now()
+    const failed = await openStore({
+      uri: `mongodb://u:s3cret@127.0.0.1:${port}/`,
+      database,
+    }).catch((error: unknown) => error)
+    expect(failed).toMatchObject({ code: 'mongodb-unreachable' })
+    expect(String(failed)).toContain(`'127.0.0.1:${port}'`)
+    expect(JSON.stringify(failed) + String(failed)).not.toContain('s3cret')
+    expect(performance.now() - began).toBeLessThan(8_000)
+  })
+
+  it('throws config-invalid for an address that is none, without quoting it', async () => {
+    const failed = await openStore({ uri: 'mongodb://u:s3cret@', database }).catch(
+      (error: unknown) => error,
+    )
+    expect(failed).toMatchObject({ code: 'config-invalid' })
+    expect(String(failed)).not.toContain('s3cret')
+  })
+
+  it('throws mongodb-refused for a login that fails', async () => {
+    const wrong = new URL(uri)
+    wrong.username = 'nobody'
+    wrong.password = 's3cret'
+    const failed = await openStore({ uri: wrong.href, database }).catch((error: unknown) => error)
+    expect(failed).toMatchObject({ code: 'mongodb-refused' })
+    expect(String(failed)).not.toContain('s3cret')
+  })
+
+  it('turns a connection that breaks in its bracket into mongodb-unreachable', async () => {
+    const proxy = await openTcpProxy(uri)
+    const broken = withStore({ uri: proxy.uri, database }, async (store) => {
+      proxy.cut()
+      return serverNow(store)
+    })
+    await expect(broken).rejects.toMatchObject({ code: 'mongodb-unreachable' })
+    await proxy.close()
+  })
+
+  it('leaves errors that are not about the way to MongoDB as they are', () => {
+    const error = new TypeError('x')
+    expect(asStoreError(error)).toBe(error)
+  })
+})
