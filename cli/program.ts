@@ -1,53 +1,36 @@
 import { Command } from 'commander'
-import * as audit from './commands/audit.ts'
-import * as cancel from './commands/cancel.ts'
-import * as demo from './commands/demo.ts'
-import * as dev from './commands/dev.ts'
-import * as doctor from './commands/doctor.ts'
-import * as envInit from './commands/env-init.ts'
-import * as nodes from './commands/nodes.ts'
-import * as pause from './commands/pause.ts'
-import * as pkcs11Init from './commands/pkcs11-init.ts'
-import * as policy from './commands/policy.ts'
-import * as quarantine from './commands/quarantine.ts'
-import * as rate from './commands/rate.ts'
-import * as remove from './commands/remove.ts'
-import * as resume from './commands/resume.ts'
-import * as rotate from './commands/rotate.ts'
-import * as scan from './commands/scan.ts'
-import * as setup from './commands/setup.ts'
-import * as status from './commands/status.ts'
-import * as verify from './commands/verify.ts'
-import * as version from './commands/version.ts'
-import * as worker from './commands/worker.ts'
 
-/** In the order of a first day with Keyturn. */
-const commands = [
-  demo,
-  dev,
-  setup,
-  doctor,
-  worker,
-  pkcs11Init,
-  envInit,
-  verify,
-  rotate,
-  pause,
-  resume,
-  rate,
-  cancel,
-  status,
-  scan,
-  quarantine,
-  remove,
-  nodes,
-  policy,
-  audit,
-  version,
-]
+interface CommandFile {
+  register(program: Command): void
+}
 
-/** The whole command line. Errors are thrown, never printed here: `run` knows how to say them. */
-export function buildProgram(): Command {
+/** In the order of a first day with Keyturn. A command's file, and all that it needs, is only loaded when it is typed. */
+const commands: Record<string, () => Promise<CommandFile>> = {
+  demo: () => import('./commands/demo.ts'),
+  dev: () => import('./commands/dev.ts'),
+  setup: () => import('./commands/setup.ts'),
+  doctor: () => import('./commands/doctor.ts'),
+  worker: () => import('./commands/worker.ts'),
+  'pkcs11-init': () => import('./commands/pkcs11-init.ts'),
+  'env-init': () => import('./commands/env-init.ts'),
+  verify: () => import('./commands/verify.ts'),
+  rotate: () => import('./commands/rotate.ts'),
+  pause: () => import('./commands/pause.ts'),
+  resume: () => import('./commands/resume.ts'),
+  rate: () => import('./commands/rate.ts'),
+  cancel: () => import('./commands/cancel.ts'),
+  status: () => import('./commands/status.ts'),
+  scan: () => import('./commands/scan.ts'),
+  quarantine: () => import('./commands/quarantine.ts'),
+  remove: () => import('./commands/remove.ts'),
+  nodes: () => import('./commands/nodes.ts'),
+  policy: () => import('./commands/policy.ts'),
+  audit: () => import('./commands/audit.ts'),
+  version: () => import('./commands/version.ts'),
+}
+
+/** The command line for these arguments. Errors are thrown, never printed here: `run` knows how to say them. */
+export async function buildProgram(argv: readonly string[]): Promise<Command> {
   const program = new Command('keyturn')
     .description('Rotates the key-encryption key of a live fleet without losing one secret.')
     .option(
@@ -62,6 +45,16 @@ export function buildProgram(): Command {
     .exitOverride()
     .configureOutput({ outputError: () => undefined })
     .addHelpText('after', '\nkeyturn COMMAND --help explains a command, with an example.')
-  for (const { register } of commands) register(program)
+  for (const load of commandsFor(argv)) {
+    const { register } = await load()
+    register(program)
+  }
   return program
+}
+
+/** The one that is typed; all of them for the list in the help, and for a suggestion. */
+function commandsFor(argv: readonly string[]): (() => Promise<CommandFile>)[] {
+  const typed = argv.find((word, index) => !word.startsWith('-') && argv[index - 1] !== '--config')
+  const load = typed !== undefined && Object.hasOwn(commands, typed) ? commands[typed] : undefined
+  return load === undefined ? Object.values(commands) : [load]
 }

@@ -4,6 +4,9 @@ import { buildProgram } from './program.ts'
 import { exitCodeOf, reportError } from './ui/errors.ts'
 import { surviveClosedPipes } from './ui/output.ts'
 
+/** The longest delay of a timer in Node.js. */
+const maxDelayMs = 2 ** 31 - 1
+
 /**
  * Runs one command line to its end and answers with the exit code. Whatever happens, a person reads `error:` and `hint:`
  * on stderr, a script `{"error":{…}}` on stdout, and nobody a stack trace.
@@ -14,13 +17,19 @@ export async function run(argv: string[]): Promise<number> {
   const die = (error: unknown) => process.exit(exitCodeOf(reportError(error, json)))
   process.on('uncaughtException', die)
   process.on('unhandledRejection', die)
+  // A command that waits only for a child process that nobody refers to would end in the middle.
+  const awake = setInterval(() => undefined, maxDelayMs)
   try {
-    await buildProgram().parseAsync(versionAsCommand(argv), { from: 'user' })
+    const words = versionAsCommand(argv)
+    const program = await buildProgram(words)
+    await program.parseAsync(words, { from: 'user' })
     return Number(process.exitCode ?? 0)
   } catch (error) {
     if (error instanceof CommanderError && error.exitCode === 0) return 0
     const reported: KeyturnError = reportError(error, json)
     return exitCodeOf(reported)
+  } finally {
+    clearInterval(awake)
   }
 }
 

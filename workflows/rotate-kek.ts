@@ -1,9 +1,4 @@
-import {
-  allHandlersFinished,
-  CancellationScope,
-  condition,
-  isCancellation,
-} from '@temporalio/workflow'
+import { allHandlersFinished, CancellationScope, condition } from '@temporalio/workflow'
 import { KeyturnError } from '../contracts/errors.ts'
 import type { Preflight, RotateInput, RotateResult } from '../contracts/rotation.ts'
 import { deciding, surveying } from './profiles.ts'

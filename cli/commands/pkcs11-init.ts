@@ -3,7 +3,7 @@ import { installKek } from '../../client/rotations/install.ts'
 import { loadPkcs11Config } from '../../config/load-config.ts'
 import { readPin } from '../../config/pin.ts'
 import { KeyturnError } from '../../contracts/errors.ts'
-import { probeToken } from '../../providers/pkcs11/probe.ts'
+import { probeFailure, probeToken } from '../../providers/pkcs11/probe.ts'
 import { answering, type Answer, type Context } from '../answer.ts'
 import { untilInterrupted } from '../ui/detach.ts'
 import { note } from '../ui/output.ts'
@@ -46,14 +46,5 @@ async function probe({ file }: Context): Promise<Answer> {
   const { pin, warnings } = readPin(config, process.env)
   for (const warning of warnings) note(`warning: ${warning}`)
   const report = await untilInterrupted((signal) => probeToken({ config, pin, signal }))
-  if (report.usable) return { json: report, text: probeText(report) }
-  const failed = report.phases.find(({ ok }) => !ok)
-  const error = new KeyturnError(
-    'token-not-usable',
-    `the token cannot be used: ${failed?.detail ?? 'see above'}`,
-    {
-      hint: 'keyturn needs CKM_AES_KEY_GEN and CKM_AES_GCM for keys of 256 bits',
-    },
-  )
-  return { json: report, text: probeText(report), error }
+  return { json: report, text: probeText(report), error: probeFailure(report) }
 }

@@ -64,10 +64,17 @@ export interface GcmKey {
   form: GcmForm
 }
 
-/** Memory that holds plaintext DEKs and outputs of one lane; `wipe` it after each batch. */
+const roomy = WRAPPED_BYTES + LONGEST_IV + 64
+
+/**
+ * Memory that holds plaintext of one lane: `opened` and `again` the DEK of the item in hand, overwritten by `wipe` after
+ * each batch; `canary` that of canaries and nonces, which may be asked for in the middle of an item and must never
+ * touch its DEK.
+ */
 export const scratch = {
-  opened: Buffer.alloc(WRAPPED_BYTES + LONGEST_IV + 64),
-  again: Buffer.alloc(WRAPPED_BYTES + LONGEST_IV + 64),
+  opened: Buffer.alloc(roomy),
+  again: Buffer.alloc(roomy),
+  canary: Buffer.alloc(roomy),
   wipe(): void {
     scratch.opened.fill(0)
     scratch.again.fill(0)

@@ -89,7 +89,7 @@ function openCanaryFirm(session: LaneSession, key: LaneKey): void {
     try {
       const opened = openCanaryOnce(session, key)
       const digest = createHash('sha256').update(opened).digest()
-      scratch.wipe()
+      scratch.canary.fill(0)
       if (timingSafeEqual(digest, canary.digest)) return
       throw wrongKey(version)
     } catch (error) {
@@ -108,7 +108,7 @@ function openCanaryOnce(session: LaneSession, key: LaneKey): Buffer {
   const { canary, canaryAad, gcm } = key.asked
   const sealed = { iv: asBuffer(canary.dekIv), wrapped: asBuffer(canary.dekWrapped) }
   const from = gcmKey(session, { ...key, gcm })
-  return session.crypt(() => unwrapDek(from, sealed, asBuffer(canaryAad), scratch.again))
+  return session.crypt(() => unwrapDek(from, sealed, asBuffer(canaryAad), scratch.canary))
 }
 
 /** Wraps and unwraps a nonce in the first form that works. Throws cannot-encrypt where C_Encrypt is refused for good. */
@@ -141,7 +141,7 @@ export function roundTrip(
   const aad = randomBytes(32)
   const gcm = gcmKey(session, key)
   const sealed = session.crypt(() => wrapDek(gcm, nonce, aad))
-  const opened = session.crypt(() => unwrapDek(gcm, sealed, aad, scratch.again))
+  const opened = session.crypt(() => unwrapDek(gcm, sealed, aad, scratch.canary))
   if (opened.equals(nonce)) return sealed
   throw new KeyturnError('hsm-failed', 'the token opened a nonce to other bytes than were wrapped')
 }
@@ -165,7 +165,7 @@ function learnBadTag(session: LaneSession, key: LaneKey): number {
       openCanaryFirm(session, key)
       continue
     }
-    scratch.wipe()
+    scratch.canary.fill(0)
     throw new KeyturnError('token-not-usable', 'the token opened a canary whose tag was changed')
   }
 }

@@ -95,7 +95,7 @@ export class LaneProbe {
           if (error instanceof CkrError) this.#session.replace()
           refusals.push(`${mode}: ${error.message}`)
         } finally {
-          scratch.wipe()
+          scratch.canary.fill(0)
         }
       }
     }
@@ -133,7 +133,7 @@ export class LaneProbe {
     const codeOf = (what: string, iv: Buffer, wrapped: Buffer, aadGiven: Buffer): number => {
       const from = gcmKey(session, { handle, form, gcm })
       try {
-        session.crypt(() => unwrapDek(from, { iv, wrapped }, aadGiven, scratch.again))
+        session.crypt(() => unwrapDek(from, { iv, wrapped }, aadGiven, scratch.canary))
       } catch (error) {
         if (!(error instanceof CkrError)) throw error
         session.replace()

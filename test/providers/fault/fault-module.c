@@ -6,7 +6,7 @@
  * FAULT_CONTROL  path of the control file; a missing or empty one spoils nothing. A line each:
  *                  <function> <what> <count>
  *                what: a CKR number to answer instead of calling, `hang`, `crash`, or `delay:<milliseconds>`;
- *                count: how many calls, over all processes; -1 for ever.
+ *                count: how many calls, over all processes, in four digits; -1 for ever.
  * Each call of C_Login and C_OpenSession is appended to <FAULT_CONTROL>.log, with its answer and the process id.
  */
 #include <dlfcn.h>
@@ -42,20 +42,23 @@ static CK_RV spoil(const char *function) {
   int fd = open(getenv("FAULT_CONTROL"), O_RDWR);
   if (fd < 0) return CKR_OK;
   flock(fd, LOCK_EX);
-  char text[4096] = {0}, kept[4096] = {0}, found[64] = {0};
-  if (read(fd, text, sizeof text - 1) < 0) text[0] = 0;
-  char *rest = text, *line;
-  while ((line = strsep(&rest, "\n")) != NULL) {
+  char text[4096] = {0}, found[64] = {0};
+  ssize_t length = read(fd, text, sizeof text - 1);
+  for (char *line = text; length > 0 && *line != 0; line = strchr(line, '\n') + 1) {
     char name[64], what[64];
-    int count;
-    if (sscanf(line, "%63s %63s %d", name, what, &count) != 3) continue;
-    if (!found[0] && count != 0 && strcmp(name, function) == 0) {
-      strcpy(found, what);
-      if (count > 0) count--;
+    int count, at;
+    if (strchr(line, '\n') == NULL) break;
+    if (sscanf(line, "%63s %63s %n%d", name, what, &at, &count) != 3) continue;
+    if (count == 0 || strcmp(name, function) != 0) continue;
+    strcpy(found, what);
+    if (count > 0) {
+      /* In place and at once: the process may be killed at any time, and the file must stay whole. */
+      char lower[8];
+      sprintf(lower, "%04d", count - 1);
+      if (pwrite(fd, lower, 4, line + at - text) != 4) abort();
     }
-    if (count != 0) sprintf(kept + strlen(kept), "%s %s %d\n", name, what, count);
+    break;
   }
-  if (found[0] && (lseek(fd, 0, SEEK_SET) != 0 || ftruncate(fd, 0) != 0 || write(fd, kept, strlen(kept)) < 0)) abort();
   close(fd);
   if (!found[0]) return CKR_OK;
   if (strcmp(found, "crash") == 0) abort();

@@ -38,12 +38,15 @@ export async function buildFaultModule(folder: string, real: string): Promise<Fa
   process.env['FAULT_CONTROL'] = control
   return {
     path,
-    spoil: (...faults) =>
-      writeFile(control, faults.map((fault) => `${fault.join(' ')}\n`).join('')),
+    spoil: (...faults) => writeFile(control, faults.map(lineOf).join('')),
     heal: () => rm(control, { force: true }),
     logins: async (ckr) => {
       const log = await readFile(`${control}.log`, 'utf8').catch(() => '')
       return log.split('\n').filter((line) => line.startsWith(`C_Login ${ckr} `)).length
     },
   }
+}
+
+function lineOf([name, what, count]: [Spoiled, string | number, number]): string {
+  return `${name} ${what} ${count < 0 ? '-1' : count.toString().padStart(4, '0')}\n`
 }

@@ -1,0 +1,77 @@
+import { existsSync, readFileSync } from 'node:fs'
+import { describe, expect, it } from 'vitest'
+import { parse } from 'yaml'
+import { loadConfig } from '../../config/load-config.ts'
+import { searchAttributes } from '../../contracts/names.ts'
+
+interface Service {
+  image?: string
+  build?: { dockerfile: string }
+  command?: string[]
+  volumes?: string[]
+  environment?: Record<string, string>
+  depends_on?: Record<string, { condition: string }>
+  healthcheck?: { test: string[] }
+}
+interface Compose {
+  services: Record<string, Service>
+  volumes: Record<string, unknown>
+}
+
+const compose = parse(readFileSync('docker-compose.yml', 'utf8'), { merge: true }) as Compose
+const service = (name: string): Service => compose.services[name] ?? {}
+
+// There is no docker engine where these tests run: the file is read here, and run by hand.
+describe('docker-compose.yml', () => {
+  it('has Temporal, MongoDB as a replica set, a token, and two workers', () => {
+    expect(Object.keys(compose.services)).toEqual(
+      expect.arrayContaining(['mongodb', 'temporal', 'token', 'vm-a', 'vm-b']),
+    )
+    expect(service('mongodb').command).toContain('--replSet')
+    expect(service('vm-a').command).toEqual(['worker', '--node', 'vm-a'])
+    expect(service('vm-b').command).toEqual(['worker', '--node', 'vm-b'])
+  })
+
+  it('registers every search attribute of the product', () => {
+    for (const name of Object.values(searchAttributes)) {
+      expect(service('temporal').command).toContain(`--search-attribute=${name}=Keyword`)
+    }
+  })
+
+  it('waits for what is healthy, and only for what says so', () => {
+    for (const [name, { condition }] of Object.entries(service('vm-a').depends_on ?? {})) {
+      if (condition === 'service_healthy') expect(service(name).healthcheck, name).toBeDefined()
+      else expect(condition).toBe('service_completed_successfully')
+    }
+  })
+
+  it('mounts only volumes that it declares and files that are there', () => {
+    for (const { volumes = [] } of Object.values(compose.services)) {
+      for (const volume of volumes) {
+        const [source = ''] = volume.split(':')
+        if (source.startsWith('./')) expect(existsSync(source), source).toBe(true)
+        else expect(Object.keys(compose.volumes)).toContain(source)
+      }
+    }
+  })
+
+  it('gives both workers a configuration that the product accepts', () => {
+    const config = loadConfig({ file: 'deploy/keyturn.yaml', env: {} })
+    const pinFile = config.kek.pkcs11?.pinFile ?? ''
+    expect(pinFile.startsWith('/token/')).toBe(true)
+    expect(service('vm-b').environment?.['SOFTHSM2_CONF']).toBe('/token/softhsm2.conf')
+    expect(config.temporal.address).toBe('temporal:7233')
+    expect(config.mongodb.uri).toContain('mongodb:27017')
+  })
+})
+
+describe('deploy/Dockerfile', () => {
+  it('copies only what is there', () => {
+    const dockerfile = readFileSync('deploy/Dockerfile', 'utf8')
+    const copies = [...dockerfile.matchAll(/^COPY (?!--from)(.+) \S+$/gm)]
+    expect(copies.length).toBeGreaterThan(1)
+    for (const [, sources = ''] of copies) {
+      for (const source of sources.split(' ')) expect(existsSync(source), source).toBe(true)
+    }
+  })
+})
