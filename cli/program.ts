@@ -46,8 +46,8 @@ export async function buildProgram(argv: readonly string[]): Promise<Command> {
     .configureOutput({ outputError: () => undefined })
     .addHelpText('after', '\nkeyturn COMMAND --help explains a command, with an example.')
   for (const load of commandsFor(argv)) {
-    const { register } = await load()
-    register(program)
+    const command = await load()
+    command.register(program)
   }
   return program
 }

@@ -145,7 +145,7 @@ async function wasCommitted(
 /** Returns how many envelopes still were what had been read. Throws `WriteRefused`. */
 async function writeWraps(store: Store, session: ClientSession, step: PageStep): Promise<number> {
   if (step.updates.length === 0) return 0
-  const updates = step.updates.map((update) => wrapUpdate(step, update))
+  const updates = wrapUpdates(step)
   try {
     const { matchedCount } = await store.db
       .collection(step.collection)
@@ -156,25 +156,26 @@ async function writeWraps(store: Store, session: ClientSession, step: PageStep):
   }
 }
 
-function wrapUpdate(step: PageStep, update: PageUpdate): AnyBulkWriteOperation {
-  const { field, from, to, provider } = step
-  return {
-    updateOne: {
-      filter: {
-        _id: idEquals(update.id),
-        [`${field}.kek_version`]: from,
-        [`${field}.dek_wrapped`]: new Binary(update.oldWrapped),
-      } as Document,
-      update: {
-        $set: {
-          [`${field}.kek_version`]: to,
-          [`${field}.provider`]: provider,
-          [`${field}.dek_iv`]: new Binary(update.dekIv),
-          [`${field}.dek_wrapped`]: new Binary(update.dekWrapped),
-        },
-      },
-    },
-  }
+function wrapUpdates({ field, from, to, provider, updates }: PageStep): AnyBulkWriteOperation[] {
+  // Named once a page, not once an envelope: this is the busiest loop of a sweep.
+  const version = `${field}.kek_version`
+  const name = `${field}.provider`
+  const iv = `${field}.dek_iv`
+  const wrapped = `${field}.dek_wrapped`
+  return updates.map((update) => {
+    const filter: Document = {
+      _id: idEquals(update.id),
+      [version]: from,
+      [wrapped]: new Binary(update.oldWrapped),
+    }
+    const $set = {
+      [version]: to,
+      [name]: provider,
+      [iv]: new Binary(update.dekIv),
+      [wrapped]: new Binary(update.dekWrapped),
+    }
+    return { updateOne: { filter, update: { $set } } }
+  })
 }
 
 /** A sub-document whose first key begins with `$` would be read as an operator. */

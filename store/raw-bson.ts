@@ -113,9 +113,9 @@ export function rawValue(element: RawElement): unknown {
 /** A sub-document's members for the eye, one level deep, each in the nearest form that there is. Never throws. */
 export function rawMembers(element: RawElement): unknown {
   if (element.type !== types.document) return decodeOr(element)
-  return Object.fromEntries(
-    rawElements(element.bytes).map((member) => [member.name, decodeOr(member)]),
-  )
+  const members: Record<string, unknown> = {}
+  for (const member of rawElements(element.bytes)) members[member.name] = decodeOr(member)
+  return members
 }
 
 /** Exactly the same type and bytes. */

@@ -43,14 +43,14 @@ export async function findServer(
   const onPath = await searchPath(name, env)
   if (onPath !== null) {
     const found = await tryRun(name, onPath, 'PATH')
-    if (found !== null) return found
-    options.say(`${name}: ${onPath} does not run, looking further`)
+    if (typeof found !== 'string') return found
+    options.say(`${name}: ${onPath} does not run (${found}), looking further`)
   }
   const archives = archivesOf(name)
   for (const archive of archives) {
     const path = await cached(name, archive)
     const found = path && (await tryRun(name, path, `the cache: ${originOf(archive)}`))
-    if (found) return found
+    if (found && typeof found !== 'string') return found
   }
   return fetchServer(name, archives, options.say)
 }
@@ -78,8 +78,8 @@ async function fetchServer(
       const doing = `fetching ${name}: ${originOf(archive)}`
       const path = await withProgress(say, doing, fetchArchive(name, archive))
       const found = await tryRun(name, path, originOf(archive))
-      if (found !== null) return found
-      throw new Error('it does not run on this machine')
+      if (typeof found !== 'string') return found
+      throw new Error(`it does not run on this machine (${found})`)
     } catch (error) {
       const reason = `${originOf(archive)}: ${(error as Error).message}`
       say(`  ${reason}`)
@@ -112,12 +112,12 @@ async function fetchArchive(name: ServerName, archive: Archive): Promise<string>
   }
 }
 
-async function tryRun(name: ServerName, path: string, from: string): Promise<FoundServer | null> {
+/** The server, or why it does not run. */
+async function tryRun(name: ServerName, path: string, from: string): Promise<FoundServer | string> {
   const end = await runCommand(path, ['--version'], { timeoutMs: 20_000 })
   const version = versionLine[name].exec(end.stdout)?.[1]
   if (version !== undefined) return { name, path, version, from }
-  if (end.stderr !== '') process.emitWarning(`${path}: ${lastLine(end.stderr)}`)
-  return null
+  return lastLine(end.stderr) || 'it does not tell its version'
 }
 
 async function searchPath(name: string, env: NodeJS.ProcessEnv): Promise<string | null> {

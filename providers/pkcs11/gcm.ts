@@ -67,17 +67,19 @@ export interface GcmKey {
 const roomy = WRAPPED_BYTES + LONGEST_IV + 64
 
 /**
- * Memory that holds plaintext of one lane: `opened` and `again` the DEK of the item in hand, overwritten by `wipe` after
- * each batch; `canary` that of canaries and nonces, which may be asked for in the middle of an item and must never
- * touch its DEK.
+ * Memory that holds plaintext of one lane: `opened`, `kept` (a second copy, to tell that the first was not touched) and
+ * `again` are the DEK of the item in hand, overwritten by `wipe` after each batch; `canary` is for canaries and nonces,
+ * which may be asked for in the middle of an item and must never touch its DEK.
  */
 export const scratch = {
   opened: Buffer.alloc(roomy),
   again: Buffer.alloc(roomy),
+  kept: Buffer.alloc(DEK_BYTES),
   canary: Buffer.alloc(roomy),
   wipe(): void {
     scratch.opened.fill(0)
     scratch.again.fill(0)
+    scratch.kept.fill(0)
   },
 }
 

@@ -50,9 +50,11 @@ export class LaneBatches {
     return collect(unpack(asBuffer(request.items), 4), ([iv, wrapped, aadFrom, aadTo]) => {
       const dek = this.#open(from, { iv, wrapped }, aadFrom, scratch.opened)
       if (typeof dek === 'string') return dek
+      dek.copy(scratch.kept)
       const sealed = this.#seal(to, dek, aadTo)
+      requireSame(dek, 'a DEK changed in memory while it was wrapped')
       const due = check === 'all' || (check === 'sampled' && this.#checks++ % SAMPLED_EVERY === 0)
-      if (due) this.#check(to, sealed, aadTo, dek)
+      if (due) this.#check(to, sealed, aadTo)
       return [sealed.iv, sealed.wrapped]
     })
   }
@@ -94,13 +96,9 @@ export class LaneBatches {
     return this.#once(version, (key) => wrapDek(key, dek, aad))
   }
 
-  #check(version: number, sealed: Sealed, aad: Buffer, dek: Buffer): void {
+  #check(version: number, sealed: Sealed, aad: Buffer): void {
     const again = this.#once(version, (key) => unwrapDek(key, sealed, aad, scratch.again))
-    if (again.length === DEK_BYTES && timingSafeEqual(again, dek)) return
-    throw new KeyturnError(
-      'hsm-failed',
-      `a fresh wrap under version ${version} opened to other bytes`,
-    )
+    requireSame(again, `a fresh wrap under version ${version} opened to other bytes`)
   }
 
   /** One crypt call, repeated once after a lost session and once after a stale handle. */
@@ -127,6 +125,12 @@ export class LaneBatches {
     if (key !== undefined) return key
     throw new KeyturnError('kek-not-loaded', `version ${version} is not loaded in this lane`)
   }
+}
+
+/** Compares with the DEK that was unwrapped, in constant time; throws `message`. */
+function requireSame(dek: Buffer, message: string): void {
+  if (dek.length === DEK_BYTES && timingSafeEqual(dek, scratch.kept)) return
+  throw new KeyturnError('hsm-failed', message)
 }
 
 /** Whether an answer to C_Decrypt may be the envelope's fault rather than the token's; the canary decides then. */

@@ -31,7 +31,7 @@ export interface Pkcs11Options {
 const PROOF_PATIENCE_MS = 5_000
 
 /** Opens the first session; the other lanes start as load asks for them. Throws the coded error of module, token or PIN. */
-export async function openPkcs11Provider(options: Pkcs11Options): Promise<KekProvider> {
+export async function openPkcs11Provider(options: Pkcs11Options): Promise<Pkcs11Provider> {
   return new Pkcs11Provider(await LanePool.open(options), options)
 }
 

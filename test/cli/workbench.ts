@@ -12,8 +12,7 @@ export interface Transcript {
   stdout: string
   stderr: string
   /** Of stdout, null when it is no JSON. */
-  // eslint-disable-next-line @typescript-eslint/no-explicit-any -- tests look into many shapes
-  json: any
+  json: unknown
 }
 
 export interface Workbench {

@@ -139,13 +139,13 @@ describe.skipIf(inject('softhsm') === null)('a real token', () => {
       token: { label: token.label },
       gcm: { ivMode: 'caller', ivLength: 12, tagBits: 128 },
       usable: true,
+      phases: [
+        { phase: 'mechanisms', ok: true },
+        { phase: 'key-generation', ok: true },
+        { phase: 'aead', ok: true },
+        { phase: 'clean-up', ok: true },
+      ],
     })
-    expect(json.phases.map(({ phase }: { phase: string }) => phase)).toEqual([
-      'mechanisms',
-      'key-generation',
-      'aead',
-      'clean-up',
-    ])
     await token.remove()
   })
 

@@ -87,7 +87,9 @@ describe.each(kinds)('a KEK provider: $name', ({ make, there }) => {
       const refused = outcomes.flatMap((outcome, index) => (outcome.ok ? [] : [index]))
       expect(refused).toEqual([...broken.keys()])
       expect(outcomes.filter((outcome) => !outcome.ok)).toEqual(
-        [...broken.keys()].map(() => expect.objectContaining({ code: 'envelope-unreadable' })),
+        [...broken.keys()].map((): unknown =>
+          expect.objectContaining({ code: 'envelope-unreadable' }),
+        ),
       )
       const opened = await provider.unwrap(
         1,

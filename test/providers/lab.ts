@@ -6,7 +6,7 @@ import type { KekDescriptor } from '../../contracts/kek.ts'
 import type { Pkcs11Config } from '../../contracts/settings.ts'
 import { silentLog } from '../../observability/log.ts'
 import { openEnvProvider } from '../../providers/env/env-provider.ts'
-import { openPkcs11Provider, Pkcs11Provider } from '../../providers/pkcs11/pkcs11-provider.ts'
+import { openPkcs11Provider, type Pkcs11Provider } from '../../providers/pkcs11/pkcs11-provider.ts'
 import type { KekProvider, RewrapItem } from '../../providers/provider.ts'
 import { freshName } from '../support/fresh.ts'
 import { makeToken, type TestToken } from '../support/softhsm.ts'
@@ -71,9 +71,9 @@ export async function pkcs11Lab(): Promise<Pkcs11Lab> {
   }
 }
 
-export async function openPkcs11(token: TestToken, config: Pkcs11Config): Promise<Pkcs11Provider> {
+export function openPkcs11(token: TestToken, config: Pkcs11Config): Promise<Pkcs11Provider> {
   const options = { install, config, pin: token.pin, log: silentLog, cores: 2 }
-  return (await openPkcs11Provider(options)) as Pkcs11Provider
+  return openPkcs11Provider(options)
 }
 
 export function configFor(token: TestToken): Pkcs11Config {

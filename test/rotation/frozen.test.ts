@@ -4,12 +4,12 @@ import { bytesOfRecords } from '../support/bytes-of.ts'
 import { onEachProvider, route } from '../support/each-provider.ts'
 import type { Fleet } from '../support/fleet.ts'
 
-onEachProvider('a worker that is frozen with pages in hand', { records: 2_000 }, (fleetOf) => {
+onEachProvider('a worker that is frozen with pages in hand', { records: 1_200 }, (fleetOf) => {
   test('is replaced, and woken after cancel and rotation back it writes nothing', async () => {
     const fleet = fleetOf()
     const { from, to, total } = await route(fleet)
-    const rotation = fleet.start('rotate', '--to-version', `${to}`, '--max-rate', '500')
-    await fleet.rewrapped(150)
+    const rotation = fleet.start('rotate', '--to-version', `${to}`, '--max-rate', '300')
+    await fleet.rewrapped(100)
     await sweeping(fleet, 'vm-a')
     fleet.nodes.freeze('vm-a')
     const frozenPid = fleet.nodes.pid('vm-a')

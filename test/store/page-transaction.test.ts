@@ -241,16 +241,16 @@ describe('a conflict', () => {
   })
 
   it('with a document hammered by majority writes gets through', async () => {
-    let stop = false
+    const stop = new AbortController()
     let writes = 0
     const hammer = (async () => {
-      while (!stop) {
+      while (!stop.signal.aborted) {
         await records.updateOne({ _id: 'r007' }, { $inc: { n: 1 } })
         writes += 1
       }
     })()
     expect(await commit()).toMatchObject({ rewrapped: size, superseded: 0 })
-    stop = true
+    stop.abort()
     await hammer
     expect(await records.findOne({ _id: 'r007' })).toMatchObject({ n: writes })
   })

@@ -68,15 +68,15 @@ describe('a takeover', () => {
   })
 
   it('gets through while the old attempt begins one transaction after the other', async () => {
-    let stop = false
+    const stop = new AbortController()
     const zombie = (async () => {
-      while (!stop) {
+      while (!stop.signal.aborted) {
         await freeze().catch(() => undefined)
         await sweep.taken.session.abortTransaction().catch(() => undefined)
       }
     })()
     expect(await take(other, sweep)).toMatchObject({ attempt: 2 })
-    stop = true
+    stop.abort()
     await zombie
   })
 

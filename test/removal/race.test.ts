@@ -1,0 +1,90 @@
+import { expect, test } from 'vitest'
+import { queues, workflowIds, workflowTypes } from '../../contracts/names.ts'
+import type { RemoveInput, RemoveResult } from '../../contracts/removal.ts'
+import type { RotateInput, RotateResult } from '../../contracts/rotation.ts'
+import { readActive } from '../../store/kek-active.ts'
+import { readVersions } from '../../store/kek-versions.ts'
+import { undoRemoval } from '../../store/version-removal.ts'
+import { onEachProvider, route } from '../support/each-provider.ts'
+import type { Fleet } from '../support/fleet.ts'
+import { freshName } from '../support/fresh.ts'
+
+/** test/store does it 200 times on the rows alone; here whole workflows run, so a few rounds with shifting starts. */
+const rounds = 5
+
+onEachProvider('removal and rotation back', { records: 40 }, (fleetOf) => {
+  test('raced against each other never leave an active version in removal', async () => {
+    const fleet = fleetOf()
+    await fleet.must('rotate', '--to-version', '2')
+    const winners: string[] = []
+    for (let round = 0; round < rounds; round++) {
+      const { from: active, to: old, total } = await route(fleet)
+      const lead = (round - Math.floor(rounds / 2)) * 60
+      const [removed, rotated] = await Promise.all([
+        later(Math.max(0, -lead), () => remove(fleet, old)),
+        later(Math.max(0, lead), () => rotate(fleet, active, old)),
+      ])
+      const now = (await readActive(fleet.store))?.version
+      const rows = await readVersions(fleet.store)
+      const state = JSON.stringify({ round, now, removed, rotated })
+      const row = rows.find(({ _id }) => _id === now)
+      expect(row?.removal, state).toBeNull()
+      expect(row?.destroyed_at, state).toBeNull()
+      if (removed.error === null) {
+        expect(rotated.outcome, state).toBe('refused')
+        expect(now).toBe(active)
+        winners.push('removal')
+        await fleet.must('remove', '--version', `${old}`, '--undo')
+      } else {
+        winners.push(rotated.outcome)
+        if (rotated.outcome === 'completed') expect(now, state).toBe(old)
+      }
+      for (const { _id, removal } of await readVersions(fleet.store)) {
+        if (removal !== null) await undoRemoval(fleet.store, _id, removal.request)
+      }
+      expect(await fleet.verifyRecords()).toEqual({ [now ?? 0]: total })
+    }
+    expect(winners).toHaveLength(rounds)
+  })
+})
+
+async function later<T>(ms: number, run: () => Promise<T>): Promise<T> {
+  await new Promise((resolve) => setTimeout(resolve, ms))
+  return await run()
+}
+
+/** Up to the recorded request: its window is longer than the test. */
+async function remove(fleet: Fleet, version: number): Promise<{ error: unknown }> {
+  const input: RemoveInput = {
+    ...{ install: fleet.install, version, request: freshName('raced'), requestedBy: 'test' },
+    ...{ destroyHsmKey: false, acceptQuarantine: false, withoutFence: false },
+    ...{ undoWindowMs: 600_000, afterMs: 0 },
+  }
+  const handle = await fleet.temporal.workflow.start(workflowTypes.remove, {
+    workflowId: workflowIds.remove(fleet.install, version),
+    taskQueue: queues.control(fleet.install),
+    args: [input],
+  })
+  const recorded = fleet.until('neither recorded nor refused', async () => {
+    const { status } = await handle.describe()
+    if (status.name !== 'RUNNING') return 'ended'
+    const progress = await handle.query<{ state: string }>('progress')
+    return progress.state === 'pending-removal' ? 'recorded' : null
+  })
+  if ((await recorded) === 'recorded') return { error: null }
+  const { error } = (await handle.result()) as RemoveResult
+  return { error }
+}
+
+async function rotate(fleet: Fleet, from: number, to: number): Promise<RotateResult> {
+  const input: RotateInput = {
+    ...{ install: fleet.install, rotation: freshName('raced'), from, to, requestedBy: 'test' },
+    ...{ reason: 'race', maxRate: 0, maxHsmCalls: 0, page: 50, shards: 1, check: 'all' },
+  }
+  const handle = await fleet.temporal.workflow.start(workflowTypes.rotate, {
+    workflowId: workflowIds.rotate(fleet.install),
+    taskQueue: queues.control(fleet.install),
+    args: [input],
+  })
+  return (await handle.result()) as RotateResult
+}

@@ -1,0 +1,161 @@
+import { execFile } from 'node:child_process'
+import { promisify } from 'node:util'
+import { expect, test } from 'vitest'
+import type { Document } from 'mongodb'
+import { readVersion } from '../../store/kek-versions.ts'
+import { listAudit } from '../../store/kek-audit.ts'
+import { onEachProvider } from '../support/each-provider.ts'
+import type { CliEnd, Fleet } from '../support/fleet.ts'
+import { places } from '../support/fleet-records.ts'
+import type { TestToken } from '../support/softhsm.ts'
+
+const run = promisify(execFile)
+const options = {
+  records: 200,
+  config: { removal: { backup_window: '0s', undo_window: '4s' } },
+}
+
+onEachProvider('the removal of a version', options, (fleetOf, provider) => {
+  /** A record as it stood under version 1: what a held-up application still has in its hands. */
+  let old: Document
+
+  test('is refused by each guard by its name', async () => {
+    const fleet = fleetOf()
+    const records = fleet.store.db.collection(places[0].collection)
+    const found = await records.findOne()
+    if (found === null) throw new Error('no record')
+    old = found
+    expect(await refusedBy(fleet, 1)).toContain('not-active')
+    expect((await fleet.cli('remove', '--version', '9')).json.error.code).toBe('version-unknown')
+
+    const rotation = fleet.start('rotate', '--to-version', '2', '--max-rate', '40')
+    await fleet.rewrapped(20)
+    expect(await refusedBy(fleet, 1)).toEqual(
+      expect.arrayContaining(['no-rotation', 'census-zero', 'backup-window']),
+    )
+    await fleet.must('cancel')
+    expect((await rotation.end()).code).toBe(7)
+    expect(await refusedBy(fleet, 1)).toEqual(
+      expect.arrayContaining(['census-zero', 'backup-window']),
+    )
+    expect((await fleet.cli('rotate', '--to-version', '2')).code).toBe(0)
+
+    await records.replaceOne({ _id: old._id }, old)
+    expect(await refusedBy(fleet, 1)).toEqual(['census-zero'])
+    expect((await fleet.cli('rotate', '--from-version', '1', '--to-version', '2')).code).toBe(0)
+
+    await fleet.nodes.stop('vm-b')
+    expect(await refusedBy(fleet, 1)).toEqual(['fleet-past'])
+    await fleet.nodes.start('vm-b')
+    expect((await readVersion(fleet.store, 1))?.removal).toBeNull()
+  })
+
+  test('stands behind a fence of MongoDB until it is undone', async () => {
+    const fleet = fleetOf()
+    const { id, records } = at(fleet, old)
+    const pending = await fleet.must('remove', '--version', '1')
+    expect(pending).toMatchObject({ version: 1, state: 'pending-removal' })
+    expect(Date.parse(pending.dueAt as string)).toBeGreaterThan(Date.now() - 60_000)
+    const refused = { code: 121 }
+    await expect(records.insertOne({ ...old, _id: 'late' as never })).rejects.toMatchObject(refused)
+    await expect(records.replaceOne(id, old)).rejects.toMatchObject(refused)
+    await expect(
+      records.updateOne(id, { $set: { [places[0].field]: old[places[0].field] } }),
+    ).rejects.toMatchObject(refused)
+    await records.updateOne(id, { $set: { other: 'field' } })
+    // The living version goes through, and a rotation back does not.
+    const now = await records.findOne(id)
+    await records.replaceOne(id, now ?? {})
+    const back = await fleet.cli('rotate', '--from-version', '2', '--to-version', '1')
+    expect({ code: back.code, error: back.json.error.code }).toEqual({
+      code: 3,
+      error: 'removal-pending',
+    })
+
+    const undone = await fleet.must('remove', '--version', '1', '--undo')
+    expect(undone).toMatchObject({ version: 1, state: 'deactivated' })
+    await records.replaceOne(id, old)
+    await records.replaceOne(id, now ?? {})
+    await removalIsOver(fleet)
+    expect((await readVersion(fleet.store, 1))?.destroyed_at).toBeNull()
+    expect((await fleet.cli('remove', '--version', '1', '--undo')).json.error.code).toBe(
+      'no-removal',
+    )
+  })
+
+  test('checks all guards again after the window: a late write takes it back', async () => {
+    const fleet = fleetOf()
+    const { id, records } = at(fleet, old)
+    const now = await records.findOne(id)
+    await fleet.must('remove', '--version', '1', '--without-fence')
+    await records.replaceOne(id, old)
+    await removalIsOver(fleet)
+    const row = await readVersion(fleet.store, 1)
+    expect(row).toMatchObject({ destroyed_at: null, removal: null })
+    const entries = await listAudit(fleet.store)
+    const undone = entries.findLast(({ action }) => action === 'removal-undone')
+    expect(JSON.stringify(undone?.details)).toContain('census-zero')
+    await records.replaceOne(id, now ?? {})
+  })
+
+  test('destroys it in the end, and the number never comes back', async () => {
+    const fleet = fleetOf()
+    const destroy = provider === 'pkcs11' ? ['--destroy-hsm-key'] : []
+    const keys = async () => (fleet.token === null ? 0 : await keysOf(fleet.token))
+    expect(await keys()).toBe(provider === 'pkcs11' ? 2 : 0)
+    await fleet.must('remove', '--version', '1', ...destroy)
+    await fleet.until('it is not destroyed', async () => {
+      return (await readVersion(fleet.store, 1))?.destroyed_at !== null
+    })
+    await removalIsOver(fleet)
+    expect(await keys()).toBe(provider === 'pkcs11' ? 1 : 0)
+    const { versions } = await fleet.must('status')
+    expect(versions).toMatchObject([
+      { version: 1, state: 'destroyed' },
+      { version: 2, state: 'active' },
+    ])
+    // The fence stays: what comes late is refused, not lost.
+    const { id, records } = at(fleet, old)
+    await expect(records.replaceOne(id, old)).rejects.toMatchObject({ code: 121 })
+    const init = provider === 'env' ? 'env-init' : 'pkcs11-init'
+    for (const command of [
+      [init, '--version', '1'],
+      ['rotate', '--to-version', '1'],
+      ['remove', '--version', '1', '--undo'],
+    ]) {
+      const end = await fleet.cli(...command)
+      expect({ command, code: end.code }).toEqual({ command, code: 3 })
+    }
+    expect((await fleet.cli('remove', '--version', '1')).code).toBe(0)
+    expect(await fleet.verifyRecords()).toEqual({ 2: 200 })
+    expect(await fleet.must('audit', 'verify')).toMatchObject({ ok: true, brokenAt: null })
+  })
+})
+
+function at(fleet: Fleet, record: Document) {
+  const records = fleet.store.db.collection(places[0].collection)
+  return { records, id: { _id: record['_id'] as never } }
+}
+
+async function refusedBy(fleet: Fleet, version: number): Promise<string[]> {
+  const { code, json }: CliEnd = await fleet.cli('remove', '--version', `${version}`)
+  expect(code).toBe(3)
+  const guards = json.guards as { guard: string; ok: boolean; detail: string }[]
+  expect(guards).toHaveLength(8)
+  return guards.filter(({ ok }) => !ok).map(({ guard }) => guard)
+}
+
+/** Resolves when the removal's workflow has ended. */
+async function removalIsOver(fleet: Fleet): Promise<void> {
+  await fleet.temporal.workflow.getHandle(`keyturn/${fleet.install}/remove/v1`).result()
+}
+
+async function keysOf(token: TestToken): Promise<number> {
+  const args = ['--module', token.modulePath, '--token-label', token.label, '--login']
+  const { stdout } = await run(
+    'pkcs11-tool',
+    [...args, '--pin', token.pin, '--list-objects', '--type', 'secrkey'],
+    { env: { ...process.env, SOFTHSM2_CONF: token.conf } },
+  )
+  return stdout.match(/Secret Key Object/g)?.length ?? 0
+}

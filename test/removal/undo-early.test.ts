@@ -1,0 +1,49 @@
+import { expect, test } from 'vitest'
+import { messages, queues, workflowIds, workflowTypes } from '../../contracts/names.ts'
+import type { RemoveInput, RemoveResult } from '../../contracts/removal.ts'
+import { hasFence } from '../../store/fence.ts'
+import { readVersion } from '../../store/kek-versions.ts'
+import { onEachProvider } from '../support/each-provider.ts'
+import { places } from '../support/fleet-records.ts'
+import { freshName } from '../support/fresh.ts'
+
+/** How long after the start the undo comes, in ms: while it waits, while it looks at the guards, while it raises the fence. */
+const moments = [0, 40, 80, 120, 160, 200, 250, 300, 400, 500]
+
+onEachProvider('an undo that comes early', { records: 60 }, (fleetOf) => {
+  test('undoes a removal at whatever step it meets it', async () => {
+    const fleet = fleetOf()
+    await fleet.must('rotate', '--to-version', '2')
+    for (const [round, wait] of [-1, ...moments].entries()) {
+      const input: RemoveInput = {
+        ...{
+          install: fleet.install,
+          version: 1,
+          request: freshName('undone'),
+          requestedBy: 'test',
+        },
+        ...{ destroyHsmKey: false, acceptQuarantine: false, withoutFence: false },
+        ...{ undoWindowMs: 3_000, afterMs: wait < 0 ? 600_000 : 0 },
+      }
+      const handle = await fleet.temporal.workflow.start(workflowTypes.remove, {
+        workflowId: workflowIds.remove(fleet.install, 1),
+        taskQueue: queues.control(fleet.install),
+        args: [input],
+      })
+      const startedMs = performance.now()
+      await fleet.until('never', () => Promise.resolve(performance.now() >= startedMs + wait))
+      await handle.executeUpdate(messages.undo)
+      const result = (await handle.result()) as RemoveResult
+      expect({ round, state: result.state }).toEqual({ round, state: 'deactivated' })
+      const row = await readVersion(fleet.store, 1)
+      expect(row).toMatchObject({ removal: null, destroyed_at: null })
+      for (const { collection, field } of places) {
+        const fence = { collection, fields: [field], version: 1 }
+        expect(await hasFence(fleet.store, fence)).toBe(false)
+      }
+    }
+    // The way back is open.
+    expect((await fleet.cli('rotate', '--to-version', '1')).code).toBe(0)
+    expect(await fleet.verifyRecords()).toEqual({ 1: 60 })
+  })
+})

@@ -1,0 +1,104 @@
+import { randomBytes } from 'node:crypto'
+import { expect, test } from 'vitest'
+import { Binary, BSON, type Document } from 'mongodb'
+import { onEachProvider, route } from '../support/each-provider.ts'
+import type { Fleet } from '../support/fleet.ts'
+import { envelopeAt, places } from '../support/fleet-records.ts'
+
+onEachProvider('seven corrupted envelopes', { records: 600 }, (fleetOf) => {
+  test('go into quarantine, exactly those, and repaired they are re-wrapped', async () => {
+    const fleet = fleetOf()
+    const { from, to, total } = await route(fleet)
+    const broken = await breakSeven(fleet)
+    const keys = new Set(broken.map(({ key }) => key))
+    expect(keys.size).toBe(7)
+
+    const { code, json } = await fleet.cli('rotate', '--to-version', `${to}`)
+    expect(code).toBe(6)
+    expect(json).toMatchObject({ outcome: 'completed-with-quarantine', remaining: 0 })
+    expect(json).toMatchObject({ rewrapped: total - 7, superseded: 0, quarantined: 7 })
+    const { envelopes } = await fleet.must('quarantine', 'list')
+    const listed = (envelopes as { collection: string; field: string; id: unknown }[]).map(
+      ({ collection, field, id }) => `${collection}/${field}/${JSON.stringify(id)}`,
+    )
+    expect(listed.toSorted()).toEqual([...keys].toSorted())
+    expect(await fleet.verifyRecords({ except: keys })).toEqual({ [to]: total - 7 })
+    expect(await fleet.census()).toEqual({ [from]: 7, [to]: total - 7 })
+    // Nothing of a broken envelope was touched.
+    for (const { collection, id, now } of broken) {
+      expect(await find(fleet, collection, id)).toEqual(now)
+    }
+    const status = await fleet.must('status')
+    expect(status.envelopes).toMatchObject({ total, quarantined: 7 })
+
+    const removal = await fleet.cli('remove', '--version', `${from}`)
+    expect(removal.code).toBe(3)
+    expect(failing(removal.json.guards)).toEqual(['quarantine-empty'])
+
+    for (const { collection, id, before } of broken) {
+      await fleet.store.db.collection(collection).replaceOne({ _id: id as never }, before)
+    }
+    const again = await fleet.cli('rotate', '--from-version', `${from}`, '--to-version', `${to}`)
+    expect({ code: again.code, stderr: again.stderr }).toMatchObject({ code: 0 })
+    expect(again.json).toMatchObject({ outcome: 'completed', rewrapped: 7, remaining: 0 })
+    expect(await fleet.verifyRecords()).toEqual({ [to]: total })
+    expect((await fleet.must('quarantine', 'list')).envelopes).toEqual([])
+  })
+})
+
+function failing(guards: { guard: string; ok: boolean }[]): string[] {
+  return guards.filter(({ ok }) => !ok).map(({ guard }) => guard)
+}
+
+interface Broken {
+  key: string
+  collection: string
+  id: unknown
+  before: Document
+  now: Document | null
+}
+
+/** Each in another way; the last two have each other's wraps. */
+async function breakSeven(fleet: Fleet): Promise<Broken[]> {
+  const ways: ((wrap: Document, next: Document) => object)[] = [
+    ({ dek_wrapped: wrapped }) => ({ dek_wrapped: flipped(wrapped as Binary) }),
+    ({ dek_wrapped: wrapped }) => ({
+      dek_wrapped: new Binary((wrapped as Binary).value().subarray(1)),
+    }),
+    () => ({ dek_iv: new Binary(randomBytes(12)) }),
+    () => ({ format: 2 }),
+    ({ provider }) => ({ provider: provider === 'env' ? 'pkcs11' : 'env' }),
+    (_, { dek_iv, dek_wrapped }) => ({ dek_iv, dek_wrapped }),
+    () => ({ dek_wrapped: 'not bytes' }),
+  ]
+  const broken: Broken[] = []
+  for (const [index, way] of ways.entries()) {
+    const place = places[index % 2] ?? places[0]
+    const records = fleet.store.db.collection(place.collection)
+    const [before, next] = await records
+      .find()
+      .sort({ _id: 1 })
+      .skip(index * 20)
+      .limit(2)
+      .toArray()
+    if (before === undefined || next === undefined) throw new Error('too few records')
+    const changes = way(envelopeAt(before, place.field), envelopeAt(next, place.field))
+    const set = Object.entries(changes).map(([name, value]) => [`${place.field}.${name}`, value])
+    await records.updateOne({ _id: before._id }, { $set: Object.fromEntries(set) as object })
+    const { collection, field } = place
+    const key = `${collection}/${field}/${BSON.EJSON.stringify(before._id)}`
+    const now = await find(fleet, collection, before._id)
+    broken.push({ key, collection, id: before._id, before, now })
+  }
+  return broken
+}
+
+function flipped(value: Binary): Binary {
+  const bytes = Buffer.from(value.value())
+  bytes[5] = (bytes[5] ?? 0) ^ 1
+  return new Binary(bytes)
+}
+
+async function find(fleet: Fleet, collection: string, id: unknown): Promise<Document | null> {
+  return await fleet.store.db.collection(collection).findOne({ _id: id as never })
+}

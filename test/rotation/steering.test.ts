@@ -1,0 +1,106 @@
+import { expect, test } from 'vitest'
+import { messages } from '../../contracts/names.ts'
+import type { RotationProgress } from '../../contracts/rotation.ts'
+import { readHeartbeats } from '../../store/process-heartbeats.ts'
+import { runningRotation } from '../../store/rotations.ts'
+import { onEachProvider, route } from '../support/each-provider.ts'
+import type { Fleet } from '../support/fleet.ts'
+
+onEachProvider('steering a rotation', { records: 1_000 }, (fleetOf) => {
+  test('pause stops the sweep, resume goes on, rate slows it down and lets it go', async () => {
+    const fleet = fleetOf()
+    const { to, total } = await route(fleet)
+    const rotation = fleet.start('rotate', '--to-version', `${to}`, '--max-rate', '150')
+    await fleet.rewrapped(100)
+    await fleet.must('pause')
+    await quiet(fleet)
+    const paused = await fleet.counters()
+    const { rotation: view } = await fleet.must('status')
+    expect(view).toMatchObject({ paused: true, rewrapped: paused.rewrapped, phase: 'rewrap' })
+    await heartbeats(fleet, 3)
+    expect(await fleet.counters()).toEqual(paused)
+    expect(paused.rewrapped).toBeLessThan(total)
+
+    await fleet.must('rate', '40')
+    await fleet.must('resume')
+    await fleet.rewrapped(paused.rewrapped + 50)
+    const startedMs = performance.now()
+    const { rewrapped: before } = await fleet.counters()
+    await heartbeats(fleet, 5)
+    const seconds = (performance.now() - startedMs) / 1000
+    const { rewrapped: after } = await fleet.counters()
+    // Each of the four shards may have one page of 50 more in flight than its share.
+    expect(after - before).toBeLessThanOrEqual(40 * seconds + 4 * 50)
+    expect(after).toBeLessThan(total)
+
+    await fleet.must('rate', '0')
+    const { code, json } = await rotation.end()
+    expect(code).toBe(0)
+    expect(json).toMatchObject({ rewrapped: total, superseded: 0, remaining: 0 })
+    expect(await fleet.verifyRecords()).toEqual({ [to]: total })
+  })
+
+  test('a paused rotation can be cancelled, and nothing is left to steer', async () => {
+    const fleet = fleetOf()
+    const { from, to, total } = await route(fleet)
+    const rotation = fleet.start('rotate', '--to-version', `${to}`, '--max-rate', '150')
+    await fleet.rewrapped(50)
+    await fleet.must('pause')
+    await fleet.must('cancel')
+    const { code, json } = await rotation.end()
+    expect(code).toBe(7)
+    expect(json.rewrapped + json.remaining).toBe(total)
+    for (const command of [['pause'], ['resume'], ['rate', '5'], ['cancel']]) {
+      const { code: refused, json: said } = await fleet.cli(...command)
+      expect({ refused, code: said.error.code }).toEqual({ refused: 3, code: 'no-rotation' })
+    }
+    await fleet.must('rotate', '--from-version', `${to}`, '--to-version', `${from}`)
+  })
+
+  test('a budget of HSM calls is never exceeded: it pauses, and says why', async () => {
+    const fleet = fleetOf()
+    const { from, to, total } = await route(fleet)
+    const rotation = fleet.start('rotate', '--to-version', `${to}`, '--max-hsm-calls', '600')
+    const handle = fleet.rotateWorkflow()
+    await fleet.until('it does not pause', async () => {
+      const found = await handle.query<RotationProgress>(messages.progress).catch(() => null)
+      return found?.pausedBy === 'hsm-budget' && found.paused
+    })
+    await quiet(fleet)
+    const counters = await fleet.counters()
+    expect(counters.hsmCalls).toBeLessThanOrEqual(600)
+    expect(counters.rewrapped).toBe(counters.hsmCalls / 3)
+    expect(counters.rewrapped).toBeGreaterThan(150)
+    const row = await runningRotation(fleet.store)
+    expect(row?.hsm_reserved).toBeLessThanOrEqual(600)
+    await fleet.must('cancel')
+    const { code, json } = await rotation.end()
+    expect({ code, ...json }).toMatchObject({ code: 7, hsmCalls: counters.hsmCalls })
+    expect(json.rewrapped + json.remaining).toBe(total)
+    await fleet.must('rotate', '--from-version', `${to}`, '--to-version', `${from}`)
+    expect(await fleet.verifyRecords()).toEqual({ [from]: total })
+  })
+})
+
+/** Resolves when no shard holds a batch any more: nothing of a page is in flight. */
+async function quiet(fleet: Fleet): Promise<void> {
+  let last = -1
+  await fleet.until('the counters do not come to rest', async () => {
+    await heartbeats(fleet, 1)
+    const { rewrapped } = await fleet.counters()
+    const isQuiet = rewrapped === last
+    last = rewrapped
+    return isQuiet
+  })
+}
+
+/** Time as the fleet counts it: resolves when a worker has beaten so many times more. */
+async function heartbeats(fleet: Fleet, times: number): Promise<void> {
+  for (let beat = 0; beat < times; beat++) {
+    const latest = async () =>
+      Math.max(...(await readHeartbeats(fleet.store)).map(({ at }) => at.getTime()))
+    const before = await latest()
+    // Two workers: half a second later is a beat of another one.
+    await fleet.until('nobody beats', async () => (await latest()) > before + 500)
+  }
+}

@@ -1,0 +1,79 @@
+import { expect, test } from 'vitest'
+import type { Keyring } from '../../keyring/index.ts'
+import { runningRotation } from '../../store/rotations.ts'
+import { onEachProvider, route } from '../support/each-provider.ts'
+import type { Fleet } from '../support/fleet.ts'
+import { digestOf, documentOf, newPlaintext, places } from '../support/fleet-records.ts'
+import type { RecordPlace } from '../support/fleet-records.ts'
+import { freshName } from '../support/fresh.ts'
+
+/** Writers at one time; each has records of its own, as sessions of one application do. */
+const writers = 4
+
+onEachProvider('applications that write during a rotation', { records: 1_500 }, (fleetOf) => {
+  test('lose nothing: inserts, updates, old documents written back whole, deletes', async () => {
+    const fleet = fleetOf()
+    const { from, to, total } = await route(fleet)
+    const done = { inserts: 0, updates: 0, writeBacks: 0, deletes: 0 }
+    await fleet.withKeyring(async (keyring) => {
+      const rotation = fleet.start('rotate', '--to-version', `${to}`, '--max-rate', '300')
+      const stop = new AbortController()
+      const all = Array.from({ length: writers }, (_, part) =>
+        write(fleet, keyring, part, done, stop.signal),
+      )
+      await fleet.until('the sweep does not end', async () => {
+        return (await runningRotation(fleet.store))?.phase === 'settle'
+      })
+      stop.abort()
+      await Promise.all(all)
+      const { code, json, stderr } = await rotation.end()
+      expect({ code, stderr }).toMatchObject({ code: 0 })
+      expect(json).toMatchObject({ outcome: 'completed', remaining: 0, quarantined: 0 })
+      // Each envelope that was there at the start was met, or went away before it was.
+      expect(json.rewrapped + json.superseded).toBeGreaterThan(total / 2)
+    })
+    for (const times of Object.values(done)) expect(times).toBeGreaterThan(10)
+    expect((await fleet.census())[from]).toBeUndefined()
+    expect(await fleet.verifyRecords()).toEqual({ [to]: fleet.records.book.size })
+  })
+})
+
+async function write(
+  fleet: Fleet,
+  keyring: Keyring,
+  part: number,
+  done: { inserts: number; updates: number; writeBacks: number; deletes: number },
+  stop: AbortSignal,
+): Promise<void> {
+  const place: RecordPlace = places[part % 2] ?? places[0]
+  const records = fleet.store.db.collection(place.collection)
+  // Read before the rotation has come to them: the copies that are written back are old ones.
+  const parity = part >> 1
+  const mine = (await records.find().sort({ _id: 1 }).toArray()).filter(
+    (_, at) => at % 2 === parity,
+  )
+  const seal = async (id: unknown) => {
+    const plaintext = newPlaintext()
+    const envelope = await keyring.seal(plaintext, { ...place, id })
+    const data = digestOf(envelope.iv, envelope.ciphertext)
+    fleet.records.book.set(fleet.records.keyOf(place, id), { plaintext: digestOf(plaintext), data })
+    return envelope
+  }
+  for (let at = 0; !stop.aborted && at + 3 < mine.length; at += 3) {
+    const [updated, writtenBack, deleted] = mine.slice(at, at + 3)
+    if (updated === undefined || writtenBack === undefined || deleted === undefined) return
+    const id = freshName('new')
+    await records.insertOne(documentOf(place, id, await seal(id)))
+    done.inserts += 1
+    const envelope = await seal(updated._id)
+    await records.updateOne({ _id: updated._id }, { $set: { [place.field]: envelope } })
+    done.updates += 1
+    await records.replaceOne({ _id: writtenBack._id }, { ...writtenBack, seen: at })
+    done.writeBacks += 1
+    if (at % 2 === 0) {
+      await records.deleteOne({ _id: deleted._id })
+      fleet.records.book.delete(fleet.records.keyOf(place, deleted._id))
+      done.deletes += 1
+    }
+  }
+}
