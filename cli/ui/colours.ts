@@ -1,3 +1,4 @@
+import { isatty } from 'node:tty'
 import picocolors from 'picocolors'
 
 type Colours = ReturnType<typeof picocolors.createColors>
@@ -11,15 +12,16 @@ export function noColours(): void {
 
 /** Colours for what goes to stdout. */
 export function colours(): Colours {
-  return picocolors.createColors(may(process.stdout))
+  return picocolors.createColors(may(1))
 }
 
 /** Colours for what goes to stderr. */
 export function errorColours(): Colours {
-  return picocolors.createColors(may(process.stderr))
+  return picocolors.createColors(may(2))
 }
 
-function may(stream: NodeJS.WriteStream): boolean {
+/** By the descriptor: an `isTTY` that is undefined would make picocolors decide, and it colours pipes where CI is set. */
+function may(descriptor: 1 | 2): boolean {
   const refused = process.argv.includes('--no-color') || (process.env['NO_COLOR'] ?? '') !== ''
-  return wanted && !refused && stream.isTTY && process.env['TERM'] !== 'dumb'
+  return wanted && !refused && isatty(descriptor) && process.env['TERM'] !== 'dumb'
 }

@@ -57,14 +57,11 @@ export async function findServer(
 
 async function chosenServer(name: ServerName, path: string): Promise<FoundServer> {
   const found = await tryRun(name, path, variables[name])
-  if (found !== null) return found
-  throw new KeyturnError(
-    'server-missing',
-    `${variables[name]} names "${path}", which does not run`,
-    {
-      hint: `point it at a working ${name}, or unset it`,
-    },
-  )
+  if (typeof found !== 'string') return found
+  const message = `${variables[name]} names "${path}", which does not run (${found})`
+  throw new KeyturnError('server-missing', message, {
+    hint: `point it at a working ${name}, or unset it`,
+  })
 }
 
 async function fetchServer(

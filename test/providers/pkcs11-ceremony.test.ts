@@ -30,7 +30,7 @@ describe.skipIf(inject('softhsm') === null)('keys and probes of a token', () => 
   const keygen = (label: string, ...more: string[]): Promise<unknown> => {
     const { modulePath, label: token, pin } = lab.token
     const login = ['--module', modulePath, '--token-label', token, '--login', '--pin', pin]
-    return run('pkcs11-tool', [...login, '--keygen', '--label', label, ...more])
+    return run('pkcs11-tool', [...login, '--keygen', '--private', '--label', label, ...more])
   }
   const open = (change: object, pin = lab.token.pin): Promise<Pkcs11Provider> =>
     openPkcs11Provider({ install, config: { ...lab.config, ...change }, pin, log: silentLog })

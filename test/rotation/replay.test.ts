@@ -1,0 +1,100 @@
+import { readdir, readFile, writeFile } from 'node:fs/promises'
+import { createRequire } from 'node:module'
+import { fileURLToPath } from 'node:url'
+import { historyFromJSON, historyToJSON } from '@temporalio/common/lib/proto-utils.js'
+import { Worker } from '@temporalio/worker'
+import { describe, expect, test } from 'vitest'
+import { workflowIds } from '../../contracts/names.ts'
+import { openFleet } from '../support/fleet.ts'
+import type { Fleet } from '../support/fleet.ts'
+
+/**
+ * A rotation runs for weeks while workers are updated under it: a change of a workflow that its history cannot follow
+ * stops it. `test/histories/` holds recorded runs; with KEYTURN_RECORD=1 this test records them anew. Do that only for a
+ * workflow that was never released, else keep the old file too and make the change behind `patched`.
+ */
+const folder = fileURLToPath(new URL('../histories/', import.meta.url))
+const workflowBundle = { codePath: createRequire(import.meta.url).resolve('#workflow-bundle') }
+
+interface Recorded {
+  name: string
+  workflowId: string
+  json: string
+}
+
+async function replay({ json, workflowId }: Recorded): Promise<void> {
+  const history = historyFromJSON(JSON.parse(json))
+  await Worker.runReplayHistory({ workflowBundle }, history, workflowId)
+}
+
+describe('histories', () => {
+  test('of a rotation that was steered, cancelled and finished, of a verify and a removal, replay', async () => {
+    const fleet = await openFleet({ provider: 'env' })
+    try {
+      const recorded = await story(fleet)
+      for (const one of recorded) await replay(one)
+      if (process.env['KEYTURN_RECORD'] === undefined) return
+      for (const { name, workflowId, json } of recorded) {
+        const text = JSON.stringify({ workflowId, history: JSON.parse(json) as unknown })
+        await writeFile(`${folder}${name}.json`, `${text}\n`)
+      }
+    } finally {
+      await fleet.close()
+    }
+  })
+
+  test('that were recorded before still replay', async () => {
+    const names = (await readdir(folder)).filter((name) => name.endsWith('.json'))
+    expect(names.length).toBeGreaterThanOrEqual(6)
+    for (const name of names) {
+      const { workflowId, history } = JSON.parse(await readFile(`${folder}${name}`, 'utf8')) as {
+        workflowId: string
+        history: unknown
+      }
+      const replayed = replay({ name, workflowId, json: JSON.stringify(history) })
+      await expect(replayed, name).resolves.toBeUndefined()
+    }
+  })
+})
+
+/** One install's life; each workflow's history right after its end, before the next one goes by its id. */
+async function story(fleet: Fleet): Promise<Recorded[]> {
+  const { install } = fleet
+  const recorded: Recorded[] = []
+  const record = async (name: string, workflowId: string) => {
+    const history = await fleet.temporal.workflow.getHandle(workflowId).fetchHistory()
+    recorded.push({ name, workflowId, json: historyToJSON(history) })
+  }
+  await record('install', workflowIds.install(install, 1))
+  await fleet.fill(400)
+  await fleet.must('verify', '--target', '2')
+  await record('verify', workflowIds.verify(install, 2))
+
+  const rotation = fleet.start('rotate', '--to-version', '2', '--max-rate', '100')
+  await fleet.rewrapped(50)
+  await fleet.must('pause')
+  await fleet.must('rate', '80')
+  await fleet.must('resume')
+  await fleet.rewrapped(150)
+  await fleet.must('cancel')
+  expect((await rotation.end()).code).toBe(7)
+  await record('rotate-cancelled', workflowIds.rotate(install))
+  await record('shard-cancelled', workflowIds.shard(install, 'private_key', '0-0'))
+
+  await fleet.must('rotate', '--to-version', '2')
+  await record('rotate-finished', workflowIds.rotate(install))
+  await record('shard-finished', workflowIds.shard(install, 'private_key', '0-0'))
+  await fleet.cli('rotate', '--to-version', '1', '--max-hsm-calls', '1', '--detach')
+  await fleet.until('it does not pause', async () => {
+    const progress = await fleet.rotateWorkflow().query<{ pausedBy: string | null }>('progress')
+    return progress.pausedBy === 'hsm-budget'
+  })
+  await fleet.must('cancel')
+  await record('rotate-hsm-budget', workflowIds.rotate(install))
+
+  await fleet.must('rotate', '--from-version', '1', '--to-version', '2').catch(() => undefined)
+  if ((await fleet.active()) === 1) await fleet.must('rotate', '--to-version', '2')
+  await fleet.must('remove', '--version', '1')
+  await record('remove', workflowIds.remove(install, 1))
+  return recorded
+}
