@@ -46,7 +46,7 @@ onEachProvider('seven corrupted envelopes', { records: 600 }, (fleetOf) => {
   })
 })
 
-function failing(guards: { guard: string; ok: boolean }[]): string[] {
+function failing(guards: readonly { guard: string; ok: boolean }[]): string[] {
   return guards.filter(({ ok }) => !ok).map(({ guard }) => guard)
 }
 

@@ -9,14 +9,8 @@ import type { TestToken } from '../support/softhsm.ts'
 
 const run = promisify(execFile)
 
-interface Verdict {
-  node: string
-  ready: boolean
-  reason: string | null
-}
-
 const verdictOf = ({ json }: CliEnd, node: string) =>
-  (json.nodes as Verdict[]).filter((one) => one.node === node && !one.ready)
+  json.nodes.filter((one) => one.node === node && !one.ready)
 
 describe.skipIf(inject('softhsm') === null)('two tokens with one label', () => {
   let fleet: Fleet | undefined

@@ -1,5 +1,6 @@
 import { createHash, randomBytes } from 'node:crypto'
-import { Binary, BSON, ObjectId, type Document } from 'mongodb'
+import type { Binary } from 'mongodb'
+import { BSON, ObjectId, type Document } from 'mongodb'
 import { KeyturnError } from '../../contracts/errors.ts'
 import type { Keyring } from '../../keyring/index.ts'
 import type { Store } from '../../store/store.ts'
@@ -127,7 +128,7 @@ export function documentOf(
   const value = field
     .split('.')
     .reduceRight<unknown>((inner, name) => ({ [name]: inner }), envelope)
-  return { _id: id, ...rest, ...(value as object) } as Document
+  return { _id: id, ...rest, ...(value as object) }
 }
 
 export function digestOf(...parts: readonly (Uint8Array | string)[]): string {

@@ -8,7 +8,10 @@ import { stringify } from 'yaml'
 import { spawnLeashed } from '../../devstack/leash.ts'
 import { waitUntil } from '../../devstack/wait-until.ts'
 import { workflowIds } from '../../contracts/names.ts'
+import type { ErrorReport } from '../../contracts/errors.ts'
+import type { ReadinessNode } from '../../contracts/fleet.ts'
 import type { ProviderName } from '../../contracts/kek.ts'
+import type { Guard } from '../../contracts/views.ts'
 import type { Counters } from '../../contracts/rotation.ts'
 import { openKeyring } from '../../keyring/index.ts'
 import type { Keyring } from '../../keyring/index.ts'
@@ -31,8 +34,23 @@ export interface CliEnd {
   stdout: string
   stderr: string
   /** Of stdout; an empty object when there is none. */
-  // eslint-disable-next-line @typescript-eslint/no-explicit-any -- tests look into many shapes
-  json: any
+  json: CliJson
+}
+
+/** Members of the commands' answers that tests look into; which of them are there depends on the command. */
+export interface CliJson {
+  readonly error: ErrorReport
+  readonly outcome: string
+  readonly rotationId: string
+  readonly to: number
+  readonly rewrapped: number
+  readonly superseded: number
+  readonly remaining: number
+  readonly hsmCalls: number
+  readonly dueAt: string
+  readonly guards: readonly Guard[]
+  readonly nodes: readonly ReadinessNode[]
+  readonly [name: string]: unknown
 }
 
 /** A command that still runs. */
@@ -245,12 +263,12 @@ function startCli(
   const closed = new Promise((resolve) => leashed.child.once('close', resolve))
   return {
     pid: leashed.pid,
-    signal: leashed.signal,
+    signal: (signal) => leashed.signal(signal),
     async end() {
       await closed
       const { code } = await leashed.ended
       record(stdout + stderr)
-      return { code, stdout, stderr, json: stdout === '' ? {} : (JSON.parse(stdout) as unknown) }
+      return { code, stdout, stderr, json: (stdout === '' ? {} : JSON.parse(stdout)) as CliJson }
     },
   }
 }
