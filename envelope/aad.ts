@@ -1,4 +1,4 @@
-import { createHash } from 'node:crypto'
+import { hash } from 'node:crypto'
 
 /**
  * AAD is always 32 bytes: SHA-256 over length-prefixed parts (`lp`: four bytes big-endian, then the bytes; strings as
@@ -13,12 +13,12 @@ export function dekAad(
   id: Buffer,
   version: number,
 ): Buffer {
-  return digest(lp('keyturn:dek:1'), lp(install), lp(collection), lp(field), lp(id), u32be(version))
+  return digest(fieldPrefix('keyturn:dek:1', install, collection, field), lp(id), u32be(version))
 }
 
 /** Binds the data to its record and field. No version in it: a rotation never touches the data. */
 export function dataAad(install: string, collection: string, field: string, id: Buffer): Buffer {
-  return digest(lp('keyturn:data:1'), lp(install), lp(collection), lp(field), lp(id))
+  return digest(fieldPrefix('keyturn:data:1', install, collection, field), lp(id))
 }
 
 /** Binds the canary of a version to its install. */
@@ -27,7 +27,21 @@ export function canaryAad(install: string, version: number): Buffer {
 }
 
 function digest(...parts: Buffer[]): Buffer {
-  return createHash('sha256').update(Buffer.concat(parts)).digest()
+  return hash('sha256', Buffer.concat(parts), 'buffer')
+}
+
+/** The part that all envelopes of a field share, made once: a sweep asks for it with each of a million envelopes. */
+const prefixes = new Map<string, Buffer>()
+
+function fieldPrefix(domain: string, ...names: [string, string, string]): Buffer {
+  // Lengths in the key, so that no two lists of names share one.
+  const key = `${domain} ${names.map((name) => `${name.length}:${name}`).join(' ')}`
+  let prefix = prefixes.get(key)
+  if (prefix === undefined) {
+    prefix = Buffer.concat([lp(domain), ...names.map(lp)])
+    prefixes.set(key, prefix)
+  }
+  return prefix
 }
 
 function lp(part: string | Buffer): Buffer {

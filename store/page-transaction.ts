@@ -138,7 +138,7 @@ async function commitHalves(
     { ...step, updates: first, newCursor: cursor, closes: false },
     tries.part,
   )
-  if (one.kind !== 'committed') return one
+  if (one.kind === 'replaced') return one
   const two = await commitStep(
     store,
     session,
@@ -151,7 +151,7 @@ async function commitHalves(
     },
     tries.part,
   )
-  return two.kind === 'committed' ? { kind: 'committed', ...sumOf(one, two) } : two
+  return two.kind === 'replaced' ? two : { kind: 'committed', ...sumOf(one, two) }
 }
 
 /** Leaves out what was refused, with rows for quarantine, and repeats the rest. */

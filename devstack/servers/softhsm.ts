@@ -19,6 +19,7 @@ const folders = [
   '/usr/local/lib/softhsm',
   '/opt/homebrew/lib/softhsm',
 ]
+/** Names the module's path; then no other place is looked at, and nothing is installed. */
 const variable = 'KEYTURN_SOFTHSM'
 
 /** The module and a `softhsm2-util` that runs; null where either is missing. */
@@ -46,6 +47,10 @@ export function installCommand(): string {
 export async function ensureSoftHsm(say: Say): Promise<SoftHsm | null> {
   const found = await findSoftHsm()
   if (found !== null) return found
+  if (process.env[variable]) {
+    say(`${variable} names no SoftHSM2 that works: "${process.env[variable]}"`)
+    return null
+  }
   const prefix = await rootPrefix()
   if (prefix !== null) await withProgress(say, 'installing softhsm2 and opensc', install(prefix))
   const installed = await findSoftHsm()

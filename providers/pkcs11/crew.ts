@@ -9,7 +9,7 @@ import { loginGate } from './login-gate.ts'
 
 /** A network HSM may take seconds to connect and log in. */
 const OPEN_DEADLINE_MS = 30_000
-/** Above this a crypt call waits for the token rather than computing, so more lanes than cores are of use. */
+/** A crypt call that waits this long for the token leaves its core free: more lanes than cores are of use then. */
 const WAITING_CALL_MS = 0.5
 /** How strongly the newest batch moves the measured time of a call. */
 const NEWEST = 0.2
@@ -51,6 +51,7 @@ export class LaneCrew {
   readonly #cores: number
   #tokenMax: number | null = null
   #callMs: number | null = null
+  #waitMs = 0
   #opened: OpenReply | undefined
   readonly #ending = new Set<Promise<unknown>>()
   #opening: LaneHost | undefined
@@ -69,7 +70,7 @@ export class LaneCrew {
   /** Sessions that may be open: the configured ones, less than the token has, and for a fast token no more than cores. */
   get most(): number {
     const tokenMost = this.#tokenMax === null ? Infinity : Math.max(1, this.#tokenMax - 1)
-    const waiting = (this.#callMs ?? 0) >= WAITING_CALL_MS
+    const waiting = this.#waitMs >= WAITING_CALL_MS
     const useful = waiting ? Infinity : this.#cores
     return Math.max(1, Math.min(this.#options.config.maxSessions, tokenMost, useful))
   }
@@ -79,10 +80,11 @@ export class LaneCrew {
     return this.#callMs
   }
 
-  measure({ calls, milliseconds }: Reply): void {
+  measure({ calls, milliseconds, waited }: Reply): void {
     if (calls === 0) return
-    const now = milliseconds / calls
-    this.#callMs = this.#callMs === null ? now : this.#callMs + NEWEST * (now - this.#callMs)
+    const smooth = (old: number, now: number): number => old + NEWEST * (now - old)
+    this.#callMs = smooth(this.#callMs ?? milliseconds / calls, milliseconds / calls)
+    this.#waitMs = smooth(this.#waitMs, waited / calls)
   }
 
   /** The token has no session for more lanes than these. */

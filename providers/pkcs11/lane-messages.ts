@@ -78,6 +78,8 @@ export interface Reply {
   calls: number
   /** How long the lane worked on it. */
   milliseconds: number
+  /** How much of that it waited for the token; all of it where that cannot be known (thread-wait.ts). */
+  waited: number
   byCode: Record<number, number>
   fault: Fault | null
   value: unknown

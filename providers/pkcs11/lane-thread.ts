@@ -1,6 +1,7 @@
 import { parentPort } from 'node:worker_threads'
 import { faultFrom, type Fault } from './errors.ts'
 import { Lane } from './lane.ts'
+import { runnableMs } from './thread-wait.ts'
 import type { BatchReply, Envelope, Reply } from './lane-messages.ts'
 
 /** Entry of a lane's thread: requests in, replies out, strictly one after the other. */
@@ -8,6 +9,7 @@ const lane = new Lane()
 
 parentPort?.on('message', ({ id, lane: number, request }: Envelope) => {
   const start = performance.now()
+  const before = runnableMs()
   let value: unknown = null
   let fault: Fault | null = null
   try {
@@ -16,7 +18,11 @@ parentPort?.on('message', ({ id, lane: number, request }: Envelope) => {
     fault = faultFrom(error)
   }
   const milliseconds = performance.now() - start
-  const reply: Reply = { id, lane: number, ...lane.takeCounts(), milliseconds, fault, value }
+  const after = runnableMs()
+  const ran = before === null || after === null ? 0 : after - before
+  const waited = Math.max(0, milliseconds - ran)
+  const spent = { milliseconds, waited }
+  const reply: Reply = { id, lane: number, ...lane.takeCounts(), ...spent, fault, value }
   // Packed answers have memory of their own (pack): moved, not copied, so that no DEK is left behind here.
   const packed = (value as Partial<BatchReply> | null)?.items
   parentPort?.postMessage(reply, packed === undefined ? [] : [packed.buffer as ArrayBuffer])

@@ -1,7 +1,8 @@
 import { setTimeout as pause } from 'node:timers/promises'
 import { KeyturnError } from '../../contracts/errors.ts'
-import { LaneCrew, openError, OpenFailed, type CrewOptions, type PoolLane } from './crew.ts'
+import { LaneCrew, openError, type CrewOptions, type PoolLane } from './crew.ts'
 import { errorFrom, type Fault } from './errors.ts'
+import { LaneGrowth, pauseAfter } from './growth.ts'
 import { Job, type JobOptions } from './job.ts'
 import { LaneLost } from './lane-host.ts'
 import type { LaneRequest, LoadRequest, Reply } from './lane-messages.ts'
@@ -23,12 +24,10 @@ const AHEAD = 2
 const LOAD_DEADLINE_MS = 20_000
 /** How often a job may lose its lane, or meet a fault that `back-off` cannot cure, before it is given up. */
 const MOST_LOSSES = 3
-const FIRST_PAUSE_MS = 100
-const LONGEST_PAUSE_MS = 15_000
+const SHORT_PAUSE_MS = 100
 /** Batches that must succeed before one more lane may work again after a back-off. */
 const CALM = 10
 const DRAIN_MS = 5_000
-const CKR_SESSION_COUNT = 177
 
 /** Asks one lane; rejects with a KeyturnError. */
 export type LaneAsk = (request: LaneRequest, deadlineMs: number) => Promise<unknown>
@@ -40,16 +39,13 @@ export class LanePool {
   readonly #waiting: Job[] = []
   readonly #flying = new Set<Job>()
   #generation = 0
-  #growing: Promise<void> | undefined
+  readonly #growth: LaneGrowth
   /** Why no further lane can ever be opened: a refused PIN. */
   #final: KeyturnError | undefined
-  /** What keeps lanes from opening at present, and how often in a row. */
-  #trouble: { error: KeyturnError; times: number } | undefined
   #allowed = Infinity
   #calm = 0
   #pausedUntil = 0
   #closed: Promise<void> | undefined
-  readonly #closing = new AbortController()
   calls = 0
   reconnects = 0
   readonly byCode: Record<string, number> = {}
@@ -57,6 +53,13 @@ export class LanePool {
   private constructor(options: CrewOptions) {
     this.#options = options
     this.#crew = new LaneCrew(options)
+    this.#growth = new LaneGrowth(this.#crew, options.log, {
+      onFinal: (error) => this.#end(error),
+      onTrouble: (error) => {
+        for (const job of this.#waiting) job.meet(error)
+      },
+      onEnd: () => this.#pump(),
+    })
   }
 
   /** Opens the first lane. Throws the coded error of module, token or PIN. */
@@ -157,9 +160,9 @@ export class LanePool {
   async #close(): Promise<void> {
     const closed = poolClosed()
     for (const job of this.#waiting.splice(0)) job.fail(closed)
-    this.#crew.stopOpening()
-    this.#closing.abort()
-    const quiet = Promise.allSettled([...[...this.#flying].map((job) => job.answer), this.#growing])
+    this.#growth.stop()
+    const flying = [...this.#flying].map((job) => job.answer)
+    const quiet = Promise.allSettled([...flying, this.#growth.running])
     const drained = new AbortController()
     await Promise.race([quiet, pause(DRAIN_MS, undefined, { signal: drained.signal }).catch(noop)])
     drained.abort()
@@ -173,6 +176,9 @@ export class LanePool {
 
   #pump(): void {
     if (this.#closed !== undefined) return
+    for (const lane of [...this.#crew.lanes]) {
+      if (!lane.host.alive) this.#lose(lane, 'the lane process ended')
+    }
     while (this.#waiting.length > 0 && performance.now() >= this.#pausedUntil) {
       const [job] = this.#waiting
       const lane = job && this.#laneFor(job)
@@ -182,7 +188,7 @@ export class LanePool {
       lane.inFlight += 1
       void this.#fly(job, lane)
     }
-    if (this.#waiting.length > 0 && this.#crew.lanes.length < this.lanes) this.#grow()
+    if (this.#waiting.length > 0 && this.#crew.lanes.length < this.lanes) this.#growth.start()
   }
 
   #laneFor(job: Job): PoolLane | undefined {
@@ -273,7 +279,7 @@ export class LanePool {
       case 'session':
       case 'key':
       case 'data':
-        this.#pauseFor(FIRST_PAUSE_MS)
+        this.#pauseFor(SHORT_PAUSE_MS)
         if (++job.losses < MOST_LOSSES) this.#again(job, error)
         else job.fail(error)
         break
@@ -311,41 +317,6 @@ export class LanePool {
     this.#crew.lose(lane.host)
   }
 
-  #grow(): void {
-    if (this.#growing !== undefined) return
-    this.#growing = this.#openOne().finally(() => {
-      this.#growing = undefined
-      this.#pump()
-    })
-  }
-
-  async #openOne(): Promise<void> {
-    try {
-      await this.#crew.open()
-      this.#trouble = undefined
-    } catch (error) {
-      const known = openError(error)
-      if (error instanceof OpenFailed && error.fault.fault === 'pin') {
-        this.#end(known)
-        return
-      }
-      const { ckr } = error instanceof OpenFailed ? error.fault : {}
-      if (this.sessions > 0 && ckr === CKR_SESSION_COUNT) {
-        this.#crew.limitToPresent()
-        return
-      }
-      const times = (this.#trouble?.times ?? 0) + 1
-      this.#trouble = { error: known, times }
-      if (this.sessions === 0) for (const job of this.#waiting) job.meet(known)
-      this.#options.log.warn(
-        { code: known.code, why: known.message, times },
-        'no lane can be opened',
-      )
-      const { signal } = this.#closing
-      await pause(pauseAfter(times), undefined, { ref: false, signal }).catch(noop)
-    }
-  }
-
   /** A refused PIN: everybody gets the same answer from now on, without another login. */
   #end(error: KeyturnError): void {
     this.#final = error
@@ -360,7 +331,7 @@ export class LanePool {
   /** Its patience is over. Where lanes are at work it may still have its turn: the answer of that one then counts. */
   #outOfPatience(job: Job): void {
     if (this.sessions > 0 || !this.#waiting.includes(job)) return
-    this.#abort(job, away(this.#trouble?.error ?? job.trouble))
+    this.#abort(job, away(this.#growth.trouble ?? job.trouble))
   }
 
   #abort(job: Job, reason?: KeyturnError): void {
@@ -368,10 +339,6 @@ export class LanePool {
     if (at >= 0) this.#waiting.splice(at, 1)
     job.fail(reason ?? job.abortReason)
   }
-}
-
-function pauseAfter(times: number): number {
-  return Math.min(LONGEST_PAUSE_MS, FIRST_PAUSE_MS * 2 ** times)
 }
 
 /** Errors that a lane met while opening keep their code; a device that is away is `hsm-away`. */

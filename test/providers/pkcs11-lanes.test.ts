@@ -39,7 +39,7 @@ describe.skipIf(inject('softhsm') === null)('lanes in child processes', () => {
   })
 
   it('one of which is killed in the middle of a page: its batch is repeated, nothing is lost', async () => {
-    const deks = randomDeks(3_000)
+    const deks = randomDeks(10_000)
     const items = await sealedItems(provider, 1, deks)
     const before = provider.stats().reconnects
     const page = provider.rewrap({ from: 1, to: 2, check: 'all', items })

@@ -17,7 +17,7 @@ const options = {
 
 onEachProvider('the removal of a version', options, (fleetOf, provider) => {
   /** A record as it stood under version 1: what a held-up application still has in its hands. */
-  let old: Document
+  let old: Document & { private_key?: unknown }
 
   test('is refused by each guard by its name', async () => {
     const fleet = fleetOf()
@@ -35,9 +35,7 @@ onEachProvider('the removal of a version', options, (fleetOf, provider) => {
     )
     await fleet.must('cancel')
     expect((await rotation.end()).code).toBe(7)
-    expect(await refusedBy(fleet, 1)).toEqual(
-      expect.arrayContaining(['census-zero', 'backup-window']),
-    )
+    expect(await refusedBy(fleet, 1)).toEqual(['census-zero', 'backup-window'])
     expect((await fleet.cli('rotate', '--to-version', '2')).code).toBe(0)
 
     await records.replaceOne({ _id: old._id }, old)
@@ -60,7 +58,7 @@ onEachProvider('the removal of a version', options, (fleetOf, provider) => {
     await expect(records.insertOne({ ...old, _id: 'late' as never })).rejects.toMatchObject(refused)
     await expect(records.replaceOne(id, old)).rejects.toMatchObject(refused)
     await expect(
-      records.updateOne(id, { $set: { [places[0].field]: old[places[0].field] } }),
+      records.updateOne(id, { $set: { private_key: old.private_key } }),
     ).rejects.toMatchObject(refused)
     await records.updateOne(id, { $set: { other: 'field' } })
     // The living version goes through, and a rotation back does not.

@@ -11,8 +11,8 @@ onEachProvider('a rotation that does not come to its end', { records: 800 }, (fl
   test('cancelled in the middle, it ends with 7; then everything goes back', async () => {
     const fleet = fleetOf()
     const { from, to, total } = await route(fleet)
-    const rotation = fleet.start('rotate', '--to-version', `${to}`, '--max-rate', '200')
-    await fleet.rewrapped(total / 2)
+    const rotation = fleet.start('rotate', '--to-version', `${to}`, '--max-rate', '50')
+    await fleet.rewrapped(total / 8)
     const cancel = await fleet.cli('cancel')
     expect({ code: cancel.code, outcome: cancel.json.outcome }).toEqual({
       code: 0,
@@ -36,8 +36,8 @@ onEachProvider('a rotation that does not come to its end', { records: 800 }, (fl
   test('cancelled in the middle, the same command finishes it without another promote', async () => {
     const fleet = fleetOf()
     const { from, to, total } = await route(fleet)
-    const rotation = fleet.start('rotate', '--to-version', `${to}`, '--max-rate', '300')
-    await fleet.rewrapped(total / 4)
+    const rotation = fleet.start('rotate', '--to-version', `${to}`, '--max-rate', '50')
+    await fleet.rewrapped(total / 8)
     await fleet.must('cancel')
     const { json } = await rotation.end()
     const epoch = (await readActive(fleet.store))?.epoch

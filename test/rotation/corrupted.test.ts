@@ -58,12 +58,14 @@ interface Broken {
   now: Document | null
 }
 
+type Wrap = ReturnType<typeof envelopeAt>
+
 /** Each in another way; the last two have each other's wraps. */
 async function breakSeven(fleet: Fleet): Promise<Broken[]> {
-  const ways: ((wrap: Document, next: Document) => object)[] = [
-    ({ dek_wrapped: wrapped }) => ({ dek_wrapped: flipped(wrapped as Binary) }),
+  const ways: ((wrap: Wrap, next: Wrap) => object)[] = [
+    ({ dek_wrapped: wrapped }) => ({ dek_wrapped: flipped(wrapped) }),
     ({ dek_wrapped: wrapped }) => ({
-      dek_wrapped: new Binary((wrapped as Binary).value().subarray(1)),
+      dek_wrapped: new Binary(wrapped.value().subarray(1)),
     }),
     () => ({ dek_iv: new Binary(randomBytes(12)) }),
     () => ({ format: 2 }),
@@ -83,7 +85,10 @@ async function breakSeven(fleet: Fleet): Promise<Broken[]> {
       .toArray()
     if (before === undefined || next === undefined) throw new Error('too few records')
     const changes = way(envelopeAt(before, place.field), envelopeAt(next, place.field))
-    const set = Object.entries(changes).map(([name, value]) => [`${place.field}.${name}`, value])
+    const set = Object.entries(changes).map(([name, value]): [string, unknown] => [
+      `${place.field}.${name}`,
+      value,
+    ])
     await records.updateOne({ _id: before._id }, { $set: Object.fromEntries(set) as object })
     const { collection, field } = place
     const key = `${collection}/${field}/${BSON.EJSON.stringify(before._id)}`

@@ -108,6 +108,9 @@ export function recordsOf(store: Store): Records {
 
 interface StoredEnvelope {
   kek_version: number
+  provider: string
+  dek_iv: Binary
+  dek_wrapped: Binary
   iv: Binary
   ciphertext: Binary
 }

@@ -9,10 +9,10 @@ import { spawnLeashed } from '../../devstack/leash.ts'
 import { waitUntil } from '../../devstack/wait-until.ts'
 import { workflowIds } from '../../contracts/names.ts'
 import type { ErrorReport } from '../../contracts/errors.ts'
-import type { ReadinessNode } from '../../contracts/fleet.ts'
+import type { FleetNode, ReadinessNode } from '../../contracts/fleet.ts'
 import type { ProviderName } from '../../contracts/kek.ts'
 import type { Guard } from '../../contracts/views.ts'
-import type { Counters } from '../../contracts/rotation.ts'
+import type { Counters, RotationView } from '../../contracts/rotation.ts'
 import { openKeyring } from '../../keyring/index.ts'
 import type { Keyring } from '../../keyring/index.ts'
 import { countVersions } from '../../store/census.ts'
@@ -49,7 +49,10 @@ export interface CliJson {
   readonly hsmCalls: number
   readonly dueAt: string
   readonly guards: readonly Guard[]
-  readonly nodes: readonly ReadinessNode[]
+  readonly nodes: readonly (ReadinessNode & FleetNode)[]
+  readonly rotation: RotationView
+  /** Of `audit list`. */
+  readonly entries: readonly { action: string }[]
   readonly [name: string]: unknown
 }
 

@@ -1,0 +1,80 @@
+import { setTimeout as pause } from 'node:timers/promises'
+import type { KeyturnError } from '../../contracts/errors.ts'
+import type { Log } from '../../observability/log.ts'
+import { openError, OpenFailed, type LaneCrew } from './crew.ts'
+
+const FIRST_PAUSE_MS = 100
+const LONGEST_PAUSE_MS = 15_000
+const CKR_SESSION_COUNT = 177
+
+/** A pause that doubles with each setback in a row. */
+export function pauseAfter(times: number): number {
+  return Math.min(LONGEST_PAUSE_MS, FIRST_PAUSE_MS * 2 ** times)
+}
+
+export interface GrowthListener {
+  /** A PIN was refused: no lane can ever be opened again. */
+  onFinal(error: KeyturnError): void
+  /** No lane is open and none can be opened at present. */
+  onTrouble(error: KeyturnError): void
+  /** One attempt has ended, well or not. */
+  onEnd(): void
+}
+
+/** Opens one lane more when asked, one attempt at a time, with growing pauses while they fail. */
+export class LaneGrowth {
+  readonly #crew: LaneCrew
+  readonly #log: Log
+  readonly #listener: GrowthListener
+  readonly #stopped = new AbortController()
+  #setbacks = 0
+  /** The attempt that is under way; it never rejects. */
+  running: Promise<void> | undefined
+  /** Why the last attempt failed; undefined after one that did not. */
+  trouble: KeyturnError | undefined
+
+  constructor(crew: LaneCrew, log: Log, listener: GrowthListener) {
+    this.#crew = crew
+    this.#log = log
+    this.#listener = listener
+  }
+
+  start(): void {
+    if (this.running !== undefined) return
+    this.running = this.#attempt().finally(() => {
+      this.running = undefined
+      this.#listener.onEnd()
+    })
+  }
+
+  /** Ends the attempt under way and its pause. */
+  stop(): void {
+    this.#stopped.abort()
+    this.#crew.stopOpening()
+  }
+
+  async #attempt(): Promise<void> {
+    try {
+      await this.#crew.open()
+      this.trouble = undefined
+      this.#setbacks = 0
+    } catch (error) {
+      const fault = error instanceof OpenFailed ? error.fault : undefined
+      const full = fault?.ckr === CKR_SESSION_COUNT && this.#crew.lanes.length > 0
+      if (full) this.#crew.limitToPresent()
+      else if (fault?.fault === 'pin') this.#listener.onFinal(openError(error))
+      else await this.#endure(openError(error))
+    }
+  }
+
+  async #endure(error: KeyturnError): Promise<void> {
+    this.trouble = error
+    this.#setbacks += 1
+    if (this.#crew.lanes.length === 0) this.#listener.onTrouble(error)
+    const { code, message: why } = error
+    this.#log.warn({ code, why, times: this.#setbacks }, 'no lane can be opened')
+    const { signal } = this.#stopped
+    // It does not keep the program alive: whoever waits for a lane does.
+    await pause(pauseAfter(this.#setbacks), undefined, { ref: false, signal }).catch(() => null)
+  }
+}
