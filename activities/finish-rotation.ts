@@ -6,7 +6,7 @@ import { appendAudit } from '../store/kek-audit.ts'
 import { readSettings } from '../store/kek-settings.ts'
 import { clearMarks, recordLeft } from '../store/kek-versions.ts'
 import { closeShards } from '../store/rewrap-shards.ts'
-import { countQuarantine } from '../store/rewrap-quarantine.ts'
+import { countQuarantine, recheckQuarantine } from '../store/rewrap-quarantine.ts'
 import { endRotation, readRotation, setPhase, sumCounters } from '../store/rotations.ts'
 import { serverNow } from '../store/store.ts'
 import type { ActivityDeps } from './deps.ts'
@@ -31,6 +31,7 @@ export async function finishRotation(
   const row = await readRotation(store, rotation)
   const counters = await sumCounters(store, rotation)
   const collections = (await readSettings(store))?.settings.collections ?? []
+  await recheckQuarantine(store, from)
   const remaining = await remainingOf(store, collections, from)
   const outcome = outcomeOf(input, row, await countQuarantine(store, from))
   if (input.settled) {

@@ -81,9 +81,9 @@ async function installPackages() {
   // What npm would run anyway, and says so: https://docs.npmjs.com/cli/commands/npm-ci
   const end = await slow('installing packages (npm ci)', 'npm', ['ci', '--no-progress'])
   if (end.code === 0) return
-  const line = lastLine(end.output, /npm (error|ERR!)/)
+  const line = complaint(end.output)
   const message = `npm ci ended with ${end.code}: "${line}"`
-  const hint = 'a C++ compiler, make and python3 are needed too, then: npm ci'
+  const hint = 'npm ci shows all of it; a C++ compiler, make and python3 are needed too'
   throw new NotReady('packages-failed', message, hint)
 }
 
@@ -180,8 +180,14 @@ function slow(doing, command, args) {
   })
 }
 
-function lastLine(text, pattern) {
+/** npm's own sentence about what is wrong, without its prefix and its codes. */
+function complaint(text) {
   const lines = text.trim().split('\n')
-  const said = lines.filter((line) => pattern.test(line) && !line.includes('complete log'))
-  return (said.at(0) ?? lines.at(-1) ?? '').trim()
+  const said = lines
+    .filter((line) => /^npm (error|ERR!)/.test(line))
+    .map((line) => line.replace(/^npm (error|ERR!)/, '').trim())
+  return (
+    said.find((line) => / /.test(line) && !/^(code|errno|path|A complete log) /.test(line)) ??
+    lines.at(-1)
+  )
 }

@@ -47,7 +47,9 @@ export async function probePool(
       const go =
         (await run('mechanisms', async (request) => {
           const found = (await request({ op: 'probe-mechanisms' })) as Mechanisms
-          return { ok: found.missing.length === 0, detail: sayMechanisms(found) }
+          const warnings = (pool.token?.warnings ?? []).map((warning) => `; warning: ${warning}`)
+          const detail = sayMechanisms(found) + warnings.join('')
+          return { ok: found.missing.length === 0, detail }
         })) &&
         (await run('key-generation', async (request) => {
           const made = (await request({ op: 'probe-generate', ...named })) as Generated

@@ -1,10 +1,10 @@
-import { mkdtemp, mkdir, rm } from 'node:fs/promises'
-import { join } from 'node:path'
+import { rm } from 'node:fs/promises'
 import type { TestProject } from 'vitest/node'
 import { addressVariables } from '../../devstack/fetch-servers.ts'
 import { startMongod } from '../../devstack/mongod.ts'
 import { findServer } from '../../devstack/servers/find-server.ts'
 import { findSoftHsm, installCommand } from '../../devstack/servers/softhsm.ts'
+import { freshFolder } from '../../devstack/stack-folder.ts'
 import { startTemporalServer } from '../../devstack/temporal-server.ts'
 
 declare module 'vitest' {
@@ -27,7 +27,7 @@ interface Running {
  * `addressVariables` is used as it is.
  */
 export default async function setup(project: TestProject): Promise<() => Promise<void>> {
-  const folder = await stateFolder()
+  const folder = await freshFolder('test')
   const running: Running[] = []
   const stop = async () => {
     await Promise.all(running.map((server) => server.stop()))
@@ -48,12 +48,6 @@ export default async function setup(project: TestProject): Promise<() => Promise
   }
   project.provide('softhsm', softhsm?.modulePath ?? null)
   return stop
-}
-
-/** Inside the repository, and ignored by git. */
-async function stateFolder(): Promise<string> {
-  await mkdir('.keyturn', { recursive: true })
-  return mkdtemp(join(process.cwd(), '.keyturn', 'test-'))
 }
 
 async function provideMongod(project: TestProject, folder: string, running: Running[]) {
