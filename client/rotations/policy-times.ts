@@ -31,7 +31,7 @@ export function policyView(schedule: ScheduleDescription): PolicyView {
   const next = schedule.info.nextActionTimes[0]
   const last = schedule.info.recentActions.at(-1)
   return {
-    everyDays: (everyMs ?? (interval?.every ?? 0)) / dayMs,
+    everyDays: (everyMs ?? interval?.every ?? 0) / dayMs,
     at: new Date(offset).toISOString().slice(11, 16),
     removeAfterDays: removeAfterMs === null ? null : removeAfterMs / dayMs,
     paused: schedule.state.paused,
