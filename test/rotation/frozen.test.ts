@@ -4,7 +4,7 @@ import { bytesOfRecords } from '../support/bytes-of.ts'
 import { onEachProvider, route } from '../support/each-provider.ts'
 import type { Fleet } from '../support/fleet.ts'
 
-onEachProvider('a worker that is frozen with pages in hand', { records: 1_200 }, (fleetOf) => {
+onEachProvider('a worker that is frozen with pages in hand', { records: 900 }, (fleetOf) => {
   test('is replaced, and woken after cancel and rotation back it writes nothing', async () => {
     const fleet = fleetOf()
     const { from, to, total } = await route(fleet)

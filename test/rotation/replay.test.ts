@@ -2,7 +2,7 @@ import { readdir, readFile, writeFile } from 'node:fs/promises'
 import { createRequire } from 'node:module'
 import { fileURLToPath } from 'node:url'
 import { historyFromJSON, historyToJSON } from '@temporalio/common/lib/proto-utils.js'
-import { Worker } from '@temporalio/worker'
+import { DefaultLogger, Runtime, Worker } from '@temporalio/worker'
 import { describe, expect, test } from 'vitest'
 import { workflowIds } from '../../contracts/names.ts'
 import { readShards } from '../../store/rewrap-shards.ts'
@@ -17,6 +17,8 @@ import type { Fleet } from '../support/fleet.ts'
  */
 const folder = fileURLToPath(new URL('../histories/', import.meta.url))
 const workflowBundle = { codePath: createRequire(import.meta.url).resolve('#workflow-bundle') }
+
+Runtime.install({ logger: new DefaultLogger('WARN') })
 
 interface Recorded {
   name: string
@@ -81,9 +83,9 @@ async function story(fleet: Fleet): Promise<Recorded[]> {
   const rotation = fleet.start('rotate', '--to-version', '2', '--max-rate', '100')
   await fleet.rewrapped(50)
   await fleet.must('pause')
-  await fleet.must('rate', '80')
+  await fleet.must('rate', '15')
   await fleet.must('resume')
-  await fleet.rewrapped(150)
+  await fleet.rewrapped(70)
   await fleet.must('cancel')
   expect((await rotation.end()).code).toBe(7)
   await record('rotate-cancelled', workflowIds.rotate(install))
