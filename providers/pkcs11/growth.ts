@@ -59,6 +59,8 @@ export class LaneGrowth {
       this.trouble = undefined
       this.#setbacks = 0
     } catch (error) {
+      // Ended by us: what it met then is nobody's trouble.
+      if (this.#stopped.signal.aborted) return
       const fault = error instanceof OpenFailed ? error.fault : undefined
       const full = fault?.ckr === CKR_SESSION_COUNT && this.#crew.lanes.length > 0
       if (full) this.#crew.limitToPresent()

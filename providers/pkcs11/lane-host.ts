@@ -103,6 +103,8 @@ export class LaneHost {
       }
       if (this.alive) this.#child.send('end')
     }
+    // Somebody waits for its end: a program with nothing else to do must not be over before it.
+    this.#child.ref()
     const timer = setTimeout(() => this.kill(), END_GRACE_MS)
     await close().catch(() => undefined)
     await this.exited
@@ -112,6 +114,7 @@ export class LaneHost {
   /** Ends the child at once, whatever it is doing. */
   kill(): void {
     this.#lose(new LaneLost('the lane process was replaced', 'discarded'))
+    this.#child.ref()
     this.#child.kill('SIGKILL')
   }
 
