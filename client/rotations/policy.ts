@@ -93,7 +93,11 @@ function scheduleOf(config: Config, request: PolicyRequest, first: Date): Schedu
   const input: PolicyInput = { install, removeAfterMs }
   return {
     scheduleId: workflowIds.policy(install),
-    spec: { intervals: [{ every: everyMs, offset: first.getTime() % everyMs }] },
+    // An interval alone would also meet the period before the first run.
+    spec: {
+      intervals: [{ every: everyMs, offset: first.getTime() % everyMs }],
+      startAt: first,
+    },
     action: {
       type: 'startWorkflow',
       workflowType: workflowTypes.policy,
