@@ -5,8 +5,8 @@ export default defineConfig({
     include: ['test/**/*.test.ts'],
     globalSetup: ['test/support/servers.ts'],
     pool: 'forks',
-    // Two cores and real servers: more files at once only make them wait for each other.
-    maxWorkers: 2,
+    // Tests of a fleet mostly wait for heartbeats and leases, so two cores serve more than two files at once.
+    maxWorkers: 4,
     testTimeout: 120_000,
     hookTimeout: 120_000,
     reporters: ['default'],

@@ -12,63 +12,67 @@ const answerWithinMs = 5_000
 
 /**
  * Proves that each process of the fleet can use a version now. Every host's worker opens the canary and wraps a fresh
- * nonce that *another* node unwraps; an application answers by its next heartbeat. Waits for those only as long as
- * their leases run: who is silent then is refused by name, or, if it may leave, has left.
+ * nonce that *another* node unwraps; an application answers by its next heartbeat. Whoever lives and has not spoken is
+ * asked again, but only as long as leases run: who is silent then is refused by name, or, if it may leave, has left.
  */
 export async function proveFleet(install: string, target: number): Promise<ReadinessReport> {
   const asked = await deciding.readFleet()
-  const proofs = await askWorkers(install, target, workersOf(asked))
-  const answers = await crossCheck(install, target, proofs)
   const deadline = Date.now() + asked.heartbeatMs + asked.leaseMs
-  for (;;) {
+  const answers: WorkerAnswer[] = []
+  for (let fleet = asked; ; fleet = await deciding.readFleet()) {
+    answers.push(...(await askUnheard(install, target, fleet, answers)))
     const seen = await deciding.readFleet()
-    const facts = { ...seen, target, askedAt: asked.now, answers }
-    const nodes = judgeReadiness(facts)
-    const crossChecked = answers.length > 1 && answers.every(({ opened }) => opened !== null)
+    const nodes = judgeReadiness({ ...seen, target, askedAt: asked.now, answers })
+    const crossChecked = answers.length > 1 && answers.every(({ opened }) => opened === true)
     const report = { target, ready: isReady(nodes), nodes, crossChecked }
     if (report.ready || Date.now() >= deadline || !mayStillAnswer(nodes, seen, answers)) {
       return report
     }
-    await sleep(Math.min(2_000, asked.heartbeatMs / 4), {
-      summary: 'applications answer by their heartbeat',
-    })
+    await sleep(Math.min(2_000, asked.heartbeatMs / 4), { summary: 'waiting for answers' })
   }
 }
 
-/** The nodes with a live worker; a host without one is found missing by its absence. */
-function workersOf(fleet: FleetSnapshot): string[] {
-  const workers = fleet.heartbeats.filter((one) => one.role === 'worker' && isLive(one))
-  return [...new Set(workers.map(({ node }) => node))].sort()
-}
-
-async function askWorkers(install: string, target: number, nodes: string[]): Promise<Proof[]> {
+/** Asks the hosts with a live worker that has not answered yet; a host without one is found missing by its absence. */
+async function askUnheard(
+  install: string,
+  target: number,
+  fleet: FleetSnapshot,
+  answers: readonly WorkerAnswer[],
+): Promise<WorkerAnswer[]> {
+  const isHeard = (boot: string) => answers.some((answer) => answer.boot === boot)
+  const unheard = fleet.heartbeats.filter(
+    (one) => one.role === 'worker' && isLive(one) && !isHeard(one.boot),
+  )
+  const nodes = [...new Set(unheard.map(({ node }) => node))].sort()
   const asked = nodes.map(async (node) => {
     const host = askingNode(queues.node(install, node), answerWithinMs)
     return await host.proveVersion({ target }).catch(() => null)
   })
-  return (await Promise.all(asked)).filter((proof) => proof !== null)
+  const proofs = (await Promise.all(asked)).filter((proof) => proof !== null)
+  const fresh = proofs.filter(({ boot }) => !isHeard(boot))
+  const proven = [...fresh, ...answers].filter(({ reason }) => reason === null)
+  const checked = fresh.map(async (proof) => await crossCheck(install, target, proof, proven))
+  return (await Promise.all(checked)).filter((answer) => answer !== null)
 }
 
-/** Each nonce is opened by another node that could prove itself; a fleet of one has to do it alone. */
+/**
+ * Lets another node that could prove itself open the nonce; a fleet of one has to do it alone. Null when none of three
+ * answered: then the host is asked once more.
+ */
 async function crossCheck(
   install: string,
   target: number,
-  proofs: readonly Proof[],
-): Promise<WorkerAnswer[]> {
-  const good = proofs.filter(({ nonce }) => nonce !== null)
-  const checked = proofs.map(async (proof) => {
-    const { nonce, ...answer } = proof
-    if (nonce === null) return { ...answer, opened: null }
-    const place = good.indexOf(proof)
-    const others = [...good.slice(place + 1), ...good.slice(0, place)]
-    for (const { node } of others.length > 0 ? others.slice(0, 3) : [proof]) {
-      const host = askingNode(queues.node(install, node), answerWithinMs)
-      const opened = await host.openNonce({ target, nonce }).catch(() => null)
-      if (opened !== null) return { ...answer, opened }
-    }
-    return { ...answer, opened: null }
-  })
-  return await Promise.all(checked)
+  { nonce, ...answer }: Proof,
+  proven: readonly { node: string }[],
+): Promise<WorkerAnswer | null> {
+  if (nonce === null) return { ...answer, opened: null }
+  const others = proven.map(({ node }) => node).filter((node) => node !== answer.node)
+  for (const node of others.length > 0 ? others.slice(0, 3) : [answer.node]) {
+    const host = askingNode(queues.node(install, node), answerWithinMs)
+    const opened = await host.openNonce({ target, nonce }).catch(() => null)
+    if (opened !== null) return { ...answer, opened }
+  }
+  return null
 }
 
 /** Whether waiting can change the verdict: only for live processes that have not spoken since they were asked. */
@@ -83,10 +87,8 @@ function mayStillAnswer(
       const heartbeat = fleet.heartbeats.find(
         (one) => one.node === node && one.role === role && one.pid === pid,
       )
-      const isWaiting = reason === 'stale' || reason === 'not-loaded'
-      // A second worker that goes by a node's name answers by its heartbeat too; one that spoke has spoken.
-      const answer = answers.find((one) => one.node === node)
-      const isAsked = role === 'app' || (answer !== undefined && answer.boot !== heartbeat?.boot)
-      return isAsked && isWaiting && heartbeat !== undefined && isLive(heartbeat)
+      if (heartbeat === undefined || !isLive(heartbeat)) return false
+      const hasSpoken = answers.some(({ boot }) => boot === heartbeat.boot)
+      return !hasSpoken && (reason === 'stale' || reason === 'not-loaded')
     })
 }

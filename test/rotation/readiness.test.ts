@@ -111,7 +111,10 @@ onEachProvider('a node that is down', { records: 100 }, (fleetOf) => {
     await fleet.must('nodes', 'expect', 'vm-b')
     const missing = await fleet.cli('verify', '--target', `${from}`)
     expect(missing.code).toBe(3)
-    expect(verdictOf(missing, 'vm-b')).toMatchObject([{ reason: 'missing' }])
+    // Its last heartbeat may be there still: MongoDB tidies up to a minute late.
+    for (const { reason } of verdictOf(missing, 'vm-b'))
+      expect(['stale', 'missing']).toContain(reason)
+    expect(verdictOf(missing, 'vm-b')).not.toEqual([])
     await fleet.nodes.start('vm-b')
     expect((await fleet.cli('verify', '--target', `${from}`)).code).toBe(0)
   })
