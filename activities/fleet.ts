@@ -96,7 +96,7 @@ export async function readFleet(deps: ActivityDeps): Promise<FleetSnapshot> {
   ])
   return {
     now: now.toISOString(),
-    roster: roster.map(rosterFact),
+    roster: roster.map((row) => rosterFact(row, now)),
     heartbeats: heartbeats.map((row) => heartbeatFact(row, now)),
     settings: settings === null ? null : settings.sha256.toString('hex'),
     ...timings,

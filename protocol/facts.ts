@@ -9,6 +9,8 @@ export interface RosterFact {
   node: string
   kind: NodeKind
   decommissioned: boolean
+  /** Since one of its processes said last that it is there, in ms when it was read; null: never. */
+  seenMsAgo: number | null
 }
 
 export interface HeartbeatFact {
@@ -38,6 +40,7 @@ interface RosterRow {
   readonly _id: string
   readonly kind: NodeKind
   readonly decommissioned_at?: Date | null
+  readonly last_seen?: Date | null
 }
 
 interface HeartbeatRow {
@@ -56,12 +59,13 @@ interface HeartbeatRow {
   readonly settings?: { toString(encoding: 'hex'): string } | null
 }
 
-/** A row of `fleet_nodes` as a fact. */
-export function rosterFact(row: RosterRow): RosterFact {
+/** A row of `fleet_nodes` as a fact; `now` is the database's clock at the reading. */
+export function rosterFact(row: RosterRow, now: Date): RosterFact {
   return {
     node: row._id,
     kind: row.kind,
     decommissioned: row.decommissioned_at !== undefined && row.decommissioned_at !== null,
+    seenMsAgo: row.last_seen ? now.getTime() - row.last_seen.getTime() : null,
   }
 }
 

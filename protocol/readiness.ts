@@ -25,14 +25,6 @@ export interface ReadinessFacts {
   settings: string | null
 }
 
-/** Reasons that no waiting cures: the verdict can be given at once. */
-export const finalReasons: readonly NotReadyReason[] = [
-  'wrong-key',
-  'cannot-encrypt',
-  'material-missing',
-  'config-differs',
-]
-
 /**
  * Who is ready for the target version: a line for each process that must answer, and one for each host that is
  * expected and has none. Ready is only what proved it after the question: a worker by its answer, an application by
@@ -65,6 +57,31 @@ export function judgeReadiness(facts: ReadinessFacts): ReadinessNode[] {
 /** Whether every line is ready. An empty fleet is not: nobody proved anything. */
 export function isReady(nodes: readonly ReadinessNode[]): boolean {
   return nodes.length > 0 && nodes.every(({ ready }) => ready)
+}
+
+/**
+ * Whether waiting can change the verdict: for live processes that have not spoken since they were asked, and for a host
+ * whose process said within the last heartbeat that it comes up, but has not beaten yet.
+ */
+export function mayStillAnswer(
+  nodes: readonly ReadinessNode[],
+  { roster, heartbeats, answers }: Pick<ReadinessFacts, 'roster' | 'heartbeats' | 'answers'>,
+  heartbeatMs: number,
+): boolean {
+  return nodes
+    .filter(({ ready }) => !ready)
+    .every(({ node, role, pid, reason }) => {
+      if (reason === 'missing') {
+        const seenMsAgo = roster.find((row) => row.node === node)?.seenMsAgo ?? null
+        return seenMsAgo !== null && seenMsAgo <= heartbeatMs
+      }
+      const heartbeat = heartbeats.find(
+        (one) => one.node === node && one.role === role && one.pid === pid,
+      )
+      if (heartbeat === undefined || !isLive(heartbeat)) return false
+      const hasSpoken = answers.some(({ boot }) => boot === heartbeat.boot)
+      return !hasSpoken && (reason === 'stale' || reason === 'not-loaded')
+    })
 }
 
 function isExpected(heartbeat: HeartbeatFact, { roster, heartbeats }: ReadinessFacts): boolean {

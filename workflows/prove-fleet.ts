@@ -1,9 +1,9 @@
 import { sleep } from '@temporalio/workflow'
 import type { FleetSnapshot, Proof } from '../activities/index.ts'
-import type { ReadinessNode, ReadinessReport } from '../contracts/fleet.ts'
+import type { ReadinessReport } from '../contracts/fleet.ts'
 import { queues } from '../contracts/names.ts'
 import { isLive } from '../protocol/facts.ts'
-import { isReady, judgeReadiness } from '../protocol/readiness.ts'
+import { isReady, judgeReadiness, mayStillAnswer } from '../protocol/readiness.ts'
 import type { WorkerAnswer } from '../protocol/readiness.ts'
 import { askingNode, deciding } from './profiles.ts'
 
@@ -25,9 +25,8 @@ export async function proveFleet(install: string, target: number): Promise<Readi
     const nodes = judgeReadiness({ ...seen, target, askedAt: asked.now, answers })
     const crossChecked = answers.length > 1 && answers.every(({ opened }) => opened === true)
     const report = { target, ready: isReady(nodes), nodes, crossChecked }
-    if (report.ready || Date.now() >= deadline || !mayStillAnswer(nodes, seen, answers)) {
-      return report
-    }
+    const isFinal = !mayStillAnswer(nodes, { ...seen, answers }, asked.heartbeatMs)
+    if (report.ready || isFinal || Date.now() >= deadline) return report
     await sleep(Math.min(2_000, asked.heartbeatMs / 4), { summary: 'waiting for answers' })
   }
 }
@@ -73,22 +72,4 @@ async function crossCheck(
     if (opened !== null) return { ...answer, opened }
   }
   return null
-}
-
-/** Whether waiting can change the verdict: only for live processes that have not spoken since they were asked. */
-function mayStillAnswer(
-  nodes: readonly ReadinessNode[],
-  fleet: FleetSnapshot,
-  answers: readonly WorkerAnswer[],
-): boolean {
-  return nodes
-    .filter(({ ready }) => !ready)
-    .every(({ node, role, pid, reason }) => {
-      const heartbeat = fleet.heartbeats.find(
-        (one) => one.node === node && one.role === role && one.pid === pid,
-      )
-      if (heartbeat === undefined || !isLive(heartbeat)) return false
-      const hasSpoken = answers.some(({ boot }) => boot === heartbeat.boot)
-      return !hasSpoken && (reason === 'stale' || reason === 'not-loaded')
-    })
 }

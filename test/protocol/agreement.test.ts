@@ -62,8 +62,10 @@ describe('facts', () => {
     )
     expect(fact).toMatchObject({ boot: '77', ageMs: 4000, leaseMs: 90_000, settings: 'ab' })
     expect(JSON.parse(JSON.stringify(fact))).toEqual(fact)
-    expect(rosterFact({ _id: 'vm-a', kind: 'host', decommissioned_at: null })).toEqual({
-      ...{ node: 'vm-a', kind: 'host', decommissioned: false },
-    })
+    const row = { _id: 'vm-a', kind: 'host', decommissioned_at: null } as const
+    const seen = { ...row, last_seen: new Date(base) }
+    const known = { node: 'vm-a', kind: 'host', decommissioned: false }
+    expect(rosterFact(row, new Date(base))).toEqual({ ...known, seenMsAgo: null })
+    expect(rosterFact(seen, new Date(base + 700))).toEqual({ ...known, seenMsAgo: 700 })
   })
 })

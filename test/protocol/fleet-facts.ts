@@ -8,7 +8,7 @@ export function at(seconds: number): string {
 }
 
 export function host(node: string, fields: Partial<RosterFact> = {}): RosterFact {
-  return { node, kind: 'host', decommissioned: false, ...fields }
+  return { node, kind: 'host', decommissioned: false, seenMsAgo: 1000, ...fields }
 }
 
 /** A live worker's heartbeat, written 5 s after the base, with version 2 proven at 4 s. */

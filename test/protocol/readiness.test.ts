@@ -1,6 +1,11 @@
 import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
-import { isReady, judgeReadiness, type ReadinessFacts } from '../../protocol/readiness.ts'
+import {
+  isReady,
+  judgeReadiness,
+  mayStillAnswer,
+  type ReadinessFacts,
+} from '../../protocol/readiness.ts'
 import { at, heartbeat, host } from './fleet-facts.ts'
 
 const answer = (id: string, fields: object = {}) => {
@@ -118,6 +123,23 @@ describe('readiness', () => {
     const first = heartbeat('vm-a/1')
     expect(reasons({ heartbeats: [first, silent, older] })).toContain('vm-b: stale')
     expect(reasons({ heartbeats: [first, silent, newer] })).toEqual(['vm-a: ready', 'vm-b: ready'])
+  })
+
+  test('waits for who lives and has not spoken, and for who just comes up; for nobody else', () => {
+    const waits = (fields: Partial<ReadinessFacts>) => {
+      const seen = facts(fields)
+      return mayStillAnswer(judgeReadiness(seen), seen, 10_000)
+    }
+    const comesUp = (seenMsAgo: number | null) => [host('vm-a'), host('vm-c', { seenMsAgo })]
+    expect(waits({ roster: comesUp(300) })).toBe(true)
+    expect(waits({ roster: comesUp(10_001) })).toBe(false)
+    expect(waits({ roster: comesUp(null) })).toBe(false)
+    expect(waits({ answers: [] })).toBe(true)
+    expect(waits({ answers: [answer('vm-a/1', { opened: false })] })).toBe(false)
+    expect(waits({ answers: [], roster: comesUp(20_000) })).toBe(false)
+    expect(waits({ heartbeats: [heartbeat('vm-a/1', { ageMs: 100_000 })], answers: [] })).toBe(
+      false,
+    )
   })
 
   test('never says ready while a live process has not proven the target after the question', () => {

@@ -125,7 +125,7 @@ onEachProvider('a node that is down', { records: 100 }, (fleetOf) => {
     const rotation = fleet.start('rotate', '--to-version', `${to}`, '--max-rate', '50')
     await fleet.nodes.start('vm-c')
     const { code, json } = await rotation.end()
-    expect(code).toBe(0)
+    expect(code, JSON.stringify(json)).toBe(0)
     expect(json.rewrapped).toBe(total)
     await fleet.nodes.stop('vm-c')
     await fleet.must('nodes', 'decommission', 'vm-c')

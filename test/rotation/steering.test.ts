@@ -21,7 +21,7 @@ onEachProvider('steering a rotation', { records: 1_000 }, (fleetOf) => {
     expect(await fleet.counters()).toEqual(paused)
     expect(paused.rewrapped).toBeLessThan(total)
 
-    await fleet.must('rate', '40')
+    await fleet.must('rate', '20')
     await fleet.must('resume')
     await fleet.rewrapped(paused.rewrapped + 50)
     const startedMs = performance.now()
@@ -30,7 +30,7 @@ onEachProvider('steering a rotation', { records: 1_000 }, (fleetOf) => {
     const seconds = (performance.now() - startedMs) / 1000
     const { rewrapped: after } = await fleet.counters()
     // Each of the four shards may have one page of 50 more in flight than its share.
-    expect(after - before).toBeLessThanOrEqual(40 * seconds + 4 * 50)
+    expect(after - before).toBeLessThanOrEqual(20 * seconds + 4 * 50)
     expect(after).toBeLessThan(total)
 
     await fleet.must('rate', '0')

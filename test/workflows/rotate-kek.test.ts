@@ -237,7 +237,9 @@ describe('the rotation', () => {
       { rewrapRange: async () => (spent ? 'hsm-budget' : 'end') },
       async (handle) => {
         await expect
-          .poll(async () => (await handle.query<RotationProgress>(messages.progress)).pausedBy)
+          .poll(async () => (await handle.query<RotationProgress>(messages.progress)).pausedBy, {
+            timeout: 30_000,
+          })
           .toBe('hsm-budget')
         spent = false
         await handle.executeUpdate(messages.resume)
