@@ -26,6 +26,7 @@ import { places, recordsOf } from './fleet-records.ts'
 import type { Records } from './fleet-records.ts'
 import { freshName } from './fresh.ts'
 import { makeToken } from './softhsm.ts'
+import { WarmCli, type Said } from './warm-cli.ts'
 import type { TestToken } from './softhsm.ts'
 
 /** What a command answered. */
@@ -146,11 +147,13 @@ export async function openFleet(options: FleetOptions): Promise<Fleet> {
   const store = await openStore({ uri: inject('mongoUri'), database: install })
   const connection = await Connection.connect({ address })
   const nodes = fleetNodes({ folder, config, env })
+  const warm = new WarmCli(env)
   const fleet = fleetOf({
     ...{ provider: options.provider, install, folder, config, env, token, store, nodes, envKeys },
     ...{ temporal: new Client({ connection }), records: recordsOf(store) },
-    writeConfig,
+    ...{ writeConfig, warm },
     async close() {
+      warm.close()
       await nodes.close()
       await connection.close()
       // To look at what is left after a failure.
@@ -188,26 +191,31 @@ type Parts = Pick<
   | 'envKeys'
   | 'writeConfig'
   | 'close'
->
+> & { warm: WarmCli }
 
 function fleetOf(parts: Parts): Fleet {
-  const { config, env, store, temporal, install, provider, records } = parts
+  const { config, env, store, temporal, install, provider, records, warm } = parts
   const collections = places.map(({ collection, field }) => ({
     name: collection,
     envelopes: [field],
   }))
   const until: Fleet['until'] = (what, ask, withinMs = 30_000) =>
     waitUntil(what, ask, { withinMs, everyMs: 25 })
+  const globals = (args: readonly string[]) => ['--config', config, '--json', '--yes', ...args]
   let transcript = ''
   const fleet: Fleet = {
     ...parts,
     until,
     transcript: () => transcript,
     start: (...args) =>
-      startCli(['--config', config, '--json', '--yes', ...args], env, (said) => {
+      startCli(globals(args), env, (said) => {
         transcript += said
       }),
-    cli: async (...args) => await fleet.start(...args).end(),
+    async cli(...args) {
+      const said = await warm.run(globals(args))
+      transcript += said.stdout + said.stderr
+      return endOf(said)
+    },
     async must(...args) {
       const { code, json, stdout, stderr } = await fleet.cli(...args)
       if (code === 0) return json
@@ -271,9 +279,13 @@ function startCli(
       await closed
       const { code } = await leashed.ended
       record(stdout + stderr)
-      return { code, stdout, stderr, json: (stdout === '' ? {} : JSON.parse(stdout)) as CliJson }
+      return endOf({ code, stdout, stderr })
     },
   }
+}
+
+function endOf(said: Said): CliEnd {
+  return { ...said, json: (said.stdout === '' ? {} : JSON.parse(said.stdout)) as CliJson }
 }
 
 function configOf(options: { install: string; token: TestToken | null; address: string }): object {
