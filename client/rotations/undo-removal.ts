@@ -10,9 +10,10 @@ import { requireVersion } from '../views/versions.ts'
 import { liveWorkers } from '../views/workers.ts'
 import { withTemporal } from './connection.ts'
 import { requester } from './names.ts'
+import { callOffWaiting } from './waiting-removal.ts'
 
 /**
- * Takes a pending removal back. Its workflow does it when it can be asked; without worker or Temporal the same update is
+ * Takes a pending removal back, or calls off one that a policy has planned. Its workflow does it when it can be asked; without worker or Temporal the same update is
  * made here, filtered by the request id, and the workflow finds it undone. Throws no-removal.
  */
 export async function undoRemoval(config: Config, version: number): Promise<RemovalView> {
@@ -20,6 +21,10 @@ export async function undoRemoval(config: Config, version: number): Promise<Remo
     requireInstalled(keystore, config)
     const { row, state } = await requireVersion(keystore.store, version)
     if (state !== 'pending-removal' || row.removal === null) {
+      const isCalledOff = await withTemporal(config, (link) =>
+        callOffWaiting(link, keystore.store, config, version),
+      )
+      if (isCalledOff) return { version, state, dueAt: null, guards: [] }
       throw new KeyturnError('no-removal', `no removal of version "${version}" is pending`, {
         hint: `it is ${state}; keyturn status shows all versions`,
       })
