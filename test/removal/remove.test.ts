@@ -96,6 +96,22 @@ onEachProvider('the removal of a version', options, (fleetOf, provider) => {
     await records.replaceOne(id, now ?? {})
   })
 
+  test('is undone without a worker too, and the workflow finds it undone', async () => {
+    const fleet = fleetOf()
+    const { id, records } = at(fleet, old)
+    const now = await records.findOne(id)
+    await fleet.must('remove', '--version', '1')
+    await Promise.all(['vm-a', 'vm-b'].map((node) => fleet.nodes.stop(node)))
+    expect(await fleet.must('remove', '--version', '1', '--undo')).toMatchObject({
+      state: 'deactivated',
+    })
+    await records.replaceOne(id, old)
+    await records.replaceOne(id, now ?? {})
+    await Promise.all(['vm-a', 'vm-b'].map((node) => fleet.nodes.start(node)))
+    await removalIsOver(fleet)
+    expect(await readVersion(fleet.store, 1)).toMatchObject({ destroyed_at: null, removal: null })
+  })
+
   test('destroys it in the end, and the number never comes back', async () => {
     const fleet = fleetOf()
     const destroy = provider === 'pkcs11' ? ['--destroy-hsm-key'] : []
