@@ -153,13 +153,6 @@ export default tseslint.config(
       '@typescript-eslint/no-non-null-assertion': 'off',
       // A step that a test plays answers a promise like the real one.
       '@typescript-eslint/require-await': 'off',
-      // Tests read the JSON of commands as a script would: without types.
-      '@typescript-eslint/no-unsafe-assignment': 'off',
-      '@typescript-eslint/no-unsafe-member-access': 'off',
-      '@typescript-eslint/no-unsafe-argument': 'off',
-      '@typescript-eslint/no-unsafe-return': 'off',
-      '@typescript-eslint/no-unsafe-call': 'off',
-      '@typescript-eslint/restrict-plus-operands': 'off',
     },
   },
   {

@@ -30,15 +30,15 @@ onEachProvider('the removal of a version', options, (fleetOf, provider) => {
 
     const rotation = fleet.start('rotate', '--to-version', '2', '--max-rate', '40')
     await fleet.rewrapped(20)
-    expect(await refusedBy(fleet, 1)).toEqual(
-      expect.arrayContaining(['no-rotation', 'census-zero', 'backup-window']),
-    )
+    const midway = await refusedBy(fleet, 1)
+    for (const guard of ['no-rotation', 'census-zero', 'backup-window'])
+      expect(midway).toContain(guard)
     await fleet.must('cancel')
     expect((await rotation.end()).code).toBe(7)
     expect(await refusedBy(fleet, 1)).toEqual(['census-zero', 'backup-window'])
     expect((await fleet.cli('rotate', '--to-version', '2')).code).toBe(0)
 
-    await records.replaceOne({ _id: old._id }, old)
+    await records.replaceOne(at(fleet, old).id, old)
     expect(await refusedBy(fleet, 1)).toEqual(['census-zero'])
     expect((await fleet.cli('rotate', '--from-version', '1', '--to-version', '2')).code).toBe(0)
 
