@@ -131,6 +131,8 @@ export interface RotationDoc {
   promoted_at: Date | null
   settled_at: Date | null
   ended_at: Date | null
+  /** When each phase began, by the database's clock; rows of older versions have none. */
+  phases?: Partial<Record<RotationPhase, Date>>
   /** The epoch that its promote made; null before, and when promote was skipped. */
   epoch: number | null
   /** Envelopes under `from` at preflight; null before it counted. */

@@ -95,6 +95,7 @@ export async function setPhase(
         $set: {
           ...literals(fields),
           phase,
+          [`phases.${phase}`]: { $ifNull: [`$phases.${phase}`, '$$NOW'] },
           ...(phase === 'finish' ? { settled_at: { $ifNull: ['$settled_at', '$$NOW'] } } : {}),
         },
       },
