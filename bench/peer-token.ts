@@ -48,7 +48,7 @@ function envToken({ stack }: Lab): PeerToken {
 async function softToken({ stack, store }: Lab): Promise<PeerToken> {
   const { pkcs11 } = loadConfig({ file: stack.configPath }).kek
   if (pkcs11?.pinFile === undefined) throw new Error('the stack has no token')
-  const cryptoki = openModule(pkcs11.modulePath, pkcs11.moduleParameters)
+  const cryptoki = openModule(pkcs11.modulePath, pkcs11.moduleParameters ?? null)
   const handle = openSession(cryptoki, findToken(cryptoki, pkcs11.token).slot)
   cryptoki.C_Login(handle, ck.CKU_USER, readFileSync(pkcs11.pinFile, 'utf8'))
   const keys = new Map<number, Buffer>()
