@@ -1,4 +1,4 @@
-import { confirm } from '@inquirer/prompts'
+import { confirm, password } from '@inquirer/prompts'
 import { KeyturnError } from '../../contracts/errors.ts'
 
 /**
@@ -7,7 +7,7 @@ import { KeyturnError } from '../../contracts/errors.ts'
  */
 export async function confirmed(question: string, yes: boolean): Promise<void> {
   if (yes) return
-  if (!process.stdin.isTTY || !process.stderr.isTTY) {
+  if (!canAsk()) {
     throw new KeyturnError('confirmation-needed', `there is no terminal to ask on: ${question}`, {
       hint: 'answer it beforehand with --yes',
     })
@@ -16,4 +16,14 @@ export async function confirmed(question: string, yes: boolean): Promise<void> {
   if (!answer) {
     throw new KeyturnError('confirmation-needed', 'not confirmed: nothing was changed')
   }
+}
+
+/** Whether somebody is there to be asked. */
+export function canAsk(): boolean {
+  return process.stdin.isTTY && process.stderr.isTTY
+}
+
+/** A secret, typed without an echo; not for a process that others can see the arguments or the environment of. */
+export async function askSecret(question: string): Promise<string> {
+  return password({ message: question }, { output: process.stderr })
 }
