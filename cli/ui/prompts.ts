@@ -23,7 +23,12 @@ export function canAsk(): boolean {
   return process.stdin.isTTY && process.stderr.isTTY
 }
 
-/** A secret, typed without an echo; not for a process that others can see the arguments or the environment of. */
+/** A secret, typed without an echo; empty when the question was left by Ctrl-C. */
 export async function askSecret(question: string): Promise<string> {
-  return password({ message: question }, { output: process.stderr })
+  try {
+    return await password({ message: question }, { output: process.stderr })
+  } catch (error) {
+    if (error instanceof Error && error.name === 'ExitPromptError') return ''
+    throw error
+  }
 }

@@ -165,6 +165,8 @@ export class LaneProbe {
 
   /** Phase 4: every key of this label and id destroyed and seen to be gone. */
   cleanUp(label: string, keyId: Buffer): { destroyed: number } {
+    // What failed before may have left an operation active, and no search is answered then.
+    this.#session.replace()
     const session = asSession(this.#session)
     const keys = findKeys(session, label, keyId)
     try {
