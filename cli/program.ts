@@ -12,6 +12,7 @@ const commands: Record<string, () => Promise<CommandFile>> = {
   doctor: () => import('./commands/doctor.ts'),
   worker: () => import('./commands/worker.ts'),
   'pkcs11-init': () => import('./commands/pkcs11-init.ts'),
+  'pkcs11-register': () => import('./commands/pkcs11-register.ts'),
   'env-init': () => import('./commands/env-init.ts'),
   verify: () => import('./commands/verify.ts'),
   rotate: () => import('./commands/rotate.ts'),

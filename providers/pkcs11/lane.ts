@@ -89,7 +89,7 @@ export class Lane {
       case 'probe-generate':
         return probe.generate(request.label, asBuffer(request.keyId))
       case 'probe-aead':
-        return probe.aead(request.label, asBuffer(request.keyId), request.modes)
+        return probe.aead(request.label, orNull(request.keyId), request.modes)
       case 'probe-clean-up':
         return probe.cleanUp(request.label, asBuffer(request.keyId))
     }
