@@ -26,6 +26,8 @@ export interface KekConfig {
 
 export interface Pkcs11Config {
   readonly modulePath: string
+  /** A text for C_Initialize (pInitArgs, pReserved), for modules that want one: NSS, Kryoptic, YubiHSM 2. */
+  readonly moduleParameters?: string
   /** How the token is found: exactly one of the three. */
   readonly token:
     { readonly slot: number } | { readonly label: string } | { readonly serial: string }

@@ -128,11 +128,15 @@ export class LaneCrew {
     if (this.#closed) throw new KeyturnError('pool-closed', 'the provider is closed')
     const { config, pin, log } = this.#options
     const { host, number, fresh } = this.#place()
-    const { modulePath, token } = config
+    const { modulePath, moduleParameters = null, token } = config
     let reply: Reply
     try {
       if (fresh) this.#opening = host
-      reply = await host.ask(number, { op: 'open', modulePath, token, pin }, OPEN_DEADLINE_MS)
+      reply = await host.ask(
+        number,
+        { op: 'open', modulePath, moduleParameters, token, pin },
+        OPEN_DEADLINE_MS,
+      )
       if (reply.fault !== null) throw new OpenFailed(reply.fault)
     } catch (error) {
       if (fresh || !host.alive) this.lose(host)

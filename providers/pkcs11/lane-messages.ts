@@ -10,6 +10,7 @@ import type { TokenName } from './token.ts'
 export interface OpenRequest {
   op: 'open'
   modulePath: string
+  moduleParameters: string | null
   token: Pkcs11Config['token']
   pin: string
 }
