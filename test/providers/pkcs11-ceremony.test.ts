@@ -4,17 +4,18 @@ import { silentLog } from '../../observability/log.ts'
 import { openPkcs11Provider, type Pkcs11Provider } from '../../providers/pkcs11/pkcs11-provider.ts'
 import { probeFailure, probeToken } from '../../providers/pkcs11/probe.ts'
 import { freshName } from '../support/fresh.ts'
-import { buildFaultModule, type FaultModule } from './fault/fault-module.ts'
+import { makeFaultHsm, useFaultHsm, type FaultHsm } from '../fault-hsm/fault-hsm.ts'
 import { initToken, install, pkcs11Lab, run, type Pkcs11Lab } from './lab.ts'
 
 describe.skipIf(inject('softhsm') === null)('keys and probes of a token', () => {
   let lab: Pkcs11Lab
   let provider: Pkcs11Provider
-  let module: FaultModule
+  let module: FaultHsm
 
   beforeAll(async () => {
     lab = await pkcs11Lab()
-    module = await buildFaultModule(lab.token.folder, lab.token.modulePath)
+    module = await makeFaultHsm(lab.token.folder, lab.token.modulePath)
+    useFaultHsm(module)
     provider = await lab.open()
   })
   afterAll(async () => {
@@ -124,14 +125,14 @@ describe.skipIf(inject('softhsm') === null)('keys and probes of a token', () => 
   it('cleans up after a phase that failed, a crash, and an interruption', async () => {
     const config = { ...lab.config, modulePath: module.path }
     const before = await objects()
-    await module.spoil(['C_Encrypt', 6, -1])
+    await module.set('answer C_Encrypt 6')
     const failed = await probeToken({ config, pin: lab.token.pin })
     expect(failed).toMatchObject({ usable: false })
     expect(failed.phases.map(({ ok }) => ok)).toEqual([true, true, false, true])
-    await module.spoil(['C_Encrypt', 'crash', 1])
+    await module.set('crash C_Encrypt 1')
     const crashed = await probeToken({ config, pin: lab.token.pin })
     expect(crashed.phases.map(({ ok }) => ok)).toEqual([true, true, false, true])
-    await module.spoil(['C_Decrypt', 'delay:300', 1])
+    await module.set('latency C_Decrypt 300 1')
     const aborter = new AbortController()
     const interrupted = probeToken({ config, pin: lab.token.pin, signal: aborter.signal })
     setTimeout(() => aborter.abort(new Error('SIGINT')), 200)
