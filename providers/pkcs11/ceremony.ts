@@ -6,7 +6,8 @@ import type { KekCeremony } from '../provider.ts'
 import type { JobOptions } from './job.ts'
 import type { CeremonyRequest } from './lane-messages.ts'
 import { asBuffer } from './packing.ts'
-import { poolClosed, type LanePool } from './pool.ts'
+import { poolClosed } from './errors.ts'
+import type { LanePool } from './pool.ts'
 import { probePool, profileFrom } from './probe.ts'
 
 /** CKA_LABEL has no limit in the standard, but tokens that cut it at 32 make two keys of one. */
