@@ -162,7 +162,7 @@ export class LaneCrew {
         { op: 'open', modulePath, moduleParameters, token, pin },
         OPEN_DEADLINE_MS,
       )
-      if (reply.fault !== null) throw new OpenFailed(reply.fault)
+      if (reply.fault !== null) throw new OpenFailed(this.#asAway(reply.fault))
     } catch (error) {
       if (fresh || !host.alive) this.lose(host)
       if (error instanceof OpenFailed) throw error
@@ -179,6 +179,13 @@ export class LaneCrew {
     this.lanes.push(lane)
     log.debug({ pid: host.pid, lane: number, lanes: this.lanes.length }, 'lane opened')
     return lane
+  }
+
+  /** A token that was there before is not misspelt in the configuration: it is away, and may come back. */
+  #asAway(fault: Fault): Fault {
+    if (this.#opened === undefined || fault.code !== 'token-not-found') return fault
+    const hint = "look at the HSM and its client's network and service"
+    return { ...fault, code: 'hsm-away', fault: 'reconnect', hint }
   }
 
   /** A new child while there are fewer than cores, then a thread more in the one with the fewest. */
