@@ -69,6 +69,7 @@ export const exitCodes = {
   'cannot-encrypt': 4,
   'hsm-failed': 4,
   'hsm-away': 4,
+  'hsm-busy': 4,
   'pool-closed': 4,
   'kek-not-loaded': 4,
   'lease-expired': 4,

@@ -6,22 +6,23 @@ import { probeMechanisms } from '../../providers/pkcs11/lane-probe.ts'
 import type { LaneSession } from '../../providers/pkcs11/lane-session.ts'
 import { probeFailure } from '../../providers/pkcs11/probe-failure.ts'
 import { probeToken } from '../../providers/pkcs11/probe.ts'
+import { makeFaultHsm, useFaultHsm, type FaultHsm } from '../fault-hsm/fault-hsm.ts'
 import { processes } from '../support/processes.ts'
 import { workbench } from '../cli/workbench.ts'
-import { buildFaultModule, type FaultModule, type Spoiled } from './fault/fault-module.ts'
 import { pkcs11Lab, run, until, type Pkcs11Lab } from './lab.ts'
 
 /** A session key cannot be made: the throwaway key is then one that stays in the token until somebody destroys it. */
-const onTheToken = ['C_GenerateKey', 209, 1] as const
+const onTheToken = 'answer C_GenerateKey 209 1'
 
 describe.skipIf(inject('softhsm') === null)('a probe cleans up', () => {
   let lab: Pkcs11Lab
-  let module: FaultModule
+  let module: FaultHsm
   let before: string
 
   beforeAll(async () => {
     lab = await pkcs11Lab()
-    module = await buildFaultModule(lab.token.folder, lab.token.modulePath)
+    module = await makeFaultHsm(lab.token.folder, lab.token.modulePath)
+    useFaultHsm(module)
     before = await objects()
   })
   beforeEach(() => module.heal())
@@ -41,29 +42,25 @@ describe.skipIf(inject('softhsm') === null)('a probe cleans up', () => {
   const phases = ({ phases }: ProbeReport) => phases.map(({ ok }) => ok)
 
   it('after a success with a key that lives in the token', async () => {
-    await module.spoil([...onTheToken])
+    await module.set(onTheToken)
     const report = await probe()
     expect(report).toMatchObject({ usable: true })
     expect(report.phases[1]?.detail).toBe('AES-256 token key, sensitive and not extractable')
     expect(await objects()).toBe(before)
   })
 
-  it.each<[Spoiled, number | 'crash', number, boolean[], string]>([
-    ['C_GetMechanismList', 5, 1, [false, true], 'hsm-failed'],
-    ['C_GenerateKey', 48, -1, [true, false, true], 'hsm-away'],
-    ['C_GenerateKey', 'crash', 1, [true, false, true], 'hsm-failed'],
-    ['C_EncryptInit', 113, -1, [true, true, false, true], 'token-not-usable'],
-    ['C_Encrypt', 6, -1, [true, true, false, true], 'token-not-usable'],
-    ['C_Encrypt', 'crash', 1, [true, true, false, true], 'hsm-failed'],
-    ['C_Encrypt', 50, 1, [true, true, false, true], 'hsm-away'],
-    ['C_DecryptInit', 'crash', 1, [true, true, false, true], 'hsm-failed'],
-    ['C_Decrypt', 64, -1, [true, true, false, true], 'token-not-usable'],
-  ])('after %s %s', async (name, what, count, oks, code) => {
-    await module.spoil(...(name === 'C_GenerateKey' ? [] : [[...onTheToken] as never]), [
-      name,
-      what,
-      count,
-    ])
+  it.each<[string, boolean[], string]>([
+    ['answer C_GetMechanismList 5 1', [false, true], 'hsm-failed'],
+    ['answer C_GenerateKey 48', [true, false, true], 'hsm-away'],
+    ['crash C_GenerateKey 1', [true, false, true], 'hsm-failed'],
+    ['answer C_EncryptInit 113', [true, true, false, true], 'token-not-usable'],
+    ['answer C_Encrypt 6', [true, true, false, true], 'token-not-usable'],
+    ['crash C_Encrypt 1', [true, true, false, true], 'hsm-failed'],
+    ['answer C_Encrypt 50 1', [true, true, false, true], 'hsm-away'],
+    ['crash C_DecryptInit 1', [true, true, false, true], 'hsm-failed'],
+    ['answer C_Decrypt 64', [true, true, false, true], 'token-not-usable'],
+  ])('after %s', async (fault, oks, code) => {
+    await module.set(...(fault.includes('C_GenerateKey') ? [] : [onTheToken]), fault)
     const report = await probe()
     expect(phases(report)).toEqual(oks)
     expect(report.phases.at(-1)?.phase).toBe('clean-up')
@@ -75,7 +72,7 @@ describe.skipIf(inject('softhsm') === null)('a probe cleans up', () => {
 
   it('and says how the key is called when it could not be', async () => {
     // The search of the aead phase succeeds, that of the clean-up and of its repeats do not.
-    await module.spoil([...onTheToken], ['C_Encrypt', 'crash', 1], ['C_FindObjectsInit', 104, -1])
+    await module.set(onTheToken, 'crash C_Encrypt 1', 'answer C_FindObjectsInit 104')
     const report = await probe()
     const cleanUp = report.phases.at(-1)
     expect(cleanUp).toMatchObject({ phase: 'clean-up', ok: false })
@@ -90,7 +87,7 @@ describe.skipIf(inject('softhsm') === null)('a probe cleans up', () => {
   })
 
   it('after an interruption, which is then what is thrown', async () => {
-    await module.spoil([...onTheToken], ['C_Decrypt', 'delay:300', 1])
+    await module.set(onTheToken, 'latency C_Decrypt 300 1')
     const aborter = new AbortController()
     const interrupted = probe(aborter.signal)
     setTimeout(() => aborter.abort(new Error('SIGINT')), 200)
@@ -105,14 +102,14 @@ describe.skipIf(inject('softhsm') === null)('keyturn pkcs11-init --probe-only', 
 
   it('that gets SIGINT cleans up, says so in one line, and ends with 7', async () => {
     const lab = await pkcs11Lab()
-    const module = await buildFaultModule(lab.token.folder, lab.token.modulePath)
+    const module = await makeFaultHsm(lab.token.folder, lab.token.modulePath)
     const bench = await workbench(running)
     const pinFile = await bench.write('pin', lab.token.pin, 0o400)
     const { token_label } = { token_label: lab.token.label }
     const pkcs11 = { module_path: module.path, token_label, pin_file: pinFile }
     await bench.config({ kek: { provider: 'pkcs11', pkcs11 } })
-    await module.spoil([...onTheToken], ['C_Encrypt', 'delay:2500', 1])
-    const env = { SOFTHSM2_CONF: lab.token.conf }
+    await module.set(onTheToken, 'latency C_Encrypt 2500 1')
+    const env = { ...module.env, SOFTHSM2_CONF: lab.token.conf }
     const probe = running.cli(['pkcs11-init', '--probe-only'], { cwd: bench.folder, env })
     const objects = async () => {
       const { modulePath, label, pin } = lab.token
