@@ -70,6 +70,8 @@ export interface RotationView {
   to: number
   phase: RotationPhase
   paused: boolean
+  /** Why, when nobody asked: `hsm-budget` (until it is resumed), `hsm-away` (goes on by itself). */
+  pausedBy: string | null
   rewrapped: number
   superseded: number
   quarantined: number
@@ -123,10 +125,21 @@ export interface RewrapShardInput extends ShardPlan {
   maxHsmCalls: number
   tail: boolean
   steering: Steering
+  /** After the HSM was away: a short batch, so that it is told soon that it is back. */
+  trial?: boolean
 }
 
-/** Why a batch over a shard ended; `replaced` means that a later attempt owns the shard. */
-export type SweepEnd = 'end' | 'deadline' | 'aborted' | 'replaced' | 'hsm-budget'
+/**
+ * Why a batch over a shard ended; `replaced` means that a later attempt owns the shard, `hsm-away` that the worker's HSM
+ * did not answer for as long as its pool has patience.
+ */
+export type SweepEnd = 'end' | 'deadline' | 'aborted' | 'replaced' | 'hsm-budget' | 'hsm-away'
+
+/** A shard to its rotation: it waits for the HSM, or does no longer. */
+export interface HsmNews {
+  shard: string
+  away: boolean
+}
 
 export interface RewrapShardResult {
   end: 'end' | 'aborted' | 'hsm-budget'

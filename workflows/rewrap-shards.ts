@@ -67,7 +67,12 @@ async function sweepShard(
     })
     crew.told.set(child, JSON.stringify(steering))
     state.steered += 1
-    const { end } = await child.result().finally(() => crew.told.delete(child))
+    state.sweeping = crew.told.size
+    const { end } = await child.result().finally(() => {
+      crew.told.delete(child)
+      state.sweeping = crew.told.size
+      state.hsmAway.delete(shard.shard)
+    })
     if (end !== 'hsm-budget') return
     Object.assign(state, { paused: true, pausedBy: 'hsm-budget' })
     state.steered += 1

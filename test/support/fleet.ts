@@ -71,6 +71,8 @@ export interface FleetOptions {
   /** Versions that are installed; 1 and 2 by default. */
   versions?: readonly number[]
   temporalAddress?: string
+  /** Instead of SoftHSM2 itself: the fault module over it. */
+  modulePath?: string
   /** Laid over the fleet's keyturn.yaml, member by member. */
   config?: Record<string, object>
 }
@@ -137,7 +139,7 @@ export async function openFleet(options: FleetOptions): Promise<Fleet> {
         )
       : { SOFTHSM2_CONF: token.conf }
   const address = options.temporalAddress ?? inject('temporalAddress')
-  const base = configOf({ install, token, address })
+  const base = configOf({ install, token, address, modulePath: options.modulePath })
   const writeConfig = async (name: string, changes: Record<string, object> = {}) => {
     const file = join(folder, `${name}.yaml`)
     await writeFile(file, stringify(merged(base, changes)), { mode: 0o600 })
@@ -288,10 +290,15 @@ function endOf(said: Said): CliEnd {
   return { ...said, json: (said.stdout === '' ? {} : JSON.parse(said.stdout)) as CliJson }
 }
 
-function configOf(options: { install: string; token: TestToken | null; address: string }): object {
-  const { install, token, address } = options
+function configOf(options: {
+  install: string
+  token: TestToken | null
+  address: string
+  modulePath: string | undefined
+}): object {
+  const { install, token, address, modulePath } = options
   const pkcs11 = token && {
-    module_path: token.modulePath,
+    module_path: modulePath ?? token.modulePath,
     token_label: token.label,
     pin_file: token.pinFile,
     max_sessions: 2,
