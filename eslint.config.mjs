@@ -89,7 +89,7 @@ const table = {
 const exceptions = [
   { files: ['cli/local-provider.ts'], may: ['keyring', 'providers', 'envelope'] },
   {
-    files: ['cli/commands/doctor.ts', 'cli/commands/pkcs11-init.ts'],
+    files: ['cli/commands/doctor.ts', 'cli/layout-checks.ts', 'cli/commands/pkcs11-init.ts'],
     may: ['providers', 'envelope'],
   },
   { files: ['cli/commands/scan.ts'], may: ['sweep', 'providers', 'envelope'] },
