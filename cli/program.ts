@@ -26,6 +26,7 @@ const commands: Record<string, () => Promise<CommandFile>> = {
   remove: () => import('./commands/remove.ts'),
   nodes: () => import('./commands/nodes.ts'),
   policy: () => import('./commands/policy.ts'),
+  report: () => import('./commands/report.ts'),
   audit: () => import('./commands/audit.ts'),
   version: () => import('./commands/version.ts'),
 }

@@ -41,6 +41,7 @@ export const exitCodes = {
   'key-attributes': 3,
   'index-missing': 3,
   'unsupported-shape': 3,
+  'not-quarantined': 3,
   'node-unknown': 3,
   'node-live': 3,
   'node-decommissioned': 3,

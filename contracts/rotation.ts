@@ -86,7 +86,20 @@ export interface RotationPlan {
   collections: { collection: string; field: string; envelopes: number }[]
   envelopes: number
   hsmCalls: number
+  /** Of `--max-hsm-calls`: whether it reaches; null without one. */
+  hsmQuota: { max: number; enough: boolean } | null
   estimatedSeconds: number
+  /** What the estimate goes by. */
+  basis: 'sample' | 'last-rotation' | 'assumed'
+  sample: TimedSample | null
+}
+
+/** Envelopes that were read and re-wrapped in memory with the real token; nothing was written. */
+export interface TimedSample {
+  envelopes: number
+  readSeconds: number
+  tokenSeconds: number
+  hsmCalls: number
 }
 
 /** What preflight found; the rotation goes by these figures, not by a host's file. */

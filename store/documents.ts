@@ -1,5 +1,5 @@
 import type { Binary } from 'mongodb'
-import type { FleetSettings } from '../contracts/settings.ts'
+import type { CheckMode, FleetSettings } from '../contracts/settings.ts'
 import type { IvMode, ProviderName } from '../contracts/kek.ts'
 import type { NodeKind, NotReadyReason, ProcessRole } from '../contracts/fleet.ts'
 import type { RotationOutcome, RotationPhase } from '../contracts/rotation.ts'
@@ -135,6 +135,14 @@ export interface RotationDoc {
   phases?: Partial<Record<RotationPhase, Date>>
   /** The epoch that its promote made; null before, and when promote was skipped. */
   epoch: number | null
+  /** What preflight expected; rows of older versions have none. */
+  plan?: {
+    envelopes: number
+    hsm_calls: number
+    seconds: number
+    check: CheckMode
+    max_rate: number
+  }
   /** Envelopes under `from` at preflight; null before it counted. */
   total: number | null
   /** Written when it ends, as the sum over its shards; until then null. */

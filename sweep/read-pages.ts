@@ -16,6 +16,7 @@ export async function* readPages(road: Road): AsyncGenerator<JudgedPage, void> {
     const { entries, more } = await readPage(store, {
       collection: road.collection,
       field: road.field,
+      layout: road.layout,
       version: from,
       after: oldCursor,
       from: road.min,

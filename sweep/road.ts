@@ -1,5 +1,6 @@
 import type { ClientSession } from 'mongodb'
 import type { SweepEnd } from '../contracts/rotation.ts'
+import type { Layout } from '../envelope/layout.ts'
 import type { Bound } from '../store/documents.ts'
 import type { HsmBudget } from './hsm-budget.ts'
 import type { SweepOptions } from './sweep-options.ts'
@@ -9,6 +10,7 @@ export interface Road {
   readonly options: SweepOptions
   readonly collection: string
   readonly field: string
+  readonly layout: Layout
   /** The shard's range: inclusive begin, exclusive end; null is open. */
   readonly min: Bound | null
   readonly max: Bound | null

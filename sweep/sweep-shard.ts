@@ -1,5 +1,7 @@
 import { noCounters } from '../contracts/rotation.ts'
 import type { CheckMode } from '../contracts/settings.ts'
+import { layoutIn } from '../envelope/layout.ts'
+import { readSettings } from '../store/kek-settings.ts'
 import { reserveHsmCalls } from '../store/rotations.ts'
 import { takeShard, type TakenShard } from '../store/rewrap-shards.ts'
 import { endSession } from '../store/sessions.ts'
@@ -37,11 +39,13 @@ async function roadOf(options: SweepOptions, taken: TakenShard): Promise<Road> {
   const { store, rotation, maxHsmCalls, check, ratePerSecond, signal } = options
   const { attempt, cursor, session, doc } = taken
   const { collection, field, min, max } = doc
+  const collections = (await readSettings(store))?.settings.collections ?? []
   const reserve = (calls: number) => reserveHsmCalls(store, rotation, calls)
   return {
     options,
     collection,
     field,
+    layout: layoutIn(collections, collection, field),
     min,
     max,
     cursor,

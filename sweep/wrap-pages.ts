@@ -1,4 +1,4 @@
-import { dekAad } from '../envelope/aad.ts'
+import { storedWrapped, wrapAad } from '../envelope/layout.ts'
 import type { WrapFields } from '../envelope/envelope.ts'
 import type { RewrapAnswer, RewrapItem } from '../providers/provider.ts'
 import type { PageEntry } from '../store/envelope-pages.ts'
@@ -7,7 +7,8 @@ import type { Road } from './road.ts'
 
 export interface NewWrap {
   entry: PageEntry
-  oldWrapped: Buffer
+  /** As it is stored. */
+  oldWrapped: Buffer | string
   dekIv: Buffer
   dekWrapped: Buffer
 }
@@ -75,12 +76,12 @@ async function wrapPage(road: Road, page: JudgedPage): Promise<WrappedPage> {
   const faulty = page.entries.filter(isFaulty)
   const { outcomes, calls } = await rewrap(road, wrappable)
   const wraps: NewWrap[] = []
-  for (const [index, { entry, wrap }] of wrappable.entries()) {
+  for (const [index, { entry }] of wrappable.entries()) {
     const outcome = outcomes[index]
     if (outcome === undefined) throw new Error('the provider answered fewer outcomes than items')
     if (outcome.ok) {
       const { iv: dekIv, wrapped: dekWrapped } = outcome
-      wraps.push({ entry, oldWrapped: wrap.dekWrapped, dekIv, dekWrapped })
+      wraps.push({ entry, oldWrapped: storedWrapped(entry.wrap), dekIv, dekWrapped })
     } else {
       faulty.push({ entry, fault: { code: outcome.code, message: outcome.message } })
     }
@@ -101,8 +102,8 @@ async function rewrap(road: Road, wrappable: Wrappable[]): Promise<RewrapAnswer>
 
 function rewrapItem(road: Road, { entry, wrap }: Wrappable): RewrapItem {
   const { install, from, to } = road.options
-  const aad = (version: number) =>
-    dekAad(install, road.collection, road.field, entry.idBytes, version)
+  const place = { install, collection: road.collection, id: entry.idBytes }
+  const aad = (version: number) => wrapAad(road.layout, place, version)
   return { iv: wrap.dekIv, wrapped: wrap.dekWrapped, aadFrom: aad(from), aadTo: aad(to) }
 }
 

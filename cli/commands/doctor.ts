@@ -7,6 +7,7 @@ import { loadableKeks } from '../../client/views/opening.ts'
 import { KeyturnError } from '../../contracts/errors.ts'
 import type { Config } from '../../contracts/settings.ts'
 import { answering } from '../answer.ts'
+import { declaredLayoutChecks } from '../layout-checks.ts'
 import { withLocalProvider } from '../local-provider.ts'
 import { untilInterrupted } from '../ui/detach.ts'
 import { checksText } from '../ui/present-checks.ts'
@@ -59,6 +60,7 @@ async function kekChecks(config: Config, keystore: Keystore | null): Promise<Che
         checks.push((isWorkersBusiness ? warn : fail)(name, error.message, cure))
       }
     }
+    if (keystore !== null) checks.push(...(await declaredLayoutChecks(keystore, keys)))
     return checks
   })
 }

@@ -2,7 +2,7 @@ import { messages, workflowIds } from '../../contracts/names.ts'
 import { KeyturnError } from '../../contracts/errors.ts'
 import type { Config } from '../../contracts/settings.ts'
 import type { RemovalView } from '../../contracts/views.ts'
-import { lowerFence } from '../../store/fence.ts'
+import { fenceOn, lowerFence } from '../../store/fence.ts'
 import { appendAudit } from '../../store/kek-audit.ts'
 import { undoRemoval as undoInStore } from '../../store/kek-versions.ts'
 import { requireInstalled, withKeystore, type Keystore } from '../keystore.ts'
@@ -66,8 +66,8 @@ async function undoHere({ store, settings }: Keystore, version: number, request:
       hint: 'keyturn status shows what became of it',
     })
   }
-  for (const { name, envelopes } of settings.collections) {
-    await lowerFence(store, { collection: name, fields: envelopes, version })
+  for (const collection of settings.collections) {
+    await lowerFence(store, fenceOn(collection, version))
   }
   const details = { request }
   const subject = `v${version}`
