@@ -57,7 +57,7 @@ function addProcess(out: number[], process: Process, names: Names): void {
   if (beat === null) out.push(nothing)
   else {
     const { v, epoch } = beat.read ?? { v: 0, epoch: 0 }
-    out.push(beat.sent, bits([beat.written, beat.isAsked]), v, epoch)
+    out.push(beat.sent ?? mark, bits([beat.written, beat.isAsked]), v, epoch)
   }
   if (doc === null) out.push(nothing)
   else {

@@ -20,7 +20,7 @@ export function machineOf(bounds: Bounds): Machine<State> {
       ...removalSteps(state, bounds),
       ...sweepSteps(state, bounds),
       ...processSteps(state, bounds),
-      ...(bounds.processes.length > 0 ? [tick(state, bounds)] : []),
+      tick(state, bounds),
     ],
   }
 }
@@ -37,6 +37,9 @@ function brokenIn(state: State, bounds: Bounds): string | null {
     if (rowOf(state, v).destroyed) return `an envelope is under version ${v}, which is destroyed`
   }
   if (rowOf(state, state.active.v).destroyed) return `the active version is destroyed`
+  if (state.leftForGood[state.active.v] === true) {
+    return `version ${state.active.v}, which settle had left, was made active by a rotation that is over`
+  }
   for (const [at, process] of state.processes.entries()) {
     const { active: v, isRestored } = process
     if (v === 0 || !process.alive || isRestored || !rowOf(state, v).destroyed) continue

@@ -24,7 +24,7 @@ function lifeSteps(state: State, bounds: Bounds, at: number, process: Process): 
   if (!process.alive && process.doc === null) {
     add('comes up', (next) => void (next.alive = true))
   }
-  if (process.alive) {
+  if (process.alive && bounds.deaths) {
     add('dies', (next) => {
       Object.assign(next, { alive: false, active: 0, epoch: 0, lease: null, beat: null })
     })
@@ -48,9 +48,17 @@ function lifeSteps(state: State, bounds: Bounds, at: number, process: Process): 
 function beatSteps(state: State, bounds: Bounds, at: number, process: Process): Step[] {
   const { beat, alive } = process
   if (!alive) return []
-  if (beat === null) {
+  if (beat === null && !bounds.rules.heartbeatFirst) {
     const { v, epoch } = state.active
-    const read = bounds.rules.heartbeatFirst ? null : { v, epoch }
+    return [
+      step(state, `app ${at} reads kek_active, too early: version ${v}, epoch ${epoch}`, (next) => {
+        const read = { v, epoch }
+        processOf(next, at).beat = { sent: null, written: false, isAsked: true, read }
+      }),
+    ]
+  }
+  if (beat === null || beat.sent === null) {
+    const read = beat?.read ?? null
     return [
       step(state, `app ${at} sends a heartbeat`, (next) => {
         processOf(next, at).beat = { sent: 0, written: false, isAsked: true, read }
@@ -95,7 +103,9 @@ function writeSteps(state: State, bounds: Bounds, at: number, process: Process):
   const isAble = process.alive && v !== 0 && bounds.processes[at]?.keys.includes(v) === true
   if (isAble && process.seals > 0 && mayWrap(process, bounds)) {
     for (let place = 0; place < Math.max(1, bounds.envelopes); place += 1) {
-      steps.push(step(state, `app ${at} seals under version ${v}`, (next) => seal(next, at, v, place)))
+      steps.push(
+        step(state, `app ${at} seals under version ${v}`, (next) => seal(next, at, v, place)),
+      )
     }
   }
   if (process.alive && process.copies > 0) {
@@ -135,7 +145,7 @@ export function tick(state: State, bounds: Bounds): Step {
     for (const process of next.processes) {
       const { lease, beat, doc, seen } = process
       if (lease !== null) process.lease = older(lease)
-      if (beat !== null) process.beat = { ...beat, sent: older(beat.sent) }
+      if (beat !== null && beat.sent !== null) process.beat = { ...beat, sent: older(beat.sent) }
       if (doc !== null) process.doc = { ...doc, age: Math.min(doc.age + 1, bounds.lease + 1) }
       if (seen !== null) process.seen = { ...seen, age: older(seen.age) }
     }

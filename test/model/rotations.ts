@@ -16,13 +16,16 @@ export function rotationSteps(state: State, bounds: Bounds): Step[] {
     if (pair === undefined || rotation.step === 'gone') continue
     if (rotation.step === 'idle') {
       const mayStart = state.rotations.every((one, other) => other >= at || one.step === 'gone')
-      if (mayStart) steps.push(start(state, at, pair))
+      const isBack = bounds.finishes || state.active.v === pair[0]
+      if (mayStart && isBack) steps.push(start(state, at, pair))
       continue
     }
     const [from, to] = pair
     const name = `rotation ${at + 1} (${from} → ${to})`
     steps.push(...phaseSteps(state, bounds, at, rotation, name))
-    steps.push(step(state, `${name} is cancelled`, (next) => end(next, bounds, at, false)))
+    if (bounds.cancels) {
+      steps.push(step(state, `${name} is cancelled`, (next) => end(next, bounds, at, false)))
+    }
     if (bounds.terminates) {
       steps.push(
         step(state, `the workflow of ${name} is terminated`, (next) => {
@@ -55,7 +58,7 @@ function phaseSteps(
   name: string,
 ): Step[] {
   const [from = 0, to = 0] = bounds.rotations[at] ?? []
-  const go = (what: string, change: (next: State, rotation: Rotation) => string | null | void) => [
+  const go = (what: string, change: (next: State, rotation: Rotation) => unknown) => [
     step(state, `${name}: ${what}`, (next) => change(next, rotationOf(next, at))),
   ]
   switch (rotation.step) {
@@ -70,7 +73,9 @@ function phaseSteps(
       const underway = state.transactions.filter(({ kind, by }) => kind === 'promote' && by === at)
       if (underway.length >= bounds.promotes) return []
       return go('promote is sent', (next, { epoch }) => {
-        next.transactions.push(transaction('promote', at, bounds.rules.epochOfPreflight ? epoch : 0))
+        next.transactions.push(
+          transaction('promote', at, bounds.rules.epochOfPreflight ? epoch : 0),
+        )
       })
     }
     case 'plan':
@@ -100,14 +105,12 @@ function isVerified(state: State, bounds: Bounds, to: number): boolean {
   return isReady(judgeReadiness(readinessFacts(state, bounds, to)))
 }
 
-type Go = (
-  what: string,
-  change: (next: State, rotation: Rotation) => string | null | void,
-) => Step[]
+type Go = (what: string, change: (next: State, rotation: Rotation) => unknown) => Step[]
 
 /** activities/fleet.ts, `watchFleet`: looks with observe and settleVerdict; a repeated one starts anew. */
 function settleSteps(bounds: Bounds, rotation: Rotation, go: Go): Step[] {
-  if (!bounds.rules.settleWaits) return go('does not settle', (_, mine) => void (mine.step = 'census'))
+  if (!bounds.rules.settleWaits)
+    return go('does not settle', (_, mine) => void (mine.step = 'census'))
   const begin = go('begins to watch the fleet', (next, mine) => {
     mine.round = 0
     if (!mine.needsPromote) mine.newEpoch = next.active.epoch
@@ -121,7 +124,8 @@ function settleSteps(bounds: Bounds, rotation: Rotation, go: Go): Step[] {
 }
 
 function censusSteps(state: State, bounds: Bounds, at: number, from: number, go: Go): Step[] {
-  if (!bounds.rules.tailSweep) return go('ends without a tail', (next) => end(next, bounds, at, true))
+  if (!bounds.rules.tailSweep)
+    return go('ends without a tail', (next) => end(next, bounds, at, true))
   if (censusOf(state, from) === 0) {
     return go('counts nothing', (next, mine) => {
       mine.zeros += 1
@@ -210,8 +214,8 @@ export function commitPromote(next: State, bounds: Bounds, { by, epoch }: Transa
   Object.assign(rowOf(next, to), { activated: true, left: false, leftEpoch: 0 })
   Object.assign(rowOf(next, from), { left: false, leftEpoch: epoch + 1 })
   Object.assign(rotation, { promoted: true, newEpoch: epoch + 1 })
-  // Only a rotation that runs brings a version back.
-  if (rotation.step !== 'gone') next.leftForGood[to] = false
+  // Only a rotation that is not over brings a version back.
+  if (!rotation.ended) next.leftForGood[to] = false
   if (rotation.step === 'promote') rotation.step = 'plan'
   conflictWith(next, bounds.rules.marks ? ['promote', 'request', 'destroy'] : ['promote'])
 }

@@ -45,12 +45,18 @@ export interface Bounds {
   readonly attempts: number
   /** Rotations in their order; each is started once. */
   readonly rotations: readonly (readonly [from: number, to: number])[]
+  /** Whether a rotation can be cancelled, at each of its steps. */
+  readonly cancels: boolean
+  /** Whether a rotation may begin when its B is active already, which finishes one that was cancelled. */
+  readonly finishes: boolean
   /** Whether a workflow can be ended from outside (terminated), so that nothing of its end is done. */
   readonly terminates: boolean
   /** Attempts of the promote activity that may be on their way at once. */
   readonly promotes: number
   /** Version whose removal is asked for, and how often. */
   readonly removal: { readonly version: number; readonly requests: number } | null
+  /** Whether applications may die. One that only falls silent for ever takes no step. */
+  readonly deaths: boolean
   /** Whether heartbeat documents may vanish at any moment: TTL by a clock that jumped. */
   readonly ttl: boolean
 }
@@ -110,7 +116,8 @@ export interface Process {
 }
 
 export interface Beat {
-  sent: number
+  /** Age of its sending; null: not yet. */
+  sent: number | null
   written: boolean
   /** Its proofs were begun after verify asked. */
   isAsked: boolean
@@ -274,10 +281,10 @@ export function copyOf(state: State): State {
 }
 
 /** A step from the state: `change` writes into a copy, and says what it has broken, if anything. */
-export function step(state: State, name: string, change: (next: State) => string | null | void): Step {
+export function step(state: State, name: string, change: (next: State) => unknown): Step {
   const next = copyOf(state)
-  const breaks = change(next) ?? null
-  return { name, state: next, breaks }
+  const said = change(next)
+  return { name, state: next, breaks: typeof said === 'string' ? said : null }
 }
 
 export function rowOf(state: State, version: number): Row {
