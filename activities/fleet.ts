@@ -10,7 +10,7 @@ import { readSettings } from '../store/kek-settings.ts'
 import { readVersions } from '../store/kek-versions.ts'
 import { readRoster } from '../store/fleet-nodes.ts'
 import { readHeartbeats } from '../store/process-heartbeats.ts'
-import { readRotation } from '../store/rotations.ts'
+import { readRotation, setAwaiting } from '../store/rotations.ts'
 import { serverNow } from '../store/store.ts'
 import { pause } from './pause.ts'
 import type { ActivityDeps } from './deps.ts'
@@ -46,6 +46,10 @@ export interface Nonce {
 
 /** Between two looks of a settle round, in ms. */
 const lookEveryMs = 500
+/** How often a settle round says what it waits for, in ms. */
+const tellEveryMs = 2_000
+/** Of 300 processes that are awaited, so many are named. */
+const namedAtOnce = 10
 
 export function fleetActivities(deps: ActivityDeps) {
   const { store } = deps
@@ -66,34 +70,49 @@ export function fleetActivities(deps: ActivityDeps) {
      * counted by the observer. It starts anew wherever it is repeated, which can only make it longer.
      */
     watchFleet: async ({ rotation }: RotateInput): Promise<SettleRound> =>
-      await heartbeating(async (signal) => {
+      await heartbeating(async (signal, tell) => {
         const { heartbeatMs, leaseMs } = await timingsOf(deps)
         const epoch =
           (await readRotation(store, rotation))?.epoch ?? (await readActive(store))?.epoch ?? 0
         const startedMs = performance.now()
         const question = { epoch, promotedMs: startedMs, leaseMs }
         const giveUpMs = startedMs + leaseMs + 2 * heartbeatMs
+        let tellAtMs = startedMs
         for (let state = nothingObserved; ;) {
           const { heartbeats } = await readFleet(deps)
           const nowMs = performance.now()
           state = observe(state, heartbeats, nowMs)
           const { done, awaiting, silent } = settleVerdict(state, question)
-          if (done || nowMs >= giveUpMs) return { settled: done, awaiting, silent }
+          const isOver = done || nowMs >= giveUpMs
+          if (isOver || nowMs >= tellAtMs) {
+            const shown = shortened(awaiting)
+            tell({ awaiting: shown })
+            await setAwaiting(store, rotation, shown)
+            tellAtMs = nowMs + tellEveryMs
+          }
+          if (isOver) return { settled: done, awaiting: shortened(awaiting), silent }
           await pause(lookEveryMs, signal)
         }
       }),
   }
 }
 
+/** The first lines, and how many more there are. */
+function shortened(lines: readonly string[]): string[] {
+  if (lines.length <= namedAtOnce) return [...lines]
+  return [...lines.slice(0, namedAtOnce), `${lines.length - namedAtOnce} more processes`]
+}
+
 export async function readFleet(deps: ActivityDeps): Promise<FleetSnapshot> {
   const { store } = deps
-  const [now, roster, heartbeats, settings, timings] = await Promise.all([
-    serverNow(store),
+  const [roster, heartbeats, settings, timings] = await Promise.all([
     readRoster(store),
     readHeartbeats(store),
     readSettings(store),
     timingsOf(deps),
   ])
+  // After the documents: what is dated later than this was not stamped by the database.
+  const now = await serverNow(store)
   return {
     now: now.toISOString(),
     roster: roster.map((row) => rosterFact(row, now)),

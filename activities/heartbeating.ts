@@ -5,14 +5,18 @@ const signOfLifeMs = 1_000
 
 /**
  * Runs a long step under a heartbeat: the sign of life, and the way in which a cancel or the worker's shutdown reaches
- * it (as the signal). Where it got to is never in the heartbeat: the database knows.
+ * it (as the signal). Where it got to is never in the heartbeat: the database knows. What it waits for may be told with
+ * `tell`: the Temporal UI shows it with the pending activity, and nothing reads it back.
  */
-export async function heartbeating<T>(step: (signal: AbortSignal) => Promise<T>): Promise<T> {
+export async function heartbeating<T>(
+  step: (signal: AbortSignal, tell: (details: unknown) => void) => Promise<T>,
+): Promise<T> {
   const context = Context.current()
-  const timer = setInterval(() => context.heartbeat(), signOfLifeMs)
+  let told: unknown
+  const timer = setInterval(() => context.heartbeat(told), signOfLifeMs)
   try {
     context.heartbeat()
-    return await step(context.cancellationSignal)
+    return await step(context.cancellationSignal, (details) => (told = details))
   } catch (error) {
     if (context.cancellationSignal.aborted)
       throw new CancelledFailure('ended after the work in flight')

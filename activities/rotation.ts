@@ -12,7 +12,6 @@ import { heartbeatFact } from '../protocol/facts.ts'
 import { remainingOf } from '../store/census.ts'
 import { promote } from '../store/promote.ts'
 import { setPhase, sumCounters } from '../store/rotations.ts'
-import { serverNow } from '../store/store.ts'
 import { planShards } from '../sweep/shard-plan.ts'
 import type { ActivityDeps } from './deps.ts'
 import { finishRotation } from './finish-rotation.ts'
@@ -32,22 +31,24 @@ export function rotationActivities(deps: ActivityDeps) {
       throw new KeyturnError('no-rotation', `rotation "${input.rotation}" has ended`)
     },
 
-    /** Not promoted: a live process has no proof of B yet; the reason names it, and the rotation asks it. */
+    /** Not promoted: a live process has no proof of B yet, or verify never met it; the reason names it, and the rotation asks it. */
     async promote(input: {
       rotation: string
       from: number
       to: number
       epoch: number
+      /** `node/boot` of each process that verify has met. */
+      verified: string[]
     }): Promise<{ promoted: boolean; reason: string }> {
-      const now = await serverNow(store)
+      const { to, verified, ...promotion } = input
       try {
         await promote(store, {
-          ...input,
-          proven: (heartbeats) =>
-            provenInAll(
-              heartbeats.map((row) => heartbeatFact(row, now)),
-              input.to,
-            ),
+          ...promotion,
+          to,
+          proven: (heartbeats, now) => {
+            const facts = heartbeats.map((row) => heartbeatFact(row, now))
+            return provenInAll(facts, to, verified)
+          },
         })
       } catch (error) {
         if (!(error instanceof KeyturnError) || error.code !== 'not-ready') throw error

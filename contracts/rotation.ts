@@ -79,6 +79,8 @@ export interface RotationView {
   ratePerSecond: number
   etaSeconds: number | null
   startedAt: string
+  /** What settle waits for, a line each; empty in the other phases. */
+  awaiting: string[]
 }
 
 /** The shape of `rotate --dry-run --json`. */

@@ -7,6 +7,7 @@ import type { Config } from '../contracts/settings.ts'
 import type { Envelope } from '../envelope/envelope.ts'
 import type { Place } from '../envelope/place.ts'
 import { createLog, logOf, type Log } from '../observability/log.ts'
+import { createMetrics } from '../observability/metrics.ts'
 import { openStore } from '../store/store.ts'
 import { joinFleet } from './fleet-member.ts'
 import type { MemberEventName, MemberListener } from './member-events.ts'
@@ -44,6 +45,8 @@ export interface Keyring {
   /** The version that it wraps under now. Throws not-installed. */
   active(): number
   on<E extends MemberEventName>(event: E, listener: MemberListener<E>): void
+  /** Its own figures as a page for Prometheus: wraps, lease, versions, heartbeat age, the provider's calls. */
+  metrics(): Promise<string>
   close(): Promise<void>
 }
 
@@ -90,6 +93,8 @@ export async function openKeyring(options: KeyringOptions = {}): Promise<Keyring
 function keyringOf(config: Config, parts: KeyringParts, close: () => Promise<void>): Keyring {
   const { member } = parts
   const requireConfigured = placeCheck(config)
+  const metrics = createMetrics({ install: parts.install, node: member.node })
+  member.on('beat', () => metrics.beat())
   let isClosed: Promise<void> | null = null
   const use = <T>(run: () => Promise<T>): Promise<T> =>
     isClosed === null
@@ -98,7 +103,9 @@ function keyringOf(config: Config, parts: KeyringParts, close: () => Promise<voi
   const sealMany = (requests: readonly SealRequest[]) =>
     use(async () => {
       for (const { place } of requests) requireConfigured(place)
-      return sealAll(parts, requests)
+      const envelopes = await sealAll(parts, requests)
+      for (const { kek_version } of envelopes) metrics.countWraps(kek_version, 1)
+      return envelopes
     })
   const openMany = (requests: readonly OpenRequest[]) => use(() => openAll(parts, requests))
   return {
@@ -116,6 +123,12 @@ function keyringOf(config: Config, parts: KeyringParts, close: () => Promise<voi
       throw new KeyturnError('not-installed', 'no version is active in this database yet')
     },
     on: (event, listener) => member.on(event, listener),
+    metrics: async () => {
+      const { active, loaded, leaseOk, degraded } = member.state()
+      metrics.setMember({ active, loaded, leaseOk, degraded: degraded !== null })
+      metrics.setProvider(parts.provider.stats())
+      return metrics.render()
+    },
     close: () => (isClosed ??= close()),
   }
 }

@@ -13,6 +13,7 @@ import { serverNow } from '../store/store.ts'
 import type { FleetMember, MemberOptions, MemberState } from './fleet-member.ts'
 import { HeartbeatLoop } from './heartbeat-loop.ts'
 import { HeldLease, leaseExpired } from './held-lease.ts'
+import { KeystoreNews } from './keystore-news.ts'
 import { LoadedKeys, reasonOf } from './loaded-keys.ts'
 import { MemberVoice, type MemberEventName, type MemberListener } from './member-events.ts'
 import { ServerClock } from './server-clock.ts'
@@ -32,6 +33,7 @@ export class Member implements FleetMember {
   readonly #wraps = new WrapCounts()
   readonly #voice: MemberVoice
   readonly #loop: HeartbeatLoop
+  readonly #news: KeystoreNews
   #timings: FleetTimings
   #isInstalled = false
   #active: { version: number; epoch: number } | null = null
@@ -51,6 +53,9 @@ export class Member implements FleetMember {
       intervalMs: () => this.#timings.heartbeatMs,
       onFailure: (err) => options.log.warn({ err }, 'heartbeat failed'),
     })
+    const { store, log } = options
+    const beatEarly = () => void this.beat().catch(() => undefined)
+    this.#news = new KeystoreNews({ store, log, tell: beatEarly })
   }
 
   state(): MemberState {
@@ -109,6 +114,7 @@ export class Member implements FleetMember {
     if (this.#loop.isStopped) return
     const { store, kind, log } = this.#options
     const takeDown = async () => {
+      await this.#news.close()
       await this.#loop.stop()
       await this.#wraps.write((counts) => countWraps(store, counts))
       await removeHeartbeat(store, `${this.node}/${this.boot}`)
@@ -124,6 +130,7 @@ export class Member implements FleetMember {
 
   /** Ends without a word to the database. */
   async abandon(): Promise<void> {
+    await within(patienceMs, this.#news.close())
     await within(patienceMs, this.#loop.stop())
     this.#lease.close()
     this.#voice.silence()
@@ -148,6 +155,7 @@ export class Member implements FleetMember {
         if (!(await this.#round())) break
       }
       this.#beatenMs = performance.now()
+      void this.#news.follow()
     } catch (error) {
       if (error instanceof KeyturnError && error.code === 'node-decommissioned')
         this.#lease.revoke()

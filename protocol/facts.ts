@@ -97,6 +97,14 @@ export function isLive(heartbeat: Pick<HeartbeatFact, 'ageMs' | 'leaseMs'>): boo
   return heartbeat.ageMs <= heartbeat.leaseMs
 }
 
+/**
+ * Whether a heartbeat may prove something: it lives, and is not dated later than the database's clock when it was read.
+ * Such a date was written by hand, or the clock was set back: its process's next heartbeat will tell.
+ */
+export function isCredible(heartbeat: Pick<HeartbeatFact, 'ageMs' | 'leaseMs'>): boolean {
+  return heartbeat.ageMs >= 0 && isLive(heartbeat)
+}
+
 /** A process in the words of a message: `vm-a (worker, pid 12)`. */
 export function processName(process: { node: string; role: ProcessRole; pid: number }): string {
   return `${process.node} (${process.role}, pid ${process.pid})`

@@ -1,11 +1,12 @@
 import { KeyturnError } from '../contracts/errors.ts'
-import { isLive, processName, type HeartbeatFact } from './facts.ts'
+import { isCredible, isLive, processName, type HeartbeatFact } from './facts.ts'
 
 /** The live processes that have not proven a version: who must be asked before promote, or named in its refusal. */
 export function unproven(heartbeats: readonly HeartbeatFact[], version: number): HeartbeatFact[] {
   return heartbeats.filter(
     (heartbeat) =>
-      isLive(heartbeat) && !heartbeat.loaded.some((loaded) => loaded.version === version),
+      isLive(heartbeat) &&
+      !(isCredible(heartbeat) && heartbeat.loaded.some((loaded) => loaded.version === version)),
   )
 }
 
@@ -18,14 +19,17 @@ export function appearedSince(
 }
 
 /**
- * Promote's condition: null when every live heartbeat carries a proof of the version, else the refusal that names
- * the first processes without one. A silent process is settle's business: its lease is over, it cannot wrap.
+ * Promote's condition: null when every live heartbeat carries a proof of the version and verify has met its process, else
+ * the refusal that names the first processes to ask. A silent process is settle's business: its lease is over, it cannot
+ * wrap. Without `verified` (`node/boot` of each process that verify met), the heartbeats' own word counts for all.
  */
 export function provenInAll(
   heartbeats: readonly HeartbeatFact[],
   version: number,
+  verified: readonly string[] | null = null,
 ): KeyturnError | null {
-  const without = unproven(heartbeats, version)
+  const appeared = verified === null ? [] : appearedSince(heartbeats, verified)
+  const without = [...new Set([...unproven(heartbeats, version), ...appeared])]
   if (without.length === 0) return null
   const named = without.slice(0, 5).map(processName).join(', ')
   const more = without.length > 5 ? ` and ${without.length - 5} more` : ''

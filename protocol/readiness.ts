@@ -1,5 +1,5 @@
 import type { NotReadyReason, ReadinessNode } from '../contracts/fleet.ts'
-import { isLive, type HeartbeatFact, type RosterFact } from './facts.ts'
+import { isCredible, isLive, type HeartbeatFact, type RosterFact } from './facts.ts'
 
 /** What a worker said when it was asked on its own host's queue. */
 export interface WorkerAnswer {
@@ -120,7 +120,7 @@ function answerReason(heartbeat: HeartbeatFact, answer: WorkerAnswer): NotReadyR
 
 /** For applications, and for a second worker that goes by the name of a node whose answer another one gave. */
 function heartbeatReason(heartbeat: HeartbeatFact, facts: ReadinessFacts): NotReadyReason | null {
-  if (!isLive(heartbeat)) return 'stale'
+  if (!isCredible(heartbeat)) return 'stale'
   if (heartbeat.role === 'worker' && !facts.answers.some(({ node }) => node === heartbeat.node)) {
     return 'stale'
   }

@@ -1,5 +1,5 @@
 import type { Guard, GuardName } from '../contracts/views.ts'
-import { inSeconds, isLive, processName, type HeartbeatFact, type RosterFact } from './facts.ts'
+import { inSeconds, isCredible, isLive, processName, type HeartbeatFact, type RosterFact } from './facts.ts'
 
 /**
  * What is known of the fence: it `stands`; it is `possible` (asked before it is raised); it is `missing` although it
@@ -77,7 +77,7 @@ function fleetPast(facts: RemovalFacts): Guard {
   const { version, leftEpoch, roster, heartbeats } = facts
   const absent = roster
     .filter(({ kind, decommissioned }) => kind === 'host' && !decommissioned)
-    .filter(({ node }) => !heartbeats.some((one) => one.node === node && isLive(one)))
+    .filter(({ node }) => !heartbeats.some((one) => one.node === node && isCredible(one)))
     .map(({ node }) => `${node} has no live process`)
   const rowOf = (node: string) => roster.find((row) => row.node === node)
   const behind = heartbeats

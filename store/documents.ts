@@ -152,6 +152,8 @@ export interface RotationDoc {
   max_hsm_calls: number
   /** Nodes whose processes were silent when settle ended. */
   silent: string[]
+  /** What settle waits for now, a line each; absent outside of settle. */
+  awaiting?: string[]
   workflow_id: string
   run_id: string | null
   error: { code: string; message: string; hint?: string } | null

@@ -2,7 +2,7 @@ import type { ClientSession } from 'mongodb'
 import { KeyturnError } from '../contracts/errors.ts'
 import type { ActiveDoc, HeartbeatDoc } from './documents.ts'
 import { keystore } from './keystore.ts'
-import type { Store } from './store.ts'
+import { serverNow, type Store } from './store.ts'
 import { inTransaction } from './transaction.ts'
 
 export interface Promotion {
@@ -11,8 +11,11 @@ export interface Promotion {
   to: number
   /** The epoch that preflight saw. */
   epoch: number
-  /** Judges the heartbeats as they are in the transaction: null when `to` is proven in every live one. */
-  proven: (heartbeats: HeartbeatDoc[]) => KeyturnError | null
+  /**
+   * Judges the heartbeats as they are in the transaction: null when `to` is proven in every live one. `now` is the
+   * database's clock, read after them.
+   */
+  proven: (heartbeats: HeartbeatDoc[], now: Date) => KeyturnError | null
 }
 
 /**
@@ -32,7 +35,7 @@ export async function promote(store: Store, promotion: Promotion): Promise<{ epo
     await moveVersions(store, session, promotion)
     await moveActive(store, session, promotion, active)
     const heartbeats = await keystore.heartbeats(store).find({}, { session }).toArray()
-    const refusal = promotion.proven(heartbeats)
+    const refusal = promotion.proven(heartbeats, await serverNow(store))
     if (refusal !== null) throw refusal
     return { epoch: promotion.epoch + 1 }
   })

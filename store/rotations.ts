@@ -103,6 +103,17 @@ export async function setPhase(
   return matchedCount === 1
 }
 
+/** What settle waits for, for whoever looks. A rotation that has ended waits for nothing. */
+export async function setAwaiting(
+  store: Store,
+  rotation: string,
+  awaiting: readonly string[],
+): Promise<void> {
+  await keystore
+    .rotations(store)
+    .updateOne({ _id: rotation, ended_at: null }, { $set: { awaiting: [...awaiting] } })
+}
+
 export interface RotationEnd {
   error?: ErrorReport | null
   counters?: Counters | null

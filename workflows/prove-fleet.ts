@@ -10,12 +10,18 @@ import { askingNode, deciding } from './profiles.ts'
 /** A live worker takes a question at once; one that does not within this time is stuck or gone. */
 const answerWithinMs = 5_000
 
+export interface FleetProof {
+  report: ReadinessReport
+  /** `node/boot` of each process that lived and was judged: who comes up, or wakes, later has not been asked. */
+  met: string[]
+}
+
 /**
  * Proves that each process of the fleet can use a version now. Every host's worker opens the canary and wraps a fresh
  * nonce that *another* node unwraps; an application answers by its next heartbeat. Whoever lives and has not spoken is
  * asked again, but only as long as leases run: who is silent then is refused by name, or, if it may leave, has left.
  */
-export async function proveFleet(install: string, target: number): Promise<ReadinessReport> {
+export async function proveFleet(install: string, target: number): Promise<FleetProof> {
   const asked = await deciding.readFleet()
   const deadline = Date.now() + asked.heartbeatMs + asked.leaseMs
   const answers: WorkerAnswer[] = []
@@ -26,7 +32,9 @@ export async function proveFleet(install: string, target: number): Promise<Readi
     const crossChecked = answers.length > 1 && answers.every(({ opened }) => opened === true)
     const report = { target, ready: isReady(nodes), nodes, crossChecked }
     const isFinal = !mayStillAnswer(nodes, { ...seen, answers }, asked.heartbeatMs)
-    if (report.ready || isFinal || Date.now() >= deadline) return report
+    if (report.ready || isFinal || Date.now() >= deadline) {
+      return { report, met: seen.heartbeats.filter(isLive).map(({ id }) => id) }
+    }
     await sleep(Math.min(2_000, asked.heartbeatMs / 4), { summary: 'waiting for answers' })
   }
 }
@@ -65,7 +73,10 @@ async function crossCheck(
   proven: readonly { node: string }[],
 ): Promise<WorkerAnswer | null> {
   if (nonce === null) return { ...answer, opened: null }
-  const others = proven.map(({ node }) => node).filter((node) => node !== answer.node)
+  // From its own place on, so that the work is spread: in a large fleet nobody is asked to open all nonces.
+  const at = proven.findIndex(({ node }) => node === answer.node)
+  const nodes = [...proven.slice(at + 1), ...proven.slice(0, at + 1)].map(({ node }) => node)
+  const others = nodes.filter((node) => node !== answer.node)
   for (const node of others.length > 0 ? others.slice(0, 3) : [answer.node]) {
     const host = askingNode(queues.node(install, node), answerWithinMs)
     const opened = await host.openNonce({ target, nonce }).catch(() => null)

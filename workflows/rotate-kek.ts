@@ -1,6 +1,7 @@
 import { allHandlersFinished, CancellationScope, condition } from '@temporalio/workflow'
 import { KeyturnError } from '../contracts/errors.ts'
 import type { Preflight, RotateInput, RotateResult } from '../contracts/rotation.ts'
+import { observeTail, tailBegins } from '../protocol/tail.ts'
 import { deciding, surveying } from './profiles.ts'
 import { proveFleet } from './prove-fleet.ts'
 import { reportOf } from './refusal.ts'
@@ -20,8 +21,8 @@ export async function rotateKek(input: RotateInput): Promise<RotateResult> {
     let failure: unknown = null
     try {
       const facts = await preflight(state)
-      await verify(state)
-      await promote(state, facts)
+      const verified = await verify(state)
+      await promote(state, facts, verified)
       await rewrap(state)
       await settle(state, facts)
     } catch (error) {
@@ -50,17 +51,19 @@ async function preflight(state: RotationState): Promise<Preflight> {
   return facts
 }
 
-async function verify(state: RotationState): Promise<void> {
+/** Answers whom it met. */
+async function verify(state: RotationState): Promise<string[]> {
   enter(state, 'verify')
   await deciding.recordPhase({ rotation: state.input.rotation, phase: 'verify' })
-  await requireReadiness(state)
+  const verified = await requireReadiness(state)
   await mayGoOn(state)
+  return verified
 }
 
-async function requireReadiness(state: RotationState): Promise<void> {
-  const report = await proveFleet(state.input.install, state.input.to)
+async function requireReadiness(state: RotationState): Promise<string[]> {
+  const { report, met } = await proveFleet(state.input.install, state.input.to)
   const lacking = report.nodes.filter((node) => !node.ready)
-  if (report.ready) return
+  if (report.ready) return met
   const names = lacking.map((node) => `${node.node} (${node.reason ?? 'unknown'})`).join(', ')
   const configDiffers = lacking.some((node) => node.reason === 'config-differs')
   throw new KeyturnError(
@@ -71,22 +74,23 @@ async function requireReadiness(state: RotationState): Promise<void> {
 }
 
 /** Switches `kek_active` by compare-and-set on the epoch that preflight saw. */
-async function promote(state: RotationState, facts: Preflight): Promise<void> {
+async function promote(state: RotationState, facts: Preflight, verified: string[]): Promise<void> {
   if (!facts.promote) return
   enter(state, 'promote')
   const { rotation, from, to } = state.input
-  const switched = async () => deciding.promote({ rotation, from, to, epoch: facts.epoch })
-  let answer = await switched()
-  // A process that came up since verify is asked before the switch, and those that came up during it after it.
+  const switched = async (met: string[]) =>
+    deciding.promote({ rotation, from, to, epoch: facts.epoch, verified: met })
+  let answer = await switched(verified)
+  // Who came up since verify is asked before the switch; who comes up during it reads the new version by itself.
   for (let asked = 0; !answer.promoted; asked++) {
     if (asked === 3) {
       throw new KeyturnError('not-ready', answer.reason, {
         hint: 'processes keep appearing: wait until the roll-out has ended',
       })
     }
-    await requireReadiness(state)
+    const met = await requireReadiness(state)
     await mayGoOn(state)
-    answer = await switched()
+    answer = await switched(met)
   }
 }
 
@@ -109,10 +113,12 @@ async function settle(state: RotationState, facts: Preflight): Promise<void> {
   const { rotation, from } = state.input
   await deciding.recordPhase({ rotation, phase: 'settle' })
   await awaitFleet(state)
-  for (let zeros = 0, round = 1; zeros < 2; round++) {
+  for (let tail = tailBegins, round = 1; ; round++) {
     const { remaining } = await surveying.readRemaining({ version: from })
-    zeros = remaining === 0 ? zeros + 1 : 0
-    if (zeros === 2) return
+    const { heartbeatMs } = facts
+    const seen = observeTail(tail, { remaining, observerMs: Date.now(), heartbeatMs })
+    if (seen.done) return
+    tail = seen
     if (remaining > 0) {
       await rewrapShards(state, await surveying.planShards({ ...state.input, tail: round }), true)
     }

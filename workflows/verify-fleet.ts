@@ -8,7 +8,7 @@ import { refuse, reportOf } from './refusal.ts'
 export async function verifyFleet(input: VerifyInput): Promise<ReadinessReport> {
   try {
     await deciding.requireVersion({ version: input.target })
-    return await proveFleet(input.install, input.target)
+    return (await proveFleet(input.install, input.target)).report
   } catch (failure) {
     refuse(reportOf(failure))
   }

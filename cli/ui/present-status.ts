@@ -1,7 +1,7 @@
 import type { StatusView } from '../../contracts/views.ts'
 import { colours } from './colours.ts'
 import { count, plural, seconds } from './figures.ts'
-import { nodesText } from './present-nodes.ts'
+import { fleetText } from './present-fleet.ts'
 import { table } from './tables.ts'
 
 /** The whole of `keyturn status`. */
@@ -19,7 +19,7 @@ export function statusText(status: StatusView): string {
     `${plural(envelopes.total, 'envelope')}${quarantine}`,
     status.versions.length === 0 ? null : versionsTable(status),
     rotationText(status),
-    `${dim('fleet')}\n${nodesText(status.fleet)}`,
+    `${dim('fleet')}\n${fleetText(status.fleet)}`,
     policyText(status),
   ]
   return parts.filter((part) => part !== null).join('\n\n')
@@ -46,6 +46,7 @@ function rotationText({ rotation, lastRotation, temporal }: StatusView): string 
     `${count(rotation.rewrapped)} re-wrapped, ${count(rotation.superseded)} superseded, ` +
       `${count(rotation.quarantined)} in quarantine, ${count(remaining)} remaining, ` +
       `${count(ratePerSecond)}/s${eta}`,
+    ...rotation.awaiting.map((line) => `waits for ${line}`),
   ].join('\n')
 }
 

@@ -106,6 +106,8 @@ async function rotationView(
     ...{ rewrapped, superseded, quarantined, remaining, ratePerSecond },
     etaSeconds: ratePerSecond > 0 ? Math.ceil(remaining / ratePerSecond) : null,
     startedAt: told?.startedAt ?? row?.started_at.toISOString() ?? now.toISOString(),
+    // The row knows it within two seconds, the workflow only after a whole round.
+    awaiting: known.phase === 'settle' ? (row?.awaiting ?? told?.awaiting ?? []) : [],
   }
 }
 

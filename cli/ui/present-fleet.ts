@@ -1,0 +1,65 @@
+import type { FleetNode } from '../../contracts/fleet.ts'
+import { colours } from './colours.ts'
+import { nodesText } from './present-nodes.ts'
+import { table } from './tables.ts'
+
+/** A fleet with more processes is shown in groups; `keyturn nodes` has a line for each. */
+export const linesAtMost = 24
+
+/** The fleet within `keyturn status`: a line for each process, or, of a large one, for each group that is alike. */
+export function fleetText(nodes: FleetNode[]): string {
+  const processes = nodes.reduce((sum, node) => sum + Math.max(1, node.processes.length), 0)
+  return processes <= linesAtMost ? nodesText(nodes) : groupsText(nodes)
+}
+
+interface Group {
+  cells: (string | null)[]
+  names: string[]
+  processes: number
+  oldestSeconds: number | null
+}
+
+/** What is alike in all that an operator would act on: the largest group last, so that exceptions stand on top. */
+function groupsText(nodes: FleetNode[]): string {
+  const { green, red, dim } = colours()
+  const groups = new Map<string, Group>()
+  const add = (node: FleetNode, cells: (string | null)[], ageSeconds: number | null) => {
+    const key = JSON.stringify(cells)
+    const group = groups.get(key) ?? { cells, names: [], processes: 0, oldestSeconds: null }
+    if (group.names.at(-1) !== node.node) group.names.push(node.node)
+    if (ageSeconds !== null) {
+      group.processes += 1
+      group.oldestSeconds = Math.max(group.oldestSeconds ?? 0, ageSeconds)
+    }
+    groups.set(key, group)
+  }
+  for (const node of nodes) {
+    const live = node.live ? green('live') : red('silent')
+    const state = node.decommissioned ? dim('decommissioned') : live
+    if (node.processes.length === 0) add(node, [node.kind, state, null, null, null], null)
+    for (const { role, current, loaded, heartbeatAgeSeconds } of node.processes) {
+      const versions = loaded.map((version) => `v${version}`).join(' ')
+      const under = current === null ? null : `v${current}`
+      add(node, [node.kind, state, role, under, versions], heartbeatAgeSeconds)
+    }
+  }
+  const rows = [...groups.values()]
+    .sort((one, other) => one.names.length - other.names.length)
+    .map(({ cells, names, processes, oldestSeconds }) => [
+      ...[names.length, processes, ...cells],
+      oldestSeconds === null ? null : `${oldestSeconds} s`,
+      names.length > 3 ? `${names.slice(0, 3).join(' ')} …` : names.join(' '),
+    ])
+  const head = [
+    'nodes',
+    'processes',
+    'kind',
+    'state',
+    'role',
+    'current',
+    'loaded',
+    'oldest',
+    'names',
+  ]
+  return table(head, rows)
+}

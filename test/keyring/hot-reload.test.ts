@@ -1,0 +1,92 @@
+import { describe, expect, test } from 'vitest'
+import { KeystoreNews } from '../../keyring/keystore-news.ts'
+import { silentLog } from '../../observability/log.ts'
+import type { Store } from '../../store/store.ts'
+import { keystore } from '../../store/keystore.ts'
+import { waitUntil as until } from '../../devstack/wait-until.ts'
+import { openTestFleet, type TestFleet } from './test-fleet.ts'
+
+/** So long that no heartbeat of its own can be what a test sees. */
+const slow = { heartbeatMs: 600_000, leaseMs: 1_800_000, expireMs: 2_400_000 }
+
+const openSlowFleet = () => openTestFleet({ versions: [1] })
+
+const waitUntil = (what: string, ask: () => boolean | Promise<boolean>) =>
+  until(what, ask, { withinMs: 15_000, everyMs: 20 })
+
+describe('a process of the fleet, between two heartbeats', () => {
+  test('follows a new version and the switch at once', async () => {
+    const fleet = await openSlowFleet()
+    const member = await fleet.member({ timings: slow })
+    await watching(fleet)
+    await fleet.install(2)
+    await waitUntil('version 2 is not loaded', () => member.state().loaded.includes(2))
+    await fleet.activate(2)
+    await waitUntil('version 2 is not followed', () => member.state().active?.version === 2)
+    // What settle waits for: the new epoch stands in its heartbeat without another one being due.
+    const isTold = async () => (await fleet.heartbeats())[0]?.epoch === 2
+    await waitUntil('the new epoch is not reported', isTold)
+    await fleet.setRemoval(1, true)
+    await waitUntil('version 1 is not unloaded', () => !member.state().loaded.includes(1))
+  })
+
+  test('is not woken by the wraps that others count', async () => {
+    const fleet = await openSlowFleet()
+    const member = await fleet.member({ timings: slow })
+    await watching(fleet)
+    let beats = 0
+    member.on('beat', () => (beats += 1))
+    await keystore.versions(fleet.store).updateOne({ _id: 1 }, { $inc: { wraps: 5 } })
+    // A switch is two rounds of one beat. It stands behind the count in the same stream, so when it has come the count has too.
+    await fleet.activate(1)
+    const isTold = async () => (await fleet.heartbeats())[0]?.epoch === 2
+    await waitUntil('the switch is not heard', async () => (await isTold()) && beats >= 2)
+    expect(beats).toBe(2)
+  })
+
+  test('ends cleanly: its stream is gone from the server', async () => {
+    const fleet = await openSlowFleet()
+    const member = await fleet.member({ timings: slow })
+    await watching(fleet)
+    const before = performance.now()
+    await member.leave()
+    expect(performance.now() - before).toBeLessThan(4_000)
+    await waitUntil('the stream stays open', async () => (await streams(fleet)) === 0)
+  })
+})
+
+test('without a change stream the news are silent, and nothing is thrown', async () => {
+  const failing = {
+    db: {
+      collection: () => ({ estimatedDocumentCount: async () => 1 }),
+      watch: () => {
+        throw new Error('not authorized to execute command aggregate')
+      },
+    },
+  } as unknown as Store
+  const news = new KeystoreNews({ store: failing, tell: () => undefined, log: silentLog })
+  await news.follow()
+  expect(news.isFollowing).toBe(false)
+  await news.close()
+})
+
+/** Change streams of this database that wait on the server. */
+async function streams({ store, name }: TestFleet): Promise<number> {
+  const operations = await store.client
+    .db('admin')
+    .aggregate([
+      { $currentOp: { allUsers: true, idleCursors: true } },
+      {
+        $match: {
+          ns: { $regex: `^${name}\\.` },
+          'cursor.originatingCommand.pipeline.0.$changeStream': { $exists: true },
+        },
+      },
+    ])
+    .toArray()
+  return operations.length
+}
+
+async function watching(fleet: TestFleet): Promise<void> {
+  await waitUntil('no change stream is open', async () => (await streams(fleet)) > 0)
+}

@@ -1,0 +1,73 @@
+import { protocol } from './state.ts'
+import type { Bounds, ProcessBound, Rules } from './state.ts'
+
+/** Small worlds, each about one part of the protocol; together they take a core some 10 s. */
+
+const nothing: Bounds = {
+  ...{ rules: protocol, lease: 1, processes: [], envelopes: 0, workers: 0, attempts: 2 },
+  ...{ rotations: [[1, 2]], cancels: true, finishes: true, terminates: false, promotes: 1 },
+  ...{ removal: null, deaths: true, ttl: false },
+}
+
+const app: ProcessBound = {
+  ...{ kind: 'host', born: true, keys: [1, 2], seals: 1, copies: 0, restores: false },
+}
+
+const thereAndBack = [
+  [1, 2],
+  [2, 1],
+] as const
+
+/** An application that beats, freezes, dies and seals while a rotation promotes and settles; its document may vanish. */
+export const settling: Bounds = { ...nothing, processes: [app], lease: 2, ttl: true }
+
+/** Takeovers, frozen and restored workers, cancelled and terminated rotations, and the way back. */
+export const sweeping: Bounds = {
+  ...{ ...nothing, envelopes: 1, workers: 2, rotations: thereAndBack, terminates: true },
+}
+
+/** A removal beside rotations: two requests, undone or not; two attempts of each promote. */
+export const removing: Bounds = {
+  ...{ ...nothing, rotations: thereAndBack, terminates: true, promotes: 2 },
+  removal: { version: 2, requests: 2 },
+}
+
+/** Late attempts of promote, and nothing else. */
+export const promoting: Bounds = { ...removing, removal: null }
+
+/** From the first envelope to the destroyed version, with an application that writes an old copy back late. */
+export const retiring: Bounds = {
+  ...{ ...nothing, envelopes: 1, workers: 1, attempts: 1, cancels: false, deaths: false },
+  ...{ processes: [{ ...app, seals: 0, copies: 1 }], removal: { version: 1, requests: 1 } },
+}
+
+/** Larger worlds, for a run by hand: KEYTURN_MODEL=large. */
+export const large: Record<string, Bounds> = {
+  'settling, and back': { ...settling, rotations: thereAndBack },
+  'settling with a process that comes up': {
+    ...{ ...settling, lease: 1, ttl: false },
+    processes: [app, { ...app, kind: 'ephemeral', born: false }],
+  },
+  'a process that lacks the new key': {
+    ...{ ...settling, lease: 1, ttl: false },
+    processes: [app, { ...app, kind: 'ephemeral', born: false, keys: [1] }],
+  },
+  'sweeping two pages, three attempts': { ...sweeping, envelopes: 2, attempts: 3 },
+  'retiring, with cancels and seals': {
+    ...{ ...retiring, cancels: true, deaths: true },
+    processes: [{ ...app, seals: 1, copies: 0 }],
+  },
+  'retiring, with a machine restored': {
+    ...retiring,
+    processes: [{ ...app, seals: 1, copies: 0, restores: true }],
+  },
+  'retiring, a rotation back, two requests': {
+    ...{ ...retiring, envelopes: 0, workers: 0, cancels: true, rotations: thereAndBack },
+    ...{ processes: [{ ...app, seals: 0 }], removal: { version: 1, requests: 2 } },
+  },
+}
+
+export function without(bounds: Bounds, ...rules: (keyof Rules)[]): Bounds {
+  const broken = Object.fromEntries(rules.map((rule) => [rule, false]))
+  return { ...bounds, rules: { ...bounds.rules, ...broken } }
+}

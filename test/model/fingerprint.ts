@@ -1,0 +1,111 @@
+import type { Envelope, Process, Rotation, RotationStep, State, Worker } from './state.ts'
+
+/**
+ * A state as whole numbers, equal for states that behave the same: of the numbers that name wraps and DEKs only matters
+ * which are equal, so both are named anew in the order in which they are met.
+ */
+export function fingerprint(state: State): number[] {
+  const out: number[] = []
+  const names = { wrap: new Map<number, number>(), dek: new Map<number, number>() }
+  const { active, removal } = state
+  out.push(active.v, active.epoch, active.by, state.fenced, bits(state.leftForGood))
+  out.push(removal.request, removalSteps.indexOf(removal.step), removal.guardRun, +removal.passed)
+  for (const envelope of state.envelopes) addEnvelope(out, envelope, names)
+  for (const row of state.rows) {
+    out.push(row.mark, row.removal, row.undone, row.guardRun, row.leftEpoch)
+    out.push(bits([row.destroyed, row.activated, row.left]))
+  }
+  for (const rotation of state.rotations) addRotation(out, rotation)
+  for (const { kind, by, guardRun, epoch, open, conflict } of state.transactions) {
+    out.push(kind.length, by, guardRun, epoch, bits([open, conflict]))
+  }
+  out.push(mark)
+  for (const { rotation, pass, attempt, cursor, closed } of state.shards) {
+    out.push(rotation, pass, attempt, cursor, +closed)
+  }
+  out.push(mark)
+  for (const process of state.processes) addProcess(out, process, names)
+  for (const worker of state.workers) addWorker(out, worker, names.wrap)
+  return out
+}
+
+interface Names {
+  wrap: Map<number, number>
+  dek: Map<number, number>
+}
+
+/** Between lists whose length varies. */
+const mark = -7
+const nothing = -1
+
+const removalSteps = ['idle', 'asked', 'pending', 'checking', 'passed', 'over']
+const rotationSteps: RotationStep[] = [
+  ...(['idle', 'routed', 'verify', 'promote', 'plan', 'sweep'] as const),
+  ...(['settle', 'census', 'tail', 'gone'] as const),
+]
+
+function addRotation(out: number[], rotation: Rotation): void {
+  const { step, ended, promoted, needsPromote, epoch, newEpoch, round, zeros, passes } = rotation
+  out.push(rotationSteps.indexOf(step), bits([ended, promoted, needsPromote]))
+  out.push(epoch, newEpoch, round ?? nothing, zeros, passes)
+}
+
+function addProcess(out: number[], process: Process, names: Names): void {
+  const { active, epoch, lease, beat, doc, seen, saved } = process
+  out.push(bits([process.alive, process.isRestored]), active, epoch, lease ?? nothing)
+  out.push(process.seals, process.copies)
+  if (beat === null) out.push(nothing)
+  else {
+    const { v, epoch } = beat.read ?? { v: 0, epoch: 0 }
+    out.push(beat.sent ?? mark, bits([beat.written, beat.isAsked]), v, epoch)
+  }
+  if (doc === null) out.push(nothing)
+  else {
+    out.push(doc.age, doc.current, doc.epoch, bits([doc.isNew, doc.isAsked]))
+    out.push(bits([1, 2].map((version) => doc.loaded.includes(version))))
+  }
+  if (seen === null) out.push(nothing)
+  // Which of the two moments was seen last does not matter, only whether the next one is the same.
+  else out.push(seen.age, seen.epoch, +seen.gone)
+  addHand(out, process.hand, names)
+  if (saved === null) out.push(nothing)
+  else {
+    out.push(saved.active, saved.epoch, saved.lease ?? nothing)
+    addHand(out, saved.hand, names)
+  }
+}
+
+function addHand(out: number[], hand: Process['hand'], names: Names): void {
+  if (hand === null) {
+    out.push(nothing)
+    return
+  }
+  out.push(hand.at)
+  addEnvelope(out, hand.envelope, names)
+}
+
+function addWorker(out: number[], worker: Worker | null, wraps: Map<number, number>): void {
+  if (worker === null) {
+    out.push(nothing)
+    return
+  }
+  const { rotation, pass, attempt, cursor, page, half } = worker
+  out.push(rotation, pass, attempt, cursor, +half)
+  if (page === null) out.push(nothing)
+  else out.push(page.cursor, page.id === null ? mark : nameOf(page.id, wraps))
+}
+
+function addEnvelope(out: number[], { v, gen, wrapped, id }: Envelope, names: Names): void {
+  out.push(v, nameOf(gen, names.dek), nameOf(wrapped, names.dek), nameOf(id, names.wrap))
+}
+
+function nameOf(value: number, names: Map<number, number>): number {
+  const there = names.get(value)
+  if (there !== undefined) return there
+  names.set(value, names.size)
+  return names.size - 1
+}
+
+function bits(flags: readonly boolean[]): number {
+  return flags.reduce((sum, flag, at) => sum + (flag ? 2 ** at : 0), 0)
+}

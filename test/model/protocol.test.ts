@@ -1,0 +1,116 @@
+import { describe, expect, test } from 'vitest'
+import { explore, traceText } from './explore.ts'
+import { machineOf } from './machine.ts'
+import { large, promoting, removing, retiring, settling, sweeping, without } from './bounds.ts'
+import type { Bounds } from './state.ts'
+
+/** States after which a search gives up; KEYTURN_MODEL_STATES raises it for the larger worlds. */
+const limit = Number(process.env['KEYTURN_MODEL_STATES'] ?? 400_000)
+const isLarge = process.env['KEYTURN_MODEL'] === 'large'
+const isTold = isLarge || process.env['KEYTURN_MODEL'] === 'traces'
+
+/** Every state within the bounds is visited, and none breaks an invariant. */
+function holds(title: string, bounds: Bounds, mustComplete = true): void {
+  const began = performance.now()
+  const result = explore(machineOf(bounds), limit)
+  const { states, steps, depth, complete, failure } = result
+  const seconds = ((performance.now() - began) / 1000).toFixed(1)
+  if (isTold)
+    console.log(`${title}: ${states} states, ${steps} steps, depth ${depth}, ${seconds} s`)
+  expect(failure, traceText(result)).toBeNull()
+  if (mustComplete) expect(complete, `${states} states were not all`).toBe(true)
+}
+
+/** The search finds what the rule kept away; the last lines of its trace are the accident. */
+function fails(title: string, bounds: Bounds, broken: RegExp, last: RegExp): void {
+  const result = explore(machineOf(bounds), limit)
+  if (isTold) console.log(`\n${title}: ${traceText(result)}`)
+  expect(result.failure?.broken ?? 'nothing').toMatch(broken)
+  expect(result.failure?.trace.at(-1)).toMatch(last)
+}
+
+describe('the protocol, in every order of its steps', () => {
+  test('nobody wraps under the version that settle has left', () => holds('settling', settling))
+  test('pages of replaced, frozen and restored workers change nothing', () =>
+    holds('sweeping', sweeping))
+  test('late attempts of promote change nothing', () => holds('promoting', promoting))
+  test('no removal destroys what a rotation makes active', () => holds('removing', removing))
+  test('a version that is destroyed is needed by nobody', () => holds('retiring', retiring))
+
+  for (const [title, bounds] of Object.entries(large)) {
+    test.runIf(isLarge)(title, { timeout: 3_600_000 }, () => holds(title, bounds, false))
+  }
+})
+
+describe('a protocol with one rule left out is broken, and the search shows how', () => {
+  const wrapped = /^app 0 wrapped under version 1 after settle$/
+  const sweptLate = /^the sweep of rotation 1 wrote under version 2 after settle had left it$/
+  const backAgain = /^version 2, which settle had left, was made active by a rotation that is over$/
+
+  test('no lease', () =>
+    fails('no lease', without(settling, 'lease'), wrapped, /^app 0 seals under version 1$/))
+
+  test('settle does not wait', () =>
+    fails(
+      'settle does not wait',
+      without(settling, 'settleWaits'),
+      wrapped,
+      /^app 0 seals under version 1$/,
+    ))
+
+  test('kek_active is read before the heartbeat is written', () =>
+    fails('kek_active read early', without(settling, 'heartbeatFirst'), wrapped, /seals under/))
+
+  test('no tail sweep', () =>
+    fails(
+      'no tail sweep',
+      without(retiring, 'tailSweep'),
+      /^rotation 1 completed with 1 envelopes under version 1$/,
+      /ends without a tail$/,
+    ))
+
+  test('pages are written without the shard document', () =>
+    fails(
+      'pages without the shard document',
+      without(sweeping, 'shardDocument'),
+      sweptLate,
+      /the envelopes are written$/,
+    ))
+
+  test('shards are left open', () =>
+    fails(
+      'shards are left open',
+      without(sweeping, 'closeShards'),
+      sweptLate,
+      /^worker \d commits page 0/,
+    ))
+
+  test('no marks on the version rows', () =>
+    fails(
+      'no marks',
+      without(removing, 'marks'),
+      /^(the active version|.* under version 2, which) is destroyed$/,
+      /commits$/,
+    ))
+
+  test('no fence at removal', () =>
+    fails(
+      'no fence',
+      without(retiring, 'fence'),
+      /^an envelope is under version 1, which is destroyed$/,
+      /^what app 0 has in hand, under version 1, is written$/,
+    ))
+
+  describe('an epoch read late', () => {
+    // Rotations that end by themselves: then the epoch is all that tells a second attempt of promote that it is late.
+    const patient: Bounds = { ...promoting, cancels: false, terminates: false }
+    const alone = without(patient, 'rotationRow')
+    test('lets an attempt that wakes after a rotation back switch once more', () =>
+      fails('epoch read late', without(alone, 'epochOfPreflight'), backAgain, /commits$/))
+    test('which the epoch of preflight alone prevents', () => holds('epoch alone', alone))
+    test('and the filters of the rotation’s row too: each is there for the other', () =>
+      holds('row alone', without(promoting, 'epochOfPreflight')))
+    test('but after a cancel only the row knows: the epoch has not changed', () =>
+      fails('no row', without(promoting, 'rotationRow'), backAgain, /commits$/))
+  })
+})

@@ -1,0 +1,161 @@
+import { removalGuards } from '../../protocol/removal-guards.ts'
+import type { FenceFact } from '../../protocol/removal-guards.ts'
+import { removalFacts } from './facts.ts'
+import { commitPromote, openPromote, rotationOf, transaction } from './rotations.ts'
+import { conflictWith, rowOf, step } from './state.ts'
+import type { Bounds, State, Step, Transaction } from './state.ts'
+
+/**
+ * workflows/remove-kek.ts and store/version-removal.ts: guards, request, fence, guards again (read one after the other,
+ * as the real ones are), the end. An undo may come at any moment; attempts that are on their way stay on it.
+ */
+export function removalSteps(state: State, bounds: Bounds): Step[] {
+  if (bounds.removal === null) return []
+  const { version, requests } = bounds.removal
+  const { removal } = state
+  const row = rowOf(state, version)
+  const steps: Step[] = []
+  const add = (what: string, change: (next: State) => void) =>
+    steps.push(step(state, `removal of version ${version}: ${what}`, change))
+  const stands = removal.request !== 0 && row.removal === removal.request && !row.destroyed
+  if (stands) add('is undone', (next) => undo(next, version))
+  if (removal.step === 'idle' || removal.step === 'over') {
+    if (removal.request >= requests || !passes(state, bounds, 'possible')) return steps
+    add('its guards pass, it is asked for', (next) => {
+      closeAll(next, bounds)
+      const request = removal.request + 1
+      next.removal = { request, step: 'asked', guardRun: 0, passed: false }
+      next.transactions.push(transaction('request', request, 0))
+    })
+  }
+  if (removal.step === 'asked' && stands) {
+    add('the fence is raised', (next) => {
+      if (bounds.rules.fence) next.fenced = version
+      next.removal.step = 'pending'
+    })
+  }
+  if (removal.step === 'pending' && stands) {
+    add('the guards run again: fleet, rotation, active version', (next) => {
+      closeAll(next, bounds)
+      const guardRun = row.guardRun + 1
+      rowOf(next, version).guardRun = guardRun
+      const passed = passes(next, bounds, 'stands', 'before the census')
+      Object.assign(next.removal, { step: 'checking', guardRun, passed })
+    })
+  }
+  if (removal.step === 'checking') {
+    add('the guards run again: census and fence', (next) => {
+      const passed = removal.passed && passes(next, bounds, null, 'census')
+      if (!passed) {
+        undo(next, version)
+        return
+      }
+      next.removal.step = 'passed'
+      const { request, guardRun } = removal
+      next.transactions.push({ ...transaction('destroy', request, 0), guardRun })
+    })
+  }
+  return steps
+}
+
+/** Whether the guards pass: all, or only those whose facts are read at this moment. */
+function passes(
+  state: State,
+  bounds: Bounds,
+  fence: FenceFact | null,
+  which: 'all' | 'before the census' | 'census' = 'all',
+): boolean {
+  const { version } = bounds.removal ?? { version: 0 }
+  const facts = removalFacts(state, bounds, version)
+  return removalGuards({ ...facts, fence: fence ?? facts.fence })
+    .filter(({ guard }) => {
+      const isCensus = guard === 'census-zero' || guard === 'fence'
+      return which === 'all' || isCensus === (which === 'census')
+    })
+    .every(({ ok }) => ok)
+}
+
+/** `undoRemoval`: filtered by the request id and "not destroyed"; then the fence comes off. */
+function undo(next: State, version: number): void {
+  const row = rowOf(next, version)
+  if (row.removal === next.removal.request && !row.destroyed) {
+    Object.assign(row, { removal: 0, undone: next.removal.request, guardRun: 0 })
+    next.fenced = 0
+    conflictWith(next, ['promote', 'request', 'destroy'])
+  }
+  next.removal.step = 'over'
+}
+
+function closeAll(next: State, { rules }: Bounds): void {
+  if (rules.closeShards) for (const shard of next.shards) shard.closed = true
+}
+
+/** Transactions of promote, request and destroy: first what is read at one moment, then the commit. */
+export function transactionSteps(state: State, bounds: Bounds): Step[] {
+  return state.transactions.map((transaction, at) => {
+    const name = `${transaction.kind} (${transaction.kind === 'promote' ? 'rotation' : 'request'} ${transaction.kind === 'promote' ? transaction.by + 1 : transaction.by})`
+    if (!transaction.open) {
+      return step(state, `${name} reads`, (next) => open(next, bounds, at, transaction))
+    }
+    if (transaction.conflict) {
+      return step(state, `${name} meets a conflict, and begins anew`, (next) => {
+        next.transactions[at] = { ...transaction, open: false, conflict: false }
+      })
+    }
+    return step(state, `${name} commits`, (next) => commit(next, bounds, at, transaction))
+  })
+}
+
+function open(next: State, bounds: Bounds, at: number, transaction: Transaction): void {
+  const refuse = () => next.transactions.splice(at, 1)
+  if (transaction.kind === 'promote') {
+    const opened = openPromote(next, bounds, transaction)
+    if (opened === null) refuse()
+    else if (opened === 'done') {
+      refuse()
+      const rotation = rotationOf(next, transaction.by)
+      if (rotation.step === 'promote') rotation.step = 'plan'
+    } else next.transactions[at] = { ...transaction, ...opened, open: true }
+    return
+  }
+  const mayGo = transaction.kind === 'request' ? mayRequest : mayDestroy
+  if (mayGo(next, bounds, transaction)) next.transactions[at] = { ...transaction, open: true }
+  else {
+    refuse()
+    if (next.removal.request === transaction.by && transaction.kind === 'request') {
+      next.removal.step = 'over'
+    }
+  }
+}
+
+/** `requestRemoval`: "no rotation, no removal, not destroyed, not taken back before", and not the active version. */
+function mayRequest(state: State, bounds: Bounds, { by }: Transaction): boolean {
+  const { version } = bounds.removal ?? { version: 0 }
+  const row = rowOf(state, version)
+  const isFree = row.mark === 0 && row.removal === 0 && !row.destroyed && row.undone !== by
+  return isFree && state.active.v !== version
+}
+
+/** `destroyVersion`: this request, this run of the guards, no rotation, and not the active version. */
+function mayDestroy(state: State, bounds: Bounds, { by, guardRun }: Transaction): boolean {
+  const { version } = bounds.removal ?? { version: 0 }
+  const row = rowOf(state, version)
+  const isOurs = row.removal === by && row.guardRun === guardRun && !row.destroyed
+  return isOurs && row.mark === 0 && state.active.v !== version
+}
+
+function commit(next: State, bounds: Bounds, at: number, transaction: Transaction): void {
+  next.transactions.splice(at, 1)
+  if (transaction.kind === 'promote') {
+    commitPromote(next, bounds, transaction)
+    return
+  }
+  const row = rowOf(next, bounds.removal?.version ?? 0)
+  if (transaction.kind === 'request') Object.assign(row, { removal: transaction.by, guardRun: 0 })
+  else {
+    row.destroyed = true
+    next.removal.step = 'over'
+  }
+  const isWritten: Transaction['kind'][] = ['request', 'destroy']
+  conflictWith(next, bounds.rules.marks ? [...isWritten, 'promote'] : isWritten)
+}

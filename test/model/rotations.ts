@@ -1,0 +1,239 @@
+import { provenInAll } from '../../protocol/proven-in-all.ts'
+import { isReady, judgeReadiness } from '../../protocol/readiness.ts'
+import { rotationRoute } from '../../protocol/rotation-route.ts'
+import { censusOf, heartbeatsOf, lookAt, readinessFacts, versionsOf } from './facts.ts'
+import { conflictWith, rowOf, step } from './state.ts'
+import type { Bounds, Rotation, State, Step, Transaction } from './state.ts'
+
+/**
+ * The steps of workflows/rotate-kek.ts and the statements behind them. Which filter a step stands for is said at it:
+ * these filters are MongoDB's, so they cannot be functions of protocol/.
+ */
+export function rotationSteps(state: State, bounds: Bounds): Step[] {
+  const steps: Step[] = []
+  for (const [at, rotation] of state.rotations.entries()) {
+    const pair = bounds.rotations[at]
+    if (pair === undefined || rotation.step === 'gone') continue
+    if (rotation.step === 'idle') {
+      const mayStart = state.rotations.every((one, other) => other >= at || one.step === 'gone')
+      const isBack = bounds.finishes || state.active.v === pair[0]
+      if (mayStart && isBack) steps.push(start(state, at, pair))
+      continue
+    }
+    const [from, to] = pair
+    const name = `rotation ${at + 1} (${from} → ${to})`
+    steps.push(...phaseSteps(state, bounds, at, rotation, name))
+    if (bounds.cancels) {
+      steps.push(step(state, `${name} is cancelled`, (next) => end(next, bounds, at, false)))
+    }
+    if (bounds.terminates) {
+      steps.push(
+        step(state, `the workflow of ${name} is terminated`, (next) => {
+          rotationOf(next, at).step = 'gone'
+        }),
+      )
+    }
+  }
+  return steps
+}
+
+/** activities/preflight.ts: the row is inserted, the route is taken; refused: nothing was touched. */
+function start(state: State, at: number, [from, to]: readonly [number, number]): Step {
+  return step(state, `rotation ${at + 1} (${from} → ${to}) begins`, (next) => {
+    const rotation = rotationOf(next, at)
+    try {
+      const route = rotationRoute({ versions: versionsOf(next), active: next.active.v, from, to })
+      Object.assign(rotation, { step: 'routed', needsPromote: route.promote })
+    } catch {
+      Object.assign(rotation, { step: 'gone', ended: true })
+    }
+  })
+}
+
+function phaseSteps(
+  state: State,
+  bounds: Bounds,
+  at: number,
+  rotation: Rotation,
+  name: string,
+): Step[] {
+  const [from = 0, to = 0] = bounds.rotations[at] ?? []
+  const go = (what: string, change: (next: State, rotation: Rotation) => unknown) => [
+    step(state, `${name}: ${what}`, (next) => change(next, rotationOf(next, at))),
+  ]
+  switch (rotation.step) {
+    case 'routed':
+      return go('marks its versions', (next) => mark(next, bounds, at))
+    case 'verify':
+      if (!isVerified(state, bounds, to)) return []
+      return go('verify is ready', (_, mine) => {
+        mine.step = mine.needsPromote ? 'promote' : 'plan'
+      })
+    case 'promote': {
+      const underway = state.transactions.filter(({ kind, by }) => kind === 'promote' && by === at)
+      if (underway.length >= bounds.promotes) return []
+      return go('promote is sent', (next, { epoch }) => {
+        next.transactions.push(
+          transaction('promote', at, bounds.rules.epochOfPreflight ? epoch : 0),
+        )
+      })
+    }
+    case 'plan':
+      return go('plans its shards', (next, mine) => {
+        mine.step = bounds.envelopes === 0 ? 'settle' : 'sweep'
+        if (bounds.envelopes > 0) plan(next, at)
+      })
+    case 'sweep':
+    case 'tail': {
+      const isSwept = state.shards.every((shard) => shard.rotation !== at || shard.closed)
+      const after = rotation.step === 'sweep' ? 'settle' : 'census'
+      return isSwept ? go('has swept', (_, mine) => void (mine.step = after)) : []
+    }
+    case 'settle':
+      return settleSteps(bounds, rotation, go)
+    case 'census':
+      return censusSteps(state, bounds, at, from, go)
+    case 'idle':
+    case 'gone':
+      return []
+  }
+}
+
+/** A fleet that the bounds leave out is ready: then only the order of the workflows is of interest. */
+function isVerified(state: State, bounds: Bounds, to: number): boolean {
+  if (bounds.processes.length === 0) return true
+  return isReady(judgeReadiness(readinessFacts(state, bounds, to)))
+}
+
+type Go = (what: string, change: (next: State, rotation: Rotation) => unknown) => Step[]
+
+/** activities/fleet.ts, `watchFleet`: looks with observe and settleVerdict; a repeated one starts anew. */
+function settleSteps(bounds: Bounds, rotation: Rotation, go: Go): Step[] {
+  if (!bounds.rules.settleWaits)
+    return go('does not settle', (_, mine) => void (mine.step = 'census'))
+  const begin = go('begins to watch the fleet', (next, mine) => {
+    mine.round = 0
+    if (!mine.needsPromote) mine.newEpoch = next.active.epoch
+    for (const process of next.processes) process.seen = null
+  })
+  if (rotation.round === null) return begin
+  const look = go('looks at the fleet', (next, mine) => {
+    if (lookAt(next, mine, bounds).done) Object.assign(mine, { step: 'census', round: null })
+  })
+  return [...begin, ...look]
+}
+
+function censusSteps(state: State, bounds: Bounds, at: number, from: number, go: Go): Step[] {
+  if (!bounds.rules.tailSweep)
+    return go('ends without a tail', (next) => end(next, bounds, at, true))
+  if (censusOf(state, from) === 0) {
+    return go('counts nothing', (next, mine) => {
+      mine.zeros += 1
+      if (mine.zeros === 2) return end(next, bounds, at, true)
+      return null
+    })
+  }
+  return go('counts a late one, sweeps the tail', (next, mine) => {
+    Object.assign(mine, { step: 'tail', zeros: 0 })
+    plan(next, at)
+  })
+}
+
+/**
+ * store/rotation-marks.ts, `markRotation` and `takeOverMark`: filter "canary, no removal, not destroyed, unmarked or the
+ * mark of one whose workflow is gone", which is ended first. Then `closeShards('all')`, and verify asks.
+ */
+function mark(next: State, bounds: Bounds, at: number): void {
+  const rotation = rotationOf(next, at)
+  const { marks, closeShards } = bounds.rules
+  rotation.epoch = next.active.epoch
+  if (marks) {
+    for (const version of bounds.rotations[at] ?? []) {
+      const row = rowOf(next, version)
+      if (row.removal !== 0 || row.destroyed) {
+        end(next, bounds, at, false)
+        return
+      }
+      if (row.mark !== 0 && row.mark !== at + 1) rotationOf(next, row.mark - 1).ended = true
+      row.mark = at + 1
+    }
+    conflictWith(next, ['promote', 'request', 'destroy'])
+  }
+  if (closeShards) for (const shard of next.shards) shard.closed = true
+  rotation.step = 'verify'
+  for (const process of next.processes) {
+    if (process.doc !== null) process.doc = { ...process.doc, isAsked: false }
+    if (process.beat !== null) process.beat = { ...process.beat, isAsked: false }
+  }
+}
+
+/** activities/finish-rotation.ts: shards closed, the moment it was left recorded by its mark, row ended, marks off. */
+function end(next: State, bounds: Bounds, at: number, settled: boolean): string | null {
+  const [from = 0] = bounds.rotations[at] ?? []
+  const rotation = rotationOf(next, at)
+  if (bounds.rules.closeShards) {
+    for (const shard of next.shards) if (shard.rotation === at) shard.closed = true
+  }
+  if (settled) {
+    if (!bounds.rules.marks || rowOf(next, from).mark === at + 1) rowOf(next, from).left = true
+    if (next.active.v !== from) next.leftForGood[from] = true
+  }
+  Object.assign(rotation, { step: 'gone', ended: true, round: null })
+  for (const row of next.rows) if (row.mark === at + 1) row.mark = 0
+  for (const process of next.processes) process.seen = null
+  conflictWith(next, ['promote', 'request', 'destroy'])
+  const remaining = censusOf(next, from)
+  if (!settled || remaining === 0) return null
+  return `rotation ${at + 1} completed with ${remaining} envelopes under version ${from}`
+}
+
+/** store/promote.ts: what its transaction reads, at one moment. Null: it is refused. */
+export function openPromote(
+  state: State,
+  bounds: Bounds,
+  { by, epoch }: Transaction,
+): { epoch: number } | 'done' | null {
+  const { rules } = bounds
+  const [from = 0, to = 0] = bounds.rotations[by] ?? []
+  const { active } = state
+  const rotation = rotationOf(state, by)
+  if (rules.rotationRow && active.by === by + 1 && active.v === to) return 'done'
+  if (rules.rotationRow && (rotation.ended || rotation.promoted)) return null
+  const isMarked = (version: number) => rowOf(state, version).mark === by + 1
+  if (rules.marks && rules.rotationRow && !(isMarked(from) && isMarked(to))) return null
+  if (rowOf(state, to).removal !== 0 || rowOf(state, to).destroyed) return null
+  if (rules.epochOfPreflight && (active.v !== from || active.epoch !== epoch)) return null
+  if (provenInAll(heartbeatsOf(state, bounds), to) !== null) return null
+  return { epoch: rules.epochOfPreflight ? epoch : active.epoch }
+}
+
+export function commitPromote(next: State, bounds: Bounds, { by, epoch }: Transaction): void {
+  const [from = 0, to = 0] = bounds.rotations[by] ?? []
+  const rotation = rotationOf(next, by)
+  next.active = { v: to, epoch: epoch + 1, by: by + 1 }
+  Object.assign(rowOf(next, to), { activated: true, left: false, leftEpoch: 0 })
+  Object.assign(rowOf(next, from), { left: false, leftEpoch: epoch + 1 })
+  Object.assign(rotation, { promoted: true, newEpoch: epoch + 1 })
+  // Only a rotation that is not over brings a version back.
+  if (!rotation.ended) next.leftForGood[to] = false
+  if (rotation.step === 'promote') rotation.step = 'plan'
+  conflictWith(next, bounds.rules.marks ? ['promote', 'request', 'destroy'] : ['promote'])
+}
+
+export function transaction(kind: Transaction['kind'], by: number, epoch: number): Transaction {
+  return { kind, by, epoch, guardRun: 0, open: false, conflict: false }
+}
+
+/** `insertShards`: filtered by the rotation's row, which has not ended. What is closed stays closed, so it is dropped. */
+function plan(next: State, at: number): void {
+  const rotation = rotationOf(next, at)
+  next.shards = next.shards.filter(({ closed }) => !closed)
+  next.shards.push({ rotation: at, pass: rotation.passes, attempt: 0, cursor: 0, closed: false })
+  rotation.passes += 1
+}
+
+export function rotationOf(state: State, at: number): Rotation {
+  const rotation = state.rotations[at]
+  if (rotation === undefined) throw new Error(`no rotation ${at}`)
+  return rotation
+}
