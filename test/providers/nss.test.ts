@@ -1,19 +1,17 @@
 import { randomBytes } from 'node:crypto'
-import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import { afterAll, beforeAll, describe, expect, inject, it } from 'vitest'
 import type { Pkcs11Config } from '../../contracts/settings.ts'
 import { silentLog } from '../../observability/log.ts'
 import { openPkcs11Provider } from '../../providers/pkcs11/pkcs11-provider.ts'
 import { probeToken } from '../../providers/pkcs11/probe.ts'
-import { findNss, makeNssToken, type NssToken } from '../support/nss.ts'
+import { makeNssToken, type NssToken } from '../support/nss.ts'
 
-const modulePath = await findNss()
-
-describe.skipIf(modulePath === null)('NSS softokn, by kek.pkcs11.module_parameters', () => {
+describe.skipIf(inject('nss') === null)('NSS softokn, by kek.pkcs11.module_parameters', () => {
   let token: NssToken
   let config: Pkcs11Config
 
   beforeAll(async () => {
-    token = await makeNssToken(modulePath!)
+    token = await makeNssToken()
     config = {
       modulePath: token.modulePath,
       moduleParameters: token.moduleParameters,
@@ -64,7 +62,7 @@ describe.skipIf(modulePath === null)('NSS softokn, by kek.pkcs11.module_paramete
     const failing = (change: Partial<Pkcs11Config>) =>
       probeToken({ config: { ...config, ...change }, pin: token.pin })
     const { moduleParameters, ...without } = config
-    expect(moduleParameters).toContain('configDir')
+    expect(moduleParameters).toContain('configdir')
     await expect(probeToken({ config: without, pin: token.pin })).rejects.toMatchObject({
       code: 'hsm-failed',
       hint: expect.stringMatching(/^NSS wants kek.pkcs11.module_parameters/) as string,

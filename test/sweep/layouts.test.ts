@@ -159,10 +159,10 @@ describe.each(Object.entries(shapes))('%s', (_, shape) => {
     const rows = lab.store.db.collection(place.collection)
     const [broken, moved, fine] = records as [Document, Document, Document]
     const { wrapped } = shape.layout
-    await rows.updateOne({ _id: broken._id }, { $set: { [wrapped]: 42 } })
+    await rows.updateOne(idOf(broken), { $set: { [wrapped]: 42 } })
     if (shape.layout.aad !== 'none') {
       const { iv, wrapped: other } = shape.read(fine)
-      await rows.updateOne({ _id: moved._id }, { $set: shape.members(1, iv, other) })
+      await rows.updateOne(idOf(moved), { $set: shape.members(1, iv, other) })
     }
     const bad = shape.layout.aad === 'none' ? 1 : 2
     await sweep(collections)
@@ -171,7 +171,7 @@ describe.each(Object.entries(shapes))('%s', (_, shape) => {
       ['envelope-unreadable', 'malformed'].slice(2 - bad),
     )
     expect(await remainingOf(lab.store, collections, 1)).toBe(0)
-    await rows.replaceOne({ _id: broken._id }, broken)
+    await rows.replaceOne(idOf(broken), broken)
     expect(await remainingOf(lab.store, collections, 1)).toBe(1)
     expect(await recheckQuarantine(lab.store, 1)).toBe(1)
   })
@@ -183,7 +183,7 @@ describe.each(Object.entries(shapes))('%s', (_, shape) => {
     await raiseFence(lab.store, fence)
     expect(await hasFence(lab.store, fence)).toBe(true)
     const { version } = shape.layout
-    const filter = { _id: records[0]!._id }
+    const filter = idOf(records[0]!)
     await expect(rows.updateOne(filter, { $set: { [version]: 7 } })).rejects.toMatchObject({
       code: 121,
     })
@@ -211,3 +211,5 @@ describe('doctor', () => {
     expect(check?.detail).toMatch(message)
   })
 })
+
+const idOf = (record: Document) => ({ _id: record['_id'] as never })
