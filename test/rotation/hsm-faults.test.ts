@@ -95,6 +95,34 @@ describe.skipIf(!there)('a rotation whose HSM is in trouble', () => {
     expect(await fleet.verifyRecords()).toEqual({ [to]: total })
   })
 
+  test('whose PIN was changed stops after one login for each process, and is finished after a restart', async () => {
+    const { from, to, total } = await route(fleet)
+    const before = (await fault.log()).length
+    const rotation = fleet.start('rotate', '--to-version', `${to}`, '--max-rate', rate)
+    await fleet.rewrapped(5)
+    await fault.set('pin refused', 'sessions dropped')
+    const { code, stdout } = await rotation.end()
+    const said = expect.stringContaining('PIN') as string
+    expect({ code, stdout }).toMatchObject({ code: 5, stdout: said })
+    const refused = (await fault.log())
+      .slice(before)
+      .filter((call) => call.function === 'C_Login' && call.ckr === 160)
+      .map(({ parent }) => parent)
+    expect(refused.length).toBeGreaterThan(0)
+    expect(new Set(refused).size).toBe(refused.length)
+
+    await fault.heal()
+    await Promise.all(
+      ['vm-a', 'vm-b'].map(async (node) => {
+        await fleet.nodes.stop(node)
+        await fleet.nodes.start(node)
+      }),
+    )
+    const versions = ['--from-version', `${from}`, '--to-version', `${to}`]
+    await fleet.must('rotate', ...versions)
+    expect(await fleet.verifyRecords()).toEqual({ [to]: total })
+  })
+
   test('writes nothing under a key that was replaced under its label and id', async () => {
     const { from, to } = await route(fleet)
     const rotation = fleet.start('rotate', '--to-version', `${to}`, '--max-rate', rate)
@@ -118,31 +146,6 @@ describe.skipIf(!there)('a rotation whose HSM is in trouble', () => {
     expect([5, 7]).toContain(code)
     expect(await fleet.census()).toEqual(still.census)
     expect(Object.keys(still.census)).toContain(`${from}`)
-  })
-
-  test('whose PIN was changed stops after one login for each process', async () => {
-    const fresh = await openFleet({ provider: 'pkcs11', modulePath: fault.path })
-    try {
-      await fresh.fill(Math.min(records, 600))
-      const { to } = await route(fresh)
-      const before = (await fault.log()).length
-      const rotation = fresh.start('rotate', '--to-version', `${to}`, '--max-rate', '100')
-      await fresh.rewrapped(20)
-      await fault.set('pin refused', 'sessions dropped')
-      const { code, stdout } = await rotation.end()
-      expect({ code, stdout }).toMatchObject({
-        code: 5,
-        stdout: expect.stringContaining('PIN') as string,
-      })
-      const refused = (await fault.log())
-        .slice(before)
-        .filter((call) => call.function === 'C_Login' && call.ckr === 160)
-      const processes = refused.map(({ parent }) => parent)
-      expect(processes.length).toBeGreaterThan(0)
-      expect(new Set(processes).size).toBe(processes.length)
-    } finally {
-      await fresh.close()
-    }
   })
 })
 
