@@ -131,15 +131,15 @@ export class LaneCrew {
     this.#track(host.exited)
   }
 
-  /** Opens no lane any more; a child that is just being opened is killed. */
+  /** Begins to open no lane any more. One that is being opened may end it: a soft token is written by a login. */
   stopOpening(): void {
     this.#closed = true
-    this.#opening?.kill()
   }
 
-  /** Closes all lanes cleanly and waits until no child is left. */
+  /** Closes all lanes cleanly, kills a child that is still being opened, and waits until no child is left. */
   async close(): Promise<void> {
     this.stopOpening()
+    this.#opening?.kill()
     const hosts = new Set(this.lanes.map((lane) => lane.host))
     for (const host of hosts) {
       const numbers = this.lanes.filter((lane) => lane.host === host).map((lane) => lane.number)

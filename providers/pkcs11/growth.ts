@@ -41,7 +41,7 @@ export class LaneGrowth {
     })
   }
 
-  /** Ends the attempt under way and its pause. */
+  /** Ends the pause, and begins no further attempt; the one under way may end. */
   stop(): void {
     this.#stopped.abort()
     this.#crew.stopOpening()
