@@ -15,6 +15,12 @@ export interface Counters {
 
 export const noCounters: Counters = { rewrapped: 0, superseded: 0, quarantined: 0, hsmCalls: 0 }
 
+/**
+ * Whose speed counts: `rotation` goes as fast as database and token allow; `applications` sweeps fewer shards at a time
+ * in short transactions, and rests between them, longer while they take longer.
+ */
+export type Priority = 'applications' | 'rotation'
+
 export interface RotateInput {
   install: string
   rotation: string
@@ -29,6 +35,8 @@ export interface RotateInput {
   page: number
   shards: number | 'auto'
   check: CheckMode
+  /** Absent in rotations of older versions: `rotation`. */
+  priority?: Priority
 }
 
 /** What `rotateKek` returns, and with other names what `rotate --json` prints. */
@@ -138,6 +146,7 @@ export interface RewrapShardInput extends ShardPlan {
   page: number
   check: CheckMode
   maxHsmCalls: number
+  priority?: Priority
   tail: boolean
   steering: Steering
   /** After the HSM was away: a short batch, so that it is told soon that it is back. */

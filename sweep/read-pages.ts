@@ -21,7 +21,7 @@ export async function* readPages(road: Road): AsyncGenerator<JudgedPage, void> {
       after: oldCursor,
       from: road.min,
       until: road.max,
-      limit: pageAtRate(road.options.page, ratePerSecond),
+      limit: pageAtRate(road.tempo.page(), ratePerSecond),
       signal: road.abandon.signal,
     })
     const cursor = entries.at(-1)?.cursor ?? oldCursor

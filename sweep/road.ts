@@ -3,6 +3,7 @@ import type { SweepEnd } from '../contracts/rotation.ts'
 import type { Layout } from '../envelope/layout.ts'
 import type { Bound } from '../store/documents.ts'
 import type { HsmBudget } from './hsm-budget.ts'
+import type { Tempo } from './tempo.ts'
 import type { SweepOptions } from './sweep-options.ts'
 
 /** What the stages of one attempt share: the shard that it took, and how it is told to stop. */
@@ -19,6 +20,8 @@ export interface Road {
   readonly attempt: number
   readonly session: ClientSession
   readonly budget: HsmBudget
+  /** How large pages are, and how long to rest behind one. */
+  readonly tempo: Tempo
   /** Waits until so many envelopes may go. */
   readonly pace: (envelopes: number) => Promise<void>
   /** Whether this rotation had quarantined anything of this field when the attempt began. */

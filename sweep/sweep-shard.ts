@@ -10,6 +10,7 @@ import { hasQuarantine } from './known-quarantine.ts'
 import { paceAt } from './pace.ts'
 import { runPipeline } from './pipeline.ts'
 import type { Road } from './road.ts'
+import { tempoOf } from './tempo.ts'
 import type { SweepOptions, SweepResult } from './sweep-options.ts'
 
 export type { SweepEnd } from '../contracts/rotation.ts'
@@ -52,6 +53,7 @@ async function roadOf(options: SweepOptions, taken: TakenShard): Promise<Road> {
     attempt,
     session,
     budget: hsmBudget(maxHsmCalls, callsEach[check], reserve),
+    tempo: tempoOf(options.page, options.priority ?? 'rotation'),
     pace: paceAt(ratePerSecond, signal),
     hasQuarantine: await hasQuarantine(store, { rotation, collection, field }),
     abandon: new AbortController(),

@@ -23,6 +23,8 @@ export interface WrappedPage {
   wraps: NewWrap[]
   faulty: FaultyEntry[]
   hsmCalls: number
+  /** Milliseconds that the token took. */
+  tokenMs: number
   read: JudgedPage['read']
   oldCursor: JudgedPage['oldCursor']
   cursor: JudgedPage['cursor']
@@ -74,7 +76,9 @@ async function wrapPage(road: Road, page: JudgedPage): Promise<WrappedPage> {
   const { read, oldCursor, cursor, last } = page
   const wrappable = page.entries.filter(isWrappable)
   const faulty = page.entries.filter(isFaulty)
+  const began = performance.now()
   const { outcomes, calls } = await rewrap(road, wrappable)
+  const tokenMs = performance.now() - began
   const wraps: NewWrap[] = []
   for (const [index, { entry }] of wrappable.entries()) {
     const outcome = outcomes[index]
@@ -87,7 +91,7 @@ async function wrapPage(road: Road, page: JudgedPage): Promise<WrappedPage> {
     }
   }
   road.options.lease.countWraps(road.options.to, wraps.length)
-  return { wraps, faulty, hsmCalls: calls, read, oldCursor, cursor, last }
+  return { wraps, faulty, hsmCalls: calls, tokenMs, read, oldCursor, cursor, last }
 }
 
 async function rewrap(road: Road, wrappable: Wrappable[]): Promise<RewrapAnswer> {
