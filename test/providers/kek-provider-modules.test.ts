@@ -4,8 +4,8 @@ import { faultLab, nssLab } from './lab.ts'
 import { aKekProvider, type Kind } from './provider-suite.ts'
 
 const there = inject('softhsm') !== null && (await canBuildFaultHsm())
-const page = 150
-const modes = ['hsm-writes', 'prefix', 'prefix 12 apart', 'suffix 16', 'suffix 12 joined']
+const page = 100
+const modes = ['hsm-writes', 'prefix', 'suffix 16', 'suffix 12 joined']
 
 const kinds: Kind[] = [
   ...modes.map((mode) => ({

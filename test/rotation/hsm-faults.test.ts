@@ -16,7 +16,7 @@ const run = promisify(execFile)
 const softhsm = inject('softhsm')
 const there = softhsm !== null && (await canBuildFaultHsm())
 /** The issue's figure is KEYTURN_RECORDS=20000. */
-const records = Number(process.env['KEYTURN_RECORDS'] ?? 600)
+const records = Number(process.env['KEYTURN_RECORDS'] ?? 300)
 
 /** Each row of the table in 3-hsm.md, while the rotation runs. */
 const faults = [
@@ -32,7 +32,8 @@ const faults = [
   'sessions dropped',
   'handles stale',
   'crash C_Encrypt 1',
-  'hang C_Decrypt 1',
+  // Costs its ten seconds: the short run leaves it to the pool's tests.
+  ...(records > 1_000 ? ['hang C_Decrypt 1'] : []),
 ]
 
 describe.skipIf(!there)(
@@ -134,11 +135,8 @@ describe.skipIf(!there)(
       const rotation = fleet.start('rotate', '--to-version', `${to}`, '--max-rate', rate)
       await fleet.rewrapped(5)
       await fleet.must('pause')
-      const still = await fleet.until('the pause does not hold', async () => {
-        const now = await moved()
-        await new Promise((resolve) => setTimeout(resolve, 1_500))
-        return now === (await moved()) && { census: await fleet.census() }
-      })
+      await fleet.until('the pause does not hold', () => isAtRest(fleet))
+      const before = await fleet.census()
       await replaceKey(fleet, to)
       await fault.set('handles stale')
       await fleet.must('resume')
@@ -150,11 +148,21 @@ describe.skipIf(!there)(
       await fleet.cli('cancel')
       const { code } = await rotation.end()
       expect([5, 7]).toContain(code)
-      expect(await fleet.census()).toEqual(still.census)
-      expect(Object.keys(still.census)).toContain(`${from}`)
+      expect(await fleet.census()).toEqual(before)
+      expect(Object.keys(before)).toContain(`${from}`)
     })
   },
 )
+
+/** Whether no worker sweeps a shard of the running rotation. */
+async function isAtRest(fleet: Fleet): Promise<boolean> {
+  const { raw } = await fleet.rotateWorkflow().describe()
+  const shards = (raw.pendingChildren ?? []).map(({ workflowId }) => workflowId ?? '')
+  const told = await Promise.all(
+    shards.map(async (id) => (await fleet.temporal.workflow.getHandle(id).describe()).raw),
+  )
+  return told.every(({ pendingActivities }) => (pendingActivities ?? []).length === 0)
+}
 
 /** Another key with the same label and the same id, as an administrator's mistake or a failover leaves it. */
 async function replaceKey(fleet: Fleet, version: number): Promise<void> {
