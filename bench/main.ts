@@ -17,6 +17,7 @@ const benches: Record<string, Bench> = {
   token: () => import('./token.ts'),
   writes: () => import('./writes.ts'),
   rotation: () => import('./rotation.ts'),
+  sweep: () => import('./sweep.ts'),
   apps: () => import('./apps.ts'),
   crash: () => import('./crash.ts'),
   size: () => import('./size.ts'),

@@ -23,7 +23,7 @@ export interface BenchOptions {
 
 export const usage = `npm run bench -- [NAME …] [OPTIONS]
 
-  NAME                one or more of: token writes rotation apps crash size hsm; without one: token writes rotation
+  NAME                one or more of: token writes sweep rotation apps crash size; without one: token writes rotation
   --provider P        env, pkcs11 (SoftHSM2), or both (default)
   --envelopes N       for token, writes and rotation; default 100000
   --pairs N           interleaved pairs; default 3

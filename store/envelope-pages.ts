@@ -76,7 +76,7 @@ export function wrapProjection({ paths }: Layout): Document {
 }
 
 /** The wrap fields of a record as found; undefined where there is no envelope. */
-export function wrapAt(document: Buffer, layout: Layout): unknown {
+export function wrapAt(document: Buffer | readonly RawElement[], layout: Layout): unknown {
   if (layout.declared === null) {
     const envelope = rawAt(document, layout.field)
     return envelope === null ? undefined : rawMembers(envelope)
@@ -123,7 +123,7 @@ export async function idBehind(
   // A few, in case that the first is one that cannot be a bound.
   for (const document of await readRaw(store, range, 8, place.skip)) {
     try {
-      return { v: rawValue(idOf(document)) }
+      return { v: rawValue(idOf(rawElements(document))) }
     } catch (error) {
       if (!(error instanceof NotFaithful)) throw error
     }
@@ -166,14 +166,15 @@ async function readRaw(store: Store, page: Range, limit: number, skip = 0): Prom
 
 function isOldCursor(document: Buffer | undefined, after: Bound | null): boolean {
   if (document === undefined || after === null) return false
-  return sameElement(idOf(document), elementOf(after.v))
+  return sameElement(idOf(rawElements(document)), elementOf(after.v))
 }
 
 function entryOf(document: Buffer, layout: Layout, before: Bound | null): PageEntry {
   const idBytes = idBytesFromRaw(document)
-  const wrap = wrapAt(document, layout)
+  const elements = rawElements(document)
+  const wrap = wrapAt(elements, layout)
   try {
-    const id = rawValue(idOf(document))
+    const id = rawValue(idOf(elements))
     return { id, idBytes, cursor: { v: id }, wrap }
   } catch (error) {
     if (!(error instanceof NotFaithful)) throw error
@@ -181,8 +182,8 @@ function entryOf(document: Buffer, layout: Layout, before: Bound | null): PageEn
   }
 }
 
-function idOf(document: Buffer): RawElement {
-  const id = rawElements(document).find(({ name }) => name === '_id')
+function idOf(elements: readonly RawElement[]): RawElement {
+  const id = elements.find(({ name }) => name === '_id')
   if (id === undefined) throw new KeyturnError('internal', 'a record came without _id')
   return id
 }
