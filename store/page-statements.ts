@@ -5,63 +5,13 @@ import {
   type ClientSession,
 } from 'mongodb'
 import type { Document } from 'mongodb'
-import type { ProviderName } from '../contracts/kek.ts'
-import { keyturnLayout, wrapMembers, type Layout } from '../envelope/layout.ts'
-import type { Bound, CountersDoc, QuarantineDoc, ShardId } from './documents.ts'
+import { keyturnLayout, wrapMembers } from '../envelope/layout.ts'
+import type { CountersDoc, QuarantineDoc, ShardId } from './documents.ts'
 import { keystore } from './keystore.ts'
+import type { PageCounts, PageQuarantine, PageStep } from './page-step.ts'
 import { serverCodes } from './store-errors.ts'
 import type { Store } from './store.ts'
 import { transactionOptions } from './transaction.ts'
-
-/** One new wrap. */
-export interface PageUpdate {
-  /** `PageEntry.id`. */
-  id: unknown
-  /** The wrapped DEK as it was read: the update only meets an envelope that still has it. Text where it is text. */
-  oldWrapped: Uint8Array | string
-  dekIv: Uint8Array
-  dekWrapped: Uint8Array
-}
-
-/** One row for quarantine. */
-export interface PageQuarantine {
-  /** `PageEntry.id`. */
-  id: unknown
-  /** `wrapDigest` of the wrap fields as found. */
-  digest: Uint8Array
-  code: string
-  message: string
-}
-
-/** What one transaction writes: a page, or a part of one. */
-export interface PageStep {
-  rotation: string
-  shard: string
-  attempt: number
-  collection: string
-  field: string
-  /** `keyturn-1` unless given. */
-  layout?: Layout
-  oldCursor: Bound | null
-  newCursor: Bound | null
-  from: number
-  to: number
-  /** Of the new wraps. */
-  provider: ProviderName
-  updates: readonly PageUpdate[]
-  quarantine: readonly PageQuarantine[]
-  counters: { hsmCalls: number }
-  /** Throws `lease-expired` when this process may not wrap any more. */
-  leaseCheck: () => void
-  /** True closes the shard with this page, its last. */
-  closes?: boolean
-}
-
-export interface PageCounts {
-  rewrapped: number
-  superseded: number
-  quarantined: number
-}
 
 /** `elsewhere`: the fence did not match, nothing is written; `answered` when the page had been committed before. */
 export type TryOutcome =

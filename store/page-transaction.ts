@@ -3,16 +3,8 @@ import { setTimeout as pause } from 'node:timers/promises'
 import { wrapDigest } from '../envelope/wrap-digest.ts'
 import { keyturnLayout } from '../envelope/layout.ts'
 import { wrapAt, wrapProjection } from './envelope-pages.ts'
-import {
-  idEquals,
-  WriteRefused,
-  writeStep,
-  type PageCounts,
-  type PageQuarantine,
-  type PageStep,
-  type PageUpdate,
-  type TryOutcome,
-} from './page-statements.ts'
+import { idEquals, WriteRefused, writeStep, type TryOutcome } from './page-statements.ts'
+import type { PageCounts, PageQuarantine, PageStep, PageUpdate } from './page-step.ts'
 import { rawAt } from './raw-bson.ts'
 import { wasKilled } from './store-errors.ts'
 import type { Store } from './store.ts'
@@ -27,7 +19,7 @@ import type { Store } from './store.ts'
  * with growing pauses, then in halves, each with a cursor of its own. What MongoDB refuses to store goes to quarantine.
  */
 
-export type { PageQuarantine, PageUpdate } from './page-statements.ts'
+export type { PageQuarantine, PageUpdate } from './page-step.ts'
 
 /** `updates` in the page's order. `oldCursor` and `newCursor` may be equal only when there are no updates. */
 export type PageInput = PageStep

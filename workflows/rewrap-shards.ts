@@ -10,9 +10,13 @@ import type { RotationState } from './rotation-state.ts'
 /** Shards that are swept at one time: enough to keep a few workers' lanes busy, far below Temporal's limits. */
 const shardWindow = { rotation: 12, applications: 2 }
 
-/** First and longest pause between two looks at the counters; it grows so that a long rotation's history does not. */
+/**
+ * Pauses between two looks at the counters, each some eleven events: by half to ten minutes, then by a fiftieth without an
+ * end, so that a rotation which is throttled to a year still has fewer than five hundred of them in its one run.
+ */
 const firstLookMs = 2_000
-const longestLookMs = 600_000
+const oftenMs = 600_000
+const lookGrowth = { often: 1.5, seldom: 1.02 }
 
 /** The shards that are being swept. */
 interface Crew {
@@ -107,9 +111,14 @@ async function steerCrew(state: RotationState, crew: Crew): Promise<void> {
 
 async function reportCounters(state: RotationState, crew: Crew): Promise<void> {
   const { rotation } = state.input
-  for (let pause = firstLookMs; !crew.done; pause = Math.min(pause * 1.5, longestLookMs)) {
-    await condition(() => crew.done, pause)
+  for (let pause = firstLookMs; !crew.done; pause = lookAfter(pause)) {
+    await condition(() => crew.done, Math.round(pause))
     state.counters = await deciding.readCounters({ rotation })
     show(state)
   }
+}
+
+/** The pause behind this one, in milliseconds. */
+export function lookAfter(pauseMs: number): number {
+  return pauseMs * (pauseMs < oftenMs ? lookGrowth.often : lookGrowth.seldom)
 }

@@ -71,6 +71,8 @@ export interface FleetOptions {
   /** Versions that are installed; 1 and 2 by default. */
   versions?: readonly number[]
   temporalAddress?: string
+  /** Instead of the one that the whole run shares. */
+  mongoUri?: string
   /** Instead of SoftHSM2 itself: the fault module over it. */
   modulePath?: string
   /** Laid over the fleet's keyturn.yaml, member by member. */
@@ -139,14 +141,15 @@ export async function openFleet(options: FleetOptions): Promise<Fleet> {
         )
       : { SOFTHSM2_CONF: token.conf }
   const address = options.temporalAddress ?? inject('temporalAddress')
-  const base = configOf({ install, token, address, modulePath: options.modulePath })
+  const mongoUri = options.mongoUri ?? inject('mongoUri')
+  const base = configOf({ install, token, address, mongoUri, modulePath: options.modulePath })
   const writeConfig = async (name: string, changes: Record<string, object> = {}) => {
     const file = join(folder, `${name}.yaml`)
     await writeFile(file, stringify(merged(base, changes)), { mode: 0o600 })
     return file
   }
   const config = await writeConfig('keyturn', options.config)
-  const store = await openStore({ uri: inject('mongoUri'), database: install })
+  const store = await openStore({ uri: mongoUri, database: install })
   const connection = await Connection.connect({ address })
   const nodes = fleetNodes({ folder, config, env })
   const warm = new WarmCli(env)
@@ -294,9 +297,10 @@ function configOf(options: {
   install: string
   token: TestToken | null
   address: string
+  mongoUri: string
   modulePath: string | undefined
 }): object {
-  const { install, token, address, modulePath } = options
+  const { install, token, address, mongoUri, modulePath } = options
   const pkcs11 = token && {
     module_path: modulePath ?? token.modulePath,
     token_label: token.label,
@@ -305,7 +309,7 @@ function configOf(options: {
   }
   return {
     install,
-    mongodb: { uri: inject('mongoUri'), database: install },
+    mongodb: { uri: mongoUri, database: install },
     temporal: { address },
     kek: { provider: token === null ? 'env' : 'pkcs11', ...(pkcs11 === null ? {} : { pkcs11 }) },
     collections: places.map(({ collection, field }) => ({ name: collection, envelopes: [field] })),

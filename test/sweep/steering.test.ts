@@ -58,6 +58,36 @@ describe('a budget of crypt calls', () => {
   })
 })
 
+describe('a budget of crypt calls of workers that die', () => {
+  it('is never exceeded: what was called and never written stays spent', async () => {
+    lab = await openLab({ maxHsmCalls: 1_000 })
+    await lab.fill(names(900))
+    const [shard] = await lab.plan(1)
+    const before = lab.provider.stats().calls
+    // Its calls are made, then it is as if the process were gone: nothing is answered, nothing is given back.
+    const dying = new Proxy(lab.provider, {
+      get: (target, name) =>
+        name !== 'rewrap'
+          ? (Reflect.get(target, name) as unknown)
+          : async (...args: Parameters<typeof target.rewrap>) => {
+              await target.rewrap(...args)
+              throw new Error('killed')
+            },
+    })
+    for (let death = 0; death < 2; death++) {
+      const sweep = lab.sweep(shard!.shard, { provider: dying, maxHsmCalls: 1_000 })
+      await expect(sweep).rejects.toThrow('killed')
+    }
+    const { end } = await lab.sweep(shard!.shard, { maxHsmCalls: 1_000 })
+    expect(end).toBe('hsm-budget')
+    const made = lab.provider.stats().calls - before
+    expect(made).toBeLessThanOrEqual(1_000)
+    const { rewrapped, hsmCalls } = await lab.counters()
+    expect({ rewrapped, hsmCalls }).toEqual({ rewrapped: hsmCalls / 3, hsmCalls: made - 2 * 300 })
+    expect(hsmCalls).toBeGreaterThan(380)
+  })
+})
+
 describe('memory', () => {
   it('holds at most three pages in flight, however slow the token is', async () => {
     lab = await openLab()

@@ -13,6 +13,7 @@ import type {
   RotationProgress,
   SweepEnd,
 } from '../../contracts/rotation.ts'
+import { lookAfter } from '../../workflows/rewrap-shards.ts'
 import { freshName } from '../support/fresh.ts'
 
 /**
@@ -74,12 +75,19 @@ async function rotate(
     undefined,
   changes: Partial<RotateInput> = {},
 ): Promise<{ result: RotateResult; calls: string[] }> {
-  const install = freshName('story')
   const calls: string[] = []
   const input: RotateInput = {
-    ...{ install, rotation: 'r-1', from: 1, to: 2, requestedBy: 'test', reason: '' },
+    ...{
+      install: freshName('story'),
+      rotation: 'r-1',
+      from: 1,
+      to: 2,
+      requestedBy: 'test',
+      reason: '',
+    },
     ...{ maxRate: 0, maxHsmCalls: 0, page: 10, shards: 2, check: 'all', ...changes },
   }
+  const { install } = input
   const all = {
     preflight: async () => ({
       ...{ epoch: 1, promote: true, total: 10, heartbeatMs: 100, leaseMs: 300 },
@@ -266,6 +274,60 @@ describe('the rotation', () => {
       { maxRate: 1000 },
     )
     expect(Math.min(...rates)).toBe(500)
+  })
+
+  test('has a history that its shards and batches bound, not its envelopes', async () => {
+    // KEYTURN_BATCHES=700 goes through continue-as-new, with the 64 shards that ten million envelopes are cut into.
+    const batches = Number(process.env['KEYTURN_BATCHES'] ?? 12)
+    const count = batches > 300 ? 64 : 16
+    const left = new Map<string, number>()
+    const runs = new Map<string, number>()
+    const shards = Array.from({ length: count }, (_, index) => `0-${index}`)
+    const install = freshName('story')
+    const { result } = await rotate(
+      {
+        planShards: async () => shards.map((shard) => ({ shard, collection: 'c', field: 'f' })),
+        rewrapRange: async ({ shard }) => {
+          const rest = left.get(shard) ?? (shard === '0-0' ? batches : 1)
+          left.set(shard, rest - 1)
+          return rest > 1 ? 'deadline' : 'end'
+        },
+      },
+      async (handle) => {
+        await handle.result()
+        runs.set('rotation', (await handle.describe()).historyLength)
+        const query = `KeyturnInstall = '${install}' AND WorkflowType = 'rewrapShard'`
+        await expect
+          .poll(
+            async () => {
+              for await (const { runId, historyLength = 0, workflowId } of client.workflow.list({
+                query,
+              })) {
+                if (workflowId.endsWith('/0-0')) runs.set(runId, historyLength)
+              }
+              return runs.size
+            },
+            { timeout: 60_000 },
+          )
+          .toBe(1 + Math.ceil(batches / 300))
+      },
+      { install, maxRate: 1000 },
+    )
+    expect(result.outcome).toBe('completed')
+    for (const events of runs.values()) expect(events).toBeLessThan(5_000)
+    const { rotation, ...rest } = Object.fromEntries(runs)
+    // The looks of a whole year at the counters come to that.
+    let looks = 0
+    for (let pause = 2_000, at = 0; at < 365 * 86_400_000; pause = lookAfter(pause)) {
+      at += pause
+      looks += 1
+    }
+    expect((rotation! * 64) / count + 11 * looks).toBeLessThan(5_000)
+    // A run has 300 batches; ten events more for each that is steered, or finds its HSM away.
+    const inOneRun = Math.min(batches, 300)
+    const perBatch = (Math.max(...Object.values(rest)) - 5) / inOneRun
+    expect(300 * (perBatch + 10)).toBeLessThan(5_000)
+    if (batches > 300) console.log({ runs, looks, perBatch })
   })
 
   test('an update with a rate that is no number is refused', async () => {
