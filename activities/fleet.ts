@@ -1,7 +1,7 @@
 import type { NotReadyReason } from '../contracts/fleet.ts'
 import { heartbeatFact, rosterFact } from '../protocol/facts.ts'
 import type { HeartbeatFact, RosterFact } from '../protocol/facts.ts'
-import { nothingObserved, observe, settleVerdict } from '../protocol/settle.ts'
+import { absentHosts, nothingObserved, observe, settleVerdict } from '../protocol/settle.ts'
 import { requireUsable } from '../protocol/rotation-route.ts'
 import { versionState } from '../protocol/version-state.ts'
 import type { RotateInput, SettleRound } from '../contracts/rotation.ts'
@@ -79,7 +79,7 @@ export function fleetActivities(deps: ActivityDeps) {
         const giveUpMs = startedMs + leaseMs + 2 * heartbeatMs
         let tellAtMs = startedMs
         for (let state = nothingObserved; ;) {
-          const { heartbeats } = await readFleet(deps)
+          const { roster, heartbeats } = await readFleet(deps)
           const nowMs = performance.now()
           state = observe(state, heartbeats, nowMs)
           const { done, awaiting, silent } = settleVerdict(state, question)
@@ -90,7 +90,10 @@ export function fleetActivities(deps: ActivityDeps) {
             await setAwaiting(store, rotation, shown)
             tellAtMs = nowMs + tellEveryMs
           }
-          if (isOver) return { settled: done, awaiting: shortened(awaiting), silent }
+          if (isOver) {
+            const named = [...new Set([...silent, ...absentHosts(roster, heartbeats)])].sort()
+            return { settled: done, awaiting: shortened(awaiting), silent: named }
+          }
           await pause(lookEveryMs, signal)
         }
       }),

@@ -75,12 +75,16 @@ export function mayStillAnswer(
         const seenMsAgo = roster.find((row) => row.node === node)?.seenMsAgo ?? null
         return seenMsAgo !== null && seenMsAgo <= heartbeatMs
       }
-      const heartbeat = heartbeats.find(
-        (one) => one.node === node && one.role === role && one.pid === pid,
+      // Not the first one of that pid: in containers every process has pid 1, its dead predecessor too.
+      const maySpeak = heartbeats.some(
+        (one) =>
+          one.node === node &&
+          one.role === role &&
+          one.pid === pid &&
+          isLive(one) &&
+          !answers.some(({ boot }) => boot === one.boot),
       )
-      if (heartbeat === undefined || !isLive(heartbeat)) return false
-      const hasSpoken = answers.some(({ boot }) => boot === heartbeat.boot)
-      return !hasSpoken && (reason === 'stale' || reason === 'not-loaded')
+      return maySpeak && (reason === 'stale' || reason === 'not-loaded')
     })
 }
 

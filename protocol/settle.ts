@@ -1,5 +1,5 @@
 import type { ProcessRole } from '../contracts/fleet.ts'
-import { inSeconds, processName, type HeartbeatFact } from './facts.ts'
+import { inSeconds, processName, type HeartbeatFact, type RosterFact } from './facts.ts'
 
 /**
  * Settle waits until nobody can wrap under the version that promote left. A process is past when its heartbeat
@@ -95,4 +95,18 @@ export function settleVerdict(state: SettleState, question: SettleQuestion): Set
     awaiting,
     silent: [...new Set(silent.map(({ node }) => node))].sort(),
   }
+}
+
+/**
+ * Expected hosts of which no heartbeat is left. Verify has met them, so they fell silent since, and so long ago that their
+ * documents have expired: they hold nothing up, but whoever reads the report should look for them.
+ */
+export function absentHosts(
+  roster: readonly RosterFact[],
+  heartbeats: readonly HeartbeatFact[],
+): string[] {
+  return roster
+    .filter(({ kind, decommissioned }) => kind === 'host' && !decommissioned)
+    .filter(({ node }) => !heartbeats.some((heartbeat) => heartbeat.node === node))
+    .map(({ node }) => node)
 }

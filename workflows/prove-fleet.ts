@@ -29,7 +29,9 @@ export async function proveFleet(install: string, target: number): Promise<Fleet
     answers.push(...(await askUnheard(install, target, fleet, answers)))
     const seen = await deciding.readFleet()
     const nodes = judgeReadiness({ ...seen, target, askedAt: asked.now, answers })
-    const crossChecked = answers.length > 1 && answers.every(({ opened }) => opened === true)
+    // Two workers that go by one name are one node: it opened its own nonces.
+    const hosts = new Set(answers.map(({ node }) => node))
+    const crossChecked = hosts.size > 1 && answers.every(({ opened }) => opened === true)
     const report = { target, ready: isReady(nodes), nodes, crossChecked }
     const isFinal = !mayStillAnswer(nodes, { ...seen, answers }, asked.heartbeatMs)
     if (report.ready || isFinal || Date.now() >= deadline) {

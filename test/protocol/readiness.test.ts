@@ -142,6 +142,19 @@ describe('readiness', () => {
     )
   })
 
+  test('waits for the process that came up in a container: its dead predecessor had pid 1 as well', () => {
+    const app = { role: 'app', pid: 1 } as const
+    const dead = heartbeat('vm-b/a', { ...app, at: at(-95), ageMs: 100_000 })
+    const born = heartbeat('vm-b/b', { ...app, startedAt: at(-50), at: at(-1), ageMs: 6_000 })
+    const seen = facts({ heartbeats: [heartbeat('vm-a/1'), dead, born] })
+    const nodes = judgeReadiness(seen)
+    expect(nodes.map(({ node, reason }) => `${node}: ${reason ?? 'ready'}`)).toEqual([
+      'vm-a: ready',
+      'vm-b: stale',
+    ])
+    expect(mayStillAnswer(nodes, seen, 10_000)).toBe(true)
+  })
+
   test('never says ready while a live process has not proven the target after the question', () => {
     const process = fc.record({
       role: fc.constantFrom('worker' as const, 'app' as const),

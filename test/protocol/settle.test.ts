@@ -1,8 +1,8 @@
 import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
 import type { HeartbeatFact } from '../../protocol/facts.ts'
-import { nothingObserved, observe, settleVerdict } from '../../protocol/settle.ts'
-import { at, heartbeat } from './fleet-facts.ts'
+import { absentHosts, nothingObserved, observe, settleVerdict } from '../../protocol/settle.ts'
+import { at, heartbeat, host } from './fleet-facts.ts'
 
 const question = { epoch: 2, promotedMs: 0, leaseMs: 90_000 }
 
@@ -42,6 +42,12 @@ describe('settle', () => {
   test('lets a silent process go after a whole lease of silence, and names its node', () => {
     expect(watch([[5, [behind]], [94, [behind]]]).done).toBe(false) // prettier-ignore
     expect(watch([[5, [behind]], [95, [behind]]])).toEqual({ done: true, awaiting: [], silent: ['vm-b'] }) // prettier-ignore
+  })
+
+  test('names the expected hosts whose documents have expired before it began to look', () => {
+    const pod = host('pod-1', { kind: 'ephemeral' })
+    const roster = [host('vm-a'), host('vm-c'), host('vm-d', { decommissioned: true }), pod]
+    expect(absentHosts(roster, [past])).toEqual(['vm-c'])
   })
 
   test('counts anew from the look that finds a document gone: it may have beaten in between', () => {

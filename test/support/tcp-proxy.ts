@@ -3,6 +3,8 @@ import { connect, createServer, type Socket } from 'node:net'
 export interface TcpProxy {
   /** `mongodb://…` through the proxy; direct, since a replica set would tell the driver to go around it. */
   readonly uri: string
+  /** `host:port` of the proxy, for what is no MongoDB. */
+  readonly address: string
   /** Breaks all connections and takes no new ones. */
   cut(): void
   /** Holds all bytes back, like a network that drops every packet. */
@@ -12,13 +14,13 @@ export interface TcpProxy {
   close(): Promise<void>
 }
 
-/** A way to the MongoDB at `mongoUri` that a test can cut. */
-export async function openTcpProxy(mongoUri: string): Promise<TcpProxy> {
-  const target = new URL(mongoUri)
+/** A way to the server at `server` (a URL with host and port) that a test can cut. It listens at `host`. */
+export async function openTcpProxy(server: string, host = '127.0.0.1'): Promise<TcpProxy> {
+  const target = new URL(server)
   const sockets = new Set<Socket>()
   let isCut = false
   let isHeld = false
-  const server = createServer((near) => {
+  const listener = createServer((near) => {
     if (isCut) {
       near.destroy()
       return
@@ -38,14 +40,19 @@ export async function openTcpProxy(mongoUri: string): Promise<TcpProxy> {
       if (isHeld) from.pause()
     }
   })
-  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve))
-  const address = server.address()
-  if (address === null || typeof address === 'string') throw new Error('no port')
+  await new Promise<void>((resolve, reject) => {
+    listener.once('error', reject)
+    listener.listen(0, host, resolve)
+  })
+  const bound = listener.address()
+  if (bound === null || typeof bound === 'string') throw new Error('no port')
+  const address = `${host}:${bound.port}`
   const destroyAll = () => {
     for (const socket of sockets) socket.destroy()
   }
   return {
-    uri: `mongodb://127.0.0.1:${address.port}/?directConnection=true`,
+    uri: `mongodb://${address}/?directConnection=true`,
+    address,
     cut() {
       isCut = true
       destroyAll()
@@ -61,7 +68,7 @@ export async function openTcpProxy(mongoUri: string): Promise<TcpProxy> {
     },
     close() {
       destroyAll()
-      return new Promise((resolve) => server.close(() => resolve()))
+      return new Promise((resolve) => listener.close(() => resolve()))
     },
   }
 }
