@@ -1,7 +1,7 @@
 import { KeyturnError } from '../contracts/errors.ts'
 import type { InstallInput } from '../contracts/install.ts'
 import type { VersionDoc } from '../store/documents.ts'
-import { readVersions, type Intent } from '../store/kek-versions.ts'
+import { keyTaken, type Intent } from '../store/kek-versions.ts'
 import type { Store } from '../store/store.ts'
 
 /**
@@ -9,14 +9,8 @@ import type { Store } from '../store/store.ts'
  * version's key must not come back under another number. Throws version-exists.
  */
 export async function requireUnused(store: Store, intent: Intent): Promise<void> {
-  const { version, label, keyId } = intent
-  const other = (await readVersions(store)).find(
-    (row) => row._id !== version && row.label === label && idOf(row) === hex(keyId),
-  )
-  if (other === undefined) return
-  throw new KeyturnError('version-exists', `key "${label}" is version ${other._id} already`, {
-    hint: 'a version is a key of its own: have another one made, under another label',
-  })
+  const taken = await keyTaken(store, intent)
+  if (taken !== null) throw taken
 }
 
 /** An attempt that was left half done is finished as it was begun: else a key would be made, or left, by mistake. */

@@ -37,7 +37,7 @@ async function orFailing(check: string, look: () => Promise<Check[]>): Promise<C
   try {
     return await look()
   } catch (error) {
-    if (!(error instanceof KeyturnError)) throw error
+    if (!(error instanceof KeyturnError) || error.code === 'cancelled') throw error
     return [failing(check, error)]
   }
 }

@@ -20,6 +20,8 @@ export async function createIndexes(
   for (const name of Object.values(keystoreNames)) await createCollection(store, name)
   await keystore.heartbeats(store).createIndex({ expires_at: 1 }, { expireAfterSeconds: 0 }, {})
   await keystore.heartbeats(store).createIndex({ node: 1 })
+  // A key is one version: of two registrations of it at once, one must fail.
+  await keystore.versions(store).createIndex({ label: 1, key_id: 1 }, { unique: true }, {})
   await keystore.rotations(store).createIndex({ started_at: -1 })
   await keystore.shards(store).createIndex({ '_id.rotation': 1 })
   await keystore.shards(store).createIndex({ closed: 1 })

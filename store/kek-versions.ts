@@ -58,13 +58,14 @@ export interface Intent {
 /**
  * Inserts the row with the future key's id before the key is made, so that a crash finds its own key again. Returns the
  * row that is there afterwards: of an earlier try, with its key id, when there is one; finished or destroyed, perhaps.
+ * Throws version-exists when the key is another version's: of two registrations at once an index lets one through.
  */
 export async function insertIntent(store: Store, intent: Intent): Promise<VersionDoc> {
   const row: VersionDoc = {
     _id: intent.version,
     provider: intent.provider,
     label: intent.label,
-    key_id: intent.keyId === null ? null : new Binary(intent.keyId),
+    key_id: binaryOf(intent.keyId),
     origin: intent.origin,
     made_by: intent.madeBy,
     gcm: null,
@@ -86,10 +87,25 @@ export async function insertIntent(store: Store, intent: Intent): Promise<Versio
     if (!isDuplicateKey(error)) throw error
   }
   const there = await readVersion(store, intent.version)
-  if (there === null) {
-    throw new KeyturnError('internal', `the row of version ${intent.version} is gone`)
-  }
-  return there
+  if (there !== null) return there
+  throw (
+    (await keyTaken(store, intent)) ??
+    new KeyturnError('internal', `the row of version ${intent.version} is gone`)
+  )
+}
+
+/** One key is one version, for ever: the error for a key that another version has, destroyed ones too; null when none has. */
+export async function keyTaken(
+  store: Store,
+  { version, label, keyId }: Pick<Intent, 'version' | 'label' | 'keyId'>,
+): Promise<KeyturnError | null> {
+  const other = await keystore
+    .versions(store)
+    .findOne({ _id: { $ne: version }, label, key_id: binaryOf(keyId) })
+  if (other === null) return null
+  return new KeyturnError('version-exists', `key "${label}" is version ${other._id} already`, {
+    hint: 'a version is a key of its own: have another one made, under another label',
+  })
 }
 
 /**
@@ -107,7 +123,7 @@ export async function completeInstall(
     {
       $set: {
         label: made.label,
-        key_id: made.keyId === null ? null : new Binary(made.keyId),
+        key_id: binaryOf(made.keyId),
         gcm: { iv_mode: gcm.ivMode, iv_length: gcm.ivLength, tag_bits: gcm.tagBits },
         canary: {
           dek_iv: new Binary(canary.dekIv),
@@ -130,6 +146,10 @@ export async function countWraps(store: Store, wraps: ReadonlyMap<number, number
     })),
     { ordered: false },
   )
+}
+
+function binaryOf(bytes: Uint8Array | null): Binary | null {
+  return bytes === null ? null : new Binary(bytes)
 }
 
 function bytesOf(binary: Binary): Buffer {

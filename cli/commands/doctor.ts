@@ -9,7 +9,7 @@ import type { Config } from '../../contracts/settings.ts'
 import { answering } from '../answer.ts'
 import { declaredLayoutChecks } from '../layout-checks.ts'
 import { withLocalProvider } from '../local-provider.ts'
-import { untilInterrupted } from '../ui/detach.ts'
+import { probeInterruptibly } from '../ui/interruptible-probe.ts'
 import { checksText } from '../ui/present-checks.ts'
 import { tokenChecks } from '../token-checks.ts'
 
@@ -47,7 +47,7 @@ async function kekChecks(config: Config, keystore: Keystore | null): Promise<Che
     const checks =
       provider === 'env'
         ? [ok(provider, 'its variables are well-formed')]
-        : tokenChecks(await untilInterrupted((signal) => keys.ceremony.probe(signal)))
+        : tokenChecks(await probeInterruptibly((signal) => keys.ceremony.probe(signal)))
     for (const kek of keystore === null ? [] : await loadableKeks(keystore)) {
       const name = `key v${kek.version}`
       try {

@@ -7,7 +7,7 @@ import { probeFailure } from '../../providers/pkcs11/probe-failure.ts'
 import { probeToken } from '../../providers/pkcs11/probe.ts'
 import type { Pkcs11Config } from '../../contracts/settings.ts'
 import { answering, type Answer, type Context } from '../answer.ts'
-import { untilInterrupted } from '../ui/detach.ts'
+import { probeInterruptibly } from '../ui/interruptible-probe.ts'
 import { note } from '../ui/output.ts'
 import * as parse from '../ui/parse.ts'
 import { askSecret, canAsk } from '../ui/prompts.ts'
@@ -61,17 +61,6 @@ async function probe({ file }: Context): Promise<Answer> {
       ? readPin(config, process.env)
       : await askPin(config)
   for (const warning of warnings) note(`warning: ${warning}`)
-  const report = await untilInterrupted(async (signal) => {
-    signal.addEventListener('abort', () => note('interrupted: cleaning up'))
-    try {
-      return await probeToken({ config, pin, signal })
-    } catch (error) {
-      throw error === signal.reason ? interrupted() : error
-    }
-  })
+  const report = await probeInterruptibly((signal) => probeToken({ config, pin, signal }))
   return { json: report, text: probeText(report), error: probeFailure(report) }
-}
-
-function interrupted(): KeyturnError {
-  return new KeyturnError('cancelled', 'the probe was interrupted, and left nothing behind')
 }

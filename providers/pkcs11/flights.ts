@@ -2,6 +2,7 @@ import type { KeyturnError } from '../../contracts/errors.ts'
 import type { PoolLane } from './crew.ts'
 import type { Job } from './job.ts'
 import type { LaneRequest, Reply } from './lane-messages.ts'
+import { hurried } from './hurried.ts'
 import type { PoolKeys } from './pool-keys.ts'
 import type { Tally } from './tally.ts'
 
@@ -39,13 +40,17 @@ export class Flights {
     }
   }
 
+  /** Rejects with LaneLost, also when its child was killed because `signal` came and the grace was over. */
   async ask(
     lane: PoolLane,
     request: LaneRequest,
     deadlineMs: number,
     job?: { calls: number },
+    signal?: AbortSignal,
   ): Promise<Reply> {
-    const reply = await lane.host.ask(lane.number, request, deadlineMs)
+    const { host, number } = lane
+    const giveUp = (): void => host.kill()
+    const reply = await hurried(signal, giveUp, () => host.ask(number, request, deadlineMs))
     if (job !== undefined) job.calls += reply.calls
     if (this.#tally.add(reply)) this.#onThrottled()
     return reply

@@ -42,7 +42,7 @@ export type CeremonyRequest =
       canaryAad: Uint8Array
     }
   | { op: 'probe-mechanisms' }
-  | { op: 'probe-generate'; label: string; keyId: Uint8Array }
+  | { op: 'probe-generate'; label: string; keyId: Uint8Array; onToken: boolean }
   | { op: 'probe-aead'; label: string; keyId: Uint8Array | null; modes: IvMode[] }
   | { op: 'probe-clean-up'; label: string; keyId: Uint8Array }
 
@@ -65,6 +65,17 @@ export interface OpenReply {
   token: TokenName
   maxSessions: number | null
   warnings: string[]
+}
+export interface GenerateReply {
+  /** False where the token wants no session key. */
+  made: boolean
+  wrong: string[]
+  detail: string
+}
+export interface CleanUpReply {
+  destroyed: number
+  /** Ids of other keys with the probe's label; empty for one that has none. */
+  others: Uint8Array[]
 }
 export interface AeadReply {
   gcm: GcmProfile | null

@@ -11,10 +11,11 @@ import {
   findOneKey,
   generateKey,
   isNamed,
+  keyIdOf,
   wrongAttributes,
 } from './keys.ts'
 import { asSession, gcmKey, roundTrip } from './lane-keys.ts'
-import type { AeadReply } from './lane-messages.ts'
+import type { AeadReply, CleanUpReply, GenerateReply } from './lane-messages.ts'
 import type { LaneSession } from './lane-session.ts'
 
 const CKF_ENCRYPT = 0x100
@@ -70,27 +71,32 @@ export class LaneProbe {
     this.#session = session
   }
 
-  /** Phase 2: the throwaway key, its attributes read back. A token object only where the token wants no session key. */
-  generate(label: string, keyId: Buffer): { wrong: string[]; detail: string } {
-    const session = this.#session
-    this.#keeper = session.another()
-    let onToken = this.#keeper === null
-    let key: Handle | undefined
-    if (this.#keeper !== null) {
-      const keeper = { cryptoki: session.cryptoki, handle: this.#keeper }
-      try {
-        key = generateKey(keeper, label, keyId, false)
-      } catch (error) {
-        if (!(error instanceof CkrError)) throw error
-        onToken = true
-      }
-    }
-    key ??= generateKey(asSession(session), label, keyId, true)
+  /**
+   * Phase 2: the throwaway key, its attributes read back. Not made where the token wants no session key: whoever asks
+   * then asks for one of the token, and knows that it outlives this process.
+   */
+  generate(label: string, keyId: Buffer, onToken: boolean): GenerateReply {
+    const session = asSession(this.#session)
+    const key = onToken ? generateKey(session, label, keyId, true) : this.#sessionKey(label, keyId)
+    if (key === null) return { made: false, wrong: [], detail: '' }
     this.#made = key
-    const wrong = wrongAttributes(asSession(session), key, onToken)
-    if (!isNamed(asSession(session), key, label, keyId)) wrong.push('CKA_LABEL and CKA_ID as given')
+    const wrong = wrongAttributes(session, key, onToken)
+    if (!isNamed(session, key, label, keyId)) wrong.push('CKA_LABEL and CKA_ID as given')
     const kind = onToken ? 'token' : 'session'
-    return { wrong, detail: `AES-256 ${kind} key, sensitive and not extractable` }
+    return { made: true, wrong, detail: `AES-256 ${kind} key, sensitive and not extractable` }
+  }
+
+  /** In a session of its own, since ours is replaced after each error. */
+  #sessionKey(label: string, keyId: Buffer): Handle | null {
+    const keeper = this.#session.another()
+    this.#keeper = keeper
+    if (keeper === null) return null
+    try {
+      return generateKey({ cryptoki: this.#session.cryptoki, handle: keeper }, label, keyId, false)
+    } catch (error) {
+      if (error instanceof CkrError) return null
+      throw error
+    }
   }
 
   /** Phase 3: the first mode and form in which wraps open again under different IVs and tampered ones do not. */
@@ -163,8 +169,8 @@ export class LaneProbe {
     }
   }
 
-  /** Phase 4: every key of this label and id destroyed and seen to be gone. */
-  cleanUp(label: string, keyId: Buffer): { destroyed: number } {
+  /** Phase 4: every key of this label and id destroyed and seen to be gone; and who else has the label. */
+  cleanUp(label: string, keyId: Buffer): CleanUpReply {
     // What failed before may have left an operation active, and no search is answered then.
     this.#session.replace()
     const session = asSession(this.#session)
@@ -177,7 +183,8 @@ export class LaneProbe {
       if (this.#keeper !== null) this.#session.closeOther(this.#keeper)
       this.#keeper = null
     }
-    return { destroyed: keys.length }
+    const left = findKeys(session, label, null).map((key) => keyIdOf(session, key))
+    return { destroyed: keys.length, others: left.map((id) => id ?? Buffer.alloc(0)) }
   }
 }
 

@@ -87,7 +87,7 @@ export class Lane {
       case 'probe-mechanisms':
         return probeMechanisms(session)
       case 'probe-generate':
-        return probe.generate(request.label, asBuffer(request.keyId))
+        return probe.generate(request.label, asBuffer(request.keyId), request.onToken)
       case 'probe-aead':
         return probe.aead(request.label, orNull(request.keyId), request.modes)
       case 'probe-clean-up':

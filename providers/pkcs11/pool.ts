@@ -5,6 +5,7 @@ import { LaneCrew, openError, type CrewOptions, type PoolLane } from './crew.ts'
 import { away, errorFrom, poolClosed, type Fault } from './errors.ts'
 import { Flights } from './flights.ts'
 import { LaneGrowth } from './growth.ts'
+import { hurried } from './hurried.ts'
 import { Job, type JobAnswer, type JobOptions } from './job.ts'
 import { LaneLost } from './lane-host.ts'
 import type { LaneRequest, LoadRequest } from './lane-messages.ts'
@@ -27,8 +28,12 @@ import { Tally } from './tally.ts'
 
 const DRAIN_MS = 5_000
 
-/** Asks one lane; rejects with a KeyturnError. */
-export type LaneAsk = (request: LaneRequest, deadlineMs: number) => Promise<unknown>
+/** Asks one lane; rejects with a KeyturnError. After the signal the lane has a short grace, then its child is killed. */
+export type LaneAsk = (
+  request: LaneRequest,
+  deadlineMs: number,
+  signal?: AbortSignal,
+) => Promise<unknown>
 
 export class LanePool {
   readonly #options: CrewOptions
@@ -54,11 +59,12 @@ export class LanePool {
     })
   }
 
-  /** Opens the first lane. Throws the coded error of module, token or PIN. */
-  static async open(options: CrewOptions): Promise<LanePool> {
+  /** Opens the first lane. Throws the coded error of module, token or PIN; soon after the signal, too. */
+  static async open(options: CrewOptions, signal?: AbortSignal): Promise<LanePool> {
     const pool = new LanePool(options)
+    const giveUp = (): void => void pool.#crew.close()
     try {
-      await pool.#crew.open()
+      await hurried(signal, giveUp, () => pool.#crew.open())
       return pool
     } catch (error) {
       await pool.#crew.close()
@@ -128,8 +134,9 @@ export class LanePool {
       (await this.#crew.open().catch((error: unknown) => {
         throw openError(error)
       }))
-    return use(async (request, deadlineMs) => {
-      const reply = await this.#flights.ask(lane, request, deadlineMs).catch((error: unknown) => {
+    return use(async (request, deadlineMs, signal) => {
+      const asked = this.#flights.ask(lane, request, deadlineMs, undefined, signal)
+      const reply = await asked.catch((error: unknown) => {
         if (!(error instanceof LaneLost)) throw error
         this.#lose(lane, error.message)
         throw lossError(error)

@@ -1,11 +1,11 @@
-import { randomBytes } from 'node:crypto'
 import { pino } from 'pino'
 import { KeyturnError } from '../../contracts/errors.ts'
 import type { ProbePhase, ProbeReport } from '../../contracts/kek.ts'
 import type { Pkcs11Config } from '../../contracts/settings.ts'
 import { modesToTry } from './gcm.ts'
-import type { AeadReply } from './lane-messages.ts'
+import type { AeadReply, GenerateReply } from './lane-messages.ts'
 import { LanePool, type LaneAsk } from './pool.ts'
+import { PHASE_DEADLINE_MS, ThrowawayKey } from './probe-clean-up.ts'
 import {
   aeadRefused,
   attributesWrong,
@@ -17,14 +17,10 @@ import {
 import { vendorOf } from './vendors/catalogue.ts'
 import type { Vendor } from './vendors/vendor.ts'
 
-const PHASE_DEADLINE_MS = 30_000
-/** At most 32 characters: some tokens cut labels there. */
-const PROBE_LABEL = 'keyturn-probe'
-
 /**
  * Opens the token for a probe and closes it again. A token that cannot be used is an answer (`usable: false`), not an
  * error; throws module-missing, token-not-found, token-ambiguous, pin-refused, pin-locked, hsm-*, or the signal's reason
- * (after the clean-up).
+ * (after the clean-up, and within seconds whatever the module does).
  */
 export async function probeToken(options: {
   config: Pkcs11Config
@@ -33,7 +29,10 @@ export async function probeToken(options: {
 }): Promise<ProbeReport> {
   const { config, pin, signal } = options
   signal?.throwIfAborted()
-  const pool = await LanePool.open({ config, pin, log: pino({ level: 'silent' }), cores: 1 })
+  const silent = { config, pin, log: pino({ level: 'silent' }), cores: 1 }
+  const pool = await LanePool.open(silent, signal).catch((error: unknown) => {
+    throw signal?.aborted === true ? signal.reason : error
+  })
   try {
     return await probePool(pool, config, signal)
   } finally {
@@ -56,15 +55,15 @@ export async function probePool(
   config: Pkcs11Config,
   signal?: AbortSignal,
 ): Promise<ProbeReport> {
-  const named = { label: PROBE_LABEL, keyId: randomBytes(16) }
+  const key = new ThrowawayKey()
   const probe = new Probe(pool, config, signal)
   await pool.inOneLane(async (ask) => {
     try {
-      if ((await probe.mechanisms(ask)) && (await probe.generation(ask, named))) {
-        await probe.aead(ask, named)
+      if ((await probe.mechanisms(ask)) && (await probe.generation(ask, key))) {
+        await probe.aead(ask, key)
       }
     } finally {
-      await probe.cleanUp(ask, named)
+      await probe.cleanUp(ask, key)
     }
   })
   if (signal?.aborted === true) throw probe.leftBehind() ?? signal.reason
@@ -100,6 +99,7 @@ class Probe {
   readonly #signal: AbortSignal | undefined
   readonly #vendor: Vendor | null
   readonly #phases: ProbePhase[] = []
+  readonly #warnings: string[] = []
   #aead: AeadReply | null = null
 
   constructor(pool: LanePool, config: Pkcs11Config, signal?: AbortSignal) {
@@ -123,9 +123,13 @@ class Probe {
     })
   }
 
-  generation(ask: LaneAsk, named: { label: string; keyId: Buffer }): Promise<boolean> {
+  generation(ask: LaneAsk, key: ThrowawayKey): Promise<boolean> {
+    const { label, keyId } = key
     return this.#run('key-generation', ask, async (request) => {
-      const { wrong, detail } = (await request({ op: 'probe-generate', ...named })) as Generated
+      const { wrong, detail } = await key.make(async (onToken) => {
+        const asked = { op: 'probe-generate', label, keyId, onToken } as const
+        return (await request(asked)) as GenerateReply
+      }, this.#signal)
       if (wrong.length === 0) return { detail }
       return { detail: `the key is not ${wrong.join(', ')}`, finding: attributesWrong(wrong) }
     })
@@ -135,7 +139,9 @@ class Probe {
     const { useGcmIvFromHsm } = this.#config
     return this.#run('aead', ask, async (request) => {
       const modes = modesToTry(useGcmIvFromHsm)
-      const found = (await request({ op: 'probe-aead', ...named, modes })) as AeadReply
+      const { label, keyId } = named
+      const asked = { op: 'probe-aead', label, keyId, modes } as const
+      const found = (await request(asked)) as AeadReply
       this.#aead = found
       const { gcm, detail, opened } = found
       if (gcm !== null) return { detail }
@@ -143,21 +149,16 @@ class Probe {
     })
   }
 
-  /** Tries in the same lane first (a session key is seen by its own process only), then in any other. */
-  async cleanUp(ask: LaneAsk, named: { label: string; keyId: Buffer }): Promise<void> {
+  async cleanUp(ask: LaneAsk, key: ThrowawayKey): Promise<void> {
     const start = performance.now()
-    const request = { op: 'probe-clean-up', ...named } as const
     const phase = 'clean-up'
     try {
-      const value = await ask(request, PHASE_DEADLINE_MS).catch(
-        async () => (await this.#pool.run(request, { urgent: true })).value,
-      )
-      const { destroyed } = value as { destroyed: number }
-      const detail = destroyed === 0 ? 'nothing was left behind' : 'the throwaway key is gone'
+      const { detail, warnings } = await key.cleanUp(this.#pool, ask, this.#signal)
+      this.#warnings.push(...warnings)
       this.#phases.push({ phase, ok: true, detail, milliseconds: since(start) })
     } catch (error) {
       const cause = asKeyturnError(error)
-      const failed = errorOf(notCleanedUp(named.label, named.keyId, cause), this.#vendor)
+      const failed = errorOf(notCleanedUp(key.label, key.keyId, cause), this.#vendor)
       const timed = { detail: cause.message, milliseconds: since(start) }
       this.#phases.push({ phase, ok: false, ...timed, error: failed })
     }
@@ -177,7 +178,7 @@ class Probe {
       module: this.#config.modulePath,
       token: token ?? null,
       vendor: this.#vendor === null ? null : introduce(this.#vendor),
-      warnings,
+      warnings: [...warnings, ...this.#warnings],
       phases: this.#phases,
       gcm: found?.gcm ?? null,
       sessions: { max: maxSessions },
@@ -193,11 +194,13 @@ class Probe {
     ask: LaneAsk,
     use: (request: Request) => Promise<Outcome>,
   ): Promise<boolean> {
-    this.#signal?.throwIfAborted()
+    if (this.#signal?.aborted === true) return false
     const start = performance.now()
     let outcome: { detail: string; error?: ProbePhase['error'] }
     try {
-      const { detail, finding } = await use((request) => ask(request, PHASE_DEADLINE_MS))
+      const { detail, finding } = await use((request) =>
+        ask(request, PHASE_DEADLINE_MS, this.#signal),
+      )
       outcome = finding ? { detail, error: errorOf(finding, this.#vendor) } : { detail }
     } catch (error) {
       const failed = asKeyturnError(error)
@@ -213,10 +216,6 @@ class Probe {
 
 interface Mechanisms {
   missing: string[]
-  detail: string
-}
-interface Generated {
-  wrong: string[]
   detail: string
 }
 

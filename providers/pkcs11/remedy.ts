@@ -65,5 +65,6 @@ export function remedyForLoss(lost: LaneLost, job: Job): Remedy {
 export function lossError(lost: LaneLost): KeyturnError {
   return new KeyturnError('hsm-failed', lost.message, {
     hint: 'the PKCS#11 module crashes or hangs: look at its log and at the HSM',
+    cause: lost,
   })
 }

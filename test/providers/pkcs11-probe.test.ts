@@ -4,6 +4,7 @@ import type { ProbeReport } from '../../contracts/kek.ts'
 import { ck } from '../../providers/pkcs11/driver.ts'
 import { probeMechanisms } from '../../providers/pkcs11/lane-probe.ts'
 import type { LaneSession } from '../../providers/pkcs11/lane-session.ts'
+import { claimOn, freshProbeId, PROBE_LABEL } from '../../providers/pkcs11/probe-key.ts'
 import { probeFailure } from '../../providers/pkcs11/probe-failure.ts'
 import { probeToken } from '../../providers/pkcs11/probe.ts'
 import { makeFaultHsm, useFaultHsm, type FaultHsm } from '../fault-hsm/fault-hsm.ts'
@@ -86,21 +87,121 @@ describe.skipIf(inject('softhsm') === null)('a probe cleans up', () => {
     expect(await objects()).toBe(before)
   })
 
-  it('after an interruption, which is then what is thrown', async () => {
-    await module.set(onTheToken, 'latency C_Decrypt 300 1')
+  /** Interrupts a probe while the module is in a call of this function, which it does not leave; answers what was thrown. */
+  const interruptIn = async (hanging: string, ...lines: string[]): Promise<unknown> => {
+    const answered = lines.filter((line) => line.includes(hanging)).length
+    const calls = async () => (await module.counters()).calls[hanging] ?? 0
+    const earlier = await calls()
+    await module.set(...lines, `hang ${hanging} 1`)
     const aborter = new AbortController()
-    const interrupted = probe(aborter.signal)
-    setTimeout(() => aborter.abort(new Error('SIGINT')), 200)
-    await expect(interrupted).rejects.toThrow('SIGINT')
+    const thrown = probe(aborter.signal).catch((error: unknown) => error)
+    await until(async () => (await calls()) > earlier + answered)
+    const start = performance.now()
+    aborter.abort(new Error('SIGINT'))
+    const error = await thrown
+    // It is the grace that ended it, and no deadline of 30 s.
+    expect(performance.now() - start).toBeLessThan(25_000)
     await module.heal()
     expect(await objects()).toBe(before)
+    return error
+  }
+
+  it('after an interruption while the module hangs, in another process', async () => {
+    expect(await interruptIn('C_Decrypt', onTheToken)).toMatchObject({ message: 'SIGINT' })
+  })
+
+  it('without another login where the key was the session’s, or not made yet', async () => {
+    const logins = await module.logins(0)
+    expect(await interruptIn('C_GenerateKey')).toMatchObject({ message: 'SIGINT' })
+    expect(await module.logins(0)).toBe(logins + 1)
+    expect(await interruptIn('C_Login')).toMatchObject({ message: 'SIGINT' })
+  })
+
+  it('and names the key that a token may make when nobody waits for it any more', async () => {
+    expect(await interruptIn('C_GenerateKey', onTheToken)).toMatchObject({
+      code: 'hsm-failed',
+      message: expect.stringMatching(/the token did not answer, and may make it later$/) as string,
+      hint: expect.stringMatching(/label keyturn-probe, id [0-9a-f]{32}$/) as string,
+    })
+  })
+
+  it('of what others left: what is nobody’s is destroyed, what may be somebody’s is named', async () => {
+    const { modulePath, label, pin } = lab.token
+    const login = ['--module', modulePath, '--token-label', label, '--login', '--pin', pin]
+    const leave = async (id: Buffer): Promise<string> => {
+      const named = ['--label', PROBE_LABEL, '--id', id.toString('hex'), '--private']
+      await run('pkcs11-tool', [...login, '--keygen', '--key-type', 'AES:32', ...named])
+      return id.toString('hex')
+    }
+    const hour = 3_600_000
+    const old = await leave(freshProbeId(Date.now() - 2 * hour))
+    const ours = await leave(freshProbeId())
+    const elsewhere = await leave(onAnotherHost(freshProbeId()))
+    const foreign = await leave(Buffer.from('probe'))
+    const report = await probe()
+    expect(report).toMatchObject({ usable: true })
+    expect(report.phases.at(-1)?.detail).toBe('the throwaway key is gone, 1 of earlier probes too')
+    expect(report.warnings).toHaveLength(2)
+    expect(report.warnings.join()).toMatch(new RegExp(`${elsewhere} is in the token: a probe on`))
+    expect(report.warnings.join()).toMatch(new RegExp(`${foreign} is in .* not named by a probe`))
+    const now = await objects()
+    expect([old, ours, elsewhere, foreign].map((id) => now.includes(id))).toEqual([
+      false,
+      true,
+      true,
+      true,
+    ])
+    for (const id of [ours, elsewhere, foreign]) {
+      await run('pkcs11-tool', [...login, '--delete-object', '--type', 'secrkey', '--id', id])
+    }
+    expect(await objects()).toBe(before)
+  })
+})
+
+/** The same id as another host had made it. */
+function onAnotherHost(id: Buffer): Buffer {
+  const host = id.subarray(4, 8)
+  host.forEach((byte, at) => (host[at] = byte ^ 0xff))
+  return id
+}
+
+describe('the id of a throwaway key says whose it is', () => {
+  const minute = 60_000
+  const of = (pid: number): Buffer => {
+    const id = freshProbeId()
+    id.writeUIntBE(pid, 12, 3)
+    return id
+  }
+
+  it('of this process, of a process that lives, of one that does not', () => {
+    expect(freshProbeId()).toHaveLength(16)
+    expect(claimOn(freshProbeId())).toBe('in-use')
+    expect(claimOn(of(process.ppid))).toBe('in-use')
+    // Above the greatest pid of Linux.
+    expect(claimOn(of(0xff_ff_ff))).toBe('abandoned')
+  })
+
+  it('of a process that had this number before, as in a container that was started again', () => {
+    expect(claimOn(freshProbeId(performance.timeOrigin - minute))).toBe('abandoned')
+  })
+
+  it('of another host, until no probe can take so long', () => {
+    const id = onAnotherHost(freshProbeId())
+    expect(claimOn(id)).toBe('perhaps-in-use')
+    expect(claimOn(id, Date.now() + 61 * minute)).toBe('abandoned')
+  })
+
+  it('of nobody’s probe', () => {
+    expect(claimOn(randomBytes(16))).toBe('not-ours')
+    expect(claimOn(freshProbeId().subarray(1))).toBe('not-ours')
+    expect(claimOn(Buffer.alloc(0))).toBe('not-ours')
   })
 })
 
 describe.skipIf(inject('softhsm') === null)('keyturn pkcs11-init --probe-only', () => {
   const running = processes()
 
-  it('that gets SIGINT cleans up, says so in one line, and ends with 7', async () => {
+  it('that is killed leaves a key to the next, which is interrupted, cleans up and ends with 7', async () => {
     const lab = await pkcs11Lab()
     const module = await makeFaultHsm(lab.token.folder, lab.token.modulePath)
     const bench = await workbench(running)
@@ -108,21 +209,35 @@ describe.skipIf(inject('softhsm') === null)('keyturn pkcs11-init --probe-only', 
     const { token_label } = { token_label: lab.token.label }
     const pkcs11 = { module_path: module.path, token_label, pin_file: pinFile }
     await bench.config({ kek: { provider: 'pkcs11', pkcs11 } })
-    await module.set(onTheToken, 'latency C_Encrypt 2500 1')
     const env = { ...module.env, SOFTHSM2_CONF: lab.token.conf }
-    const probe = running.cli(['pkcs11-init', '--probe-only'], { cwd: bench.folder, env })
     const objects = async () => {
       const { modulePath, label, pin } = lab.token
       const args = ['--module', modulePath, '--token-label', label, '--login', '--pin', pin, '-O']
       return (await run('pkcs11-tool', args)).stdout
     }
-    await until(async () => (await objects()).includes('keyturn-probe'))
+    const keys = async () => (await objects()).split(PROBE_LABEL).length - 1
+    const encrypted = async () => (await module.counters()).calls['C_Encrypt'] ?? 0
+    const begin = async () => {
+      const before = await encrypted()
+      await module.set(onTheToken, 'hang C_Encrypt 1')
+      const probe = running.cli(['pkcs11-init', '--probe-only'], { cwd: bench.folder, env })
+      await until(async () => (await encrypted()) > before)
+      return probe
+    }
+    const killed = await begin()
+    await killed.kill()
+    expect(await keys()).toBe(1)
+    const probe = await begin()
     process.kill(probe.pid, 'SIGINT')
     const { code, stdout, stderr } = await probe.exit()
     expect({ code, stdout }).toEqual({ code: 7, stdout: '' })
     expect(stderr).toContain('interrupted: cleaning up\n')
     expect(stderr).toContain('error: the probe was interrupted, and left nothing behind\n')
-    expect(await objects()).not.toContain('keyturn-probe')
+    expect(await keys()).toBe(1)
+    const tidied = await probeToken({ config: lab.config, pin: lab.token.pin })
+    expect(tidied.phases.at(-1)?.detail).toMatch(/, 1 of earlier probes too$/)
+    expect(tidied.warnings).toEqual([])
+    expect(await keys()).toBe(0)
     await lab.close()
   })
 })

@@ -105,6 +105,40 @@ describe.skipIf(inject('softhsm') === null)('a key that an administrator made', 
     expect(await readVersion(store, 3)).toBeNull()
   })
 
+  it('is one version also when two register it at once under two numbers', async () => {
+    for (const [round, versions] of [
+      [1, [11, 12]],
+      [2, [13, 14]],
+    ] as const) {
+      await keygen(`raced-${round}`, `3${round}`, '--sensitive')
+      const ends = await Promise.allSettled(
+        versions.map((each) => register(each, `raced-${round}`)),
+      )
+      expect(ends.map(({ status }) => status).sort()).toEqual(['fulfilled', 'rejected'])
+      const refused = ends.find((end) => end.status === 'rejected')
+      expect(refused?.reason).toMatchObject({ code: 'version-exists' })
+      const rows = (await readVersions(store)).filter(({ label }) => label === `raced-${round}`)
+      expect(rows).toHaveLength(1)
+      expect(rows[0]?.canary).not.toBeNull()
+    }
+    // Both have seen that nobody has the key, and go on.
+    const base = { provider: 'pkcs11', origin: 'registered', label: 'raced', madeBy: 'a' } as const
+    const keyId = randomBytes(16)
+    const intents = [21, 22, 23, 24].map((version) =>
+      insertIntent(store, { ...base, version, keyId }),
+    )
+    const ends = await Promise.allSettled(intents)
+    const first = ends.flatMap((end) => (end.status === 'fulfilled' ? [end.value] : []))
+    expect(first).toHaveLength(1)
+    for (const end of ends) {
+      if (end.status === 'fulfilled') continue
+      expect(end.reason).toMatchObject({
+        code: 'version-exists',
+        message: `key "raced" is version ${first[0]?._id} already`,
+      })
+    }
+  })
+
   it('never takes over what pkcs11-init has begun', async () => {
     const intent = { version: 4, provider: 'pkcs11' as const, label: 'lab-v4', madeBy: 'vm-b' }
     await insertIntent(store, { ...intent, origin: 'generated', keyId: randomBytes(16) })
