@@ -50,6 +50,11 @@ export interface MemberOptions {
   timings: FleetTimings
   settingsHash: Buffer
   log: Log
+  /**
+   * A process that holds no keys, and so proves nothing, wraps nothing and is missed by nobody: it only follows what is
+   * active. It is not on the roster, writes no heartbeat, and never has a lease.
+   */
+  isKeyless?: boolean
 }
 
 /** Joins the roster and beats once. Throws node-decommissioned, install-locked, mongodb-unreachable. */

@@ -6,9 +6,9 @@ import type { Store } from '../store/store.ts'
 const retryMs = 30_000
 /**
  * MongoDB reads its whole log once for each stream, so in a larger fleet the heartbeats have to do: 300 streams would read
- * each page of a rotation 300 times.
+ * each page of a rotation, and each other's heartbeats, 300 times.
  */
-export const followersAtMost = 64
+export const followersAtMost = 32
 
 /**
  * Tells at once when the keystore has changed, through a change stream where there can be one. It is only ever a reason to
@@ -33,13 +33,15 @@ export class KeystoreNews {
     return this.#stream !== null
   }
 
-  /** Opens the stream unless it is open, or was tried lately. Call it after each beat. */
+  /** Opens the stream unless it is open, or was tried lately; closes it when the fleet has grown. Call it after each beat. */
   async follow(): Promise<void> {
-    if (this.#isClosed || this.#stream !== null) return
-    if (performance.now() - this.#triedMs < retryMs) return
+    if (this.#isClosed || performance.now() - this.#triedMs < retryMs) return
     this.#triedMs = performance.now()
     try {
-      if ((await fleetSize(this.#store)) > followersAtMost) return
+      if ((await fleetSize(this.#store)) > followersAtMost) {
+        await this.#drop()
+        return
+      }
       // It may have been closed while the fleet was counted.
       if (!this.#mayOpen()) return
       const stream = watchKeystore(this.#store)

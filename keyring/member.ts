@@ -118,7 +118,8 @@ export class Member implements FleetMember {
       await this.#loop.stop()
       await this.#wraps.write((counts) => countWraps(store, counts))
       await removeHeartbeat(store, `${this.node}/${this.boot}`)
-      if (kind === 'ephemeral') await leaveNode(store, this.node)
+      if (kind === 'ephemeral' && this.#options.isKeyless !== true)
+        await leaveNode(store, this.node)
       return true
     }
     const failed = (err: unknown) => {
@@ -166,11 +167,18 @@ export class Member implements FleetMember {
   /** One round of a beat; true when it has found another active version. */
   async #round(): Promise<boolean> {
     const { store, install, provider, node, kind } = this.#options
-    this.#isInstalled = (await requireInstall(store, { install, provider: provider.name })) !== null
+    // The lock is inserted once and never changed.
+    this.#isInstalled ||=
+      (await requireInstall(store, { install, provider: provider.name })) !== null
     const settings = await readSettings(store)
     this.#timings = settings?.settings.fleet ?? this.#options.timings
     const { heartbeatMs, leaseMs } = this.#timings
-    await seeNode(store, node, kind)
+    if (this.#options.isKeyless === true) {
+      const active = await readActive(store)
+      if (active !== null) this.#follow(active.version, active.epoch)
+      return false
+    }
+    await seeNode(store, node, kind, { isComingUp: this.#beatenMs === -Infinity })
     if (!this.#clock.isSet()) this.#clock.set(await serverNow(store))
     const rows = this.#isInstalled ? await readVersions(store) : []
     const active = this.#active?.version ?? null
@@ -213,7 +221,8 @@ export class Member implements FleetMember {
   }
 
   #degraded(): MemberState['degraded'] {
-    if (this.#active === null || this.#keys.isLoaded(this.#active.version)) return null
+    if (this.#active === null || this.#options.isKeyless === true) return null
+    if (this.#keys.isLoaded(this.#active.version)) return null
     const failure = this.#keys.failureOf(this.#active.version)
     if (failure !== null) return { reason: reasonOf(failure), message: failure.message }
     return { reason: 'not-loaded', message: `version '${this.#active.version}' is not loaded` }

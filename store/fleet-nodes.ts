@@ -10,11 +10,21 @@ export async function readRoster(store: Store): Promise<NodeDoc[]> {
   return keystore.nodes(store).find().sort({ _id: 1 }).toArray()
 }
 
+/** How precise `last_seen` is, in milliseconds; heartbeats are what tells who lives. */
+const seenEveryMs = 300_000
+
 /**
  * A process of this node says that it is there; call it before the first heartbeat and with each. A host stays a host,
  * and an ephemeral node becomes one when it comes back as one. Throws `node-decommissioned`.
  */
-export async function seeNode(store: Store, node: string, kind: NodeKind): Promise<NodeDoc> {
+export async function seeNode(
+  store: Store,
+  node: string,
+  kind: NodeKind,
+  { isComingUp = true }: { isComingUp?: boolean } = {},
+): Promise<NodeDoc> {
+  const there = isComingUp ? null : await seenLately(store, node, kind)
+  if (there !== null) return there
   const seen = await keystore.nodes(store).findOneAndUpdate(
     { _id: node },
     [
@@ -40,6 +50,16 @@ export async function seeNode(store: Store, node: string, kind: NodeKind): Promi
     })
   }
   return seen
+}
+
+/** Its row, when it says what would be written: the same kind, not decommissioned, seen not long ago. */
+async function seenLately(store: Store, node: string, kind: NodeKind): Promise<NodeDoc | null> {
+  return keystore.nodes(store).findOne({
+    _id: node,
+    decommissioned_at: null,
+    ...(kind === 'host' ? { kind } : {}),
+    $expr: { $gt: ['$last_seen', { $subtract: ['$$NOW', seenEveryMs] }] },
+  })
 }
 
 /** `nodes expect NAME`: the node must answer from now on, seen or not; readmits a decommissioned one. */

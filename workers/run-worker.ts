@@ -34,16 +34,21 @@ export interface WorkerProcessOptions {
 export async function runWorker(options: WorkerProcessOptions): Promise<void> {
   const { config, node, env } = options
   const log = createLog({ ...config.log, base: { node, pid: process.pid } })
+  const isKeyless = options.roles.every((role) => role === 'control')
+  // Who works with keys answers for itself when verify asks.
+  const roles: WorkerRole[] = isKeyless
+    ? ['control']
+    : [...new Set([...options.roles, 'node' as const])]
   const metrics = await workerMetrics(config.install, node)
   installRuntime(log, metrics.sdkAddress)
   const stop = stopSignal(log)
   await withStore({ uri: config.mongodb.uri, database: config.mongodb.database }, (store) =>
     held(
-      openOrDegrade(config, env, log),
+      isKeyless ? keyless(config) : openOrDegrade(config, env, log),
       (provider) => provider.close(),
       (provider) =>
         held(
-          join(options, store, provider, log),
+          join(options, isKeyless, store, provider, log),
           (member) => member.leave(),
           (member) =>
             held(
@@ -52,19 +57,16 @@ export async function runWorker(options: WorkerProcessOptions): Promise<void> {
               async (connection) => {
                 member.on('beat', () => metrics.counts.beat())
                 const deps = { config, node, store, provider, member, metrics: metrics.counts, log }
-                const hosts = await createHosts(deps, connection, options.roles)
+                const hosts = await createHosts(deps, connection, roles)
                 const sources = {
-                  notReady: () => notReady(member),
+                  notReady: () => (isKeyless ? null : notReady(member)),
                   metrics: () => metrics.render(member, provider),
                 }
                 await held(
                   openHealthPages(config.worker.listen, sources, log),
                   (pages) => pages.close(),
                   async (pages) => {
-                    log.info(
-                      { roles: options.roles, listen: pages.address, ...told(member) },
-                      'worker is up',
-                    )
+                    log.info({ roles, listen: pages.address, ...told(member) }, 'worker is up')
                     await runUntil(stop, hosts)
                   },
                 )
@@ -129,8 +131,17 @@ async function openOrDegrade(
   }
 }
 
+/** A control node without an HSM: it decides, and leaves all work with keys to others (which its errors ask for). */
+async function keyless({ kek: { provider } }: Config): Promise<KekProvider> {
+  const error = new KeyturnError('kek-not-loaded', 'this control node holds no keys', {
+    hint: 'start a worker with --roles rewrap,node on a host that has them',
+  })
+  return Promise.resolve(absentProvider(provider, error))
+}
+
 async function join(
   { config, node, ephemeral }: WorkerProcessOptions,
+  isKeyless: boolean,
   store: Store,
   provider: KekProvider,
   log: Log,
@@ -143,6 +154,7 @@ async function join(
     install: config.install,
     kind: ephemeral ? 'ephemeral' : 'host',
     role: 'worker',
+    isKeyless,
     timings: config.fleet,
     settingsHash: settingsHash(settingsOf(config)),
   })
