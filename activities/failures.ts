@@ -8,6 +8,7 @@ const passing: ReadonlySet<ErrorCode> = new Set([
   'temporal-unreachable',
   'hsm-failed',
   'hsm-away',
+  'hsm-busy',
   'lease-expired',
   'kek-not-loaded',
   'pool-closed',

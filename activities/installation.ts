@@ -3,6 +3,7 @@ import { KeyturnError } from '../contracts/errors.ts'
 import type { InstallInput, InstallResult } from '../contracts/install.ts'
 import type { ProbeReport } from '../contracts/kek.ts'
 import { isLive } from '../protocol/facts.ts'
+import { probeFailure, profileFrom } from '../providers/pkcs11/probe-failure.ts'
 import { insertFirstActive, readActive } from '../store/kek-active.ts'
 import { appendAudit } from '../store/kek-audit.ts'
 import { insertInstall, requireInstall } from '../store/kek-install.ts'
@@ -11,6 +12,7 @@ import type { VersionDoc } from '../store/documents.ts'
 import type { Store } from '../store/store.ts'
 import type { ActivityDeps } from './deps.ts'
 import { readFleet } from './fleet.ts'
+import { requireAskedKey, requireSameIntent, requireUnused } from './registration.ts'
 
 /** Bytes of a CKA_ID of ours: random, so that after a crash we know our own key from an administrator's. */
 const keyIdLength = 16
@@ -35,10 +37,11 @@ export function installationActivities(deps: ActivityDeps) {
     declareIntent: async (input: InstallInput): Promise<void> => {
       requireProof(deps)
       const { version, provider, origin } = input
-      const label = input.label ?? deps.provider.ceremony.labelOf(version)
-      const keyId = origin === 'generated' ? randomBytes(keyIdLength) : null
+      const label = labelFor(deps, input)
+      const keyId = await keyIdFor(deps, input)
       const intent = { version, provider, origin, label, keyId, madeBy: deps.node }
-      await insertIntent(deps.store, intent)
+      if (origin === 'registered') await requireUnused(deps.store, intent)
+      requireSameIntent(await insertIntent(deps.store, intent), intent)
     },
 
     makeKek: async (input: InstallInput): Promise<InstallResult> => {
@@ -68,27 +71,43 @@ async function check(deps: ActivityDeps, input: InstallInput): Promise<Standing>
   const workers = heartbeats.filter((one) => one.role === 'worker' && isLive(one))
   const nodes = [...new Set(workers.map((one) => one.node))].sort()
   const isInstalled = row !== null && row.canary !== null
+  if (isInstalled) requireAskedKey(row, input)
   return { installed: isInstalled ? await resultOf(store, row, false) : null, nodes }
 }
 
+function labelFor({ provider }: ActivityDeps, input: InstallInput): string {
+  return input.label ?? provider.ceremony.labelOf(input.version)
+}
+
+function askedKeyId({ keyId }: InstallInput): Buffer | null {
+  return typeof keyId === 'string' ? Buffer.from(keyId, 'hex') : null
+}
+
+/** The id of the key that is to be made, or of the one that an administrator made: from now on exactly that one. */
+async function keyIdFor(deps: ActivityDeps, input: InstallInput): Promise<Buffer | null> {
+  if (input.origin === 'environment') return null
+  if (input.origin === 'generated') return randomBytes(keyIdLength)
+  const { ceremony } = deps.provider
+  return (await ceremony.find(labelFor(deps, input), askedKeyId(input))).keyId
+}
+
 /** A token that is not usable is a refusal that names the phase; nothing has been written then. */
-async function probe(
-  { provider, node }: ActivityDeps,
-  input: InstallInput,
-): Promise<ProbeReport | null> {
+async function probe(deps: ActivityDeps, input: InstallInput): Promise<ProbeReport | null> {
+  const { provider, node } = deps
   const { ceremony } = provider
   if (input.provider === 'env') {
     await ceremony.find(ceremony.labelOf(input.version), null)
     return null
   }
-  const report = await ceremony.probe()
-  if (report.usable) return report
-  const failed = report.phases.find(({ ok }) => !ok)
-  throw new KeyturnError(
-    'token-not-usable',
-    `the token on ${node} is not usable: ${failed?.detail ?? 'the probe failed'}`,
-    { hint: `keyturn pkcs11-init --version ${input.version} --probe-only shows all phases` },
-  )
+  const report =
+    input.origin === 'registered'
+      ? await ceremony.examine(labelFor(deps, input), askedKeyId(input))
+      : await ceremony.probe()
+  const failure = probeFailure(report)
+  if (failure === null) return report
+  throw new KeyturnError(failure.code, `the token on ${node} is not usable: ${failure.message}`, {
+    hint: failure.hint ?? 'keyturn pkcs11-init --probe-only shows all phases',
+  })
 }
 
 /** Key → attributes → canary → lock → row → (first version) active. */
@@ -101,7 +120,10 @@ async function make(deps: ActivityDeps, input: InstallInput): Promise<InstallRes
     await ceremony.generate(intent.label, intended)
   }
   const { keyId } = await ceremony.find(intent.label, intended)
-  const gcm = await ceremony.gcmProfile()
+  const gcm =
+    intent.origin === 'registered'
+      ? profileFrom(await ceremony.examine(intent.label, keyId))
+      : await ceremony.gcmProfile()
   const canary = await ceremony.makeCanary(input.version, intent.label, keyId, gcm)
   await insertInstall(store, { ...input, created_by: input.requestedBy })
   await requireInstall(store, input)

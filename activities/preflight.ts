@@ -3,6 +3,7 @@ import { KeyturnError } from '../contracts/errors.ts'
 import type { Preflight, RotateInput } from '../contracts/rotation.ts'
 import type { FleetSettings } from '../contracts/settings.ts'
 import { configAgreement } from '../protocol/config-agreement.ts'
+import { plannedCalls, plannedSeconds } from '../protocol/rotation-plan.ts'
 import { rotationRoute } from '../protocol/rotation-route.ts'
 import type { RotationRoute } from '../protocol/rotation-route.ts'
 import { versionState } from '../protocol/version-state.ts'
@@ -12,7 +13,9 @@ import { readActive } from '../store/kek-active.ts'
 import { requireInstall } from '../store/kek-install.ts'
 import { markRotation, readVersion, readVersions, takeOverMark } from '../store/kek-versions.ts'
 import { closeShards } from '../store/rewrap-shards.ts'
-import { endRotation, insertRotation, setPhase } from '../store/rotations.ts'
+import type { RotationDoc } from '../store/documents.ts'
+import { measuredRate } from '../store/measured-rate.ts'
+import { endRotation, insertRotation, lastRotation, setPhase } from '../store/rotations.ts'
 import type { ActivityDeps } from './deps.ts'
 import { readFleet } from './fleet.ts'
 import { requireSettings } from './settings.ts'
@@ -41,10 +44,26 @@ export async function runPreflight(deps: ActivityDeps, input: RotateInput): Prom
   for (const version of [route.from, route.to]) await mark(deps, version, input.rotation)
   await closeShards(store, 'all')
   const total = await remainingOf(store, settings.collections, route.from)
-  await setPhase(store, input.rotation, 'preflight', { total })
+  const plan = await planOf(deps, input, settings, total)
+  await setPhase(store, input.rotation, 'preflight', { total, plan })
   const { heartbeatMs, leaseMs } = settings.fleet
   const startedAt = row.started_at.toISOString()
   return { epoch, promote: route.promote, total, heartbeatMs, leaseMs, startedAt }
+}
+
+/** For the report, which sets plan and truth side by side. No sample: it would spend calls of a token's quota. */
+async function planOf(
+  { store }: ActivityDeps,
+  { check, maxRate }: RotateInput,
+  { fleet }: FleetSettings,
+  envelopes: number,
+): Promise<NonNullable<RotationDoc['plan']>> {
+  const rates = [measuredRate(await lastRotation(store))]
+  const seconds = plannedSeconds({ envelopes, rates, maxRate, fleet })
+  return {
+    ...{ envelopes, hsm_calls: plannedCalls(check, envelopes) },
+    ...{ seconds, check, max_rate: maxRate },
+  }
 }
 
 async function requireLock({ store, config }: ActivityDeps): Promise<void> {

@@ -3,7 +3,7 @@ import type { Guard } from '../contracts/views.ts'
 import { removalGuards } from '../protocol/removal-guards.ts'
 import type { FenceFact } from '../protocol/removal-guards.ts'
 import { remainingOf } from '../store/census.ts'
-import { hasFence } from '../store/fence.ts'
+import { fenceOn, hasFence } from '../store/fence.ts'
 import { readActive } from '../store/kek-active.ts'
 import { closeShards } from '../store/rewrap-shards.ts'
 import { countQuarantine, recheckQuarantine } from '../store/rewrap-quarantine.ts'
@@ -51,8 +51,8 @@ async function fenceOf({ store }: ActivityDeps, input: GuardInput): Promise<Fenc
   if (input.withoutFence) return 'without'
   if (!input.fenced) return 'possible'
   const { collections } = await requireSettings(store)
-  for (const { name, envelopes } of collections) {
-    const fence = { collection: name, fields: envelopes, version: input.version }
+  for (const collection of collections) {
+    const fence = fenceOn(collection, input.version)
     if (!(await hasFence(store, fence))) return 'missing'
   }
   return 'stands'

@@ -4,7 +4,7 @@ import type { RemoveInput } from '../contracts/removal.ts'
 import type { Guard } from '../contracts/views.ts'
 import { versionState } from '../protocol/version-state.ts'
 import type { VersionDoc } from '../store/documents.ts'
-import { lowerFence, raiseFence } from '../store/fence.ts'
+import { fenceOn, lowerFence, raiseFence } from '../store/fence.ts'
 import { appendAudit } from '../store/kek-audit.ts'
 import { readActive } from '../store/kek-active.ts'
 import {
@@ -89,8 +89,8 @@ async function request(deps: ActivityDeps, input: RemoveInput): Promise<{ dueAt:
 async function raise({ store }: ActivityDeps, input: RemoveInput): Promise<void> {
   const { collections } = await requireSettings(store)
   const names = collections.map(({ name }) => name)
-  for (const { name, envelopes } of collections) {
-    await raiseFence(store, { collection: name, fields: envelopes, version: input.version })
+  for (const collection of collections) {
+    await raiseFence(store, fenceOn(collection, input.version))
   }
   if (!(await setFenced(store, input.version, input.request, names))) throw raced(input)
 }
@@ -101,8 +101,8 @@ async function undo({ store }: ActivityDeps, input: RemoveInput): Promise<boolea
   const row = await requireInstalled(store, input.version)
   if (row.removal !== null || row.destroyed_at !== null) return undone
   const { collections } = await requireSettings(store)
-  for (const { name, envelopes } of collections) {
-    await lowerFence(store, { collection: name, fields: envelopes, version: input.version })
+  for (const collection of collections) {
+    await lowerFence(store, fenceOn(collection, input.version))
   }
   return undone
 }

@@ -9,6 +9,7 @@ import { heartbeating } from './heartbeating.ts'
 
 /** A batch is many pages, bounded in time: long enough that starting it costs nothing, short enough to move to another worker. */
 const batchMs = 30_000
+const trialMs = 2_000
 
 export function rewrapActivities(deps: ActivityDeps) {
   const { config, store, provider, member, metrics, log } = deps
@@ -24,21 +25,25 @@ export function rewrapActivities(deps: ActivityDeps) {
     /** Sweeps one shard from its cursor until its end, the batch's time, a cancel, or a later attempt's takeover. */
     rewrapRange: async (input: RewrapShardInput): Promise<SweepEnd> =>
       await heartbeating(async (signal) => {
-        await requireVersions([input.from, input.to])
-        const { end } = await sweepShard({
-          ...input,
-          install: config.install,
-          ratePerSecond: input.steering.rate,
-          deadline: performance.now() + batchMs,
-          lease,
-          onPage: tellingPages(metrics),
-          store,
-          provider,
-          signal,
-          log,
-        })
+        const { end } = await orHsmAway(() => sweep(input, signal))
         return end
       }),
+  }
+
+  async function sweep(input: RewrapShardInput, signal: AbortSignal) {
+    await requireVersions([input.from, input.to])
+    return await sweepShard({
+      ...input,
+      install: config.install,
+      ratePerSecond: input.steering.rate,
+      deadline: performance.now() + (input.trial === true ? trialMs : batchMs),
+      lease,
+      onPage: tellingPages(metrics),
+      store,
+      provider,
+      signal,
+      log,
+    })
   }
 
   /** A worker whose token lacks a version leaves the work to others; a version that is only new is loaded now. */
@@ -47,10 +52,29 @@ export function rewrapActivities(deps: ActivityDeps) {
     if (lacking().length > 0) await member.beat()
     const [first] = lacking()
     if (first === undefined) return
+    // With the HSM away nothing is proved either; then this says so.
+    await provider.prove(first).catch((error: unknown) => {
+      if (isAway(error)) throw error
+    })
+    if (lacking().length === 0) return
     throw new KeyturnError('kek-not-loaded', `version ${first} is not loaded on ${deps.node}`, {
       hint: `keyturn verify --target ${first} says why`,
     })
   }
+}
+
+/** An HSM that does not answer is the rotation's to wait for, and to show: no failure of the activity. */
+async function orHsmAway<T>(sweep: () => Promise<T>): Promise<T | { end: 'hsm-away' }> {
+  try {
+    return await sweep()
+  } catch (error) {
+    if (isAway(error)) return { end: 'hsm-away' }
+    throw error
+  }
+}
+
+function isAway(error: unknown): boolean {
+  return error instanceof KeyturnError && (error.code === 'hsm-away' || error.code === 'hsm-busy')
 }
 
 /** Pages come with the sums of their attempt, the metrics want what each page added. */

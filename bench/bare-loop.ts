@@ -1,145 +1,150 @@
-/**
- * The bare loop and its pieces, without Temporal: `node dist/bench/bare-loop.js --provider env --envelopes 100000`.
- * One run on one set of records: the walk alone, the token alone (same batches, in memory), the walk and the writes
- * with a token that costs nothing, and the whole sweep. Prints JSON with the machine's load, so that figures of a busy
- * machine are seen as such.
- */
-import { randomBytes } from 'node:crypto'
-import { cpus, loadavg } from 'node:os'
-import { parseArgs } from 'node:util'
-import type { ProviderName } from '../contracts/kek.ts'
+import { Binary, type Document } from 'mongodb'
 import type { CheckMode } from '../contracts/settings.ts'
 import { dekAad } from '../envelope/aad.ts'
-import { parseWrapFields } from '../envelope/envelope.ts'
-import { createLog } from '../observability/log.ts'
-import type { KekProvider, RewrapItem } from '../providers/provider.ts'
-import type { Bound } from '../store/documents.ts'
-import { readPage } from '../store/envelope-pages.ts'
-import { insertRotation } from '../store/rotations.ts'
+import { idBytes } from '../envelope/record-id.ts'
+import type { KekProvider } from '../providers/provider.ts'
 import type { Store } from '../store/store.ts'
-import { planShards } from '../sweep/shard-plan.ts'
-import { sweepShard } from '../sweep/sweep-shard.ts'
-import {
-  benchCollections,
-  fillRecords,
-  install,
-  openBenchProvider,
-  place,
-  withBenchStore,
-} from './bench-store.ts'
+import { install, place } from './fill-records.ts'
 
-const { values } = parseArgs({
-  options: {
-    provider: { type: 'string', default: 'env' },
-    envelopes: { type: 'string', default: '100000' },
-    shards: { type: 'string', default: '3' },
-    page: { type: 'string', default: '1000' },
-    check: { type: 'string', default: 'all' },
-    mongodb: { type: 'string' },
-  },
-})
-const envelopes = Number(values.envelopes)
-const shards = Number(values.shards)
-const page = Number(values.page)
-const check = values.check as CheckMode
-const log = createLog({ level: 'warn', pretty: false })
-
-/** Envelopes a second, and the processor time that this process took for each, in microseconds. */
-async function timed(work: () => Promise<number>) {
-  const load = loadavg()[0]
-  const began = performance.now()
-  const cpu = process.cpuUsage()
-  const done = await work()
-  const { user, system } = process.cpuUsage(cpu)
-  const seconds = (performance.now() - began) / 1_000
-  return {
-    perSecond: Math.round(done / seconds),
-    ownMicroseconds: Math.round(((user + system) / done) * 10) / 10,
-    load,
-  }
+/**
+ * What the machine can do at best: the same reads, token calls and transactions as a rotation, with the lanes of the
+ * product, and nothing around them. No Temporal, no fence, no lease, no quarantine, string ids only. It shares no code
+ * with sweep/, so that whatever Keyturn adds there is seen in the ratio.
+ */
+export interface BareLoop {
+  store: Store
+  provider: KekProvider
+  from: number
+  to: number
+  page: number
+  /** In parallel; on two cores three are the best that was found. */
+  shards: number
+  check: CheckMode
 }
 
-async function walk(store: Store): Promise<RewrapItem[]> {
-  const items: RewrapItem[] = []
-  let after: Bound | null = null
-  for (let more = true; more;) {
-    const request = { ...place, version: 1, after, until: null, limit: page }
-    const read: Awaited<ReturnType<typeof readPage>> = await readPage(store, request)
-    for (const { idBytes: id, wrap } of read.entries) {
-      const { dekIv: iv, dekWrapped: wrapped } = parseWrapFields(wrap)
-      const aad = (version: number) => dekAad(install, place.collection, place.field, id, version)
-      items.push({ iv, wrapped, aadFrom: aad(1), aadTo: aad(2) })
-    }
-    after = read.entries.at(-1)?.cursor ?? after
-    more = read.more
-  }
-  return items
+interface Found {
+  _id: string
+  secret: { dek_iv: Binary; dek_wrapped: Binary }
 }
 
-/** All pages, as many of them at once as there are shards. */
-async function rewrapAll(provider: KekProvider, items: RewrapItem[]): Promise<number> {
-  let next = 0
-  const lane = async () => {
-    while (next < items.length) {
-      const some = items.slice(next, (next += page))
-      await provider.rewrap({ from: 1, to: 2, check, items: some })
-    }
-  }
-  await Promise.all(Array.from({ length: shards }, lane))
-  return items.length
-}
+const { collection, field } = place
+const version = `${field}.kek_version`
 
-/** A token that takes no time: what is left is reading, writing and our own work. */
-function freeToken(name: ProviderName): KekProvider {
-  const iv = randomBytes(12)
-  const wrapped = randomBytes(48)
-  const rewrap: KekProvider['rewrap'] = ({ items }) =>
-    Promise.resolve({ outcomes: items.map(() => ({ ok: true, iv, wrapped })), calls: 0 })
-  return { name, rewrap } as unknown as KekProvider
-}
-
-async function sweepAll(store: Store, provider: KekProvider, rotation: string): Promise<number> {
-  const row = { rotation, from: 1, to: 2, requestedBy: 'bench', reason: '', maxHsmCalls: 0 }
-  await insertRotation(store, { ...row, workflowId: rotation, runId: null })
-  const plan = { rotation, collections: benchCollections, version: 1, shards }
-  const planned = await planShards(store, plan)
-  const lease = {
-    requireLease: () => Promise.resolve(),
-    assertLease: () => undefined,
-    countWraps: () => undefined,
-  }
-  const results = await Promise.all(
-    planned.map(({ shard }) =>
-      sweepShard({
-        ...{ store, provider, lease, install, rotation, shard, from: 1, to: 2, page, check, log },
-        ...{ ratePerSecond: 0, maxHsmCalls: 0, deadline: Infinity, tail: false },
-        signal: new AbortController().signal,
-        onPage: () => undefined,
-      }),
-    ),
+/** Answers how many envelopes were re-wrapped. */
+export async function bareLoop(loop: BareLoop): Promise<number> {
+  const bounds = await cut(loop)
+  const done = await Promise.all(
+    bounds.map((begin, index) => sweep(loop, index, begin, bounds[index + 1] ?? null)),
   )
-  return results.reduce((sum, { counters }) => sum + counters.rewrapped, 0)
+  return done.reduce((sum, each) => sum + each, 0)
 }
 
-const providerName = values.provider as ProviderName
-await withBenchStore(values.mongodb ?? null, async (store, folder) => {
-  const provider = await openBenchProvider(providerName, folder)
-  try {
-    await fillRecords(store, provider, envelopes)
-    let items: RewrapItem[] = []
-    const reads = await timed(async () => (items = await walk(store)).length)
-    const token = await timed(() => rewrapAll(provider, items))
-    items = []
-    const sweep = await timed(() => sweepAll(store, provider, 'sweep'))
-    await store.db.dropDatabase()
-    await fillRecords(store, provider, envelopes)
-    const freeSweep = await timed(() => sweepAll(store, freeToken(providerName), 'free'))
-    const rss = Math.round(process.memoryUsage().rss / 2 ** 20)
-    const machine = { cpu: cpus()[0]?.model, cores: cpus().length, node: process.version }
-    const input = { provider: providerName, envelopes, shards, page, check }
-    const figures = { walk: reads, token, sweepWithFreeToken: freeSweep, sweep }
-    console.log(JSON.stringify({ machine, input, figures, rssMegabytes: rss }, null, 2))
-  } finally {
-    await provider.close()
+/** The first `_id` of each shard. */
+async function cut({ store, from, shards }: BareLoop): Promise<string[]> {
+  const records = store.db.collection<Found>(collection)
+  const total = await records.countDocuments({ [version]: from })
+  const size = Math.max(1, Math.ceil(total / shards))
+  const bounds: string[] = []
+  for (let skip = 0; skip < total; skip += size) {
+    const [first] = await records
+      .find({ [version]: from }, { projection: { _id: 1 } })
+      .sort({ _id: 1 })
+      .skip(skip)
+      .limit(1)
+      .toArray()
+    if (first !== undefined) bounds.push(first._id)
   }
-})
+  return bounds
+}
+
+/** While one page is with the token, the next is being read and the last is being written. */
+async function sweep(
+  loop: BareLoop,
+  shard: number,
+  begin: string,
+  end: string | null,
+): Promise<number> {
+  const { provider, from, to, check } = loop
+  let done = 0
+  let writing: Promise<void> = Promise.resolve()
+  let reading = readPage(loop, { $gte: begin }, end)
+  for (;;) {
+    const found = await reading
+    const last = found.at(-1)
+    if (last === undefined) break
+    reading = readPage(loop, { $gt: last._id }, end)
+    const items = found.map(({ _id, secret }) => {
+      const id = idBytes(_id)
+      const aad = (number: number) => dekAad(install, collection, field, id, number)
+      const [iv, wrapped] = [bytes(secret.dek_iv), bytes(secret.dek_wrapped)]
+      return { iv, wrapped, aadFrom: aad(from), aadTo: aad(to) }
+    })
+    const { outcomes } = await provider.rewrap({ from, to, check, items })
+    await writing
+    const updates = found.map(({ _id, secret }, index) => {
+      const outcome = outcomes[index]
+      if (outcome?.ok !== true) throw new Error(`the envelope of ${_id} does not open`)
+      return { updateOne: updateOf(_id, secret, outcome, loop) }
+    })
+    writing = write(loop.store, shard, last._id, updates)
+    done += found.length
+  }
+  await writing
+  return done
+}
+
+function readPage(
+  { store, from, page }: BareLoop,
+  behind: Document,
+  end: string | null,
+): Promise<Found[]> {
+  const range = { ...behind, ...(end === null ? {} : { $lt: end }) }
+  const filter: Document = { [version]: from, _id: range }
+  const projection = { [`${field}.dek_iv`]: 1, [`${field}.dek_wrapped`]: 1 }
+  return store.db
+    .collection<Found>(collection)
+    .find(filter, { projection, hint: { [version]: 1, _id: 1 }, batchSize: page + 1 })
+    .sort({ _id: 1 })
+    .limit(page)
+    .toArray()
+}
+
+function updateOf(
+  _id: string,
+  { dek_wrapped }: Found['secret'],
+  outcome: { iv: Buffer; wrapped: Buffer },
+  { from, to, provider }: BareLoop,
+) {
+  return {
+    filter: { _id, [version]: from, [`${field}.dek_wrapped`]: dek_wrapped },
+    update: {
+      $set: {
+        [version]: to,
+        [`${field}.provider`]: provider.name,
+        [`${field}.dek_iv`]: new Binary(outcome.iv),
+        [`${field}.dek_wrapped`]: new Binary(outcome.wrapped),
+      },
+    },
+  }
+}
+
+/** One page in one transaction, with a cursor document beside it. */
+export async function write(
+  store: Store,
+  shard: number,
+  cursor: string,
+  updates: { updateOne: { filter: Document; update: Document } }[],
+): Promise<void> {
+  await store.client.withSession((session) =>
+    session.withTransaction(async () => {
+      await store.db
+        .collection<{ _id: number }>('bench_cursors')
+        .updateOne({ _id: shard }, { $set: { cursor } }, { session, upsert: true })
+      await store.db.collection(collection).bulkWrite(updates, { session, ordered: false })
+    }),
+  )
+}
+
+function bytes(binary: Binary): Buffer {
+  return Buffer.from(binary.buffer.buffer, binary.buffer.byteOffset, binary.length())
+}

@@ -12,6 +12,7 @@ const commands: Record<string, () => Promise<CommandFile>> = {
   doctor: () => import('./commands/doctor.ts'),
   worker: () => import('./commands/worker.ts'),
   'pkcs11-init': () => import('./commands/pkcs11-init.ts'),
+  'pkcs11-register': () => import('./commands/pkcs11-register.ts'),
   'env-init': () => import('./commands/env-init.ts'),
   verify: () => import('./commands/verify.ts'),
   rotate: () => import('./commands/rotate.ts'),
@@ -25,6 +26,7 @@ const commands: Record<string, () => Promise<CommandFile>> = {
   remove: () => import('./commands/remove.ts'),
   nodes: () => import('./commands/nodes.ts'),
   policy: () => import('./commands/policy.ts'),
+  report: () => import('./commands/report.ts'),
   audit: () => import('./commands/audit.ts'),
   version: () => import('./commands/version.ts'),
 }

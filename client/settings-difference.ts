@@ -1,3 +1,4 @@
+import canonicalize from 'canonicalize'
 import { formatDuration } from '../config/duration.ts'
 import type { CollectionConfig, FleetSettings } from '../contracts/settings.ts'
 
@@ -24,18 +25,37 @@ export function settingsDifference(recorded: FleetSettings, wanted: FleetSetting
     (field) => `collections: − ${field}`,
   )
   const added = fieldsOf(droppedFields(wanted, recorded)).map((field) => `collections: + ${field}`)
-  return [...values, ...dropped, ...added]
+  const relaid = fieldsOf(relaidFields(recorded, wanted)).map(
+    (field) => `collections: ${field} has another layout`,
+  )
+  return [...values, ...dropped, ...added, ...relaid]
 }
 
 /** The fields that `recorded` has and `wanted` has not. */
 export function droppedFields(recorded: FleetSettings, wanted: FleetSettings): CollectionConfig[] {
   const kept = new Set(fieldsOf(wanted.collections))
   return recorded.collections
-    .map(({ name, envelopes }) => ({
-      name,
-      envelopes: envelopes.filter((field) => !kept.has(`${name}.${field}`)),
+    .map((collection) => ({
+      ...collection,
+      envelopes: collection.envelopes.filter((field) => !kept.has(`${collection.name}.${field}`)),
     }))
     .filter(({ envelopes }) => envelopes.length > 0)
+}
+
+/** The fields whose layout is another one, as they are recorded. */
+export function relaidFields(recorded: FleetSettings, wanted: FleetSettings): CollectionConfig[] {
+  return recorded.collections.map((collection) => {
+    const { name, envelopes } = collection
+    const after = wanted.collections.find((other) => other.name === name)
+    const changed = (field: string) =>
+      after?.envelopes.includes(field) === true &&
+      canonicalize(layoutOf(collection, field)) !== canonicalize(layoutOf(after, field))
+    return { ...collection, envelopes: envelopes.filter(changed) }
+  })
+}
+
+function layoutOf({ layouts = [] }: CollectionConfig, field: string) {
+  return layouts.find((each) => each.field === field)?.layout ?? null
 }
 
 function fieldsOf(collections: readonly CollectionConfig[]): string[] {

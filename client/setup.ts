@@ -10,7 +10,7 @@ import { withKeystore, type Keystore } from './keystore.ts'
 import { withTemporal, type TemporalLink } from './rotations/connection.ts'
 import { requester } from './rotations/names.ts'
 import { registerAttributes } from './search-attributes.ts'
-import { droppedFields, settingsDifference } from './settings-difference.ts'
+import { droppedFields, relaidFields, settingsDifference } from './settings-difference.ts'
 
 /** The shape of `setup --json`. */
 export interface SetupReport {
@@ -89,7 +89,10 @@ async function refuseToDropEnvelopes(
   recorded: FleetSettings,
   wanted: FleetSettings,
 ): Promise<void> {
-  const { byField } = await countVersions(store, droppedFields(recorded, wanted))
+  const { byField } = await countVersions(store, [
+    ...droppedFields(recorded, wanted),
+    ...relaidFields(recorded, wanted),
+  ])
   const held = byField.find(({ envelopes }) => envelopes > 0)
   if (held === undefined) return
   throw new KeyturnError(

@@ -1,5 +1,12 @@
 import { z } from 'zod'
 import { collections as keystore } from '../contracts/names.ts'
+import {
+  collectionConfig,
+  envelopeEntry,
+  fieldOf,
+  pathsOf,
+  type EnvelopeEntry,
+} from './layout-schema.ts'
 
 const own: readonly string[] = Object.values(keystore)
 
@@ -10,28 +17,23 @@ const collectionName = z
   .refine((name) => !name.startsWith('system.'), "must not be one of MongoDB's own")
   .refine((name) => !own.includes(name), "must not be one of keyturn's own collections")
 
-const fieldPath = z
-  .string('must be the dotted path of a field')
-  .refine((path) => !path.split('.').includes(''), 'must not have empty parts')
-  .refine((path) => !/[$\0]/.test(path), "must not contain '$'")
-  .refine((path) => path.split('.')[0] !== '_id', "must not be inside of '_id'")
-
 const collection = z
   .strictObject(
     {
       name: collectionName,
       envelopes: z
-        .array(fieldPath, 'must be a list of field paths')
+        .array(envelopeEntry, 'must be a list of field paths')
         .min(1, 'must name at least one field'),
     },
     'must be a section with name and envelopes',
   )
   .superRefine(({ envelopes }, context) => {
-    envelopes.forEach((path, at) => {
-      const message = clash(path, envelopes.slice(0, at))
+    envelopes.forEach((entry, at) => {
+      const message = refusal(entry, envelopes.slice(0, at))
       if (message !== null) context.addIssue({ code: 'custom', path: ['envelopes', at], message })
     })
   })
+  .transform(({ name, envelopes }) => collectionConfig(name, envelopes))
 
 export const collectionList = z
   .array(collection, 'must be a list of collections')
@@ -43,6 +45,20 @@ export const collectionList = z
       context.addIssue({ code: 'custom', path: [at, 'name'], message })
     })
   })
+
+function refusal(entry: EnvelopeEntry, earlier: readonly EnvelopeEntry[]): string | null {
+  const field = fieldOf(entry)
+  if (earlier.some((other) => fieldOf(other) === field)) {
+    return `names the field '${field}' a second time`
+  }
+  const taken = earlier.flatMap(pathsOf)
+  for (const path of pathsOf(entry)) {
+    const message = clash(path, taken)
+    if (message !== null) return message
+    taken.push(path)
+  }
+  return null
+}
 
 /** A field twice, or inside another: a rotation would meet one envelope twice, or write into another's bytes. */
 function clash(path: string, earlier: readonly string[]): string | null {

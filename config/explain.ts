@@ -41,8 +41,22 @@ function problemsOf(source: YamlSource, schema: z.ZodType, issue: z.core.$ZodIss
       return { path, unknown: true, message, hint: `keys that may stand there: ${known}` }
     })
   }
+  if (issue.code === 'invalid_union') {
+    return meantBranch(source, issue).flatMap((inner) => problemsOf(source, schema, inner))
+  }
   const message = `${subject(issue.path)} ${predicate(source, issue)}`
   return [{ path: issue.path, unknown: false, message, hint: hintFor(issue.path) }]
+}
+
+/** Our unions are words first and a section last: what is wrong is told of the one that was written. */
+function meantBranch(
+  source: YamlSource,
+  { path, errors }: z.core.$ZodIssueInvalidUnion,
+): z.core.$ZodIssue[] {
+  const value = valueAt(source.value, path)
+  const isSection = typeof value === 'object' && value !== null && !Array.isArray(value)
+  const issues = (isSection ? errors.at(-1) : errors[0]) ?? []
+  return issues.map((issue) => ({ ...issue, path: [...path, ...issue.path] }))
 }
 
 function subject(path: KeyPath): string {
@@ -93,5 +107,8 @@ function unwrapped(schema: z.ZodType): z.ZodType {
     schema instanceof z.ZodOptional ||
     schema instanceof z.ZodDefault ||
     schema instanceof z.ZodPrefault
-  return wrapped ? unwrapped(schema.unwrap() as z.ZodType) : schema
+  if (wrapped) return unwrapped(schema.unwrap() as z.ZodType)
+  if (schema instanceof z.ZodPipe) return unwrapped(schema.in as z.ZodType)
+  if (schema instanceof z.ZodUnion) return unwrapped(schema.options.at(-1) as z.ZodType)
+  return schema
 }

@@ -100,9 +100,10 @@ function kekConfig(file: string, kek: WrittenConfig['kek']): KekConfig {
 
 /** A relative `pin_file` starts at the folder of keyturn.yaml; `module_path` is the dynamic linker's business. */
 function pkcs11Config(file: string, written: WrittenPkcs11): Pkcs11Config {
-  const { pin_file: pinFile, pin } = written
+  const { pin_file: pinFile, pin, module_parameters: moduleParameters } = written
   return {
     modulePath: written.module_path,
+    ...(moduleParameters === undefined ? {} : { moduleParameters }),
     token: tokenOf(written),
     ...(pinFile === undefined ? {} : { pinFile: path.resolve(path.dirname(file), pinFile) }),
     ...(pin === undefined ? {} : { pin }),

@@ -31,6 +31,12 @@ export function readPin(pkcs11: Pkcs11Config, env: NodeJS.ProcessEnv): Pin {
   return { pin: notEmpty(value, `PIN variable '${pkcs11.pinEnv}' is empty`, hint), warnings: [] }
 }
 
+/** Whether any source is configured; what it holds is not looked at. */
+export function hasPinSource(pkcs11: Pkcs11Config, env: NodeJS.ProcessEnv): boolean {
+  const { pinFile, pin, pinEnv } = pkcs11
+  return pinFile !== undefined || pin !== undefined || env[pinEnv] !== undefined
+}
+
 function fromFile(file: string, alsoValue: boolean): Pin {
   const text = readPrivate(file)
   const pin = text.endsWith('\n') ? text.slice(0, -1) : text

@@ -11,6 +11,9 @@ export const pkcs11Section = z
   .strictObject(
     {
       module_path: quoted('must be the path of a PKCS#11 module'),
+      module_parameters: quoted('must be a text in quotes')
+        .refine((text) => !text.includes('\0'), 'must not have a NUL character')
+        .optional(),
       slot: z.int('must be the number of a slot').min(0, 'must be the number of a slot').optional(),
       token_label: quoted('must be a text in quotes').optional(),
       token_serial: quoted('must be a text in quotes').optional(),

@@ -14,7 +14,10 @@ export function settingsOf(
   const { backupWindowMs, undoWindowMs, approvalsRequired, approvers } = config.removal
   return deepFreeze<FleetSettings>({
     collections: config.collections
-      .map(({ name, envelopes }) => ({ name, envelopes: [...envelopes].sort() }))
+      .map(({ name, envelopes, layouts = [] }) => ({
+        ...{ name, envelopes: [...envelopes].sort() },
+        ...(layouts.length === 0 ? {} : { layouts: [...layouts].sort(byField) }),
+      }))
       .sort((a, b) => (a.name < b.name ? -1 : 1)),
     fleet: { heartbeatMs, leaseMs, expireMs },
     removal: {
@@ -24,6 +27,10 @@ export function settingsOf(
       approvers: [...approvers].sort(),
     },
   })
+}
+
+function byField(one: { field: string }, other: { field: string }): number {
+  return one.field < other.field ? -1 : 1
 }
 
 /** SHA-256 (32 bytes) over the canonical JSON of RFC 8785. */

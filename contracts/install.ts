@@ -8,6 +8,8 @@ export interface InstallInput {
   origin: 'generated' | 'registered' | 'environment'
   /** Label to look for, of a registered key; null for the configured one. */
   label: string | null
+  /** CKA_ID in hex of a registered key, where its label does not say enough; absent or null for any. */
+  keyId?: string | null
   requestedBy: string
 }
 

@@ -1,3 +1,5 @@
+import type { ErrorReport } from './errors.ts'
+
 export type ProviderName = 'env' | 'pkcs11'
 
 /** Who chooses the IV of a wrap, and where it is found (PKCS#11 v3.1 §6.13; vendors differ). */
@@ -38,6 +40,8 @@ export interface ProbePhase {
   ok: boolean
   detail: string
   milliseconds: number
+  /** What the phase ended with, where it was an error and no finding. */
+  error?: ErrorReport
 }
 
 /** The shape of `pkcs11-init --probe-only --json`. */
@@ -50,11 +54,17 @@ export interface ProbeReport {
     model: string
     firmware: string
   } | null
+  /** Who made the module, where it is known; `caution` says why not to use it, or not in production. */
+  vendor: { name: string; support: string; caution: string | null; page: string } | null
+  /** What speaks against the token without making it useless. */
+  warnings: string[]
   phases: ProbePhase[]
   gcm: { ivMode: IvMode; ivLength: number; tagBits: number } | null
   /** `max` null: no limit. */
   sessions: { max: number | null }
   /** CKR number that a wrong tag is answered with. */
   tamperCode: number | null
+  /** The same of a changed tag, AAD and IV, each by its own; null where no mode was found. */
+  tamper: { tag: number; aad: number; iv: number } | null
   usable: boolean
 }

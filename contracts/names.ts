@@ -51,6 +51,7 @@ export const messages = {
   resume: 'resume',
   cancel: 'cancel',
   setRate: 'setRate',
+  hsmNews: 'hsmNews',
   undo: 'undo',
   progress: 'progress',
 } as const

@@ -25,7 +25,9 @@ export interface RemoveResult {
 /** Answer of the query `progress` of `removeKek`. */
 export interface RemovalProgress {
   version: number
-  state: 'checking' | 'pending-removal' | 'destroyed' | 'refused' | 'undone'
+  /** `waiting`: a policy's removal whose time has not come; nothing is recorded of it. */
+  state: 'waiting' | 'checking' | 'pending-removal' | 'destroyed' | 'refused' | 'undone'
+  /** When the waiting, or the window to undo it, is over. */
   dueAt: string | null
   guards: Guard[]
 }

@@ -15,6 +15,12 @@ export interface Counters {
 
 export const noCounters: Counters = { rewrapped: 0, superseded: 0, quarantined: 0, hsmCalls: 0 }
 
+/**
+ * Whose speed counts: `rotation` goes as fast as database and token allow; `applications` sweeps fewer shards at a time
+ * in short transactions, and rests between them, longer while they take longer.
+ */
+export type Priority = 'applications' | 'rotation'
+
 export interface RotateInput {
   install: string
   rotation: string
@@ -29,6 +35,8 @@ export interface RotateInput {
   page: number
   shards: number | 'auto'
   check: CheckMode
+  /** Absent in rotations of older versions: `rotation`. */
+  priority?: Priority
 }
 
 /** What `rotateKek` returns, and with other names what `rotate --json` prints. */
@@ -70,6 +78,8 @@ export interface RotationView {
   to: number
   phase: RotationPhase
   paused: boolean
+  /** Why, when nobody asked: `hsm-budget` (until it is resumed), `hsm-away` (goes on by itself). */
+  pausedBy: string | null
   rewrapped: number
   superseded: number
   quarantined: number
@@ -86,7 +96,20 @@ export interface RotationPlan {
   collections: { collection: string; field: string; envelopes: number }[]
   envelopes: number
   hsmCalls: number
+  /** Of `--max-hsm-calls`: whether it reaches; null without one. */
+  hsmQuota: { max: number; enough: boolean } | null
   estimatedSeconds: number
+  /** What the estimate goes by. */
+  basis: 'sample' | 'last-rotation' | 'assumed'
+  sample: TimedSample | null
+}
+
+/** Envelopes that were read and re-wrapped in memory with the real token; nothing was written. */
+export interface TimedSample {
+  envelopes: number
+  readSeconds: number
+  tokenSeconds: number
+  hsmCalls: number
 }
 
 /** What preflight found; the rotation goes by these figures, not by a host's file. */
@@ -123,12 +146,24 @@ export interface RewrapShardInput extends ShardPlan {
   page: number
   check: CheckMode
   maxHsmCalls: number
+  priority?: Priority
   tail: boolean
   steering: Steering
+  /** After the HSM was away: a short batch, so that it is told soon that it is back. */
+  trial?: boolean
 }
 
-/** Why a batch over a shard ended; `replaced` means that a later attempt owns the shard. */
-export type SweepEnd = 'end' | 'deadline' | 'aborted' | 'replaced' | 'hsm-budget'
+/**
+ * Why a batch over a shard ended; `replaced` means that a later attempt owns the shard, `hsm-away` that the worker's HSM
+ * did not answer for as long as its pool has patience.
+ */
+export type SweepEnd = 'end' | 'deadline' | 'aborted' | 'replaced' | 'hsm-budget' | 'hsm-away'
+
+/** A shard to its rotation: it waits for the HSM, or does no longer. */
+export interface HsmNews {
+  shard: string
+  away: boolean
+}
 
 export interface RewrapShardResult {
   end: 'end' | 'aborted' | 'hsm-budget'

@@ -26,6 +26,8 @@ export interface KekConfig {
 
 export interface Pkcs11Config {
   readonly modulePath: string
+  /** A text for C_Initialize (pInitArgs, pReserved), for modules that want one: NSS, Kryoptic, YubiHSM 2. */
+  readonly moduleParameters?: string
   /** How the token is found: exactly one of the three. */
   readonly token:
     { readonly slot: number } | { readonly label: string } | { readonly serial: string }
@@ -39,8 +41,28 @@ export interface Pkcs11Config {
 
 export interface CollectionConfig {
   readonly name: string
-  /** Dotted paths of the envelope sub-documents. */
+  /** Dotted paths of the envelope sub-documents; of a field with a layout, its name. */
   readonly envelopes: readonly string[]
+  /** Of the fields whose envelopes have another shape than `keyturn-1`; absent where there is none. */
+  readonly layouts?: readonly { readonly field: string; readonly layout: DeclaredLayout }[]
+}
+
+/** Where and how existing data keeps its wrapped DEKs. Paths are dotted, from the record's root. */
+export interface DeclaredLayout {
+  /** An integer. */
+  readonly version: string
+  readonly wrapped: string
+  /** A path, or `prefix`: in front of `wrapped`, in the same value. */
+  readonly iv: string
+  readonly encoding: 'binary' | 'base64' | 'hex'
+  readonly aad: 'none' | 'keyturn' | AadRecipe
+}
+
+/** SHA-256 over these parts: `id`, `field`, `collection`, `install`, `version`, `text:…`. */
+export interface AadRecipe {
+  readonly sha256: readonly string[]
+  /** Between the parts; nothing where it is absent. */
+  readonly separator?: string
 }
 
 export interface FleetTimings {

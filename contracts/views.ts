@@ -1,6 +1,7 @@
 import type { ProviderName, VersionState } from './kek.ts'
 import type { FleetNode } from './fleet.ts'
-import type { RotationOutcome, RotationView } from './rotation.ts'
+import type { Counters, RotationOutcome, RotationPhase, RotationView } from './rotation.ts'
+import type { CheckMode } from './settings.ts'
 
 /** The shape of `status --json`. */
 export interface StatusView {
@@ -81,4 +82,43 @@ export interface QuarantineView {
   rotation: string
   firstSeen: string
   attempts: number
+}
+
+/** The shape of `report --json`: what preflight expected beside what came of it. */
+export interface ReportView {
+  rotation: string
+  from: number
+  to: number
+  phase: RotationPhase
+  /** Null while it runs. */
+  outcome: Exclude<RotationOutcome, 'started'> | null
+  requestedBy: string
+  reason: string
+  startedAt: string
+  promotedAt: string | null
+  settledAt: string | null
+  endedAt: string | null
+  phases: { phase: RotationPhase; at: string; seconds: number }[]
+  /** Null for a rotation that did not come so far, or of an older version. */
+  plan: {
+    envelopes: number
+    hsmCalls: number
+    durationSeconds: number
+    check: CheckMode
+    maxRate: number
+  } | null
+  truth: Counters & {
+    /** Under A at preflight. */
+    envelopes: number | null
+    /** Under A now, quarantine not counted. */
+    remaining: number
+    durationSeconds: number
+    /** In the phase `rewrap`; null below a thousand envelopes. */
+    ratePerSecond: number | null
+  }
+  /** Rows of quarantine that this rotation wrote last. */
+  quarantine: number
+  /** Nodes whose processes were silent when settle ended. */
+  silent: string[]
+  error: { code: string; message: string; hint?: string } | null
 }

@@ -24,10 +24,10 @@ export interface TemporalPorts {
 
 const startMs = 60_000
 /** The dev server's default is a day; a rotation should still be seen a month later. */
-const retention = '30d'
+export const retention = '30d'
 
 /** Without the first, a timer of 100 ms takes a second; the others let one chain of activities go at full speed. */
-const dynamicConfig = [
+export const dynamicConfig = [
   'history.timerProcessorMaxTimeShift="50ms"',
   'history.transferProcessorMaxPollRPS=1000',
   'history.timerProcessorMaxPollRPS=1000',

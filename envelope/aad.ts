@@ -13,35 +13,62 @@ export function dekAad(
   id: Buffer,
   version: number,
 ): Buffer {
-  return digest(fieldPrefix('keyturn:dek:1', install, collection, field), lp(id), u32be(version))
+  return digest(fieldPrefix(dekDomain, install, collection, field), id, version)
 }
 
 /** Binds the data to its record and field. No version in it: a rotation never touches the data. */
 export function dataAad(install: string, collection: string, field: string, id: Buffer): Buffer {
-  return digest(fieldPrefix('keyturn:data:1', install, collection, field), lp(id))
+  return digest(fieldPrefix(dataDomain, install, collection, field), id, null)
 }
 
 /** Binds the canary of a version to its install. */
 export function canaryAad(install: string, version: number): Buffer {
-  return digest(lp('keyturn:canary:1'), lp(install), u32be(version))
+  return sha256(Buffer.concat([lp('keyturn:canary:1'), lp(install), u32be(version)]))
 }
 
-function digest(...parts: Buffer[]): Buffer {
-  return hash('sha256', Buffer.concat(parts), 'buffer')
+const dekDomain = 'keyturn:dek:1'
+const dataDomain = 'keyturn:data:1'
+
+/** In one piece of memory: this is asked for twice with each envelope of a sweep. */
+function digest(prefix: Buffer, id: Buffer, version: number | null): Buffer {
+  const end = prefix.length + 4 + id.length
+  const bytes = Buffer.allocUnsafe(end + (version === null ? 0 : 4))
+  prefix.copy(bytes)
+  bytes.writeUInt32BE(id.length, prefix.length)
+  id.copy(bytes, prefix.length + 4)
+  if (version !== null) bytes.writeUInt32BE(version, end)
+  return sha256(bytes)
 }
 
-/** The part that all envelopes of a field share, made once: a sweep asks for it with each of a million envelopes. */
-const prefixes = new Map<string, Buffer>()
+function sha256(bytes: Buffer): Buffer {
+  return hash('sha256', bytes, 'buffer')
+}
 
-function fieldPrefix(domain: string, ...names: [string, string, string]): Buffer {
-  // Lengths in the key, so that no two lists of names share one.
-  const key = `${domain} ${names.map((name) => `${name.length}:${name}`).join(' ')}`
-  let prefix = prefixes.get(key)
-  if (prefix === undefined) {
-    prefix = Buffer.concat([lp(domain), ...names.map(lp)])
-    prefixes.set(key, prefix)
+interface Prefix {
+  domain: string
+  install: string
+  collection: string
+  field: string
+  bytes: Buffer
+}
+
+/** The part that all envelopes of a field share, made once. The latest ones only: a process has few fields at work. */
+const prefixes: Prefix[] = []
+const mostPrefixes = 64
+
+function fieldPrefix(domain: string, install: string, collection: string, field: string): Buffer {
+  for (const known of prefixes) {
+    const isSame =
+      known.field === field &&
+      known.collection === collection &&
+      known.domain === domain &&
+      known.install === install
+    if (isSame) return known.bytes
   }
-  return prefix
+  const bytes = Buffer.concat([domain, install, collection, field].map(lp))
+  if (prefixes.length === mostPrefixes) prefixes.pop()
+  prefixes.unshift({ domain, install, collection, field, bytes })
+  return bytes
 }
 
 function lp(part: string | Buffer): Buffer {

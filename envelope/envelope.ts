@@ -41,7 +41,7 @@ export const maxKekVersion = 2 ** 31 - 1
 /** Length of `dek_wrapped` in every IV mode, in bytes. */
 export const wrappedLength = keyLength + tagLength
 /** Bytes of an IV that a token may choose: 96 bits are GCM's least sensible, known tokens write 12 or 16. */
-const dekIvLengths = { least: ivLength, most: 64 }
+export const dekIvLengths = { least: ivLength, most: 64 }
 
 /**
  * Checks shape and types of a whole envelope; BSON values may be promoted or not. Throws `malformed`,
@@ -123,7 +123,7 @@ function wrongLength(name: string, bytes: Buffer, wanted: string): KeyturnError 
   return malformed(`'${name}' has ${bytes.length} bytes, not ${wanted}`)
 }
 
-function malformed(what: string): KeyturnError {
+export function malformed(what: string): KeyturnError {
   return new KeyturnError('malformed', `the envelope is malformed: ${what}`, {
     hint: 'restore the record from a backup, or see: keyturn quarantine list',
   })

@@ -16,6 +16,7 @@ export function absentProvider(name: ProviderName, error: KeyturnError): KekProv
     },
     generate: refuse,
     find: refuse,
+    examine: refuse,
     makeCanary: refuse,
     destroy: refuse,
     gcmProfile: refuse,

@@ -1,5 +1,12 @@
 import type { Guard, GuardName } from '../contracts/views.ts'
-import { inSeconds, isCredible, isLive, processName, type HeartbeatFact, type RosterFact } from './facts.ts'
+import {
+  inSeconds,
+  isCredible,
+  isLive,
+  processName,
+  type HeartbeatFact,
+  type RosterFact,
+} from './facts.ts'
 
 /**
  * What is known of the fence: it `stands`; it is `possible` (asked before it is raised); it is `missing` although it

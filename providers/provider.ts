@@ -104,6 +104,11 @@ export interface KekCeremony {
    * Throws key-not-found, key-ambiguous, key-attributes; for `env` material-missing.
    */
   find(label: string, keyId: Buffer | null): Promise<{ keyId: Buffer | null }>
+  /**
+   * `find`, and what `probe` finds out, with this very key: no other is made and nothing in the token changes. Warns of a
+   * key that could once leave the token. For `env` as `probe`.
+   */
+  examine(label: string, keyId: Buffer | null): Promise<ProbeReport>
   makeCanary(version: number, label: string, keyId: Buffer | null, gcm: GcmProfile): Promise<Canary>
   /** Destroys the one key of exactly this label and id and sees that it is gone. Absent already: done. */
   destroy(label: string, keyId: Buffer): Promise<void>

@@ -1,4 +1,5 @@
 import type { CollectionConfig } from '../contracts/settings.ts'
+import { keyturnLayout, layoutIn, type Layout } from '../envelope/layout.ts'
 import type { Bound } from './documents.ts'
 import { idBehind } from './envelope-pages.ts'
 import { readQuarantine, standsThere } from './quarantined-bytes.ts'
@@ -27,8 +28,8 @@ export async function countVersions(
 ): Promise<VersionCounts> {
   const byField: FieldCount[] = []
   const byVersion: Record<number, number> = {}
-  for (const { collection, field } of fieldsOf(collections)) {
-    const path = `${field}.kek_version`
+  for (const { collection, field, layout } of fieldsOf(collections)) {
+    const path = layout.version
     const groups = await store.db
       .collection(collection)
       .aggregate<{ _id: number; envelopes: number }>([
@@ -54,10 +55,10 @@ export async function countVersion(
   moment?: Moment,
 ): Promise<number> {
   let envelopes = 0
-  for (const { collection, field } of fieldsOf(collections)) {
+  for (const { collection, layout } of fieldsOf(collections)) {
     envelopes += await store.db
       .collection(collection)
-      .countDocuments({ [`${field}.kek_version`]: version }, moment ?? {})
+      .countDocuments({ [layout.version]: version }, moment ?? {})
   }
   return envelopes
 }
@@ -90,10 +91,11 @@ export async function remainingOf(
  */
 export async function splitPoints(
   store: Store,
-  options: { collection: string; field: string; version: number; shards: number },
+  options: Omit<Parameters<typeof idBehind>[1], 'from' | 'skip'> & { shards: number },
 ): Promise<Bound[]> {
   const { collection, field, version, shards } = options
-  const envelopes = await countVersion(store, [{ name: collection, envelopes: [field] }], version)
+  const path = (options.layout ?? keyturnLayout(field)).version
+  const envelopes = await store.db.collection(collection).countDocuments({ [path]: version })
   const size = Math.ceil(envelopes / shards)
   const points: Bound[] = []
   if (size === 0) return points
@@ -107,8 +109,10 @@ export async function splitPoints(
 
 function fieldsOf(
   collections: readonly CollectionConfig[],
-): { collection: string; field: string }[] {
+): { collection: string; field: string; layout: Layout }[] {
   return collections.flatMap(({ name, envelopes }) =>
-    envelopes.map((field) => ({ collection: name, field })),
+    envelopes.map((field) => {
+      return { collection: name, field, layout: layoutIn(collections, name, field) }
+    }),
   )
 }

@@ -1,5 +1,5 @@
 import type { Binary } from 'mongodb'
-import type { FleetSettings } from '../contracts/settings.ts'
+import type { CheckMode, FleetSettings } from '../contracts/settings.ts'
 import type { IvMode, ProviderName } from '../contracts/kek.ts'
 import type { NodeKind, NotReadyReason, ProcessRole } from '../contracts/fleet.ts'
 import type { RotationOutcome, RotationPhase } from '../contracts/rotation.ts'
@@ -131,8 +131,18 @@ export interface RotationDoc {
   promoted_at: Date | null
   settled_at: Date | null
   ended_at: Date | null
+  /** When each phase began, by the database's clock; rows of older versions have none. */
+  phases?: Partial<Record<RotationPhase, Date>>
   /** The epoch that its promote made; null before, and when promote was skipped. */
   epoch: number | null
+  /** What preflight expected; rows of older versions have none. */
+  plan?: {
+    envelopes: number
+    hsm_calls: number
+    seconds: number
+    check: CheckMode
+    max_rate: number
+  }
   /** Envelopes under `from` at preflight; null before it counted. */
   total: number | null
   /** Written when it ends, as the sum over its shards; until then null. */

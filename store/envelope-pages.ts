@@ -1,7 +1,7 @@
 import { Binary, MinKey, type Document } from 'mongodb'
 import { KeyturnError } from '../contracts/errors.ts'
 import { idBytesFromRaw } from '../envelope/record-id.ts'
-import { wrapFieldNames } from '../envelope/envelope.ts'
+import { keyturnLayout, type Layout } from '../envelope/layout.ts'
 import type { Bound } from './documents.ts'
 import {
   elementOf,
@@ -26,6 +26,8 @@ export interface PageRequest {
   collection: string
   /** Dotted path of the envelope. */
   field: string
+  /** `keyturn-1` unless given. */
+  layout?: Layout
   version: number
   /** Inclusive begin of the range, used while `after` is null; null or absent for an open one. */
   from?: Bound | null
@@ -50,7 +52,10 @@ export interface PageEntry {
   idBytes: Buffer
   /** Where to go on when this entry is dealt with. */
   cursor: Bound
-  /** The wrap fields as found, unpromoted; anything at all where the envelope is malformed. */
+  /**
+   * The wrap fields as found, unpromoted, under the names of `keyturn-1` whatever the layout; anything at all where the
+   * envelope is malformed.
+   */
   wrap: unknown
 }
 
@@ -61,15 +66,28 @@ export interface Page {
 }
 
 /** The index that makes walk, census and sweep cheap; `setup` creates it. */
-export function versionIndex(field: string): Record<string, 1> {
-  return { [`${field}.kek_version`]: 1, _id: 1 }
+export function versionIndex({ version }: Layout): Record<string, 1> {
+  return { [version]: 1, _id: 1 }
 }
 
 /** The projection of `_id` and the wrap fields: the data itself is never read. */
-export function wrapProjection(field: string): Document {
-  const projection: Document = { _id: 1 }
-  for (const name of wrapFieldNames) projection[`${field}.${name}`] = 1
-  return projection
+export function wrapProjection({ paths }: Layout): Document {
+  return Object.fromEntries(['_id', ...paths].map((path) => [path, 1]))
+}
+
+/** The wrap fields of a record as found; undefined where there is no envelope. */
+export function wrapAt(document: Buffer | readonly RawElement[], layout: Layout): unknown {
+  if (layout.declared === null) {
+    const envelope = rawAt(document, layout.field)
+    return envelope === null ? undefined : rawMembers(envelope)
+  }
+  const found: Record<string, unknown> = {}
+  const members = { kek_version: layout.version, dek_iv: layout.iv, dek_wrapped: layout.wrapped }
+  for (const [name, path] of Object.entries(members)) {
+    const element = path === null ? null : rawAt(document, path)
+    if (element !== null) found[name] = rawMembers(element)
+  }
+  return 'kek_version' in found ? found : undefined
 }
 
 /** Reads at most `limit` entries behind `after`. Throws `index-missing` without the index. */
@@ -78,10 +96,11 @@ export async function readPage(store: Store, page: PageRequest): Promise<Page> {
   const documents = await readRaw(store, page, page.limit + 2)
   const rest = documents.slice(isOldCursor(documents[0], page.after) ? 1 : 0)
   const here = rest.slice(0, page.limit)
+  const layout = page.layout ?? keyturnLayout(page.field)
   let cursor = page.after
   const entries: PageEntry[] = []
   for (const document of here) {
-    const entry = entryOf(document, page.field, cursor)
+    const entry = entryOf(document, layout, cursor)
     cursor = entry.cursor
     entries.push(entry)
   }
@@ -95,7 +114,7 @@ export async function readPage(store: Store, page: PageRequest): Promise<Page> {
  */
 export async function idBehind(
   store: Store,
-  place: Pick<PageRequest, 'collection' | 'field' | 'version'> & {
+  place: Pick<PageRequest, 'collection' | 'field' | 'layout' | 'version'> & {
     from: Bound | null
     skip: number
   },
@@ -104,7 +123,7 @@ export async function idBehind(
   // A few, in case that the first is one that cannot be a bound.
   for (const document of await readRaw(store, range, 8, place.skip)) {
     try {
-      return { v: rawValue(idOf(document)) }
+      return { v: rawValue(idOf(rawElements(document))) }
     } catch (error) {
       if (!(error instanceof NotFaithful)) throw error
     }
@@ -115,13 +134,14 @@ export async function idBehind(
 type Range = Omit<PageRequest, 'limit'>
 
 async function readRaw(store: Store, page: Range, limit: number, skip = 0): Promise<Buffer[]> {
-  const version = `${page.field}.kek_version`
+  const layout = page.layout ?? keyturnLayout(page.field)
+  const { version } = layout
   const begin = page.after ?? page.from ?? null
   const cursor = store.db.collection(page.collection).find<Buffer>(
     {},
     {
-      projection: wrapProjection(page.field),
-      hint: versionIndex(page.field),
+      projection: wrapProjection(layout),
+      hint: versionIndex(layout),
       min: { [version]: page.version, _id: begin === null ? new MinKey() : begin.v },
       max:
         page.until === null
@@ -146,15 +166,15 @@ async function readRaw(store: Store, page: Range, limit: number, skip = 0): Prom
 
 function isOldCursor(document: Buffer | undefined, after: Bound | null): boolean {
   if (document === undefined || after === null) return false
-  return sameElement(idOf(document), elementOf(after.v))
+  return sameElement(idOf(rawElements(document)), elementOf(after.v))
 }
 
-function entryOf(document: Buffer, field: string, before: Bound | null): PageEntry {
+function entryOf(document: Buffer, layout: Layout, before: Bound | null): PageEntry {
   const idBytes = idBytesFromRaw(document)
-  const envelope = rawAt(document, field)
-  const wrap = envelope === null ? undefined : rawMembers(envelope)
+  const elements = rawElements(document)
+  const wrap = wrapAt(elements, layout)
   try {
-    const id = rawValue(idOf(document))
+    const id = rawValue(idOf(elements))
     return { id, idBytes, cursor: { v: id }, wrap }
   } catch (error) {
     if (!(error instanceof NotFaithful)) throw error
@@ -162,8 +182,8 @@ function entryOf(document: Buffer, field: string, before: Bound | null): PageEnt
   }
 }
 
-function idOf(document: Buffer): RawElement {
-  const id = rawElements(document).find(({ name }) => name === '_id')
+function idOf(elements: readonly RawElement[]): RawElement {
+  const id = elements.find(({ name }) => name === '_id')
   if (id === undefined) throw new KeyturnError('internal', 'a record came without _id')
   return id
 }
@@ -178,14 +198,14 @@ function noWayOn({ collection, limit }: PageRequest): KeyturnError {
 }
 
 /** A missing index answers with code 2 (BadValue) or 17007, and these words. */
-function asIndexMissing(error: unknown, { collection, field }: Range): unknown {
+function asIndexMissing(error: unknown, { collection, field, layout }: Range): unknown {
   const text = error instanceof Error ? error.message : ''
   if (!/hint provided does not correspond|planner returned error: bad hint/i.test(text)) {
     return error
   }
   return new KeyturnError(
     'index-missing',
-    `collection '${collection}' lacks the index on '${field}.kek_version'`,
+    `collection '${collection}' lacks the index on '${(layout ?? keyturnLayout(field)).version}'`,
     { hint: 'run: keyturn setup', cause: error },
   )
 }

@@ -1,5 +1,7 @@
 import type { CollectionInfo, Document } from 'mongodb'
 import { KeyturnError } from '../contracts/errors.ts'
+import type { CollectionConfig } from '../contracts/settings.ts'
+import { layoutIn } from '../envelope/layout.ts'
 import { isRefused, serverCode, serverCodes } from './store-errors.ts'
 import type { Store } from './store.ts'
 
@@ -14,7 +16,15 @@ import type { Store } from './store.ts'
 export interface Fence {
   collection: string
   fields: readonly string[]
+  /** Of the fields that have one of their own (contracts/settings.ts). */
+  layouts?: CollectionConfig['layouts']
   version: number
+}
+
+/** The fence of a version on everything that a collection holds. */
+export function fenceOn(collection: CollectionConfig, version: number): Fence {
+  const { name, envelopes: fields, layouts = [] } = collection
+  return { collection: name, fields, layouts, version }
 }
 
 interface Rules {
@@ -34,7 +44,7 @@ export async function raiseFence(store: Store, fence: Fence): Promise<void> {
   const rules = await readRules(store, fence.collection)
   if (stands(rules, fence)) return
   requireEnforced(rules, fence.collection)
-  const { old, fences, noted } = takeApart(rules.validator)
+  const { old, fences, noted } = takeApart(rules.validator, fence)
   const wanted = clausesOf(fence).filter((clause) => !fences.some((there) => same(there, clause)))
   // The level of an old validator that has none is the server's default, strict.
   const note = noted || (old !== null && rules.validationLevel === undefined)
@@ -50,7 +60,7 @@ export async function raiseFence(store: Store, fence: Fence): Promise<void> {
 /** Takes exactly this fence off: the validator and its level are then as they were. Not there: nothing is done. */
 export async function lowerFence(store: Store, fence: Fence): Promise<void> {
   const rules = await readRules(store, fence.collection)
-  const { old, fences, noted } = takeApart(rules.validator)
+  const { old, fences, noted } = takeApart(rules.validator, fence)
   const ours = clausesOf(fence)
   const rest = fences.filter((there) => !ours.some((clause) => same(there, clause)))
   if (rest.length === fences.length) return
@@ -71,12 +81,17 @@ export async function hasFence(store: Store, fence: Fence): Promise<boolean> {
 
 function stands(rules: Rules, fence: Fence): boolean {
   if (rules.validationLevel === 'off' || rules.validationAction === 'warn') return false
-  const { fences } = takeApart(rules.validator)
+  const { fences } = takeApart(rules.validator, fence)
   return clausesOf(fence).every((clause) => fences.some((there) => same(there, clause)))
 }
 
-function clausesOf({ fields, version }: Fence): Document[] {
-  return fields.map((field) => ({ [`${field}.kek_version`]: { $ne: version } }))
+function clausesOf(fence: Fence): Document[] {
+  return pathsOf(fence).map((path) => ({ [path]: { $ne: fence.version } }))
+}
+
+function pathsOf({ collection, fields, layouts = [] }: Fence): string[] {
+  const collections = [{ name: collection, envelopes: fields, layouts }]
+  return fields.map((field) => layoutIn(collections, collection, field).version)
 }
 
 interface Parts {
@@ -86,8 +101,10 @@ interface Parts {
   noted: boolean
 }
 
-function takeApart(validator: Document): Parts {
+function takeApart(validator: Document, fence: Fence): Parts {
   const clauses = validator['$and'] as Document[] | undefined
+  const paths = pathsOf(fence)
+  const isFence = (clause: Document) => isFenceOn(clause, paths)
   const isOurs = Object.keys(validator).length === 1 && clauses?.some(isFence) === true
   if (!isOurs) {
     return { old: Object.keys(validator).length === 0 ? null : validator, fences: [], noted: false }
@@ -104,9 +121,10 @@ function putTogether(old: Document | null, fences: Document[], noted: boolean): 
   return { $and: [...(old === null ? [] : [old]), ...fences, ...(noted ? [levelNote] : [])] }
 }
 
-function isFence(clause: Document): boolean {
+/** Of any version, on one of these paths or on that of a `keyturn-1` envelope. */
+function isFenceOn(clause: Document, paths: readonly string[]): boolean {
   const [[path, condition] = ['', null], ...more] = Object.entries(clause) as [string, unknown][]
-  if (more.length > 0 || !path.endsWith('.kek_version')) return false
+  if (more.length > 0 || !(paths.includes(path) || path.endsWith('.kek_version'))) return false
   return /^\{"\$ne":\d+\}$/.test(JSON.stringify(condition))
 }
 

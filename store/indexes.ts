@@ -2,6 +2,7 @@ import type { CollectionInfo, Document } from 'mongodb'
 import { KeyturnError } from '../contracts/errors.ts'
 import { collections as keystoreNames } from '../contracts/names.ts'
 import type { CollectionConfig } from '../contracts/settings.ts'
+import { layoutIn, type Layout } from '../envelope/layout.ts'
 import { versionIndex } from './envelope-pages.ts'
 import { keystore } from './keystore.ts'
 import { serverCode, serverCodes } from './store-errors.ts'
@@ -29,7 +30,11 @@ export async function createIndexes(
       // Of its own collation, so that strings are walked byte by byte whatever the collection's default is.
       await store.db
         .collection(name)
-        .createIndex(versionIndex(field), { collation: { locale: 'simple' } }, {})
+        .createIndex(
+          versionIndex(layoutIn(collections, name, field)),
+          { collation: { locale: 'simple' } },
+          {},
+        )
     }
   }
 }
@@ -43,7 +48,8 @@ export async function missingIndexes(
   for (const { name, envelopes } of collections) {
     const indexes = await indexesOf(store, name)
     for (const field of envelopes) {
-      if (!indexes.some((index) => isVersionIndex(index, field))) missing.push(`${name}.${field}`)
+      const layout = layoutIn(collections, name, field)
+      if (!indexes.some((index) => isVersionIndex(index, layout))) missing.push(`${name}.${field}`)
     }
   }
   return missing
@@ -65,9 +71,13 @@ export async function checkShapes(
       throw unsupported(`'${name}' is a ${info.type ?? 'view'}, not a collection`)
     }
     for (const field of envelopes) {
-      if (!(await mayHaveArrays(store, name, field))) continue
-      const path = await arrayIn(store, name, field)
-      if (path !== null) throw unsupported(`'${path}' of collection '${name}' is an array`)
+      const layout = layoutIn(collections, name, field)
+      // A layout's other paths are in no index that would know.
+      if (layout.declared === null && !(await mayHaveArrays(store, name, layout))) continue
+      for (const place of layout.declared === null ? [field] : layout.paths) {
+        const path = await arrayIn(store, name, place)
+        if (path !== null) throw unsupported(`'${path}' of collection '${name}' is an array`)
+      }
     }
   }
 }
@@ -90,22 +100,19 @@ async function indexesOf(store: Store, name: string): Promise<Document[]> {
 }
 
 /** Exactly this key, over all records, in byte order. A hidden one cannot be hinted at. */
-function isVersionIndex(index: Document, field: string): boolean {
+function isVersionIndex(index: Document, layout: Layout): boolean {
   const partial = ['partialFilterExpression', 'sparse', 'hidden', 'collation']
   return (
-    JSON.stringify(index['key']) === JSON.stringify(versionIndex(field)) &&
+    JSON.stringify(index['key']) === JSON.stringify(versionIndex(layout)) &&
     partial.every((option) => index[option] === undefined || index[option] === false)
   )
 }
 
 /** An index is multikey for ever once a record had an array on its path. Without the index: perhaps. */
-async function mayHaveArrays(store: Store, name: string, field: string): Promise<boolean> {
+async function mayHaveArrays(store: Store, name: string, layout: Layout): Promise<boolean> {
   const plan = await store.db
     .collection(name)
-    .find(
-      { [`${field}.kek_version`]: 1 },
-      { hint: versionIndex(field), collation: { locale: 'simple' } },
-    )
+    .find({ [layout.version]: 1 }, { hint: versionIndex(layout), collation: { locale: 'simple' } })
     .explain('queryPlanner')
     .catch((): Document => ({}))
   return !JSON.stringify(plan).includes('"isMultiKey":false')

@@ -6,6 +6,7 @@ import {
 } from 'mongodb'
 import type { Document } from 'mongodb'
 import type { ProviderName } from '../contracts/kek.ts'
+import { keyturnLayout, wrapMembers, type Layout } from '../envelope/layout.ts'
 import type { Bound, CountersDoc, QuarantineDoc, ShardId } from './documents.ts'
 import { keystore } from './keystore.ts'
 import { serverCodes } from './store-errors.ts'
@@ -16,8 +17,8 @@ import { transactionOptions } from './transaction.ts'
 export interface PageUpdate {
   /** `PageEntry.id`. */
   id: unknown
-  /** `dek_wrapped` as it was read: the update only meets an envelope that still has it. */
-  oldWrapped: Uint8Array
+  /** The wrapped DEK as it was read: the update only meets an envelope that still has it. Text where it is text. */
+  oldWrapped: Uint8Array | string
   dekIv: Uint8Array
   dekWrapped: Uint8Array
 }
@@ -39,6 +40,8 @@ export interface PageStep {
   attempt: number
   collection: string
   field: string
+  /** `keyturn-1` unless given. */
+  layout?: Layout
   oldCursor: Bound | null
   newCursor: Bound | null
   from: number
@@ -156,25 +159,18 @@ async function writeWraps(store: Store, session: ClientSession, step: PageStep):
   }
 }
 
-function wrapUpdates({ field, from, to, provider, updates }: PageStep): AnyBulkWriteOperation[] {
-  // Named once a page, not once an envelope: this is the busiest loop of a sweep.
-  const version = `${field}.kek_version`
-  const name = `${field}.provider`
-  const iv = `${field}.dek_iv`
-  const wrapped = `${field}.dek_wrapped`
+function wrapUpdates(step: PageStep): AnyBulkWriteOperation[] {
+  const { from, to, provider, updates } = step
+  const layout = step.layout ?? keyturnLayout(step.field)
+  const { version, wrapped } = layout
   return updates.map((update) => {
+    const { oldWrapped } = update
     const filter: Document = {
       _id: idEquals(update.id),
       [version]: from,
-      [wrapped]: new Binary(update.oldWrapped),
+      [wrapped]: typeof oldWrapped === 'string' ? oldWrapped : new Binary(oldWrapped),
     }
-    const $set = {
-      [version]: to,
-      [name]: provider,
-      [iv]: new Binary(update.dekIv),
-      [wrapped]: new Binary(update.dekWrapped),
-    }
-    return { updateOne: { filter, update: { $set } } }
+    return { updateOne: { filter, update: { $set: wrapMembers(layout, to, provider, update) } } }
   })
 }
 

@@ -1,7 +1,8 @@
 import { MongoError, MongoErrorLabel, type ClientSession } from 'mongodb'
 import { setTimeout as pause } from 'node:timers/promises'
 import { wrapDigest } from '../envelope/wrap-digest.ts'
-import { wrapProjection } from './envelope-pages.ts'
+import { keyturnLayout } from '../envelope/layout.ts'
+import { wrapAt, wrapProjection } from './envelope-pages.ts'
 import {
   idEquals,
   WriteRefused,
@@ -12,7 +13,7 @@ import {
   type PageUpdate,
   type TryOutcome,
 } from './page-statements.ts'
-import { rawAt, rawMembers } from './raw-bson.ts'
+import { rawAt } from './raw-bson.ts'
 import { wasKilled } from './store-errors.ts'
 import type { Store } from './store.ts'
 
@@ -182,23 +183,28 @@ async function refusedRow(
   update: PageUpdate,
   code: number,
 ): Promise<PageQuarantine | null> {
+  const layout = step.layout ?? keyturnLayout(step.field)
   const found = await store.db
     .collection(step.collection)
     .findOne<Buffer>({ _id: idEquals(update.id) } as object, {
-      projection: wrapProjection(step.field),
+      projection: wrapProjection(layout),
       raw: true,
     })
-  const envelope = found === null ? null : rawAt(found, step.field)
-  const wrapped = found === null ? null : rawAt(found, `${step.field}.dek_wrapped`)
-  // Length and subtype stand before the payload.
-  if (envelope === null || wrapped?.bytes.subarray(5).equals(update.oldWrapped) !== true)
-    return null
+  const wrapped = found === null ? null : rawAt(found, layout.wrapped)
+  if (found === null || wrapped === null || !isStored(wrapped.bytes, update.oldWrapped)) return null
   return {
     id: update.id,
-    digest: wrapDigest(rawMembers(envelope)),
+    digest: wrapDigest(wrapAt(found, layout)),
     code: 'write-refused',
     message: `mongodb refused to store the new wrap with code ${code}`,
   }
+}
+
+/** Before a binary's payload stand length and subtype, before a string's its length; behind it a zero. */
+function isStored(bytes: Buffer, wrapped: Uint8Array | string): boolean {
+  return typeof wrapped === 'string'
+    ? bytes.toString('utf8', 4, bytes.length - 1) === wrapped
+    : bytes.subarray(5).equals(wrapped)
 }
 
 /** A takeover's kill interrupts a statement: the next try's fence says whether this attempt was replaced. */

@@ -2,9 +2,11 @@ import { BSON, type Document, type Filter } from 'mongodb'
 import { wrapDigest } from '../envelope/wrap-digest.ts'
 import { idBytesFromRaw } from '../envelope/record-id.ts'
 import type { Bound, QuarantineDoc } from './documents.ts'
-import { readPage, wrapProjection } from './envelope-pages.ts'
+import { keyturnLayout, layoutIn, type Layout } from '../envelope/layout.ts'
+import { readPage, wrapAt, wrapProjection } from './envelope-pages.ts'
+import { readSettings } from './kek-settings.ts'
 import { keystore } from './keystore.ts'
-import { NotFaithful, rawAt, rawDocument, rawElements, rawMembers, rawValue } from './raw-bson.ts'
+import { NotFaithful, rawAt, rawDocument, rawElements, rawValue } from './raw-bson.ts'
 import type { Moment } from './snapshot.ts'
 import type { Store } from './store.ts'
 
@@ -38,7 +40,10 @@ export async function standsThere(
   moment?: Moment,
 ): Promise<boolean[]> {
   const standing = new Set<string>()
+  if (rows.length === 0) return []
+  const collections = (await readSettings(store))?.settings.collections ?? []
   for (const group of groupsOf(rows)) {
+    group.layout = layoutIn(collections, group.collection, group.field)
     const find = group.byId ? findById : findByWalk
     for (const key of await find(store, group, moment)) standing.add(key)
   }
@@ -49,6 +54,7 @@ export async function standsThere(
 interface Group {
   collection: string
   field: string
+  layout: Layout
   version: number
   byId: boolean
   rows: QuarantineRow[]
@@ -61,7 +67,10 @@ function groupsOf(rows: readonly QuarantineRow[]): Group[] {
     const version = row.doc.kek_version
     const byId = row.doc.code !== 'id-unsupported'
     const name = JSON.stringify([collection, field, version, byId])
-    const group = groups.get(name) ?? { collection, field, version, byId, rows: [] }
+    const group = groups.get(name) ?? {
+      ...{ collection, field, version, byId, rows: [] },
+      layout: keyturnLayout(field),
+    }
     group.rows.push(row)
     groups.set(name, group)
   }
@@ -76,16 +85,14 @@ async function findById(store: Store, group: Group, moment?: Moment): Promise<st
     const records = await store.db
       .collection(group.collection)
       .find<Buffer>({ _id: { $in: ids } } as Document, {
-        projection: wrapProjection(group.field),
+        projection: wrapProjection(group.layout),
         raw: true,
         ...moment,
       })
       .toArray()
     for (const record of records) {
       const row = wanted.get(idBytesFromRaw(record).toString('hex'))
-      const envelope = rawAt(record, group.field)
-      if (row === undefined || envelope === null) continue
-      if (hasBytes(row, rawMembers(envelope))) found.push(keyOf(row))
+      if (row !== undefined && hasBytes(row, wrapAt(record, group.layout))) found.push(keyOf(row))
     }
   }
   return found

@@ -86,19 +86,23 @@ export function rawDocument(elements: readonly RawElement[]): Buffer {
   return Buffer.concat([length, ...parts, Buffer.of(0)])
 }
 
-/** The element at a dotted path of sub-documents; null when there is none, also when the path meets an array. */
-export function rawAt(document: Uint8Array, path: string): RawElement | null {
-  let here = document
-  let found: RawElement | null = null
+/**
+ * The element at a dotted path of sub-documents; null when there is none, also when the path meets an array. Of a
+ * document, or of its elements where several are asked for.
+ */
+export function rawAt(
+  document: Uint8Array | readonly RawElement[],
+  path: string,
+): RawElement | null {
+  let here = document instanceof Uint8Array ? rawElements(document) : document
   const parts = path.split('.')
   for (const [depth, part] of parts.entries()) {
-    found = rawElements(here).find(({ name }) => name === part) ?? null
-    if (found === null) return null
-    if (depth === parts.length - 1) return found
+    const found = here.find(({ name }) => name === part) ?? null
+    if (found === null || depth === parts.length - 1) return found
     if (found.type !== types.document) return null
-    here = found.bytes
+    here = rawElements(found.bytes)
   }
-  return found
+  return null
 }
 
 /** The value of an element; throws `NotFaithful` for the few that cannot be given back as they came. */

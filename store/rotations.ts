@@ -78,7 +78,7 @@ export async function runningRotation(store: Store): Promise<RotationDoc | null>
 
 /** Members of the row that a phase may write with it. */
 export type PhaseFields = Partial<
-  Pick<RotationDoc, 'total' | 'run_id' | 'silent' | 'workflow_id' | 'max_hsm_calls'>
+  Pick<RotationDoc, 'total' | 'plan' | 'run_id' | 'silent' | 'workflow_id' | 'max_hsm_calls'>
 >
 
 /** Moves the row on; entering `finish` dates `settled_at`. False when it has ended: then nothing is written. */
@@ -95,6 +95,7 @@ export async function setPhase(
         $set: {
           ...literals(fields),
           phase,
+          [`phases.${phase}`]: { $ifNull: [`$phases.${phase}`, '$$NOW'] },
           ...(phase === 'finish' ? { settled_at: { $ifNull: ['$settled_at', '$$NOW'] } } : {}),
         },
       },

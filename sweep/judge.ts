@@ -1,6 +1,8 @@
+import type { ProviderName } from '../contracts/kek.ts'
 import { KeyturnError } from '../contracts/errors.ts'
 import type { ErrorCode } from '../contracts/errors.ts'
-import { parseWrapFields, type WrapFields } from '../envelope/envelope.ts'
+import type { WrapFields } from '../envelope/envelope.ts'
+import { readWrap, wrapAad, type Layout } from '../envelope/layout.ts'
 import type { Bound } from '../store/documents.ts'
 import type { PageEntry } from '../store/envelope-pages.ts'
 import { withoutQuarantined } from './known-quarantine.ts'
@@ -31,6 +33,8 @@ const unsupportedId: Fault = {
   message: 'the record has an _id of a type that cannot be used in a filter',
 }
 
+const noPlace = { install: '', collection: '' }
+
 /** Leaves out what this rotation has quarantined with exactly these bytes, and looks at the shape of the rest. */
 export async function judgePage(road: Road, entries: PageEntry[]): Promise<JudgedEntry[]> {
   const { store, rotation, provider } = road.options
@@ -38,13 +42,15 @@ export async function judgePage(road: Road, entries: PageEntry[]): Promise<Judge
   const fresh = road.hasQuarantine
     ? await withoutQuarantined(store, { rotation, collection, field }, entries)
     : entries
-  return fresh.map((entry) => judge(entry, provider.name))
+  return fresh.map((entry) => judge(entry, road.layout, provider.name))
 }
 
-function judge(entry: PageEntry, provider: string): JudgedEntry {
+function judge(entry: PageEntry, layout: Layout, provider: ProviderName): JudgedEntry {
   if (entry.cursor.v !== entry.id) return { entry, fault: unsupportedId }
   try {
-    const wrap = parseWrapFields(entry.wrap)
+    const wrap = readWrap(layout, entry.wrap, provider)
+    // A recipe may want a text of the _id that this one does not have.
+    if (layout.declared !== null) wrapAad(layout, { ...noPlace, id: entry.idBytes }, 1)
     if (wrap.provider === provider) return { entry, wrap }
     const message = `the envelope names the provider '${wrap.provider}', not '${provider}'`
     return { entry, fault: { code: 'wrong-provider', message } }

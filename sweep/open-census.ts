@@ -1,7 +1,6 @@
 import { KeyturnError, type ErrorCode } from '../contracts/errors.ts'
 import type { CollectionConfig } from '../contracts/settings.ts'
-import { dekAad } from '../envelope/aad.ts'
-import { parseWrapFields } from '../envelope/envelope.ts'
+import { layoutIn, readWrap, wrapAad, type Layout } from '../envelope/layout.ts'
 import type { KekProvider, SealedDek } from '../providers/provider.ts'
 import { countVersions } from '../store/census.ts'
 import { readPage, type PageEntry } from '../store/envelope-pages.ts'
@@ -38,6 +37,7 @@ export interface OpenCensus {
 interface Stretch {
   collection: string
   field: string
+  layout: Layout
   version: number
 }
 
@@ -50,7 +50,9 @@ export async function scanUnwrap(options: OpenCensusOptions): Promise<OpenCensus
   const { byField } = await countVersions(options.store, options.collections)
   const total = byField.reduce((sum, { envelopes }) => sum + envelopes, 0)
   const census: OpenCensus = { opened: 0, failed: [] }
-  for (const stretch of byField) {
+  for (const each of byField) {
+    const layout = layoutIn(options.collections, each.collection, each.field)
+    const stretch = { ...each, layout }
     for await (const entries of ahead(pagesOf(options, stretch))) {
       const codes = await openPage(options, stretch, entries)
       for (const [index, entry] of entries.entries()) {
@@ -66,12 +68,12 @@ export async function scanUnwrap(options: OpenCensusOptions): Promise<OpenCensus
 
 async function* pagesOf(
   { store, page = 1_000, signal }: OpenCensusOptions,
-  { collection, field, version }: Stretch,
+  { collection, field, layout, version }: Stretch,
 ): AsyncGenerator<PageEntry[], void> {
   let after: Bound | null = null
   for (;;) {
     signal.throwIfAborted()
-    const options = { collection, field, version, after, until: null, limit: page, signal }
+    const options = { collection, field, layout, version, after, until: null, limit: page, signal }
     const { entries, more }: Awaited<ReturnType<typeof readPage>> = await readPage(store, options)
     yield entries
     if (!more) return
@@ -108,13 +110,13 @@ async function openPage(
 function sealedDek(
   entry: PageEntry,
   install: string,
-  { collection, field, version }: Stretch,
+  { collection, layout, version }: Stretch,
   provider: KekProvider,
 ): SealedDek | KeyturnError {
   try {
-    const { provider: named, dekIv, dekWrapped } = parseWrapFields(entry.wrap)
+    const { provider: named, dekIv, dekWrapped } = readWrap(layout, entry.wrap, provider.name)
     if (named !== provider.name) return new KeyturnError('wrong-provider', `provider '${named}'`)
-    const aad = dekAad(install, collection, field, entry.idBytes, version)
+    const aad = wrapAad(layout, { install, collection, id: entry.idBytes }, version)
     return { iv: dekIv, wrapped: dekWrapped, aad }
   } catch (error) {
     if (error instanceof KeyturnError) return error

@@ -18,6 +18,7 @@
  * abandoned: read pages and made wraps are only memory, nothing of them was written. In each case the generators are
  * waited for, so no promise, session or call outlives `runPipeline`.
  */
+import { setTimeout as sleep } from 'node:timers/promises'
 import { noCounters, type Counters } from '../contracts/rotation.ts'
 import { ahead } from './ahead.ts'
 import { readPages } from './read-pages.ts'
@@ -35,10 +36,13 @@ export async function runPipeline(road: Road): Promise<SweepResult> {
   let counters: Counters = noCounters
   try {
     for await (const page of ahead(wrapPages(road, ahead(readPages(road))))) {
+      const began = performance.now()
       const written = await writeOrAbandon(road, page)
+      road.tempo.took(page.read, page.tokenMs + performance.now() - began)
       if (written === null) return { end: 'replaced', counters }
       counters = sum(counters, written)
       road.options.onPage({ counters })
+      await rest(road)
     }
     return { end: road.stop ?? 'end', counters }
   } catch (error) {
@@ -47,6 +51,12 @@ export async function runPipeline(road: Road): Promise<SweepResult> {
   } finally {
     forget()
   }
+}
+
+/** Ends at once when the sweep is told to stop: what is in flight is written without a rest. */
+async function rest({ tempo, options }: Road): Promise<void> {
+  const restMs = tempo.restMs()
+  if (restMs > 0) await sleep(restMs, undefined, { signal: options.signal }).catch(() => undefined)
 }
 
 const tooLate = new Error('cancelled, and the pages in flight did not end in time')

@@ -16,11 +16,12 @@ export async function* readPages(road: Road): AsyncGenerator<JudgedPage, void> {
     const { entries, more } = await readPage(store, {
       collection: road.collection,
       field: road.field,
+      layout: road.layout,
       version: from,
       after: oldCursor,
       from: road.min,
       until: road.max,
-      limit: pageAtRate(road.options.page, ratePerSecond),
+      limit: pageAtRate(road.tempo.page(), ratePerSecond),
       signal: road.abandon.signal,
     })
     const cursor = entries.at(-1)?.cursor ?? oldCursor

@@ -1,7 +1,9 @@
 import type { ClientSession } from 'mongodb'
 import type { SweepEnd } from '../contracts/rotation.ts'
+import type { Layout } from '../envelope/layout.ts'
 import type { Bound } from '../store/documents.ts'
 import type { HsmBudget } from './hsm-budget.ts'
+import type { Tempo } from './tempo.ts'
 import type { SweepOptions } from './sweep-options.ts'
 
 /** What the stages of one attempt share: the shard that it took, and how it is told to stop. */
@@ -9,6 +11,7 @@ export interface Road {
   readonly options: SweepOptions
   readonly collection: string
   readonly field: string
+  readonly layout: Layout
   /** The shard's range: inclusive begin, exclusive end; null is open. */
   readonly min: Bound | null
   readonly max: Bound | null
@@ -17,6 +20,8 @@ export interface Road {
   readonly attempt: number
   readonly session: ClientSession
   readonly budget: HsmBudget
+  /** How large pages are, and how long to rest behind one. */
+  readonly tempo: Tempo
   /** Waits until so many envelopes may go. */
   readonly pace: (envelopes: number) => Promise<void>
   /** Whether this rotation had quarantined anything of this field when the attempt began. */

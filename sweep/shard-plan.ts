@@ -1,5 +1,6 @@
 import type { ShardPlan } from '../contracts/rotation.ts'
 import type { CollectionConfig } from '../contracts/settings.ts'
+import { layoutIn } from '../envelope/layout.ts'
 import { countVersions, splitPoints } from '../store/census.ts'
 import { insertShards, readShards, type NewShard } from '../store/rewrap-shards.ts'
 import type { Store } from '../store/store.ts'
@@ -50,7 +51,10 @@ async function cutRanges(
   for (const { collection, field, envelopes, version: found } of byField) {
     if (found !== version || envelopes === 0) continue
     const shards = wanted === 'auto' ? shardsFor(envelopes) : wanted
-    const points = await splitPoints(store, { collection, field, version, shards })
+    const points = await splitPoints(store, {
+      ...{ collection, field, version, shards },
+      layout: layoutIn(collections, collection, field),
+    })
     for (const [index, min] of [null, ...points].entries()) {
       ranges.push({ collection, field, min, max: points[index] ?? null })
     }

@@ -29,6 +29,7 @@ async function stillThere(
   const { entries } = await readPage(road.options.store, {
     collection: road.collection,
     field: road.field,
+    layout: road.layout,
     version: road.options.from,
     after: page.oldCursor,
     from: road.min,
@@ -44,8 +45,8 @@ async function matches(road: Road, entry: PageEntry): Promise<boolean> {
   const wrapped = (entry.wrap as { dek_wrapped: unknown }).dek_wrapped
   const filter: Document = {
     _id: entry.id,
-    [`${road.field}.kek_version`]: road.options.from,
-    [`${road.field}.dek_wrapped`]: wrapped,
+    [road.layout.version]: road.options.from,
+    [road.layout.wrapped]: wrapped,
   }
   const records = road.options.store.db.collection(road.collection)
   return (await records.findOne(filter, { projection: { _id: 1 } })) !== null

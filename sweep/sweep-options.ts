@@ -1,5 +1,5 @@
 import type { CheckMode } from '../contracts/settings.ts'
-import type { Counters, SweepEnd } from '../contracts/rotation.ts'
+import type { Counters, Priority, SweepEnd } from '../contracts/rotation.ts'
 import type { Log } from '../observability/log.ts'
 import type { KekProvider } from '../providers/provider.ts'
 import type { Store } from '../store/store.ts'
@@ -24,6 +24,8 @@ export interface SweepOptions {
   to: number
   /** Most envelopes of a page, 1 to 5,000. */
   page: number
+  /** `rotation` unless given. */
+  priority?: Priority
   check: CheckMode
   /** This shard's share of the rotation's rate, envelopes a second; 0 is no limit. */
   ratePerSecond: number

@@ -1,5 +1,7 @@
 import { noCounters } from '../contracts/rotation.ts'
 import type { CheckMode } from '../contracts/settings.ts'
+import { layoutIn } from '../envelope/layout.ts'
+import { readSettings } from '../store/kek-settings.ts'
 import { reserveHsmCalls } from '../store/rotations.ts'
 import { takeShard, type TakenShard } from '../store/rewrap-shards.ts'
 import { endSession } from '../store/sessions.ts'
@@ -8,6 +10,7 @@ import { hasQuarantine } from './known-quarantine.ts'
 import { paceAt } from './pace.ts'
 import { runPipeline } from './pipeline.ts'
 import type { Road } from './road.ts'
+import { tempoOf } from './tempo.ts'
 import type { SweepOptions, SweepResult } from './sweep-options.ts'
 
 export type { SweepEnd } from '../contracts/rotation.ts'
@@ -37,17 +40,20 @@ async function roadOf(options: SweepOptions, taken: TakenShard): Promise<Road> {
   const { store, rotation, maxHsmCalls, check, ratePerSecond, signal } = options
   const { attempt, cursor, session, doc } = taken
   const { collection, field, min, max } = doc
+  const collections = (await readSettings(store))?.settings.collections ?? []
   const reserve = (calls: number) => reserveHsmCalls(store, rotation, calls)
   return {
     options,
     collection,
     field,
+    layout: layoutIn(collections, collection, field),
     min,
     max,
     cursor,
     attempt,
     session,
     budget: hsmBudget(maxHsmCalls, callsEach[check], reserve),
+    tempo: tempoOf(options.page, options.priority ?? 'rotation'),
     pace: paceAt(ratePerSecond, signal),
     hasQuarantine: await hasQuarantine(store, { rotation, collection, field }),
     abandon: new AbortController(),

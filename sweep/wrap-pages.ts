@@ -1,4 +1,4 @@
-import { dekAad } from '../envelope/aad.ts'
+import { storedWrapped, wrapAad } from '../envelope/layout.ts'
 import type { WrapFields } from '../envelope/envelope.ts'
 import type { RewrapAnswer, RewrapItem } from '../providers/provider.ts'
 import type { PageEntry } from '../store/envelope-pages.ts'
@@ -7,7 +7,8 @@ import type { Road } from './road.ts'
 
 export interface NewWrap {
   entry: PageEntry
-  oldWrapped: Buffer
+  /** As it is stored. */
+  oldWrapped: Buffer | string
   dekIv: Buffer
   dekWrapped: Buffer
 }
@@ -22,6 +23,8 @@ export interface WrappedPage {
   wraps: NewWrap[]
   faulty: FaultyEntry[]
   hsmCalls: number
+  /** Milliseconds that the token took. */
+  tokenMs: number
   read: JudgedPage['read']
   oldCursor: JudgedPage['oldCursor']
   cursor: JudgedPage['cursor']
@@ -73,20 +76,22 @@ async function wrapPage(road: Road, page: JudgedPage): Promise<WrappedPage> {
   const { read, oldCursor, cursor, last } = page
   const wrappable = page.entries.filter(isWrappable)
   const faulty = page.entries.filter(isFaulty)
+  const began = performance.now()
   const { outcomes, calls } = await rewrap(road, wrappable)
+  const tokenMs = performance.now() - began
   const wraps: NewWrap[] = []
-  for (const [index, { entry, wrap }] of wrappable.entries()) {
+  for (const [index, { entry }] of wrappable.entries()) {
     const outcome = outcomes[index]
     if (outcome === undefined) throw new Error('the provider answered fewer outcomes than items')
     if (outcome.ok) {
       const { iv: dekIv, wrapped: dekWrapped } = outcome
-      wraps.push({ entry, oldWrapped: wrap.dekWrapped, dekIv, dekWrapped })
+      wraps.push({ entry, oldWrapped: storedWrapped(entry.wrap), dekIv, dekWrapped })
     } else {
       faulty.push({ entry, fault: { code: outcome.code, message: outcome.message } })
     }
   }
   road.options.lease.countWraps(road.options.to, wraps.length)
-  return { wraps, faulty, hsmCalls: calls, read, oldCursor, cursor, last }
+  return { wraps, faulty, hsmCalls: calls, tokenMs, read, oldCursor, cursor, last }
 }
 
 async function rewrap(road: Road, wrappable: Wrappable[]): Promise<RewrapAnswer> {
@@ -101,8 +106,8 @@ async function rewrap(road: Road, wrappable: Wrappable[]): Promise<RewrapAnswer>
 
 function rewrapItem(road: Road, { entry, wrap }: Wrappable): RewrapItem {
   const { install, from, to } = road.options
-  const aad = (version: number) =>
-    dekAad(install, road.collection, road.field, entry.idBytes, version)
+  const place = { install, collection: road.collection, id: entry.idBytes }
+  const aad = (version: number) => wrapAad(road.layout, place, version)
   return { iv: wrap.dekIv, wrapped: wrap.dekWrapped, aadFrom: aad(from), aadTo: aad(to) }
 }
 

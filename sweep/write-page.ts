@@ -20,13 +20,14 @@ export async function writePage(road: Road, page: WrappedPage): Promise<Counters
 
 async function write(road: Road, page: WrappedPage, closes: boolean): Promise<Counters | null> {
   const { store, rotation, shard, from, to, provider, lease } = road.options
-  const { collection, field, attempt, session } = road
+  const { collection, field, layout, attempt, session } = road
   const result = await commitPage(store, session, {
     rotation,
     shard,
     attempt,
     collection,
     field,
+    layout,
     oldCursor: page.oldCursor,
     newCursor: page.cursor,
     from,

@@ -22,8 +22,7 @@ export const removalProgress = defineQuery<RemovalProgress>(messages.progress)
 export async function removeKek(input: RemoveInput): Promise<RemoveResult> {
   const progress: RemovalProgress = {
     version: input.version,
-    state: 'checking',
-    dueAt: null,
+    ...waiting(input),
     guards: [],
   }
   setHandler(removalProgress, () => progress)
@@ -34,7 +33,8 @@ export async function removeKek(input: RemoveInput): Promise<RemoveResult> {
     if (state === 'destroyed') refuse(noRemoval(input))
   })
   try {
-    await condition(() => progress.state === 'undone', input.afterMs)
+    await condition(() => isUndone(progress), input.afterMs)
+    if (!isUndone(progress)) Object.assign(progress, { state: 'checking', dueAt: null })
     const refused = isUndone(progress) ? null : await request(input, progress)
     if (refused !== null) return refused
     await condition(() => isUndone(progress), input.undoWindowMs)
@@ -49,6 +49,16 @@ export async function removeKek(input: RemoveInput): Promise<RemoveResult> {
   } finally {
     await condition(allHandlersFinished)
   }
+}
+
+/** A removal that a policy has planned waits first, and can be called off. */
+function waiting({ version, afterMs }: RemoveInput): Pick<RemovalProgress, 'state' | 'dueAt'> {
+  if (afterMs === 0) return { state: 'checking', dueAt: null }
+  const dueAt = new Date(Date.now() + afterMs).toISOString()
+  setCurrentDetails(
+    `### Removal of v${version}\n- planned for ${dueAt}\n- call it off: keyturn remove --version ${version} --undo`,
+  )
+  return { state: 'waiting', dueAt }
 }
 
 const isUndone = ({ state }: RemovalProgress) => state === 'undone'

@@ -5,11 +5,13 @@ import {
   condition,
   continueAsNew,
   defineSignal,
+  getExternalWorkflowHandle,
   setHandler,
   workflowInfo,
 } from '@temporalio/workflow'
-import { queues } from '../contracts/names.ts'
+import { messages, queues } from '../contracts/names.ts'
 import type {
+  HsmNews,
   RewrapShardInput,
   RewrapShardResult,
   Steering,
@@ -19,6 +21,13 @@ import { sweeping } from './profiles.ts'
 
 /** Sent by the rotation: pause, go on, stop, or another share of the rate. */
 export const steer = defineSignal<[Steering]>('steer')
+
+/** Sent to the rotation, so that it shows what it waits for. */
+export const hsmNews = defineSignal<[HsmNews]>(messages.hsmNews)
+
+/** Pauses between two batches while the HSM is away; each batch has the pool's own patience before. */
+const awayMs = 5_000
+const longestAwayMs = 30_000
 
 /** A batch costs some ten events; a run's history stays under 5,000. */
 const batchesPerRun = 300
@@ -33,13 +42,33 @@ export async function rewrapShard(input: RewrapShardInput): Promise<RewrapShardR
     run.steering = steering
     run.batch?.cancel()
   })
+  let away = 0
   for (let batch = 0; batch < batchesPerRun && !workflowInfo().continueAsNewSuggested; batch++) {
     await condition(() => !run.steering.paused || run.steering.cancelled)
     if (run.steering.cancelled) return { end: 'aborted' }
-    const end = await sweepBatch(input, run)
+    const end = await sweepBatch({ ...input, ...(away > 0 ? { trial: true } : {}) }, run)
+    if (away > 0 && end !== 'hsm-away') await tellRotation(input, false)
+    away = end === 'hsm-away' ? away + 1 : 0
     if (end === 'end' || end === 'hsm-budget') return { end }
+    if (away === 1) await tellRotation(input, true)
+    if (away > 0) await awayPause(run, away)
   }
   return await continueAsNew<typeof rewrapShard>({ ...input, steering: run.steering })
+}
+
+/** A cancel ends it, and a pause by an operator takes its place. */
+async function awayPause(run: { steering: Steering }, times: number): Promise<void> {
+  const before = run.steering
+  await condition(() => run.steering !== before, Math.min(longestAwayMs, awayMs * times))
+}
+
+async function tellRotation({ shard }: RewrapShardInput, away: boolean): Promise<void> {
+  const { parent } = workflowInfo()
+  if (parent === undefined) return
+  // A rotation that has just ended need not be told.
+  await getExternalWorkflowHandle(parent.workflowId)
+    .signal(hsmNews, { shard, away })
+    .catch(() => undefined)
 }
 
 async function sweepBatch(

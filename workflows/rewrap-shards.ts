@@ -8,7 +8,7 @@ import { show } from './rotation-state.ts'
 import type { RotationState } from './rotation-state.ts'
 
 /** Shards that are swept at one time: enough to keep a few workers' lanes busy, far below Temporal's limits. */
-const shardWindow = 12
+const shardWindow = { rotation: 12, applications: 2 }
 
 /** First and longest pause between two looks at the counters; it grows so that a long rotation's history does not. */
 const firstLookMs = 2_000
@@ -33,7 +33,9 @@ export async function rewrapShards(
   tail: boolean,
 ): Promise<void> {
   const queue = [...shards]
-  const crew: Crew = { lanes: Math.min(shardWindow, queue.length), told: new Map(), done: false }
+  const { priority = 'rotation' } = state.input
+  const width = Math.min(shardWindow[priority], queue.length)
+  const crew: Crew = { lanes: width, told: new Map(), done: false }
   const lanes = Array.from({ length: crew.lanes }, async () => {
     for (let shard = queue.shift(); shard !== undefined; shard = queue.shift()) {
       await sweepShard(state, crew, shard, tail)
@@ -56,18 +58,24 @@ async function sweepShard(
   shard: ShardPlan,
   tail: boolean,
 ): Promise<void> {
-  const { install, rotation, from, to, page, check, maxHsmCalls } = state.input
+  const { install, rotation, from, to, page, check, maxHsmCalls, priority } = state.input
+  const paging = { page, check, maxHsmCalls, ...(priority === undefined ? {} : { priority }) }
   while (!state.cancelled) {
     const steering = steeringOf(state, crew)
     const child = await startChild(rewrapShard, {
       workflowId: workflowIds.shard(install, shard.field, shard.shard),
-      args: [{ ...shard, install, rotation, from, to, page, check, maxHsmCalls, tail, steering }],
+      args: [{ ...shard, install, rotation, from, to, ...paging, tail, steering }],
       staticSummary: `v${from} → v${to}, ${shard.collection}.${shard.field}`,
       typedSearchAttributes: workflowInfo().typedSearchAttributes,
     })
     crew.told.set(child, JSON.stringify(steering))
     state.steered += 1
-    const { end } = await child.result().finally(() => crew.told.delete(child))
+    state.sweeping = crew.told.size
+    const { end } = await child.result().finally(() => {
+      crew.told.delete(child)
+      state.sweeping = crew.told.size
+      state.hsmAway.delete(shard.shard)
+    })
     if (end !== 'hsm-budget') return
     Object.assign(state, { paused: true, pausedBy: 'hsm-budget' })
     state.steered += 1

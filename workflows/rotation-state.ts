@@ -18,6 +18,7 @@ import type {
   RotationProgress,
 } from '../contracts/rotation.ts'
 import { refuse } from './refusal.ts'
+import { hsmNews } from './rewrap-shard.ts'
 
 export const pause = defineUpdate(messages.pause)
 export const resume = defineUpdate(messages.resume)
@@ -39,6 +40,9 @@ export interface RotationState {
   counters: Counters
   awaiting: string[]
   silent: string[]
+  /** Shards that wait for their worker's HSM, and how many are being swept. */
+  hsmAway: Set<string>
+  sweeping: number
   startedAt: string
   /** Grows with each change that the running shards must hear of. */
   steered: number
@@ -56,6 +60,8 @@ export function newRotationState(input: RotateInput): RotationState {
     counters: noCounters,
     awaiting: [],
     silent: [],
+    hsmAway: new Set(),
+    sweeping: 0,
     startedAt: workflowInfo().startTime.toISOString(),
     steered: 0,
   }
@@ -74,6 +80,11 @@ export function answerMessages(state: RotationState): void {
       refuse({ code: 'no-rotation', message: `rotation "${state.input.rotation}" is ending` })
     }
   }
+  setHandler(hsmNews, ({ shard, away }) => {
+    if (away) state.hsmAway.add(shard)
+    else state.hsmAway.delete(shard)
+    show(state)
+  })
   setHandler(pause, () => change(() => (state.paused = true)), { validator })
   setHandler(resume, () => change(() => Object.assign(state, { paused: false, pausedBy: null })), {
     validator,
@@ -111,18 +122,32 @@ export async function mayGoOn(state: RotationState): Promise<void> {
 /** Live Markdown for the Temporal UI ("User Metadata" tab): headings, lists and bold only, no figures that grow. */
 export function show(state: RotationState): void {
   const { input, counters } = state
+  const { paused, pausedBy } = pauseOf(state)
   const remaining = Math.max(
     0,
     state.total - counters.rewrapped - counters.superseded - counters.quarantined,
   )
   const lines = [
     `### Rotation v${input.from} → v${input.to}: ${state.cancelled ? 'cancelling' : state.phase}`,
-    ...(state.paused ? [`**paused**${state.pausedBy === null ? '' : ` (${state.pausedBy})`}`] : []),
+    ...(paused ? [`**paused**${pausedBy === null ? '' : ` (${pausedBy})`}`] : []),
     `- ${counters.rewrapped} of ${state.total} envelopes re-wrapped, ${remaining} to go`,
     `- ${counters.superseded} superseded by applications, ${counters.quarantined} in quarantine`,
-    ...state.awaiting.map((line) => `- waits for ${line}`),
+    ...awaited(state).map((line) => `- waits for ${line}`),
   ]
   setCurrentDetails(lines.join('\n'))
+}
+
+/** With no worker's HSM answering it stands still as if it were paused, and goes on by itself. */
+function pauseOf(state: RotationState): { paused: boolean; pausedBy: string | null } {
+  const { paused, pausedBy, hsmAway, sweeping } = state
+  const stands = hsmAway.size > 0 && hsmAway.size >= sweeping
+  if (paused || !stands) return { paused, pausedBy }
+  return { paused: true, pausedBy: 'hsm-away' }
+}
+
+function awaited({ awaiting, hsmAway, sweeping }: RotationState): string[] {
+  if (hsmAway.size === 0) return awaiting
+  return [...awaiting, `the HSM (${hsmAway.size} of ${Math.max(hsmAway.size, sweeping)} shards)`]
 }
 
 function progressOf(state: RotationState): RotationProgress {
@@ -131,11 +156,10 @@ function progressOf(state: RotationState): RotationProgress {
     from: state.input.from,
     to: state.input.to,
     phase: state.phase,
-    paused: state.paused,
-    pausedBy: state.pausedBy,
+    ...pauseOf(state),
     total: state.total,
     maxRate: state.maxRate,
-    awaiting: state.awaiting,
+    awaiting: awaited(state),
     startedAt: state.startedAt,
     ...state.counters,
   }

@@ -7,8 +7,11 @@ import { loadableKeks } from '../../client/views/opening.ts'
 import { KeyturnError } from '../../contracts/errors.ts'
 import type { Config } from '../../contracts/settings.ts'
 import { answering } from '../answer.ts'
+import { declaredLayoutChecks } from '../layout-checks.ts'
 import { withLocalProvider } from '../local-provider.ts'
+import { untilInterrupted } from '../ui/detach.ts'
 import { checksText } from '../ui/present-checks.ts'
+import { tokenChecks } from '../token-checks.ts'
 
 export function register(program: Command): void {
   program
@@ -16,7 +19,7 @@ export function register(program: Command): void {
     .summary('check everything that the configuration names')
     .description(
       'Checks configuration, MongoDB, Temporal, module, token, PIN, keys and clock as this host sees them: one line each, ' +
-        'with the cure. It never changes anything. Exit 4 where one fails.',
+        'with the cure. It never changes anything; an HSM is probed with a throwaway key. Exit 4 where one fails.',
     )
     .addHelpText('after', '\nExample: keyturn doctor --config /etc/keyturn/keyturn.yaml')
     .action(
@@ -37,12 +40,14 @@ export function register(program: Command): void {
     )
 }
 
-/** Module, token and PIN by a session of this host; then each installed key by its canary. Only reads. */
+/** The probe of pkcs11-init, by a session of this host; then each installed key by its canary. Nothing is left behind. */
 async function kekChecks(config: Config, keystore: Keystore | null): Promise<Check[]> {
   const { provider } = config.kek
   return withLocalProvider(config, async (keys) => {
-    const opened = provider === 'env' ? 'its variables are well-formed' : 'module, token and PIN'
-    const checks = [ok(provider, opened)]
+    const checks =
+      provider === 'env'
+        ? [ok(provider, 'its variables are well-formed')]
+        : tokenChecks(await untilInterrupted((signal) => keys.ceremony.probe(signal)))
     for (const kek of keystore === null ? [] : await loadableKeks(keystore)) {
       const name = `key v${kek.version}`
       try {
@@ -55,6 +60,7 @@ async function kekChecks(config: Config, keystore: Keystore | null): Promise<Che
         checks.push((isWorkersBusiness ? warn : fail)(name, error.message, cure))
       }
     }
+    if (keystore !== null) checks.push(...(await declaredLayoutChecks(keystore, keys)))
     return checks
   })
 }

@@ -1,13 +1,16 @@
 import type { Command } from 'commander'
 import { installKek } from '../../client/rotations/install.ts'
 import { loadPkcs11Config } from '../../config/load-config.ts'
-import { readPin } from '../../config/pin.ts'
+import { hasPinSource, readPin, type Pin } from '../../config/pin.ts'
 import { KeyturnError } from '../../contracts/errors.ts'
-import { probeFailure, probeToken } from '../../providers/pkcs11/probe.ts'
+import { probeFailure } from '../../providers/pkcs11/probe-failure.ts'
+import { probeToken } from '../../providers/pkcs11/probe.ts'
+import type { Pkcs11Config } from '../../contracts/settings.ts'
 import { answering, type Answer, type Context } from '../answer.ts'
 import { untilInterrupted } from '../ui/detach.ts'
 import { note } from '../ui/output.ts'
 import * as parse from '../ui/parse.ts'
+import { askSecret, canAsk } from '../ui/prompts.ts'
 import { installText } from '../ui/present-install.ts'
 import { probeText } from '../ui/present-probe.ts'
 
@@ -41,10 +44,34 @@ export function register(program: Command): void {
     )
 }
 
+/** The PIN by the keyboard: for a probe before anything is configured. An empty one would count as a try. */
+async function askPin({ token, pinEnv }: Pkcs11Config): Promise<Pin> {
+  const [[how, name] = []] = Object.entries(token)
+  const pin = await askSecret(`PIN of the token with ${how} "${name}":`)
+  if (pin !== '') return { pin, warnings: [] }
+  throw new KeyturnError('pin-missing', 'no PIN was typed', {
+    hint: `set ${pinEnv}, or pin_file in keyturn.yaml`,
+  })
+}
+
 async function probe({ file }: Context): Promise<Answer> {
   const { pkcs11: config } = loadPkcs11Config(file === undefined ? {} : { file })
-  const { pin, warnings } = readPin(config, process.env)
+  const { pin, warnings } =
+    hasPinSource(config, process.env) || !canAsk()
+      ? readPin(config, process.env)
+      : await askPin(config)
   for (const warning of warnings) note(`warning: ${warning}`)
-  const report = await untilInterrupted((signal) => probeToken({ config, pin, signal }))
+  const report = await untilInterrupted(async (signal) => {
+    signal.addEventListener('abort', () => note('interrupted: cleaning up'))
+    try {
+      return await probeToken({ config, pin, signal })
+    } catch (error) {
+      throw error === signal.reason ? interrupted() : error
+    }
+  })
   return { json: report, text: probeText(report), error: probeFailure(report) }
+}
+
+function interrupted(): KeyturnError {
+  return new KeyturnError('cancelled', 'the probe was interrupted, and left nothing behind')
 }

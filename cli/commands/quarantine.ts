@@ -1,7 +1,13 @@
 import type { Command } from 'commander'
+import { releaseQuarantine, type Selection } from '../../client/release-quarantine.ts'
+import { retryQuarantine } from '../../client/rotations/retry-quarantine.ts'
 import { readQuarantine } from '../../client/views/quarantine.ts'
+import { KeyturnError } from '../../contracts/errors.ts'
 import { answering } from '../answer.ts'
-import { table } from '../ui/tables.ts'
+import { plural } from '../ui/figures.ts'
+import { withFollower } from '../ui/follower.ts'
+import { note } from '../ui/output.ts'
+import { quarantineText } from '../ui/present-quarantine.ts'
 
 export function register(program: Command): void {
   const quarantine = program
@@ -9,6 +15,12 @@ export function register(program: Command): void {
     .summary('envelopes that could not be opened')
     .description('Envelopes that could not be opened or written, and were stepped over.')
     .addHelpText('after', '\nExample: keyturn quarantine list --json')
+  registerList(quarantine)
+  registerRetry(quarantine)
+  registerRelease(quarantine)
+}
+
+function registerList(quarantine: Command): void {
   quarantine
     .command('list')
     .description(
@@ -18,17 +30,55 @@ export function register(program: Command): void {
     .action(
       answering(async (context) => {
         const view = await readQuarantine(context.config())
-        const rows = view.envelopes.map(({ collection, id, field, kekVersion, code, rotation }) => [
-          collection,
-          typeof id === 'string' ? id : JSON.stringify(id),
-          field,
-          `v${kekVersion}`,
-          code,
-          rotation,
-        ])
-        const head = ['collection', 'id', 'field', 'version', 'code', 'rotation']
-        const text = rows.length === 0 ? 'nothing is in quarantine' : table(head, rows)
-        return { json: view, text }
+        return { json: view, text: quarantineText(view.envelopes) }
+      }),
+    )
+}
+
+function registerRetry(quarantine: Command): void {
+  quarantine
+    .command('retry')
+    .description(
+      'Re-wraps what opens now, by a rotation to the active version that meets nothing else. Rows of envelopes that ' +
+        'were repaired or deleted go. Exit 6 while others remain.',
+    )
+    .addHelpText('after', '\nExample: keyturn quarantine retry')
+    .action(
+      answering(async (context) => {
+        const config = context.config()
+        const { view, error } = await withFollower([], (follower) =>
+          retryQuarantine(config, follower),
+        )
+        const text = `${plural(view.before - view.remaining, 'envelope')} left quarantine, ${view.remaining} remain`
+        return { json: view, text, error }
+      }),
+    )
+}
+
+function registerRelease(quarantine: Command): void {
+  quarantine
+    .command('release')
+    .description(
+      'Forgets rows and leaves their envelopes as they are: they count again, and the next rotation meets them again. ' +
+        'It asks before.',
+    )
+    .option('--collection <name>', 'of this collection')
+    .option('--field <path>', 'of this field')
+    .option('--id <id>', 'of this record, as quarantine list --json shows it')
+    .option('--all', 'every row')
+    .addHelpText('after', '\nExample: keyturn quarantine release --collection users --id u-17')
+    .action(
+      answering<Selection & { all?: boolean }>(async (context, { all = false, ...selection }) => {
+        if (!all && Object.keys(selection).length === 0) {
+          throw new KeyturnError('usage', 'which envelopes to release is missing', {
+            hint: 'name them with --collection, --field and --id, or say --all',
+          })
+        }
+        const view = await releaseQuarantine(context.config(), selection, async (envelopes) => {
+          note(quarantineText(envelopes))
+          await context.confirm(`release ${plural(envelopes.length, 'envelope')}?`)
+        })
+        return { json: view, text: `${plural(view.released.length, 'envelope')} released` }
       }),
     )
 }

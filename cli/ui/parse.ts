@@ -54,6 +54,26 @@ export function timeOfDay(text: string): number {
   return (Number(hours) * 60 + Number(minutes)) * 60_000
 }
 
+/** A key's label, to be found exactly so. Throws usage. */
+export function label(text: string): string {
+  if (text !== '') return text
+  throw new KeyturnError('usage', 'a label must not be empty', {
+    hint: 'leave --label out for <key_label_prefix>-v<n>',
+  })
+}
+
+/** A CKA_ID in hex, in lower case. Throws usage. */
+export function keyId(text: string): string {
+  if (/^([0-9a-f]{2})+$/i.test(text)) return text.toLowerCase()
+  throw new KeyturnError(
+    'usage',
+    `an id is written in hexadecimal digits, two a byte, not "${text}"`,
+    {
+      hint: 'pkcs11-tool -O shows it as "ID:", for example 0a1b',
+    },
+  )
+}
+
 function wholeNumber(text: string): number | null {
   return /^\d{1,15}$/.test(text) ? Number(text) : null
 }

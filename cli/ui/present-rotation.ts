@@ -31,7 +31,23 @@ export function planText(plan: RotationPlan & { from: number; to: number }): str
   return [
     `v${plan.from} to v${plan.to} would re-wrap ${plural(plan.envelopes, 'envelope')} with ` +
       `${plural(plan.hsmCalls, 'crypt call')}, in about ${seconds(plan.estimatedSeconds)}`,
+    basisText(plan),
+    ...(plan.hsmQuota === null ? [] : [quotaText(plan.hsmQuota)]),
     '',
     table(['collection', 'field', 'envelopes'], rows),
   ].join('\n')
+}
+
+function basisText({ basis, sample }: RotationPlan): string {
+  if (basis === 'sample' && sample !== null) {
+    const milliseconds = Math.round(sample.tokenSeconds * 1_000)
+    return `timed: ${plural(sample.envelopes, 'envelope')} in ${count(milliseconds)} ms of the token; nothing was written`
+  }
+  const goesBy = basis === 'last-rotation' ? 'the last rotation' : 'what is usual on two cores'
+  return `not timed: the duration goes by ${goesBy}`
+}
+
+function quotaText({ max, enough }: NonNullable<RotationPlan['hsmQuota']>): string {
+  const verdict = enough ? 'is enough' : 'is not enough: it would pause with hsm-budget'
+  return `--max-hsm-calls ${count(max)} ${verdict}`
 }

@@ -39,10 +39,10 @@ function rotationText({ rotation, lastRotation, temporal }: StatusView): string 
     const { id, from, to, outcome, endedAt } = lastRotation
     return `no rotation runs; the last, ${id}, v${from} to v${to}: ${outcome}, ${endedAt}`
   }
-  const { id, from, to, phase, paused, remaining, ratePerSecond, etaSeconds } = rotation
+  const { id, from, to, phase, paused, pausedBy, remaining, ratePerSecond, etaSeconds } = rotation
   const eta = etaSeconds === null ? '' : `, ${seconds(etaSeconds)} left`
   return [
-    `rotation ${id}, v${from} to v${to}: ${phase}${paused ? ' (paused)' : ''}`,
+    `rotation ${id}, v${from} to v${to}: ${phase}${pausedAs(paused, pausedBy)}`,
     `${count(rotation.rewrapped)} re-wrapped, ${count(rotation.superseded)} superseded, ` +
       `${count(rotation.quarantined)} in quarantine, ${count(remaining)} remaining, ` +
       `${count(ratePerSecond)}/s${eta}`,
@@ -54,4 +54,10 @@ function policyText({ policy }: StatusView): string | null {
   if (policy === null) return null
   const next = policy.paused ? 'paused' : `next run ${policy.nextRun ?? 'unknown'}`
   return `policy: every ${policy.everyDays} days at ${policy.at} UTC, ${next}`
+}
+
+function pausedAs(paused: boolean, by: string | null): string {
+  if (!paused) return ''
+  if (by === 'hsm-away') return ' (waits for the HSM)'
+  return by === null ? ' (paused)' : ` (paused: ${by})`
 }

@@ -1,4 +1,4 @@
-import { confirm } from '@inquirer/prompts'
+import { confirm, password } from '@inquirer/prompts'
 import { KeyturnError } from '../../contracts/errors.ts'
 
 /**
@@ -7,7 +7,7 @@ import { KeyturnError } from '../../contracts/errors.ts'
  */
 export async function confirmed(question: string, yes: boolean): Promise<void> {
   if (yes) return
-  if (!process.stdin.isTTY || !process.stderr.isTTY) {
+  if (!canAsk()) {
     throw new KeyturnError('confirmation-needed', `there is no terminal to ask on: ${question}`, {
       hint: 'answer it beforehand with --yes',
     })
@@ -15,5 +15,20 @@ export async function confirmed(question: string, yes: boolean): Promise<void> {
   const answer = await confirm({ message: question, default: false }, { output: process.stderr })
   if (!answer) {
     throw new KeyturnError('confirmation-needed', 'not confirmed: nothing was changed')
+  }
+}
+
+/** Whether somebody is there to be asked. */
+export function canAsk(): boolean {
+  return process.stdin.isTTY && process.stderr.isTTY
+}
+
+/** A secret, typed without an echo; empty when the question was left by Ctrl-C. */
+export async function askSecret(question: string): Promise<string> {
+  try {
+    return await password({ message: question }, { output: process.stderr })
+  } catch (error) {
+    if (error instanceof Error && error.name === 'ExitPromptError') return ''
+    throw error
   }
 }

@@ -10,15 +10,23 @@ import { withTemporal } from './connection.ts'
 import { requester } from './names.ts'
 import { resultOf, startOrJoin } from './start.ts'
 
+/** A key that an administrator made: null for the configured label, and for whatever id it has. */
+export interface RegisteredKey {
+  label: string | null
+  keyId: string | null
+}
+
 /**
  * Installs a version through a running worker; runs `setup` before when nobody did. Repeating a finished one answers
  * with `created: false`. Throws config-invalid when the file is for the other provider, install-locked, no-worker,
- * material-missing with the nodes' names, key-exists, and what the probe found.
+ * material-missing with the nodes' names, key-exists, and what the probe found. With `registered` no key is made: that one
+ * is found; throws key-not-found, key-ambiguous, key-attributes and version-exists.
  */
 export async function installKek(
   config: Config,
   provider: ProviderName,
   version: number,
+  registered?: RegisteredKey,
 ): Promise<InstallResult> {
   return withKeystore(config, async (keystore) => {
     requireProvider(config, provider)
@@ -30,8 +38,9 @@ export async function installKek(
         install,
         version,
         provider,
-        origin: provider === 'env' ? 'environment' : 'generated',
-        label: null,
+        origin: originOf(provider, registered),
+        label: registered?.label ?? null,
+        keyId: registered?.keyId ?? null,
         requestedBy: requester(),
       }
       const handle = await startOrJoin(link, {
@@ -44,6 +53,11 @@ export async function installKek(
       return whileWorkersLive(keystore.store, resultOf<InstallResult>(handle, 'temporal-refused'))
     })
   })
+}
+
+function originOf(provider: ProviderName, registered?: RegisteredKey): InstallInput['origin'] {
+  if (provider === 'env') return 'environment'
+  return registered === undefined ? 'generated' : 'registered'
 }
 
 function requireProvider(config: Config, provider: ProviderName): void {

@@ -1,50 +1,52 @@
-import type { CheckMode, Config } from '../../contracts/settings.ts'
-import type { RotationPlan } from '../../contracts/rotation.ts'
-import type { RotationDoc } from '../../store/documents.ts'
+import type { Config } from '../../contracts/settings.ts'
+import type { RotationPlan, TimedSample } from '../../contracts/rotation.ts'
+import { plannedCalls, plannedSeconds, sampledRate } from '../../protocol/rotation-plan.ts'
+import { measuredRate } from '../../store/measured-rate.ts'
 import { lastRotation } from '../../store/rotations.ts'
-import { requireInstalled, withKeystore } from '../keystore.ts'
+import { requireInstalled, withKeystore, type Keystore } from '../keystore.ts'
 import { countByField } from '../views/census.ts'
 import { routeOf } from './route.ts'
 
-/** Crypt calls for one envelope: unwrap and wrap, and the check, which opens again (sampled: 1 in 16). */
-const callsPerEnvelope: Record<CheckMode, number> = { all: 3, sampled: 2 + 1 / 16, none: 2 }
+/** Times some envelopes of the fullest field against this host's token; null where this host cannot. */
+export type TimeEnvelopes = (
+  keystore: Keystore,
+  sample: { from: number; to: number; place: { collection: string; field: string } },
+) => Promise<TimedSample | null>
 
-/** Envelopes a second where no rotation was measured yet: the order of magnitude of two cores and a soft token. */
-const assumedRate = 5000
-
-/** What a rotation would do and cost. It touches nothing, and needs neither a worker nor Temporal. */
+/**
+ * What a rotation would do and cost. It writes nothing, and needs neither a worker nor Temporal. How long it takes is
+ * told from the sample, else from the last rotation, else from an order of magnitude: `basis` says which.
+ */
 export async function planRotation(
   config: Config,
-  asked: { from: number | null; to: number; maxRate: number },
+  asked: { from: number | null; to: number; maxRate: number; maxHsmCalls: number },
+  time: TimeEnvelopes,
 ): Promise<RotationPlan & { from: number; to: number }> {
   return withKeystore(config, async (keystore) => {
     requireInstalled(keystore, config)
     const { from, to } = await routeOf(keystore, asked)
+    const { check } = config.rewrap
     const collections = await countByField(keystore.store, keystore.settings, from)
     const envelopes = collections.reduce((sum, field) => sum + field.envelopes, 0)
-    const measured = rateOf(await lastRotation(keystore.store)) ?? assumedRate
-    const rate = asked.maxRate > 0 ? Math.min(asked.maxRate, measured) : measured
+    const place = [...collections].sort((a, b) => b.envelopes - a.envelopes)[0]
+    const sample =
+      place === undefined || place.envelopes === 0
+        ? null
+        : await time(keystore, { from, to, place: { ...place } })
+    const sampled = sample === null ? null : sampledRate(sample)
+    const measured = measuredRate(await lastRotation(keystore.store))
+    const rates = [sampled, measured]
+    const hsmCalls = plannedCalls(check, envelopes)
+    const quota = { max: asked.maxHsmCalls, enough: hsmCalls <= asked.maxHsmCalls }
     return {
-      from,
-      to,
-      collections,
-      envelopes,
-      hsmCalls: Math.ceil(envelopes * callsPerEnvelope[config.rewrap.check]),
-      // Settle waits at least one lease, and then for two looks a heartbeat apart.
-      estimatedSeconds: Math.ceil(envelopes / rate + settleSeconds(keystore.settings.fleet)),
+      ...{ from, to, collections, envelopes, hsmCalls },
+      hsmQuota: asked.maxHsmCalls === 0 ? null : quota,
+      estimatedSeconds: plannedSeconds({
+        ...{ envelopes, rates, maxRate: asked.maxRate },
+        fleet: keystore.settings.fleet,
+      }),
+      basis: sampled !== null ? 'sample' : measured !== null ? 'last-rotation' : 'assumed',
+      sample,
     }
   })
-}
-
-function settleSeconds(fleet: Config['fleet']): number {
-  return (fleet.leaseMs + fleet.heartbeatMs) / 1000
-}
-
-/** Envelopes a second of a rotation that ended, null where it says nothing. */
-function rateOf(row: RotationDoc | null): number | null {
-  if (row === null || row.counters === null || row.promoted_at === null) return null
-  const until = row.settled_at ?? row.ended_at
-  if (until === null || row.counters.rewrapped < 1000) return null
-  const rate = row.counters.rewrapped / ((until.getTime() - row.promoted_at.getTime()) / 1000)
-  return rate > 0 && Number.isFinite(rate) ? rate : null
 }

@@ -13,6 +13,7 @@ import { withTemporal } from './connection.ts'
 import { fromReport } from './failures.ts'
 import { newRemovalRequest, requester } from './names.ts'
 import { resultOf, startOrJoin } from './start.ts'
+import { callOffWaiting } from './waiting-removal.ts'
 
 const betweenLooksMs = 200
 
@@ -31,7 +32,7 @@ export interface RemovalReply {
 }
 
 /**
- * Requests the removal of a version, or joins the request that stands. Returns once it is `pending-removal`; with an undo
+ * Requests the removal of a version, or joins the request that stands; what a policy has planned is replaced. Returns once it is `pending-removal`; with an undo
  * window of 0 once it is `destroyed`. The reply's error is the guard that refused it. Throws version-unknown, no-worker.
  */
 export async function removeKek(config: Config, request: RemoveRequest): Promise<RemovalReply> {
@@ -42,6 +43,8 @@ export async function removeKek(config: Config, request: RemoveRequest): Promise
     if (state === 'destroyed') return done(keystore, request)
     return withTemporal(config, async (link) => {
       await requireWorker(store)
+      // What a person asks for now replaces what a policy has planned.
+      await callOffWaiting(link, store, config, request.version)
       const { install } = config
       const { undoWindowMs } = settings.removal
       const input: RemoveInput = {

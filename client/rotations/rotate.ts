@@ -1,6 +1,11 @@
 import { KeyturnError } from '../../contracts/errors.ts'
 import { workflowIds, workflowTypes } from '../../contracts/names.ts'
-import type { RotateInput, RotateResult, RotationOutcome } from '../../contracts/rotation.ts'
+import type {
+  Priority,
+  RotateInput,
+  RotateResult,
+  RotationOutcome,
+} from '../../contracts/rotation.ts'
 import type { Config } from '../../contracts/settings.ts'
 import { requireInstalled, withKeystore, type Keystore } from '../keystore.ts'
 import { requireWorker } from '../views/workers.ts'
@@ -18,6 +23,7 @@ export interface RotateRequest {
   reason: string
   maxRate: number
   maxHsmCalls: number
+  priority?: Priority
   /** True: answer as soon as it is started. */
   detach: boolean
 }
@@ -133,6 +139,7 @@ function inputOf(
     page,
     shards,
     check,
+    priority: request.priority ?? 'rotation',
   }
 }
 

@@ -2,7 +2,7 @@ import { messages, workflowIds } from '../../contracts/names.ts'
 import { KeyturnError } from '../../contracts/errors.ts'
 import type { Config } from '../../contracts/settings.ts'
 import type { RemovalView } from '../../contracts/views.ts'
-import { lowerFence } from '../../store/fence.ts'
+import { fenceOn, lowerFence } from '../../store/fence.ts'
 import { appendAudit } from '../../store/kek-audit.ts'
 import { undoRemoval as undoInStore } from '../../store/kek-versions.ts'
 import { requireInstalled, withKeystore, type Keystore } from '../keystore.ts'
@@ -10,9 +10,10 @@ import { requireVersion } from '../views/versions.ts'
 import { liveWorkers } from '../views/workers.ts'
 import { withTemporal } from './connection.ts'
 import { requester } from './names.ts'
+import { callOffWaiting } from './waiting-removal.ts'
 
 /**
- * Takes a pending removal back. Its workflow does it when it can be asked; without worker or Temporal the same update is
+ * Takes a pending removal back, or calls off one that a policy has planned. Its workflow does it when it can be asked; without worker or Temporal the same update is
  * made here, filtered by the request id, and the workflow finds it undone. Throws no-removal.
  */
 export async function undoRemoval(config: Config, version: number): Promise<RemovalView> {
@@ -20,6 +21,10 @@ export async function undoRemoval(config: Config, version: number): Promise<Remo
     requireInstalled(keystore, config)
     const { row, state } = await requireVersion(keystore.store, version)
     if (state !== 'pending-removal' || row.removal === null) {
+      const isCalledOff = await withTemporal(config, (link) =>
+        callOffWaiting(link, keystore.store, config, version),
+      )
+      if (isCalledOff) return { version, state, dueAt: null, guards: [] }
       throw new KeyturnError('no-removal', `no removal of version "${version}" is pending`, {
         hint: `it is ${state}; keyturn status shows all versions`,
       })
@@ -61,8 +66,8 @@ async function undoHere({ store, settings }: Keystore, version: number, request:
       hint: 'keyturn status shows what became of it',
     })
   }
-  for (const { name, envelopes } of settings.collections) {
-    await lowerFence(store, { collection: name, fields: envelopes, version })
+  for (const collection of settings.collections) {
+    await lowerFence(store, fenceOn(collection, version))
   }
   const details = { request }
   const subject = `v${version}`

@@ -1,5 +1,6 @@
 import type { QuarantineView } from '../../contracts/views.ts'
 import type { Config } from '../../contracts/settings.ts'
+import type { QuarantineDoc } from '../../store/documents.ts'
 import { listQuarantine } from '../../store/rewrap-quarantine.ts'
 import { withKeystore } from '../keystore.ts'
 import { ejson } from './ejson.ts'
@@ -8,17 +9,20 @@ import { ejson } from './ejson.ts'
 export async function readQuarantine(config: Config): Promise<{ envelopes: QuarantineView[] }> {
   return withKeystore(config, async ({ store }) => {
     const rows = await listQuarantine(store)
-    const envelopes = rows.map((row) => ({
-      collection: row._id.collection,
-      id: ejson(row._id.id),
-      field: row._id.field,
-      kekVersion: row.kek_version,
-      code: row.code,
-      message: row.message,
-      rotation: row.rotation,
-      firstSeen: row.first_seen.toISOString(),
-      attempts: row.attempts,
-    }))
-    return { envelopes }
+    return { envelopes: rows.map(quarantineView) }
   })
+}
+
+export function quarantineView(row: QuarantineDoc): QuarantineView {
+  return {
+    collection: row._id.collection,
+    id: ejson(row._id.id),
+    field: row._id.field,
+    kekVersion: row.kek_version,
+    code: row.code,
+    message: row.message,
+    rotation: row.rotation,
+    firstSeen: row.first_seen.toISOString(),
+    attempts: row.attempts,
+  }
 }

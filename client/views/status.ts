@@ -102,6 +102,7 @@ async function rotationView(
     workflowId: running.workflowId,
     runId: running.runId,
     ...{ from: known.from, to: known.to, phase: known.phase, paused: told?.paused ?? false },
+    pausedBy: told?.pausedBy ?? null,
     ...{ rewrapped, superseded, quarantined, remaining, ratePerSecond },
     etaSeconds: ratePerSecond > 0 ? Math.ceil(remaining / ratePerSecond) : null,
     startedAt: told?.startedAt ?? row?.started_at.toISOString() ?? now.toISOString(),

@@ -34,6 +34,11 @@ export function envCeremony(options: EnvMaterial): KekCeremony {
         require(label)
         return { keyId: null }
       }),
+    examine: (label) =>
+      settle(requireOpen, () => {
+        require(label)
+        return report
+      }),
     makeCanary: (version, label) =>
       settle(requireOpen, () => {
         const secret = randomBytes(32)
@@ -54,10 +59,13 @@ export function materialMissing(variablePrefix: string, version: number): Keytur
 const report: ProbeReport = {
   module: 'node:crypto',
   token: null,
+  vendor: null,
+  warnings: [],
   phases: [],
   gcm,
   sessions: { max: null },
   tamperCode: null,
+  tamper: null,
   usable: true,
 }
 

@@ -6,11 +6,18 @@ import type { KekCeremony } from '../provider.ts'
 import type { JobOptions } from './job.ts'
 import type { CeremonyRequest } from './lane-messages.ts'
 import { asBuffer } from './packing.ts'
-import { poolClosed, type LanePool } from './pool.ts'
-import { probePool, profileFrom } from './probe.ts'
+import { poolClosed } from './errors.ts'
+import type { LanePool } from './pool.ts'
+import { profileFrom } from './probe-failure.ts'
+import { examinePool, probePool } from './probe.ts'
 
 /** CKA_LABEL has no limit in the standard, but tokens that cut it at 32 make two keys of one. */
 const LONGEST_LABEL = 32
+interface Found {
+  keyId: Uint8Array | null
+  warnings: string[]
+}
+
 /** Key generation on a network HSM may be replicated before it answers. */
 const patient: JobOptions = { urgent: true, deadlineMs: 60_000, patienceMs: 5_000 }
 
@@ -33,8 +40,13 @@ export function pkcs11Ceremony(
       await run({ op: 'generate', label: checkedLabel(label), keyId })
     },
     find: async (label, keyId) => {
-      const found = await run<{ keyId: Uint8Array | null }>({ op: 'find', label, keyId })
+      const found = await run<Found>({ op: 'find', label, keyId })
       return { keyId: found.keyId === null ? null : asBuffer(found.keyId) }
+    },
+    examine: async (label, keyId) => {
+      const found = await run<Found>({ op: 'find', label, keyId })
+      const report = await examinePool(pool, config, { label, keyId })
+      return { ...report, warnings: [...report.warnings, ...found.warnings] }
     },
     makeCanary: async (version, label, keyId, gcm) => {
       const aad = canaryAad(install, version)

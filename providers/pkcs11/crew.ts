@@ -2,7 +2,7 @@ import { availableParallelism } from 'node:os'
 import { KeyturnError } from '../../contracts/errors.ts'
 import type { Pkcs11Config } from '../../contracts/settings.ts'
 import type { Log } from '../../observability/log.ts'
-import { errorFrom, type Fault } from './errors.ts'
+import { errorFrom, poolClosed, type Fault } from './errors.ts'
 import { LaneHost } from './lane-host.ts'
 import type { OpenReply, Reply } from './lane-messages.ts'
 import { loginGate } from './login-gate.ts'
@@ -11,6 +11,8 @@ import { loginGate } from './login-gate.ts'
 const OPEN_DEADLINE_MS = 30_000
 /** A crypt call that waits this long for the token leaves its core free: more lanes than cores are of use then. */
 const WAITING_CALL_MS = 0.5
+/** A lane that is at work may have its next batch at hand before it has answered the last one. */
+const AHEAD = 2
 /** How strongly the newest batch moves the measured time of a call. */
 const NEWEST = 0.2
 
@@ -39,6 +41,8 @@ export interface CrewOptions {
   log: Log
   /** For tests; otherwise the machine's. */
   cores?: number
+  /** For tests; otherwise as queue.ts says. */
+  mostWaiting?: number
 }
 
 /**
@@ -75,6 +79,27 @@ export class LaneCrew {
     return Math.max(1, Math.min(this.#options.config.maxSessions, tokenMost, useful))
   }
 
+  /** Lanes that are at work. */
+  get busy(): number {
+    return this.lanes.filter((lane) => lane.inFlight > 0).length
+  }
+
+  /** Lanes among which work is worth dividing while `allowed` of them may be at work at once. */
+  worthOpening(allowed: number): number {
+    return Math.max(1, Math.min(this.most, allowed))
+  }
+
+  /** The lane for a job: an idle one, or if it may wait there (`ahead`) the one with the least to do; none for the moment. */
+  laneFor(job: { ahead: boolean }, allowed: number): PoolLane | undefined {
+    const [first, ...others] = this.lanes
+    if (first === undefined) return undefined
+    const least = others.reduce((a, b) => (b.inFlight < a.inFlight ? b : a), first)
+    if (least.inFlight === 0) return this.busy < allowed ? least : undefined
+    // A lane more is better than a second batch for one that is at work.
+    if (this.lanes.length < this.worthOpening(allowed)) return undefined
+    return job.ahead && least.inFlight < AHEAD ? least : undefined
+  }
+
   /** Milliseconds of a crypt call, as measured lately; null before the first. */
   get callMs(): number | null {
     return this.#callMs
@@ -106,15 +131,15 @@ export class LaneCrew {
     this.#track(host.exited)
   }
 
-  /** Opens no lane any more; a child that is just being opened is killed. */
+  /** Begins to open no lane any more. One that is being opened may end it: a soft token is written by a login. */
   stopOpening(): void {
     this.#closed = true
-    this.#opening?.kill()
   }
 
-  /** Closes all lanes cleanly and waits until no child is left. */
+  /** Closes all lanes cleanly, kills a child that is still being opened, and waits until no child is left. */
   async close(): Promise<void> {
     this.stopOpening()
+    this.#opening?.kill()
     const hosts = new Set(this.lanes.map((lane) => lane.host))
     for (const host of hosts) {
       const numbers = this.lanes.filter((lane) => lane.host === host).map((lane) => lane.number)
@@ -125,15 +150,19 @@ export class LaneCrew {
   }
 
   async #open(): Promise<PoolLane> {
-    if (this.#closed) throw new KeyturnError('pool-closed', 'the provider is closed')
+    if (this.#closed) throw poolClosed()
     const { config, pin, log } = this.#options
     const { host, number, fresh } = this.#place()
-    const { modulePath, token } = config
+    const { modulePath, moduleParameters = null, token } = config
     let reply: Reply
     try {
       if (fresh) this.#opening = host
-      reply = await host.ask(number, { op: 'open', modulePath, token, pin }, OPEN_DEADLINE_MS)
-      if (reply.fault !== null) throw new OpenFailed(reply.fault)
+      reply = await host.ask(
+        number,
+        { op: 'open', modulePath, moduleParameters, token, pin },
+        OPEN_DEADLINE_MS,
+      )
+      if (reply.fault !== null) throw new OpenFailed(this.#asAway(reply.fault))
     } catch (error) {
       if (fresh || !host.alive) this.lose(host)
       if (error instanceof OpenFailed) throw error
@@ -150,6 +179,13 @@ export class LaneCrew {
     this.lanes.push(lane)
     log.debug({ pid: host.pid, lane: number, lanes: this.lanes.length }, 'lane opened')
     return lane
+  }
+
+  /** A token that was there before is not misspelt in the configuration: it is away, and may come back. */
+  #asAway(fault: Fault): Fault {
+    if (this.#opened === undefined || fault.code !== 'token-not-found') return fault
+    const hint = "look at the HSM and its client's network and service"
+    return { ...fault, code: 'hsm-away', fault: 'reconnect', hint }
   }
 
   /** A new child while there are fewer than cores, then a thread more in the one with the fewest. */

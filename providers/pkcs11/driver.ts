@@ -38,14 +38,19 @@ export const ck = {
   CKA_UNWRAP: 0x107,
   CKA_VALUE_LEN: 0x161,
   CKA_EXTRACTABLE: 0x162,
+  CKA_NEVER_EXTRACTABLE: 0x164,
+  CKA_ALWAYS_SENSITIVE: 0x165,
   CKA_MODIFIABLE: 0x170,
 } as const
 
 /** pkcs11js: parameters of type 25 are CK_GCM_PARAMS with ulIvBits; type 3 leaves that member unset. */
 const CK_PARAMS_GCM = 25
 
-/** Loads and initializes the module. Throws module-missing; an initialization by another thread is shared. */
-export function openModule(path: string): Cryptoki {
+/**
+ * Loads and initializes the module. Throws module-missing; an initialization by another thread is shared. `parameters`
+ * stand where pReserved does in CK_C_INITIALIZE_ARGS: NSS's LibraryParameters, and what Kryoptic and YubiHSM 2 read there.
+ */
+export function openModule(path: string, parameters: string | null): Cryptoki {
   const { PKCS11 } = createRequire(import.meta.url)('pkcs11js') as typeof Pkcs11js
   const cryptoki = new PKCS11()
   try {
@@ -57,7 +62,10 @@ export function openModule(path: string): Cryptoki {
     })
   }
   try {
-    call('C_Initialize', () => cryptoki.C_Initialize({ flags: ck.CKF_OS_LOCKING_OK }))
+    const flags = ck.CKF_OS_LOCKING_OK
+    // pkcs11js hands the text over without its last character.
+    const options = parameters === null ? { flags } : { flags, libraryParameters: `${parameters} ` }
+    call('C_Initialize', () => cryptoki.C_Initialize(options))
   } catch (error) {
     if (!(error instanceof CkrError && error.ckr === CKR_CRYPTOKI_ALREADY_INITIALIZED)) throw error
   }

@@ -137,3 +137,15 @@ const pinRefused = {
   code: 'pin-refused',
   hint: 'correct the PIN, then start again: it is not tried a second time, so as not to lock the token',
 } as const
+
+/** Errors that a lane met while opening keep their code; a device that is away is `hsm-away`. */
+export function away(error: KeyturnError | undefined): KeyturnError {
+  if (error !== undefined && error.code !== 'hsm-failed') return error
+  return new KeyturnError('hsm-away', error?.message ?? 'the HSM does not answer', {
+    hint: error?.hint ?? 'the HSM does not answer as it should: look at it and at its client',
+  })
+}
+
+export function poolClosed(): KeyturnError {
+  return new KeyturnError('pool-closed', 'the provider is closed')
+}

@@ -2,15 +2,9 @@ import { setTimeout as pause } from 'node:timers/promises'
 import type { KeyturnError } from '../../contracts/errors.ts'
 import type { Log } from '../../observability/log.ts'
 import { openError, OpenFailed, type LaneCrew } from './crew.ts'
+import { pauseAfter } from './remedy.ts'
 
-const FIRST_PAUSE_MS = 100
-const LONGEST_PAUSE_MS = 15_000
 const CKR_SESSION_COUNT = 177
-
-/** A pause that doubles with each setback in a row. */
-export function pauseAfter(times: number): number {
-  return Math.min(LONGEST_PAUSE_MS, FIRST_PAUSE_MS * 2 ** times)
-}
 
 export interface GrowthListener {
   /** A PIN was refused: no lane can ever be opened again. */
@@ -47,7 +41,7 @@ export class LaneGrowth {
     })
   }
 
-  /** Ends the attempt under way and its pause. */
+  /** Ends the pause, and begins no further attempt; the one under way may end. */
   stop(): void {
     this.#stopped.abort()
     this.#crew.stopOpening()

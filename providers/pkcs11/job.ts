@@ -3,6 +3,10 @@ import type { LaneRequest } from './lane-messages.ts'
 
 const BATCH_DEADLINE_MS = 10_000
 const PATIENCE_MS = 20_000
+/** A page on a slow token is minutes of work: those of its batches that wait are no sign of trouble. */
+const WAIT_MS = 600_000
+/** What a person or an application waits for. */
+const URGENT_WAIT_MS = 30_000
 
 export interface JobOptions {
   /** Versions that the lane must have loaded. */
@@ -15,9 +19,17 @@ export interface JobOptions {
   deadlineMs?: number
   /** How long it waits for a token in trouble; default 20 s. */
   patienceMs?: number
+  /** How long it may wait for a lane in all; default 30 s when urgent, else 10 minutes. */
+  waitMs?: number
   signal?: AbortSignal | undefined
   /** Called when the key of a version proved to be missing, another one, or useless. */
   onKeyFault?: (version: number) => void
+}
+
+export interface JobAnswer {
+  value: unknown
+  /** Crypt calls, those of repeats included. */
+  calls: number
 }
 
 /** A request on its way through the pool, with what it has met so far. Settles once. */
@@ -27,13 +39,16 @@ export class Job {
   readonly urgent: boolean
   readonly ahead: boolean
   readonly deadlineMs: number
-  readonly answer: Promise<{ value: unknown; calls: number }>
+  readonly waitMs: number
+  /** By performance.now(). */
+  readonly expiresAt: number
+  readonly answer: Promise<JobAnswer>
   readonly onKeyFault: JobOptions['onKeyFault']
   readonly #signal: AbortSignal | undefined
   readonly #patienceMs: number
   readonly #late: (job: Job) => void
   #patience: NodeJS.Timeout | undefined
-  readonly #resolve: (answer: { value: unknown; calls: number }) => void
+  readonly #resolve: (answer: JobAnswer) => void
   readonly #reject: (error: unknown) => void
   calls = 0
   /** Lanes that were lost under it, or faults that a repeat should have mended. */
@@ -51,9 +66,11 @@ export class Job {
     this.urgent = options.urgent ?? false
     this.ahead = options.ahead ?? false
     this.deadlineMs = options.deadlineMs ?? BATCH_DEADLINE_MS
+    this.waitMs = options.waitMs ?? (this.urgent ? URGENT_WAIT_MS : WAIT_MS)
+    this.expiresAt = performance.now() + this.waitMs
     this.onKeyFault = options.onKeyFault
     this.#signal = options.signal
-    const { promise, resolve, reject } = withResolvers<{ value: unknown; calls: number }>()
+    const { promise, resolve, reject } = withResolvers<JobAnswer>()
     this.answer = promise
     this.#resolve = resolve
     this.#reject = reject

@@ -56,7 +56,7 @@ export function findKeys(session: Session, label: string, keyId: Buffer | null):
 export function findOneKey(session: Session, label: string, keyId: Buffer | null): Handle {
   const found = findKeys(session, label, keyId)
   const first = found[0]
-  const with_ = keyId === null ? '' : ` and id ${keyId.toString('hex')}`
+  const with_ = keyId === null ? '' : ` with id ${keyId.toString('hex')}`
   if (first === undefined) {
     throw new KeyturnError('key-not-found', `key "${label}"${with_} not found in token`, {
       hint: 'check kek.pkcs11.key_label_prefix and the token: is it the shared HSM of this install?',
@@ -67,7 +67,7 @@ export function findOneKey(session: Session, label: string, keyId: Buffer | null
       'key-ambiguous',
       `${found.length} keys "${label}"${with_} in the token`,
       {
-        hint: 'a label must name one key: remove or relabel the others with the HSM vendor’s tool',
+        hint: 'a label must name one key: relabel the others by the HSM vendor’s tool, or name one by --id',
       },
     )
   }
@@ -97,6 +97,17 @@ export function requireAttributes(session: Session, key: Handle, label: string):
   throw new KeyturnError('key-attributes', `key "${label}" is not ${wrong.join(', ')}`, {
     hint: 'a KEK is an AES-256 key that encrypts, decrypts and cannot leave the token',
   })
+}
+
+/** Attributes that say that a key which cannot leave the token now could once; the token sets them (PKCS#11 v3.1, 4.10). */
+export function doubtsAbout(session: Session, key: Handle): string[] {
+  const attributes = {
+    CKA_NEVER_EXTRACTABLE: ck.CKA_NEVER_EXTRACTABLE,
+    CKA_ALWAYS_SENSITIVE: ck.CKA_ALWAYS_SENSITIVE,
+  }
+  return Object.entries(attributes)
+    .filter(([, type]) => attribute(session.cryptoki, session.handle, key, type)?.equals(false_))
+    .map(([name]) => `${name}=false`)
 }
 
 /** Generates an AES-256 key that cannot leave the token, good for encrypt and decrypt and for nothing else. */
@@ -130,8 +141,33 @@ export function generateKey(
   )
 }
 
-/** Destroys a key and sees that nothing of its label and id is left. */
+/**
+ * Whether the token itself says that the key has exactly this label and id: one that cuts labels, or ignores a part of a
+ * search, must not have another key used or destroyed for it.
+ */
+export function isNamed(session: Session, key: Handle, label: string, keyId: Buffer): boolean {
+  const isValue = (type: number, wanted: Buffer): boolean =>
+    attribute(session.cryptoki, session.handle, key, type)?.equals(wanted) === true
+  return isValue(ck.CKA_LABEL, Buffer.from(label)) && isValue(ck.CKA_ID, keyId)
+}
+
+/** Throws key-attributes where the token calls the key otherwise. */
+export function requireNamed(session: Session, key: Handle, label: string, keyId: Buffer): void {
+  if (isNamed(session, key, label, keyId)) return
+  const found = attribute(session.cryptoki, session.handle, key, ck.CKA_LABEL)?.toString() ?? ''
+  throw new KeyturnError('key-attributes', `the token calls the key "${label}" "${found}"`, {
+    hint: 'it does not keep labels or ids as they are given: choose a shorter kek.pkcs11.key_label_prefix',
+  })
+}
+
+/** Destroys a key of exactly this label and id, and sees that nothing of them is left. */
 export function destroyKey(session: Session, key: Handle, label: string, keyId: Buffer): void {
+  requireNamed(session, key, label, keyId)
+  deleteKey(session, key, label, keyId)
+}
+
+/** The same for a key that was made a moment ago and turned out otherwise, whatever it is called now. */
+export function deleteKey(session: Session, key: Handle, label: string, keyId: Buffer): void {
   call('C_DestroyObject', () => session.cryptoki.C_DestroyObject(session.handle, key))
   if (findKeys(session, label, keyId).length === 0) return
   throw new KeyturnError('hsm-failed', `key "${label}" is still there after C_DestroyObject`, {

@@ -2,7 +2,7 @@ import { timingSafeEqual } from 'node:crypto'
 import { KeyturnError } from '../../contracts/errors.ts'
 import { CkrError } from './errors.ts'
 import { DEK_BYTES, scratch, unwrapDek, wrapDek } from './gcm.ts'
-import { gcmKey, loadKey, openCanary, type LaneKey } from './lane-keys.ts'
+import { gcmKey, loadKey, openCanary, openCanaryAtOnce, type LaneKey } from './lane-keys.ts'
 import type { BatchReply, BatchRequest } from './lane-messages.ts'
 import type { LaneSession } from './lane-session.ts'
 import { asBuffer, pack, unpack } from './packing.ts'
@@ -12,9 +12,17 @@ const CKR_FUNCTION_FAILED = 6
 const SAMPLED_EVERY = 16
 /** How often an envelope must fail, the canary opening in between, before it is accused. */
 const FAILURES = 2
-/** The same on a token that answers throttling and a wrong tag alike. */
-const AMBIGUOUS_FAILURES = 5
-const AMBIGUOUS_PAUSE_MS = 30
+/**
+ * The same on a token that answers throttling and a wrong tag alike: so often in a row, and each time the canary must open
+ * at once. While a share p of calls is throttled, a sound envelope is accused by chance (p × (1 - p))^10 < 10^-6 times.
+ */
+const AMBIGUOUS_FAILURES = 10
+const AMBIGUOUS_PAUSE_MS = 10
+/** A throttled call is tried again in the lane after growing pauses, so that a batch gets on while some calls pass. */
+const THROTTLED_TRIES = 7
+const FIRST_THROTTLED_PAUSE_MS = 5
+/** All such pauses of one batch: the pool shall hear of it before it takes the lane for hung. */
+const LONGEST_THROTTLED_MS = 5_000
 
 interface Sealed {
   iv: Buffer
@@ -29,6 +37,7 @@ export class LaneBatches {
   readonly #session: LaneSession
   readonly #keys: Map<number, LaneKey>
   #checks = 0
+  #throttledMs = 0
 
   constructor(session: LaneSession, keys: Map<number, LaneKey>) {
     this.#session = session
@@ -36,6 +45,7 @@ export class LaneBatches {
   }
 
   run(request: BatchRequest): BatchReply {
+    this.#throttledMs = 0
     try {
       if (request.op === 'rewrap') return this.#rewrap(request)
       return request.op === 'wrap' ? this.#wrap(request) : this.#unwrap(request)
@@ -82,12 +92,14 @@ export class LaneBatches {
       } catch (error) {
         const key = this.#key(version)
         if (!(error instanceof CkrError) || !blamesData(error, key, sealed)) throw error
-        openCanary(this.#session, key)
         const ambiguous = error.ckr === CKR_FUNCTION_FAILED
+        // Throttled itself: this says nothing, and the pool must be patient.
+        if (ambiguous) openCanaryAtOnce(this.#session, key)
+        else openCanary(this.#session, key)
         if (failures >= (ambiguous ? AMBIGUOUS_FAILURES : FAILURES)) {
           return `${error.message}, while the canary of version ${version} opens`
         }
-        if (ambiguous) pauseThread(AMBIGUOUS_PAUSE_MS * failures)
+        if (ambiguous) pauseThread(AMBIGUOUS_PAUSE_MS)
       }
     }
   }
@@ -101,10 +113,10 @@ export class LaneBatches {
     requireSame(again, `a fresh wrap under version ${version} opened to other bytes`)
   }
 
-  /** One crypt call, repeated once after a lost session and once after a stale handle. */
+  /** One crypt call, repeated once after a lost session, once after a stale handle, and a few times when throttled. */
   #once<T>(version: number, use: (key: ReturnType<typeof gcmKey>) => T): T {
     const mended = new Set<string>()
-    for (;;) {
+    for (let throttled = 0; ;) {
       const key = this.#key(version)
       const gcm = gcmKey(this.#session, { ...key, gcm: key.asked.gcm })
       try {
@@ -113,11 +125,22 @@ export class LaneBatches {
         if (!(error instanceof CkrError)) throw error
         this.#session.replace()
         const { fault } = error
+        const isTag = error.ckr === key.badTag && error.method.startsWith('C_Decrypt')
+        if (fault === 'back-off' && !isTag && ++throttled < THROTTLED_TRIES) {
+          this.#bearThrottling(error, FIRST_THROTTLED_PAUSE_MS * 2 ** throttled)
+          continue
+        }
         if ((fault !== 'session' && fault !== 'key') || mended.has(fault)) throw error
         mended.add(fault)
         if (fault === 'key') this.#keys.set(version, loadKey(this.#session, key.asked))
       }
     }
+  }
+
+  #bearThrottling(error: CkrError, milliseconds: number): void {
+    this.#throttledMs += milliseconds
+    if (this.#throttledMs > LONGEST_THROTTLED_MS) throw error
+    pauseThread(milliseconds)
   }
 
   #key(version: number): LaneKey {

@@ -3,12 +3,15 @@ import { KeyturnError } from '../../contracts/errors.ts'
 import type { Canary, GcmProfile } from '../../contracts/kek.ts'
 import { DEK_BYTES, formsOf, wrapDek } from './gcm.ts'
 import {
+  deleteKey,
   destroyKey,
+  doubtsAbout,
   findKeys,
   findOneKey,
   generateKey,
   keyIdOf,
   requireAttributes,
+  requireNamed,
 } from './keys.ts'
 import { asSession, gcmKey, loadKey } from './lane-keys.ts'
 import type { LaneSession } from './lane-session.ts'
@@ -28,23 +31,30 @@ export function generate(session: LaneSession, label: string, keyId: Buffer): { 
   const key = ours[0] ?? generateKey(asSession(session), label, keyId, true)
   try {
     requireAttributes(asSession(session), key, label)
+    requireNamed(asSession(session), key, label, keyId)
   } catch (error) {
-    // A key that the token made otherwise than asked is good for nothing; one that was there is not ours to destroy.
-    if (ours.length === 0) destroyKey(asSession(session), key, label, keyId)
+    // A key that the token made otherwise than asked is good for nothing; one that was there is not ours to destroy. Where
+    // the token only failed to answer, the next attempt finds the key by its id.
+    const isOtherwise = error instanceof KeyturnError && error.code === 'key-attributes'
+    if (ours.length === 0 && isOtherwise) deleteKey(asSession(session), key, label, keyId)
     throw error
   }
   return { made: ours.length === 0 }
 }
 
-/** The one key of this label, attributes verified. Throws key-not-found, key-ambiguous, key-attributes. */
+/** The one key of this label, attributes verified, and what its history speaks against it. Throws key-not-found, key-ambiguous, key-attributes. */
 export function find(
   session: LaneSession,
   label: string,
   keyId: Buffer | null,
-): { keyId: Buffer | null } {
+): { keyId: Buffer | null; warnings: string[] } {
   const key = findOneKey(asSession(session), label, keyId)
   requireAttributes(asSession(session), key, label)
-  return { keyId: keyIdOf(asSession(session), key) }
+  const warnings = doubtsAbout(asSession(session), key).map(
+    (attribute) =>
+      `key "${label}" has ${attribute}: it was imported, or could once leave the token`,
+  )
+  return { keyId: keyIdOf(asSession(session), key), warnings }
 }
 
 /** Destroys the one key of exactly this label and id and sees that it is gone. `destroyed` false: it was gone before. */

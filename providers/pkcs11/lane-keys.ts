@@ -19,8 +19,11 @@ import { asBuffer } from './packing.ts'
 import { pauseThread } from './pause-thread.ts'
 
 const CKR_FUNCTION_FAILED = 6
-const THROTTLED_TRIES = 4
-const THROTTLED_PAUSE_MS = 50
+/** How often a canary must fail, a nonce being wrapped and opened in between, before the key is called another one. */
+const FIRM_TRIES = 4
+/** The same where the answer may be throttling: a share p of throttled calls does that by chance (p × (1 - p)²)^10 times. */
+const AMBIGUOUS_TRIES = 10
+const AMBIGUOUS_PAUSE_MS = 10
 
 /** A KEK in a lane. `badTag` is what this token answers a wrong tag with, learned on the canary. */
 export interface LaneKey {
@@ -65,6 +68,22 @@ export function openCanary(session: LaneSession, key: LaneKey): void {
   blaming(key.asked.version, () => openCanaryFirm(session, key))
 }
 
+/** The same in one attempt: where the token is throttling, its CkrError comes out. */
+export function openCanaryAtOnce(session: LaneSession, key: LaneKey): void {
+  blaming(key.asked.version, () => {
+    let opened: Buffer
+    try {
+      opened = openCanaryOnce(session, key)
+    } catch (error) {
+      session.replace()
+      throw error
+    }
+    const isRight = digestOf(opened).equals(key.asked.canary.digest)
+    scratch.canary.fill(0)
+    if (!isRight) throw wrongKey(key.asked.version)
+  })
+}
+
 function blaming<T>(version: number, use: () => T): T {
   try {
     return use()
@@ -88,7 +107,7 @@ function openCanaryFirm(session: LaneSession, key: LaneKey): void {
   for (let tries = 1; ; tries++) {
     try {
       const opened = openCanaryOnce(session, key)
-      const digest = createHash('sha256').update(opened).digest()
+      const digest = digestOf(opened)
       scratch.canary.fill(0)
       if (timingSafeEqual(digest, canary.digest)) return
       throw wrongKey(version)
@@ -98,10 +117,14 @@ function openCanaryFirm(session: LaneSession, key: LaneKey): void {
       const throttled = error.ckr === CKR_FUNCTION_FAILED
       if (!throttled && error.fault !== 'data' && error.fault !== 'never') throw error
       proveEncrypts(session, key.handle, key.asked)
-      if (tries >= (throttled ? THROTTLED_TRIES : 2)) throw wrongKey(version)
-      if (throttled) pauseThread(THROTTLED_PAUSE_MS * tries)
+      if (tries >= (throttled ? AMBIGUOUS_TRIES : FIRM_TRIES)) throw wrongKey(version)
+      if (throttled) pauseThread(AMBIGUOUS_PAUSE_MS)
     }
   }
+}
+
+function digestOf(opened: Buffer): Buffer {
+  return createHash('sha256').update(opened).digest()
 }
 
 function openCanaryOnce(session: LaneSession, key: LaneKey): Buffer {
@@ -146,7 +169,10 @@ export function roundTrip(
   throw new KeyturnError('hsm-failed', 'the token opened a nonce to other bytes than were wrapped')
 }
 
-/** The code of a wrong tag. What may be throttling counts only when it is answered again and again. */
+/**
+ * The code of a wrong tag. What may be throttling counts only when it is answered ten times in a row while the canary
+ * itself opens at once each time; a token that throttles meanwhile is asked again later (its CkrError comes out).
+ */
 function learnBadTag(session: LaneSession, key: LaneKey): number {
   const wrapped = Buffer.from(key.asked.canary.dekWrapped)
   wrapped[wrapped.length - 1] = (wrapped.at(-1) ?? 0) ^ 1
@@ -160,9 +186,10 @@ function learnBadTag(session: LaneSession, key: LaneKey): number {
     } catch (error) {
       if (!(error instanceof CkrError)) throw error
       session.replace()
-      if (error.fault === 'data' || tries === THROTTLED_TRIES) return error.ckr
-      pauseThread(THROTTLED_PAUSE_MS)
-      openCanaryFirm(session, key)
+      if (error.fault === 'data') return error.ckr
+      if (error.fault !== 'back-off' && error.fault !== 'never') throw error
+      openCanaryAtOnce(session, key)
+      if (tries === AMBIGUOUS_TRIES) return error.ckr
       continue
     }
     scratch.canary.fill(0)

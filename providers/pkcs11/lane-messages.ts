@@ -10,6 +10,7 @@ import type { TokenName } from './token.ts'
 export interface OpenRequest {
   op: 'open'
   modulePath: string
+  moduleParameters: string | null
   token: Pkcs11Config['token']
   pin: string
 }
@@ -42,7 +43,7 @@ export type CeremonyRequest =
     }
   | { op: 'probe-mechanisms' }
   | { op: 'probe-generate'; label: string; keyId: Uint8Array }
-  | { op: 'probe-aead'; label: string; keyId: Uint8Array; modes: IvMode[] }
+  | { op: 'probe-aead'; label: string; keyId: Uint8Array | null; modes: IvMode[] }
   | { op: 'probe-clean-up'; label: string; keyId: Uint8Array }
 
 export type LaneRequest =
@@ -67,7 +68,9 @@ export interface OpenReply {
 }
 export interface AeadReply {
   gcm: GcmProfile | null
-  tamperCode: number | null
+  tamper: { tag: number; aad: number; iv: number } | null
+  /** A tampered wrap was opened on the way. */
+  opened: boolean
   detail: string
 }
 

@@ -4,7 +4,15 @@ import type { GcmProfile, IvMode } from '../../contracts/kek.ts'
 import { call, ck, type Handle } from './driver.ts'
 import { CkrError } from './errors.ts'
 import { formsOf, profileOf, scratch, unwrapDek, wrapDek, type GcmForm } from './gcm.ts'
-import { destroyKey, findKeys, findOneKey, generateKey, wrongAttributes } from './keys.ts'
+import {
+  deleteKey,
+  destroyKey,
+  findKeys,
+  findOneKey,
+  generateKey,
+  isNamed,
+  wrongAttributes,
+} from './keys.ts'
 import { asSession, gcmKey, roundTrip } from './lane-keys.ts'
 import type { AeadReply } from './lane-messages.ts'
 import type { LaneSession } from './lane-session.ts'
@@ -55,6 +63,8 @@ export function probeMechanisms(session: LaneSession): { missing: string[]; deta
 export class LaneProbe {
   readonly #session: LaneSession
   #keeper: Handle | null = null
+  /** The throwaway key, to be destroyed even where the token does not find it by its name. */
+  #made: Handle | null = null
 
   constructor(session: LaneSession) {
     this.#session = session
@@ -76,15 +86,18 @@ export class LaneProbe {
       }
     }
     key ??= generateKey(asSession(session), label, keyId, true)
+    this.#made = key
     const wrong = wrongAttributes(asSession(session), key, onToken)
+    if (!isNamed(asSession(session), key, label, keyId)) wrong.push('CKA_LABEL and CKA_ID as given')
     const kind = onToken ? 'token' : 'session'
     return { wrong, detail: `AES-256 ${kind} key, sensitive and not extractable` }
   }
 
   /** Phase 3: the first mode and form in which wraps open again under different IVs and tampered ones do not. */
-  aead(label: string, keyId: Buffer, modes: readonly IvMode[]): AeadReply {
+  aead(label: string, keyId: Buffer | null, modes: readonly IvMode[]): AeadReply {
     const handle = findOneKey(asSession(this.#session), label, keyId)
     const refusals: string[] = []
+    let opened = false
     for (const mode of modes) {
       for (const form of formsOf(mode)) {
         try {
@@ -93,13 +106,14 @@ export class LaneProbe {
           if (!(error instanceof CkrError || error instanceof KeyturnError)) throw error
           if (error instanceof CkrError && error.fault === 'reconnect') throw error
           if (error instanceof CkrError) this.#session.replace()
+          else opened ||= error.code === 'token-not-usable'
           refusals.push(`${mode}: ${error.message}`)
         } finally {
           scratch.canary.fill(0)
         }
       }
     }
-    return { gcm: null, tamperCode: null, detail: [...new Set(refusals)].join('; ') }
+    return { gcm: null, tamper: null, opened, detail: [...new Set(refusals)].join('; ') }
   }
 
   #tryMode(handle: Handle, mode: IvMode, form: GcmForm): AeadReply {
@@ -110,11 +124,12 @@ export class LaneProbe {
     if (first.iv.equals(second.iv)) {
       throw new KeyturnError('iv-mode-refused', 'two wraps got the same IV')
     }
-    const codes = this.#tamper(handle, gcm, form)
-    const said = Object.entries(codes).map(([what, ckr]) => `${what} ${ckr}`)
+    const tamper = this.#tamper(handle, gcm, form)
+    const said = Object.entries(tamper).map(([what, ckr]) => `${what} ${ckr}`)
     return {
       gcm,
-      tamperCode: codes.tag,
+      tamper,
+      opened: false,
       detail: `${mode}, ${gcm.ivLength}-byte IV, 128-bit tag; tampered ones fail: ${said.join(', ')}`,
     }
   }
@@ -150,10 +165,14 @@ export class LaneProbe {
 
   /** Phase 4: every key of this label and id destroyed and seen to be gone. */
   cleanUp(label: string, keyId: Buffer): { destroyed: number } {
+    // What failed before may have left an operation active, and no search is answered then.
+    this.#session.replace()
     const session = asSession(this.#session)
     const keys = findKeys(session, label, keyId)
     try {
       for (const key of keys) destroyKey(session, key, label, keyId)
+      if (keys.length === 0 && this.#made !== null) deleteKey(session, this.#made, label, keyId)
+      this.#made = null
     } finally {
       if (this.#keeper !== null) this.#session.closeOther(this.#keeper)
       this.#keeper = null

@@ -19,8 +19,8 @@ export class LaneSession {
   byCode: Record<number, number> = {}
 
   /** Throws module-missing, token-*, pin-locked, or the module's CkrError; C_Login is called once at most. */
-  constructor({ modulePath, token, pin }: OpenRequest) {
-    this.cryptoki = openModule(modulePath)
+  constructor({ modulePath, moduleParameters, token, pin }: OpenRequest) {
+    this.cryptoki = openModule(modulePath, moduleParameters)
     this.token = findToken(this.cryptoki, token)
     this.handle = openSession(this.cryptoki, this.token.slot)
     if (this.#loggedIn(this.handle)) return

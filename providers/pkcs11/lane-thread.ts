@@ -1,5 +1,5 @@
 import { parentPort } from 'node:worker_threads'
-import { faultFrom, type Fault } from './errors.ts'
+import type { Fault } from './errors.ts'
 import { Lane } from './lane.ts'
 import { runnableMs } from './thread-wait.ts'
 import type { BatchReply, Envelope, Reply } from './lane-messages.ts'
@@ -15,7 +15,7 @@ parentPort?.on('message', ({ id, lane: number, request }: Envelope) => {
   try {
     value = lane.run(request)
   } catch (error) {
-    fault = faultFrom(error)
+    fault = lane.faultOf(error)
   }
   const milliseconds = performance.now() - start
   const after = runnableMs()

@@ -1,4 +1,5 @@
 import { KeyturnError } from '../../contracts/errors.ts'
+import { faultFrom, type Fault } from './errors.ts'
 import { LaneBatches } from './lane-batches.ts'
 import { destroy, find, generate, makeCanary } from './lane-ceremony.ts'
 import { loadKey, proveKey, type LaneKey } from './lane-keys.ts'
@@ -6,6 +7,8 @@ import type { LaneRequest } from './lane-messages.ts'
 import { LaneProbe, probeMechanisms } from './lane-probe.ts'
 import { LaneSession } from './lane-session.ts'
 import { asBuffer } from './packing.ts'
+import { advised } from './vendors/advice.ts'
+import { vendorOf } from './vendors/catalogue.ts'
 
 interface Opened {
   session: LaneSession
@@ -17,6 +20,7 @@ interface Opened {
 export class Lane {
   readonly #keys = new Map<number, LaneKey>()
   #opened: Opened | undefined
+  #modulePath = ''
 
   /** Runs a request to its end; what it throws is a CkrError, a KeyturnError, or a fault of our own. */
   run(request: LaneRequest): unknown {
@@ -27,6 +31,12 @@ export class Lane {
       return null
     }
     return this.#work(request, this.#require())
+  }
+
+  /** What `run` threw, as the pool hears of it: with the advice for this vendor's module. */
+  faultOf(error: unknown): Fault {
+    const manufacturer = this.#opened?.session.token.name.manufacturer ?? null
+    return advised(faultFrom(error), error, vendorOf(this.#modulePath, manufacturer))
   }
 
   /** What was counted since the last call of this. */
@@ -40,6 +50,7 @@ export class Lane {
   }
 
   #open(request: LaneRequest & { op: 'open' }): unknown {
+    this.#modulePath = request.modulePath
     const session = new LaneSession(request)
     const batches = new LaneBatches(session, this.#keys)
     this.#opened = { session, batches, probe: new LaneProbe(session) }
@@ -78,7 +89,7 @@ export class Lane {
       case 'probe-generate':
         return probe.generate(request.label, asBuffer(request.keyId))
       case 'probe-aead':
-        return probe.aead(request.label, asBuffer(request.keyId), request.modes)
+        return probe.aead(request.label, orNull(request.keyId), request.modes)
       case 'probe-clean-up':
         return probe.cleanUp(request.label, asBuffer(request.keyId))
     }

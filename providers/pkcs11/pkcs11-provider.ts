@@ -15,7 +15,8 @@ import type {
 } from '../provider.ts'
 import { pkcs11Ceremony } from './ceremony.ts'
 import { modesToTry } from './gcm.ts'
-import { LanePool, poolClosed } from './pool.ts'
+import { poolClosed } from './errors.ts'
+import { LanePool } from './pool.ts'
 import { rewrapIn, unwrapIn, wrapIn, type BatchRoad } from './batches.ts'
 
 export interface Pkcs11Options {
@@ -103,7 +104,8 @@ export class Pkcs11Provider implements KekProvider {
   }
 
   stats(): ProviderStats {
-    const { sessions, waiting, calls, reconnects, byCode } = this.pool
+    const { sessions, waiting, tally } = this.pool
+    const { calls, reconnects, byCode } = tally
     return { sessions, waiting, calls, reconnects, byCode: { ...byCode } }
   }
 

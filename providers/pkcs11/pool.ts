@@ -1,11 +1,17 @@
 import { setTimeout as pause } from 'node:timers/promises'
 import { KeyturnError } from '../../contracts/errors.ts'
+import { Concurrency } from './concurrency.ts'
 import { LaneCrew, openError, type CrewOptions, type PoolLane } from './crew.ts'
-import { errorFrom, type Fault } from './errors.ts'
-import { LaneGrowth, pauseAfter } from './growth.ts'
-import { Job, type JobOptions } from './job.ts'
+import { away, errorFrom, poolClosed, type Fault } from './errors.ts'
+import { Flights } from './flights.ts'
+import { LaneGrowth } from './growth.ts'
+import { Job, type JobAnswer, type JobOptions } from './job.ts'
 import { LaneLost } from './lane-host.ts'
-import type { LaneRequest, LoadRequest, Reply } from './lane-messages.ts'
+import type { LaneRequest, LoadRequest } from './lane-messages.ts'
+import { PoolKeys } from './pool-keys.ts'
+import { JobQueue } from './queue.ts'
+import { lossError, remedyFor, remedyForLoss, type Remedy } from './remedy.ts'
+import { Tally } from './tally.ts'
 
 /**
  * `run` is the only road to a lane. A job waits in one queue, goes to the lane with the least to do, and is repeated
@@ -19,45 +25,31 @@ import type { LaneRequest, LoadRequest, Reply } from './lane-messages.ts'
  * clean up, and it mends crash, hang and lost device alike.
  */
 
-/** A rewrap lane has its next batch at hand before it has answered the last one. */
-const AHEAD = 2
-const LOAD_DEADLINE_MS = 20_000
-/** How often a job may lose its lane, or meet a fault that `back-off` cannot cure, before it is given up. */
-const MOST_LOSSES = 3
-const SHORT_PAUSE_MS = 100
-/** Batches that must succeed before one more lane may work again after a back-off. */
-const CALM = 10
 const DRAIN_MS = 5_000
 
 /** Asks one lane; rejects with a KeyturnError. */
 export type LaneAsk = (request: LaneRequest, deadlineMs: number) => Promise<unknown>
 
 export class LanePool {
-  readonly #crew: LaneCrew
   readonly #options: CrewOptions
-  readonly #keys = new Map<number, { request: LoadRequest; generation: number }>()
-  readonly #waiting: Job[] = []
-  readonly #flying = new Set<Job>()
-  #generation = 0
+  readonly #crew: LaneCrew
   readonly #growth: LaneGrowth
+  readonly #queue: JobQueue
+  readonly #keys = new PoolKeys()
+  readonly #concurrency = new Concurrency()
   /** Why no further lane can ever be opened: a refused PIN. */
   #final: KeyturnError | undefined
-  #allowed = Infinity
-  #calm = 0
-  #pausedUntil = 0
   #closed: Promise<void> | undefined
-  calls = 0
-  reconnects = 0
-  readonly byCode: Record<string, number> = {}
+  readonly tally = new Tally()
+  readonly #flights = new Flights(this.#keys, this.tally, () => this.#throttled())
 
   private constructor(options: CrewOptions) {
     this.#options = options
     this.#crew = new LaneCrew(options)
+    this.#queue = new JobQueue(options.mostWaiting)
     this.#growth = new LaneGrowth(this.#crew, options.log, {
       onFinal: (error) => this.#end(error),
-      onTrouble: (error) => {
-        for (const job of this.#waiting) job.meet(error)
-      },
+      onTrouble: (error) => this.#queue.forEach((job) => job.meet(error)),
       onEnd: () => this.#pump(),
     })
   }
@@ -83,7 +75,7 @@ export class LanePool {
   }
 
   get waiting(): number {
-    return this.#waiting.length
+    return this.#queue.length
   }
 
   /** Child processes at present; for tests and logs. */
@@ -93,7 +85,7 @@ export class LanePool {
 
   /** Lanes among which a page is worth dividing. */
   get lanes(): number {
-    return Math.max(1, Math.min(this.#crew.most, this.#allowed))
+    return this.#crew.worthOpening(this.#concurrency.allowed)
   }
 
   get callMs(): number | null {
@@ -102,27 +94,22 @@ export class LanePool {
 
   /** From now on lanes load this key anew before they use the version. */
   setKey(request: LoadRequest): void {
-    this.#keys.set(request.version, { request, generation: ++this.#generation })
+    this.#keys.set(request)
   }
 
   dropKey(version: number): void {
-    this.#keys.delete(version)
-  }
-
-  get closed(): boolean {
-    return this.#closed !== undefined
+    this.#keys.drop(version)
   }
 
   /** Runs a request in some lane. Rejects with a KeyturnError, or with the signal's reason. */
-  run(request: LaneRequest, options: JobOptions = {}): Promise<{ value: unknown; calls: number }> {
+  run(request: LaneRequest, options: JobOptions = {}): Promise<JobAnswer> {
     const refusal = this.#refusal()
     if (refusal !== undefined) return Promise.reject(refusal)
     const job = new Job(request, options, (late) => this.#outOfPatience(late))
     const { answer } = job
-    if (job.urgent) this.#waiting.unshift(job)
-    else this.#waiting.push(job)
+    this.#queue.add(job)
     const { signal } = options
-    const abort = (): void => this.#abort(job)
+    const abort = (): void => this.#queue.fail(job, job.abortReason)
     signal?.addEventListener('abort', abort, { once: true })
     if (signal?.aborted === true) abort()
     this.#pump()
@@ -136,18 +123,19 @@ export class LanePool {
   async inOneLane<T>(use: (ask: LaneAsk) => Promise<T>): Promise<T> {
     const refusal = this.#refusal()
     if (refusal !== undefined) throw refusal
-    const lane = this.#crew.lanes[0] ?? (await this.#crew.open().catch(rethrowOpenError))
+    const lane =
+      this.#crew.lanes[0] ??
+      (await this.#crew.open().catch((error: unknown) => {
+        throw openError(error)
+      }))
     return use(async (request, deadlineMs) => {
-      const job = new Job(request, {}, noop)
-      try {
-        const reply = await this.#count(job, lane.host.ask(lane.number, request, deadlineMs))
-        if (reply.fault === null) job.succeed(reply.value)
-        else job.fail(errorFrom(reply.fault))
-      } catch (error) {
-        if (error instanceof LaneLost) this.#lose(lane, error.message)
-        job.fail(new KeyturnError('hsm-failed', (error as Error).message))
-      }
-      return (await job.answer).value
+      const reply = await this.#flights.ask(lane, request, deadlineMs).catch((error: unknown) => {
+        if (!(error instanceof LaneLost)) throw error
+        this.#lose(lane, error.message)
+        throw lossError(error)
+      })
+      if (reply.fault === null) return reply.value
+      throw errorFrom(reply.fault)
     })
   }
 
@@ -159,19 +147,25 @@ export class LanePool {
 
   async #close(): Promise<void> {
     const closed = poolClosed()
-    for (const job of this.#waiting.splice(0)) job.fail(closed)
+    this.#queue.failAll(closed)
     this.#growth.stop()
-    const flying = [...this.#flying].map((job) => job.answer)
-    const quiet = Promise.allSettled([...flying, this.#growth.running])
+    const quiet = Promise.all([this.#flights.landed(), this.#growth.running])
     const drained = new AbortController()
-    await Promise.race([quiet, pause(DRAIN_MS, undefined, { signal: drained.signal }).catch(noop)])
+    await Promise.race([
+      quiet,
+      pause(DRAIN_MS, undefined, { signal: drained.signal }).catch(() => null),
+    ])
     drained.abort()
     await this.#crew.close()
-    for (const job of this.#flying) job.fail(closed)
+    this.#flights.failAll(closed)
+  }
+
+  get closed(): boolean {
+    return this.#closed !== undefined
   }
 
   #refusal(): KeyturnError | undefined {
-    return this.#closed === undefined ? this.#final : poolClosed()
+    return this.closed ? poolClosed() : this.#final
   }
 
   #pump(): void {
@@ -179,125 +173,49 @@ export class LanePool {
     for (const lane of [...this.#crew.lanes]) {
       if (!lane.host.alive) this.#lose(lane, 'the lane process ended')
     }
-    while (this.#waiting.length > 0 && performance.now() >= this.#pausedUntil) {
-      const [job] = this.#waiting
-      const lane = job && this.#laneFor(job)
-      if (job === undefined || lane === undefined) break
-      this.#waiting.shift()
-      this.#flying.add(job)
-      lane.inFlight += 1
+    for (let job = this.#queue.first; job && !this.#concurrency.isPaused; job = this.#queue.first) {
+      const lane = this.#crew.laneFor(job, this.#concurrency.allowed)
+      if (lane === undefined) break
+      this.#queue.takeFirst()
       void this.#fly(job, lane)
     }
-    if (this.#waiting.length > 0 && this.#crew.lanes.length < this.lanes) this.#growth.start()
-  }
-
-  #laneFor(job: Job): PoolLane | undefined {
-    const { lanes } = this.#crew
-    const [first, ...others] = lanes
-    if (first === undefined) return undefined
-    const least = others.reduce((a, b) => (b.inFlight < a.inFlight ? b : a), first)
-    const busy = lanes.filter((lane) => lane.inFlight > 0).length
-    if (least.inFlight === 0) return busy < this.#allowed ? least : undefined
-    // A lane more is better than a second batch for one that is at work.
-    if (lanes.length < this.lanes) return undefined
-    return job.ahead && least.inFlight < AHEAD ? least : undefined
+    if (this.#queue.length > 0 && this.#crew.lanes.length < this.lanes) this.#growth.start()
   }
 
   async #fly(job: Job, lane: PoolLane): Promise<void> {
     try {
-      const failed = await this.#loadKeys(job, lane)
-      // Given up meanwhile: its bytes are overwritten already.
-      if (job.settled) return
-      const reply = failed ?? (await this.#ask(job, lane))
-      if (reply.fault === null) this.#succeed(job, reply)
-      else this.#onFault(job, lane, reply.fault)
+      const reply = await this.#flights.fly(job, lane)
+      if (reply === null) return
+      if (job.ahead) this.#crew.measure(reply)
+      if (reply.fault !== null) this.#onFault(job, lane, reply.fault)
+      else {
+        job.succeed(reply.value)
+        this.#concurrency.succeed(this.#crew.most)
+      }
     } catch (error) {
-      if (error instanceof LaneLost) this.#onLost(job, lane, error)
-      else job.fail(new KeyturnError('internal', `the pool failed: ${String(error)}`))
+      if (!(error instanceof LaneLost)) {
+        job.fail(new KeyturnError('internal', `the pool failed: ${String(error)}`))
+      } else this.#apply(remedyForLoss(error, job), job, lane, lossError(error))
     } finally {
-      lane.inFlight -= 1
-      this.#flying.delete(job)
       this.#pump()
     }
   }
 
-  /** Loads what the lane has not seen of the job's versions; answers the reply that failed, if one did. */
-  async #loadKeys(job: Job, lane: PoolLane): Promise<Reply | undefined> {
-    for (const version of job.versions) {
-      const key = this.#keys.get(version)
-      if (key === undefined || lane.keys.get(version) === key.generation) continue
-      const reply = await this.#count(
-        job,
-        lane.host.ask(lane.number, key.request, LOAD_DEADLINE_MS),
-      )
-      if (reply.fault !== null) return reply
-      lane.keys.set(version, key.generation)
-    }
-    return undefined
+  #throttled(): void {
+    this.#concurrency.halve(this.#crew.busy)
   }
 
-  async #ask(job: Job, lane: PoolLane): Promise<Reply> {
-    const reply = await this.#count(job, lane.host.ask(lane.number, job.request, job.deadlineMs))
-    if (job.ahead) this.#crew.measure(reply)
-    return reply
-  }
-
-  async #count(job: Job, asked: Promise<Reply>): Promise<Reply> {
-    const reply = await asked
-    job.calls += reply.calls
-    this.calls += reply.calls
-    for (const [ckr, times] of Object.entries(reply.byCode)) {
-      this.byCode[ckr] = (this.byCode[ckr] ?? 0) + times
-    }
-    return reply
-  }
-
-  #succeed(job: Job, reply: Reply): void {
-    job.succeed(reply.value)
-    if (this.#allowed === Infinity || ++this.#calm < CALM) return
-    this.#calm = 0
-    this.#allowed += 1
-    if (this.#allowed >= this.#crew.most) this.#allowed = Infinity
-  }
-
-  /** The table of 3-hsm.md, as far as a lane could not mend it by itself. */
   #onFault(job: Job, lane: PoolLane, fault: Fault): void {
     if (fault.version !== undefined) job.onKeyFault?.(fault.version)
-    const error = errorFrom(fault)
-    switch (fault.fault) {
-      case 'reconnect':
-        this.#lose(lane, fault.message)
-        this.#pauseFor(pauseAfter(job.setbacks++))
-        this.#again(job, error)
-        break
-      case 'back-off':
-        this.#allowed = Math.max(1, Math.floor(Math.min(this.#allowed, this.sessions) / 2))
-        this.#calm = 0
-        this.#pauseFor(pauseAfter(job.setbacks++))
-        this.#again(job, error)
-        break
-      case 'session':
-      case 'key':
-      case 'data':
-        this.#pauseFor(SHORT_PAUSE_MS)
-        if (++job.losses < MOST_LOSSES) this.#again(job, error)
-        else job.fail(error)
-        break
-      case 'pin':
-      case 'never':
-        job.fail(error)
-    }
+    this.#apply(remedyFor(fault, job), job, lane, errorFrom(fault))
   }
 
-  /** A lane died under a job, or was killed for its silence. Twice may be chance, three times it is this very work. */
-  #onLost(job: Job, lane: PoolLane, lost: LaneLost): void {
-    this.#lose(lane, lost.message)
-    if (lost.why !== 'discarded') job.losses += 1
-    const error = new KeyturnError('hsm-failed', lost.message, {
-      hint: 'the PKCS#11 module crashes or hangs: look at its log and at the HSM',
-    })
-    if (job.losses < MOST_LOSSES) this.#again(job, error)
-    else job.fail(error)
+  #apply(remedy: Remedy, job: Job, lane: PoolLane, error: KeyturnError): void {
+    if (remedy.lane === 'replace') this.#lose(lane, error.message)
+    if (remedy.concurrency === 'halve') this.#throttled()
+    this.#concurrency.pause(remedy.pauseMs, () => this.#pump())
+    if (remedy.job === 'fail') job.fail(error)
+    else this.#again(job, error)
   }
 
   /** Puts a job back to the front of the queue, unless its patience or the pool is at its end. */
@@ -307,12 +225,12 @@ export class LanePool {
     job.meet(error)
     if (refusal !== undefined) job.fail(refusal)
     else if (job.isLate) job.fail(away(error))
-    else this.#waiting.unshift(job)
+    else this.#queue.putBack(job)
   }
 
   #lose(lane: PoolLane, why: string): void {
     if (!this.#crew.lanes.includes(lane)) return
-    this.reconnects += 1
+    this.tally.reconnects += 1
     this.#options.log.warn({ pid: lane.host.pid, why }, 'lane process replaced')
     this.#crew.lose(lane.host)
   }
@@ -320,43 +238,12 @@ export class LanePool {
   /** A refused PIN: everybody gets the same answer from now on, without another login. */
   #end(error: KeyturnError): void {
     this.#final = error
-    for (const job of this.#waiting.splice(0)) job.fail(error)
-  }
-
-  #pauseFor(milliseconds: number): void {
-    this.#pausedUntil = Math.max(this.#pausedUntil, performance.now() + milliseconds)
-    setTimeout(() => this.#pump(), milliseconds + 1)
+    this.#queue.failAll(error)
   }
 
   /** Its patience is over. Where lanes are at work it may still have its turn: the answer of that one then counts. */
   #outOfPatience(job: Job): void {
-    if (this.sessions > 0 || !this.#waiting.includes(job)) return
-    this.#abort(job, away(this.#growth.trouble ?? job.trouble))
+    if (this.sessions > 0 || !this.#queue.has(job)) return
+    this.#queue.fail(job, away(this.#growth.trouble ?? job.trouble))
   }
-
-  #abort(job: Job, reason?: KeyturnError): void {
-    const at = this.#waiting.indexOf(job)
-    if (at >= 0) this.#waiting.splice(at, 1)
-    job.fail(reason ?? job.abortReason)
-  }
-}
-
-/** Errors that a lane met while opening keep their code; a device that is away is `hsm-away`. */
-function away(error: KeyturnError | undefined): KeyturnError {
-  if (error !== undefined && error.code !== 'hsm-failed') return error
-  return new KeyturnError('hsm-away', error?.message ?? 'the HSM does not answer', {
-    hint: error?.hint ?? 'the HSM does not answer as it should: look at it and at its client',
-  })
-}
-
-function rethrowOpenError(error: unknown): never {
-  throw openError(error)
-}
-
-export function poolClosed(): KeyturnError {
-  return new KeyturnError('pool-closed', 'the provider is closed')
-}
-
-function noop(): void {
-  // The pause was cut short because the work is done.
 }

@@ -1,11 +1,21 @@
 import { randomBytes } from 'node:crypto'
 import { pino } from 'pino'
 import { KeyturnError } from '../../contracts/errors.ts'
-import type { GcmProfile, ProbePhase, ProbeReport } from '../../contracts/kek.ts'
+import type { ProbePhase, ProbeReport } from '../../contracts/kek.ts'
 import type { Pkcs11Config } from '../../contracts/settings.ts'
 import { modesToTry } from './gcm.ts'
 import type { AeadReply } from './lane-messages.ts'
 import { LanePool, type LaneAsk } from './pool.ts'
+import {
+  aeadRefused,
+  attributesWrong,
+  errorOf,
+  mechanismsMissing,
+  notCleanedUp,
+  type Finding,
+} from './probe-failure.ts'
+import { vendorOf } from './vendors/catalogue.ts'
+import type { Vendor } from './vendors/vendor.ts'
 
 const PHASE_DEADLINE_MS = 30_000
 /** At most 32 characters: some tokens cut labels there. */
@@ -31,67 +41,174 @@ export async function probeToken(options: {
   }
 }
 
-/** The same with a pool that is there. The throwaway key is gone afterwards, whatever happens in between. */
+/** A key in the token, by exact label and id (any, where null). */
+export interface Named {
+  label: string
+  keyId: Buffer | null
+}
+
+/**
+ * The same with a pool that is there: mechanisms, key-generation, aead, clean-up. The throwaway key is gone afterwards,
+ * whatever happens in between; when it could not be destroyed, that is what is thrown in place of the signal's reason.
+ */
 export async function probePool(
   pool: LanePool,
   config: Pkcs11Config,
   signal?: AbortSignal,
 ): Promise<ProbeReport> {
-  const keyId = randomBytes(16)
-  const named = { label: PROBE_LABEL, keyId }
-  const phases: ProbePhase[] = []
-  let aead: AeadReply | null = null
+  const named = { label: PROBE_LABEL, keyId: randomBytes(16) }
+  const probe = new Probe(pool, config, signal)
   await pool.inOneLane(async (ask) => {
-    const run = phaseRunner(phases, ask, signal)
     try {
-      const go =
-        (await run('mechanisms', async (request) => {
-          const found = (await request({ op: 'probe-mechanisms' })) as Mechanisms
-          const warnings = (pool.token?.warnings ?? []).map((warning) => `; warning: ${warning}`)
-          const detail = sayMechanisms(found) + warnings.join('')
-          return { ok: found.missing.length === 0, detail }
-        })) &&
-        (await run('key-generation', async (request) => {
-          const made = (await request({ op: 'probe-generate', ...named })) as Generated
-          const ok = made.wrong.length === 0
-          return { ok, detail: ok ? made.detail : `the key is not ${made.wrong.join(', ')}` }
-        }))
-      if (go) {
-        await run('aead', async (request) => {
-          const modes = modesToTry(config.useGcmIvFromHsm)
-          aead = (await request({ op: 'probe-aead', ...named, modes })) as AeadReply
-          return { ok: aead.gcm !== null, detail: aead.detail }
-        })
+      if ((await probe.mechanisms(ask)) && (await probe.generation(ask, named))) {
+        await probe.aead(ask, named)
       }
     } finally {
-      phases.push(await cleanUp(pool, ask, named))
+      await probe.cleanUp(ask, named)
     }
   })
-  signal?.throwIfAborted()
-  return report(pool, config, phases, aead)
+  if (signal?.aborted === true) throw probe.leftBehind() ?? signal.reason
+  return probe.report()
 }
 
-/** The error that a command or an installation ends with when a token was probed and is not usable; null if it is. */
-export function probeFailure(report: ProbeReport): KeyturnError | null {
-  if (report.usable) return null
-  const failed = report.phases.find((phase) => !phase.ok)
-  const detail = failed?.detail ?? 'no phase was run'
-  if (failed?.phase === 'mechanisms') {
-    return new KeyturnError('mechanism-missing', `HSM does not support what is needed: ${detail}`, {
-      hint: 'CKM_AES_KEY_GEN and CKM_AES_GCM are needed; look at: pkcs11-tool --module MODULE -M',
+/**
+ * Finds out the same with a key that is there (pkcs11-register): no key is made and none destroyed, so that the phases are
+ * mechanisms and aead.
+ */
+export async function examinePool(
+  pool: LanePool,
+  config: Pkcs11Config,
+  named: Named,
+): Promise<ProbeReport> {
+  const probe = new Probe(pool, config)
+  await pool.inOneLane(async (ask) => {
+    if (await probe.mechanisms(ask)) await probe.aead(ask, named)
+  })
+  return probe.report()
+}
+
+type Request = (request: Parameters<LaneAsk>[0]) => Promise<unknown>
+interface Outcome {
+  detail: string
+  finding?: Finding
+}
+
+/** The phases of one probe and what came of them. */
+class Probe {
+  readonly #pool: LanePool
+  readonly #config: Pkcs11Config
+  readonly #signal: AbortSignal | undefined
+  readonly #vendor: Vendor | null
+  readonly #phases: ProbePhase[] = []
+  #aead: AeadReply | null = null
+
+  constructor(pool: LanePool, config: Pkcs11Config, signal?: AbortSignal) {
+    this.#pool = pool
+    this.#config = config
+    this.#signal = signal
+    const manufacturer = pool.token?.token.manufacturer ?? null
+    this.#vendor = vendorOf(config.modulePath, manufacturer)
+  }
+
+  mechanisms(ask: LaneAsk): Promise<boolean> {
+    return this.#run('mechanisms', ask, async (request) => {
+      const found = (await request({ op: 'probe-mechanisms' })) as Mechanisms
+      const { missing, detail } = found
+      if (missing.length === 0) return { detail }
+      const there = detail === '' ? '' : `; there: ${detail}`
+      return {
+        detail: `missing: ${missing.join(', ')}${there}`,
+        finding: mechanismsMissing(missing),
+      }
     })
   }
-  const code = failed?.phase === 'aead' ? 'iv-mode-refused' : 'token-not-usable'
-  return new KeyturnError(
-    code,
-    `the token failed the probe at "${failed?.phase ?? ''}": ${detail}`,
-    {
-      hint:
-        code === 'iv-mode-refused'
-          ? 'set kek.pkcs11.use_gcm_iv_from_hsm to auto, or to what the vendor says'
-          : 'look at the whole report: keyturn pkcs11-init --version N --probe-only',
-    },
-  )
+
+  generation(ask: LaneAsk, named: { label: string; keyId: Buffer }): Promise<boolean> {
+    return this.#run('key-generation', ask, async (request) => {
+      const { wrong, detail } = (await request({ op: 'probe-generate', ...named })) as Generated
+      if (wrong.length === 0) return { detail }
+      return { detail: `the key is not ${wrong.join(', ')}`, finding: attributesWrong(wrong) }
+    })
+  }
+
+  aead(ask: LaneAsk, named: Named): Promise<boolean> {
+    const { useGcmIvFromHsm } = this.#config
+    return this.#run('aead', ask, async (request) => {
+      const modes = modesToTry(useGcmIvFromHsm)
+      const found = (await request({ op: 'probe-aead', ...named, modes })) as AeadReply
+      this.#aead = found
+      const { gcm, detail, opened } = found
+      if (gcm !== null) return { detail }
+      return { detail, finding: aeadRefused(detail, useGcmIvFromHsm !== 'auto', opened) }
+    })
+  }
+
+  /** Tries in the same lane first (a session key is seen by its own process only), then in any other. */
+  async cleanUp(ask: LaneAsk, named: { label: string; keyId: Buffer }): Promise<void> {
+    const start = performance.now()
+    const request = { op: 'probe-clean-up', ...named } as const
+    const phase = 'clean-up'
+    try {
+      const value = await ask(request, PHASE_DEADLINE_MS).catch(
+        async () => (await this.#pool.run(request, { urgent: true })).value,
+      )
+      const { destroyed } = value as { destroyed: number }
+      const detail = destroyed === 0 ? 'nothing was left behind' : 'the throwaway key is gone'
+      this.#phases.push({ phase, ok: true, detail, milliseconds: since(start) })
+    } catch (error) {
+      const cause = asKeyturnError(error)
+      const failed = errorOf(notCleanedUp(named.label, named.keyId, cause), this.#vendor)
+      const timed = { detail: cause.message, milliseconds: since(start) }
+      this.#phases.push({ phase, ok: false, ...timed, error: failed })
+    }
+  }
+
+  /** The error of a clean-up that failed. */
+  leftBehind(): KeyturnError | null {
+    const error = this.#phases.find(({ phase }) => phase === 'clean-up')?.error
+    if (error === undefined) return null
+    return new KeyturnError(error.code, error.message, error.hint ? { hint: error.hint } : {})
+  }
+
+  report(): ProbeReport {
+    const { token, maxSessions = null, warnings = [] } = this.#pool.token ?? {}
+    const found = this.#aead
+    return {
+      module: this.#config.modulePath,
+      token: token ?? null,
+      vendor: this.#vendor === null ? null : introduce(this.#vendor),
+      warnings,
+      phases: this.#phases,
+      gcm: found?.gcm ?? null,
+      sessions: { max: maxSessions },
+      tamperCode: found?.tamper?.tag ?? null,
+      tamper: found?.tamper ?? null,
+      usable: found?.gcm != null && this.#phases.every(({ ok }) => ok),
+    }
+  }
+
+  /** Runs a phase, times it, and answers whether to go on. A coded failure of the token is the phase's outcome. */
+  async #run(
+    phase: ProbePhase['phase'],
+    ask: LaneAsk,
+    use: (request: Request) => Promise<Outcome>,
+  ): Promise<boolean> {
+    this.#signal?.throwIfAborted()
+    const start = performance.now()
+    let outcome: { detail: string; error?: ProbePhase['error'] }
+    try {
+      const { detail, finding } = await use((request) => ask(request, PHASE_DEADLINE_MS))
+      outcome = finding ? { detail, error: errorOf(finding, this.#vendor) } : { detail }
+    } catch (error) {
+      const failed = asKeyturnError(error)
+      outcome = { detail: failed.message, error: failed.toJSON() }
+    }
+    const { detail, error } = outcome
+    const ok = error === undefined
+    const milliseconds = since(start)
+    this.#phases.push({ phase, ok, detail, milliseconds, ...(error ? { error } : {}) })
+    return ok
+  }
 }
 
 interface Mechanisms {
@@ -102,75 +219,15 @@ interface Generated {
   wrong: string[]
   detail: string
 }
-type Ask = (request: Parameters<LaneAsk>[0]) => Promise<unknown>
 
-/** Runs a phase, times it, and answers whether to go on. A coded failure of the token is the phase's detail. */
-function phaseRunner(phases: ProbePhase[], ask: LaneAsk, signal: AbortSignal | undefined) {
-  return async (
-    phase: ProbePhase['phase'],
-    use: (request: Ask) => Promise<{ ok: boolean; detail: string }>,
-  ): Promise<boolean> => {
-    signal?.throwIfAborted()
-    const start = performance.now()
-    const done = await use((request) => ask(request, PHASE_DEADLINE_MS)).catch(asDetail)
-    phases.push({ phase, ...done, milliseconds: since(start) })
-    return done.ok
-  }
+/** What is no answer about the token (a closed pool, a fault of our own) goes on as it is. */
+function asKeyturnError(error: unknown): KeyturnError {
+  if (error instanceof KeyturnError && error.code !== 'pool-closed') return error
+  throw error
 }
 
-/** Tries in the same lane first (a session key is seen by its own process only), then in any other. */
-async function cleanUp(
-  pool: LanePool,
-  ask: LaneAsk,
-  named: { label: string; keyId: Buffer },
-): Promise<ProbePhase> {
-  const start = performance.now()
-  const request = { op: 'probe-clean-up', ...named } as const
-  const done = await ask(request, PHASE_DEADLINE_MS)
-    .catch(async () => (await pool.run(request, { urgent: true })).value)
-    .then((value) => {
-      const { destroyed } = value as { destroyed: number }
-      const detail = destroyed === 0 ? 'nothing was left behind' : 'the throwaway key is gone'
-      return { ok: true, detail }
-    })
-    .catch(asDetail)
-  return { phase: 'clean-up', ...done, milliseconds: since(start) }
-}
-
-function report(
-  pool: LanePool,
-  config: Pkcs11Config,
-  phases: ProbePhase[],
-  aead: AeadReply | null,
-): ProbeReport {
-  return {
-    module: config.modulePath,
-    token: pool.token?.token ?? null,
-    phases,
-    gcm: aead?.gcm ?? null,
-    sessions: { max: pool.token?.maxSessions ?? null },
-    tamperCode: aead?.tamperCode ?? null,
-    usable: aead?.gcm != null && phases.every((phase) => phase.ok),
-  }
-}
-
-/** Of a usable report. */
-export function profileFrom(report: ProbeReport): GcmProfile {
-  const failure = probeFailure(report)
-  if (failure !== null || report.gcm === null) {
-    throw failure ?? new KeyturnError('token-not-usable', 'the probe found no way to use AES-GCM')
-  }
-  return { ivMode: report.gcm.ivMode, ivLength: report.gcm.ivLength, tagBits: 128 }
-}
-
-function sayMechanisms({ missing, detail }: Mechanisms): string {
-  if (missing.length === 0) return detail
-  return `missing: ${missing.join(', ')}${detail === '' ? '' : `; there: ${detail}`}`
-}
-
-function asDetail(error: unknown): { ok: false; detail: string } {
-  if (!(error instanceof KeyturnError) || error.code === 'pool-closed') throw error
-  return { ok: false, detail: error.message }
+function introduce({ name, support, caution, page }: Vendor): ProbeReport['vendor'] {
+  return { name, support, caution, page }
 }
 
 function since(start: number): number {

@@ -36,6 +36,16 @@ describe('the command line', () => {
       ['policy', 'set', '--every', 'monthly'],
       'error: a duration is written as 30s, 24h or 90d, not "monthly"\n',
     ],
+    [['pkcs11-register'], 'error: required option "--version <n>" not specified\n' + help],
+    [
+      ['pkcs11-register', '--version', '1', '--label', ''],
+      'error: a label must not be empty\nhint: leave --label out for <key_label_prefix>-v<n>\n',
+    ],
+    [
+      ['pkcs11-register', '--version', '1', '--id', '0x1'],
+      'error: an id is written in hexadecimal digits, two a byte, not "0x1"\n' +
+        'hint: pkcs11-tool -O shows it as "ID:", for example 0a1b\n',
+    ],
     [
       ['pkcs11-init'],
       'error: required option "--version <n>" not specified\nhint: for example: keyturn pkcs11-init --version 1\n',

@@ -51,6 +51,7 @@ kek:
   env: { variable_prefix: KEK_V }
   pkcs11:
     module_path: libsofthsm2.so
+    module_parameters: "configDir='sql:/db'"
     slot: 0
     pin_file: /run/keyturn/pin
     pin: "0012"
@@ -73,6 +74,7 @@ log: { level: debug, pretty: true }
       env: { variablePrefix: 'KEK_V' },
       pkcs11: {
         modulePath: 'libsofthsm2.so',
+        moduleParameters: "configDir='sql:/db'",
         token: { slot: 0 },
         pinFile: '/run/keyturn/pin',
         pin: '0012',
@@ -203,7 +205,7 @@ describe('for --probe-only', () => {
       "config-invalid: keyturn.yaml:1:1: 'kek.pkcs11' is missing | write for example: pkcs11: { module_path: /usr/lib/softhsm/libsofthsm2.so, token_label: payments }",
     )
     expect(fault(() => probe(pkcs11.replace('module_path', 'modul_path')))).toMatch(
-      /^config-unknown-key: keyturn.yaml:4:5: unknown key 'kek.pkcs11.modul_path' \| keys that may stand there: module_path, slot, /,
+      /^config-unknown-key: keyturn.yaml:4:5: unknown key 'kek.pkcs11.modul_path' \| keys that may stand there: module_path, module_parameters, slot, /,
     )
   })
 })

@@ -21,8 +21,8 @@ describe('an unknown key', () => {
     expect(found(change('envelopes: [private_key]', 'fields: [private_key]'))).toBe(
       "config-unknown-key: keyturn.yaml:5:27: unknown key 'collections[0].fields' | keys that may stand there: name, envelopes",
     )
-    expect(found(kekOf('module_path: m, token_label: t, module_parameters: x'))).toContain(
-      "config-unknown-key: keyturn.yaml:5:45: unknown key 'kek.pkcs11.module_parameters'",
+    expect(found(kekOf('module_path: m, token_label: t, module_args: x'))).toContain(
+      "config-unknown-key: keyturn.yaml:5:45: unknown key 'kek.pkcs11.module_args'",
     )
   })
 
@@ -134,6 +134,10 @@ describe('a wrong value', () => {
     [
       `module_path: m, slot: 1, key_label_prefix: ${'k'.repeat(30)}`,
       'must have at most 29 characters (a label has at most 32)',
+    ],
+    [
+      'module_path: m, slot: 1, module_parameters: 1',
+      "'kek.pkcs11.module_parameters' must be a text in quotes",
     ],
     ['module_path: m, slot: 1, pin: 8642', "'kek.pkcs11.pin' must be a text in quotes | write"],
   ])('of kek.pkcs11 is refused: %s', (section, message) => {

@@ -3,6 +3,7 @@ import { describe, expect, it } from 'vitest'
 import { parse } from 'yaml'
 import { loadConfig } from '../../config/load-config.ts'
 import { searchAttributes } from '../../contracts/names.ts'
+import { dynamicConfig, retention } from '../../devstack/temporal-server.ts'
 
 interface Service {
   image?: string
@@ -36,6 +37,13 @@ describe('docker-compose.yml', () => {
     for (const name of Object.values(searchAttributes)) {
       expect(service('temporal').command).toContain(`--search-attribute=${name}=Keyword`)
     }
+  })
+
+  it('runs Temporal with the settings of the embedded one', () => {
+    for (const value of dynamicConfig) {
+      expect(service('temporal').command).toContain(`--dynamic-config-value=${value}`)
+    }
+    expect(service('temporal').healthcheck?.test).toContain(retention)
   })
 
   it('waits for what is healthy, and only for what says so', () => {

@@ -8,7 +8,9 @@ import { silentLog } from '../../observability/log.ts'
 import { openEnvProvider } from '../../providers/env/env-provider.ts'
 import { openPkcs11Provider, type Pkcs11Provider } from '../../providers/pkcs11/pkcs11-provider.ts'
 import type { KekProvider, RewrapItem } from '../../providers/provider.ts'
+import { makeFaultHsm, useFaultHsm, type FaultHsm } from '../fault-hsm/fault-hsm.ts'
 import { freshName } from '../support/fresh.ts'
+import { makeNssToken, type NssToken } from '../support/nss.ts'
 import { makeToken, type TestToken } from '../support/softhsm.ts'
 
 export const run = promisify(execFile)
@@ -39,10 +41,41 @@ export function envLab(): Promise<Lab> {
   })
 }
 
+type Changeable<T> = { -readonly [K in keyof T]: T[K] }
+
 export interface Pkcs11Lab extends Lab {
   token: TestToken
-  config: Pkcs11Config
+  config: Changeable<Pkcs11Config>
   open(change?: Partial<Pkcs11Config>): Promise<Pkcs11Provider>
+}
+
+/** The same with the fault module over SoftHSM2, as `lines` of its control file say. */
+export async function faultLab(...lines: string[]): Promise<Pkcs11Lab & { fault: FaultHsm }> {
+  const lab = await pkcs11Lab()
+  const fault = await makeFaultHsm(lab.token.folder, lab.token.modulePath)
+  useFaultHsm(fault)
+  await fault.set(...lines)
+  lab.config.modulePath = fault.path
+  return { ...lab, fault }
+}
+
+/** A database of NSS's softokn for each of the two tokens. */
+export async function nssLab(): Promise<Lab> {
+  const here = await makeNssToken()
+  const elsewhere = await makeNssToken()
+  const open = ({ modulePath, moduleParameters, label, pin }: NssToken) => {
+    const config = { ...baseConfig, modulePath, moduleParameters, token: { label } }
+    return openPkcs11Provider({ install, config, pin, log: silentLog, cores: 2 })
+  }
+  return {
+    open: () => open(here),
+    make: (provider, version) => describeKey(provider, version, randomBytes(16)),
+    openElsewhere: async () => withKeys(await open(elsewhere)),
+    close: async () => {
+      await here.remove()
+      await elsewhere.remove()
+    },
+  }
 }
 
 /** A token of its own for the test file; its lanes find it through SOFTHSM2_CONF of this process. */
@@ -51,7 +84,7 @@ export async function pkcs11Lab(): Promise<Pkcs11Lab> {
   process.env['SOFTHSM2_CONF'] = token.conf
   const elsewhere = freshName('elsewhere')
   await initToken(token, elsewhere)
-  const config = configFor(token)
+  const config: Changeable<Pkcs11Config> = configFor(token)
   const open = (change: Partial<Pkcs11Config> = {}): Promise<Pkcs11Provider> =>
     openPkcs11(token, { ...config, ...change })
   return {
@@ -59,14 +92,7 @@ export async function pkcs11Lab(): Promise<Pkcs11Lab> {
     config,
     open,
     make: (provider, version) => describeKey(provider, version, randomBytes(16)),
-    openElsewhere: async () => {
-      const provider = await open({ token: { label: elsewhere } })
-      for (const version of [1, 2]) {
-        const label = provider.ceremony.labelOf(version)
-        await provider.ceremony.generate(label, randomBytes(16)).catch(() => undefined)
-      }
-      return provider
-    },
+    openElsewhere: async () => withKeys(await open({ token: { label: elsewhere } })),
     close: () => token.remove(),
   }
 }
@@ -76,15 +102,24 @@ export function openPkcs11(token: TestToken, config: Pkcs11Config): Promise<Pkcs
   return openPkcs11Provider(options)
 }
 
+const baseConfig = {
+  pinEnv: 'LAB_PIN',
+  keyLabelPrefix: 'lab',
+  maxSessions: 8,
+  useGcmIvFromHsm: 'auto',
+} as const
+
 export function configFor(token: TestToken): Pkcs11Config {
-  return {
-    modulePath: token.modulePath,
-    token: { label: token.label },
-    pinEnv: 'LAB_PIN',
-    keyLabelPrefix: 'lab',
-    maxSessions: 8,
-    useGcmIvFromHsm: 'auto',
+  return { ...baseConfig, modulePath: token.modulePath, token: { label: token.label } }
+}
+
+/** Keys of both versions, other ones than anybody else has. */
+async function withKeys(provider: Pkcs11Provider): Promise<Pkcs11Provider> {
+  for (const version of [1, 2]) {
+    const label = provider.ceremony.labelOf(version)
+    await provider.ceremony.generate(label, randomBytes(16)).catch(() => undefined)
   }
+  return provider
 }
 
 /** One more token in the same folder, with the same PIN. */

@@ -3,33 +3,27 @@ import type { KekDescriptor } from '../../contracts/kek.ts'
 import { silentLog } from '../../observability/log.ts'
 import { openPkcs11Provider, type Pkcs11Provider } from '../../providers/pkcs11/pkcs11-provider.ts'
 import { probeToken } from '../../providers/pkcs11/probe.ts'
-import { buildFaultModule, type FaultModule } from './fault/fault-module.ts'
 import {
-  flip,
-  install,
-  pkcs11Lab,
-  randomDeks,
-  run,
-  sealedItems,
-  until,
-  type Pkcs11Lab,
-} from './lab.ts'
+  canBuildFaultHsm,
+  makeFaultHsm,
+  useFaultHsm,
+  type FaultHsm,
+} from '../fault-hsm/fault-hsm.ts'
+import { flip, install, pkcs11Lab, randomDeks, sealedItems, until, type Pkcs11Lab } from './lab.ts'
 
-const gcc = await run('gcc', ['--version']).then(
-  () => true,
-  () => false,
-)
+const gcc = await canBuildFaultHsm()
 
 describe.skipIf(inject('softhsm') === null || !gcc)('a token in trouble', () => {
   let lab: Pkcs11Lab
-  let module: FaultModule
+  let module: FaultHsm
   let provider: Pkcs11Provider
   let v1: KekDescriptor
   let v2: KekDescriptor
 
   beforeAll(async () => {
     lab = await pkcs11Lab()
-    module = await buildFaultModule(lab.token.folder, lab.token.modulePath)
+    module = await makeFaultHsm(lab.token.folder, lab.token.modulePath)
+    useFaultHsm(module)
     lab.config = { ...lab.config, modulePath: module.path }
     provider = await lab.open({ modulePath: module.path })
     v1 = await lab.make(provider, 1)
@@ -44,26 +38,26 @@ describe.skipIf(inject('softhsm') === null || !gcc)('a token in trouble', () => 
   })
 
   it.each([
-    ['sessions are dropped', ['C_EncryptInit', 179, 3]],
-    ['an operation was left active', ['C_DecryptInit', 144, 3]],
-    ['an operation is not initialized', ['C_Encrypt', 145, 2]],
-    ['the device fails', ['C_Encrypt', 48, 2]],
-    ['the device is removed', ['C_Decrypt', 50, 2]],
-    ['the login is lost', ['C_EncryptInit', 257, 2]],
-    ['it throttles encryptions', ['C_Encrypt', 6, 5]],
-    ['it throttles decryptions', ['C_Decrypt', 6, 5]],
-    ['its memory is full for a while', ['C_Encrypt', 49, 4]],
-    ['a key handle went stale', ['C_EncryptInit', 96, 1]],
-    ['key handles went stale', ['C_EncryptInit', 96, 2]],
-    ['a session is dropped', ['C_Encrypt', 179, 1]],
-    ['object handles went stale', ['C_DecryptInit', 130, 2]],
-    ['it fails in general, now and then', ['C_Encrypt', 5, 2]],
-    ['decryptions fail in general, now and then', ['C_Decrypt', 5, 1]],
-    ['the module crashes', ['C_Encrypt', 'crash', 2]],
+    ['sessions are dropped', 'answer C_EncryptInit 179 3'],
+    ['an operation was left active', 'answer C_DecryptInit 144 3'],
+    ['an operation is not initialized', 'answer C_Encrypt 145 2'],
+    ['the device fails', 'answer C_Encrypt 48 2'],
+    ['the device is removed', 'answer C_Decrypt 50 2'],
+    ['the login is lost', 'answer C_EncryptInit 257 2'],
+    ['it throttles encryptions', 'answer C_Encrypt 6 5'],
+    ['it throttles decryptions', 'answer C_Decrypt 6 5'],
+    ['its memory is full for a while', 'answer C_Encrypt 49 4'],
+    ['a key handle went stale', 'answer C_EncryptInit 96 1'],
+    ['key handles went stale', 'answer C_EncryptInit 96 2'],
+    ['a session is dropped', 'answer C_Encrypt 179 1'],
+    ['object handles went stale', 'answer C_DecryptInit 130 2'],
+    ['it fails in general, now and then', 'answer C_Encrypt 5 2'],
+    ['decryptions fail in general, now and then', 'answer C_Decrypt 5 1'],
+    ['the module crashes', 'crash C_Encrypt 2'],
   ] as const)('rewraps a page all the same when %s', async (_, fault) => {
     const deks = randomDeks(600)
     const items = await sealedItems(provider, 1, deks)
-    await module.spoil([...fault])
+    await module.set(fault)
     const { outcomes } = await provider.rewrap({ from: 1, to: 2, check: 'all', items })
     const sealed = outcomes.map((outcome, index) => {
       if (!outcome.ok) throw new Error(outcome.message)
@@ -82,7 +76,7 @@ describe.skipIf(inject('softhsm') === null || !gcc)('a token in trouble', () => 
 
   it('replaces a lane whose module hangs', async () => {
     const items = await sealedItems(provider, 1, randomDeks(50))
-    await module.spoil(['C_Encrypt', 'hang', 1])
+    await module.set('hang C_Encrypt 1')
     const { outcomes } = await provider.rewrap({ from: 1, to: 2, check: 'all', items })
     expect(outcomes.every(({ ok }) => ok)).toBe(true)
   })
@@ -92,7 +86,7 @@ describe.skipIf(inject('softhsm') === null || !gcc)('a token in trouble', () => 
     const page = items.map((item, index) =>
       index % 20 === 7 ? { ...item, wrapped: flip(item.wrapped, 40) } : item,
     )
-    await module.spoil(['C_Decrypt', 6, 8])
+    await module.set('answer C_Decrypt 6 8')
     const { outcomes } = await provider.rewrap({ from: 1, to: 2, check: 'all', items: page })
     const refused = outcomes.flatMap(({ ok }, index) => (ok ? [] : [index]))
     expect(refused).toEqual([7, 27, 47])
@@ -100,7 +94,7 @@ describe.skipIf(inject('softhsm') === null || !gcc)('a token in trouble', () => 
 
   it('accuses no envelope when the token fails for good', async () => {
     const items = await sealedItems(provider, 1, randomDeks(10))
-    await module.spoil(['C_Decrypt', 5, -1])
+    await module.set('answer C_Decrypt 5')
     const page = provider.rewrap({ from: 1, to: 2, check: 'all', items })
     await expect(page).rejects.toMatchObject({ code: 'hsm-failed' })
     await module.heal()
@@ -110,7 +104,7 @@ describe.skipIf(inject('softhsm') === null || !gcc)('a token in trouble', () => 
 
   it('does not repeat what no repeat can mend', async () => {
     const before = provider.stats()
-    await module.spoil(['C_EncryptInit', 113, 1])
+    await module.set('answer C_EncryptInit 113 1')
     await expect(provider.wrap(1, randomDeks(1))).rejects.toMatchObject({
       code: 'hsm-failed',
       message: 'C_EncryptInit answered CKR_MECHANISM_PARAM_INVALID (113)',
@@ -119,7 +113,7 @@ describe.skipIf(inject('softhsm') === null || !gcc)('a token in trouble', () => 
   })
 
   it('names a key that may not encrypt', async () => {
-    await module.spoil(['C_EncryptInit', 104, -1])
+    await module.set('answer C_EncryptInit 104')
     await expect(provider.load(v2)).rejects.toMatchObject({ code: 'cannot-encrypt' })
     expect(provider.loaded()).toEqual([1])
     await module.heal()
@@ -128,7 +122,7 @@ describe.skipIf(inject('softhsm') === null || !gcc)('a token in trouble', () => 
 
   it('is away, says so in time, and is used again when it is back', async () => {
     const items = await sealedItems(provider, 1, randomDeks(300))
-    await module.spoil(['C_Encrypt', 50, -1], ['C_OpenSession', 224, -1])
+    await module.set('answer C_Encrypt 50', 'answer C_OpenSession 224')
     const page = provider.rewrap({ from: 1, to: 2, check: 'all', items })
     await expect(provider.prove(1)).rejects.toMatchObject({ code: 'hsm-away' })
     await module.heal()
@@ -139,7 +133,7 @@ describe.skipIf(inject('softhsm') === null || !gcc)('a token in trouble', () => 
 
   it('gets more sessions than there are cores when its calls are slow', async () => {
     const items = await sealedItems(provider, 1, randomDeks(60))
-    await module.spoil(['C_Encrypt', 'delay:10', -1], ['C_Decrypt', 'delay:10', -1])
+    await module.set('latency crypt 10')
     const rewrap = async (): Promise<number> => {
       const start = performance.now()
       await provider.rewrap({ from: 1, to: 2, check: 'all', items })
@@ -172,7 +166,7 @@ describe.skipIf(inject('softhsm') === null || !gcc)('a token in trouble', () => 
     const config = { ...lab.config }
     const changed = { install, config, pin: `${lab.token.pin}9`, log: silentLog, cores: 2 }
     // Stands for the change: the very next login of anybody is refused.
-    await module.spoil(['C_Encrypt', 50, 1], ['C_Login', 160, -1])
+    await module.set('answer C_Encrypt 50 1', 'answer C_Login 160')
     const before = await module.logins(160)
     await expect(other.wrap(1, randomDeks(3))).rejects.toMatchObject({ code: 'pin-refused' })
     await expect(other.prove(1)).rejects.toMatchObject({ code: 'pin-refused' })

@@ -17,6 +17,12 @@ onEachProvider('seven corrupted envelopes', { records: 600 }, (fleetOf) => {
     expect(code).toBe(6)
     expect(json).toMatchObject({ outcome: 'completed-with-quarantine', remaining: 0 })
     expect(json).toMatchObject({ rewrapped: total - 7, superseded: 0, quarantined: 7 })
+    const report = await fleet.must('report', json.rotationId)
+    expect(report).toMatchObject({ outcome: 'completed-with-quarantine', quarantine: 7 })
+    expect(report).toMatchObject({ plan: { envelopes: total, hsmCalls: 3 * total, check: 'all' } })
+    expect(report).toMatchObject({
+      truth: { envelopes: total, rewrapped: total - 7, remaining: 0 },
+    })
     const { envelopes } = await fleet.must('quarantine', 'list')
     const listed = (envelopes as { collection: string; field: string; id: unknown }[]).map(
       ({ collection, field, id }) => `${collection}/${field}/${JSON.stringify(id)}`,
@@ -38,9 +44,13 @@ onEachProvider('seven corrupted envelopes', { records: 600 }, (fleetOf) => {
     for (const { collection, id, before } of broken) {
       await fleet.store.db.collection(collection).replaceOne({ _id: id as never }, before)
     }
-    const again = await fleet.cli('rotate', '--from-version', `${from}`, '--to-version', `${to}`)
+    const [freed] = envelopes as { collection: string; id: unknown }[]
+    const id = JSON.stringify(freed!.id)
+    const released = await fleet.must('quarantine', 'release', '--id', id)
+    expect(released['released']).toMatchObject([{ collection: freed!.collection, id: freed!.id }])
+    const again = await fleet.cli('quarantine', 'retry')
     expect({ code: again.code, stderr: again.stderr }).toMatchObject({ code: 0 })
-    expect(again.json).toMatchObject({ outcome: 'completed', rewrapped: 7, remaining: 0 })
+    expect(again.json).toMatchObject({ before: 6, remaining: 0, rotations: [{ rewrapped: 7 }] })
     expect(await fleet.verifyRecords()).toEqual({ [to]: total })
     expect((await fleet.must('quarantine', 'list')).envelopes).toEqual([])
   })

@@ -61,6 +61,9 @@ describe('removal', () => {
     expect(await undoRemoval(store, 2, removal.request)).toBe(true)
     expect(await undoRemoval(store, 2, removal.request)).toBe(false)
     expect((await readVersion(store, 2))?.removal).toBeNull()
+    // An attempt of it that comes late, from a worker that hung, does not ask again.
+    expect(await requestRemoval(store, 2, removal)).toBe(false)
+    expect((await readVersion(store, 2))?.removal).toBeNull()
   })
 
   it('of the active, of a marked, of an unknown version is refused', async () => {

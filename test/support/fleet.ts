@@ -26,6 +26,7 @@ import { places, recordsOf } from './fleet-records.ts'
 import type { Records } from './fleet-records.ts'
 import { freshName } from './fresh.ts'
 import { makeToken } from './softhsm.ts'
+import { WarmCli, type Said } from './warm-cli.ts'
 import type { TestToken } from './softhsm.ts'
 
 /** What a command answered. */
@@ -70,6 +71,8 @@ export interface FleetOptions {
   /** Versions that are installed; 1 and 2 by default. */
   versions?: readonly number[]
   temporalAddress?: string
+  /** Instead of SoftHSM2 itself: the fault module over it. */
+  modulePath?: string
   /** Laid over the fleet's keyturn.yaml, member by member. */
   config?: Record<string, object>
 }
@@ -136,7 +139,7 @@ export async function openFleet(options: FleetOptions): Promise<Fleet> {
         )
       : { SOFTHSM2_CONF: token.conf }
   const address = options.temporalAddress ?? inject('temporalAddress')
-  const base = configOf({ install, token, address })
+  const base = configOf({ install, token, address, modulePath: options.modulePath })
   const writeConfig = async (name: string, changes: Record<string, object> = {}) => {
     const file = join(folder, `${name}.yaml`)
     await writeFile(file, stringify(merged(base, changes)), { mode: 0o600 })
@@ -146,11 +149,13 @@ export async function openFleet(options: FleetOptions): Promise<Fleet> {
   const store = await openStore({ uri: inject('mongoUri'), database: install })
   const connection = await Connection.connect({ address })
   const nodes = fleetNodes({ folder, config, env })
+  const warm = new WarmCli(env)
   const fleet = fleetOf({
     ...{ provider: options.provider, install, folder, config, env, token, store, nodes, envKeys },
     ...{ temporal: new Client({ connection }), records: recordsOf(store) },
-    writeConfig,
+    ...{ writeConfig, warm },
     async close() {
+      warm.close()
       await nodes.close()
       await connection.close()
       // To look at what is left after a failure.
@@ -188,26 +193,31 @@ type Parts = Pick<
   | 'envKeys'
   | 'writeConfig'
   | 'close'
->
+> & { warm: WarmCli }
 
 function fleetOf(parts: Parts): Fleet {
-  const { config, env, store, temporal, install, provider, records } = parts
+  const { config, env, store, temporal, install, provider, records, warm } = parts
   const collections = places.map(({ collection, field }) => ({
     name: collection,
     envelopes: [field],
   }))
   const until: Fleet['until'] = (what, ask, withinMs = 30_000) =>
     waitUntil(what, ask, { withinMs, everyMs: 25 })
+  const globals = (args: readonly string[]) => ['--config', config, '--json', '--yes', ...args]
   let transcript = ''
   const fleet: Fleet = {
     ...parts,
     until,
     transcript: () => transcript,
     start: (...args) =>
-      startCli(['--config', config, '--json', '--yes', ...args], env, (said) => {
+      startCli(globals(args), env, (said) => {
         transcript += said
       }),
-    cli: async (...args) => await fleet.start(...args).end(),
+    async cli(...args) {
+      const said = await warm.run(globals(args))
+      transcript += said.stdout + said.stderr
+      return endOf(said)
+    },
     async must(...args) {
       const { code, json, stdout, stderr } = await fleet.cli(...args)
       if (code === 0) return json
@@ -271,15 +281,24 @@ function startCli(
       await closed
       const { code } = await leashed.ended
       record(stdout + stderr)
-      return { code, stdout, stderr, json: (stdout === '' ? {} : JSON.parse(stdout)) as CliJson }
+      return endOf({ code, stdout, stderr })
     },
   }
 }
 
-function configOf(options: { install: string; token: TestToken | null; address: string }): object {
-  const { install, token, address } = options
+function endOf(said: Said): CliEnd {
+  return { ...said, json: (said.stdout === '' ? {} : JSON.parse(said.stdout)) as CliJson }
+}
+
+function configOf(options: {
+  install: string
+  token: TestToken | null
+  address: string
+  modulePath: string | undefined
+}): object {
+  const { install, token, address, modulePath } = options
   const pkcs11 = token && {
-    module_path: token.modulePath,
+    module_path: modulePath ?? token.modulePath,
     token_label: token.label,
     pin_file: token.pinFile,
     max_sessions: 2,

@@ -6,6 +6,7 @@ import { findServer } from '../../devstack/servers/find-server.ts'
 import { findSoftHsm, installCommand } from '../../devstack/servers/softhsm.ts'
 import { freshFolder } from '../../devstack/stack-folder.ts'
 import { startTemporalServer } from '../../devstack/temporal-server.ts'
+import { findNss } from './nss.ts'
 
 declare module 'vitest' {
   export interface ProvidedContext {
@@ -15,6 +16,8 @@ declare module 'vitest' {
     temporalAddress: string
     /** Path of libsofthsm2.so, or null where it is not installed. */
     softhsm: string | null
+    /** Path of NSS's libsoftokn3.so, or null where it or certutil is not installed. */
+    nss: string | null
   }
 }
 
@@ -47,6 +50,13 @@ export default async function setup(project: TestProject): Promise<() => Promise
     console.error(`SoftHSM2 is missing, its tests are skipped; to have it: ${installCommand()}`)
   }
   project.provide('softhsm', softhsm?.modulePath ?? null)
+  const nss = await findNss()
+  if (nss === null) {
+    console.error(
+      'NSS is missing, its tests are skipped; Debian: apt-get install libnss3 libnss3-tools',
+    )
+  }
+  project.provide('nss', nss)
   return stop
 }
 

@@ -67,4 +67,19 @@ describe.skipIf(inject('softhsm') === null)('a sweep on SoftHSM2', () => {
     expect(census.opened).toBe(800)
     expect(census.failed).toMatchObject([{ id: 'r000400-moved', code: 'envelope-unreadable' }])
   })
+
+  it('wraps and opens without AAD, as a layout of existing data may want it', async () => {
+    lab = await openLab({ provider: softHsm })
+    const dek = randomBytes(32)
+    const aad = Buffer.alloc(0)
+    const [wrap] = await lab.provider.wrap(1, [{ dek: Buffer.from(dek), aad }])
+    const { outcomes } = await lab.provider.rewrap({
+      ...{ from: 1, to: 2, check: 'all' },
+      items: [{ ...wrap!, aadFrom: aad, aadTo: aad }],
+    })
+    const [outcome] = outcomes
+    if (outcome?.ok !== true) throw new Error('it does not open')
+    const { iv, wrapped } = outcome
+    expect(await lab.provider.unwrap(2, [{ iv, wrapped, aad }])).toEqual([dek])
+  })
 })

@@ -234,7 +234,11 @@ describe('the rotation', () => {
   test('a spent budget of HSM calls pauses it with its name', async () => {
     let spent = true
     const { result } = await rotate(
-      { rewrapRange: async () => (spent ? 'hsm-budget' : 'end') },
+      {
+        // One, since a second that had found it spent would rightly pause the rotation again.
+        planShards: async () => [{ shard: '0-0', collection: 'c', field: 'f' }],
+        rewrapRange: async () => (spent ? 'hsm-budget' : 'end'),
+      },
       async (handle) => {
         await expect
           .poll(async () => (await handle.query<RotationProgress>(messages.progress)).pausedBy, {

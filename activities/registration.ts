@@ -1,0 +1,57 @@
+import { KeyturnError } from '../contracts/errors.ts'
+import type { InstallInput } from '../contracts/install.ts'
+import type { VersionDoc } from '../store/documents.ts'
+import { readVersions, type Intent } from '../store/kek-versions.ts'
+import type { Store } from '../store/store.ts'
+
+/**
+ * One key is one version, for ever: a rotation between two versions of one key would change nothing, and a destroyed
+ * version's key must not come back under another number. Throws version-exists.
+ */
+export async function requireUnused(store: Store, intent: Intent): Promise<void> {
+  const { version, label, keyId } = intent
+  const other = (await readVersions(store)).find(
+    (row) => row._id !== version && row.label === label && idOf(row) === hex(keyId),
+  )
+  if (other === undefined) return
+  throw new KeyturnError('version-exists', `key "${label}" is version ${other._id} already`, {
+    hint: 'a version is a key of its own: have another one made, under another label',
+  })
+}
+
+/** An attempt that was left half done is finished as it was begun: else a key would be made, or left, by mistake. */
+export function requireSameIntent(row: VersionDoc, intent: Intent): void {
+  const { version, label, origin, keyId } = intent
+  const isSameKey = row.label === label && idOf(row) === hex(keyId)
+  if (row.origin === origin && (origin !== 'registered' || isSameKey)) return
+  const begun =
+    row.origin === 'registered'
+      ? `keyturn pkcs11-register --version ${version} --label "${row.label}"`
+      : `keyturn pkcs11-init --version ${version}`
+  throw new KeyturnError(
+    'version-exists',
+    `version "${version}" was begun with another key, "${row.label}", and is not finished`,
+    { hint: `finish it (${begun}), or take the next number` },
+  )
+}
+
+/** `installed already` is no answer to somebody who names another key. Throws version-exists. */
+export function requireAskedKey(row: VersionDoc, { version, label, keyId }: InstallInput): void {
+  const isLabel = label === null || label === row.label
+  const isId = typeof keyId !== 'string' || keyId.toLowerCase() === idOf(row)
+  if (isLabel && isId) return
+  const id = idOf(row)
+  throw new KeyturnError(
+    'version-exists',
+    `version "${version}" is installed with key "${row.label}"${id === null ? '' : ` (id ${id})`}`,
+    { hint: 'a version never changes its key: take the next number' },
+  )
+}
+
+function idOf(row: VersionDoc): string | null {
+  return row.key_id === null ? null : hex(row.key_id.buffer)
+}
+
+function hex(bytes: Uint8Array | null): string | null {
+  return bytes === null ? null : Buffer.from(bytes).toString('hex')
+}

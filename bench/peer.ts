@@ -1,0 +1,85 @@
+import { Binary } from 'mongodb'
+import { dekAad } from '../envelope/aad.ts'
+import { idBytes } from '../envelope/record-id.ts'
+import { install, place } from './fill-records.ts'
+import type { Lab } from './lab.ts'
+import { openPeerToken, type PeerToken, type PeerWrap } from './peer-token.ts'
+
+/**
+ * The peer: the script that an engineer without Keyturn would write. It reads each record, unwraps, wraps, updates it by
+ * `_id`, in one loop. No check that the new wrap opens, no compare-and-set, no cursor that outlives a crash, nobody else
+ * looked at. `one` updates one record after the other, `bulk` a page at once by an unordered bulk write.
+ */
+export async function peer(
+  lab: Lab,
+  how: 'one' | 'bulk',
+  job: { from: number; to: number; envelopes: number; page: number },
+): Promise<number> {
+  const token = await openPeerToken(lab)
+  try {
+    return how === 'one' ? await oneByOne(lab, token, job) : await inBulk(lab, token, job)
+  } finally {
+    token.close()
+  }
+}
+
+interface Found {
+  _id: string
+  secret: { dek_iv: Binary; dek_wrapped: Binary }
+}
+
+type Job = Parameters<typeof peer>[2]
+const { collection, field } = place
+const version = `${field}.kek_version`
+
+function found(lab: Lab, { from, envelopes }: Job) {
+  const records = lab.store.db.collection<Found>(collection)
+  return { records, cursor: records.find({ [version]: from }).limit(envelopes) }
+}
+
+async function oneByOne(lab: Lab, token: PeerToken, job: Job): Promise<number> {
+  const { records, cursor } = found(lab, job)
+  let done = 0
+  for await (const record of cursor) {
+    await records.updateOne({ _id: record._id }, { $set: rewrapped(token, record, job) })
+    done += 1
+  }
+  return done
+}
+
+async function inBulk(lab: Lab, token: PeerToken, job: Job): Promise<number> {
+  const { records, cursor } = found(lab, job)
+  let done = 0
+  let updates: { updateOne: { filter: object; update: object } }[] = []
+  const flush = async () => {
+    if (updates.length > 0) await records.bulkWrite(updates, { ordered: false })
+    done += updates.length
+    updates = []
+  }
+  for await (const record of cursor) {
+    const update = { $set: rewrapped(token, record, job) }
+    updates.push({ updateOne: { filter: { _id: record._id }, update } })
+    if (updates.length === job.page) await flush()
+  }
+  await flush()
+  return done
+}
+
+function rewrapped(token: PeerToken, { _id, secret }: Found, { from, to }: Job) {
+  const id = idBytes(_id)
+  const aad = {
+    from: dekAad(install, collection, field, id, from),
+    to: dekAad(install, collection, field, id, to),
+  }
+  const old: PeerWrap = { iv: bytes(secret.dek_iv), wrapped: bytes(secret.dek_wrapped) }
+  const { iv, wrapped } = token.rewrap(old, aad, from, to)
+  return {
+    [version]: to,
+    [`${field}.dek_iv`]: new Binary(iv),
+    [`${field}.dek_wrapped`]: new Binary(wrapped),
+  }
+}
+
+function bytes(binary: Binary): Buffer {
+  return Buffer.from(binary.value())
+}

@@ -1,0 +1,112 @@
+import type { ProviderName } from '../contracts/kek.ts'
+import { bareLoop } from './bare-loop.ts'
+import { figure, ratioOf, type BenchFigures, type Timed } from './figures.ts'
+import { fillRecords } from './fill-records.ts'
+import { withLab, type Lab } from './lab.ts'
+import { timed } from './machine.ts'
+import type { BenchOptions } from './options.ts'
+import { peer } from './peer.ts'
+import { tokenFigure, tokenRuns } from './token.ts'
+
+/** What the design asks of rotation ÷ bare loop. */
+const bar = { atLeast: 0.9 }
+/** In parallel in the bare loop: the best found on two cores. */
+const bareShards = 3
+/** The peer in bulk is fast enough for a good part of the records. */
+const bulkFactor = 4
+
+/**
+ * The whole rotation through Temporal beside the bare loop and the peer, on the same records in the same run, one after
+ * the other in rounds: rotation 1 → 2, bare loop 2 → 1, peers 1 → 2 on a part, which is then brought back.
+ */
+export async function run(options: BenchOptions): Promise<BenchFigures> {
+  const all: BenchFigures = { figures: [], ratios: [] }
+  for (const provider of options.providers) {
+    options.say(`rotation with ${provider}: ${options.envelopes} records`)
+    const { figures, ratios } = await withLab({ provider, options }, (lab) =>
+      rounds(lab, provider, options),
+    )
+    all.figures.push(...figures)
+    all.ratios.push(...ratios)
+  }
+  return all
+}
+
+interface Runs {
+  rotation: Timed[]
+  whole: Timed[]
+  bare: Timed[]
+  one: Timed[]
+  bulk: Timed[]
+}
+
+async function rounds(lab: Lab, name: ProviderName, options: BenchOptions): Promise<BenchFigures> {
+  const { envelopes, say } = options
+  await fillRecords(lab.store, lab.provider, envelopes)
+  const token = await tokenRuns(lab.provider, options)
+  const runs: Runs = { rotation: [], whole: [], bare: [], one: [], bulk: [] }
+  await warmUp(lab, options)
+  for (let pair = 1; pair <= options.pairs; pair++) {
+    await round(lab, options, runs)
+    const [rotation, bare] = [runs.rotation.at(-1), runs.bare.at(-1)]
+    say(`  pair ${pair}: rotation ${whole(rotation)}/s, bare loop ${whole(bare)}/s`)
+  }
+  return summary(name, options, token, runs)
+}
+
+/** Both sides once on the real records, so that the first pair meets compiled code and a warm cache. */
+async function warmUp(lab: Lab, options: BenchOptions): Promise<void> {
+  await lab.rotate(1, 2)
+  await bareLoop({ ...lab, ...options, shards: bareShards, from: 2, to: 1 })
+}
+
+async function round(lab: Lab, options: BenchOptions, runs: Runs): Promise<void> {
+  const { page, check } = options
+  const bare = { ...lab, page, check, shards: bareShards }
+  const rotated = await lab.rotate(1, 2)
+  const { idle } = rotated
+  runs.rotation.push({ perSecond: rotated.perSecond, idle })
+  runs.whole.push({ perSecond: rotated.rewrapped / rotated.wholeSeconds, idle })
+  runs.bare.push(await timed(() => bareLoop({ ...bare, from: 2, to: 1 })))
+  const one = { from: 1, to: 2, page, envelopes: options.peerEnvelopes }
+  runs.one.push(await timed(() => peer(lab, 'one', one)))
+  const envelopes = Math.min(options.envelopes - one.envelopes, one.envelopes * bulkFactor)
+  runs.bulk.push(await timed(() => peer(lab, 'bulk', { ...one, envelopes })))
+  await bareLoop({ ...bare, from: 2, to: 1 })
+}
+
+function summary(
+  name: ProviderName,
+  options: BenchOptions,
+  token: Timed[],
+  runs: Runs,
+): BenchFigures {
+  const unit = 'envelopes/s'
+  const speeds = (of: Timed[]) => of.map(({ perSecond }) => perSecond)
+  const rotation = speeds(runs.rotation)
+  const title = (what: string) => `${what}, ${name}`
+  return {
+    figures: [
+      tokenFigure(name, token, options),
+      figure(title('bare loop'), unit, runs.bare, `${bareShards} shards, page ${options.page}`),
+      figure(title('rotation'), unit, runs.rotation, 'phase rewrap, through Temporal'),
+      figure(
+        title('rotation with all phases'),
+        unit,
+        runs.whole,
+        'settle waits for a lease of 3 s',
+      ),
+      figure(title('peer in bulk'), unit, runs.bulk, 'unchecked, not fenced, no crash safety'),
+      figure(title('peer one by one'), unit, runs.one, 'unchecked, not fenced, no crash safety'),
+    ],
+    ratios: [
+      ratioOf(title('rotation ÷ bare loop'), rotation, speeds(runs.bare), bar),
+      ratioOf(title('rotation ÷ peer in bulk'), rotation, speeds(runs.bulk)),
+      ratioOf(title('rotation ÷ peer one by one'), rotation, speeds(runs.one)),
+    ],
+  }
+}
+
+function whole(run: Timed | undefined): string {
+  return Math.round(run?.perSecond ?? 0).toString()
+}

@@ -1,0 +1,62 @@
+import type { KeyturnError } from '../../contracts/errors.ts'
+import type { PoolLane } from './crew.ts'
+import type { Job } from './job.ts'
+import type { LaneRequest, Reply } from './lane-messages.ts'
+import type { PoolKeys } from './pool-keys.ts'
+import type { Tally } from './tally.ts'
+
+const LOAD_DEADLINE_MS = 20_000
+
+/** Jobs that lanes are at work on. */
+export class Flights {
+  readonly #jobs = new Set<Job>()
+  readonly #keys: PoolKeys
+  readonly #tally: Tally
+  readonly #onThrottled: () => void
+
+  /** `onThrottled` hears of each reply during which the token throttled, even where the lane mended it by itself. */
+  constructor(keys: PoolKeys, tally: Tally, onThrottled: () => void) {
+    this.#keys = keys
+    this.#tally = tally
+    this.#onThrottled = onThrottled
+  }
+
+  /** Has the lane load the keys it lacks, then do the job. Null when the job was given up meanwhile. Rejects with LaneLost. */
+  async fly(job: Job, lane: PoolLane): Promise<Reply | null> {
+    this.#jobs.add(job)
+    lane.inFlight += 1
+    try {
+      for (const { request, seen } of this.#keys.unseen(job.versions, lane)) {
+        const reply = await this.ask(lane, request, LOAD_DEADLINE_MS, job)
+        if (reply.fault !== null) return reply
+        seen()
+      }
+      // Given up: its bytes are overwritten already.
+      return job.settled ? null : await this.ask(lane, job.request, job.deadlineMs, job)
+    } finally {
+      lane.inFlight -= 1
+      this.#jobs.delete(job)
+    }
+  }
+
+  async ask(
+    lane: PoolLane,
+    request: LaneRequest,
+    deadlineMs: number,
+    job?: { calls: number },
+  ): Promise<Reply> {
+    const reply = await lane.host.ask(lane.number, request, deadlineMs)
+    if (job !== undefined) job.calls += reply.calls
+    if (this.#tally.add(reply)) this.#onThrottled()
+    return reply
+  }
+
+  /** Resolves when all that are in flight now have been answered. */
+  async landed(): Promise<void> {
+    await Promise.allSettled([...this.#jobs].map((job) => job.answer))
+  }
+
+  failAll(error: KeyturnError): void {
+    for (const job of this.#jobs) job.fail(error)
+  }
+}

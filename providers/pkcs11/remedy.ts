@@ -1,0 +1,69 @@
+import { KeyturnError } from '../../contracts/errors.ts'
+import type { Fault } from './errors.ts'
+import type { Job } from './job.ts'
+import type { LaneLost } from './lane-host.ts'
+
+/** How often a job may lose its lane, or meet a fault that a repeat should have mended, before it is given up. */
+const MOST_LOSSES = 3
+const SHORT_PAUSE_MS = 100
+const FIRST_PAUSE_MS = 100
+const LONGEST_PAUSE_MS = 15_000
+
+/** What the pool does about a fault that a lane could not mend by itself. */
+export interface Remedy {
+  /** `replace`: the lane's child process, and with it module, login and handles. */
+  lane: 'keep' | 'replace'
+  /** Whether fewer lanes shall be at work from now on. */
+  concurrency: 'keep' | 'halve'
+  /** For all lanes, before anything is begun. */
+  pauseMs: number
+  job: 'again' | 'fail'
+}
+
+/** A pause that doubles with each setback in a row. */
+export function pauseAfter(times: number): number {
+  return Math.min(LONGEST_PAUSE_MS, FIRST_PAUSE_MS * 2 ** times)
+}
+
+/** The table of 3-hsm.md ("class", "what to do"), counted on the job. */
+export function remedyFor(fault: Fault, job: Job): Remedy {
+  switch (fault.fault) {
+    case 'reconnect':
+      return {
+        ...{ lane: 'replace', concurrency: 'keep', job: 'again' },
+        pauseMs: pauseAfter(job.setbacks++),
+      }
+    case 'back-off':
+      return {
+        ...{ lane: 'keep', concurrency: 'halve', job: 'again' },
+        pauseMs: pauseAfter(job.setbacks++),
+      }
+    case 'session':
+    case 'key':
+      // The lane tried a new session, and the lookup, already. A second time it is more than a session that is lost.
+      return ++job.losses === 1
+        ? { lane: 'keep', concurrency: 'keep', job: 'again', pauseMs: SHORT_PAUSE_MS }
+        : remedyFor({ ...fault, fault: 'reconnect' }, job)
+    case 'data': {
+      // Neither envelope nor canary opens.
+      const again = ++job.losses < MOST_LOSSES ? 'again' : 'fail'
+      return { lane: 'keep', concurrency: 'keep', job: again, pauseMs: SHORT_PAUSE_MS }
+    }
+    case 'pin':
+    case 'never':
+      return { lane: 'keep', concurrency: 'keep', job: 'fail', pauseMs: 0 }
+  }
+}
+
+/** A lane died under a job, or was killed for its silence. Twice may be chance, three times it is this very work. */
+export function remedyForLoss(lost: LaneLost, job: Job): Remedy {
+  if (lost.why !== 'discarded') job.losses += 1
+  const again = job.losses < MOST_LOSSES ? 'again' : 'fail'
+  return { lane: 'replace', concurrency: 'keep', job: again, pauseMs: 0 }
+}
+
+export function lossError(lost: LaneLost): KeyturnError {
+  return new KeyturnError('hsm-failed', lost.message, {
+    hint: 'the PKCS#11 module crashes or hangs: look at its log and at the HSM',
+  })
+}

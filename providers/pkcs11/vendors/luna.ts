@@ -1,0 +1,35 @@
+import type { Vendor } from './vendor.ts'
+
+/**
+ * Read: thalesdocs.com/gphsm/luna/7, "CKM_AES_GCM": outside FIPS mode the caller gives the IV; in FIPS mode the HSM makes
+ * one and puts its 16 bytes at the end of the output; firmware 7.9.3 makes one of ulIvBits. Azure Dedicated HSM is a Luna
+ * 7 with the same client. Chrystoki.conf and vtl: certautopilot.com, "PKCS#11 vendors".
+ */
+export const luna: Vendor = {
+  name: 'Thales Luna (also Azure Dedicated HSM)',
+  support: 'read',
+  caution: null,
+  file: /^(libCryptoki2(_64)?|libcklog2)\./i,
+  manufacturer: /^(safenet|thales)/i,
+  pin: 'the password of the partition’s crypto officer',
+  ivModes: ['caller', 'output-suffix'],
+  hints: [
+    {
+      when: { method: 'C_Initialize' },
+      say: 'the Luna client does not start: check /etc/Chrystoki.conf (or ChrystokiConfigurationPath) and run vtl verify',
+    },
+    {
+      when: { code: 'token-not-found' },
+      say: 'vtl verify lists the partitions of this client; one of an HA group has the group’s label',
+    },
+    {
+      when: { code: 'iv-mode-refused' },
+      say: 'in FIPS mode a Luna makes the IV by itself: set kek.pkcs11.use_gcm_iv_from_hsm to auto',
+    },
+    {
+      when: { method: 'C_EncryptInit', ckr: 113 },
+      say: 'was the Luna switched to FIPS mode (HSM policy 12)? then it takes no IV of ours: probe it again',
+    },
+  ],
+  page: 'docs/hsm/thales-luna.md',
+}

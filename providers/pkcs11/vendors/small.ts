@@ -1,0 +1,64 @@
+import type { Vendor } from './vendor.ts'
+
+/**
+ * Read: docs.yubico.com/hardware/yubihsm-2/hsm-2-user-guide, "Device Specifications" (AES in ECB, CBC and CCM only) and
+ * "PKCS#11 with YubiHSM 2" (PIN, configuration file, parameters of C_Initialize).
+ */
+export const yubiHsm2: Vendor = {
+  name: 'YubiHSM 2',
+  support: 'unsupported',
+  caution: 'it has AES-ECB, AES-CBC and a CCM key wrap of its own, but no AES-GCM',
+  file: /^yubihsm_pkcs11\./,
+  manufacturer: null,
+  pin: 'four hexadecimal digits of the authentication key’s id, then its password (0001password)',
+  ivModes: [],
+  hints: [
+    {
+      when: { method: 'C_Initialize' },
+      say: 'YubiHSM 2 is not supported: it has no AES-GCM (its connector, too, was not found: yubihsm_pkcs11.conf)',
+    },
+    {
+      when: {},
+      say: 'YubiHSM 2 is not supported: it has AES-ECB, AES-CBC and a CCM key wrap of its own, but no AES-GCM',
+    },
+  ],
+  page: 'docs/hsm/small-devices.md',
+}
+
+/**
+ * Read: github.com/pyauth/python-pkcs11/issues/48 (no symmetric encryption on a Nitrokey HSM); certautopilot.com, "PKCS#11 vendors",
+ * says that it depends on the firmware. The manufacturer is that of the SmartCard-HSM inside, by OpenSC.
+ */
+export const nitrokeyHsm: Vendor = {
+  name: 'Nitrokey HSM 2 (SmartCard-HSM)',
+  support: 'doubtful',
+  caution: 'no firmware is known to have AES-GCM through OpenSC',
+  file: /^(onepin-)?opensc-pkcs11\./,
+  manufacturer: /^www\.CardContact\.de$/,
+  pin: 'the user PIN of the card',
+  ivModes: [],
+  hints: [
+    {
+      when: { code: 'token-not-found' },
+      say: 'OpenSC shows no such card: is it plugged in, and does pcscd run? opensc-tool --list-readers tells',
+    },
+    {
+      when: { code: 'mechanism-missing' },
+      say: 'a card with AES-CBC alone cannot hold a KEK: pkcs11-tool --module MODULE -M lists what its firmware has',
+    },
+  ],
+  page: 'docs/hsm/small-devices.md',
+}
+
+/** Read: github.com/Nitrokey/nethsm/issues/1 asks for AES-GCM and is open; AES-CBC is what it has. */
+export const netHsm: Vendor = {
+  name: 'Nitrokey NetHSM',
+  support: 'unsupported',
+  caution: 'it has AES-CBC, but no AES-GCM',
+  file: /^libnethsm_pkcs11\./,
+  manufacturer: /^Nitrokey/i,
+  pin: 'the password of an operator, unless its configuration file has it',
+  ivModes: [],
+  hints: [{ when: {}, say: 'NetHSM is not supported: it has AES-CBC, but no AES-GCM' }],
+  page: 'docs/hsm/small-devices.md',
+}

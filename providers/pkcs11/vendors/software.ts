@@ -1,0 +1,109 @@
+import type { Vendor } from './vendor.ts'
+
+const onOneHost = 'its keys are a file on one host: for development and tests'
+
+/** Run with 2.6.1 of Debian 12. AES-GCM came with 2.4: github.com/softhsm/SoftHSMv2/issues/491. */
+export const softHsm2: Vendor = {
+  name: 'SoftHSM2',
+  support: 'run',
+  caution: onOneHost,
+  file: /^libsofthsm2\./,
+  manufacturer: /^SoftHSM project$/,
+  pin: 'the user PIN of softhsm2-util --init-token',
+  ivModes: ['caller'],
+  hints: [
+    {
+      when: { method: 'C_Initialize', ckr: 5 },
+      say: 'SoftHSM2 cannot read its configuration or its token folder: check SOFTHSM2_CONF and directories.tokendir for this user',
+    },
+    {
+      when: { code: 'token-not-found' },
+      say: 'softhsm2-util --show-slots, with the same user and SOFTHSM2_CONF, lists the tokens there are',
+    },
+    {
+      when: { code: 'mechanism-missing' },
+      say: 'SoftHSM2 has AES-GCM from 2.4 on',
+    },
+  ],
+  page: 'docs/hsm/software.md',
+}
+
+const CKR_NSS_CERTDB_FAILED = 0xce534351 // nss/lib/util/pkcs11n.h
+
+/** Run with 3.87 of Debian 12. Parameters: "PKCS #11 Module Specs" of Mozilla's NSS documentation. */
+export const nss: Vendor = {
+  name: 'NSS softokn',
+  support: 'run',
+  caution: onOneHost,
+  file: /^libsoftokn3\./,
+  manufacturer: /^Mozilla Foundation$/,
+  pin: 'the password of the key database (certutil -W changes it)',
+  ivModes: ['caller'],
+  hints: [
+    {
+      when: { method: 'C_Initialize', ckr: 7 },
+      say: `NSS wants kek.pkcs11.module_parameters, such as "configDir='sql:/etc/keyturn/nss'"`,
+    },
+    {
+      when: { method: 'C_Initialize', ckr: CKR_NSS_CERTDB_FAILED },
+      say: 'NSS cannot open the database of module_parameters: check configDir; certutil -N -d sql:FOLDER makes one',
+    },
+    {
+      when: { method: 'C_Login', ckr: 259 }, // CKR_USER_TYPE_INVALID
+      say: 'this slot of NSS has no user: set kek.pkcs11.token_label to "NSS Certificate DB"',
+    },
+    {
+      when: { method: 'C_GetSessionInfo', ckr: 257 },
+      say: 'a database that is opened read-only makes no sessions as Keyturn needs them: take flags=readOnly out of module_parameters',
+    },
+    {
+      when: { code: 'token-not-found' },
+      say: 'the slot of NSS that keeps keys has the token "NSS Certificate DB"',
+    },
+  ],
+  page: 'docs/hsm/software.md',
+}
+
+/** Read: Kryoptic's User_Guide.md (crate kryoptic-lib 1.5): C_Initialize takes a text, or KRYOPTIC_CONF names a file. */
+export const kryoptic: Vendor = {
+  name: 'Kryoptic',
+  support: 'read',
+  caution: onOneHost,
+  file: /^libkryoptic_pkcs11\./,
+  manufacturer: /kryoptic/i,
+  pin: 'the user PIN of the token',
+  ivModes: ['caller'],
+  hints: [
+    {
+      when: { method: 'C_Initialize' },
+      say: 'Kryoptic wants its configuration: KRYOPTIC_CONF, or kek.pkcs11.module_parameters "kryoptic_conf=/path/token.conf"',
+    },
+  ],
+  page: 'docs/hsm/software.md',
+}
+
+/**
+ * Read: CKM_AES_GCM came into p11-kit's protocol after 0.24 (patch "Add support for CKM_AES_GCM", Ingo Franzki, April
+ * 2022). Run: the client of 0.24.1 without a server shows no token.
+ */
+export const p11KitClient: Vendor = {
+  name: 'p11-kit client',
+  support: 'doubtful',
+  caution:
+    'it forwards to another host, and AES-GCM only where both sides are newer than p11-kit 0.24',
+  file: /^p11-kit-client\./,
+  manufacturer: null,
+  pin: 'that of the token it forwards to',
+  ivModes: [],
+  hints: [
+    {
+      when: { code: 'token-not-found' },
+      say: 'p11-kit-client shows no token without a server: set P11_KIT_SERVER_ADDRESS',
+    },
+    {
+      when: { code: 'mechanism-missing' },
+      say: 'p11-kit forwards AES-GCM only in versions after 0.24, on both sides: better use the HSM vendor’s own module',
+    },
+  ],
+  page: 'docs/hsm/software.md',
+}

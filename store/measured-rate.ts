@@ -1,0 +1,14 @@
+import type { RotationDoc } from './documents.ts'
+
+/** Below this a rotation says little about speed. */
+const worthMeasuring = 1_000
+
+/** Envelopes a second of a rotation that ended, in its phase `rewrap`; null where it says nothing. */
+export function measuredRate(row: RotationDoc | null): number | null {
+  if (row?.counters == null || row.counters.rewrapped < worthMeasuring) return null
+  const from = row.phases?.rewrap ?? row.promoted_at
+  const until = row.phases?.settle ?? row.settled_at ?? row.ended_at
+  if (from === null || until === null) return null
+  const rate = row.counters.rewrapped / ((until.getTime() - from.getTime()) / 1_000)
+  return rate > 0 && Number.isFinite(rate) ? rate : null
+}

@@ -1,0 +1,38 @@
+import { BSON } from 'mongodb'
+import type { CollectionConfig } from '../contracts/settings.ts'
+import { layoutIn } from '../envelope/layout.ts'
+import { idBytesFromRaw } from '../envelope/record-id.ts'
+import { wrapAt, wrapProjection } from './envelope-pages.ts'
+import { rawAt } from './raw-bson.ts'
+import type { Store } from './store.ts'
+
+/** A record of the sample, as a sweep would read it. */
+export interface SampledWrap {
+  /** For messages: the `_id` as relaxed EJSON. */
+  id: string
+  idBytes: Buffer
+  /** As `PageEntry.wrap`. */
+  wrap: unknown
+  /** Paths of the layout that the record does not have; all of them where it has no envelope. */
+  missing: readonly string[]
+}
+
+/** Random records of a collection: cheap on a large one, since MongoDB picks them without reading the rest. */
+export async function sampleWraps(
+  store: Store,
+  collections: readonly CollectionConfig[],
+  place: { collection: string; field: string },
+  size: number,
+): Promise<SampledWrap[]> {
+  const layout = layoutIn(collections, place.collection, place.field)
+  const documents = await store.db
+    .collection(place.collection)
+    .aggregate<Buffer>([{ $sample: { size } }, { $project: wrapProjection(layout) }], { raw: true })
+    .toArray()
+  return documents.map((document) => ({
+    id: BSON.EJSON.stringify((BSON.deserialize(document) as { _id: unknown })._id),
+    idBytes: idBytesFromRaw(document),
+    wrap: wrapAt(document, layout),
+    missing: layout.paths.filter((path) => rawAt(document, path) === null),
+  }))
+}

@@ -1,0 +1,54 @@
+/*
+ * The steering of the fault module: rules from the control file, and the memory that all processes with this control
+ * file share (counters, how often a rule was used, who has which sessions). README.md has the language.
+ */
+#ifndef CONTROL_H
+#define CONTROL_H
+#include <stdbool.h>
+#define CK_PTR *
+#define CK_DECLARE_FUNCTION(returnType, name) returnType name
+#define CK_DECLARE_FUNCTION_POINTER(returnType, name) returnType(*name)
+#define CK_CALLBACK_FUNCTION(returnType, name) returnType(*name)
+#ifndef NULL_PTR
+#define NULL_PTR 0
+#endif
+#include <pkcs11/pkcs11.h>
+
+enum iv_mode { IV_CALLER, IV_HSM_WRITES, IV_HSM_REPEATS, IV_PREFIX, IV_SUFFIX };
+
+/* What the control file says beside the rules for single functions. Numbers are 0 where nothing is said. */
+struct settings {
+  enum iv_mode iv;
+  CK_ULONG iv_length;
+  bool iv_joined; /* a decrypt takes the IV in one piece with the data */
+  bool removed, drop, stale;
+  CK_ULONG sessions, slots;
+  bool distinct_serials;
+  CK_FLAGS pin_flags;
+  CK_RV login;
+  CK_ULONG hidden[8]; /* mechanisms */
+  int hidden_count;
+  struct { CK_ATTRIBUTE_TYPE type; CK_BYTE value[64]; long length; } attributes[8]; /* length -1: not there */
+  int attribute_count;
+  long per_second, at_once;
+};
+
+/* What is to happen to one call, decided while it begins. */
+struct verdict {
+  CK_RV answer;
+  bool corrupt;
+};
+
+/* Reads the control file if it changed; true when this process sees it for the first time. */
+bool control_refresh(struct settings *out);
+/* After control_refresh: counts the call, waits its latency out, and does not return where the call hangs or crashes. */
+struct verdict control_meet(const char *function);
+void control_count(const char *name);
+/* The end of a crypt call that control_meet let through. */
+void control_leave(const char *function);
+/* `change` to the open sessions of this process; with a limit, false where all processes have too many already. */
+bool control_sessions(long change, CK_ULONG limit);
+void control_sessions_gone(void);
+/* A line in <control>.log: function, answer, process, parent process. */
+void control_log(const char *function, CK_RV rv);
+#endif

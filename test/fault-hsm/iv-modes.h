@@ -1,0 +1,14 @@
+/* CKM_AES_GCM as vendors' modules do it that make the IV themselves, over one that takes the caller's. */
+#ifndef IV_MODES_H
+#define IV_MODES_H
+#include "control.h"
+
+CK_RV iv_encrypt_init(CK_FUNCTION_LIST_PTR real, const struct settings *now, CK_SESSION_HANDLE session,
+                      CK_MECHANISM_PTR mechanism, CK_OBJECT_HANDLE key);
+CK_RV iv_encrypt(CK_FUNCTION_LIST_PTR real, const struct settings *now, CK_SESSION_HANDLE session, CK_BYTE_PTR data,
+                 CK_ULONG length, CK_BYTE_PTR out, CK_ULONG_PTR out_length);
+CK_RV iv_decrypt_init(CK_FUNCTION_LIST_PTR real, const struct settings *now, CK_SESSION_HANDLE session,
+                      CK_MECHANISM_PTR mechanism, CK_OBJECT_HANDLE key);
+CK_RV iv_decrypt(CK_FUNCTION_LIST_PTR real, const struct settings *now, CK_SESSION_HANDLE session, CK_BYTE_PTR data,
+                 CK_ULONG length, CK_BYTE_PTR out, CK_ULONG_PTR out_length);
+#endif

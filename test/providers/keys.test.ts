@@ -1,0 +1,60 @@
+import { describe, expect, it } from 'vitest'
+import { ck, type Attribute } from '../../providers/pkcs11/driver.ts'
+import { destroyKey, doubtsAbout, isNamed, type Session } from '../../providers/pkcs11/keys.ts'
+
+const handle = Buffer.alloc(8)
+const id = Buffer.from('0102', 'hex')
+
+/** A token with one key, whatever is asked for; `attributes` is what it says of it. */
+function tokenWith(attributes: Record<number, Buffer>) {
+  const destroyed: Buffer[] = []
+  const cryptoki = {
+    C_FindObjectsInit: () => undefined,
+    C_FindObjects: () => [],
+    C_FindObjectsFinal: () => undefined,
+    C_GetAttributeValue: (_session: Buffer, _key: Buffer, [{ type }]: [Attribute]) => [
+      { type, value: attributes[type] ?? null },
+    ],
+    C_DestroyObject: (_session: Buffer, key: Buffer) => destroyed.push(key),
+  }
+  return { session: { cryptoki, handle } as unknown as Session, destroyed }
+}
+
+const named = (label: string, keyId = id) => ({
+  [ck.CKA_LABEL]: Buffer.from(label),
+  [ck.CKA_ID]: keyId,
+})
+
+describe('the key that is destroyed', () => {
+  it('is the one that says itself that it has this label and id', () => {
+    const { session, destroyed } = tokenWith(named('kek-v1'))
+    destroyKey(session, handle, 'kek-v1', id)
+    expect(destroyed).toEqual([handle])
+  })
+
+  it.each([
+    ['a longer label', named('kek-v11')],
+    ['a label that was cut', named('kek-v')],
+    ['a label that was padded', named('kek-v1 ')],
+    ['another id', named('kek-v1', Buffer.from('01', 'hex'))],
+    ['no name at all', {}],
+  ])('is none with %s, although the token found it', (_, attributes) => {
+    const { session, destroyed } = tokenWith(attributes)
+    expect(isNamed(session, handle, 'kek-v1', id)).toBe(false)
+    expect(() => destroyKey(session, handle, 'kek-v1', id)).toThrow(
+      expect.objectContaining({ code: 'key-attributes' }),
+    )
+    expect(destroyed).toEqual([])
+  })
+})
+
+describe('the history of a key', () => {
+  it('is doubted only where the token says so', () => {
+    const doubtsOf = (attributes: Record<number, Buffer>) =>
+      doubtsAbout(tokenWith(attributes).session, handle)
+    const no = Buffer.from([0])
+    expect(doubtsOf({})).toEqual([])
+    expect(doubtsOf({ [ck.CKA_NEVER_EXTRACTABLE]: Buffer.from([1]) })).toEqual([])
+    expect(doubtsOf({ [ck.CKA_NEVER_EXTRACTABLE]: no })).toEqual(['CKA_NEVER_EXTRACTABLE=false'])
+  })
+})

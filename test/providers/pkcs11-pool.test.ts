@@ -1,0 +1,224 @@
+import { afterAll, afterEach, beforeAll, describe, expect, inject, it } from 'vitest'
+import type { KekDescriptor } from '../../contracts/kek.ts'
+import { silentLog } from '../../observability/log.ts'
+import type { Pkcs11Provider } from '../../providers/pkcs11/pkcs11-provider.ts'
+import { LanePool } from '../../providers/pkcs11/pool.ts'
+import { probeFailure } from '../../providers/pkcs11/probe-failure.ts'
+import { probeToken } from '../../providers/pkcs11/probe.ts'
+import { canBuildFaultHsm, type FaultHsm } from '../fault-hsm/fault-hsm.ts'
+import { faultLab, flip, isAlive, randomDeks, sealedItems, until, type Pkcs11Lab } from './lab.ts'
+
+const there = inject('softhsm') !== null && (await canBuildFaultHsm())
+
+describe.skipIf(!there)('the pool of a token', () => {
+  let lab: Pkcs11Lab & { fault: FaultHsm }
+  let fault: FaultHsm
+  let provider: Pkcs11Provider
+  let v1: KekDescriptor
+  let v2: KekDescriptor
+
+  beforeAll(async () => {
+    lab = await faultLab()
+    fault = lab.fault
+    provider = await lab.open()
+    v1 = await lab.make(provider, 1)
+    v2 = await lab.make(provider, 2)
+    await provider.load(v1)
+    await provider.load(v2)
+  })
+  afterEach(async () => {
+    await fault.heal()
+  })
+  afterAll(async () => {
+    await provider.close()
+    await lab.close()
+  })
+
+  const opened = async (): Promise<Pkcs11Provider> => {
+    const other = await lab.open()
+    await other.load(v1)
+    await other.load(v2)
+    return other
+  }
+  const page = (items: Awaited<ReturnType<typeof sealedItems>>) =>
+    ({ from: 1, to: 2, check: 'all', items }) as const
+  const probe = () => probeToken({ config: lab.config, pin: lab.token.pin })
+
+  it.each([
+    ['throttles by the second', 'throttle 600', 200],
+    ['takes one call at a time', 'busy 1', 200],
+  ])('gets a page through a token that %s, and accuses nobody', async (_, line, count) => {
+    const items = await sealedItems(provider, 1, randomDeks(count))
+    const broken = items.map((item, index) =>
+      index === 11 ? { ...item, wrapped: flip(item.wrapped) } : item,
+    )
+    const before = provider.stats().byCode['6'] ?? 0
+    // Slow enough for several lanes, so that they are too many.
+    await fault.set(line, 'latency crypt 1')
+    const { outcomes } = await provider.rewrap(page(broken))
+    expect(outcomes.flatMap(({ ok }, index) => (ok ? [] : [index]))).toEqual([11])
+    expect(provider.stats().byCode['6'] ?? 0).toBeGreaterThan(before)
+    expect(provider.loaded()).toEqual([1, 2])
+  })
+
+  it('lets fewer lanes work after throttling, and all of them again later', async () => {
+    const other = await opened()
+    const items = await sealedItems(other, 1, randomDeks(200))
+    await fault.set('latency crypt 1')
+    await until(async () => {
+      await other.rewrap(page(items))
+      return other.stats().sessions === lab.config.maxSessions
+    })
+    await fault.set('latency crypt 1', 'answer C_Encrypt 6 3')
+    await other.rewrap(page(items))
+    expect(other.pool.lanes).toBeLessThan(lab.config.maxSessions)
+    await until(async () => {
+      await other.rewrap(page(items))
+      return other.pool.lanes === lab.config.maxSessions
+    })
+    await other.close()
+  })
+
+  it('opens one session less than the token has, and lives with less than that', async () => {
+    await fault.set('sessions 8', 'latency crypt 2')
+    const other = await opened()
+    const items = await sealedItems(other, 1, randomDeks(60))
+    await until(async () => {
+      await other.rewrap(page(items))
+      const { openSessions } = await fault.counters()
+      return openSessions >= 7
+    })
+    const { outcomes } = await other.rewrap(page(items))
+    expect(outcomes.every(({ ok }) => ok)).toBe(true)
+    expect((await fault.counters()).openSessions).toBeLessThanOrEqual(8)
+    await other.close()
+  })
+
+  it.each([
+    ['sessions dropped', 'sessions dropped'],
+    ['handles stale', 'handles stale'],
+  ])('goes on in the middle of a page after: %s', async (_, line) => {
+    const items = await sealedItems(provider, 1, randomDeks(1_500))
+    const running = provider.rewrap(page(items))
+    const { calls } = provider.stats()
+    await until(() => provider.stats().calls > calls)
+    await fault.set(line)
+    const { outcomes } = await running
+    expect(outcomes.every(({ ok }) => ok)).toBe(true)
+    await provider.prove(1)
+  })
+
+  it('goes on when the device was taken away and is put back', async () => {
+    const items = await sealedItems(provider, 1, randomDeks(300))
+    await fault.set('device removed')
+    const running = provider.rewrap(page(items))
+    await expect(provider.prove(1)).rejects.toMatchObject({ code: 'hsm-away' })
+    await fault.heal()
+    expect((await running).outcomes.every(({ ok }) => ok)).toBe(true)
+  })
+
+  it('lets no wrap out that does not open', async () => {
+    const deks = randomDeks(20)
+    const items = await sealedItems(provider, 1, deks)
+    await fault.set('corrupt C_Encrypt 2')
+    const { outcomes } = await provider.rewrap(page(items))
+    const sealed = outcomes.map((outcome, index) => {
+      if (!outcome.ok) throw new Error(outcome.message)
+      return { iv: outcome.iv, wrapped: outcome.wrapped, aad: items[index]!.aadTo }
+    })
+    expect(await provider.unwrap(2, sealed)).toEqual(deks.map(({ dek }) => dek))
+  })
+
+  it('refuses work that is too much, and work that waits too long, by code', async () => {
+    const options = { config: lab.config, pin: lab.token.pin, log: silentLog, cores: 1 }
+    const pool = await LanePool.open({ ...options, mostWaiting: 2 })
+    await fault.set('latency C_FindObjectsInit 400')
+    const find = (waitMs: number) =>
+      pool.run({ op: 'find', label: 'nobody', keyId: null }, { waitMs })
+    const ends = await Promise.allSettled([find(60_000), find(60_000), find(50), find(60_000)])
+    expect(ends).toMatchObject([
+      { reason: { code: 'key-not-found' } },
+      { reason: { code: 'key-not-found' } },
+      { reason: { code: 'hsm-busy', message: 'no session was free within 0.05 s' } },
+      { reason: { code: 'hsm-busy', message: '2 batches wait for the HSM already' } },
+    ])
+    expect(pool.waiting).toBe(0)
+    await pool.close()
+  })
+
+  it.each([
+    ['hang C_Encrypt', 9_000],
+    ['hang C_CloseSession', 9_000],
+    ['hang C_Finalize', 9_000],
+    ['crash C_Finalize', 4_000],
+  ])('is closed in time, no child left, whatever the module does: %s', async (line, withinMs) => {
+    const other = await opened()
+    const { pids } = other.pool
+    await fault.set(line)
+    const wraps = other.wrap(1, randomDeks(2)).then(
+      () => 'wrapped',
+      (error: unknown) => error,
+    )
+    if (!line.endsWith('C_Encrypt')) expect(await wraps).toBe('wrapped')
+    const start = performance.now()
+    await other.close()
+    expect(performance.now() - start).toBeLessThan(withinMs)
+    for (const pid of pids) expect(await isAlive(pid)).toBe(false)
+    if (line.endsWith('C_Encrypt')) expect(await wraps).toMatchObject({ code: 'pool-closed' })
+  })
+
+  it.each(['pin locked', 'pin final-try'])('logs in nowhere with "%s"', async (line) => {
+    const before = (await fault.counters()).calls['C_Login'] ?? 0
+    await fault.set(line)
+    await expect(lab.open()).rejects.toMatchObject({ code: 'pin-locked' })
+    expect((await fault.counters()).calls['C_Login'] ?? 0).toBe(before)
+  })
+
+  it('takes one token in 32 slots for one, and not if the serials differ', async () => {
+    await fault.set('slots 32')
+    await (await lab.open()).close()
+    await fault.set('slots 32 distinct')
+    await expect(lab.open()).rejects.toMatchObject({ code: 'token-ambiguous' })
+  })
+
+  it('refuses a module without AES-GCM, naming it', async () => {
+    await fault.set('without 0x1087')
+    const report = await probe()
+    expect(report).toMatchObject({ usable: false, gcm: null })
+    expect(probeFailure(report)).toMatchObject({
+      code: 'mechanism-missing',
+      message: 'HSM does not support CKM_AES_GCM',
+    })
+  })
+
+  it('refuses a token that repeats its IV', async () => {
+    await fault.set('iv hsm-repeats')
+    const report = await probe()
+    expect(report.usable).toBe(false)
+    expect(probeFailure(report)).toMatchObject({
+      code: 'token-not-usable',
+      message: expect.stringContaining('two wraps got the same IV') as string,
+    })
+  })
+
+  it.each([
+    ['CKA_EXTRACTABLE=false', 'attribute 0x162 01'],
+    ['CKA_SENSITIVE=true', 'attribute 0x103 00'],
+    ['CKA_VALUE_LEN=32', 'attribute 0x161 1000000000000000'],
+    ['CKA_ENCRYPT=true', 'attribute 0x104 none'],
+  ])('refuses a key that is not %s', async (name, line) => {
+    await fault.set(line)
+    await expect(provider.ceremony.find(v1.label, null)).rejects.toMatchObject({
+      code: 'key-attributes',
+      message: `key "${v1.label}" is not ${name}`,
+    })
+    expect(await probe()).toMatchObject({ usable: false })
+  })
+
+  it('tells a token that was switched to FIPS mode from a broken one', async () => {
+    await fault.set('iv suffix 16')
+    const other = await lab.open()
+    await expect(other.load(v1)).rejects.toMatchObject({ code: 'cannot-encrypt' })
+    await other.close()
+  })
+})

@@ -1,0 +1,65 @@
+import { existsSync } from 'node:fs'
+import { describe, expect, it } from 'vitest'
+import { CkrError, faultFrom } from '../../providers/pkcs11/errors.ts'
+import { KeyturnError } from '../../contracts/errors.ts'
+import { advised } from '../../providers/pkcs11/vendors/advice.ts'
+import { adviceOf, vendorOf, vendors } from '../../providers/pkcs11/vendors/catalogue.ts'
+
+const hintOf = (path: string, error: Error, manufacturer: string | null = null) =>
+  advised(faultFrom(error), error, vendorOf(path, manufacturer)).hint
+
+describe('the catalogue of modules', () => {
+  it.each([
+    ['/usr/lib/softhsm/libsofthsm2.so', null, 'SoftHSM2'],
+    ['/tmp/fault-module.so', 'SoftHSM project', 'SoftHSM2'],
+    ['/opt/cloudhsm/lib/libcloudhsm_pkcs11.so', null, 'AWS CloudHSM'],
+    ['/opt/cloudhsm/lib/libcloudhsm_pkcs11_standard.so', null, 'AWS CloudHSM'],
+    [
+      '/usr/safenet/lunaclient/lib/libCryptoki2_64.so',
+      null,
+      'Thales Luna (also Azure Dedicated HSM)',
+    ],
+    ['/opt/nfast/toolkits/pkcs11/libcknfast.so', 'nCipher Corp. Ltd', 'Entrust nShield'],
+    ['/opt/utimaco/lib/libcs_pkcs11_R3.so', null, 'Utimaco CryptoServer'],
+    ['/opt/fortanix/pkcs11/fortanix_pkcs11.so', null, 'Fortanix DSM'],
+    ['/opt/fortanix/pkcs11/libsdkms-pkcs11.so', null, 'Fortanix DSM'],
+    ['/usr/lib/opensc-pkcs11.so', 'www.CardContact.de', 'Nitrokey HSM 2 (SmartCard-HSM)'],
+    ['libnethsm_pkcs11.so', null, 'Nitrokey NetHSM'],
+    ['/usr/lib/x86_64-linux-gnu/pkcs11/yubihsm_pkcs11.so', 'Yubico (www.yubico.com)', 'YubiHSM 2'],
+    ['/usr/lib/pkcs11/libkryoptic_pkcs11.so', null, 'Kryoptic'],
+    ['/usr/lib/pkcs11/PKCS11_API.so', 'IBM', 'IBM openCryptoki'],
+    ['/usr/lib/x86_64-linux-gnu/libsoftokn3.so', 'Mozilla Foundation', 'NSS softokn'],
+    ['/usr/lib/x86_64-linux-gnu/pkcs11/p11-kit-client.so', null, 'p11-kit client'],
+  ])('knows %s by name or manufacturer', (path, manufacturer, name) => {
+    expect(vendorOf(path, manufacturer)?.name).toBe(name)
+  })
+
+  it('says nothing of a module that it does not know', () => {
+    expect(vendorOf('/opt/new/libhsm.so', 'Somebody')).toBeNull()
+    expect(adviceOf(null, { code: 'pin-refused' })).toBeNull()
+    expect(hintOf('/opt/new/libhsm.so', new CkrError('C_Initialize', 5))).toBeUndefined()
+  })
+
+  it('has one page for each, which is there, and one line for each advice', () => {
+    for (const { page, hints, name } of vendors) {
+      expect(existsSync(page), `${name}: ${page}`).toBe(true)
+      for (const { say } of hints) expect(say).not.toMatch(/\n|\.$/)
+    }
+    expect(new Set(vendors.map(({ name }) => name)).size).toBe(vendors.length)
+  })
+
+  it('tells what is typically behind an answer of the module', () => {
+    expect(hintOf('fortanix_pkcs11.so', new CkrError('C_Login', 7))).toMatch(/cannot read its conf/)
+    expect(hintOf('yubihsm_pkcs11.so', new CkrError('C_Login', 48))).toMatch(/not supported.*GCM/)
+    expect(hintOf('libsoftokn3.so', new CkrError('C_Initialize', 7))).toMatch(/module_parameters/)
+    expect(hintOf('PKCS11_API.so', new CkrError('C_Initialize', 6))).toMatch(/pkcsslotd/)
+  })
+
+  it('keeps what we have to say ourselves: which tokens there are, that a PIN is not tried again', () => {
+    const lost = new KeyturnError('token-not-found', 'no token', { hint: 'there are: "a"' })
+    expect(hintOf('fortanix_pkcs11.so', lost)).toMatch(/^there are: "a"; .*"Fortanix Token"/)
+    const refused = hintOf('libcloudhsm_pkcs11.so', new CkrError('C_Login', 160))
+    expect(refused).toMatch(/not tried a second time.*; .*user:password/)
+    expect(hintOf('libcknfast.so', new CkrError('C_Login', 164))).not.toMatch(/accelerator/)
+  })
+})

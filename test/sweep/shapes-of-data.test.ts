@@ -1,0 +1,77 @@
+import { randomBytes } from 'node:crypto'
+import { afterEach, describe, expect, inject, it } from 'vitest'
+import { Binary } from 'mongodb'
+import { openStore } from '../../store/store.ts'
+import { collection, names, openLab, type Lab, type SealedRecord } from './lab.ts'
+
+let lab: Lab
+afterEach(async () => lab.close())
+
+const megabytes = 2 ** 20
+
+describe('a sweep', () => {
+  it('over a few huge records among many small ones reads and writes their wraps only', async () => {
+    lab = await openLab()
+    await lab.fill(names(400))
+    const records = lab.store.db.collection<SealedRecord & { picture: Binary }>(collection)
+    const picture = new Binary(randomBytes(12 * megabytes))
+    for (const record of await lab.seal(names(4, 'huge'))) {
+      await records.insertOne({ ...record, picture })
+    }
+    const [shard] = await lab.plan()
+    const before = process.memoryUsage().rss
+    await lab.sweep(shard!.shard, { page: 1_000 })
+    expect(process.memoryUsage().rss - before).toBeLessThan(40 * megabytes)
+    expect(await lab.counters()).toMatchObject({ rewrapped: 404, superseded: 0, quarantined: 0 })
+    const huge = await records.findOne({ _id: 'huge000003' })
+    expect(Buffer.compare(huge!.picture.value(), picture.value())).toBe(0)
+  })
+
+  it('leaves records alone that have no envelope, or null in its place', async () => {
+    lab = await openLab()
+    await lab.fill(names(150))
+    const others = names(150, 'other').map((_id, index) => {
+      return index % 2 === 0 ? { _id, name: 'none' } : { _id, name: 'null', secret: null }
+    })
+    await lab.insert(others)
+    for (const { shard } of await lab.plan(3)) await lab.sweep(shard, { page: 20 })
+    expect(await lab.counters()).toMatchObject({ rewrapped: 150, superseded: 0, quarantined: 0 })
+    const rows = lab.store.db.collection<{ _id: string }>(collection)
+    const after = await rows.find({ name: { $exists: true } }).toArray()
+    expect(after.toSorted((a, b) => (a._id < b._id ? -1 : 1))).toEqual(others)
+  })
+
+  it('that was stopped goes on through another connection with nothing of the first in memory', async () => {
+    lab = await openLab()
+    await lab.fill(names(300))
+    const [shard] = await lab.plan()
+    const stopping = new AbortController()
+    const first = await lab.sweep(shard!.shard, {
+      ...{ page: 20, signal: stopping.signal },
+      onPage: () => stopping.abort(),
+    })
+    expect(first.end).toBe('aborted')
+    expect(first.counters.rewrapped).toBeLessThan(300)
+    const { databaseName } = lab.store.db
+    const store = await openStore({ uri: inject('mongoUri'), database: databaseName })
+    try {
+      expect(await lab.sweep(shard!.shard, { store, page: 20 })).toMatchObject({ end: 'end' })
+    } finally {
+      await store.close()
+    }
+    expect(await lab.counters()).toMatchObject({ rewrapped: 300, superseded: 0, hsmCalls: 900 })
+    expect(await lab.openAll()).toEqual({ 2: 300 })
+  })
+
+  it('with priority for the applications does all of it too, in short pages', async () => {
+    lab = await openLab()
+    await lab.fill(names(600))
+    const [shard] = await lab.plan()
+    const sums: number[] = []
+    await lab.sweep(shard!.shard, {
+      ...{ page: 1_000, priority: 'applications' },
+      onPage: ({ counters }) => sums.push(counters.rewrapped),
+    })
+    expect(sums).toEqual([250, 500, 600])
+  })
+})
