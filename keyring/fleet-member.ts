@@ -36,6 +36,8 @@ export interface MemberState {
   /** Set when this process cannot use the active version, so that it wraps nothing. */
   degraded: { reason: NotReadyReason; message: string } | null
   loaded: number[]
+  /** What it tried to load and could not. */
+  notLoaded: { version: number; reason: NotReadyReason }[]
   leaseOk: boolean
 }
 
@@ -50,11 +52,6 @@ export interface MemberOptions {
   timings: FleetTimings
   settingsHash: Buffer
   log: Log
-  /**
-   * A process that holds no keys, and so proves nothing, wraps nothing and is missed by nobody: it only follows what is
-   * active. It is not on the roster, writes no heartbeat, and never has a lease.
-   */
-  isKeyless?: boolean
 }
 
 /** Joins the roster and beats once. Throws node-decommissioned, install-locked, mongodb-unreachable. */

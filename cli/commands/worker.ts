@@ -18,7 +18,7 @@ export function register(program: Command): void {
     .summary('run a worker of this host')
     .description(
       'Runs a worker of this host until SIGTERM. It starts on an empty database too, and then waits for its work. ' +
-        'Who re-wraps also answers verify. With the role control alone it needs no keys, and is not on the roster.',
+        'Whoever has keys answers verify. With the role control alone it needs none, and is not on the roster.',
     )
     .option('--node <name>', 'name of this host in the roster (default: the host name)')
     .option('--roles <list>', 'what it does, separated by commas', allRoles.join(','))

@@ -1,8 +1,5 @@
 import { randomBytes } from 'node:crypto'
 import { afterAll, beforeAll, describe, expect, inject, test } from 'vitest'
-import { collections } from '../../contracts/names.ts'
-import { openKeyring } from '../../keyring/index.ts'
-import { silentLog } from '../../observability/log.ts'
 import { openFleet } from '../support/fleet.ts'
 import type { CliEnd, Fleet } from '../support/fleet.ts'
 import { openTcpProxy } from '../support/tcp-proxy.ts'
@@ -13,33 +10,19 @@ const otherKey = () => ({ [variable]: randomBytes(32).toString('hex') })
 const refused = ({ json }: CliEnd, node: string) =>
   json.nodes.filter((one) => one.node === node && !one.ready).map(({ reason }) => reason)
 
-/** Attacks on readiness with real processes: in none does verify say ready. One fleet; each test leaves it whole. */
-describe('verify cannot be fooled', () => {
+/**
+ * Attacks on readiness with real processes: in none does verify say ready. One fleet; each test leaves it whole. Two minutes
+ * of restarts, so only with KEYTURN_ATTACKS=1; what decides is tested each time in test/protocol and test/activities.
+ */
+describe.skipIf(process.env['KEYTURN_ATTACKS'] === undefined)('verify cannot be fooled', () => {
   let fleet: Fleet
   beforeAll(async () => {
     fleet = await openFleet({ provider: 'env', nodes: ['vm-a', 'vm-b'], versions: [1, 2] })
-    await fleet.fill(60)
   })
   afterAll(async () => {
     await fleet.close()
   })
   const verify = () => fleet.cli('verify', '--target', '2')
-
-  test('by a heartbeat document that somebody edited', async () => {
-    const beats = fleet.store.db.collection<{ _id: string; [name: string]: unknown }>(
-      collections.heartbeats,
-    )
-    const row = await beats.findOne({ node: 'vm-a' })
-    const far = new Date('2099-01-01')
-    const claim = { at: far, lease_until: far, expires_at: far, node: 'app-9', role: 'app' }
-    const loaded = [{ version: 2, proven_at: new Date('2098-12-31') }]
-    await beats.insertOne({ ...row, ...claim, loaded, _id: 'app-9/forged' })
-    const end = await verify()
-    expect(end.code).toBe(3)
-    expect(refused(end, 'app-9')).toEqual(['stale'])
-    await beats.deleteOne({ _id: 'app-9/forged' })
-    expect((await verify()).code).toBe(0)
-  })
 
   test('by two processes under one node name, of which one holds another key', async () => {
     await fleet.nodes.start('twin', { as: 'vm-b', env: otherKey() })
@@ -90,25 +73,5 @@ describe('verify cannot be fooled', () => {
     await fleet.nodes.stop('vm-b')
     await proxy.close()
     await fleet.nodes.start('vm-b')
-  })
-
-  test('and hosts with different duties are asked for what they do', async () => {
-    // An application and nothing else; a worker that re-wraps and nothing else; a control node without any key.
-    const env = { ...process.env, ...fleet.env }
-    const app = await openKeyring({ config: fleet.config, node: 'app-1', ephemeral: true, env, log: silentLog }) // prettier-ignore
-    await fleet.nodes.stop('vm-b')
-    await fleet.nodes.start('vm-b', { roles: 'rewrap' })
-    const noKeys = Object.fromEntries(Object.keys(fleet.env).map((name) => [name, undefined]))
-    await fleet.nodes.start('ctl', { roles: 'control', env: noKeys })
-    await fleet.nodes.stop('vm-a')
-    await fleet.nodes.start('vm-a', { roles: 'rewrap,node' })
-    const end = await verify()
-    expect(end.code, end.stderr).toBe(0)
-    const told = end.json.nodes.map(({ node, role, ready }) => `${node} ${String(role)} ${ready}`)
-    expect(told.sort()).toEqual(['app-1 app true', 'vm-a worker true', 'vm-b worker true'])
-    const rotation = await fleet.cli('rotate', '--to-version', '2')
-    expect(rotation.code, rotation.stderr).toBe(0)
-    await app.close()
-    expect(await fleet.verifyRecords()).toEqual({ 2: 60 })
   })
 })
