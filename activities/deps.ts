@@ -5,13 +5,20 @@ import type { KekProvider } from '../providers/provider.ts'
 import type { Store } from '../store/store.ts'
 import type { Config } from '../contracts/settings.ts'
 
-/** What every activity of a worker process shares; made once by `workers/`, closed after the last activity has ended. */
-export interface ActivityDeps {
+/**
+ * What the steps on the control queue share, and all that they have: a control node holds no keys, so none of them may
+ * need one. Made once by `workers/`, closed after the last activity has ended.
+ */
+export interface ControlDeps {
   readonly config: Config
   readonly node: string
   readonly store: Store
-  readonly provider: KekProvider
-  readonly member: FleetMember
   readonly metrics: Metrics
   readonly log: Log
+}
+
+/** What the activities of a worker with keys have besides. */
+export interface ActivityDeps extends ControlDeps {
+  readonly provider: KekProvider
+  readonly member: FleetMember
 }

@@ -9,7 +9,7 @@ import { closeShards } from '../store/rewrap-shards.ts'
 import { countQuarantine, recheckQuarantine } from '../store/rewrap-quarantine.ts'
 import { endRotation, readRotation, setPhase, sumCounters } from '../store/rotations.ts'
 import { serverNow } from '../store/store.ts'
-import type { ActivityDeps } from './deps.ts'
+import type { ControlDeps } from './deps.ts'
 
 export interface FinishInput extends RotateInput {
   /** Nobody can write under A any more, and the census of A was zero twice. */
@@ -23,7 +23,7 @@ export interface FinishInput extends RotateInput {
  * marks off, audit. Repeating it changes nothing.
  */
 export async function finishRotation(
-  { store }: ActivityDeps,
+  { store }: ControlDeps,
   input: FinishInput,
 ): Promise<RotateResult> {
   const { rotation, from, to, silent, error } = input

@@ -13,7 +13,7 @@ import { readHeartbeats } from '../store/process-heartbeats.ts'
 import { readRotation, setAwaiting } from '../store/rotations.ts'
 import { serverNow } from '../store/store.ts'
 import { pause } from './pause.ts'
-import type { ActivityDeps } from './deps.ts'
+import type { ControlDeps } from './deps.ts'
 import { heartbeating } from './heartbeating.ts'
 
 /** The fleet at one moment, in JSON types; times by the database's clock. */
@@ -51,7 +51,7 @@ const tellEveryMs = 2_000
 /** Of 300 processes that are awaited, so many are named. */
 const namedAtOnce = 10
 
-export function fleetActivities(deps: ActivityDeps) {
+export function fleetActivities(deps: ControlDeps) {
   const { store } = deps
   return {
     readFleet: async (): Promise<FleetSnapshot> => await readFleet(deps),
@@ -106,7 +106,7 @@ function shortened(lines: readonly string[]): string[] {
   return [...lines.slice(0, namedAtOnce), `${lines.length - namedAtOnce} more processes`]
 }
 
-export async function readFleet(deps: ActivityDeps): Promise<FleetSnapshot> {
+export async function readFleet(deps: ControlDeps): Promise<FleetSnapshot> {
   const { store } = deps
   const [roster, heartbeats, settings, timings] = await Promise.all([
     readRoster(store),
@@ -126,7 +126,7 @@ export async function readFleet(deps: ActivityDeps): Promise<FleetSnapshot> {
 }
 
 /** The recorded timings count, not this host's file; the file only before `setup`. */
-async function timingsOf({ store, config }: ActivityDeps) {
+async function timingsOf({ store, config }: ControlDeps) {
   const { heartbeatMs, leaseMs } = (await readSettings(store))?.settings.fleet ?? config.fleet
   return { heartbeatMs, leaseMs }
 }

@@ -1,18 +1,19 @@
-import type { ActivityDeps } from './deps.ts'
+import type { ActivityDeps, ControlDeps } from './deps.ts'
 import { gated } from './failures.ts'
 import { fleetActivities } from './fleet.ts'
 import { installationActivities } from './installation.ts'
+import { ceremonyActivities } from './key-ceremony.ts'
 import { nodeActivities } from './node-proofs.ts'
 import { policyActivities } from './policy.ts'
 import { removalActivities } from './removal.ts'
 import { rewrapActivities } from './rewrap-range.ts'
 import { rotationActivities } from './rotation.ts'
 
-export type { ActivityDeps } from './deps.ts'
+export type { ActivityDeps, ControlDeps } from './deps.ts'
 export type { FleetSnapshot, Nonce, Proof } from './fleet.ts'
 
-/** The steps that workflows take on the control queue; any worker may serve them. */
-export function createControlActivities(deps: ActivityDeps) {
+/** The steps that workflows take on the control queue; none needs a key. */
+export function createControlActivities(deps: ControlDeps) {
   return gated({
     ...installationActivities(deps),
     ...fleetActivities(deps),
@@ -22,9 +23,9 @@ export function createControlActivities(deps: ActivityDeps) {
   })
 }
 
-/** HSM work on the rewrap queue. */
+/** Work with keys, on the rewrap queue: sweeps, and the making and unmaking of keys. */
 export function createRewrapActivities(deps: ActivityDeps) {
-  return gated(rewrapActivities(deps))
+  return gated({ ...rewrapActivities(deps), ...ceremonyActivities(deps) })
 }
 
 /** Questions to one host, on its own queue. */

@@ -1,6 +1,7 @@
 import { createHash, randomBytes, timingSafeEqual } from 'node:crypto'
 import { KeyturnError } from '../contracts/errors.ts'
 import type { NotReadyReason } from '../contracts/fleet.ts'
+import type { MemberState } from '../keyring/fleet-member.ts'
 import { canaryAad } from '../envelope/aad.ts'
 import { serverNow } from '../store/store.ts'
 import type { ActivityDeps } from './deps.ts'
@@ -34,7 +35,7 @@ export function nodeActivities({ config, member, node, provider, store }: Activi
         const nonce = await wrapNonce(target)
         return { ...answer, reason: null, provenAt: (await serverNow(store)).toISOString(), nonce }
       } catch (error) {
-        const reason = reasonOf(error, member.state().degraded?.reason)
+        const reason = reasonOf(error, knownReason(member.state(), target))
         const provenAt = (await serverNow(store)).toISOString()
         return { ...answer, reason, provenAt, nonce: null }
       }
@@ -65,13 +66,19 @@ export function nodeActivities({ config, member, node, provider, store }: Activi
   }
 }
 
+/** Why the version could not be loaded, or else why this process is degraded altogether. */
+function knownReason({ notLoaded, degraded }: MemberState, target: number): NotReadyReason | null {
+  const failed = notLoaded.find(({ version }) => version === target)
+  return failed?.reason ?? degraded?.reason ?? null
+}
+
 function requireLoaded(loaded: readonly number[], target: number): void {
   if (loaded.includes(target)) return
   throw new KeyturnError('kek-not-loaded', `version ${target} is not loaded`)
 }
 
 /** The reason that `verify` shows for an error of the provider. */
-function reasonOf(error: unknown, degraded: NotReadyReason | undefined): NotReadyReason {
+function reasonOf(error: unknown, known: NotReadyReason | null): NotReadyReason {
   if (!(error instanceof KeyturnError)) return 'not-loaded'
   switch (error.code) {
     case 'wrong-key':
@@ -82,6 +89,6 @@ function reasonOf(error: unknown, degraded: NotReadyReason | undefined): NotRead
     case 'key-not-found':
       return 'material-missing'
     default:
-      return degraded ?? 'not-loaded'
+      return known ?? 'not-loaded'
   }
 }

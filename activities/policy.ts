@@ -5,7 +5,7 @@ import type { RotateInput } from '../contracts/rotation.ts'
 import { KeyturnError } from '../contracts/errors.ts'
 import { readActive } from '../store/kek-active.ts'
 import { readVersions } from '../store/kek-versions.ts'
-import type { ActivityDeps } from './deps.ts'
+import type { ControlDeps } from './deps.ts'
 import { requireSettings } from './settings.ts'
 
 const actor = 'policy'
@@ -18,7 +18,7 @@ export interface ScheduledPlan {
   remove: RemoveInput | null
 }
 
-export function policyActivities({ store, config, provider }: ActivityDeps) {
+export function policyActivities({ store, config }: ControlDeps) {
   return {
     /** What one run of the policy will do: the number after the highest that ever was, and the host file's way of sweeping. */
     async planScheduledRotation(input: PolicyInput): Promise<ScheduledPlan> {
@@ -28,14 +28,15 @@ export function policyActivities({ store, config, provider }: ActivityDeps) {
       const versions = await readVersions(store)
       const to = Math.max(...versions.map((row) => row._id)) + 1
       const { install, rewrap } = config
+      const { provider } = config.kek
       const from = active.version
-      const origin = provider.name === 'env' ? 'environment' : 'generated'
+      const origin = provider === 'env' ? 'environment' : 'generated'
       return {
         from,
         install: {
           install,
           version: to,
-          provider: provider.name,
+          provider,
           origin,
           label: null,
           requestedBy: actor,

@@ -16,7 +16,7 @@ import { closeShards } from '../store/rewrap-shards.ts'
 import type { RotationDoc } from '../store/documents.ts'
 import { measuredRate } from '../store/measured-rate.ts'
 import { endRotation, insertRotation, lastRotation, setPhase } from '../store/rotations.ts'
-import type { ActivityDeps } from './deps.ts'
+import type { ControlDeps } from './deps.ts'
 import { readFleet } from './fleet.ts'
 import { requireSettings } from './settings.ts'
 
@@ -25,7 +25,7 @@ import { requireSettings } from './settings.ts'
  * both versions' rows. A mark of another rotation is of one whose workflow is gone, for they run one at a time under
  * one workflow id: it is taken over, and that rotation ends as failed.
  */
-export async function runPreflight(deps: ActivityDeps, input: RotateInput): Promise<Preflight> {
+export async function runPreflight(deps: ControlDeps, input: RotateInput): Promise<Preflight> {
   const { store } = deps
   await requireLock(deps)
   const { workflowExecution } = Context.current().info
@@ -53,7 +53,7 @@ export async function runPreflight(deps: ActivityDeps, input: RotateInput): Prom
 
 /** For the report, which sets plan and truth side by side. No sample: it would spend calls of a token's quota. */
 async function planOf(
-  { store }: ActivityDeps,
+  { store }: ControlDeps,
   { check, maxRate }: RotateInput,
   { fleet }: FleetSettings,
   envelopes: number,
@@ -66,7 +66,7 @@ async function planOf(
   }
 }
 
-async function requireLock({ store, config }: ActivityDeps): Promise<void> {
+async function requireLock({ store, config }: ControlDeps): Promise<void> {
   const { install, kek } = config
   if ((await requireInstall(store, { install, provider: kek.provider })) !== null) return
   throw new KeyturnError('not-installed', `no key is installed for "${install}"`, {
@@ -74,7 +74,7 @@ async function requireLock({ store, config }: ActivityDeps): Promise<void> {
   })
 }
 
-async function requireIndexes({ store }: ActivityDeps, settings: FleetSettings): Promise<void> {
+async function requireIndexes({ store }: ControlDeps, settings: FleetSettings): Promise<void> {
   const missing = await missingIndexes(store, settings.collections)
   if (missing.length > 0) {
     throw new KeyturnError('index-missing', `no index for ${missing.join(', ')}`, {
@@ -85,7 +85,7 @@ async function requireIndexes({ store }: ActivityDeps, settings: FleetSettings):
 }
 
 async function routeOf(
-  { store }: ActivityDeps,
+  { store }: ControlDeps,
   { from, to }: RotateInput,
   { collections }: FleetSettings,
 ): Promise<RotationRoute> {
@@ -103,7 +103,7 @@ async function routeOf(
   return rotationRoute({ versions, active: current, from, to })
 }
 
-async function mark({ store }: ActivityDeps, version: number, rotation: string): Promise<void> {
+async function mark({ store }: ControlDeps, version: number, rotation: string): Promise<void> {
   if (await markRotation(store, version, rotation)) return
   const other = (await readVersion(store, version))?.rotation
   if (other !== undefined && other !== null && other !== rotation) {

@@ -7,7 +7,7 @@ import { fenceOn, hasFence } from '../store/fence.ts'
 import { readActive } from '../store/kek-active.ts'
 import { closeShards } from '../store/rewrap-shards.ts'
 import { countQuarantine, recheckQuarantine } from '../store/rewrap-quarantine.ts'
-import type { ActivityDeps } from './deps.ts'
+import type { ControlDeps } from './deps.ts'
 import { readFleet } from './fleet.ts'
 import { requireInstalled, requireSettings } from './settings.ts'
 
@@ -17,7 +17,7 @@ export interface GuardInput extends RemoveInput {
 }
 
 /** Gathers the facts for all guards. Closes the shards of all rotations first: a page in flight could bring N back. */
-export async function evaluateGuards(deps: ActivityDeps, input: GuardInput): Promise<Guard[]> {
+export async function evaluateGuards(deps: ControlDeps, input: GuardInput): Promise<Guard[]> {
   const { store } = deps
   const { version } = input
   const { collections, removal } = await requireSettings(store)
@@ -47,7 +47,7 @@ export async function evaluateGuards(deps: ActivityDeps, input: GuardInput): Pro
   })
 }
 
-async function fenceOf({ store }: ActivityDeps, input: GuardInput): Promise<FenceFact> {
+async function fenceOf({ store }: ControlDeps, input: GuardInput): Promise<FenceFact> {
   if (input.withoutFence) return 'without'
   if (!input.fenced) return 'possible'
   const { collections } = await requireSettings(store)

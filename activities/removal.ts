@@ -14,14 +14,14 @@ import {
   setFenced,
   undoRemoval,
 } from '../store/kek-versions.ts'
-import type { ActivityDeps } from './deps.ts'
+import type { ControlDeps } from './deps.ts'
 import { heartbeating } from './heartbeating.ts'
 import { evaluateGuards } from './removal-guards.ts'
 import type { GuardInput } from './removal-guards.ts'
 import { requireInstalled, requireSettings } from './settings.ts'
 
 /** The steps of `removeKek`; every decisive write is filtered by the request id. */
-export function removalActivities(deps: ActivityDeps) {
+export function removalActivities(deps: ControlDeps) {
   const { store } = deps
   return {
     /** All guards, all evaluated. */
@@ -50,15 +50,6 @@ export function removalActivities(deps: ActivityDeps) {
       if (isDone) await audit(deps, input, 'version-destroyed', {})
     },
 
-    destroyHsmKey: async (input: RemoveInput): Promise<void> => {
-      const row = await requireInstalled(store, input.version)
-      if (row.destroyed_at === null || row.key_id === null) return
-      const keyId = Buffer.from(row.key_id.buffer)
-      await deps.provider.ceremony.destroy(row.label, keyId)
-      const details = { label: row.label, id: keyId.toString('hex') }
-      await audit(deps, input, 'hsm-key-destroyed', details)
-    },
-
     readRemoval: async ({
       version,
     }: RemoveInput): Promise<{ version: number; state: VersionState }> => {
@@ -70,7 +61,7 @@ export function removalActivities(deps: ActivityDeps) {
 }
 
 /** Request, then fence: refused without `collMod`, and then the request is taken back. */
-async function request(deps: ActivityDeps, input: RemoveInput): Promise<{ dueAt: string }> {
+async function request(deps: ControlDeps, input: RemoveInput): Promise<{ dueAt: string }> {
   const { store } = deps
   requireOwnKey(input, await requireInstalled(store, input.version))
   if (!(await requestRemoval(store, input.version, input))) throw raced(input)
@@ -86,7 +77,7 @@ async function request(deps: ActivityDeps, input: RemoveInput): Promise<{ dueAt:
   return { dueAt: removal.due_at.toISOString() }
 }
 
-async function raise({ store }: ActivityDeps, input: RemoveInput): Promise<void> {
+async function raise({ store }: ControlDeps, input: RemoveInput): Promise<void> {
   const { collections } = await requireSettings(store)
   const names = collections.map(({ name }) => name)
   for (const collection of collections) {
@@ -96,7 +87,7 @@ async function raise({ store }: ActivityDeps, input: RemoveInput): Promise<void>
 }
 
 /** The request first: after it nobody destroys the version, so the fence may come off. */
-async function undo({ store }: ActivityDeps, input: RemoveInput): Promise<boolean> {
+async function undo({ store }: ControlDeps, input: RemoveInput): Promise<boolean> {
   const undone = await undoRemoval(store, input.version, input.request)
   const row = await requireInstalled(store, input.version)
   if (row.removal !== null || row.destroyed_at !== null) return undone
@@ -124,7 +115,7 @@ function raced({ version }: RemoveInput): KeyturnError {
 }
 
 async function audit(
-  { store }: ActivityDeps,
+  { store }: ControlDeps,
   input: RemoveInput,
   action: string,
   details: object,

@@ -13,15 +13,15 @@ import { remainingOf } from '../store/census.ts'
 import { promote } from '../store/promote.ts'
 import { setPhase, sumCounters } from '../store/rotations.ts'
 import { planShards } from '../sweep/shard-plan.ts'
-import type { ActivityDeps } from './deps.ts'
+import type { ControlDeps } from './deps.ts'
 import { finishRotation } from './finish-rotation.ts'
 import type { FinishInput } from './finish-rotation.ts'
 import { heartbeating } from './heartbeating.ts'
 import { runPreflight } from './preflight.ts'
 import { requireSettings } from './settings.ts'
 
-export function rotationActivities(deps: ActivityDeps) {
-  const { store, member } = deps
+export function rotationActivities(deps: ControlDeps) {
+  const { store } = deps
   return {
     preflight: async (input: RotateInput): Promise<Preflight> =>
       await heartbeating(async () => await runPreflight(deps, input)),
@@ -54,7 +54,6 @@ export function rotationActivities(deps: ActivityDeps) {
         if (!(error instanceof KeyturnError) || error.code !== 'not-ready') throw error
         return { promoted: false, reason: error.message }
       }
-      await member.beat()
       return { promoted: true, reason: '' }
     },
 

@@ -44,13 +44,15 @@ export interface Rotated {
 export interface LabOptions {
   provider: ProviderName
   options: BenchOptions
+  /** Of the fleet; short by default. */
+  timings?: typeof fleet
 }
 
 /** Short, so that settle's fixed wait for a lease does not fill the run. */
 const fleet = { heartbeat: '1s', lease: '3s', expire: '5s' }
 
 export async function withLab<T>(
-  { provider, options }: LabOptions,
+  { provider, options, timings = fleet }: LabOptions,
   use: (lab: Lab) => Promise<T>,
 ): Promise<T> {
   const nodes = Array.from({ length: options.workers }, (_, index) => `bench-${index + 1}`)
@@ -58,7 +60,7 @@ export async function withLab<T>(
   const stack = await startStack({
     ...{ folder: await freshFolder('bench'), keep: false, provider, nodes, say: options.say },
     settings: {
-      ...{ install, database: 'bench', collections, fleet, logLevel: 'warn' },
+      ...{ install, database: 'bench', collections, fleet: timings, logLevel: 'warn' },
       rewrap: { page, shards, check },
       removal: { backup_window: '0s', undo_window: '0s' },
     },

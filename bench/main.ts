@@ -21,6 +21,7 @@ const benches: Record<string, Bench> = {
   apps: () => import('./apps.ts'),
   crash: () => import('./crash.ts'),
   size: () => import('./size.ts'),
+  fleet: () => import('./fleet.ts'),
 }
 
 /** Together below eight minutes on two cores. `rotation` measures the raw token of each provider too. */

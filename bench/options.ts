@@ -16,14 +16,16 @@ export interface BenchOptions {
   large: number
   /** Envelopes for the peer that takes one record after the other. */
   peerEnvelopes: number
-  /** Seconds of each stretch that `apps` measures. */
+  /** Seconds of each stretch that `apps` and `fleet` measure. */
   seconds: number
+  /** Of the fleet that `fleet` simulates. */
+  processes: number
   say: (line: string) => void
 }
 
 export const usage = `npm run bench -- [NAME …] [OPTIONS]
 
-  NAME                one or more of: token writes sweep rotation apps crash size; without one: token writes rotation
+  NAME                one or more of: token writes sweep rotation apps crash size fleet; without one: token writes rotation
   --provider P        env, pkcs11 (SoftHSM2), or both (default)
   --envelopes N       for token, writes and rotation; default 100000
   --pairs N           interleaved pairs; default 3
@@ -33,7 +35,8 @@ export const usage = `npm run bench -- [NAME …] [OPTIONS]
   --workers N         worker processes; default 1
   --peer N            envelopes for the peer that takes one record after the other; default 5000
   --small N, --large N   sizes that 'size' compares; default 10000 and 200000 (the bar is for 1000000)
-  --seconds N         stretch that 'apps' measures; default 30`
+  --seconds N         stretch that 'apps' and 'fleet' measure; default 30
+  --processes N       of the fleet that 'fleet' simulates; default 300`
 
 /** Throws what `parseArgs` throws, and a TypeError for a number that is none. */
 export function readOptions(args: string[]): { names: string[]; options: BenchOptions } {
@@ -52,6 +55,7 @@ export function readOptions(args: string[]): { names: string[]; options: BenchOp
       small: { type: 'string', default: '10000' },
       large: { type: 'string', default: '200000' },
       seconds: { type: 'string', default: '30' },
+      processes: { type: 'string', default: '300' },
     },
   })
   const options: BenchOptions = {
@@ -66,6 +70,7 @@ export function readOptions(args: string[]): { names: string[]; options: BenchOp
     large: number(values.large),
     peerEnvelopes: number(values.peer),
     seconds: number(values.seconds),
+    processes: number(values.processes),
     say: (line) => process.stderr.write(`${line}\n`),
   }
   return { names: positionals, options }

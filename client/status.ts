@@ -5,7 +5,9 @@ import type { Store } from '../store/store.ts'
 import { withKeystore, type Keystore } from './keystore.ts'
 import { withTemporal, type TemporalLink } from './rotations/connection.ts'
 import { policyOrNull } from './rotations/policy.ts'
+import { isTaken } from './rotations/duties.ts'
 import { liveRotation, queryProgress } from './rotations/running.ts'
+import { liveWorkers } from './views/workers.ts'
 import { statusView, type Live } from './views/status.ts'
 
 /**
@@ -40,6 +42,11 @@ async function askTemporal(config: Config, store: Store, link: TemporalLink): Pr
   ])
   if (running === null) return { rotation: null, policy, unreachable: false }
   const { rotation: id, workflowId, runId } = running
-  const progress = await queryProgress(link, workflowId)
-  return { rotation: { id, workflowId, runId, progress }, policy, unreachable: false }
+  const [progress, isSwept, workers] = await Promise.all([
+    queryProgress(link, workflowId),
+    isTaken(link, config.install, 'rewrap'),
+    liveWorkers(store),
+  ])
+  const lacksKeys = !isSwept || workers === 0
+  return { rotation: { id, workflowId, runId, progress, lacksKeys }, policy, unreachable: false }
 }

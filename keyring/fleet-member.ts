@@ -36,6 +36,8 @@ export interface MemberState {
   /** Set when this process cannot use the active version, so that it wraps nothing. */
   degraded: { reason: NotReadyReason; message: string } | null
   loaded: number[]
+  /** What it tried to load and could not. */
+  notLoaded: { version: number; reason: NotReadyReason }[]
   leaseOk: boolean
 }
 

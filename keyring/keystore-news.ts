@@ -2,13 +2,13 @@ import type { Log } from '../observability/log.ts'
 import { fleetSize, watchKeystore } from '../store/kek-changes.ts'
 import type { Store } from '../store/store.ts'
 
-/** After a stream has failed, the heartbeats have to do for so long, in milliseconds. */
+/** Between two looks whether there can be a stream, in milliseconds. */
 const retryMs = 30_000
 /**
  * MongoDB reads its whole log once for each stream, so in a larger fleet the heartbeats have to do: 300 streams would read
- * each page of a rotation 300 times.
+ * each page of a rotation, and each other's heartbeats, 300 times.
  */
-export const followersAtMost = 64
+export const followersAtMost = 32
 
 /**
  * Tells at once when the keystore has changed, through a change stream where there can be one. It is only ever a reason to
@@ -19,11 +19,14 @@ export class KeystoreNews {
   readonly #store: Store
   readonly #tell: () => void
   readonly #log: Log
+  readonly #retryMs: number
   #stream: ReturnType<typeof watchKeystore> | null = null
   #triedMs = -Infinity
+  #pauseMs = 0
   #isClosed = false
 
-  constructor(options: { store: Store; tell: () => void; log: Log }) {
+  constructor(options: { store: Store; tell: () => void; log: Log; retryMs?: number }) {
+    this.#retryMs = options.retryMs ?? retryMs
     this.#store = options.store
     this.#tell = options.tell
     this.#log = options.log
@@ -33,13 +36,18 @@ export class KeystoreNews {
     return this.#stream !== null
   }
 
-  /** Opens the stream unless it is open, or was tried lately. Call it after each beat. */
+  /** Opens the stream unless it is open, or was tried lately; closes it when the fleet has grown. Call it after each beat. */
   async follow(): Promise<void> {
-    if (this.#isClosed || this.#stream !== null) return
-    if (performance.now() - this.#triedMs < retryMs) return
+    if (this.#isClosed || performance.now() - this.#triedMs < this.#pauseMs) return
     this.#triedMs = performance.now()
+    this.#pauseMs = this.#retryMs
     try {
-      if ((await fleetSize(this.#store)) > followersAtMost) return
+      if ((await fleetSize(this.#store)) > followersAtMost) {
+        // A large fleet seldom shrinks, and each look is a question of each process.
+        this.#pauseMs = 10 * this.#retryMs
+        await this.#drop()
+        return
+      }
       // It may have been closed while the fleet was counted.
       if (!this.#mayOpen()) return
       const stream = watchKeystore(this.#store)

@@ -2,19 +2,20 @@ import { randomBytes } from 'node:crypto'
 import { KeyturnError } from '../contracts/errors.ts'
 import type { FleetTimings } from '../contracts/settings.ts'
 import { isLoadable } from '../protocol/version-state.ts'
+import { readForBeat } from '../store/beat-reading.ts'
 import { leaveNode, seeNode } from '../store/fleet-nodes.ts'
 import { readActive } from '../store/kek-active.ts'
 import { requireInstall } from '../store/kek-install.ts'
-import { readSettings } from '../store/kek-settings.ts'
-import { countWraps, readVersions } from '../store/kek-versions.ts'
+import { countWraps } from '../store/kek-versions.ts'
 import { removeHeartbeat, writeHeartbeat } from '../store/process-heartbeats.ts'
 import { asStoreError } from '../store/store-errors.ts'
 import { serverNow } from '../store/store.ts'
+import { FollowedVersion, type ActiveVersion } from './followed-version.ts'
 import type { FleetMember, MemberOptions, MemberState } from './fleet-member.ts'
 import { HeartbeatLoop } from './heartbeat-loop.ts'
 import { HeldLease, leaseExpired } from './held-lease.ts'
 import { KeystoreNews } from './keystore-news.ts'
-import { LoadedKeys, reasonOf } from './loaded-keys.ts'
+import { LoadedKeys } from './loaded-keys.ts'
 import { MemberVoice, type MemberEventName, type MemberListener } from './member-events.ts'
 import { ServerClock } from './server-clock.ts'
 import { within } from './within.ts'
@@ -29,6 +30,7 @@ export class Member implements FleetMember {
   readonly boot = randomBytes(8).toString('hex')
   readonly #options: MemberOptions
   readonly #keys: LoadedKeys
+  readonly #followed: FollowedVersion
   readonly #lease = new HeldLease()
   readonly #wraps = new WrapCounts()
   readonly #voice: MemberVoice
@@ -36,7 +38,6 @@ export class Member implements FleetMember {
   readonly #news: KeystoreNews
   #timings: FleetTimings
   #isInstalled = false
-  #active: { version: number; epoch: number } | null = null
   readonly #clock = new ServerClock()
   #beatenMs = -Infinity
 
@@ -48,6 +49,7 @@ export class Member implements FleetMember {
     this.#keys = new LoadedKeys(options.provider, (version, { code, message }) =>
       this.#voice.tell('key-missing', { version, code, message }),
     )
+    this.#followed = new FollowedVersion(this.#keys)
     this.#loop = new HeartbeatLoop({
       beat: () => this.#beat(),
       intervalMs: () => this.#timings.heartbeatMs,
@@ -61,9 +63,10 @@ export class Member implements FleetMember {
   state(): MemberState {
     return {
       installed: this.#isInstalled,
-      active: this.#active,
-      degraded: this.#degraded(),
+      active: this.#followed.active,
+      degraded: this.#followed.degraded(),
       loaded: this.#options.provider.loaded(),
+      notLoaded: this.#keys.failures(),
       leaseOk: this.#lease.isYoung(),
     }
   }
@@ -166,14 +169,17 @@ export class Member implements FleetMember {
   /** One round of a beat; true when it has found another active version. */
   async #round(): Promise<boolean> {
     const { store, install, provider, node, kind } = this.#options
-    this.#isInstalled = (await requireInstall(store, { install, provider: provider.name })) !== null
-    const settings = await readSettings(store)
+    // The lock is inserted once and never changed.
+    this.#isInstalled ||=
+      (await requireInstall(store, { install, provider: provider.name })) !== null
+    const { settings, versions, isSeen } = await readForBeat(store, node, kind)
     this.#timings = settings?.settings.fleet ?? this.#options.timings
     const { heartbeatMs, leaseMs } = this.#timings
-    await seeNode(store, node, kind)
+    const isComingUp = this.#beatenMs === -Infinity
+    if (isComingUp || !isSeen) await seeNode(store, node, kind)
     if (!this.#clock.isSet()) this.#clock.set(await serverNow(store))
-    const rows = this.#isInstalled ? await readVersions(store) : []
-    const active = this.#active?.version ?? null
+    const rows = this.#isInstalled ? versions : []
+    const active = this.#followed.active?.version ?? null
     const proofs = await this.#keys.refresh(rows, active, (leaseMs - heartbeatMs) / 2)
     const loaded = proofs.map(({ version, begunMs }) => ({
       version,
@@ -184,7 +190,7 @@ export class Member implements FleetMember {
     this.#clock.set(at)
     const now = await readActive(store)
     // Followed before the lease is renewed: there is no moment with a young lease and an old version.
-    const isNews = now !== null && this.#follow(now.version, now.epoch)
+    const isNews = now !== null && this.#follow(now)
     this.#lease.renew(sent, leaseMs)
     this.#voice.tell('beat', { at })
     await this.#wraps.write((counts) => countWraps(store, counts))
@@ -195,8 +201,8 @@ export class Member implements FleetMember {
     const { node, role, settingsHash } = this.#options
     return {
       ...{ node, boot: this.boot, pid: process.pid, role, loaded },
-      current: this.#degraded() === null ? (this.#active?.version ?? null) : null,
-      epoch: this.#active?.epoch ?? null,
+      current: this.#followed.usable(),
+      epoch: this.#followed.active?.epoch ?? null,
       notLoaded: this.#keys.failures(),
       settings: settingsHash,
       leaseMs: this.#timings.leaseMs,
@@ -204,35 +210,16 @@ export class Member implements FleetMember {
     }
   }
 
-  #follow(version: number, epoch: number): boolean {
-    const before = this.#active
-    if (before?.epoch === epoch && before.version === version) return false
-    this.#active = { version, epoch }
-    this.#voice.tell('version-switched', { from: before?.version ?? null, to: version, epoch })
-    return true
-  }
-
-  #degraded(): MemberState['degraded'] {
-    if (this.#active === null || this.#keys.isLoaded(this.#active.version)) return null
-    const failure = this.#keys.failureOf(this.#active.version)
-    if (failure !== null) return { reason: reasonOf(failure), message: failure.message }
-    return { reason: 'not-loaded', message: `version '${this.#active.version}' is not loaded` }
+  #follow({ version, epoch }: ActiveVersion): boolean {
+    const from = this.#followed.active?.version ?? null
+    const isNews = this.#followed.follow({ version, epoch })
+    if (isNews) this.#voice.tell('version-switched', { from, to: version, epoch })
+    return isNews
   }
 
   /** Why this process may not wrap; null when it may. */
   #problem(cause?: unknown): KeyturnError | null {
-    const lease = this.#leaseProblem(cause)
-    if (lease !== null) return lease
-    if (this.#active === null) {
-      return new KeyturnError('not-installed', 'no version is active in this database yet', {
-        hint: 'run: keyturn pkcs11-init --version 1, or: keyturn env-init --version 1',
-      })
-    }
-    if (this.#keys.isLoaded(this.#active.version)) return null
-    return (
-      this.#keys.failureOf(this.#active.version) ??
-      new KeyturnError('kek-not-loaded', `version '${this.#active.version}' is not loaded`)
-    )
+    return this.#leaseProblem(cause) ?? this.#followed.problem()
   }
 
   #leaseProblem(cause?: unknown): KeyturnError | null {

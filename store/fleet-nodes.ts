@@ -1,3 +1,4 @@
+import type { Filter } from 'mongodb'
 import { KeyturnError } from '../contracts/errors.ts'
 import type { NodeKind } from '../contracts/fleet.ts'
 import type { NodeDoc } from './documents.ts'
@@ -10,9 +11,12 @@ export async function readRoster(store: Store): Promise<NodeDoc[]> {
   return keystore.nodes(store).find().sort({ _id: 1 }).toArray()
 }
 
+/** How precise `last_seen` is, in milliseconds; heartbeats are what tells who lives. */
+const seenEveryMs = 300_000
+
 /**
- * A process of this node says that it is there; call it before the first heartbeat and with each. A host stays a host,
- * and an ephemeral node becomes one when it comes back as one. Throws `node-decommissioned`.
+ * A process of this node says that it is there; call it before the first heartbeat, and later unless `seenLately` finds its
+ * row. A host stays a host, and an ephemeral node becomes one when it comes back as one. Throws `node-decommissioned`.
  */
 export async function seeNode(store: Store, node: string, kind: NodeKind): Promise<NodeDoc> {
   const seen = await keystore.nodes(store).findOneAndUpdate(
@@ -40,6 +44,16 @@ export async function seeNode(store: Store, node: string, kind: NodeKind): Promi
     })
   }
   return seen
+}
+
+/** Finds a node's row when it says what `seeNode` would write: the same kind, not decommissioned, seen not long ago. */
+export function seenLately(node: string, kind: NodeKind): Filter<NodeDoc> {
+  return {
+    _id: node,
+    decommissioned_at: null,
+    ...(kind === 'host' ? { kind } : {}),
+    $expr: { $gt: ['$last_seen', { $subtract: ['$$NOW', seenEveryMs] }] },
+  }
 }
 
 /** `nodes expect NAME`: the node must answer from now on, seen or not; readmits a decommissioned one. */

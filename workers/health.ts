@@ -6,7 +6,7 @@ import type { Log } from '../observability/log.ts'
 /** Where the pages get what they show. */
 export interface HealthSources {
   /** Null: this process does its work; else why not. */
-  notReady(): string | null
+  notReady(): Promise<string | null>
   metrics(): Promise<string>
 }
 
@@ -59,7 +59,7 @@ async function pageOf(url: string | undefined, sources: HealthSources) {
     case '/healthz':
       return { status: 200, text: 'ok' }
     case '/readyz': {
-      const reason = sources.notReady()
+      const reason = await sources.notReady()
       return { status: reason === null ? 200 : 503, text: reason ?? 'ok' }
     }
     case '/metrics':

@@ -6,15 +6,14 @@ import {
   createNodeActivities,
   createRewrapActivities,
 } from '../activities/index.ts'
-import type { ActivityDeps } from '../activities/index.ts'
+import type { ActivityDeps, ControlDeps } from '../activities/index.ts'
 import { temporalEndpoint } from '../config/temporal-endpoint.ts'
 import type { Config } from '../contracts/settings.ts'
 import { KeyturnError } from '../contracts/errors.ts'
 import { queues } from '../contracts/names.ts'
 
-/** What a worker process may do. `control`: workflows and short steps; `rewrap`: HSM work; `node`: proofs on this host. */
-export const roles = ['control', 'rewrap', 'node'] as const
-export type WorkerRole = (typeof roles)[number]
+/** What a worker process may do. `control`: workflows and steps without keys; `rewrap`: HSM work; `node`: proofs on this host. */
+export type WorkerRole = 'control' | 'rewrap' | 'node'
 
 /** Shards that one process sweeps at a time: more than a rotation's window, so that a lost worker's are taken at once. */
 const sweepsAtOnce = 16
@@ -35,15 +34,53 @@ export async function connectTemporal(config: Config): Promise<NativeConnection>
   }
 }
 
-/** The SDK's workers of this process, one for each role. */
+/** Everything but the keys: workflows and the short steps that they take. */
+export async function createControlHost(
+  deps: ControlDeps,
+  connection: NativeConnection,
+): Promise<Worker> {
+  const { install } = deps.config
+  return await Worker.create({
+    ...commonOptions(deps, connection),
+    taskQueue: queues.control(install),
+    workflowBundle: { codePath: createRequire(import.meta.url).resolve('#workflow-bundle') },
+    activities: createControlActivities(deps),
+    maxConcurrentActivityTaskExecutions: 20,
+    maxCachedWorkflows: 200,
+  })
+}
+
+/** The SDK's workers of a process with keys, one for each role. Whoever has keys answers for itself when verify asks. */
 export async function createHosts(
   deps: ActivityDeps,
   connection: NativeConnection,
   wanted: readonly WorkerRole[],
 ): Promise<Worker[]> {
-  const { config, node } = deps
-  const { install } = config
-  const common: Omit<WorkerOptions, 'taskQueue'> = {
+  const { install } = deps.config
+  const common = commonOptions(deps, connection)
+  const hosts: Record<WorkerRole, () => Promise<Worker>> = {
+    control: () => createControlHost(deps, connection),
+    rewrap: () =>
+      Worker.create({
+        ...common,
+        taskQueue: queues.rewrap(install),
+        activities: createRewrapActivities(deps),
+        maxConcurrentActivityTaskExecutions: sweepsAtOnce,
+      }),
+    node: () =>
+      Worker.create({
+        ...common,
+        taskQueue: queues.node(install, deps.node),
+        activities: createNodeActivities(deps),
+        maxConcurrentActivityTaskExecutions: 10,
+      }),
+  }
+  const all = [...new Set<WorkerRole>([...wanted, 'node'])]
+  return await Promise.all(all.map(async (role) => await hosts[role]()))
+}
+
+function commonOptions({ config, node }: ControlDeps, connection: NativeConnection) {
+  return {
     connection,
     namespace: temporalEndpoint(config).namespace,
     identity: `keyturn/${node}/${process.pid}`,
@@ -51,28 +88,5 @@ export async function createHosts(
     shutdownForceTime: config.worker.shutdownGraceMs + forceAfterGraceMs,
     maxHeartbeatThrottleInterval: '1s',
     defaultHeartbeatThrottleInterval: '1s',
-  }
-  const options: Record<WorkerRole, () => WorkerOptions> = {
-    control: () => ({
-      ...common,
-      taskQueue: queues.control(install),
-      workflowBundle: { codePath: createRequire(import.meta.url).resolve('#workflow-bundle') },
-      activities: createControlActivities(deps),
-      maxConcurrentActivityTaskExecutions: 20,
-      maxCachedWorkflows: 200,
-    }),
-    rewrap: () => ({
-      ...common,
-      taskQueue: queues.rewrap(install),
-      activities: createRewrapActivities(deps),
-      maxConcurrentActivityTaskExecutions: sweepsAtOnce,
-    }),
-    node: () => ({
-      ...common,
-      taskQueue: queues.node(install, node),
-      activities: createNodeActivities(deps),
-      maxConcurrentActivityTaskExecutions: 10,
-    }),
-  }
-  return await Promise.all(wanted.map(async (role) => await Worker.create(options[role]())))
+  } satisfies Partial<WorkerOptions>
 }

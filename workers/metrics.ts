@@ -1,20 +1,21 @@
 import { createServer } from 'node:net'
 import type { AddressInfo } from 'node:net'
-import type { FleetMember } from '../keyring/fleet-member.ts'
 import { createMetrics } from '../observability/metrics.ts'
 import type { Metrics } from '../observability/metrics.ts'
-import type { KekProvider } from '../providers/provider.ts'
+import type { ActivityDeps } from '../activities/index.ts'
 
 /** How long `/metrics` waits for the SDK's own page, in ms. */
 const sdkAnswersWithinMs = 2_000
+
+export type KeyHolder = Pick<ActivityDeps, 'member' | 'provider'>
 
 export interface WorkerMetrics {
   /** What the activities count into. */
   readonly counts: Metrics
   /** Where the SDK serves its own metrics, on the loopback interface. */
   readonly sdkAddress: string
-  /** One page: ours, then the SDK's. */
-  render(member: FleetMember, provider: KekProvider): Promise<string>
+  /** One page: ours, then the SDK's. Null for a control node, which is no member and has no provider. */
+  render(holder: KeyHolder | null): Promise<string>
 }
 
 export async function workerMetrics(install: string, node: string): Promise<WorkerMetrics> {
@@ -23,10 +24,12 @@ export async function workerMetrics(install: string, node: string): Promise<Work
   return {
     counts: metrics,
     sdkAddress,
-    async render(member, provider) {
-      const { active, loaded, leaseOk, degraded } = member.state()
-      metrics.setMember({ active, loaded, leaseOk, degraded: degraded !== null })
-      metrics.setProvider(provider.stats())
+    async render(holder) {
+      if (holder !== null) {
+        const { active, loaded, leaseOk, degraded } = holder.member.state()
+        metrics.setMember({ active, loaded, leaseOk, degraded: degraded !== null })
+        metrics.setProvider(holder.provider.stats())
+      }
       return (await metrics.render()) + (await sdkPage(sdkAddress))
     },
   }

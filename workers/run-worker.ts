@@ -1,4 +1,6 @@
-import type { Worker } from '@temporalio/worker'
+import { setTimeout as sleep } from 'node:timers/promises'
+import type { NativeConnection, Worker } from '@temporalio/worker'
+import type { ActivityDeps, ControlDeps } from '../activities/index.ts'
 import { settingsHash, settingsOf } from '../config/settings.ts'
 import { KeyturnError } from '../contracts/errors.ts'
 import type { Config } from '../contracts/settings.ts'
@@ -9,13 +11,19 @@ import { openProvider } from '../keyring/open-provider.ts'
 import { createLog } from '../observability/log.ts'
 import type { Log } from '../observability/log.ts'
 import type { KekProvider } from '../providers/provider.ts'
-import { withStore } from '../store/store.ts'
-import type { Store } from '../store/store.ts'
+import { requireInstall } from '../store/kek-install.ts'
+import { serverNow, withStore } from '../store/store.ts'
 import { openHealthPages } from './health.ts'
-import { connectTemporal, createHosts } from './hosts.ts'
+import type { HealthSources } from './health.ts'
+import { connectTemporal, createControlHost, createHosts } from './hosts.ts'
 import type { WorkerRole } from './hosts.ts'
 import { workerMetrics } from './metrics.ts'
+import type { WorkerMetrics } from './metrics.ts'
 import { installRuntime } from './runtime.ts'
+
+/** How long `/readyz` of a control node waits for MongoDB, in ms. */
+const storeAnswersWithinMs = 2_000
+const silentStore = 'mongodb-unreachable: MongoDB does not answer'
 
 export interface WorkerProcessOptions {
   config: Config
@@ -29,51 +37,95 @@ export interface WorkerProcessOptions {
 /**
  * One worker process: opens what it needs in order, runs until SIGTERM or SIGINT, and closes in the opposite order.
  * Resolves after a clean stop. A token that refuses the PIN or is away leaves it up, degraded, `/readyz` 503: a restart
- * loop would lock the token.
+ * loop would lock the token. With the role `control` alone it opens no token and reads no key, and is no member of the
+ * fleet: it can neither wrap nor open, so it has nothing to prove.
  */
 export async function runWorker(options: WorkerProcessOptions): Promise<void> {
-  const { config, node, env } = options
+  const { config, node } = options
   const log = createLog({ ...config.log, base: { node, pid: process.pid } })
   const metrics = await workerMetrics(config.install, node)
   installRuntime(log, metrics.sdkAddress)
   const stop = stopSignal(log)
-  await withStore({ uri: config.mongodb.uri, database: config.mongodb.database }, (store) =>
-    held(
-      openOrDegrade(config, env, log),
-      (provider) => provider.close(),
-      (provider) =>
-        held(
-          join(options, store, provider, log),
-          (member) => member.leave(),
-          (member) =>
-            held(
-              connectTemporal(config),
-              (connection) => connection.close(),
-              async (connection) => {
-                member.on('beat', () => metrics.counts.beat())
-                const deps = { config, node, store, provider, member, metrics: metrics.counts, log }
-                const hosts = await createHosts(deps, connection, options.roles)
-                const sources = {
-                  notReady: () => notReady(member),
-                  metrics: () => metrics.render(member, provider),
-                }
-                await held(
-                  openHealthPages(config.worker.listen, sources, log),
-                  (pages) => pages.close(),
-                  async (pages) => {
-                    log.info(
-                      { roles: options.roles, listen: pages.address, ...told(member) },
-                      'worker is up',
-                    )
-                    await runUntil(stop, hosts)
-                  },
-                )
-              },
-            ),
-        ),
-    ),
-  )
+  await withStore({ uri: config.mongodb.uri, database: config.mongodb.database }, async (store) => {
+    const deps = { config, node, store, metrics: metrics.counts, log }
+    const serving = async (duty: Duty) => await serve(duty, deps, stop)
+    if (options.roles.every((role) => role === 'control')) {
+      await requireInstall(store, { install: config.install, provider: config.kek.provider })
+      await serving(controlDuty(deps, metrics))
+    } else {
+      await holdingKeys(options, deps, async (keys) => {
+        keys.member.on('beat', () => metrics.counts.beat())
+        await serving(keyDuty(keys, options.roles, metrics))
+      })
+    }
+  })
   log.info('worker has stopped')
+}
+
+/** What a process serves, and how it is seen from outside. */
+interface Duty extends HealthSources {
+  hosts(connection: NativeConnection): Promise<Worker[]>
+  told(): object
+}
+
+function controlDuty(deps: ControlDeps, metrics: WorkerMetrics): Duty {
+  return {
+    hosts: async (connection) => [await createControlHost(deps, connection)],
+    notReady: async () => {
+      const answer = serverNow(deps.store).then(
+        () => null,
+        () => silentStore,
+      )
+      return await Promise.race([answer, sleep(storeAnswersWithinMs, silentStore, { ref: false })])
+    },
+    metrics: () => metrics.render(null),
+    told: () => ({ roles: ['control'] }),
+  }
+}
+
+function keyDuty(keys: ActivityDeps, roles: readonly WorkerRole[], metrics: WorkerMetrics): Duty {
+  return {
+    hosts: (connection) => createHosts(keys, connection, roles),
+    notReady: () => Promise.resolve(notReady(keys.member)),
+    metrics: () => metrics.render(keys),
+    told: () => ({ roles, ...told(keys.member) }),
+  }
+}
+
+async function holdingKeys(
+  options: WorkerProcessOptions,
+  deps: ControlDeps,
+  use: (keys: ActivityDeps) => Promise<void>,
+): Promise<void> {
+  await held(
+    openOrDegrade(options.config, options.env, deps.log),
+    (provider) => provider.close(),
+    (provider) =>
+      held(
+        join(options, deps, provider),
+        (member) => member.leave(),
+        (member) => use({ ...deps, provider, member }),
+      ),
+  )
+}
+
+/** Connects to Temporal and works until the signal. */
+async function serve(duty: Duty, { config, log }: ControlDeps, stop: AbortSignal): Promise<void> {
+  await held(
+    connectTemporal(config),
+    (connection) => connection.close(),
+    async (connection) => {
+      const hosts = await duty.hosts(connection)
+      await held(
+        openHealthPages(config.worker.listen, duty, log),
+        (pages) => pages.close(),
+        async (pages) => {
+          log.info({ listen: pages.address, ...duty.told() }, 'worker is up')
+          await runUntil(stop, hosts)
+        },
+      )
+    },
+  )
 }
 
 /** Bracket: what was opened is closed, whatever happens in between. */
@@ -131,15 +183,11 @@ async function openOrDegrade(
 
 async function join(
   { config, node, ephemeral }: WorkerProcessOptions,
-  store: Store,
+  { store, log }: ControlDeps,
   provider: KekProvider,
-  log: Log,
 ): Promise<FleetMember> {
   return await joinFleet({
-    store,
-    provider,
-    node,
-    log,
+    ...{ store, provider, node, log },
     install: config.install,
     kind: ephemeral ? 'ephemeral' : 'host',
     role: 'worker',

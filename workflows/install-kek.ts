@@ -1,10 +1,13 @@
 import type { InstallInput, InstallResult } from '../contracts/install.ts'
 import { queues } from '../contracts/names.ts'
-import { askingNode, deciding } from './profiles.ts'
+import { askingNode, deciding, holdingKeys } from './profiles.ts'
 import { refuse, reportOf } from './refusal.ts'
 
 /** A host that does not take a question within this time is not there. */
 const answerWithinMs = 10_000
+
+/** How long an installation waits for a worker with keys: all may be busy, but a person waits too. */
+const takenWithinMs = 60_000
 
 /**
  * Installs version N: probe → intent → key → canary → lock → keystore row (→ `kek_active` for the first). Each step may
@@ -15,9 +18,10 @@ export async function installKek(input: InstallInput): Promise<InstallResult> {
     const standing = await deciding.checkInstall(input)
     if (standing.installed !== null) return standing.installed
     if (input.origin === 'environment') await requireMaterial(input, standing.nodes)
-    const probe = await deciding.probeToken(input)
-    await deciding.declareIntent(input)
-    const made = await deciding.makeKek(input)
+    const hands = holdingKeys(input.install, `v${input.version}`, takenWithinMs)
+    const probe = await hands.probeToken(input)
+    await hands.declareIntent(input)
+    const made = await hands.makeKek(input)
     return { ...made, probe }
   } catch (failure) {
     refuse(reportOf(failure))

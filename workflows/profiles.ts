@@ -1,5 +1,6 @@
 import { proxyActivities } from '@temporalio/workflow'
 import type { ActivityOptions } from '@temporalio/workflow'
+import { queues } from '../contracts/names.ts'
 import type { ControlActivities, NodeActivities, RewrapActivities } from '../activities/index.ts'
 
 /**
@@ -32,6 +33,19 @@ export function askingNode(queue: string, withinMs: number): NodeActivities {
     scheduleToStartTimeout: withinMs,
     startToCloseTimeout: '10s',
     retry: { initialInterval: '200ms', maximumAttempts: 2 },
+  })
+}
+
+/**
+ * A step with keys, on any host that has them. With `withinMs`, one that nobody takes in this time ends as `no-worker`;
+ * without, it waits for such a host.
+ */
+export function holdingKeys(install: string, summary: string, withinMs?: number): RewrapActivities {
+  return proxyActivities<RewrapActivities>({
+    ...decide,
+    taskQueue: queues.rewrap(install),
+    summary,
+    ...(withinMs === undefined ? {} : { scheduleToStartTimeout: withinMs }),
   })
 }
 

@@ -1,4 +1,9 @@
-import { ActivityFailure, ApplicationFailure, ChildWorkflowFailure } from '@temporalio/workflow'
+import {
+  ActivityFailure,
+  ApplicationFailure,
+  ChildWorkflowFailure,
+  TimeoutFailure,
+} from '@temporalio/workflow'
 import { isErrorCode, KeyturnError } from '../contracts/errors.ts'
 import type { ErrorReport } from '../contracts/errors.ts'
 
@@ -11,6 +16,14 @@ export function reportOf(failure: unknown): ErrorReport {
       code: isErrorCode(failure.type) ? failure.type : 'internal',
       message: failure.message,
       ...(hint === undefined ? {} : { hint }),
+    }
+  }
+  // Only steps with keys have such a limit where it counts; a host that is asked and silent is a finding.
+  if (failure instanceof TimeoutFailure && failure.timeoutType === 'SCHEDULE_TO_START') {
+    return {
+      code: 'no-worker',
+      message: 'no worker with keys took the work in time',
+      hint: 'start one where the keys are: keyturn worker --roles rewrap',
     }
   }
   if (failure instanceof ActivityFailure || failure instanceof ChildWorkflowFailure) {

@@ -9,7 +9,7 @@ import {
 import { messages } from '../contracts/names.ts'
 import type { RemovalProgress, RemoveInput, RemoveResult } from '../contracts/removal.ts'
 import type { Guard } from '../contracts/views.ts'
-import { deciding, surveying } from './profiles.ts'
+import { deciding, holdingKeys, surveying } from './profiles.ts'
 import { refuse, reportOf } from './refusal.ts'
 
 export const undo = defineUpdate(messages.undo)
@@ -107,7 +107,9 @@ async function conclude(input: RemoveInput, progress: RemovalProgress): Promise<
   }
   await deciding.destroyVersion({ ...input, guardRun })
   progress.state = 'destroyed'
-  if (input.destroyHsmKey) await deciding.destroyHsmKey(input)
+  if (input.destroyHsmKey) {
+    await holdingKeys(input.install, 'the key in the HSM').destroyHsmKey(input)
+  }
   return { version: input.version, state: 'destroyed', guards: progress.guards, error: null }
 }
 

@@ -7,6 +7,7 @@ import { withKeystore } from '../keystore.ts'
 import { prepareForInstall } from '../setup.ts'
 import { requireWorker, whileWorkersLive } from '../views/workers.ts'
 import { withTemporal } from './connection.ts'
+import { requireDuties } from './duties.ts'
 import { requester } from './names.ts'
 import { resultOf, startOrJoin } from './start.ts'
 
@@ -34,6 +35,7 @@ export async function installKek(
     return withTemporal(config, async (link) => {
       await prepareForInstall(config, keystore, link)
       await requireWorker(keystore.store)
+      await requireDuties(link, install, ['control', 'rewrap'])
       const input: InstallInput = {
         install,
         version,

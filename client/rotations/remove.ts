@@ -10,6 +10,7 @@ import { fleetNodes } from '../views/nodes.ts'
 import { requireVersion } from '../views/versions.ts'
 import { requireWorker, whileWorkersLive } from '../views/workers.ts'
 import { withTemporal } from './connection.ts'
+import { requireDuties } from './duties.ts'
 import { fromReport } from './failures.ts'
 import { newRemovalRequest, requester } from './names.ts'
 import { resultOf, startOrJoin } from './start.ts'
@@ -43,6 +44,11 @@ export async function removeKek(config: Config, request: RemoveRequest): Promise
     if (state === 'destroyed') return done(keystore, request)
     return withTemporal(config, async (link) => {
       await requireWorker(store)
+      await requireDuties(
+        link,
+        config.install,
+        request.destroyHsmKey ? ['control', 'rewrap'] : ['control'],
+      )
       // What a person asks for now replaces what a policy has planned.
       await callOffWaiting(link, store, config, request.version)
       const { install } = config

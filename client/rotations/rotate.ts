@@ -10,6 +10,7 @@ import type { Config } from '../../contracts/settings.ts'
 import { requireInstalled, withKeystore, type Keystore } from '../keystore.ts'
 import { requireWorker } from '../views/workers.ts'
 import { withTemporal, type TemporalLink } from './connection.ts'
+import { requireDuties } from './duties.ts'
 import { fromReport } from './failures.ts'
 import { followRotation, type Follower } from './follow.ts'
 import { newRotationId, requester } from './names.ts'
@@ -84,6 +85,7 @@ async function runningOrNew(
   if (running !== null) return attach(running, keystore, request, follower)
   const { from, to } = await routeOf(keystore, request)
   await requireWorker(store)
+  await requireDuties(link, config.install, ['control', 'rewrap'])
   const rotation = newRotationId()
   const start = await startAlone(link, {
     type: workflowTypes.rotate,

@@ -1,14 +1,20 @@
+import { setTimeout as sleep } from 'node:timers/promises'
 import { WorkflowNotFoundError, WorkflowUpdateFailedError } from '@temporalio/client'
 import { KeyturnError } from '../../contracts/errors.ts'
 import { messages } from '../../contracts/names.ts'
 import type { Config } from '../../contracts/settings.ts'
+import type { Store } from '../../store/store.ts'
 import { requireInstalled, withKeystore, type Keystore } from '../keystore.ts'
-import { requireWorker, whileWorkersLive } from '../views/workers.ts'
+import { liveWorkers, requireWorker, whileWorkersLive } from '../views/workers.ts'
 import { withTemporal, type TemporalLink } from './connection.ts'
+import { isTaken, requireDuties } from './duties.ts'
 import { decodeFailure } from './failures.ts'
 import { followRotation, type Follower } from './follow.ts'
 import { rotationReply, type RotationReply } from './rotate.ts'
 import { liveRotation, type LiveRotation } from './running.ts'
+
+/** How long a message may wait for a control node, in milliseconds. */
+const takenWithinMs = 10_000
 
 /** Throws no-rotation when there is nothing to steer, no-worker when nobody would take the message. */
 export async function steer(
@@ -50,7 +56,7 @@ async function withRunning<T>(
     return withTemporal(config, async (link) => {
       const running = await liveRotation(link, keystore.store, config.install)
       if (running === null) throw nothingRuns()
-      await requireWorker(keystore.store)
+      await requireControl(link, keystore.store, config.install)
       return use(link, keystore, running)
     })
   })
@@ -65,16 +71,34 @@ async function send(
 ): Promise<void> {
   const handle = link.client.workflow.getHandle(running.workflowId)
   try {
-    await whileWorkersLive(
-      store,
+    const update =
       args.length === 0
         ? handle.executeUpdate(message)
-        : handle.executeUpdate<unknown, [number]>(message, { args }),
-    )
+        : handle.executeUpdate<unknown, [number]>(message, { args })
+    const isHeard = (await liveWorkers(store)) > 0
+    await (isHeard ? whileWorkersLive(store, update) : soon(update))
   } catch (error) {
     if (error instanceof WorkflowNotFoundError) throw nothingRuns()
     if (error instanceof WorkflowUpdateFailedError) throw decodeFailure(error, 'temporal-refused')
     throw error
+  }
+}
+
+/** A control node alone can take a message: it needs no keys, and has no heartbeat. */
+async function requireControl(link: TemporalLink, store: Store, install: string): Promise<void> {
+  if ((await liveWorkers(store)) > 0) return requireDuties(link, install, ['control'])
+  if (!(await isTaken(link, install, 'control'))) await requireWorker(store)
+}
+
+/** Nobody's heartbeat says whether the worker that polled lately is still there. */
+async function soon(update: Promise<unknown>): Promise<void> {
+  const late = sleep(takenWithinMs, 'late' as const, { ref: false })
+  const first = await Promise.race([update, late])
+  if (first === 'late') {
+    update.catch(() => undefined)
+    throw new KeyturnError('no-worker', 'no worker took the message in time', {
+      hint: 'start one: keyturn worker; keyturn nodes shows the fleet',
+    })
   }
 }
 

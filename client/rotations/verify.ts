@@ -8,6 +8,7 @@ import { fleetNodes } from '../views/nodes.ts'
 import { requireVersion } from '../views/versions.ts'
 import { requireWorker, whileWorkersLive } from '../views/workers.ts'
 import { withTemporal } from './connection.ts'
+import { requireDuties } from './duties.ts'
 import { resultOf, startOrJoin } from './start.ts'
 
 export interface Verification {
@@ -37,6 +38,7 @@ export async function verifyFleet(config: Config, target: number): Promise<Verif
 async function ask(config: Config, { store }: Keystore, target: number): Promise<ReadinessReport> {
   const { install } = config
   return withTemporal(config, async (link) => {
+    await requireDuties(link, install, ['control'])
     const input: VerifyInput = { install, target }
     const handle = await startOrJoin(link, {
       type: workflowTypes.verify,

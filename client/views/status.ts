@@ -20,10 +20,14 @@ export interface Live {
     workflowId: string
     runId: string
     progress: RotationProgress | null
+    /** Nobody is there who could sweep. */
+    lacksKeys: boolean
   } | null
   policy: PolicyView | null
   unreachable: boolean
 }
+
+const startOne = 'keyturn worker --roles rewrap'
 
 /** Versions, census, fleet and rotations of an install, as `status --json` answers them. */
 export async function statusView(
@@ -106,8 +110,11 @@ async function rotationView(
     ...{ rewrapped, superseded, quarantined, remaining, ratePerSecond },
     etaSeconds: ratePerSecond > 0 ? Math.ceil(remaining / ratePerSecond) : null,
     startedAt: told?.startedAt ?? row?.started_at.toISOString() ?? now.toISOString(),
-    // The row knows it within two seconds, the workflow only after a whole round.
-    awaiting: known.phase === 'settle' ? (row?.awaiting ?? told?.awaiting ?? []) : [],
+    awaiting: [
+      ...(running.lacksKeys ? [`a worker with keys: ${startOne}`] : []),
+      // The row knows it within two seconds, the workflow only after a whole round.
+      ...(known.phase === 'settle' ? (row?.awaiting ?? told?.awaiting ?? []) : []),
+    ],
   }
 }
 

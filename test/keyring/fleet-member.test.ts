@@ -37,7 +37,7 @@ describe('a member of the fleet', () => {
     expect(await readRoster(fleet.store)).toMatchObject([{ _id: 'vm-a', kind: 'host' }])
     expect(member.state()).toEqual({
       ...{ installed: true, active: { version: 1, epoch: 1 }, degraded: null },
-      ...{ loaded: [1, 2], leaseOk: true },
+      ...{ loaded: [1, 2], notLoaded: [], leaseOk: true },
     })
   })
 

@@ -1,5 +1,6 @@
 import { describe, expect, test } from 'vitest'
-import { KeystoreNews } from '../../keyring/keystore-news.ts'
+import { collections } from '../../contracts/names.ts'
+import { followersAtMost, KeystoreNews } from '../../keyring/keystore-news.ts'
 import { silentLog } from '../../observability/log.ts'
 import type { Store } from '../../store/store.ts'
 import { keystore } from '../../store/keystore.ts'
@@ -57,6 +58,25 @@ describe('a process of the fleet, between two heartbeats', () => {
       return (await streams(fleet)) === 0
     })
   })
+})
+
+test('a stream is open in a small fleet only: each costs MongoDB a reading of its whole log', async () => {
+  const fleet = await openSlowFleet()
+  const { store } = fleet
+  const news = new KeystoreNews({ store, tell: () => undefined, log: silentLog, retryMs: 0 })
+  const ids = Array.from({ length: followersAtMost + 1 }, (_, at) => `vm-${at}/1`)
+  const beats = store.db.collection<{ _id: string }>(collections.heartbeats)
+  await beats.insertMany(ids.map((_id) => ({ _id })))
+  await news.follow()
+  expect(news.isFollowing).toBe(false)
+  await beats.deleteOne({ _id: 'vm-0/1' })
+  await news.follow()
+  expect(news.isFollowing).toBe(true)
+  // The fleet has grown: the heartbeats have to do.
+  await beats.insertOne({ _id: 'vm-0/1' })
+  await news.follow()
+  expect(news.isFollowing).toBe(false)
+  await news.close()
 })
 
 test('without a change stream the news are silent, and nothing is thrown', async () => {

@@ -1,3 +1,4 @@
+import { readFileSync } from 'node:fs'
 import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
 import {
@@ -6,6 +7,7 @@ import {
   mayStillAnswer,
   type ReadinessFacts,
 } from '../../protocol/readiness.ts'
+import { cures } from '../../contracts/fleet.ts'
 import { at, heartbeat, host } from './fleet-facts.ts'
 
 const answer = (id: string, fields: object = {}) => {
@@ -183,4 +185,11 @@ describe('readiness', () => {
       }),
     )
   })
+})
+
+test.each(Object.keys(cures))('the reason %s has a row in docs/fleet.md, with a cure', (reason) => {
+  const page = readFileSync(new URL('../../docs/fleet.md', import.meta.url), 'utf8')
+  const row = page.split('\n').find((line) => line.startsWith(`| \`${reason}\` |`))
+  const [, , seen = '', cure = ''] = (row ?? '').split('|').map((cell) => cell.trim())
+  expect([seen, cure]).not.toContain('')
 })

@@ -4,6 +4,7 @@ import { join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, inject, it } from 'vitest'
 import type { ActivityDeps } from '../../activities/deps.ts'
 import { installationActivities } from '../../activities/installation.ts'
+import { ceremonyActivities } from '../../activities/key-ceremony.ts'
 import type { InstallInput } from '../../contracts/install.ts'
 import type { Pkcs11Provider } from '../../providers/pkcs11/pkcs11-provider.ts'
 import { insertIntent, readVersion, readVersions } from '../../store/kek-versions.ts'
@@ -29,9 +30,10 @@ describe.skipIf(inject('softhsm') === null)('a key that an administrator made', 
     lab = await pkcs11Lab()
     provider = await lab.open()
     const member = { state: () => ({ active: null, degraded: null }), beat: async () => undefined }
-    const config = { fleet: { heartbeatMs: 2000, leaseMs: 6000, expireMs: 10_000 } }
+    const kek = { provider: 'pkcs11' }
+    const config = { kek, fleet: { heartbeatMs: 2000, leaseMs: 6000, expireMs: 10_000 } }
     const deps = { store, provider, node: 'vm-a', member, config } as unknown as ActivityDeps
-    const steps = installationActivities(deps)
+    const steps = { ...installationActivities(deps), ...ceremonyActivities(deps) }
     register = async (version, label, keyId) => {
       const origin = 'registered' as const
       const asked = { install, version, provider: 'pkcs11' as const, origin, label }

@@ -1,5 +1,7 @@
 import { randomBytes } from 'node:crypto'
 import { beforeEach, describe, expect, it } from 'vitest'
+import type { NodeKind } from '../../contracts/fleet.ts'
+import { readForBeat } from '../../store/beat-reading.ts'
 import { insertFirstActive, readActive } from '../../store/kek-active.ts'
 import { insertInstall, readInstall, requireInstall } from '../../store/kek-install.ts'
 import { readSettings, writeSettings } from '../../store/kek-settings.ts'
@@ -233,6 +235,23 @@ describe('the roster', () => {
     expect(await expectNode(store, 'vm-a')).toMatchObject({ decommissioned_at: null, kind: 'host' })
     await seeNode(store, 'vm-a', 'host')
     expect(await expectNode(store, 'vm-z')).toMatchObject({ last_seen: null })
+  })
+
+  it('is read before a heartbeat together with versions and settings', async () => {
+    await seeNode(store, '$vm.a', 'host')
+    const { settings, versions, isSeen } = await readForBeat(store, '$vm.a', 'host')
+    expect([settings, versions]).toEqual([await readSettings(store), await readVersions(store)])
+    expect(isSeen).toBe(true)
+    const isSeenAs = async (node: string, kind: NodeKind) =>
+      (await readForBeat(store, node, kind)).isSeen
+    // A host that runs an ephemeral process stays one; a node that becomes a host must be written.
+    expect(await isSeenAs('$vm.a', 'ephemeral')).toBe(true)
+    await seeNode(store, 'app-1', 'ephemeral')
+    expect(await isSeenAs('app-1', 'host')).toBe(false)
+    await expectNode(store, 'vm-z')
+    expect(await isSeenAs('vm-z', 'host')).toBe(false)
+    await decommissionNode(store, '$vm.a', 'a')
+    expect(await isSeenAs('$vm.a', 'host')).toBe(false)
   })
 
   it('refuses to decommission what is unknown or live', async () => {

@@ -35,6 +35,8 @@ export interface StartOptions {
   config?: string
   env?: NodeJS.ProcessEnv
   as?: string
+  /** Of its worker; all by default. */
+  roles?: string
 }
 
 export function fleetNodes(options: {
@@ -55,11 +57,14 @@ export function fleetNodes(options: {
     for (const pid of membersOf(of(node).pid)) process.kill(pid, signal)
   }
   const nodes: FleetNodes = {
-    async start(node, { config = options.config, env = {}, as = node } = {}) {
+    async start(node, { config = options.config, env = {}, as = node, roles } = {}) {
       const before = (await log(node)).length
       const worker = spawnLeashed({
         command: process.execPath,
-        args: [main, 'worker', '--node', as, '--config', config],
+        args: [
+          ...[main, 'worker', '--node', as, '--config', config],
+          ...(roles === undefined ? [] : ['--roles', roles]),
+        ],
         env: { ...process.env, ...options.env, ...env, NO_COLOR: '1' },
         logFile: logFile(node),
       })

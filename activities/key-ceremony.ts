@@ -1,0 +1,148 @@
+import { randomBytes } from 'node:crypto'
+import { KeyturnError } from '../contracts/errors.ts'
+import type { InstallInput, InstallResult } from '../contracts/install.ts'
+import type { ProbeReport } from '../contracts/kek.ts'
+import type { RemoveInput } from '../contracts/removal.ts'
+import { probeFailure, profileFrom } from '../providers/pkcs11/probe-failure.ts'
+import { insertFirstActive } from '../store/kek-active.ts'
+import { appendAudit } from '../store/kek-audit.ts'
+import { insertInstall, requireInstall } from '../store/kek-install.ts'
+import { completeInstall, insertIntent, readVersion } from '../store/kek-versions.ts'
+import type { VersionDoc } from '../store/documents.ts'
+import type { Store } from '../store/store.ts'
+import type { ActivityDeps } from './deps.ts'
+import { installResult } from './installation.ts'
+import { requireSameIntent, requireUnused } from './registration.ts'
+import { requireInstalled } from './settings.ts'
+
+/** Bytes of a CKA_ID of ours: random, so that after a crash we know our own key from an administrator's. */
+const keyIdLength = 16
+
+/**
+ * The steps that need a key store's hands, of `installKek` and of a removal with its key; each may be repeated, by this
+ * process or by another. They run on the queue of those who have keys: a control node may have none.
+ */
+export function ceremonyActivities(deps: ActivityDeps) {
+  return {
+    probeToken: async (input: InstallInput): Promise<ProbeReport | null> => {
+      requireProof(deps)
+      return await probe(deps, input)
+    },
+
+    declareIntent: async (input: InstallInput): Promise<void> => {
+      requireProof(deps)
+      const { version, provider, origin } = input
+      const label = labelFor(deps, input)
+      const keyId = await keyIdFor(deps, input)
+      const intent = { version, provider, origin, label, keyId, madeBy: deps.node }
+      if (origin === 'registered') await requireUnused(deps.store, intent)
+      requireSameIntent(await insertIntent(deps.store, intent), intent)
+    },
+
+    makeKek: async (input: InstallInput): Promise<InstallResult> => {
+      requireProof(deps)
+      return await make(deps, input)
+    },
+
+    /** After the version is destroyed in the keystore: the object in the HSM, by exact label and id. */
+    destroyHsmKey: async (input: RemoveInput): Promise<void> => await destroy(deps, input),
+  }
+}
+
+async function destroy({ store, provider }: ActivityDeps, input: RemoveInput): Promise<void> {
+  const row = await requireInstalled(store, input.version)
+  if (row.destroyed_at === null || row.key_id === null) return
+  const keyId = Buffer.from(row.key_id.buffer)
+  await provider.ceremony.destroy(row.label, keyId)
+  await appendAudit(store, {
+    actor: input.requestedBy,
+    action: 'hsm-key-destroyed',
+    subject: `v${input.version}`,
+    details: { request: input.request, label: row.label, id: keyId.toString('hex') },
+  })
+}
+
+function labelFor({ provider }: ActivityDeps, input: InstallInput): string {
+  return input.label ?? provider.ceremony.labelOf(input.version)
+}
+
+function askedKeyId({ keyId }: InstallInput): Buffer | null {
+  return typeof keyId === 'string' ? Buffer.from(keyId, 'hex') : null
+}
+
+/** The id of the key that is to be made, or of the one that an administrator made: from now on exactly that one. */
+async function keyIdFor(deps: ActivityDeps, input: InstallInput): Promise<Buffer | null> {
+  if (input.origin === 'environment') return null
+  if (input.origin === 'generated') return randomBytes(keyIdLength)
+  const { ceremony } = deps.provider
+  return (await ceremony.find(labelFor(deps, input), askedKeyId(input))).keyId
+}
+
+/** A token that is not usable is a refusal that names the phase; nothing has been written then. */
+async function probe(deps: ActivityDeps, input: InstallInput): Promise<ProbeReport | null> {
+  const { provider, node } = deps
+  const { ceremony } = provider
+  if (input.provider === 'env') {
+    await ceremony.find(ceremony.labelOf(input.version), null)
+    return null
+  }
+  const report =
+    input.origin === 'registered'
+      ? await ceremony.examine(labelFor(deps, input), askedKeyId(input))
+      : await ceremony.probe()
+  const failure = probeFailure(report)
+  if (failure === null) return report
+  throw new KeyturnError(failure.code, `the token on ${node} is not usable: ${failure.message}`, {
+    hint: failure.hint ?? 'keyturn pkcs11-init --probe-only shows all phases',
+  })
+}
+
+/** Key → attributes → canary → lock → row → (first version) active. */
+async function make(deps: ActivityDeps, input: InstallInput): Promise<InstallResult> {
+  const { store, provider, member } = deps
+  const { ceremony } = provider
+  const intent = await requireRow(store, input.version)
+  const intended = intent.key_id === null ? null : Buffer.from(intent.key_id.buffer)
+  if (intent.origin === 'generated' && intended !== null) {
+    await ceremony.generate(intent.label, intended)
+  }
+  const { keyId } = await ceremony.find(intent.label, intended)
+  const gcm =
+    intent.origin === 'registered'
+      ? profileFrom(await ceremony.examine(intent.label, keyId))
+      : await ceremony.gcmProfile()
+  const canary = await ceremony.makeCanary(input.version, intent.label, keyId, gcm)
+  await insertInstall(store, { ...input, created_by: input.requestedBy })
+  await requireInstall(store, input)
+  const made = { gcm, canary, label: intent.label, keyId }
+  const isNew = await completeInstall(store, input.version, made)
+  await insertFirstActive(store, input.version)
+  if (isNew) await audit(deps, input, intent)
+  await member.beat()
+  return await installResult(store, await requireRow(store, input.version), true)
+}
+
+/** Only a process that proves the active version may make another one: else it would be made in the wrong token. */
+function requireProof({ member, node }: ActivityDeps): void {
+  const { active, degraded } = member.state()
+  if (active === null || degraded === null) return
+  throw new KeyturnError('kek-not-loaded', `${node} cannot use version ${active.version}`, {
+    hint: `${degraded.message}; start a worker on a host that can`,
+  })
+}
+
+async function requireRow(store: Store, version: number): Promise<VersionDoc> {
+  const row = await readVersion(store, version)
+  if (row !== null) return row
+  throw new KeyturnError('internal', `the intent of version ${version} is gone`)
+}
+
+async function audit(deps: ActivityDeps, input: InstallInput, intent: VersionDoc): Promise<void> {
+  const { provider, origin } = input
+  await appendAudit(deps.store, {
+    actor: input.requestedBy,
+    action: 'version-installed',
+    subject: `v${input.version}`,
+    details: { provider, origin, label: intent.label, node: deps.node },
+  })
+}

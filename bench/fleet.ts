@@ -1,0 +1,97 @@
+import { execFile } from 'node:child_process'
+import { promisify } from 'node:util'
+import { setTimeout as sleep } from 'node:timers/promises'
+import { commandLine } from '../devstack/worker-process.ts'
+import { ratioFrom, type BenchFigures } from './figures.ts'
+import { fillRecords } from './fill-records.ts'
+import { withLab, type Lab } from './lab.ts'
+import type { BenchOptions } from './options.ts'
+import { joinHosts, type SimulatedFleet } from './simulated-fleet.ts'
+
+/** The timings of the product, not those of a bench: what they cost is what is measured. */
+const timings = { heartbeat: '30s', lease: '90s', expire: '120s' }
+const heartbeatSeconds = 30
+/** Those that joined while the fleet was small have followed change streams: they let go of them within so long. */
+const streamsGoSeconds = 2 * heartbeatSeconds
+
+/**
+ * What a large fleet costs and how long it takes: `npm run bench -- fleet --processes 300`. Mongod's processor time is its
+ * own count (`serverStatus`, getrusage), less what it needs without the fleet. Six minutes, most of it waiting.
+ */
+export async function run(options: BenchOptions): Promise<BenchFigures> {
+  return withLab({ provider: 'env', options: { ...options, workers: 1 }, timings }, async (lab) => {
+    await fillRecords(lab.store, lab.provider, 1_000)
+    const alone = await coreShare(lab, options.seconds)
+    const fleet = await joinHosts(lab, options.processes)
+    try {
+      options.say(`${options.processes} processes have joined`)
+      await sleep(streamsGoSeconds * 1_000)
+      const beating = (await coreShare(lab, options.seconds)) - alone
+      return await figuresOf(lab, options, fleet, beating)
+    } finally {
+      await fleet.close()
+    }
+  })
+}
+
+async function figuresOf(
+  lab: Lab,
+  { processes, say }: BenchOptions,
+  fleet: SimulatedFleet,
+  beating: number,
+): Promise<BenchFigures> {
+  say(`heartbeats: ${(beating * 100).toFixed(2)} % of a core`)
+  const verify = await secondsOf(() => lab.keyturn('verify', '--target', '2'))
+  say(`verify: ${verify.toFixed(1)} s`)
+  const told: number[] = []
+  for (const member of fleet.members) member.on('version-switched', () => told.push(Date.now()))
+  const { row } = await lab.rotate(1, 2)
+  const promoted = row.promoted_at?.getTime() ?? Number.NaN
+  const everywhere =
+    told.length < fleet.members.length ? Infinity : (Math.max(...told) - promoted) / 1_000
+  const { settle, finish } = row.phases ?? {}
+  const settled = ((finish?.getTime() ?? Number.NaN) - (settle?.getTime() ?? 0)) / 1_000
+  const lines = (await statusOf(lab)).split('\n').length
+  const figure = (name: string, unit: string, exact: number, note = '') => {
+    const value = Math.round(exact * 10) / 10
+    return { name: `${processes} processes: ${name}`, unit, value, runs: [value], idle: null, note }
+  }
+  const beats = (seconds: number) => [seconds / heartbeatSeconds]
+  return {
+    figures: [
+      figure('verify', 's', verify),
+      figure('the switch is with everybody', 's', everywhere, 'after promote'),
+      figure('settle', 's', settled, 'never below one lease'),
+      figure('status', 'lines', lines),
+    ],
+    ratios: [
+      ratioFrom("heartbeats' share of a core", [beating], { atMost: 0.01 }),
+      ratioFrom('verify in heartbeats', beats(verify), { atMost: 2 }),
+      ratioFrom('switch everywhere in heartbeats', beats(everywhere), { atMost: 2 }),
+    ],
+  }
+}
+
+/** The share of one core that mongod uses now, 1 being all of it. */
+async function coreShare({ store }: Lab, seconds: number): Promise<number> {
+  const used = async () => {
+    const status = await store.db.admin().command({ serverStatus: 1 })
+    const usage = status['extra_info'] as { user_time_us: number; system_time_us: number }
+    return (usage.user_time_us + usage.system_time_us) / 1e6
+  }
+  const before = await used()
+  await sleep(seconds * 1_000)
+  return ((await used()) - before) / seconds
+}
+
+async function secondsOf(work: () => Promise<unknown>): Promise<number> {
+  const began = performance.now()
+  await work()
+  return (performance.now() - began) / 1_000
+}
+
+async function statusOf({ stack }: Lab): Promise<string> {
+  const args = [commandLine(), '--config', stack.configPath, 'status']
+  const { stdout } = await promisify(execFile)(process.execPath, args, { env: stack.env })
+  return stdout.trim()
+}

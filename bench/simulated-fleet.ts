@@ -1,0 +1,76 @@
+import { DefaultLogger, Runtime, Worker } from '@temporalio/worker'
+import type { NativeConnection } from '@temporalio/worker'
+import { createNodeActivities } from '../activities/index.ts'
+import { loadConfig } from '../config/load-config.ts'
+import { settingsHash, settingsOf } from '../config/settings.ts'
+import { queues } from '../contracts/names.ts'
+import type { Config } from '../contracts/settings.ts'
+import { joinFleet, type FleetMember } from '../keyring/fleet-member.ts'
+import { createLog } from '../observability/log.ts'
+import { createMetrics } from '../observability/metrics.ts'
+import { connectTemporal } from '../workers/hosts.ts'
+import { install } from './fill-records.ts'
+import type { Lab } from './lab.ts'
+
+/** Every so many hosts has a worker that verify asks on its queue; the others are applications, which answer by heartbeat. */
+const workerEvery = 3
+
+/** Many hosts within this very process: real members that beat and prove, each under a node of its own. */
+export interface SimulatedFleet {
+  readonly members: readonly FleetMember[]
+  close(): Promise<void>
+}
+
+interface Host {
+  member: FleetMember
+  close(): Promise<void>
+}
+
+export async function joinHosts(lab: Lab, count: number): Promise<SimulatedFleet> {
+  const config = loadConfig({ file: lab.stack.configPath })
+  Runtime.install({ logger: new DefaultLogger('ERROR') })
+  const connection = await connectTemporal(config)
+  const hosts: Host[] = []
+  for (let at = 0; at < count; at += 1) {
+    hosts.push(await joinHost(lab, config, connection, at))
+  }
+  return {
+    members: hosts.map(({ member }) => member),
+    async close() {
+      await Promise.all(hosts.map((host) => host.close()))
+      await connection.close()
+    },
+  }
+}
+
+async function joinHost(
+  { store, provider }: Lab,
+  config: Config,
+  connection: NativeConnection,
+  at: number,
+): Promise<Host> {
+  const log = createLog({ level: 'error', pretty: false })
+  const node = `vm-${at.toString().padStart(3, '0')}`
+  const isWorker = at % workerEvery === 0
+  const member = await joinFleet({
+    ...{ store, provider, install, node, kind: 'host', role: isWorker ? 'worker' : 'app', log },
+    timings: config.fleet,
+    settingsHash: settingsHash(settingsOf(config)),
+  })
+  if (!isWorker) return { member, close: () => member.leave() }
+  const metrics = createMetrics({ install, node, processMetrics: false })
+  const worker = await Worker.create({
+    ...{ connection, namespace: 'default', taskQueue: queues.node(install, node) },
+    activities: createNodeActivities({ config, node, store, provider, member, metrics, log }),
+    maxConcurrentActivityTaskPolls: 1,
+  })
+  const running = worker.run()
+  return {
+    member,
+    async close() {
+      worker.shutdown()
+      await running
+      await member.leave()
+    },
+  }
+}
