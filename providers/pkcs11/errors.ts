@@ -1,4 +1,5 @@
 import { KeyturnError, type ErrorCode } from '../../contracts/errors.ts'
+import { ckrNames } from './ckr-names.ts'
 
 /**
  * What the pool does about an answer of the module. `session`: another session, once. `reconnect`: a new child process,
@@ -77,7 +78,8 @@ export class KeyFault extends KeyturnError {
 }
 
 export function ckrName(ckr: number): string {
-  return rows.get(ckr)?.name ?? (ckr >= 0x8000_0000 ? 'a vendor code' : 'CKR_UNKNOWN')
+  const known = rows.get(ckr)?.name ?? ckrNames.get(ckr)
+  return known ?? (ckr >= 0x8000_0000 ? 'a vendor code' : 'CKR_UNKNOWN')
 }
 
 export function faultOf(ckr: number): FaultClass {

@@ -1,11 +1,13 @@
 import { createHash, randomBytes, timingSafeEqual } from 'node:crypto'
 import { KeyturnError } from '../../contracts/errors.ts'
-import type { GcmProfile } from '../../contracts/kek.ts'
+import type { GcmProfile, IvMode } from '../../contracts/kek.ts'
 import type { Handle } from './driver.ts'
-import { CkrError, KeyFault } from './errors.ts'
+import { CKR_KEY_FUNCTION_NOT_PERMITTED, CkrError, KeyFault } from './errors.ts'
 import {
   DEK_BYTES,
   formsOf,
+  modesToTry,
+  profileOf,
   scratch,
   unwrapDek,
   wrapDek,
@@ -149,10 +151,44 @@ function proveEncrypts(session: LaneSession, handle: Handle, asked: LoadRequest)
       if (error.fault !== 'never') throw error
     }
   }
+  const now = refusal instanceof CkrError ? otherMode(session, handle, gcm.ivMode, refusal) : null
+  if (now !== null) throw switched(label, gcm.ivMode, now)
   const said = refusal instanceof Error ? refusal.message : String(refusal)
   throw new KeyturnError('cannot-encrypt', `key "${label}" cannot encrypt: ${said}`, {
     hint: 'look at its CKA_ENCRYPT and at the token’s policy; a key that cannot encrypt cannot be a KEK',
   })
+}
+
+/** The IV mode in which the token does AES-GCM now, where that is another one than the version was installed with. */
+function otherMode(
+  session: LaneSession,
+  handle: Handle,
+  installed: IvMode,
+  refusal: CkrError,
+): IvMode | null {
+  if (refusal.ckr === CKR_KEY_FUNCTION_NOT_PERMITTED) return null
+  for (const mode of modesToTry('auto').filter((each) => each !== installed)) {
+    for (const form of formsOf(mode)) {
+      try {
+        roundTrip(session, { handle, form, gcm: profileOf(mode, 0) })
+        return mode
+      } catch (error) {
+        if (error instanceof CkrError) session.replace()
+        else if (!(error instanceof KeyturnError)) throw error
+      }
+    }
+  }
+  return null
+}
+
+function switched(label: string, installed: IvMode, now: IvMode): KeyturnError {
+  return new KeyturnError(
+    'cannot-encrypt',
+    `key "${label}" was installed with IV mode "${installed}", and the token does "${now}" now`,
+    {
+      hint: 'was it switched to FIPS mode or out of it? a version keeps the mode it was installed with: switch it back',
+    },
+  )
 }
 
 /** Wraps a random nonce and opens it again; throws when it comes back changed. */

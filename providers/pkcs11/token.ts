@@ -21,7 +21,8 @@ export const tokenFlags = {
   USER_PIN_LOCKED: 0x4_0000,
 } as const
 
-const UNAVAILABLE = 0xffff_ffff // CK_UNAVAILABLE_INFORMATION, as pkcs11js cuts it to 32 bits
+/** CK_UNAVAILABLE_INFORMATION (~0, which pkcs11js cuts to 32 bits) and what openCryptoki says (~0 - 1) are no limits. */
+const NO_LIMIT = 0x8000_0000
 
 /** Finds the one token that the configuration names. Throws token-not-found, naming those that are there, or token-ambiguous. */
 export function findToken(cryptoki: Cryptoki, wanted: Pkcs11Config['token']): Token {
@@ -61,7 +62,7 @@ function describe(cryptoki: Cryptoki, slot: Handle): Token {
       firmware: `${major}.${minor}`,
     },
     flags: info.flags,
-    maxSessions: max === 0 || max === UNAVAILABLE ? null : max,
+    maxSessions: max === 0 || max >= NO_LIMIT ? null : max,
   }
 }
 

@@ -5,12 +5,17 @@ import { destroyKey, doubtsAbout, isNamed, type Session } from '../../providers/
 const handle = Buffer.alloc(8)
 const id = Buffer.from('0102', 'hex')
 
-/** A token with one key, whatever is asked for; `attributes` is what it says of it. */
-function tokenWith(attributes: Record<number, Buffer>) {
+/** A token with one key, whatever is asked for; `attributes` is what it says of it. A search finds `found` keys. */
+function tokenWith(attributes: Record<number, Buffer>, found = 0) {
   const destroyed: Buffer[] = []
+  let searched = false
   const cryptoki = {
-    C_FindObjectsInit: () => undefined,
-    C_FindObjects: () => [],
+    C_FindObjectsInit: () => (searched = false),
+    C_FindObjects: () => {
+      const handles = searched ? [] : Array.from({ length: found }, () => handle)
+      searched = true
+      return handles
+    },
     C_FindObjectsFinal: () => undefined,
     C_GetAttributeValue: (_session: Buffer, _key: Buffer, [{ type }]: [Attribute]) => [
       { type, value: attributes[type] ?? null },
@@ -30,6 +35,16 @@ describe('the key that is destroyed', () => {
     const { session, destroyed } = tokenWith(named('kek-v1'))
     destroyKey(session, handle, 'kek-v1', id)
     expect(destroyed).toEqual([handle])
+  })
+
+  it('is seen to be gone: a token that says yes and keeps it is at fault', () => {
+    const { session } = tokenWith(named('kek-v1'), 1)
+    expect(() => destroyKey(session, handle, 'kek-v1', id)).toThrow(
+      expect.objectContaining({
+        code: 'hsm-failed',
+        message: 'key "kek-v1" is still there after C_DestroyObject',
+      }),
+    )
   })
 
   it.each([

@@ -1,8 +1,11 @@
+import { readFile } from 'node:fs/promises'
 import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
-import { CkrError, faultFrom, faultOf } from '../../providers/pkcs11/errors.ts'
+import type { Cryptoki } from '../../providers/pkcs11/driver.ts'
+import { ckrNames } from '../../providers/pkcs11/ckr-names.ts'
+import { CkrError, ckrName, faultFrom, faultOf } from '../../providers/pkcs11/errors.ts'
 import { pack, unpack } from '../../providers/pkcs11/packing.ts'
-import { sameToken, type Token } from '../../providers/pkcs11/token.ts'
+import { findToken, sameToken, type Token } from '../../providers/pkcs11/token.ts'
 import { malformedWrap } from '../../providers/wrap-shape.ts'
 
 describe('a packed batch', () => {
@@ -39,6 +42,18 @@ describe('answers of a module', () => {
     [0x8000_0001, 'never'],
   ] as const)('%i is of class "%s"', (ckr, fault) => expect(faultOf(ckr)).toBe(fault))
 
+  it('have the names and numbers of the standard', async () => {
+    const header = 'node_modules/pkcs11js/includes/pkcs11/pkcs11t.h'
+    const lines = (await readFile(header, 'utf8')).matchAll(/define (CKR_\w+)\s+(0x[0-9A-F]+)UL/gi)
+    const standard = new Map([...lines].map(([, name = '', value]) => [Number(value), name]))
+    const ours = [...standard.keys()].filter((ckr) => ckrName(ckr).startsWith('CKR_'))
+    const named = ours.filter((ckr) => ckrName(ckr) !== 'CKR_UNKNOWN')
+    expect(named.length).toBeGreaterThan(60)
+    expect(named.map(ckrName)).toEqual(named.map((ckr) => standard.get(ckr)))
+    for (const ckr of ckrNames.keys())
+      expect({ ckr, fault: faultOf(ckr) }).toEqual({ ckr, fault: 'never' })
+  })
+
   it('name function, CKR name and number', () => {
     expect(faultFrom(new CkrError('C_Encrypt', 48))).toMatchObject({
       code: 'hsm-away',
@@ -66,6 +81,41 @@ describe('one token in several slots', () => {
   it('is not joined by an empty serial or one of zeros', () => {
     expect(sameToken(token(0, ''), token(1, ''))).toBe(false)
     expect(sameToken(token(0, '0000000000000000'), token(1, '0000000000000000'))).toBe(false)
+  })
+})
+
+describe('the token that is configured', () => {
+  const padded = (text: string, length: number) => text.padEnd(length)
+  /** Slots 5 and 6 with a token each; `max` is what the second says of its sessions. */
+  const cryptoki = (max: number) =>
+    ({
+      C_GetSlotList: () => [5, 6].map((slot) => Buffer.from([slot, 0, 0, 0, 0, 0, 0, 0])),
+      C_GetTokenInfo: (slot: Buffer) => ({
+        ...{ label: padded(`token ${slot[0]}`, 32), serialNumber: padded(`0${slot[0]}`, 16) },
+        ...{ manufacturerID: 'm', model: 'o', firmwareVersion: { major: 2, minor: 6 } },
+        ...{ flags: 0x400, maxRwSessionCount: slot[0] === 6 ? max : 1 },
+      }),
+    }) as unknown as Cryptoki
+
+  it.each([[{ slot: 6 }], [{ label: 'token 6' }], [{ serial: '06' }]])(
+    'is found by %j alone',
+    (wanted) => {
+      const { name, maxSessions } = findToken(cryptoki(1024), wanted)
+      expect(name).toMatchObject({ label: 'token 6', serial: '06', firmware: '2.6' })
+      expect(maxSessions).toBe(1024)
+    },
+  )
+
+  it('is not found by a part of its name, and those that are there are listed', () => {
+    const there = 'there are: "token 5" (serial 05, slot 5); "token 6" (serial 06, slot 6)'
+    for (const wanted of [{ label: 'token' }, { serial: '6' }, { slot: 0 }]) {
+      const find = () => findToken(cryptoki(1), wanted)
+      expect(find).toThrow(expect.objectContaining({ code: 'token-not-found', hint: there }))
+    }
+  })
+
+  it.each([0, 0xffff_ffff, 0xffff_fffe])('that says %d has no limit of sessions', (max) => {
+    expect(findToken(cryptoki(max), { slot: 6 }).maxSessions).toBeNull()
   })
 })
 

@@ -218,7 +218,36 @@ describe.skipIf(!there)('the pool of a token', () => {
   it('tells a token that was switched to FIPS mode from a broken one', async () => {
     await fault.set('iv suffix 16')
     const other = await lab.open()
-    await expect(other.load(v1)).rejects.toMatchObject({ code: 'cannot-encrypt' })
+    await expect(other.load(v1)).rejects.toMatchObject({
+      code: 'cannot-encrypt',
+      message: `key "${v1.label}" was installed with IV mode "caller", and the token does "output-suffix" now`,
+      hint: expect.stringContaining('FIPS mode') as string,
+    })
+    await fault.set('answer C_EncryptInit 113')
+    await expect(other.load(v1)).rejects.toMatchObject({
+      code: 'cannot-encrypt',
+      message: `key "${v1.label}" cannot encrypt: C_EncryptInit answered CKR_MECHANISM_PARAM_INVALID (113)`,
+    })
+    await other.close()
+  })
+
+  it('is used in the IV mode that is forced, and refused where it has another', async () => {
+    const inMode = (useGcmIvFromHsm: boolean) =>
+      probeToken({ config: { ...lab.config, useGcmIvFromHsm }, pin: lab.token.pin })
+    await fault.set('iv hsm-writes', 'sessions 9')
+    expect(await inMode(true)).toMatchObject({
+      ...{ usable: true, gcm: { ivMode: 'hsm-writes-iv', ivLength: 12 }, sessions: { max: 9 } },
+    })
+    const refused = await inMode(false)
+    expect(probeFailure(refused)).toMatchObject({ code: 'iv-mode-refused' })
+    expect(refused).toMatchObject({ usable: false, gcm: null })
+    await fault.heal()
+    const other = await lab.open({ useGcmIvFromHsm: true })
+    await expect(other.load(v1)).rejects.toMatchObject({
+      code: 'iv-mode-refused',
+      message: expect.stringMatching(/^version 1 was installed with IV mode "caller"/) as string,
+    })
+    expect(other.loaded()).toEqual([])
     await other.close()
   })
 })

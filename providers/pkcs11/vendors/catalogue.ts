@@ -26,12 +26,17 @@ export const vendors: readonly Vendor[] = [
   p11KitClient,
 ]
 
-/** The module's vendor: by what the token says of itself, else by the file's name; null for one that is not known. */
+/**
+ * The module's vendor: by what the token says of itself, else by the file's name; null for one that is not known. A
+ * module that has no name of its own to say (p11-kit's client shows the tokens of others) is known by its file first.
+ */
 export function vendorOf(modulePath: string, manufacturer: string | null): Vendor | null {
   const file = basename(modulePath)
   const says = (vendor: Vendor): boolean =>
     manufacturer !== null && vendor.manufacturer?.test(manufacturer) === true
-  return vendors.find(says) ?? vendors.find((vendor) => vendor.file.test(file)) ?? null
+  const isFile = (vendor: Vendor): boolean => vendor.file.test(file)
+  const nameless = vendors.find((vendor) => vendor.manufacturer === null && isFile(vendor))
+  return nameless ?? vendors.find(says) ?? vendors.find(isFile) ?? null
 }
 
 /** Advice of a vendor for what went wrong; null where it has none. */

@@ -2,8 +2,8 @@ import type { Vendor } from './vendor.ts'
 
 /**
  * Read: ibm.com/docs/en/linuxonibm/lxoc, "PKCS #11 mechanisms supported by the CCA token" (CKM_AES_GCM from 3.25 on) and
- * the manual page opencryptoki.conf(5) (the daemon pkcsslotd). Run: 3.8.1 of Debian 12 without its daemon answers
- * C_Initialize with CKR_FUNCTION_FAILED.
+ * the manual page opencryptoki.conf(5) (the daemon pkcsslotd). Run: the soft token of 3.8.1 (Debian 12) has no
+ * CKM_AES_GCM; without the daemon C_Initialize answers CKR_FUNCTION_FAILED.
  */
 export const openCryptoki: Vendor = {
   name: 'IBM openCryptoki',

@@ -84,7 +84,8 @@ export const kryoptic: Vendor = {
 
 /**
  * Read: CKM_AES_GCM came into p11-kit's protocol after 0.24 (patch "Add support for CKM_AES_GCM", Ingo Franzki, April
- * 2022). Run: the client of 0.24.1 without a server shows no token.
+ * 2022). Run: 0.24.1 before SoftHSM2 lists no CKM_AES_GCM (test/providers/foreign-modules.test.ts), and shows no token
+ * without a server.
  */
 export const p11KitClient: Vendor = {
   name: 'p11-kit client',
