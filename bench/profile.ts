@@ -17,8 +17,9 @@ interface CpuProfile {
 }
 
 /**
- * Where the processor time of a worker and its lanes goes while it rotates: V8's own sampling profile (`--cpu-prof`) of each
- * of its threads, by room of the code. Idle time is left out, so the shares mean something on a busy machine too.
+ * Where the processor time of a worker goes while it rotates: V8's own sampling profile (`--cpu-prof`) of each of its
+ * threads, by room of the code. Idle time is left out, so the shares mean something on a busy machine too. Lanes are
+ * processes of their own, whose time is the PKCS#11 module's; docs/performance.md has their profile by perf.
  */
 export async function run(options: BenchOptions): Promise<BenchFigures> {
   const all: BenchFigures = { figures: [], ratios: [] }
@@ -27,11 +28,9 @@ export async function run(options: BenchOptions): Promise<BenchFigures> {
     try {
       await withLab({ provider, options }, async (lab) => {
         await fillRecords(lab.store, lab.provider, sizeOf(options, ownSize))
-        // The rotation's worker: one that was started before the records were made would be told to profile that too.
-        Object.assign(lab.stack.env, { NODE_OPTIONS: `--cpu-prof --cpu-prof-dir=${folder}` })
         await lab.workers[0]?.process.stop()
-        const worker = await lab.stack.startWorker('bench-1')
-        delete lab.stack.env['NODE_OPTIONS']
+        const flags = ['--cpu-prof', `--cpu-prof-dir=${folder}`]
+        const worker = await lab.stack.startWorker('bench-1', flags)
         await lab.rotate(1, 2)
         await lab.rotate(2, 1)
         await worker.process.stop()
@@ -48,10 +47,8 @@ async function sharesIn(folder: string, provider: string): Promise<Figure[]> {
   const byRoom = new Map<string, number>()
   for (const name of await readdir(folder)) {
     const profile = JSON.parse(await readFile(join(folder, name), 'utf8')) as CpuProfile
-    const isLane = profile.nodes.some(({ callFrame }) => callFrame.url.includes('lane-thread'))
     for (const [room, micros] of timesOf(profile)) {
-      const where = isLane ? `lane: ${room}` : room
-      byRoom.set(where, (byRoom.get(where) ?? 0) + micros)
+      byRoom.set(room, (byRoom.get(room) ?? 0) + micros)
     }
   }
   const total = [...byRoom.values()].reduce((sum, micros) => sum + micros, 0)
