@@ -5,7 +5,7 @@ import { readRotation, runningRotation } from '../store/rotations.ts'
 import { ratioFrom, type BenchFigures } from './figures.ts'
 import { fillRecords } from './fill-records.ts'
 import { withLab, type Lab } from './lab.ts'
-import type { BenchOptions } from './options.ts'
+import { sizeOf, type BenchOptions } from './options.ts'
 
 /** A budget that never binds makes each sweep reserve its calls in the rotation's row before it makes them. */
 const endless = 1_000_000_000
@@ -28,7 +28,8 @@ export async function run(options: BenchOptions): Promise<BenchFigures> {
 }
 
 async function measure(lab: Lab, options: BenchOptions): Promise<BenchFigures> {
-  const { envelopes, page, check } = options
+  const { page, check } = options
+  const envelopes = sizeOf(options, { usual: 60_000, full: 60_000 })
   const { store, stack } = lab
   await fillRecords(store, lab.provider, envelopes)
   const rotation = lab.rotate(1, 2, '--max-hsm-calls', endless.toString())

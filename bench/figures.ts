@@ -31,6 +31,8 @@ export interface Ratio {
   pairs: number[]
   /** (largest − smallest) ÷ median of the pairs. */
   spread: number
+  /** Median of all its runs; null where it says nothing. */
+  idle: number | null
 }
 
 export interface Series {
@@ -47,35 +49,40 @@ export interface Timed {
 
 export function figure(name: string, unit: string, runs: readonly Timed[], note?: string): Figure {
   const values = runs.map(({ perSecond }) => perSecond)
-  const idles = runs.map(({ idle }) => idle).filter((idle) => idle !== null)
   return {
     ...{ name, unit, value: rounded(median(values)), runs: values.map(rounded) },
-    idle: idles.length === 0 ? null : rounded(median(idles)),
+    idle: idleOf(runs),
     ...(note === undefined ? {} : { note }),
   }
+}
+
+function idleOf(runs: readonly Pick<Timed, 'idle'>[]): number | null {
+  const idles = runs.map(({ idle }) => idle).filter((idle) => idle !== null)
+  return idles.length === 0 ? null : rounded(median(idles))
 }
 
 /** `one` ÷ `other`, pair by pair. */
 export function ratioOf(
   name: string,
-  one: readonly number[],
-  other: readonly number[],
+  one: readonly Timed[],
+  other: readonly Timed[],
   bar: Pick<Ratio, 'atLeast' | 'atMost'> = {},
 ): Ratio {
-  const pairs = one.map((value, index) => value / (other[index] ?? Number.NaN))
-  return ratioFrom(name, pairs, bar)
+  const pairs = one.map(({ perSecond }, index) => perSecond / (other[index]?.perSecond ?? NaN))
+  return ratioFrom(name, pairs, bar, [...one, ...other])
 }
 
 export function ratioFrom(
   name: string,
   pairs: readonly number[],
   bar: Pick<Ratio, 'atLeast' | 'atMost'> = {},
+  runs: readonly Pick<Timed, 'idle'>[] = [],
 ): Ratio {
   const middle = median(pairs)
   const spread = middle === 0 ? 0 : (Math.max(...pairs) - Math.min(...pairs)) / middle
   return {
     ...{ name, ratio: rounded(middle), ...bar },
-    ...{ pairs: pairs.map(rounded), spread: rounded(spread) },
+    ...{ pairs: pairs.map(rounded), spread: rounded(spread), idle: idleOf(runs) },
   }
 }
 

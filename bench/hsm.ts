@@ -16,6 +16,7 @@ import { makeSoftToken } from '../devstack/soft-token.ts'
 import { createLog } from '../observability/log.ts'
 import { openPkcs11Provider, type Pkcs11Provider } from '../providers/pkcs11/pkcs11-provider.ts'
 import type { RewrapItem } from '../providers/provider.ts'
+import type { Figure, Ratio } from './figures.ts'
 
 const execute = promisify(execFile)
 const allLatencies = [0, 1, 5]
@@ -29,8 +30,8 @@ const mostItems = 12_000
 const inFlight = 3
 
 interface HsmFigures {
-  figures: { name: string; unit: string; value: number; runs: number[]; idle: number | null }[]
-  ratios: { name: string; ratio: number; atLeast?: number; pairs: number[]; spread: number }[]
+  figures: Figure[]
+  ratios: Ratio[]
 }
 
 interface HsmOptions {
@@ -80,6 +81,7 @@ function add(answer: HsmFigures, { latency, sessions }: Round, runs: Timed[]): v
   answer.ratios.push({
     ...{ name: `${name} ÷ ${Math.round(ideal)}`, ratio, pairs: shares },
     spread: (Math.max(...shares) - Math.min(...shares)) / ratio,
+    idle,
     ...(isBar ? { atLeast: bar.atLeast } : {}),
   })
 }
@@ -184,7 +186,7 @@ const here = fileURLToPath(new URL('.', import.meta.url))
 /** From bench/ as from dist/bench/. */
 const packageRoot = here.replace(/(\/dist)?\/bench\/$/, '')
 
-async function buildFaultModule(folder: string): Promise<string> {
+export async function buildFaultModule(folder: string): Promise<string> {
   const path = join(folder, 'fault-hsm.so')
   const sources = join(packageRoot, 'test/fault-hsm')
   const names = ['fault-hsm.c', 'control.c', 'iv-modes.c'].map((name) => join(sources, name))

@@ -24,6 +24,8 @@ export interface Lab {
   readonly workers: WorkerProcess[]
   /** Runs a command of the product; throws when it does not end with 0 or 6; answers its JSON. */
   keyturn(...args: string[]): Promise<Record<string, unknown>>
+  /** SIGKILL to a worker, and another one in its place at once, as systemd has it. */
+  killWorker(index: number): Promise<void>
   /** A rotation through Temporal, as a person starts it. */
   rotate(from: number, to: number, ...flags: string[]): Promise<Rotated>
 }
@@ -46,13 +48,15 @@ export interface LabOptions {
   options: BenchOptions
   /** Of the fleet; short by default. */
   timings?: typeof fleet
+  /** Instead of SoftHSM2 itself, for all processes. */
+  pkcs11?: { module_path: string; max_sessions: number }
 }
 
 /** Short, so that settle's fixed wait for a lease does not fill the run. */
 const fleet = { heartbeat: '1s', lease: '3s', expire: '5s' }
 
 export async function withLab<T>(
-  { provider, options, timings = fleet }: LabOptions,
+  { provider, options, timings = fleet, pkcs11 }: LabOptions,
   use: (lab: Lab) => Promise<T>,
 ): Promise<T> {
   const nodes = Array.from({ length: options.workers }, (_, index) => `bench-${index + 1}`)
@@ -62,6 +66,7 @@ export async function withLab<T>(
     settings: {
       ...{ install, database: 'bench', collections, fleet: timings, logLevel: 'warn' },
       rewrap: { page, shards, check },
+      ...(pkcs11 === undefined ? {} : { pkcs11 }),
       removal: { backup_window: '0s', undo_window: '0s' },
     },
   })
@@ -73,7 +78,15 @@ export async function withLab<T>(
       await keyturn(provider === 'env' ? 'env-init' : 'pkcs11-init', '--version', version)
     }
     return await withHands(stack, (hands) =>
-      use({ stack, workers, keyturn, ...hands, rotate: rotateWith(keyturn, hands.store) }),
+      use({
+        ...{ stack, workers, keyturn, ...hands, rotate: rotateWith(keyturn, hands.store) },
+        killWorker: async (index) => {
+          const worker = workers[index]
+          if (worker === undefined) throw new Error(`there is no worker ${index}`)
+          await worker.process.kill()
+          workers[index] = await stack.startWorker(worker.node)
+        },
+      }),
     )
   } finally {
     await stack.stop()

@@ -1,19 +1,23 @@
 import type { BenchFigures, Figure, Series } from './figures.ts'
 
-/** A picture of a run as SVG: a bar for each figure in envelopes a second, with its single runs, and lines over time. */
+/** A picture of a run as SVG: a bar for each figure with its single runs, by unit, and lines over time. */
 
 const width = 860
-const left = 270
+const left = 330
 const right = 90
 const rowHeight = 26
 const lineHeight = 180
 const colours = ['#4e79a7', '#f28e2b', '#59a14f', '#e15759', '#76b7b2', '#b07aa1']
 
 export function plot(title: string, { figures, series = [] }: BenchFigures): string {
-  const bars = figures.filter(({ unit }) => unit === 'envelopes/s')
   const parts = [text(12, 24, escaped(title), 'font-size="15" font-weight="bold"')]
-  parts.push(...barRows(bars, 50))
-  let top = 70 + bars.length * rowHeight
+  let top = 44
+  for (const unit of new Set(figures.map((one) => one.unit))) {
+    const bars = figures.filter((one) => one.unit === unit)
+    parts.push(text(left, top + 12, escaped(unit), 'font-weight="bold"'))
+    parts.push(...barRows(bars, top + 20))
+    top += 40 + bars.length * rowHeight
+  }
   for (const one of series) {
     parts.push(...line(one, top))
     top += lineHeight + 50

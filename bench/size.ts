@@ -1,86 +1,145 @@
 import { setTimeout as sleep } from 'node:timers/promises'
-import { runningRotation, sumCounters } from '../store/rotations.ts'
-import { ratioFrom, type BenchFigures, type Series } from './figures.ts'
+import type { ProviderName } from '../contracts/kek.ts'
+import { figure, ratioFrom, ratioOf, type BenchFigures, type Series } from './figures.ts'
 import { fillRecords } from './fill-records.ts'
 import { withLab, type Lab, type Rotated } from './lab.ts'
 import { residentMegabytes } from './machine.ts'
-import type { BenchOptions } from './options.ts'
+import { sizeOf, type BenchOptions } from './options.ts'
+import { dealtWith, reached } from './progress.ts'
 
-/** The bar: a worker's memory at a million envelopes minus that at ten thousand. */
+/** The bars are for a million against a hundred thousand (speed), and against ten thousand (memory). */
+const ownSize = { usual: 200_000, full: 1_000_000 }
+const middleSize = 100_000
+/** Megabytes that a worker may take more at the large size. */
 const memoryBar = { atMost: 64 }
 const speedBar = { atLeast: 0.9 }
 const lookEveryMs = 500
+/** Where the worker is killed, as a share of the envelopes. */
+const killAt = 0.4
 
-interface Sized extends Rotated {
+interface Watched {
+  rotated: Rotated
+  /** Over time: the largest worker, and how far the rotation is. */
   memory: Series
   progress: Series
   most: number
 }
 
-/** Speed and memory at a small and a large number of envelopes, on fresh workers each, with both drawn over time. */
+/**
+ * Speed at a middle and a large size in interleaved pairs, on two fleets that both stay up; the worker's memory at a small
+ * and the large size. In the end one rotation of the large size whose worker is killed on the way and comes up again.
+ */
 export async function run(options: BenchOptions): Promise<BenchFigures> {
   const all: Required<BenchFigures> = { figures: [], ratios: [], series: [] }
   for (const provider of options.providers) {
-    const small = await at(options.small, provider, options)
-    const middle = await at(Math.min(100_000, options.large), provider, options)
-    const large = await at(options.large, provider, options)
-    const name = (what: string) => `${what}, ${provider}`
-    for (const one of [small, middle, large]) {
-      const { idle, perSecond, most } = one
-      const size = name(`${one.rewrapped.toString()} envelopes`)
-      const runs = [Math.round(perSecond)]
-      all.figures.push({ name: size, unit: 'envelopes/s', value: runs[0] ?? 0, runs, idle })
-      all.figures.push({
-        ...{ name: `${size}: worker with its lanes`, unit: 'MB', value: most, runs: [most] },
-        idle: null,
-      })
-    }
-    const [speed, memory] = [large.perSecond / middle.perSecond, large.most - small.most]
-    all.ratios.push(
-      ratioFrom(name(`speed at ${large.rewrapped} ÷ at ${middle.rewrapped}`), [speed], speedBar),
-      ratioFrom(name('worker memory, large − small, in MB'), [memory], memoryBar),
-    )
-    all.series.push(large.progress, large.memory)
+    const { figures, ratios, series } = await sizes(provider, options)
+    all.figures.push(...figures)
+    all.ratios.push(...ratios)
+    all.series.push(...series)
   }
   return all
 }
 
-async function at(
-  envelopes: number,
-  provider: BenchOptions['providers'][number],
+async function sizes(
+  provider: ProviderName,
   options: BenchOptions,
-): Promise<Sized> {
-  options.say(`size with ${provider}: ${envelopes} records`)
-  return withLab({ provider, options }, async (lab) => {
-    await fillRecords(lab.store, lab.provider, envelopes)
-    const watch = watching(lab)
-    const rotated = await lab.rotate(1, 2)
-    return { ...rotated, ...(await watch()) }
-  })
+): Promise<Required<BenchFigures>> {
+  const large = sizeOf(options, ownSize)
+  const middle = Math.min(middleSize, Math.floor(large / 2))
+  const at = <T>(envelopes: number, use: (lab: Lab) => Promise<T>) =>
+    withLab({ provider, options }, async (lab) => {
+      options.say(`size with ${provider}: ${envelopes} records`)
+      await fillRecords(lab.store, lab.provider, envelopes)
+      return use(lab)
+    })
+  const small = await at(options.small, (lab) => watched(lab, 0))
+  const runs = await at(middle, (other) => at(large, (lab) => pairs(other, lab, options)))
+  const whole = runs.killed
+  const name = (what: string) => `${what}, ${provider}`
+  const most = Math.max(...runs.large.map((one) => one.most))
+  const megabytes = (what: string, value: number) => {
+    return { name: name(what), unit: 'MB', value, runs: [value], idle: null }
+  }
+  if (whole.rotated.rewrapped !== large) throw new Error('the rotation lost or found an envelope')
+  const [larger, smaller] = [runs.large.map(({ rotated }) => rotated), runs.middle]
+  return {
+    figures: [
+      figure(name(`${middle} envelopes`), 'envelopes/s', smaller),
+      figure(name(`${large} envelopes`), 'envelopes/s', larger),
+      figure(
+        name(`${large} envelopes, worker killed`),
+        'envelopes/s',
+        [whole.rotated],
+        'at 40 %, and another one in its place',
+      ),
+      megabytes(`worker with its lanes at ${options.small}`, small.most),
+      megabytes(`worker with its lanes at ${large}`, most),
+    ],
+    ratios: [
+      ratioOf(name(`speed at ${large} ÷ at ${middle}`), larger, smaller, speedBar),
+      ratioFrom(
+        name(`worker memory at ${large} − at ${options.small}, in MB`),
+        [most - small.most],
+        memoryBar,
+      ),
+      ratioFrom(
+        name(`re-wrapped with a worker killed ÷ ${large}`),
+        [whole.rotated.rewrapped / large],
+        { atLeast: 1, atMost: 1 },
+      ),
+    ],
+    series: [whole.progress, whole.memory],
+  }
 }
 
-/** The largest worker, and how far the rotation is, until the returned function is called. */
-function watching(lab: Lab): () => Promise<Pick<Sized, 'memory' | 'progress' | 'most'>> {
+async function pairs(
+  middleLab: Lab,
+  lab: Lab,
+  options: BenchOptions,
+): Promise<{ middle: Rotated[]; large: Watched[]; killed: Watched }> {
+  const middle: Rotated[] = []
+  const large: Watched[] = []
+  // The first compiles both workers' code.
+  await middleLab.rotate(1, 2)
+  for (let pair = 0; pair < options.pairs; pair++) {
+    middle.push(await middleLab.rotate(2 - (pair % 2), 1 + (pair % 2)))
+    large.push(await watched(lab, pair))
+    const [one, other] = [middle.at(-1), large.at(-1)?.rotated].map((run) => run?.perSecond ?? 0)
+    options.say(`  pair ${pair + 1}: ${one?.toFixed(0) ?? ''}/s, ${other?.toFixed(0) ?? ''}/s`)
+  }
+  return { middle, large, killed: await watched(lab, options.pairs, { kill: true }) }
+}
+
+/** The `round`th rotation of a lab, from 0. */
+async function watched(lab: Lab, round: number, { kill = false } = {}): Promise<Watched> {
   const { provider } = lab.stack
   const memory: Series = { name: `worker memory, ${provider}`, unit: 'MB', points: [] }
   const progress: Series = { name: `re-wrapped, ${provider}`, unit: 'envelopes', points: [] }
   const began = performance.now()
   const ending = new AbortController()
-  const running = (async () => {
+  const looking = (async () => {
     while (!ending.signal.aborted) {
       const sizes = await Promise.all(lab.workers.map(({ pid }) => residentMegabytes(pid)))
       const second = (performance.now() - began) / 1_000
       memory.points.push([second, Math.max(...sizes)])
-      const id = (await runningRotation(lab.store))?._id ?? ''
-      progress.points.push([second, (await sumCounters(lab.store, id)).rewrapped])
+      progress.points.push([second, await dealtWith(lab.store)])
       await sleep(lookEveryMs)
     }
   })()
-  return async () => {
+  const rotation = lab.rotate(1 + (round % 2), 2 - (round % 2))
+  try {
+    if (kill) {
+      const total = await lab.store.db.collection('records').estimatedDocumentCount()
+      await reached(lab.store, killAt * total)
+      await lab.killWorker(0)
+    }
+    const rotated = await rotation
     ending.abort()
-    await running
+    await looking
     const most = Math.max(0, ...memory.points.map(([, size]) => size))
-    return { memory, progress: ended(progress), most }
+    return { rotated, memory, progress: ended(progress), most }
+  } finally {
+    ending.abort()
   }
 }
 

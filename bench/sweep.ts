@@ -7,32 +7,31 @@ import { figure, ratioOf, type BenchFigures, type Timed } from './figures.ts'
 import { collections, fillRecords, install } from './fill-records.ts'
 import { withLab, type Lab } from './lab.ts'
 import { timed } from './machine.ts'
-import type { BenchOptions } from './options.ts'
+import { sizeOf, type BenchOptions } from './options.ts'
 
 /** As many as the bare loop has. */
 const shards = 3
 
 /**
- * The product's sweep in this very process, without Temporal, beside the bare loop: what the fences cost. Made to be
- * profiled: `node --cpu-prof dist/bench/main.js sweep --provider env`.
+ * The product's sweep in this very process, without Temporal, beside the bare loop: what the fences cost. Easy to
+ * profile: `node --cpu-prof dist/bench/main.js sweep --provider env`.
  */
 export async function run(options: BenchOptions): Promise<BenchFigures> {
   const all: BenchFigures = { figures: [], ratios: [] }
   for (const provider of options.providers) {
     await withLab({ provider, options }, async (lab) => {
-      await fillRecords(lab.store, lab.provider, options.envelopes)
+      await fillRecords(lab.store, lab.provider, sizeOf(options, { usual: 100_000, full: 100_000 }))
       const sweeps: Timed[] = []
       const bares: Timed[] = []
       for (let pair = 0; pair < options.pairs; pair++) {
         sweeps.push(await timed(() => sweepAll(lab, options, `sweep-${pair}`)))
         bares.push(await timed(() => bareLoop({ ...lab, ...options, shards, from: 2, to: 1 })))
       }
-      const [one, other] = [sweeps, bares].map((runs) => runs.map(({ perSecond }) => perSecond))
       all.figures.push(
         figure(`sweep, ${provider}`, 'envelopes/s', sweeps, 'in one process, no Temporal'),
         figure(`bare loop, ${provider}`, 'envelopes/s', bares),
       )
-      all.ratios.push(ratioOf(`sweep ÷ bare loop, ${provider}`, one ?? [], other ?? []))
+      all.ratios.push(ratioOf(`sweep ÷ bare loop, ${provider}`, sweeps, bares))
     })
   }
   return all

@@ -5,8 +5,9 @@ import { figure, type BenchFigures, type Timed } from './figures.ts'
 import { install } from './fill-records.ts'
 import { withLab } from './lab.ts'
 import { timed } from './machine.ts'
-import type { BenchOptions } from './options.ts'
+import { sizeOf, type BenchOptions } from './options.ts'
 
+const tokenSize = { usual: 50_000, full: 50_000 }
 /** Batches in flight, as a rotation has them. */
 const inFlight = 4
 
@@ -24,7 +25,7 @@ export async function run(options: BenchOptions): Promise<BenchFigures> {
 
 export async function tokenRuns(provider: KekProvider, options: BenchOptions): Promise<Timed[]> {
   const { page, check, pairs } = options
-  const items = await itemsOf(provider, Math.min(options.envelopes, 50_000))
+  const items = await itemsOf(provider, Math.min(sizeOf(options, tokenSize), tokenSize.full))
   const runs: Timed[] = []
   for (let pair = 0; pair < pairs; pair++) {
     runs.push(

@@ -6,14 +6,15 @@ import { figure, type BenchFigures, type Timed } from './figures.ts'
 import { fillRecords, place, recordId } from './fill-records.ts'
 import { withLab } from './lab.ts'
 import { timed } from './machine.ts'
-import type { BenchOptions } from './options.ts'
+import { sizeOf, type BenchOptions } from './options.ts'
 
 const pagesInParallel = 3
+const ownSize = { usual: 100_000, full: 100_000 }
 
 /** The raw writes: pages of updates in transactions, everything else made before the clock runs. */
 export async function run(options: BenchOptions): Promise<BenchFigures> {
   return withLab({ provider: 'env', options: { ...options, workers: 1 } }, async (lab) => {
-    await fillRecords(lab.store, lab.provider, options.envelopes)
+    await fillRecords(lab.store, lab.provider, sizeOf(options, ownSize))
     return { figures: [writesFigure(await writesRuns(lab.store, options))], ratios: [] }
   })
 }
@@ -37,12 +38,7 @@ export async function writesRuns(store: Store, options: BenchOptions): Promise<T
 
 type Page = { updateOne: { filter: Document; update: Document } }[]
 
-function pagesOf(
-  { envelopes, page }: BenchOptions,
-  old: Binary | null,
-  wrapped: Binary,
-  run: number,
-): Page[] {
+function pagesOf(options: BenchOptions, old: Binary | null, wrapped: Binary, run: number): Page[] {
   const version = `${place.field}.kek_version`
   const set = {
     [version]: new Int32(run % 2 === 0 ? 2 : 1),
@@ -50,6 +46,8 @@ function pagesOf(
     [`${place.field}.dek_wrapped`]: wrapped,
     [`${place.field}.provider`]: 'env',
   }
+  const envelopes = sizeOf(options, ownSize)
+  const { page } = options
   const pages: Page[] = []
   for (let at = 0; at < envelopes; at += page) {
     const size = Math.min(page, envelopes - at)

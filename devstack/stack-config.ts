@@ -16,6 +16,8 @@ export interface StackSettings {
     check?: 'all' | 'sampled' | 'none'
     max_rate?: number
   }
+  /** Laid over what the token says. */
+  readonly pkcs11?: { module_path?: string; max_sessions?: number }
   readonly removal?: { backup_window?: string; undo_window?: string }
   /** Of each process's log. */
   readonly logLevel?: string
@@ -71,6 +73,7 @@ function documentOf({ settings, provider, token, listenPort, ...parts }: ConfigP
               pin_file: token.pinFile,
               // A soft token does its work in this machine's cores: more sessions than that only cost memory.
               max_sessions: 4,
+              ...settings.pkcs11,
             },
           }),
     },

@@ -32,8 +32,8 @@ export interface Stack {
   /** For the command line and applications. */
   readonly configPath: string
   configFile(node: string): string
-  /** Resolves when its health page answers. A node whose worker ended may be started again. */
-  startWorker(node: string): Promise<WorkerProcess>
+  /** Resolves when its health page answers. A node whose worker ended may be started again. `flags` are for Node itself. */
+  startWorker(node: string, flags?: readonly string[]): Promise<WorkerProcess>
   /** Workers first, then the servers, then the folder, unless it is kept. Only the first call counts. */
   stop(how?: { keep: boolean }): Promise<void>
 }
@@ -72,8 +72,8 @@ export async function startStack(options: StackOptions): Promise<Stack> {
       ...{ folder, provider, settings, mongoUri, temporalAddress, temporalUi, env, configPath },
       keyEnv: keys.env,
       configFile: (node) => hostOf(hosts, node).configFile,
-      startWorker: async (node) => {
-        const worker = await startWorkerProcess({ node, env, ...hostOf(hosts, node) })
+      startWorker: async (node, flags = []) => {
+        const worker = await startWorkerProcess({ node, env, flags, ...hostOf(hosts, node) })
         workers.push(worker)
         return worker
       },

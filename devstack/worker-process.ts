@@ -38,11 +38,21 @@ export async function startWorkerProcess(options: {
   listenPort: number
   logFile: string
   env: NodeJS.ProcessEnv
+  /** For Node itself. */
+  flags?: readonly string[]
 }): Promise<WorkerProcess> {
   const { node, logFile } = options
   const leashed = spawnLeashed({
     command: process.execPath,
-    args: [commandLine(), 'worker', '--node', node, '--config', options.configFile],
+    args: [
+      ...(options.flags ?? []),
+      commandLine(),
+      'worker',
+      '--node',
+      node,
+      '--config',
+      options.configFile,
+    ],
     env: options.env,
     logFile,
   })

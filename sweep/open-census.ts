@@ -41,9 +41,18 @@ interface Stretch {
   version: number
 }
 
+/** Pages that the token works on at once, so that no lane waits for the slowest one of a page. */
+const pagesAtOnce = 3
+
+/** A page with, for each entry, the code it failed with; undefined where it opened. */
+interface OpenedPage {
+  entries: PageEntry[]
+  codes: (ErrorCode | undefined)[]
+}
+
 /**
  * Opens the wrapped DEK of every envelope and throws it away: the proof behind `scan --unwrap`. Writes nothing. The next
- * page is read while the token works on the last. Rejects when the token is at fault or the signal is aborted; a version
+ * page is read while the token works on the last ones; answers come in the order of the walk. Rejects when the token is at fault or the signal is aborted; a version
  * that is not loaded is a failure of its envelopes, `kek-not-loaded`.
  */
 export async function scanUnwrap(options: OpenCensusOptions): Promise<OpenCensus> {
@@ -53,8 +62,7 @@ export async function scanUnwrap(options: OpenCensusOptions): Promise<OpenCensus
   for (const each of byField) {
     const layout = layoutIn(options.collections, each.collection, each.field)
     const stretch = { ...each, layout }
-    for await (const entries of ahead(pagesOf(options, stretch))) {
-      const codes = await openPage(options, stretch, entries)
+    for await (const { entries, codes } of opened(options, stretch)) {
       for (const [index, entry] of entries.entries()) {
         const code = codes[index]
         if (code === undefined) census.opened++
@@ -64,6 +72,33 @@ export async function scanUnwrap(options: OpenCensusOptions): Promise<OpenCensus
     }
   }
   return census
+}
+
+async function* opened(
+  options: OpenCensusOptions,
+  stretch: Stretch,
+): AsyncGenerator<OpenedPage, void> {
+  const opening: Promise<OpenedPage>[] = []
+  try {
+    for await (const entries of ahead(pagesOf(options, stretch))) {
+      const page = openPage(options, stretch, entries).then((codes) => ({ entries, codes }))
+      // Met at its turn; until then it must not count as unhandled.
+      void page.catch(() => undefined)
+      opening.push(page)
+      if (opening.length === pagesAtOnce) yield await takeFirst(opening)
+    }
+    while (opening.length > 0) yield await takeFirst(opening)
+  } finally {
+    await Promise.allSettled(opening)
+  }
+}
+
+async function takeFirst(opening: Promise<OpenedPage>[]): Promise<OpenedPage> {
+  const [first] = opening
+  if (first === undefined) throw new Error('no page is being opened')
+  const page = await first
+  void opening.shift()
+  return page
 }
 
 async function* pagesOf(
@@ -81,7 +116,6 @@ async function* pagesOf(
   }
 }
 
-/** For each entry the code it failed with; undefined where it opened. */
 async function openPage(
   { provider, install, signal }: OpenCensusOptions,
   stretch: Stretch,

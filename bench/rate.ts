@@ -1,0 +1,43 @@
+import { setTimeout as sleep } from 'node:timers/promises'
+import { figure, ratioFrom, type BenchFigures, type Timed } from './figures.ts'
+import { fillRecords } from './fill-records.ts'
+import { withLab } from './lab.ts'
+import { watchIdle } from './machine.ts'
+import type { BenchOptions } from './options.ts'
+import { dealtWith, reached } from './progress.ts'
+
+const envelopesPerSecond = 1_500
+/** The bar is for 30 seconds, whatever `--seconds` says for `apps`. */
+const stretches = 2
+const bar = { atMost: 0.05 }
+
+/** One rotation with two workers, looked at over several stretches one behind the other. */
+export async function run(options: BenchOptions): Promise<BenchFigures> {
+  const { pairs, seconds: each, providers } = options
+  const provider = providers[0] ?? 'env'
+  const seconds = stretches * each
+  const runs: Timed[] = []
+  await withLab({ provider, options: { ...options, workers: 2 } }, async (lab) => {
+    const { store } = lab
+    await fillRecords(store, lab.provider, envelopesPerSecond * (pairs * seconds + 15))
+    const rotation = lab.rotate(1, 2, '--max-rate', envelopesPerSecond.toString())
+    await reached(store, 3 * envelopesPerSecond)
+    for (let pair = 0; pair < pairs; pair++) {
+      const idle = watchIdle()
+      const [before, began] = [await dealtWith(store), performance.now()]
+      await sleep(1_000 * seconds)
+      const [after, ended] = [await dealtWith(store), performance.now()]
+      const perSecond = (after - before) / ((ended - began) / 1_000)
+      runs.push({ perSecond, idle: idle() })
+      options.say(`  ${perSecond.toFixed(0)}/s of ${envelopesPerSecond}`)
+    }
+    await lab.keyturn('rate', '0')
+    await rotation
+  })
+  const errors = runs.map(({ perSecond }) => Math.abs(perSecond / envelopesPerSecond - 1))
+  const name = `--max-rate ${envelopesPerSecond} with two workers, ${provider}`
+  return {
+    figures: [figure(name, 'envelopes/s', runs)],
+    ratios: [ratioFrom(`error over ${seconds} s of ${name}`, errors, bar, runs)],
+  }
+}

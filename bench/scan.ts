@@ -1,0 +1,39 @@
+import { figure, ratioOf, type BenchFigures, type Timed } from './figures.ts'
+import { fillRecords } from './fill-records.ts'
+import { withLab } from './lab.ts'
+import { timed } from './machine.ts'
+import { sizeOf, type BenchOptions } from './options.ts'
+
+const ownSize = { usual: 100_000, full: 200_000 }
+/** A scan is to be done in half the time of a rotation. */
+const bar = { atLeast: 2 }
+
+/** `scan --unwrap`, start of the command included, beside the phase `rewrap` of a rotation over the same records. */
+export async function run(options: BenchOptions): Promise<BenchFigures> {
+  const all: BenchFigures = { figures: [], ratios: [] }
+  const envelopes = sizeOf(options, ownSize)
+  for (const provider of options.providers) {
+    await withLab({ provider, options }, async (lab) => {
+      await fillRecords(lab.store, lab.provider, envelopes)
+      const [rotations, scans]: [Timed[], Timed[]] = [[], []]
+      for (let pair = 0; pair < options.pairs; pair++) {
+        rotations.push(await lab.rotate(1 + (pair % 2), 2 - (pair % 2)))
+        scans.push(
+          await timed(async () => {
+            const { opened } = await lab.keyturn('scan', '--unwrap')
+            if (opened !== envelopes) throw new Error(`it opened ${String(opened)}`)
+            return envelopes
+          }),
+        )
+        options.say(`  scan ${scans.at(-1)?.perSecond.toFixed(0) ?? ''}/s, ${provider}`)
+      }
+      const name = `scan --unwrap, ${provider}`
+      all.figures.push(
+        figure(name, 'envelopes/s', scans, 'start of the command included'),
+        figure(`rotation, ${provider}`, 'envelopes/s', rotations),
+      )
+      all.ratios.push(ratioOf(`scan --unwrap ÷ rotation, ${provider}`, scans, rotations, bar))
+    })
+  }
+  return all
+}

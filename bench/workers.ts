@@ -1,0 +1,25 @@
+import { figure, type BenchFigures, type Timed } from './figures.ts'
+import { fillRecords } from './fill-records.ts'
+import { withLab } from './lab.ts'
+import { sizeOf, type BenchOptions } from './options.ts'
+
+const counts = [1, 2, 4]
+const ownSize = { usual: 50_000, full: 100_000 }
+
+/** On one machine they share the cores that MongoDB and the soft token need too: this shows what sharing costs. */
+export async function run(options: BenchOptions): Promise<BenchFigures> {
+  const all: BenchFigures = { figures: [], ratios: [] }
+  for (const provider of options.providers) {
+    for (const workers of counts) {
+      const runs: Timed[] = []
+      await withLab({ provider, options: { ...options, workers } }, async (lab) => {
+        await fillRecords(lab.store, lab.provider, sizeOf(options, ownSize))
+        for (let pair = 0; pair < options.pairs; pair++) {
+          runs.push(await lab.rotate(1 + (pair % 2), 2 - (pair % 2)))
+        }
+      })
+      all.figures.push(figure(`rotation with ${workers} workers, ${provider}`, 'envelopes/s', runs))
+    }
+  }
+  return all
+}
