@@ -29,7 +29,7 @@ export function nodeActivities({ config, member, node, provider, store }: Activi
       const answer = { node, boot, pid: process.pid }
       try {
         await member.beat()
-        requireLoaded(member.state().loaded, target)
+        await member.requireVersion(target)
         await provider.prove(target)
         const nonce = await wrapNonce(target)
         return { ...answer, reason: null, provenAt: (await serverNow(store)).toISOString(), nonce }
@@ -65,14 +65,13 @@ export function nodeActivities({ config, member, node, provider, store }: Activi
   }
 }
 
-function requireLoaded(loaded: readonly number[], target: number): void {
-  if (loaded.includes(target)) return
-  throw new KeyturnError('kek-not-loaded', `version ${target} is not loaded`)
-}
-
-/** The reason that `verify` shows for an error of the provider. */
+/** The reason that `verify` shows for an error of the provider; of a version that is not loaded, why it is not. */
 function reasonOf(error: unknown, degraded: NotReadyReason | undefined): NotReadyReason {
   if (!(error instanceof KeyturnError)) return 'not-loaded'
+  const { cause } = error
+  if (error.code === 'kek-not-loaded' && cause instanceof KeyturnError) {
+    return reasonOf(cause, degraded)
+  }
   switch (error.code) {
     case 'wrong-key':
     case 'cannot-encrypt':
@@ -80,6 +79,7 @@ function reasonOf(error: unknown, degraded: NotReadyReason | undefined): NotRead
     case 'lease-expired':
       return error.code
     case 'key-not-found':
+    case 'key-ambiguous':
       return 'material-missing'
     default:
       return degraded ?? 'not-loaded'
