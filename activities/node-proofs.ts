@@ -87,6 +87,7 @@ function reasonOf(error: unknown, known: NotReadyReason | null): NotReadyReason 
     case 'lease-expired':
       return error.code
     case 'key-not-found':
+    case 'key-ambiguous':
       return 'material-missing'
     default:
       return known ?? 'not-loaded'

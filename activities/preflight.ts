@@ -11,7 +11,13 @@ import { countVersions, remainingOf } from '../store/census.ts'
 import { checkShapes, missingIndexes } from '../store/indexes.ts'
 import { readActive } from '../store/kek-active.ts'
 import { requireInstall } from '../store/kek-install.ts'
-import { markRotation, readVersion, readVersions, takeOverMark } from '../store/kek-versions.ts'
+import {
+  clearEndedMarks,
+  markRotation,
+  readVersion,
+  readVersions,
+  takeOverMark,
+} from '../store/kek-versions.ts'
 import { closeShards } from '../store/rewrap-shards.ts'
 import type { RotationDoc } from '../store/documents.ts'
 import { measuredRate } from '../store/measured-rate.ts'
@@ -42,6 +48,7 @@ export async function runPreflight(deps: ControlDeps, input: RotateInput): Promi
   const route = await routeOf(deps, input, settings)
   const epoch = (await readActive(store))?.epoch ?? 0
   for (const version of [route.from, route.to]) await mark(deps, version, input.rotation)
+  await clearEndedMarks(store)
   await closeShards(store, 'all')
   const total = await remainingOf(store, settings.collections, route.from)
   const plan = await planOf(deps, input, settings, total)

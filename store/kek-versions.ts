@@ -6,7 +6,13 @@ import { keystore } from './keystore.ts'
 import { isDuplicateKey } from './store-errors.ts'
 import { serverNow, type Store } from './store.ts'
 
-export { clearMarks, markRotation, recordLeft, takeOverMark } from './rotation-marks.ts'
+export {
+  clearEndedMarks,
+  clearMarks,
+  markRotation,
+  recordLeft,
+  takeOverMark,
+} from './rotation-marks.ts'
 export {
   destroyVersion,
   raiseGuardRun,

@@ -63,6 +63,20 @@ export async function clearMarks(store: Store, rotation: string): Promise<void> 
 }
 
 /**
+ * Takes off the marks of all rotations that have ended. A rotation whose workflow is gone is ended by the next one, which
+ * takes over the mark of the version that both name; on the other version it would stay, and keep every removal away.
+ */
+export async function clearEndedMarks(store: Store): Promise<void> {
+  const marked = await keystore.versions(store).distinct('rotation', { rotation: { $ne: null } })
+  const ended = await keystore
+    .rotations(store)
+    .find({ _id: { $in: marked.filter((mark) => mark !== null) }, ended_at: { $ne: null } })
+    .project<{ _id: string }>({ _id: 1 })
+    .toArray()
+  for (const { _id } of ended) await clearMarks(store, _id)
+}
+
+/**
  * Records the end of settle on the row of the version that was left: the backup window counts from here. False when the
  * row is not marked for this rotation any more.
  */

@@ -1,6 +1,9 @@
 import { execFile } from 'node:child_process'
+import { cp, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises'
+import { join } from 'node:path'
+import { fileURLToPath } from 'node:url'
 import { promisify } from 'node:util'
-import { afterEach, describe, expect, inject, test } from 'vitest'
+import { afterAll, describe, expect, inject, test } from 'vitest'
 import { openFleet } from '../support/fleet.ts'
 import type { CliEnd, Fleet } from '../support/fleet.ts'
 import { onEachProvider, route } from '../support/each-provider.ts'
@@ -15,9 +18,11 @@ const verdictOf = ({ json }: CliEnd, node: string) =>
 describe.skipIf(inject('softhsm') === null)('two tokens with one label', () => {
   let fleet: Fleet | undefined
   let other: TestToken | undefined
-  afterEach(async () => {
+  const copies: string[] = []
+  afterAll(async () => {
     await fleet?.close()
     await other?.remove()
+    for (const copy of copies) await rm(copy, { recursive: true, force: true })
   })
 
   test('verify and rotate name the node whose token lacks the key, or holds another one', async () => {
@@ -57,8 +62,46 @@ describe.skipIf(inject('softhsm') === null)('two tokens with one label', () => {
     expect(rotation.json.error.message).toContain('vm-b')
     expect(await fleet.active()).toBe(1)
     expect(await fleet.verifyRecords()).toEqual({ 1: 100 })
+    await fleet.nodes.stop('vm-b')
+  })
+
+  test('and the one whose copy of the very key may not encrypt', async () => {
+    if (fleet?.token === undefined || fleet.token === null) throw new Error('no fleet')
+    const { token } = fleet
+    const copy = await copyOf(token)
+    copies.push(copy.folder)
+    await forbidEncryption(token, copy.conf, 2)
+    const config = await fleet.writeConfig('copy', {})
+    await fleet.nodes.start('vm-b', { config, env: { SOFTHSM2_CONF: copy.conf } })
+    // It opens all that there is, its canaries too: only who asks it to wrap finds out.
+    expect((await fleet.cli('verify', '--target', '1')).code).toBe(0)
+    const verified = await fleet.cli('verify', '--target', '2')
+    expect(verified.code).toBe(3)
+    expect(verdictOf(verified, 'vm-b')).toMatchObject([{ reason: 'cannot-encrypt' }])
+    expect(verdictOf(verified, 'vm-a')).toEqual([])
+    const rotation = await fleet.cli('rotate', '--to-version', '2')
+    expect(rotation.code).toBe(3)
+    expect(rotation.json).toMatchObject({ outcome: 'refused', error: { code: 'not-ready' } })
+    expect(await fleet.active()).toBe(1)
   })
 })
+
+/** What a host with a replica of the HSM has: the same token, the same keys, in a folder of its own. */
+async function copyOf(token: TestToken): Promise<{ folder: string; conf: string }> {
+  const folder = await mkdtemp(`${token.folder}-copy-`)
+  await cp(token.folder, folder, { recursive: true })
+  const conf = join(folder, 'softhsm2.conf')
+  const text = await readFile(conf, 'utf8')
+  await writeFile(conf, text.replaceAll(token.folder, folder))
+  return { folder, conf }
+}
+
+/** CKA_ENCRYPT false on the key of a version, by C_SetAttributeValue, in a process of its own since a module is loaded once. */
+async function forbidEncryption(token: TestToken, conf: string, version: number): Promise<void> {
+  const script = fileURLToPath(new URL('../support/forbid-encryption.mjs', import.meta.url))
+  const env = { ...process.env, SOFTHSM2_CONF: conf, MODULE: token.modulePath, PIN: token.pin }
+  await run(process.execPath, [script, `keyturn-kek-v${version}`], { env })
+}
 
 /** A key of the very label and id, but other bytes: what an administrator gets who "makes the key on each host". */
 async function keygen(token: TestToken, label: string, id: string): Promise<void> {

@@ -2,6 +2,7 @@ import { randomUUID } from 'node:crypto'
 import { beforeAll, beforeEach, describe, expect, it } from 'vitest'
 import { insertFirstActive, readActive } from '../../store/kek-active.ts'
 import {
+  clearEndedMarks,
   clearMarks,
   destroyVersion,
   markRotation,
@@ -115,6 +116,21 @@ describe('marks', () => {
       rotation: null,
       left_at: expect.any(Date) as Date,
     })
+  })
+
+  it('leaves no mark of a rotation that has ended, and keeps that of one that runs', async () => {
+    const versions = store.db.collection('kek_versions')
+    await versions.updateMany({}, { $set: { rotation: null, removal: null } })
+    const [gone, running] = [await startRotation(store), await startRotation(store)]
+    expect(await markRotation(store, 1, gone)).toBe(true)
+    expect(await markRotation(store, 2, running)).toBe(true)
+    await clearEndedMarks(store)
+    expect(await readVersion(store, 1)).toMatchObject({ rotation: gone })
+    await endRotation(store, gone, 'failed')
+    await clearEndedMarks(store)
+    expect(await readVersion(store, 1)).toMatchObject({ rotation: null })
+    expect(await readVersion(store, 2)).toMatchObject({ rotation: running })
+    await clearMarks(store, running)
   })
 
   it('are not set by a late attempt of a rotation that has ended', async () => {

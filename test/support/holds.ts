@@ -1,5 +1,9 @@
+import type { Document } from 'mongodb'
 import { collections } from '../../contracts/names.ts'
+import type { RotationPhase } from '../../contracts/rotation.ts'
+import { runningRotation } from '../../store/rotations.ts'
 import type { Fleet } from './fleet.ts'
+import { places } from './fleet-records.ts'
 
 /** A rotation is held in one of its phases, so that a test has the time to do its harm there. */
 export interface Hold {
@@ -36,4 +40,58 @@ export async function holdPromote(fleet: Fleet): Promise<Hold> {
       await session.endSession()
     },
   }
+}
+
+/** Holds verify, for as long as it has patience: an application seems to live that does not answer. */
+export async function holdVerify(fleet: Fleet): Promise<Hold> {
+  const heartbeats = fleet.store.db.collection<{ _id: string }>(collections.heartbeats)
+  const _id = 'slow/held'
+  const later = { $add: ['$$NOW', 60_000] }
+  const slow = { node: 'slow', pid: 1, role: 'app', current: null, epoch: null, settings: null }
+  const times = { started_at: '$$NOW', at: '$$NOW', lease_until: later, expires_at: later }
+  await heartbeats.updateOne({ _id }, [{ $set: { ...slow, ...times, loaded: [] } }], {
+    upsert: true,
+  })
+  return {
+    reached: () => reachPhase(fleet, 'verify'),
+    async release() {
+      await heartbeats.deleteOne({ _id })
+    },
+  }
+}
+
+/** Nothing holds these two: they last for a while by themselves. */
+export function holdSweep(fleet: Fleet): Promise<Hold> {
+  return Promise.resolve({ reached: () => fleet.rewrapped(20), release: () => Promise.resolve() })
+}
+
+export function holdSettle(fleet: Fleet): Promise<Hold> {
+  return Promise.resolve({
+    reached: () => reachPhase(fleet, 'settle'),
+    release: () => Promise.resolve(),
+  })
+}
+
+/** Gives the tail something to do: in settle, records are put back as they were, and swept slowly. */
+export async function holdTail(fleet: Fleet): Promise<Hold> {
+  const [{ collection }] = places
+  const records = fleet.store.db.collection(collection)
+  const old: Document[] = await records.find().limit(30).toArray()
+  return {
+    async reached() {
+      await reachPhase(fleet, 'settle')
+      await fleet.must('rate', '10')
+      for (const record of old) await records.replaceOne({ _id: record['_id'] as never }, record)
+      const tails = { closed: false, '_id.shard': /^[1-9]\d*-/ }
+      await fleet.until('no tail is swept', async () => {
+        return (await fleet.store.db.collection(collections.shards).countDocuments(tails)) > 0
+      })
+    },
+    release: () => Promise.resolve(),
+  }
+}
+
+async function reachPhase(fleet: Fleet, phase: RotationPhase): Promise<void> {
+  const isThere = async () => (await runningRotation(fleet.store))?.phase === phase
+  await fleet.until(`the rotation does not get to ${phase}`, isThere, 60_000)
 }

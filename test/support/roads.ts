@@ -12,7 +12,8 @@ export type ServerName = 'mongodb' | 'temporal'
 export interface Roads {
   /** What is laid over the node's keyturn.yaml, so that it takes them. */
   readonly config: { mongodb: { uri: string }; temporal: { address: string } }
-  readonly mongoUri: string
+  /** Another way to MongoDB, which is never lost: for what an application writes besides its keyring. */
+  readonly recordsUri: string
   /** Stands before the command of each process of the node. */
   readonly within: readonly string[]
   /** Nothing gets through any more, and nobody is told: like a network that drops every packet. */
@@ -25,7 +26,8 @@ export interface Roads {
 export async function openProxyRoads(): Promise<Roads> {
   const proxies = await proxiesAt('127.0.0.1', '127.0.0.1')
   return {
-    ...waysThrough(proxies),
+    config: configOf(proxies),
+    recordsUri: inject('mongoUri'),
     within: [],
     lose: async (server) => proxies[server].hold(),
     heal: async () => healAll(proxies),
@@ -51,14 +53,16 @@ export async function canMakeNamespaces(): Promise<boolean> {
 }
 
 /**
- * A network namespace of the node's own, with one cable (a veth pair) to each server; the host's end of a cable is taken
+ * A network namespace of the node's own, with a cable (a veth pair) to each server; the host's end of a cable is taken
  * down and up. Since the servers listen on the loopback address only, a proxy at the host's end leads on to them.
  */
 export async function openNamespaceRoads(): Promise<Roads> {
   const id = randomBytes(3).toString('hex')
   const name = `kt-${id}`
-  const ip = async (...args: readonly string[]) => void (await run('ip', [...args]))
-  const cables = { mongodb: `kt${id}m`, temporal: `kt${id}t` }
+  const ip = async (...args: readonly string[]) => {
+    await run('ip', [...args])
+  }
+  const cables = { mongodb: `kt${id}m`, temporal: `kt${id}t`, records: `kt${id}r` }
   await ip('netns', 'add', name)
   try {
     await ip('-n', name, 'link', 'set', 'lo', 'up')
@@ -67,8 +71,10 @@ export async function openNamespaceRoads(): Promise<Roads> {
       temporal: await layCable(ip, name, cables.temporal),
     }
     const proxies = await proxiesAt(hosts.mongodb, hosts.temporal)
+    const records = await openTcpProxy(inject('mongoUri'), await layCable(ip, name, cables.records))
     return {
-      ...waysThrough(proxies),
+      config: configOf(proxies),
+      recordsUri: records.uri,
       within: ['ip', 'netns', 'exec', name],
       lose: (server) => ip('link', 'set', cables[server], 'down'),
       async heal() {
@@ -76,6 +82,7 @@ export async function openNamespaceRoads(): Promise<Roads> {
       },
       async close() {
         await closeAll(proxies)
+        await records.close()
         await ip('netns', 'del', name)
       },
     }
@@ -113,9 +120,8 @@ async function proxiesAt(mongodbHost: string, temporalHost: string): Promise<Pro
   return { mongodb, temporal }
 }
 
-function waysThrough({ mongodb, temporal }: Proxies): Pick<Roads, 'config' | 'mongoUri'> {
-  const config = { mongodb: { uri: mongodb.uri }, temporal: { address: temporal.address } }
-  return { config, mongoUri: mongodb.uri }
+function configOf({ mongodb, temporal }: Proxies): Roads['config'] {
+  return { mongodb: { uri: mongodb.uri }, temporal: { address: temporal.address } }
 }
 
 function healAll({ mongodb, temporal }: Proxies): void {

@@ -27,18 +27,29 @@ export interface WritingApplication {
   stop(): Promise<void>
 }
 
+export interface ApplicationOptions {
+  node: string
+  /** The fleet's own by default. */
+  config?: string
+  recordsUri?: string
+  /** Stands before its command. */
+  within?: readonly string[]
+  isEphemeral?: boolean
+}
+
 export async function startApplication(
   fleet: Fleet,
   children: Processes,
-  options: { node: string; config?: string; within?: readonly string[]; isEphemeral?: boolean },
+  options: ApplicationOptions,
 ): Promise<WritingApplication> {
   const { node, config = fleet.config, within = [], isEphemeral = false } = options
-  const [command = process.execPath, ...args] = [...within, process.execPath, script]
+  const recordsUri = options.recordsUri ?? inject('mongoUri')
+  const [command, ...args] = [...within, process.execPath, script] as const
   const child = children.spawn(command, args, {
     env: {
       ...fleet.env,
       ...{ KEYTURN_CONFIG: config, NODE_NAME: node, DATABASE: fleet.install },
-      ...{ RECORDS_URI: inject('mongoUri'), IS_EPHEMERAL: `${isEphemeral}` },
+      ...{ RECORDS_URI: recordsUri, IS_EPHEMERAL: `${isEphemeral}` },
     },
   })
   const lines = () => [...child.stdout().matchAll(/^wrote (\d+) (\d+) (\S+) (\S+)$/gm)]

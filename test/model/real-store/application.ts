@@ -1,0 +1,126 @@
+import { randomBytes } from 'node:crypto'
+import { KeyturnError } from '../../../contracts/errors.ts'
+import type { Envelope } from '../../../envelope/envelope.ts'
+import { sealAll } from '../../../keyring/seal.ts'
+import type { FleetMember } from '../../../keyring/fleet-member.ts'
+import { mayWrap } from '../../../protocol/lease.ts'
+import { isLoadable, versionState } from '../../../protocol/version-state.ts'
+import { seeNode } from '../../../store/fleet-nodes.ts'
+import { readActive } from '../../../store/kek-active.ts'
+import { readVersions } from '../../../store/kek-versions.ts'
+import { writeHeartbeat } from '../../../store/process-heartbeats.ts'
+import { serverCode, serverCodes } from '../../../store/store-errors.ts'
+import { serverNow } from '../../../store/store.ts'
+import { install, place, timings, type World } from './world.ts'
+
+interface Hand {
+  readonly id: string
+  readonly content: string
+  readonly envelope: Envelope
+}
+
+/**
+ * What keyring/member.ts does, with the moments between its steps in the test's hand: it is frozen, or cut off, when none
+ * of its steps comes. Its seal is the keyring's own.
+ */
+export class Application {
+  readonly node: string
+  readonly #boot = randomBytes(8).toString('hex')
+  readonly #settings: Buffer
+  #active: { version: number; epoch: number } | null = null
+  #loaded: number[] = []
+  /** On the clock of the world. */
+  #sentMs: number | null = null
+  /** A heartbeat that was written, and whose sender has not read `kek_active` yet. */
+  #underway: number | null = null
+  #hand: Hand | null = null
+  #count = 0
+
+  constructor(node: string, settings: Buffer) {
+    this.node = node
+    this.#settings = settings
+  }
+
+  /** The version that it would wrap under now; null when it may not wrap. */
+  wrapsUnder({ passedMs }: World): number | null {
+    if (this.#active === null || !this.#loaded.includes(this.#active.version)) return null
+    const sent = this.#sentMs === null ? null : readingAt(this.#sentMs)
+    return mayWrap(sent, readingAt(passedMs), timings.leaseMs) ? this.#active.version : null
+  }
+
+  async beat(world: World): Promise<void> {
+    await this.send(world)
+    await this.follow(world)
+  }
+
+  async send({ store, passedMs }: World): Promise<void> {
+    const provenAt = await serverNow(store)
+    await seeNode(store, this.node, 'host')
+    const rows = await readVersions(store)
+    const active = this.#active?.version ?? null
+    const loadable = rows.filter((row) => isLoadable(versionState(row, active)))
+    this.#loaded = loadable.map(({ _id }) => _id)
+    await writeHeartbeat(store, {
+      ...{ node: this.node, boot: this.#boot, pid: 1, role: 'app', settings: this.#settings },
+      ...{ current: active, epoch: this.#active?.epoch ?? null },
+      loaded: this.#loaded.map((version) => ({ version, proven_at: provenAt })),
+      ...{ leaseMs: timings.leaseMs, expireMs: timings.expireMs },
+    })
+    this.#underway = passedMs
+  }
+
+  async follow({ store }: World): Promise<void> {
+    if (this.#underway === null) return
+    const active = await readActive(store)
+    if (active !== null) this.#active = { version: active.version, epoch: active.epoch }
+    this.#sentMs = this.#underway
+    this.#underway = null
+  }
+
+  /** Seals a new content of a record, and keeps it in its hand. Answers the version; null when it may not wrap. */
+  async seal(world: World, id: string): Promise<number | null> {
+    this.#count += 1
+    const content = `${id} by ${this.node}, ${this.#count}`
+    const { provider } = world
+    const parts = { install, provider, member: this.#memberIn(world) }
+    try {
+      const [envelope] = await sealAll(parts, [{ plaintext: content, place: { ...place, id } }])
+      if (envelope === undefined) throw new Error('nothing was sealed')
+      this.#hand = { id, content, envelope }
+      return envelope.kek_version
+    } catch (error) {
+      if (error instanceof KeyturnError && error.code === 'lease-expired') return null
+      throw error
+    }
+  }
+
+  /** Writes what it has in its hand, however late. Answers whether MongoDB took it. */
+  async write({ store, contents }: World): Promise<boolean> {
+    if (this.#hand === null) return false
+    const { id, content, envelope } = this.#hand
+    this.#hand = null
+    const records = store.db.collection<{ _id: string }>(place.collection)
+    try {
+      await records.updateOne({ _id: id }, { $set: { [place.field]: envelope } }, { upsert: true })
+      contents.set(id, content)
+      return true
+    } catch (error) {
+      // The fence of a removal.
+      if (serverCode(error) === serverCodes.documentValidationFailure) return false
+      throw error
+    }
+  }
+
+  #memberIn(world: World): FleetMember {
+    const leaseOk = () => this.wrapsUnder(world) !== null
+    return {
+      requireLease: async () => {
+        if (!leaseOk()) throw new KeyturnError('lease-expired', 'no lease')
+      },
+      state: () => ({ active: this.#active, leaseOk: leaseOk() }),
+      countWraps: () => undefined,
+    } as unknown as FleetMember
+  }
+}
+
+const readingAt = (ms: number) => ({ monotonicMs: ms, bootMs: ms, wallMs: ms })

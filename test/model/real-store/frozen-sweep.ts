@@ -1,0 +1,89 @@
+import type { KekProvider } from '../../../providers/provider.ts'
+import { readShards } from '../../../store/rewrap-shards.ts'
+import { sweepShard, type SweepOptions } from '../../../sweep/sweep-shard.ts'
+import { install, type World } from './world.ts'
+import { silentLog } from '../../../observability/log.ts'
+import type { RunningRotation } from './rotation.ts'
+
+/** A worker that was frozen with a page in its hand: read and wrapped, not yet written. */
+export interface FrozenSweep {
+  /** Lets it go on, and resolves when it has ended. */
+  thaw(): Promise<string>
+}
+
+/** So small that a shard has several. */
+const page = 2
+
+/** One page of the first shard of this pass that is open; null when none is. */
+export async function sweepPage(world: World, rotation: RunningRotation): Promise<string | null> {
+  const shard = await openShard(world, rotation)
+  if (shard === null) return null
+  return (await sweepShard(optionsFor(world, rotation, shard, world.provider))).end
+}
+
+/** Begins a page, and leaves it in the worker's hand. False when there was none. */
+export async function freezeSweep(world: World, rotation: RunningRotation): Promise<boolean> {
+  const shard = await openShard(world, rotation)
+  if (shard === null) return false
+  const reached = gate<boolean>()
+  const frozen = gate<null>()
+  const rewrap: KekProvider['rewrap'] = async (batch, signal) => {
+    const answer = await world.provider.rewrap(batch, signal)
+    reached.open(true)
+    await frozen.promise
+    return answer
+  }
+  const provider = new Proxy(world.provider, {
+    get(target, name) {
+      if (name === 'rewrap') return rewrap
+      const value = Reflect.get(target, name, target) as unknown
+      return typeof value === 'function' ? (value.bind(target) as unknown) : value
+    },
+  })
+  const end = sweepShard(optionsFor(world, rotation, shard, provider)).then(
+    (result) => result.end,
+    (error: unknown) => `failed: ${String(error)}`,
+  )
+  void end.then(() => reached.open(false))
+  if (!(await reached.promise)) return false
+  world.frozen.push({
+    async thaw() {
+      frozen.open(null)
+      return await end
+    },
+  })
+  return true
+}
+
+async function openShard({ store }: World, { input }: RunningRotation): Promise<string | null> {
+  const shards = await readShards(store, input.rotation)
+  return shards.find(({ closed }) => !closed)?._id.shard ?? null
+}
+
+function optionsFor(
+  { store }: World,
+  { input, tail }: RunningRotation,
+  shard: string,
+  provider: KekProvider,
+): SweepOptions {
+  const { rotation, from, to } = input
+  const lease = {
+    requireLease: () => Promise.resolve(),
+    assertLease: () => undefined,
+    countWraps: () => undefined,
+  }
+  return {
+    ...{ store, provider, lease, install, rotation, shard, from, to, page, check: 'all' },
+    ...{ ratePerSecond: 0, maxHsmCalls: 0, signal: new AbortController().signal },
+    // The first page is begun whatever the time: so it is one page.
+    deadline: -Infinity,
+    ...{ tail: tail > 0, onPage: () => undefined, log: silentLog },
+  }
+}
+
+/** A promise, and what settles it. */
+function gate<T>(): { promise: Promise<T>; open: (value: T) => void } {
+  let open: (value: T) => void = () => undefined
+  const promise = new Promise<T>((resolve) => (open = resolve))
+  return { promise, open }
+}

@@ -1,0 +1,175 @@
+import { ApplicationFailure } from '@temporalio/common'
+import type { FleetSnapshot } from '../../../activities/index.ts'
+import type { Preflight, RotateInput } from '../../../contracts/rotation.ts'
+import { isLive } from '../../../protocol/facts.ts'
+import { isReady, judgeReadiness } from '../../../protocol/readiness.ts'
+import { nothingObserved, observe, settleVerdict } from '../../../protocol/settle.ts'
+import type { SettleState } from '../../../protocol/settle.ts'
+import { observeTail, tailBegins, type TailState } from '../../../protocol/tail.ts'
+import { readActive } from '../../../store/kek-active.ts'
+import { readRotation } from '../../../store/rotations.ts'
+import { sweepPage } from './frozen-sweep.ts'
+import { act, install, newId, readKeks, timings, type World } from './world.ts'
+
+/** The steps of workflows/rotate-kek.ts, one at a time; what each does and decides is the product's. */
+export interface RunningRotation {
+  readonly input: RotateInput
+  step: 'preflight' | 'verify' | 'promote' | 'plan' | 'sweep' | 'settle' | 'tail'
+  facts: Preflight | null
+  /** When verify asked, by the database's clock; null: it has not. */
+  askedAt: string | null
+  met: string[]
+  /** Number of the pass of the tail; 0 is the sweep. */
+  tail: number
+  observed: SettleState
+  settleBeganMs: number
+  zeros: TailState
+}
+
+/** To one of the other versions, by turns; null when there is none any more. */
+async function newRotation(world: World): Promise<RunningRotation | null> {
+  const { active, others } = await readKeks(world.store)
+  const to = others[world.rotations % Math.max(1, others.length)]
+  return to === undefined ? null : rotationBetween(active, to)
+}
+
+/** A rotation to what is active already: it finishes one that was cancelled or terminated. */
+export async function startFinishing(world: World): Promise<void> {
+  if (world.rotation !== null) return
+  const { active, others } = await readKeks(world.store)
+  const [from] = others
+  if (from !== undefined) world.rotation = rotationBetween(from, active)
+}
+
+function rotationBetween(from: number, to: number): RunningRotation {
+  const limits = { maxRate: 0, maxHsmCalls: 0, page: 2, shards: 1, check: 'all' } as const
+  return {
+    input: {
+      ...{ install, rotation: newId(), from, to, requestedBy: 'model', reason: '', ...limits },
+    },
+    ...{ step: 'preflight', facts: null, askedAt: null, met: [], tail: 0, settleBeganMs: 0 },
+    ...{ observed: nothingObserved, zeros: tailBegins },
+  }
+}
+
+/** Takes the rotation's next step, the first of a new one if none runs; a refusal ends it. Answers what came of it. */
+export async function goOn(world: World): Promise<string> {
+  world.rotation ??= await newRotation(world)
+  const { rotation } = world
+  if (rotation === null) return 'no version to rotate to'
+  try {
+    return await steps[rotation.step](world, rotation)
+  } catch (error) {
+    if (!(error instanceof ApplicationFailure)) throw error
+    const code = error.type ?? 'internal'
+    if (code === 'internal') throw error
+    await end(world, rotation, { code: code as 'cancelled', message: error.message })
+    return `refused: ${code}`
+  }
+}
+
+type Take = (world: World, rotation: RunningRotation) => Promise<string>
+
+const steps: Record<RunningRotation['step'], Take> = {
+  async preflight(world, rotation) {
+    const { control } = world
+    world.rotations += 1
+    rotation.facts = await act(() => control.preflight(rotation.input))
+    rotation.step = 'verify'
+    return 'preflight'
+  },
+
+  /** Asks, and at later steps looks for the answers. */
+  async verify({ control }, rotation) {
+    const seen: FleetSnapshot = await act(() => control.readFleet())
+    rotation.askedAt ??= seen.now
+    const { to: target } = rotation.input
+    const facts = { ...seen, target, askedAt: rotation.askedAt, answers: [] }
+    if (!isReady(judgeReadiness(facts))) return 'verify waits'
+    rotation.met = seen.heartbeats.filter(isLive).map(({ id }) => id)
+    rotation.step = rotation.facts?.promote === true ? 'promote' : 'plan'
+    return 'verify is ready'
+  },
+
+  async promote({ control, left }, rotation) {
+    const { rotation: id, from, to } = rotation.input
+    const question = { rotation: id, from, to, epoch: rotation.facts?.epoch ?? 0 }
+    const { promoted } = await act(() => control.promote({ ...question, verified: rotation.met }))
+    Object.assign(rotation, promoted ? { step: 'plan' } : { step: 'verify', askedAt: null })
+    if (promoted) left.delete(to)
+    return promoted ? 'promoted' : 'promote asks again'
+  },
+
+  async plan({ control }, rotation) {
+    await act(() => control.recordPhase({ rotation: rotation.input.rotation, phase: 'rewrap' }))
+    await act(() => control.planShards({ ...rotation.input, tail: 0 }))
+    rotation.step = 'sweep'
+    return 'planned'
+  },
+
+  async sweep(world, rotation) {
+    const said = await sweepPage(world, rotation)
+    if (said !== null) return `a page: ${said}`
+    rotation.step = rotation.tail === 0 ? 'settle' : 'tail'
+    rotation.settleBeganMs = world.passedMs
+    return 'swept'
+  },
+
+  /** Looks at the fleet once, as `watchFleet` does again and again. */
+  async settle(world, rotation) {
+    const { control, store, passedMs } = world
+    const { heartbeats } = await act(() => control.readFleet())
+    // Moved back by all time that went on: a document is unchanged that nobody has written.
+    const prints = heartbeats.map((one) => {
+      return { ...one, at: new Date(Date.parse(one.at) + passedMs).toISOString() }
+    })
+    rotation.observed = observe(rotation.observed, prints, passedMs)
+    const row = await readRotation(store, rotation.input.rotation)
+    const epoch = row?.epoch ?? (await readActive(store))?.epoch ?? 0
+    const { leaseMs } = timings
+    const question = { epoch, promotedMs: rotation.settleBeganMs, leaseMs }
+    const { done } = settleVerdict(rotation.observed, question)
+    if (done) rotation.step = 'tail'
+    return done ? 'settled' : 'settle waits'
+  },
+
+  async tail(world, rotation) {
+    const { control, passedMs } = world
+    const { from: version } = rotation.input
+    const { remaining } = await act(() => control.readRemaining({ version }))
+    const { heartbeatMs } = timings
+    const seen = observeTail(rotation.zeros, { remaining, observerMs: passedMs, heartbeatMs })
+    rotation.zeros = seen
+    if (seen.done) {
+      await end(world, rotation, null)
+      return 'finished'
+    }
+    if (remaining === 0) return 'the tail is empty once'
+    rotation.tail += 1
+    await act(() => control.planShards({ ...rotation.input, tail: rotation.tail }))
+    rotation.step = 'sweep'
+    return 'a tail is swept'
+  },
+}
+
+/** `keyturn cancel`. */
+export async function cancel(world: World): Promise<void> {
+  if (world.rotation === null) return
+  await end(world, world.rotation, { code: 'cancelled', message: 'cancelled' })
+}
+
+async function end(
+  world: World,
+  { input }: RunningRotation,
+  error: { code: 'cancelled'; message: string } | null,
+): Promise<void> {
+  const { control, left, store } = world
+  const settled = error === null
+  const result = await act(() => control.finishRotation({ ...input, settled, silent: [], error }))
+  world.rotation = null
+  if (!settled) return
+  if (result.outcome !== 'completed' || result.remaining > 0) {
+    throw new Error(`a rotation ended as ${result.outcome} with ${result.remaining} remaining`)
+  }
+  if ((await readActive(store))?.version !== input.from) left.add(input.from)
+}

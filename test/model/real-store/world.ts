@@ -1,0 +1,156 @@
+import { randomUUID } from 'node:crypto'
+import { MockActivityEnvironment } from '@temporalio/testing'
+import type { Document } from 'mongodb'
+import { createControlActivities, type ControlActivities } from '../../../activities/index.ts'
+import type { ActivityDeps } from '../../../activities/deps.ts'
+import { settingsHash } from '../../../config/settings.ts'
+import { collections as names } from '../../../contracts/names.ts'
+import type { FleetSettings } from '../../../contracts/settings.ts'
+import { silentLog } from '../../../observability/log.ts'
+import { openEnvProvider } from '../../../providers/env/env-provider.ts'
+import type { KekProvider } from '../../../providers/provider.ts'
+import { insertFirstActive, readActive } from '../../../store/kek-active.ts'
+import { insertInstall } from '../../../store/kek-install.ts'
+import { writeSettings } from '../../../store/kek-settings.ts'
+import {
+  completeInstall,
+  insertIntent,
+  kekDescriptor,
+  readVersions,
+} from '../../../store/kek-versions.ts'
+import type { Store } from '../../../store/store.ts'
+import { Application } from './application.ts'
+import type { RunningRemoval } from './removal.ts'
+import type { RunningRotation } from './rotation.ts'
+import type { FrozenSweep } from './frozen-sweep.ts'
+
+export const install = 'model'
+export const place = { collection: 'records', field: 'secret' } as const
+export const recordIds = ['r0', 'r1', 'r2', 'r3', 'r4'] as const
+export const versions = [1, 2, 3] as const
+
+/** Long beside what a run really takes: time goes on in the model only when it is told to. */
+export const timings = { heartbeatMs: 20_000, leaseMs: 60_000, expireMs: 80_000 }
+
+export const settings: FleetSettings = {
+  collections: [{ name: place.collection, envelopes: [place.field] }],
+  fleet: timings,
+  removal: { backupWindowMs: 0, undoWindowMs: 0, approvalsRequired: 0, approvers: [] },
+}
+
+/** A small fleet on the real store: the product's own statements, activities, seals and sweeps, in an order of the test's. */
+export interface World {
+  readonly store: Store
+  readonly provider: KekProvider
+  readonly control: ControlActivities
+  readonly apps: readonly Application[]
+  /** Which content each record has: grows with each seal, goes back when an old document is restored. */
+  readonly contents: Map<string, string>
+  /** Documents as they once stood. */
+  readonly copies: { document: Document; content: string }[]
+  readonly frozen: FrozenSweep[]
+  /** Versions that settle has left, and that have not become active again. */
+  readonly left: Set<number>
+  /** How much time went on. */
+  passedMs: number
+  /** How many rotations have begun. */
+  rotations: number
+  rotation: RunningRotation | null
+  removal: RunningRemoval | null
+  /** For the counterexample. */
+  readonly story: string[]
+}
+
+/** Runs a step of the product as its worker would. */
+export async function act<T>(step: () => Promise<T>): Promise<T> {
+  return await new MockActivityEnvironment().run(step)
+}
+
+/** All versions installed, the first active, two applications that have beaten, each record sealed by one of them. */
+export async function newWorld(store: Store): Promise<World> {
+  await clear(store)
+  const keks = new Map(versions.map((version) => [version, Buffer.alloc(32, version)]))
+  const provider = openEnvProvider({ install, variablePrefix: 'MODEL_KEK_V', keks })
+  await insertInstall(store, { install, provider: 'env', created_by: 'model' })
+  const sha256 = settingsHash(settings)
+  await writeSettings(store, { settings, sha256, by: 'model' })
+  for (const version of versions) await installVersion(store, provider, version)
+  await insertFirstActive(store, 1)
+  const deps = { config: { install, kek: { provider: 'env' }, fleet: timings }, node: 'vm-a' }
+  const rest = { store, provider, member: { beat: () => Promise.resolve() }, log: silentLog }
+  const world: World = {
+    ...{ store, provider, passedMs: 0, rotations: 0, rotation: null, removal: null, story: [] },
+    control: createControlActivities({ ...deps, ...rest } as unknown as ActivityDeps),
+    apps: ['app-0', 'app-1'].map((node) => new Application(node, sha256)),
+    ...{ contents: new Map(), copies: [], frozen: [], left: new Set() },
+  }
+  for (const app of world.apps) {
+    await app.send(world)
+    await app.follow(world)
+  }
+  for (const [index, id] of recordIds.entries()) {
+    const app = world.apps[index % world.apps.length]
+    await app?.seal(world, id)
+    await app?.write(world)
+  }
+  return world
+}
+
+async function installVersion(store: Store, provider: KekProvider, version: number): Promise<void> {
+  const { ceremony } = provider
+  const label = ceremony.labelOf(version)
+  const gcm = await ceremony.gcmProfile()
+  const intent = { version, provider: 'env', label, keyId: null } as const
+  await insertIntent(store, { ...intent, origin: 'environment', madeBy: 'model' })
+  const canary = await ceremony.makeCanary(version, label, null, gcm)
+  await completeInstall(store, version, { gcm, canary, label, keyId: null })
+  const row = (await readVersions(store)).find(({ _id }) => _id === version)
+  const descriptor = row === undefined ? null : kekDescriptor(row)
+  if (descriptor === null) throw new Error('the version is not complete')
+  await provider.load(descriptor)
+}
+
+async function clear(store: Store): Promise<void> {
+  for (const name of [...Object.values(names), place.collection]) {
+    await store.db.collection(name).deleteMany({})
+  }
+  const none = { validator: {}, validationLevel: 'strict' }
+  await store.db.command({ collMod: place.collection, ...none })
+}
+
+/**
+ * Time goes on for all: what the database has stamped moves back, and so do the moments that somebody remembers, which
+ * is the same as if all clocks had gone forward.
+ */
+export async function letPass({ store, rotation, ...world }: World, ms: number): Promise<number> {
+  const earlier = (path: string) => ({ $subtract: [path, ms] })
+  const loaded = {
+    $map: {
+      input: '$loaded',
+      in: { version: '$$this.version', proven_at: earlier('$$this.proven_at') },
+    },
+  }
+  const times = ['started_at', 'at', 'lease_until', 'expires_at']
+  await store.db
+    .collection(names.heartbeats)
+    .updateMany({}, [
+      { $set: { loaded, ...Object.fromEntries(times.map((name) => [name, earlier(`$${name}`)])) } },
+    ])
+  if (rotation !== null && rotation.askedAt !== null) {
+    rotation.askedAt = new Date(Date.parse(rotation.askedAt) - ms).toISOString()
+  }
+  return world.passedMs + ms
+}
+
+export const newId = (): string => randomUUID()
+
+/** What is active, and the other versions that are not destroyed; those that were active once come first. */
+export async function readKeks(store: Store): Promise<{ active: number; others: number[] }> {
+  const active = (await readActive(store))?.version ?? 0
+  const others = (await readVersions(store)).filter((row) => {
+    return row.destroyed_at === null && row._id !== active
+  })
+  const used = others.filter(({ activated_at }) => activated_at !== null)
+  const fresh = others.filter(({ activated_at }) => activated_at === null)
+  return { active, others: [...used, ...fresh].map(({ _id }) => _id) }
+}
