@@ -48,7 +48,7 @@ export function notCleanedUp(label: string, keyId: Buffer, cause: KeyturnError):
   return {
     code: cause.code,
     message: `the throwaway key could not be destroyed: ${cause.message}`,
-    hint: `destroy it by the HSM vendor's tool, if it is there: label ${label}, id ${keyId.toString('hex')}`,
+    hint: `if it is there the next probe of this host destroys it, or the HSM vendor's tool: label ${label}, id ${keyId.toString('hex')}`,
   }
 }
 

@@ -121,6 +121,18 @@ describe.skipIf(!there)('the commands for an HSM', () => {
     })
   })
 
+  test('doctor is ended by Ctrl-C with 7, although the module hangs', async () => {
+    const made = async () => (await fault.counters()).calls['C_GenerateKey'] ?? 0
+    const before = await made()
+    await fault.set('hang C_GenerateKey 1')
+    const doctor = fleet.start('doctor')
+    await fleet.until('it makes no key', async () => (await made()) > before, 60_000)
+    doctor.signal('SIGINT')
+    const { code, json, stderr } = await doctor.end()
+    expect({ code, error: json.error }).toMatchObject({ code: 7, error: { code: 'cancelled' } })
+    expect(stderr).toContain('interrupted: cleaning up\n')
+  })
+
   describe.skipIf(!hasTerminals())('pkcs11-init --probe-only without a PIN, on a terminal', () => {
     /** Answers the question with this; the PIN of another try is another one, since a refused one is not sent again. */
     const answering = async (pin: string): Promise<TerminalEnd & { logins: number }> => {
