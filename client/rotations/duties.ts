@@ -10,7 +10,7 @@ export type Duty = 'control' | 'rewrap'
 const taskQueueTypes: Record<Duty, number> = { control: 1, rewrap: 2 }
 
 /** A worker that has just come up polls a moment later, in milliseconds. */
-const comesUpWithinMs = 5_000
+const comesUpWithinMs = 10_000
 const betweenLooksMs = 250
 
 /**
@@ -22,11 +22,12 @@ export async function requireDuties(
   link: TemporalLink,
   install: string,
   duties: readonly Duty[],
+  withinMs = comesUpWithinMs,
 ): Promise<void> {
   for (const duty of duties) {
     const began = performance.now()
     while (!(await isTaken(link, install, duty))) {
-      if (performance.now() - began > comesUpWithinMs) throw untaken(duty)
+      if (performance.now() - began > withinMs) throw untaken(duty)
       await pause(betweenLooksMs)
     }
   }
