@@ -16,7 +16,7 @@ import { makeSoftToken } from '../devstack/soft-token.ts'
 import { createLog } from '../observability/log.ts'
 import { openPkcs11Provider, type Pkcs11Provider } from '../providers/pkcs11/pkcs11-provider.ts'
 import type { RewrapItem } from '../providers/provider.ts'
-import type { Figure, Ratio } from './figures.ts'
+import { ratioFrom, type Figure, type Ratio } from './figures.ts'
 
 const execute = promisify(execFile)
 const allLatencies = [0, 1, 5]
@@ -76,14 +76,9 @@ function add(answer: HsmFigures, { latency, sessions }: Round, runs: Timed[]): v
   if (latency === 0) return
   const ideal = (1_000 * sessions) / (3 * latency)
   const shares = runs.map(({ perSecond }) => perSecond / ideal)
-  const ratio = median(shares)
   const isBar = latency === bar.latency && sessions === bar.sessions
-  answer.ratios.push({
-    ...{ name: `${name} ÷ ${Math.round(ideal)}`, ratio, pairs: shares },
-    spread: (Math.max(...shares) - Math.min(...shares)) / ratio,
-    idle,
-    ...(isBar ? { atLeast: bar.atLeast } : {}),
-  })
+  const set = isBar ? { atLeast: bar.atLeast } : {}
+  answer.ratios.push(ratioFrom(`${name} ÷ ${Math.round(ideal)}`, shares, set, runs))
 }
 
 interface Timed {

@@ -1,6 +1,7 @@
 import { mkdtemp, readdir, readFile, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
+import { cpuSeconds } from './cpu-times.ts'
 import type { BenchFigures, Figure } from './figures.ts'
 import { fillRecords } from './fill-records.ts'
 import { withLab } from './lab.ts'
@@ -17,9 +18,9 @@ interface CpuProfile {
 }
 
 /**
- * Where the processor time of a worker goes while it rotates: V8's own sampling profile (`--cpu-prof`) of each of its
- * threads, by room of the code. Idle time is left out, so the shares mean something on a busy machine too. Lanes are
- * processes of their own, whose time is the PKCS#11 module's; docs/performance.md has their profile by perf.
+ * Where the processor time goes: by process, from /proc, and within the worker by room of the code, from V8's own sampling
+ * profile (`--cpu-prof`) of its threads without their idle time. Both mean something on a busy machine too. Lanes are
+ * processes of their own, whose time is the PKCS#11 module's.
  */
 export async function run(options: BenchOptions): Promise<BenchFigures> {
   const all: BenchFigures = { figures: [], ratios: [] }
@@ -31,8 +32,15 @@ export async function run(options: BenchOptions): Promise<BenchFigures> {
         await lab.workers[0]?.process.stop()
         const flags = ['--cpu-prof', `--cpu-prof-dir=${folder}`]
         const worker = await lab.stack.startWorker('bench-1', flags)
+        // Compiles its code.
         await lab.rotate(1, 2)
-        await lab.rotate(2, 1)
+        const before = await cpuSeconds(worker.pid)
+        const { rewrapped } = await lab.rotate(2, 1)
+        const after = await cpuSeconds(worker.pid)
+        for (const [what, seconds] of after) {
+          const each = (1e6 * (seconds - (before.get(what) ?? 0))) / rewrapped
+          all.figures.push(microseconds(`${what}, ${provider}`, each))
+        }
         await worker.process.stop()
       })
       all.figures.push(...(await sharesIn(folder, provider)))
@@ -41,6 +49,11 @@ export async function run(options: BenchOptions): Promise<BenchFigures> {
     }
   }
   return all
+}
+
+function microseconds(name: string, value: number): Figure {
+  const each = Math.round(value * 10) / 10
+  return { name, unit: 'µs of CPU an envelope', value: each, runs: [each], idle: null }
 }
 
 async function sharesIn(folder: string, provider: string): Promise<Figure[]> {

@@ -12,6 +12,10 @@
  * page before it left. Reading runs ahead of the writes without harm, because a rewrapped envelope leaves the index
  * range that is walked, and an envelope that an application changes meanwhile does not match its update any more.
  *
+ * Brakes. The rate is paid for where a page is read, before the token sees it; the rotation's budget of crypt calls is
+ * reserved before the token is asked, and a page is cut to what is left of it; `road.tempo` makes pages shorter when they
+ * take long, and lets the loop rest behind one when the applications come first.
+ *
  * Ends. A stage that begins no further page says why in `road.stop` and just ends; what is in flight flows out and is
  * written. A stage that throws (the token is at fault, the database is away) is met by the loop when it asks for that
  * page, so all pages before it are written first. When the loop itself fails or is replaced, what is in flight is
