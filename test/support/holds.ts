@@ -9,6 +9,7 @@ import { places } from './fleet-records.ts'
 export interface Hold {
   /** Resolves when the rotation is held. */
   reached(): Promise<void>
+  /** Repeating it does nothing. */
   release(): Promise<void>
 }
 
@@ -36,7 +37,7 @@ export async function holdPromote(fleet: Fleet): Promise<Hold> {
       })
     },
     async release() {
-      await session.abortTransaction()
+      if (session.inTransaction()) await session.abortTransaction()
       await session.endSession()
     },
   }

@@ -53,25 +53,32 @@ export async function withstand(
     ...{ node: 'app-1', isEphemeral: true, config: stage.configOf('vm-a') },
     ...{ recordsUri: stage.roads('vm-a').recordsUri, within: stage.roads('vm-a').within },
   })
-  const hold = await phases[phase](fleet)
-  const rotation = fleet.start('rotate', '--to-version', `${to}`, '--max-rate', '60')
-  await hold.reached()
-  const cut = Date.now()
-  for (const node of nodes) await stage.roads(node).lose(server)
-  if (server === 'mongodb') await app.isRefused('lease-expired', cut)
-  await hold.release()
   const heal = async () => {
     for (const node of nodes) await stage.roads(node).heal()
   }
-  if (nodes.length > 1) await heal()
-  // Nobody is there to hear it when the rotation has been refused.
-  await fleet.cli('rate', '1000')
-  const end = await rotation.end()
-  await heal()
-  await app.writes(Date.now())
-  if (end.code === 0) expect(end.json).toMatchObject({ outcome: 'completed', remaining: 0 })
-  else await afterRefusal(fleet, end, { from, to })
-  await settled(fleet, app, { from, to })
+  const hold = await phases[phase](fleet)
+  try {
+    const rotation = fleet.start('rotate', '--to-version', `${to}`, '--max-rate', '60')
+    await hold.reached()
+    const cut = Date.now()
+    for (const node of nodes) await stage.roads(node).lose(server)
+    if (server === 'mongodb') await app.isRefused('lease-expired', cut)
+    await hold.release()
+    if (nodes.length > 1) await heal()
+    // Nobody is there to hear it when the rotation has been refused.
+    await fleet.cli('rate', '1000')
+    const end = await rotation.end()
+    await heal()
+    await app.writes(Date.now())
+    if (end.code === 0) expect(end.json).toMatchObject({ outcome: 'completed', remaining: 0 })
+    else await afterRefusal(fleet, end, { from, to })
+    await settled(fleet, app, { from, to })
+  } finally {
+    // One that fails leaves the field as it found it.
+    await hold.release()
+    await heal()
+    await app.process.kill()
+  }
 }
 
 /** The refusal was one: the fleet is as it was, and when all are there again the rotation goes through. */
