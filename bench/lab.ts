@@ -73,7 +73,9 @@ export async function withLab<T>(
   try {
     const keyturn = commandOf(stack)
     await keyturn('setup')
-    const workers = await Promise.all(nodes.map((node) => stack.startWorker(node)))
+    const workers = await Promise.all(
+      nodes.map((node) => stack.startWorker(node, options.workerFlags)),
+    )
     for (const version of ['1', '2']) {
       await keyturn(provider === 'env' ? 'env-init' : 'pkcs11-init', '--version', version)
     }
@@ -84,7 +86,7 @@ export async function withLab<T>(
           const worker = workers[index]
           if (worker === undefined) throw new Error(`there is no worker ${index}`)
           await worker.process.kill()
-          workers[index] = await stack.startWorker(worker.node)
+          workers[index] = await stack.startWorker(worker.node, options.workerFlags)
         },
       }),
     )

@@ -15,6 +15,8 @@ export interface BenchOptions {
   shards: number | 'auto'
   check: CheckMode
   workers: number
+  /** For each worker's Node. */
+  workerFlags: string[]
   /** The smaller size that `size` compares memory with. */
   small: number
   /** Envelopes for the peer that takes one record after the other. */
@@ -55,6 +57,7 @@ ${Object.entries(parts)
   --shards N          rewrap.shards; default auto
   --check MODE        all (default), sampled, none
   --workers N         worker processes; default 1
+  --worker-flag F     for each worker's Node, as --worker-flag=--max-semi-space-size=4; may be repeated
   --peer N            envelopes for the peer that takes one record after the other; default 5000
   --small N           the small size of 'size'; default 10000
   --seconds N         stretch that 'apps' measures, 'rate' twice that; default 15
@@ -79,6 +82,7 @@ export function readOptions(args: string[]): { names: string[]; options: BenchOp
       shards: { type: 'string', default: 'auto' },
       check: { type: 'string', default: 'all' },
       workers: { type: 'string', default: '1' },
+      'worker-flag': { type: 'string', multiple: true, default: [] },
       peer: { type: 'string', default: '5000' },
       small: { type: 'string', default: '10000' },
       seconds: { type: 'string', default: '15' },
@@ -94,6 +98,7 @@ export function readOptions(args: string[]): { names: string[]; options: BenchOp
     shards: values.shards === 'auto' ? 'auto' : number(values.shards),
     check: oneOf(checks, values.check),
     workers: number(values.workers),
+    workerFlags: values['worker-flag'],
     small: number(values.small),
     peerEnvelopes: number(values.peer),
     seconds: number(values.seconds),

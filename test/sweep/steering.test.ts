@@ -8,20 +8,21 @@ let lab: Lab
 afterEach(async () => lab.close())
 
 describe('a rate', () => {
-  it('is kept within 10 % by two shards together', async () => {
+  it('is never exceeded by two shards together, and used', async () => {
     lab = await openLab()
-    await lab.fill(names(6_000))
+    await lab.fill(names(2_000))
     const shards = await lab.plan(2)
     const began = performance.now()
     const deadline = began + 4_000
     const sweeps = shards.map(({ shard }) =>
-      lab.sweep(shard, { page: 1_000, ratePerSecond: 400, deadline }),
+      lab.sweep(shard, { page: 1_000, ratePerSecond: 100, deadline }),
     )
     await Promise.all(sweeps)
     const { rewrapped } = await lab.counters()
     const rate = rewrapped / ((performance.now() - began) / 1_000)
-    expect(rate).toBeGreaterThan(720)
-    expect(rate).toBeLessThan(880)
+    // How exact it is, the bench says (`rate`): a busy machine may be slower, never faster.
+    expect(rate).toBeGreaterThan(100)
+    expect(rate).toBeLessThan(220)
   })
 
   it('of one in two seconds still ends at once with an abort', async () => {

@@ -322,7 +322,9 @@ describe('the rotation', () => {
       at += pause
       looks += 1
     }
-    expect((rotation! * 64) / count + 11 * looks).toBeLessThan(5_000)
+    expect(11 * looks).toBeLessThan(4_000)
+    // 686 with the 64 shards; a busy machine takes a few tasks and looks more.
+    expect(rotation!).toBeLessThan(1_000)
     // A run has 300 batches; ten events more for each that is steered, or finds its HSM away.
     const inOneRun = Math.min(batches, 300)
     const perBatch = (Math.max(...Object.values(rest)) - 5) / inOneRun
