@@ -6,7 +6,7 @@ export default defineConfig({
     globalSetup: ['test/support/servers.ts'],
     pool: 'forks',
     // Tests of a fleet mostly wait for heartbeats and leases, so two cores serve more than two files at once.
-    maxWorkers: 4,
+    maxWorkers: 5,
     testTimeout: 120_000,
     hookTimeout: 120_000,
     reporters: ['default'],

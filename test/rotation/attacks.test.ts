@@ -9,10 +9,7 @@ import { openStage, type Stage } from './attacks/stage.ts'
 const isAll = process.env['KEYTURN_ATTACKS'] === 'all'
 const attacks: readonly Attack[] = isAll
   ? allAttacks
-  : [
-      { partition: 'vm-a and MongoDB', phase: 'promote' },
-      { partition: 'all nodes and MongoDB', phase: 'sweep' },
-    ]
+  : [{ partition: 'all nodes and MongoDB', phase: 'sweep' }]
 
 const namespaces = { title: 'each node in a network namespace', openRoads: openNamespaceRoads }
 const proxies = { title: 'each node behind proxies of its own', openRoads: openProxyRoads }
