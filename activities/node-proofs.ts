@@ -2,6 +2,7 @@ import { createHash, randomBytes, timingSafeEqual } from 'node:crypto'
 import { KeyturnError } from '../contracts/errors.ts'
 import type { NotReadyReason } from '../contracts/fleet.ts'
 import type { MemberState } from '../keyring/fleet-member.ts'
+import { reasonOf } from '../keyring/loaded-keys.ts'
 import { canaryAad } from '../envelope/aad.ts'
 import { serverNow } from '../store/store.ts'
 import type { ActivityDeps } from './deps.ts'
@@ -35,7 +36,7 @@ export function nodeActivities({ config, member, node, provider, store }: Activi
         const nonce = await wrapNonce(target)
         return { ...answer, reason: null, provenAt: (await serverNow(store)).toISOString(), nonce }
       } catch (error) {
-        const reason = reasonOf(error, knownReason(member.state(), target))
+        const reason = shownReason(error, knownReason(member.state(), target))
         const provenAt = (await serverNow(store)).toISOString()
         return { ...answer, reason, provenAt, nonce: null }
       }
@@ -77,19 +78,10 @@ function requireLoaded(loaded: readonly number[], target: number): void {
   throw new KeyturnError('kek-not-loaded', `version ${target} is not loaded`)
 }
 
-/** The reason that `verify` shows for an error of the provider. */
-function reasonOf(error: unknown, known: NotReadyReason | null): NotReadyReason {
+/** What `verify` shows for an error: its own reason, or what is known where the error says no more than that it failed. */
+function shownReason(error: unknown, known: NotReadyReason | null): NotReadyReason {
   if (!(error instanceof KeyturnError)) return 'not-loaded'
-  switch (error.code) {
-    case 'wrong-key':
-    case 'cannot-encrypt':
-    case 'material-missing':
-    case 'lease-expired':
-      return error.code
-    case 'key-not-found':
-    case 'key-ambiguous':
-      return 'material-missing'
-    default:
-      return known ?? 'not-loaded'
-  }
+  if (error.code === 'lease-expired') return error.code
+  const reason = reasonOf(error)
+  return reason === 'not-loaded' ? (known ?? reason) : reason
 }

@@ -7,7 +7,6 @@
 import { execFile } from 'node:child_process'
 import { randomBytes } from 'node:crypto'
 import { mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises'
-import { cpus } from 'node:os'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { promisify } from 'node:util'
@@ -16,7 +15,8 @@ import { makeSoftToken } from '../devstack/soft-token.ts'
 import { createLog } from '../observability/log.ts'
 import { openPkcs11Provider, type Pkcs11Provider } from '../providers/pkcs11/pkcs11-provider.ts'
 import type { RewrapItem } from '../providers/provider.ts'
-import { ratioFrom, type Figure, type Ratio } from './figures.ts'
+import { median, ratioFrom, type Figure, type Ratio } from './figures.ts'
+import { watchIdle } from './machine.ts'
 
 const execute = promisify(execFile)
 const allLatencies = [0, 1, 5]
@@ -106,7 +106,7 @@ async function measure(
 }
 
 async function timed(provider: Pkcs11Provider, items: RewrapItem[]): Promise<Timed> {
-  const before = busyTimes()
+  const idle = watchIdle()
   const began = performance.now()
   const page = Math.min(1_000, Math.ceil(items.length / inFlight))
   let next = 0
@@ -119,8 +119,7 @@ async function timed(provider: Pkcs11Provider, items: RewrapItem[]): Promise<Tim
   }
   await Promise.all(Array.from({ length: inFlight }, line))
   const perSecond = (1_000 * items.length) / (performance.now() - began)
-  const after = busyTimes()
-  return { perSecond, idle: (after.idle - before.idle) / Math.max(1, after.all - before.all) }
+  return { perSecond, idle: idle() }
 }
 
 async function sealed(provider: Pkcs11Provider, count: number): Promise<RewrapItem[]> {
@@ -189,28 +188,4 @@ export async function buildFaultModule(folder: string): Promise<string> {
   const flags = ['-shared', '-fPIC', '-O1', '-pthread', '-I', headers]
   await execute('gcc', [...flags, '-o', path, ...names, '-ldl'])
   return path
-}
-
-function busyTimes(): { idle: number; all: number } {
-  let idle = 0
-  let all = 0
-  for (const { times } of cpus()) {
-    idle += times.idle
-    all += times.idle + times.user + times.sys + times.nice + times.irq
-  }
-  return { idle, all }
-}
-
-function median(values: readonly number[]): number {
-  const sorted = [...values].sort((one, other) => one - other)
-  return sorted[Math.floor(sorted.length / 2)] ?? Number.NaN
-}
-
-if (process.argv[1] === fileURLToPath(import.meta.url)) {
-  const { figures, ratios } = await run()
-  for (const { name, unit, value, idle } of figures) {
-    console.log(`${name}: ${value} ${unit} (idle ${((idle ?? 0) * 100).toFixed(0)} %)`)
-  }
-  for (const { name, ratio } of ratios) console.log(`${name}: ${ratio.toFixed(3)}`)
-  process.exitCode = ratios.every(({ ratio, atLeast = 0 }) => ratio >= atLeast) ? 0 : 1
 }

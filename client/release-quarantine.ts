@@ -17,7 +17,7 @@ export interface Selection {
 
 /**
  * Deletes rows and leaves the envelopes as they are: they count again in every census, and a rotation meets them again.
- * `ask` is told what would be released. Throws `quarantine-empty` where nothing matches.
+ * `ask` is told what would be released. Throws `not-quarantined` where nothing matches.
  */
 export async function releaseQuarantine(
   config: Config,

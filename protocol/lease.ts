@@ -34,7 +34,3 @@ export function leaseState(
   const isFarAhead = wallMs >= leaseMs
   return isBack || isFarAhead ? 'clock-jumped' : 'young'
 }
-
-export function mayWrap(sent: ClockReading | null, now: ClockReading, leaseMs: number): boolean {
-  return leaseState(sent, now, leaseMs) === 'young'
-}

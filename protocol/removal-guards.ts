@@ -55,10 +55,6 @@ export function removalGuards(facts: RemovalFacts): Guard[] {
   ]
 }
 
-export function allPass(guards: readonly Guard[]): boolean {
-  return guards.every(({ ok }) => ok)
-}
-
 function guard(name: GuardName, ok: boolean, detail: string): Guard {
   return { guard: name, ok, detail }
 }

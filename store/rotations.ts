@@ -57,11 +57,6 @@ export async function readRotation(store: Store, rotation: string): Promise<Rota
   return keystore.rotations(store).findOne({ _id: rotation })
 }
 
-/** Newest first. */
-export async function listRotations(store: Store, limit = 100): Promise<RotationDoc[]> {
-  return keystore.rotations(store).find().sort({ started_at: -1, _id: -1 }).limit(limit).toArray()
-}
-
 /** The one that ended last. */
 export async function lastRotation(store: Store): Promise<RotationDoc | null> {
   return keystore

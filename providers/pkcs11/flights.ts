@@ -8,6 +8,13 @@ import type { Tally } from './tally.ts'
 
 const LOAD_DEADLINE_MS = 20_000
 
+/** Asks one lane; rejects with a KeyturnError. After the signal the lane has a short grace, then its child is killed. */
+export type LaneAsk = (
+  request: LaneRequest,
+  deadlineMs: number,
+  signal?: AbortSignal,
+) => Promise<unknown>
+
 /** Jobs that lanes are at work on. */
 export class Flights {
   readonly #jobs = new Set<Job>()

@@ -3,7 +3,7 @@ import { KeyturnError } from '../../contracts/errors.ts'
 import { Concurrency } from './concurrency.ts'
 import { LaneCrew, openError, type CrewOptions, type PoolLane } from './crew.ts'
 import { away, errorFrom, poolClosed, type Fault } from './errors.ts'
-import { Flights } from './flights.ts'
+import { Flights, type LaneAsk } from './flights.ts'
 import { LaneGrowth } from './growth.ts'
 import { hurried } from './hurried.ts'
 import { Job, type JobAnswer, type JobOptions } from './job.ts'
@@ -27,13 +27,6 @@ import { Tally } from './tally.ts'
  */
 
 const DRAIN_MS = 5_000
-
-/** Asks one lane; rejects with a KeyturnError. After the signal the lane has a short grace, then its child is killed. */
-export type LaneAsk = (
-  request: LaneRequest,
-  deadlineMs: number,
-  signal?: AbortSignal,
-) => Promise<unknown>
 
 export class LanePool {
   readonly #options: CrewOptions

@@ -1,9 +1,10 @@
 import { KeyturnError } from '../../contracts/errors.ts'
+import type { LaneAsk } from './flights.ts'
 import { hurried } from './hurried.ts'
 import { LaneLost } from './lane-host.ts'
 import type { CleanUpReply, GenerateReply, LaneRequest } from './lane-messages.ts'
 import { asBuffer } from './packing.ts'
-import type { LaneAsk, LanePool } from './pool.ts'
+import type { LanePool } from './pool.ts'
 import { claimOn, freshProbeId, PROBE_LABEL } from './probe-key.ts'
 
 export const PHASE_DEADLINE_MS = 30_000

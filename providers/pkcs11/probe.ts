@@ -2,9 +2,10 @@ import { pino } from 'pino'
 import { KeyturnError } from '../../contracts/errors.ts'
 import type { ProbePhase, ProbeReport } from '../../contracts/kek.ts'
 import type { Pkcs11Config } from '../../contracts/settings.ts'
+import type { LaneAsk } from './flights.ts'
 import { modesToTry } from './gcm.ts'
 import type { AeadReply, GenerateReply } from './lane-messages.ts'
-import { LanePool, type LaneAsk } from './pool.ts'
+import { LanePool } from './pool.ts'
 import { PHASE_DEADLINE_MS, ThrowawayKey } from './probe-clean-up.ts'
 import {
   aeadRefused,

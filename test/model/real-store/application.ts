@@ -3,7 +3,7 @@ import { KeyturnError } from '../../../contracts/errors.ts'
 import type { Envelope } from '../../../envelope/envelope.ts'
 import { sealAll } from '../../../keyring/seal.ts'
 import type { FleetMember } from '../../../keyring/fleet-member.ts'
-import { mayWrap } from '../../../protocol/lease.ts'
+import { leaseState } from '../../../protocol/lease.ts'
 import { isLoadable, versionState } from '../../../protocol/version-state.ts'
 import { seeNode } from '../../../store/fleet-nodes.ts'
 import { readActive } from '../../../store/kek-active.ts'
@@ -45,7 +45,8 @@ export class Application {
   wrapsUnder({ passedMs }: World): number | null {
     if (this.#active === null || !this.#loaded.includes(this.#active.version)) return null
     const sent = this.#sentMs === null ? null : readingAt(this.#sentMs)
-    return mayWrap(sent, readingAt(passedMs), timings.leaseMs) ? this.#active.version : null
+    const lease = leaseState(sent, readingAt(passedMs), timings.leaseMs)
+    return lease === 'young' ? this.#active.version : null
   }
 
   async beat(world: World): Promise<void> {
