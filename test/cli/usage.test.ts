@@ -1,11 +1,12 @@
-import { describe, expect, test } from 'vitest'
-import { processes } from '../support/processes.ts'
-import { workbench } from './workbench.ts'
+import { afterAll, describe, expect, test } from 'vitest'
+import { WarmCli } from '../support/warm-cli.ts'
 
 const help = 'hint: keyturn --help lists the commands, keyturn COMMAND --help explains one\n'
 
 describe('the command line', () => {
-  const running = processes()
+  const warm = new WarmCli({})
+  afterAll(() => warm.close())
+  const keyturn = (...args: string[]) => warm.run(args)
 
   test.each([
     [['frobnicate'], 'error: unknown command "frobnicate"\n' + help],
@@ -51,16 +52,14 @@ describe('the command line', () => {
       'error: required option "--version <n>" not specified\nhint: for example: keyturn pkcs11-init --version 1\n',
     ],
   ])('answers %j with error, hint and exit code 2', async (args, stderr) => {
-    const bench = await workbench(running)
-    const answer = await bench.keyturn(...args)
+    const answer = await keyturn(...args)
     expect(answer).toMatchObject({ code: 2, stdout: '', stderr })
   })
 
   test('with --json a usage error is one document on stdout, and still said on stderr', async () => {
-    const bench = await workbench(running)
-    const { code, json, stderr } = await bench.keyturn('env-init', '--json', '--version', '-1')
+    const { code, stdout, stderr } = await keyturn('env-init', '--json', '--version', '-1')
     expect(code).toBe(2)
-    expect(json).toMatchObject({
+    expect(JSON.parse(stdout)).toMatchObject({
       error: {
         code: 'version-invalid',
         message: 'a version is a whole number from 1, not "-1"',
@@ -70,31 +69,26 @@ describe('the command line', () => {
   })
 
   test('--version directly after keyturn is the command version, elsewhere it is an option', async () => {
-    const bench = await workbench(running)
-    const { stdout } = await bench.keyturn('--version')
+    const { stdout } = await keyturn('--version')
     expect(stdout).toMatch(/^keyturn \d+\.\d+\.\d+ \(node 2\d\./)
-    expect((await bench.keyturn('version', '--json')).json).toHaveProperty('version')
-    const init = await bench.keyturn('pkcs11-init', '--version', '2')
-    expect(init.json).toBeNull()
+    expect(JSON.parse((await keyturn('version', '--json')).stdout)).toHaveProperty('version')
+    const init = await keyturn('pkcs11-init', '--version', '2')
+    expect(init.stdout).toBe('')
     expect(init.stderr).toMatch(/^error: .*\nhint: /)
   })
 
   test('a group without a command says so', async () => {
-    const bench = await workbench(running)
-    const { code, stderr } = await bench.keyturn('audit')
+    const { code, stderr } = await keyturn('audit')
     expect(code).toBe(2)
     expect(stderr).toContain('error: a command is missing')
   })
 
   test('every command explains itself with an example', async () => {
-    const bench = await workbench(running)
-    const { stdout } = await bench.keyturn('--help')
+    const { stdout } = await keyturn('--help')
     const names = [...stdout.matchAll(/^ {2}([a-z][a-z0-9-]+)/gm)].map(([, name]) => name!)
     expect(names.length).toBeGreaterThan(18)
-    const explained = await Promise.all(
-      names.filter((name) => name !== 'help').map((name) => bench.keyturn(name, '--help')),
-    )
-    for (const { code, stdout } of explained) {
+    for (const name of names.filter((name) => name !== 'help')) {
+      const { code, stdout } = await keyturn(name, '--help')
       expect(code).toBe(0)
       expect(stdout).toContain('Example: ')
     }

@@ -51,7 +51,7 @@ describe('a process of the fleet, between two heartbeats', () => {
     await watching(fleet)
     const before = performance.now()
     await member.leave()
-    expect(performance.now() - before).toBeLessThan(4_000)
+    expect(performance.now() - before).toBeLessThan(10_000)
     // MongoDB lets go of a waiting question when its log next grows, which in an idle database is after 10 to 20 s.
     await waitUntil('the stream stays open', async () => {
       await fleet.store.db.collection('grows').insertOne({})

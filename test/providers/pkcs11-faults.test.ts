@@ -145,7 +145,7 @@ describe.skipIf(inject('softhsm') === null || !gcc)('a token in trouble', () => 
     })
     expect(provider.pool.pids).toHaveLength(2)
     const oneSession = 60 * 3 * 10
-    expect(await rewrap()).toBeLessThan(oneSession / 3)
+    expect(await rewrap()).toBeLessThan(oneSession / 1.5)
   })
 
   it('gets one login with a wrong PIN, however many ask and open', async () => {

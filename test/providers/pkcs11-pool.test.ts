@@ -146,26 +146,24 @@ describe.skipIf(!there)('the pool of a token', () => {
     await pool.close()
   })
 
-  it.each([
-    ['hang C_Encrypt', 9_000],
-    ['hang C_CloseSession', 9_000],
-    ['hang C_Finalize', 9_000],
-    ['crash C_Finalize', 4_000],
-  ])('is closed in time, no child left, whatever the module does: %s', async (line, withinMs) => {
-    const other = await opened()
-    const { pids } = other.pool
-    await fault.set(line)
-    const wraps = other.wrap(1, randomDeks(2)).then(
-      () => 'wrapped',
-      (error: unknown) => error,
-    )
-    if (!line.endsWith('C_Encrypt')) expect(await wraps).toBe('wrapped')
-    const start = performance.now()
-    await other.close()
-    expect(performance.now() - start).toBeLessThan(withinMs)
-    for (const pid of pids) expect(await isAlive(pid)).toBe(false)
-    if (line.endsWith('C_Encrypt')) expect(await wraps).toMatchObject({ code: 'pool-closed' })
-  })
+  it.each(['hang C_Encrypt', 'hang C_CloseSession', 'hang C_Finalize', 'crash C_Finalize'])(
+    'is closed in time, no child left, whatever the module does: %s',
+    async (line) => {
+      const other = await opened()
+      const { pids } = other.pool
+      await fault.set(line)
+      const wraps = other.wrap(1, randomDeks(2)).then(
+        () => 'wrapped',
+        (error: unknown) => error,
+      )
+      if (!line.endsWith('C_Encrypt')) expect(await wraps).toBe('wrapped')
+      const start = performance.now()
+      await other.close()
+      expect(performance.now() - start).toBeLessThan(20_000)
+      for (const pid of pids) expect(await isAlive(pid)).toBe(false)
+      if (line.endsWith('C_Encrypt')) expect(await wraps).toMatchObject({ code: 'pool-closed' })
+    },
+  )
 
   it.each(['pin locked', 'pin final-try'])('logs in nowhere with "%s"', async (line) => {
     const before = (await fault.counters()).calls['C_Login'] ?? 0

@@ -1,3 +1,4 @@
+import type { Document, WithId } from 'mongodb'
 import { expect, test } from 'vitest'
 import type { Keyring } from '../../keyring/index.ts'
 import { runningRotation } from '../../store/rotations.ts'
@@ -18,9 +19,9 @@ onEachProvider('applications that write during a rotation', { records: 1_500 }, 
     await fleet.withKeyring(async (keyring) => {
       const rotation = fleet.start('rotate', '--to-version', `${to}`, '--max-rate', '300')
       const stop = new AbortController()
-      const all = Array.from({ length: writers }, (_, part) =>
-        write(fleet, keyring, part, done, stop.signal),
-      )
+      // All copies are read before the first writer changes anything: the parts must not overlap.
+      const parts = await Promise.all(Array.from({ length: writers }, (_, at) => partOf(fleet, at)))
+      const all = parts.map((part) => write(fleet, keyring, part, done, stop.signal))
       await fleet.until('the sweep does not end', async () => {
         return (await runningRotation(fleet.store))?.phase === 'settle'
       })
@@ -38,20 +39,30 @@ onEachProvider('applications that write during a rotation', { records: 1_500 }, 
   })
 })
 
+/** Records of one writer, as they were before the rotation came to them: the copies that it writes back are old ones. */
+interface Part {
+  place: RecordPlace
+  mine: WithId<Document>[]
+}
+
+async function partOf(fleet: Fleet, at: number): Promise<Part> {
+  const place: RecordPlace = places[at % 2] ?? places[0]
+  const records = await fleet.store.db
+    .collection(place.collection)
+    .find()
+    .sort({ _id: 1 })
+    .toArray()
+  return { place, mine: records.filter((_, index) => index % 2 === at >> 1) }
+}
+
 async function write(
   fleet: Fleet,
   keyring: Keyring,
-  part: number,
+  { place, mine }: Part,
   done: { inserts: number; updates: number; writeBacks: number; deletes: number },
   stop: AbortSignal,
 ): Promise<void> {
-  const place: RecordPlace = places[part % 2] ?? places[0]
   const records = fleet.store.db.collection(place.collection)
-  // Read before the rotation has come to them: the copies that are written back are old ones.
-  const parity = part >> 1
-  const mine = (await records.find().sort({ _id: 1 }).toArray()).filter(
-    (_, at) => at % 2 === parity,
-  )
   const seal = async (id: unknown) => {
     const plaintext = newPlaintext()
     const envelope = await keyring.seal(plaintext, { ...place, id })

@@ -19,14 +19,14 @@ describe('paceAt', () => {
       const seconds = (performance.now() - began) / 1_000
       expect((page * 100) / seconds).toBeLessThan(2_050)
     }
-    expect((performance.now() - began) / 1_000).toBeLessThan(0.7)
+    expect((performance.now() - began) / 1_000).toBeLessThan(2.5)
   })
 
   it('does not wait without a rate', async () => {
     const began = performance.now()
     const pace = paceAt(0, new AbortController().signal)
     for (let page = 0; page < 100; page++) await pace(1_000_000)
-    expect(performance.now() - began).toBeLessThan(50)
+    expect(performance.now() - began).toBeLessThan(1_000)
   })
 
   it('ends its wait with the signal', async () => {

@@ -25,16 +25,16 @@ describe('a rate', () => {
     expect(rate).toBeLessThan(220)
   })
 
-  it('of one in two seconds still ends at once with an abort', async () => {
+  it('of one in half a minute still ends at once with an abort', async () => {
     lab = await openLab()
     await lab.fill(names(10))
     const [shard] = await lab.plan()
     const abort = new AbortController()
-    const sweep = lab.sweep(shard!.shard, { ratePerSecond: 0.5, signal: abort.signal })
+    const sweep = lab.sweep(shard!.shard, { ratePerSecond: 1 / 30, signal: abort.signal })
     const began = performance.now()
     setImmediate(() => abort.abort())
     expect((await sweep).end).toBe('aborted')
-    expect(performance.now() - began).toBeLessThan(1_000)
+    expect(performance.now() - began).toBeLessThan(10_000)
   })
 })
 
