@@ -205,7 +205,7 @@ function fleetOf(parts: Parts): Fleet {
     envelopes: [field],
   }))
   const until: Fleet['until'] = (what, ask, withinMs = 30_000) =>
-    waitUntil(what, ask, { withinMs, everyMs: 25 })
+    waitUntil(what, ask, { withinMs, everyMs: 100 })
   const globals = (args: readonly string[]) => ['--config', config, '--json', '--yes', ...args]
   let transcript = ''
   const fleet: Fleet = {

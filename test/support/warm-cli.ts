@@ -63,7 +63,7 @@ class WarmProcess {
     await waitUntil(
       `keyturn ${args.join(' ')} does not end`,
       () => this.hasEnded() || (this.#stdout.includes(mark) && this.#stderr.includes(mark)),
-      { withinMs: 120_000, everyMs: 5 },
+      { withinMs: 120_000, everyMs: 10 },
     )
     const [stdout = '', code] = this.#stdout.split(mark)
     const [stderr = ''] = this.#stderr.split(mark)
