@@ -31,7 +31,17 @@ export function idBytes(id: unknown): Buffer {
 /** The same from a BSON document as stored, whose `_id` is taken as it stands and never re-typed. */
 export function idBytesFromRaw(document: Uint8Array): Buffer {
   const bytes = Buffer.from(document.buffer, document.byteOffset, document.byteLength)
-  const { type, value } = findId(bytes)
+  return idBytesFromElement(findId(bytes))
+}
+
+/** The same from the `_id` element alone: its BSON type, and its value's bytes as stored. */
+export function idBytesFromElement({
+  type,
+  bytes: value,
+}: {
+  type: number
+  bytes: Buffer
+}): Buffer {
   switch (type) {
     case bsonType.string:
       return tagged(tags.string, value.subarray(4, -1))
@@ -57,7 +67,7 @@ export function idBytesFromRaw(document: Uint8Array): Buffer {
   }
 }
 
-function findId(bytes: Buffer): { type: number; value: Buffer } {
+function findId(bytes: Buffer): { type: number; bytes: Buffer } {
   let elements: ReturnType<typeof BSON.onDemand.parseToElements>
   try {
     elements = BSON.onDemand.parseToElements(bytes)
@@ -66,7 +76,7 @@ function findId(bytes: Buffer): { type: number; value: Buffer } {
   }
   for (const [type, nameAt, nameLength, offset, length] of elements) {
     if (nameLength === 3 && bytes.toString('latin1', nameAt, nameAt + 3) === '_id') {
-      return { type, value: bytes.subarray(offset, offset + length) }
+      return { type, bytes: bytes.subarray(offset, offset + length) }
     }
   }
   throw unsupported('the record has no _id')

@@ -7,9 +7,9 @@ import type { MemberEventName, MemberListener } from './member-events.ts'
 import { Member } from './member.ts'
 
 /**
- * A process's membership in the fleet, the same for workers and applications. One beat is: read the keystore, load what
- * is new and unload what goes, prove every version, write the heartbeat, and only then read `kek_active` and follow it.
- * The lease counts from the moment before the heartbeat was sent, and only if all of this succeeded.
+ * A process's membership in the fleet, the same for workers and applications. One beat is: prove every version, write the
+ * heartbeat, and only then read the keystore and follow `kek_active`. What is news there is loaded or unloaded, and told, in
+ * another round at once. The lease counts from the moment before the heartbeat was sent, and only if all of this succeeded.
  */
 export interface FleetMember {
   readonly node: string

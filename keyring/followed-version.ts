@@ -21,6 +21,11 @@ export class FollowedVersion {
     return this.#active
   }
 
+  /** Of the active one. */
+  get version(): number | null {
+    return this.#active?.version ?? null
+  }
+
   /** True when it is another one than before. */
   follow({ version, epoch }: ActiveVersion): boolean {
     if (this.#active?.epoch === epoch && this.#active.version === version) return false
@@ -30,7 +35,7 @@ export class FollowedVersion {
 
   /** What this process wraps under; null when it cannot. */
   usable(): number | null {
-    return this.degraded() === null ? (this.#active?.version ?? null) : null
+    return this.degraded() === null ? this.version : null
   }
 
   degraded(): MemberState['degraded'] {

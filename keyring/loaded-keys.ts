@@ -19,6 +19,7 @@ export class LoadedKeys {
   readonly #onFailure: (version: number, error: KeyturnError) => void
   readonly #failures = new Map<number, KeyturnError>()
   #states = new Map<number, VersionState>()
+  #wanted: readonly VersionDoc[] = []
   /** Proofs that have not ended: a token that hangs is not asked a second time. */
   readonly #pending = new Map<number, Promise<KeyProof | null>>()
 
@@ -28,23 +29,31 @@ export class LoadedKeys {
   }
 
   /**
+   * What the keystore says now, and which version is active. True when that asks for a refresh: something that was never
+   * tried is to be loaded, or something to be unloaded.
+   */
+  note(rows: readonly VersionDoc[], active: number | null): boolean {
+    this.#states = new Map(rows.map((row) => [row._id, versionState(row, active)]))
+    this.#wanted = rows.filter(({ _id }) => this.#isWanted(_id))
+    const isTried = (version: number) =>
+      this.isLoaded(version) || this.#failures.has(version) || this.#pending.has(version)
+    return (
+      this.#wanted.some(({ _id }) => !isTried(_id)) ||
+      this.#provider.loaded().some((version) => !this.#isWanted(version))
+    )
+  }
+
+  /**
    * Unloads what is destroyed or pending removal, loads what is new, proves the rest, all within `timeoutMs`: a token
    * that hangs must not silence the heartbeat. Returns the proofs that were made; failures are kept by version.
    */
-  async refresh(
-    rows: readonly VersionDoc[],
-    active: number | null,
-    timeoutMs: number,
-  ): Promise<KeyProof[]> {
-    this.#states = new Map(rows.map((row) => [row._id, versionState(row, active)]))
+  async refresh(timeoutMs: number): Promise<KeyProof[]> {
     for (const version of [...this.#provider.loaded(), ...this.#failures.keys()]) {
-      const state = this.#states.get(version)
-      if (state !== undefined && isLoadable(state)) continue
+      if (this.#isWanted(version)) continue
       this.#failures.delete(version)
       await this.#provider.unload(version)
     }
-    const wanted = rows.filter((row) => isLoadable(versionState(row, active)))
-    const proofs = await Promise.all(wanted.map((row) => within(timeoutMs, this.#prove(row))))
+    const proofs = await Promise.all(this.#wanted.map((row) => within(timeoutMs, this.#prove(row))))
     return proofs.filter((proof) => proof !== null)
   }
 
@@ -61,8 +70,24 @@ export class LoadedKeys {
     return this.#failures.get(version) ?? null
   }
 
+  /** The refusal for who needs a version that is not loaded; `cause` where a look into the keystore failed. */
+  notLoaded(version: number, cause: unknown): KeyturnError {
+    const why = this.failureOf(version)
+    const state = this.stateOf(version)
+    const detail = why?.message ?? (state === null ? 'the keystore has none' : `it is ${state}`)
+    return new KeyturnError('kek-not-loaded', `version '${version}' is not loaded: ${detail}`, {
+      hint: why?.hint ?? 'keyturn status shows the versions and who has loaded them',
+      cause: cause ?? why,
+    })
+  }
+
   failures(): { version: number; reason: NotReadyReason }[] {
     return [...this.#failures].map(([version, error]) => ({ version, reason: reasonOf(error) }))
+  }
+
+  #isWanted(version: number): boolean {
+    const state = this.#states.get(version)
+    return state !== undefined && isLoadable(state)
   }
 
   #prove(row: VersionDoc): Promise<KeyProof | null> {

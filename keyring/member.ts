@@ -4,13 +4,12 @@ import type { FleetTimings } from '../contracts/settings.ts'
 import { isLoadable } from '../protocol/version-state.ts'
 import { readForBeat } from '../store/beat-reading.ts'
 import { leaveNode, seeNode } from '../store/fleet-nodes.ts'
-import { readActive } from '../store/kek-active.ts'
 import { requireInstall } from '../store/kek-install.ts'
 import { countWraps } from '../store/kek-versions.ts'
 import { removeHeartbeat, writeHeartbeat } from '../store/process-heartbeats.ts'
 import { asStoreError } from '../store/store-errors.ts'
 import { serverNow } from '../store/store.ts'
-import { FollowedVersion, type ActiveVersion } from './followed-version.ts'
+import { FollowedVersion } from './followed-version.ts'
 import type { FleetMember, MemberOptions, MemberState } from './fleet-member.ts'
 import { HeartbeatLoop } from './heartbeat-loop.ts'
 import { HeldLease, leaseExpired } from './held-lease.ts'
@@ -38,6 +37,8 @@ export class Member implements FleetMember {
   readonly #news: KeystoreNews
   #timings: FleetTimings
   #isInstalled = false
+  /** False before the first look into the keystore, and after a failure. */
+  #hasLooked = false
   readonly #clock = new ServerClock()
   #beatenMs = -Infinity
 
@@ -100,13 +101,7 @@ export class Member implements FleetMember {
     const failure = await this.#beatNow()
     if (this.#keys.isLoaded(version)) return
     this.#reportRemoved(version)
-    const why = this.#keys.failureOf(version)
-    const state = this.#keys.stateOf(version)
-    const detail = why?.message ?? (state === null ? 'the keystore has none' : `it is ${state}`)
-    throw new KeyturnError('kek-not-loaded', `version '${version}' is not loaded: ${detail}`, {
-      hint: why?.hint ?? 'keyturn status shows the versions and who has loaded them',
-      cause: failure ?? why,
-    })
+    throw this.#keys.notLoaded(version, failure)
   }
 
   on<E extends MemberEventName>(event: E, listener: MemberListener<E>): void {
@@ -153,34 +148,30 @@ export class Member implements FleetMember {
   async #beat(): Promise<void> {
     this.#tellLostLease()
     try {
-      // Who learnt of another version reports it in a second round at once: settle waits for that.
+      // Who learnt of something reports it in a second round at once: settle waits for that.
       for (let round = 0; round < 3; round += 1) {
         if (!(await this.#round())) break
       }
       this.#beatenMs = performance.now()
       void this.#news.follow()
     } catch (error) {
+      this.#hasLooked = false
       if (error instanceof KeyturnError && error.code === 'node-decommissioned')
         this.#lease.revoke()
       throw asStoreError(error)
     }
   }
 
-  /** One round of a beat; true when it has found another active version. */
+  /** One round of a beat: prove, write, look. True when what it saw asks for another round. */
   async #round(): Promise<boolean> {
-    const { store, install, provider, node, kind } = this.#options
+    const { store, install, provider } = this.#options
     // The lock is inserted once and never changed.
     this.#isInstalled ||=
       (await requireInstall(store, { install, provider: provider.name })) !== null
-    const { settings, versions, isSeen } = await readForBeat(store, node, kind)
-    this.#timings = settings?.settings.fleet ?? this.#options.timings
+    if (!this.#hasLooked) await this.#look()
     const { heartbeatMs, leaseMs } = this.#timings
-    const isComingUp = this.#beatenMs === -Infinity
-    if (isComingUp || !isSeen) await seeNode(store, node, kind)
     if (!this.#clock.isSet()) this.#clock.set(await serverNow(store))
-    const rows = this.#isInstalled ? versions : []
-    const active = this.#followed.active?.version ?? null
-    const proofs = await this.#keys.refresh(rows, active, (leaseMs - heartbeatMs) / 2)
+    const proofs = await this.#keys.refresh((leaseMs - heartbeatMs) / 2)
     const loaded = proofs.map(({ version, begunMs }) => ({
       version,
       proven_at: this.#clock.at(begunMs),
@@ -188,9 +179,8 @@ export class Member implements FleetMember {
     const sent = this.#lease.now()
     const { at } = await writeHeartbeat(store, this.#heartbeat(loaded))
     this.#clock.set(at)
-    const now = await readActive(store)
     // Followed before the lease is renewed: there is no moment with a young lease and an old version.
-    const isNews = now !== null && this.#follow(now)
+    const isNews = await this.#look()
     this.#lease.renew(sent, leaseMs)
     this.#voice.tell('beat', { at })
     await this.#wraps.write((counts) => countWraps(store, counts))
@@ -200,21 +190,31 @@ export class Member implements FleetMember {
   #heartbeat(loaded: { version: number; proven_at: Date }[]) {
     const { node, role, settingsHash } = this.#options
     return {
-      ...{ node, boot: this.boot, pid: process.pid, role, loaded },
+      ...{ node, boot: this.boot, pid: process.pid, role, loaded, settings: settingsHash },
       current: this.#followed.usable(),
       epoch: this.#followed.active?.epoch ?? null,
       notLoaded: this.#keys.failures(),
-      settings: settingsHash,
       leaseMs: this.#timings.leaseMs,
       expireMs: this.#timings.expireMs,
     }
   }
 
-  #follow({ version, epoch }: ActiveVersion): boolean {
-    const from = this.#followed.active?.version ?? null
-    const isNews = this.#followed.follow({ version, epoch })
-    if (isNews) this.#voice.tell('version-switched', { from, to: version, epoch })
-    return isNews
+  /** Reads the keystore and follows it; true when another version is active, or one is to be loaded or unloaded. */
+  async #look(): Promise<boolean> {
+    const { store, node, kind, timings } = this.#options
+    const isComingUp = this.#beatenMs === -Infinity && !this.#hasLooked
+    const { settings, versions, active, isSeen } = await readForBeat(store, node, kind)
+    if (isComingUp || !isSeen) await seeNode(store, node, kind)
+    this.#timings = settings?.settings.fleet ?? timings
+    const from = this.#followed.version
+    const isSwitched = active !== null && this.#followed.follow(active)
+    if (isSwitched) {
+      this.#voice.tell('version-switched', { from, to: active.version, epoch: active.epoch })
+    }
+    const rows = this.#isInstalled ? versions : []
+    const isBehind = this.#keys.note(rows, this.#followed.version)
+    this.#hasLooked = true
+    return isSwitched || isBehind
   }
 
   /** Why this process may not wrap; null when it may. */

@@ -1,6 +1,6 @@
 import { Binary, MinKey, type Document } from 'mongodb'
 import { KeyturnError } from '../contracts/errors.ts'
-import { idBytesFromRaw } from '../envelope/record-id.ts'
+import { idBytesFromElement } from '../envelope/record-id.ts'
 import { keyturnLayout, type Layout } from '../envelope/layout.ts'
 import type { Bound } from './documents.ts'
 import {
@@ -170,11 +170,12 @@ function isOldCursor(document: Buffer | undefined, after: Bound | null): boolean
 }
 
 function entryOf(document: Buffer, layout: Layout, before: Bound | null): PageEntry {
-  const idBytes = idBytesFromRaw(document)
   const elements = rawElements(document)
+  const idElement = idOf(elements)
+  const idBytes = idBytesFromElement(idElement)
   const wrap = wrapAt(elements, layout)
   try {
-    const id = rawValue(idOf(elements))
+    const id = rawValue(idElement)
     return { id, idBytes, cursor: { v: id }, wrap }
   } catch (error) {
     if (!(error instanceof NotFaithful)) throw error

@@ -1,9 +1,4 @@
-import {
-  Binary,
-  MongoBulkWriteError,
-  type AnyBulkWriteOperation,
-  type ClientSession,
-} from 'mongodb'
+import { Binary, MongoServerError, type ClientSession } from 'mongodb'
 import type { Document } from 'mongodb'
 import { keyturnLayout, wrapMembers } from '../envelope/layout.ts'
 import type { CountersDoc, QuarantineDoc, ShardId } from './documents.ts'
@@ -95,21 +90,33 @@ async function wasCommitted(
   return committed !== null
 }
 
-/** Returns how many envelopes still were what had been read. Throws `WriteRefused`. */
-async function writeWraps(store: Store, session: ClientSession, step: PageStep): Promise<number> {
-  if (step.updates.length === 0) return 0
-  const updates = wrapUpdates(step)
-  try {
-    const { matchedCount } = await store.db
-      .collection(step.collection)
-      .bulkWrite(updates, { session, ordered: false })
-    return matchedCount
-  } catch (error) {
-    throw asRefusal(error)
-  }
+/** Of one command, which must stay below 16 MB. */
+const statementsAtMost = 1_000
+
+interface UpdateReply {
+  /** How many matched. */
+  n: number
+  writeErrors?: { index: number; code: number; errmsg: string }[]
 }
 
-function wrapUpdates(step: PageStep): AnyBulkWriteOperation[] {
+/**
+ * Returns how many envelopes still were what had been read. Throws `WriteRefused`. The command itself, and not the
+ * driver's `bulkWrite`, which measures each statement before it writes it: that is a tenth of what a worker allocates.
+ */
+async function writeWraps(store: Store, session: ClientSession, step: PageStep): Promise<number> {
+  const statements = wrapUpdates(step)
+  let matched = 0
+  for (let at = 0; at < statements.length; at += statementsAtMost) {
+    const updates = statements.slice(at, at + statementsAtMost)
+    const command = { update: step.collection, updates, ordered: false }
+    const { n, writeErrors = [] } = (await store.db.command(command, { session })) as UpdateReply
+    if (writeErrors.length > 0) throw asRefusal(writeErrors, at)
+    matched += n
+  }
+  return matched
+}
+
+function wrapUpdates(step: PageStep): { q: Document; u: Document }[] {
   const { from, to, provider, updates } = step
   const layout = step.layout ?? keyturnLayout(step.field)
   const { version, wrapped } = layout
@@ -120,7 +127,7 @@ function wrapUpdates(step: PageStep): AnyBulkWriteOperation[] {
       [version]: from,
       [wrapped]: typeof oldWrapped === 'string' ? oldWrapped : new Binary(oldWrapped),
     }
-    return { updateOne: { filter, update: { $set: wrapMembers(layout, to, provider, update) } } }
+    return { q: filter, u: { $set: wrapMembers(layout, to, provider, update) } }
   })
 }
 
@@ -129,13 +136,13 @@ export function idEquals(id: unknown): unknown {
   return id instanceof Map ? { $eq: id } : id
 }
 
-function asRefusal(error: unknown): unknown {
-  if (!(error instanceof MongoBulkWriteError)) return error
-  const errors = [error.writeErrors].flat()
-  if (errors.length === 0 || !errors.every(({ code }) => refusals.has(code))) return error
+/** `at`: where the command's first statement stands in the page. */
+function asRefusal(errors: NonNullable<UpdateReply['writeErrors']>, at: number): Error {
+  const first = new MongoServerError(errors[0] ?? {})
+  if (!errors.every(({ code }) => refusals.has(code))) return first
   return new WriteRefused(
-    errors.map(({ index, code }) => ({ index, code })),
-    error,
+    errors.map(({ index, code }) => ({ index: at + index, code })),
+    first,
   )
 }
 

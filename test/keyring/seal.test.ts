@@ -124,6 +124,12 @@ describe('opening', () => {
 })
 
 describe('loaded keys', () => {
+  const bytes = { value: () => new Uint8Array(32) }
+  const row = {
+    ...{ _id: 1, key_id: null, canary: { dek_iv: bytes, dek_wrapped: bytes, digest: bytes } },
+    gcm: { iv_mode: 'caller', iv_length: 12, tag_bits: 128 },
+  } as unknown as VersionDoc
+
   test('do not wait for a token that hangs, and do not ask it twice', async () => {
     let asked = 0
     const provider = {
@@ -134,14 +140,21 @@ describe('loaded keys', () => {
       },
     } as unknown as KekProvider
     const keys = new LoadedKeys(provider, () => undefined)
-    const bytes = { value: () => new Uint8Array(32) }
-    const row = {
-      ...{ _id: 1, key_id: null, canary: { dek_iv: bytes, dek_wrapped: bytes, digest: bytes } },
-      gcm: { iv_mode: 'caller', iv_length: 12, tag_bits: 128 },
-    } as unknown as VersionDoc
-    expect(await keys.refresh([row], 1, 20)).toEqual([])
-    expect(await keys.refresh([row], 1, 20)).toEqual([])
+    keys.note([row], 1)
+    expect(await keys.refresh(20)).toEqual([])
+    expect(await keys.refresh(20)).toEqual([])
     expect(asked).toBe(1)
     expect(keys.isLoaded(1)).toBe(true)
+  })
+
+  test('that hang while they are loaded are no reason for another round', async () => {
+    const provider = {
+      loaded: () => [],
+      load: () => new Promise(() => undefined),
+    } as unknown as KekProvider
+    const keys = new LoadedKeys(provider, () => undefined)
+    expect(keys.note([row], 1)).toBe(true)
+    expect(await keys.refresh(20)).toEqual([])
+    expect(keys.note([row], 1)).toBe(false)
   })
 })

@@ -1,5 +1,6 @@
 import { randomBytes } from 'node:crypto'
 import { afterAll, beforeAll, describe, expect, inject, test } from 'vitest'
+import { route } from '../support/each-provider.ts'
 import { openFleet } from '../support/fleet.ts'
 import type { CliEnd, Fleet } from '../support/fleet.ts'
 import { openTcpProxy } from '../support/tcp-proxy.ts'
@@ -22,7 +23,7 @@ describe.skipIf(process.env['KEYTURN_ATTACKS'] === undefined)('verify cannot be 
   afterAll(async () => {
     await fleet.close()
   })
-  const verify = () => fleet.cli('verify', '--target', '2')
+  const verify = (target = 2) => fleet.cli('verify', '--target', `${target}`)
 
   test('by two processes under one node name, of which one holds another key', async () => {
     await fleet.nodes.start('twin', { as: 'vm-b', env: otherKey() })
@@ -73,5 +74,24 @@ describe.skipIf(process.env['KEYTURN_ATTACKS'] === undefined)('verify cannot be 
     await fleet.nodes.stop('vm-b')
     await proxy.close()
     await fleet.nodes.start('vm-b')
+  })
+
+  test('by a node that restarts in the middle of a rotation without the new key: the others go on without it', async () => {
+    await fleet.fill(600)
+    const { from, to, total } = await route(fleet)
+    const lacking = { [`KEYTURN_ENCRYPTION_ENV_KEK_V${to}`]: undefined }
+    const rotation = fleet.start('rotate', '--to-version', `${to}`, '--max-rate', '150')
+    await fleet.rewrapped(100)
+    await fleet.nodes.kill('vm-b')
+    const config = await fleet.writeConfig('old', { removal: { backup_window: '9d' } })
+    await fleet.nodes.start('vm-b', { config, env: lacking })
+    const { code, json, stderr } = await rotation.end()
+    expect({ code, stderr }).toMatchObject({ code: 0 })
+    expect(json).toMatchObject({ outcome: 'completed', rewrapped: total, remaining: 0 })
+    expect(refused(await verify(to), 'vm-b')).toEqual(['config-differs'])
+    expect(await fleet.verifyRecords()).toEqual({ [to]: total })
+    await fleet.nodes.stop('vm-b')
+    await fleet.nodes.start('vm-b')
+    expect((await verify(from)).code).toBe(0)
   })
 })

@@ -237,10 +237,12 @@ describe('the roster', () => {
     expect(await expectNode(store, 'vm-z')).toMatchObject({ last_seen: null })
   })
 
-  it('is read before a heartbeat together with versions and settings', async () => {
+  it('is read behind a heartbeat together with versions, what is active, and settings', async () => {
     await seeNode(store, '$vm.a', 'host')
-    const { settings, versions, isSeen } = await readForBeat(store, '$vm.a', 'host')
-    expect([settings, versions]).toEqual([await readSettings(store), await readVersions(store)])
+    const { settings, versions, active, isSeen } = await readForBeat(store, '$vm.a', 'host')
+    expect(settings).toEqual(await readSettings(store))
+    expect(versions).toEqual(await readVersions(store))
+    expect(active).toEqual(await readActive(store))
     expect(isSeen).toBe(true)
     const isSeenAs = async (node: string, kind: NodeKind) =>
       (await readForBeat(store, node, kind)).isSeen

@@ -288,6 +288,27 @@ describe('what MongoDB refuses to store', () => {
     expect(await remainingOf(store, configured, 1)).toBe(0)
   })
 
+  it('is found in a page of several commands too', async () => {
+    const large = 1_010
+    await fill(
+      store,
+      Array.from({ length: large }, (_, n) => `r${String(n).padStart(4, '0')}`),
+    )
+    sweep = await startSweep(store)
+    entries = (await page(store, null, large)).entries
+    await records.updateOne({ _id: 'r1005' }, { $set: { frozen: true } })
+    await store.db.command({
+      collMod: certificates,
+      validator: { $or: [{ frozen: { $ne: true } }, { 'secret.key.kek_version': 1 }] },
+    })
+    expect(await commit()).toMatchObject({ rewrapped: large - 1, quarantined: 1 })
+    const rows = await listQuarantine(store)
+    expect(rows.filter((row) => row.rotation === sweep.rotation)).toMatchObject([
+      { _id: { id: 'r1005' }, code: 'write-refused' },
+    ])
+    expect(await under(1)).toBe(1)
+  })
+
   it('is refused for its size too', async () => {
     const room = 16 * 1024 * 1024 - 700
     await records.updateOne(

@@ -1,3 +1,4 @@
+import type { Collection, RunCommandOptions } from 'mongodb'
 import { afterEach, describe, expect, it } from 'vitest'
 import { Binary, Long } from 'mongodb'
 import { listQuarantine } from '../../store/rewrap-quarantine.ts'
@@ -177,35 +178,36 @@ describe('quarantine', () => {
   })
 })
 
-interface UpdateOne {
-  updateOne: { filter: { _id: unknown } }
-}
-
-function nowhere({ updateOne }: UpdateOne): UpdateOne {
-  return { updateOne: { ...updateOne, filter: { ...updateOne.filter, _id: 'nowhere' } } }
+interface UpdateCommand {
+  update?: string
+  updates: { q: { _id: unknown } }[]
 }
 
 /** A database whose filters never find one record by its `_id`; walks along the index do. */
 function blindFor(store: Store, id: string): Store {
-  const blind = (records: object) =>
+  const nowhere = (command: UpdateCommand) => {
+    if (command.update !== 'records') return command
+    const updates = command.updates.map((one) =>
+      one.q._id === id ? { ...one, q: { ...one.q, _id: 'nowhere' } } : one,
+    )
+    return { ...command, updates }
+  }
+  const blind = (records: Collection) =>
     new Proxy(records, {
       get(target, name) {
         const own = Reflect.get(target, name) as unknown
         if (name === 'findOne') return () => Promise.resolve(null)
-        if (name !== 'bulkWrite')
-          return typeof own === 'function' ? (own.bind(target) as unknown) : own
-        return (writes: UpdateOne[], options: unknown) =>
-          (own as (...args: unknown[]) => unknown).call(
-            target,
-            writes.map((write) => (write.updateOne.filter._id === id ? nowhere(write) : write)),
-            options,
-          )
+        return typeof own === 'function' ? (own.bind(target) as unknown) : own
       },
     })
   const db = new Proxy(store.db, {
     get(target, name) {
       const own = Reflect.get(target, name) as unknown
       if (typeof own !== 'function') return own
+      if (name === 'command') {
+        return (command: UpdateCommand, options: RunCommandOptions) =>
+          target.command(nowhere(command), options)
+      }
       if (name !== 'collection') return own.bind(target) as unknown
       return (of: string) =>
         of === 'records' ? blind(target.collection(of)) : target.collection(of)
