@@ -1,6 +1,7 @@
 import type { CollectionConfig } from '../contracts/settings.ts'
 import { keyturnLayout, layoutIn, type Layout } from '../envelope/layout.ts'
 import type { Bound } from './documents.ts'
+import { ownerBounds } from './chunk-bounds.ts'
 import { idBehind } from './envelope-pages.ts'
 import { readQuarantine, standsThere } from './quarantined-bytes.ts'
 import { atOneMoment, type Moment } from './snapshot.ts'
@@ -86,12 +87,12 @@ export async function remainingOf(
 }
 
 /**
- * Cuts a field's envelopes of a version into at most `shards` ranges of nearly equal size: the inner bounds, in order,
- * each the first `_id` of its range. Fewer, or none, when there are not enough envelopes.
+ * Cuts a field's envelopes of a version into `shards` ranges of nearly equal size: the inner bounds, in order. Fewer, or
+ * none, when there are not enough envelopes. On a sharded cluster they are cut along its chunks too, so that there are more.
  */
 export async function splitPoints(
   store: Store,
-  options: Omit<Parameters<typeof idBehind>[1], 'from' | 'skip'> & { shards: number },
+  options: Omit<Parameters<typeof idBehind>[1], 'from' | 'until' | 'skip'> & { shards: number },
 ): Promise<Bound[]> {
   const { collection, field, version, shards } = options
   const path = (options.layout ?? keyturnLayout(field)).version
@@ -99,10 +100,18 @@ export async function splitPoints(
   const size = Math.ceil(envelopes / shards)
   const points: Bound[] = []
   if (size === 0) return points
-  for (let index = 1; index < shards; index += 1) {
-    const next = await idBehind(store, { ...options, from: points.at(-1) ?? null, skip: size })
-    if (next === null) return points
-    points.push(next)
+  const owners = await ownerBounds(store, collection)
+  const most = owners.length + shards - 1
+  for (const [index, begin] of [null, ...owners].entries()) {
+    const until = owners[index] ?? null
+    const behind = (from: Bound | null, skip: number) =>
+      idBehind(store, { ...options, from, until, skip })
+    if (begin !== null && (await behind(begin, 0)) !== null) points.push(begin)
+    for (let next = begin; points.length < most;) {
+      next = await behind(next, size)
+      if (next === null) break
+      points.push(next)
+    }
   }
   return points
 }

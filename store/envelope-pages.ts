@@ -116,10 +116,12 @@ export async function idBehind(
   store: Store,
   place: Pick<PageRequest, 'collection' | 'field' | 'layout' | 'version'> & {
     from: Bound | null
+    /** Exclusive; null for no end. */
+    until: Bound | null
     skip: number
   },
 ): Promise<Bound | null> {
-  const range = { ...place, after: null, until: null }
+  const range = { ...place, after: null }
   // A few, in case that the first is one that cannot be a bound.
   for (const document of await readRaw(store, range, 8, place.skip)) {
     try {
@@ -142,6 +144,8 @@ async function readRaw(store: Store, page: Range, limit: number, skip = 0): Prom
     {
       projection: wrapProjection(layout),
       hint: versionIndex(layout),
+      // A mongos puts the answers of several shards together. Elsewhere the index is the order, of arrays too.
+      ...(store.isRouter ? { sort: versionIndex(layout) } : {}),
       min: { [version]: page.version, _id: begin === null ? new MinKey() : begin.v },
       max:
         page.until === null

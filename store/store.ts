@@ -9,6 +9,8 @@ const serverSelectionMs = 5_000
 export interface Store {
   readonly client: MongoClient
   readonly db: Db
+  /** A mongos answers, for a sharded cluster. */
+  readonly isRouter: boolean
   close(): Promise<void>
 }
 
@@ -48,8 +50,8 @@ export async function openStore(options: StoreOptions): Promise<Store> {
   }
   try {
     const db = client.db(options.database, { ...concerns, ...bson })
-    await requireTransactions(db, addressOf(client))
-    return { client, db, close }
+    const isRouter = await requireTransactions(db, addressOf(client))
+    return { client, db, isRouter, close }
   } catch (error) {
     await close()
     throw asStoreError(error, addressOf(client))
@@ -95,10 +97,11 @@ function clientFor(uri: string): MongoClient {
   }
 }
 
-async function requireTransactions(db: Db, address: string): Promise<void> {
+/** Answers whether it is a mongos: one says "isdbgrid", a member of a replica set the set's name. */
+async function requireTransactions(db: Db, address: string): Promise<boolean> {
   const hello = await db.command({ hello: 1 })
-  // A mongos says "isdbgrid", a member of a replica set the set's name.
-  if (hello['msg'] === 'isdbgrid' || typeof hello['setName'] === 'string') return
+  if (hello['msg'] === 'isdbgrid') return true
+  if (typeof hello['setName'] === 'string') return false
   throw new KeyturnError('mongodb-not-replica-set', `${address} is a standalone server`, {
     hint: 'keyturn needs transactions: start mongod with --replSet, run rs.initiate() once',
   })

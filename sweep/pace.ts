@@ -25,7 +25,9 @@ export function paceAt(
   return async (envelopes) => {
     if (ratePerSecond <= 0) return
     due = Math.max(due, performance.now() - slackMs) + (envelopes * 1_000) / ratePerSecond
-    const wait = due - performance.now()
-    if (wait > 0) await sleep(wait, undefined, { signal })
+    // A timer of Node may fire a millisecond early.
+    for (let wait = due - performance.now(); wait > 0; wait = due - performance.now()) {
+      await sleep(wait, undefined, { signal })
+    }
   }
 }
