@@ -7,7 +7,7 @@ import type { Store } from '../../store/store.ts'
 import type { TemporalLink } from './connection.ts'
 
 /** How long a running workflow may take to answer a query: without a worker it never does. */
-const queryWithinMs = 2000
+const queryWithinMs = 5_000
 
 /** A rotation whose workflow runs now. `runId` is that of its first run. */
 export interface LiveRotation {

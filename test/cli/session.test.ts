@@ -1,3 +1,4 @@
+import type { RotationView } from '../../contracts/rotation.ts'
 import { readFile, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
@@ -106,14 +107,20 @@ describe('the commands on a live fleet', () => {
     expect(other).toMatchObject({ code: 3, json: { error: { code: 'rotation-running' } } })
 
     expect(await fleet.must('pause')).toMatchObject({ paused: true })
-    const status = await fleet.must('status')
+    // While a busy worker does not answer in time, status knows no better than "not paused"; and a page that was in flight
+    // may land between the two figures.
+    const status = await fleet.until('status does not say that it stands still', async () => {
+      const seen = await fleet.must('status')
+      const view = seen.rotation as RotationView | null
+      const isStill = view?.paused === true && view.rewrapped + view.remaining === envelopes
+      return isStill && seen
+    })
     expect(status).toMatchObject({
       provider: 'env',
       active: { version: 2 },
       envelopes: { total: envelopes, quarantined: 0 },
       rotation: { id: attached.json.rotationId, from: 1, to: 2, phase: 'rewrap', paused: true },
     })
-    expect(status.rotation.rewrapped + status.rotation.remaining).toBe(envelopes)
 
     const cancelled = await fleet.cli('cancel')
     expect(cancelled).toMatchObject({ code: 0, json: { outcome: 'cancelled' } })
