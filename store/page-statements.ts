@@ -101,7 +101,7 @@ interface UpdateReply {
 
 /**
  * Returns how many envelopes still were what had been read. Throws `WriteRefused`. The command itself, and not the
- * driver's `bulkWrite`, which measures each statement before it writes it: that is a tenth of what a worker allocates.
+ * driver's `bulkWrite`, which measures each statement before it writes it: five per cent of a rotation with `env`.
  */
 async function writeWraps(store: Store, session: ClientSession, step: PageStep): Promise<number> {
   const statements = wrapUpdates(step)

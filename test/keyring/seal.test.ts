@@ -148,6 +148,7 @@ describe('loaded keys', () => {
   })
 
   test('that hang while they are loaded are no reason for another round', async () => {
+    // A token that hangs cannot be had in this process otherwise.
     const provider = {
       loaded: () => [],
       load: () => new Promise(() => undefined),

@@ -1,5 +1,5 @@
 import { MinKey, MongoServerError, UUID, type Db, type MongoClient } from 'mongodb'
-import { beforeEach, describe, expect, it } from 'vitest'
+import { afterAll, beforeEach, describe, expect, it } from 'vitest'
 import { splitPoints } from '../../store/census.ts'
 import { ownerBounds } from '../../store/chunk-bounds.ts'
 import type { Store } from '../../store/store.ts'
@@ -15,6 +15,9 @@ const uuid = new UUID().toBinary()
 const ns = `${store.db.databaseName}.${certificates}`
 const name = (n: number) => `r${String(n).padStart(4, '0')}`
 
+afterAll(() => config.dropDatabase())
+
+/** All that is asked of a client here is its `config`. */
 function router(configDb: Db = config): Store {
   const client = { db: () => configDb } as unknown as MongoClient
   return { ...store, isRouter: true, client }
@@ -82,6 +85,7 @@ describe('on a sharded cluster', () => {
   })
 
   it('a user who may not read config gets equal steps too', async () => {
+    // A server that refuses: the test's own has no users.
     const forbidden = {
       collection: () => ({
         findOne: () => Promise.reject(new MongoServerError({ code: 13, errmsg: 'not authorized' })),
