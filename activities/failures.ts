@@ -47,12 +47,16 @@ function unexpected(error: unknown): KeyturnError {
 
 type Activities = Record<string, (input: never) => Promise<unknown>>
 
-/** Puts every activity behind the gate. */
-export function gated<T extends Activities>(activities: T): T {
+/** Puts every activity behind the gate; `isFit` rejects where this process cannot do its work now. */
+export function gated<T extends Activities>(
+  activities: T,
+  isFit: () => Promise<void> = () => Promise.resolve(),
+): T {
   const behind = Object.entries(activities).map(([name, run]) => [
     name,
     async (input: never) => {
       try {
+        await isFit()
         return await run(input)
       } catch (error) {
         throw toFailure(error)

@@ -1,19 +1,23 @@
 import type { ErrorReport } from '../contracts/errors.ts'
 import type { RotateInput, RotateResult } from '../contracts/rotation.ts'
+import { silentAtEnd } from '../protocol/settle.ts'
 import { remainingOf } from '../store/census.ts'
 import type { RotationDoc } from '../store/documents.ts'
 import { appendAudit } from '../store/kek-audit.ts'
 import { readSettings } from '../store/kek-settings.ts'
+import { readActive } from '../store/kek-active.ts'
 import { clearMarks, recordLeft } from '../store/kek-versions.ts'
 import { closeShards } from '../store/rewrap-shards.ts'
 import { countQuarantine, recheckQuarantine } from '../store/rewrap-quarantine.ts'
 import { endRotation, readRotation, setPhase, sumCounters } from '../store/rotations.ts'
 import { serverNow } from '../store/store.ts'
 import type { ControlDeps } from './deps.ts'
+import { readFleet } from './fleet.ts'
 
 export interface FinishInput extends RotateInput {
   /** Nobody can write under A any more, and the census of A was zero twice. */
   settled: boolean
+  /** Nodes that settle's look found silent. */
   silent: string[]
   error: ErrorReport | null
 }
@@ -22,17 +26,16 @@ export interface FinishInput extends RotateInput {
  * The end of every rotation, however it came: shards closed (so that no page in flight is written behind it), record,
  * marks off, audit. Repeating it changes nothing.
  */
-export async function finishRotation(
-  { store }: ControlDeps,
-  input: FinishInput,
-): Promise<RotateResult> {
-  const { rotation, from, to, silent, error } = input
+export async function finishRotation(deps: ControlDeps, input: FinishInput): Promise<RotateResult> {
+  const { store } = deps
+  const { rotation, from, to, error } = input
   await closeShards(store, { rotation })
   const row = await readRotation(store, rotation)
   const counters = await sumCounters(store, rotation)
   const collections = (await readSettings(store))?.settings.collections ?? []
   await recheckQuarantine(store, from)
   const remaining = await remainingOf(store, collections, from)
+  const silent = input.settled ? await whoIsSilent(deps, input, row) : input.silent
   const outcome = outcomeOf(input, row, await countQuarantine(store, from))
   if (input.settled) {
     await recordLeft(store, from, rotation)
@@ -52,6 +55,17 @@ export async function finishRotation(
   const startedAt = row?.started_at ?? endedAt
   const durationSeconds = (endedAt.getTime() - startedAt.getTime()) / 1000
   return { rotation, from, to, outcome, remaining, silent, error, ...counters, durationSeconds }
+}
+
+/** Settle looked at the fleet long ago if the sweep was long: who has come back since is not named. */
+async function whoIsSilent(
+  deps: ControlDeps,
+  { silent }: FinishInput,
+  row: RotationDoc | null,
+): Promise<string[]> {
+  const epoch = row?.epoch ?? (await readActive(deps.store))?.epoch ?? 0
+  const { roster, heartbeats } = await readFleet(deps)
+  return silentAtEnd(silent, roster, heartbeats, epoch)
 }
 
 function outcomeOf(

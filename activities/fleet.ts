@@ -1,7 +1,7 @@
 import type { NotReadyReason } from '../contracts/fleet.ts'
 import { heartbeatFact, rosterFact } from '../protocol/facts.ts'
 import type { HeartbeatFact, RosterFact } from '../protocol/facts.ts'
-import { absentHosts, nothingObserved, observe, settleVerdict } from '../protocol/settle.ts'
+import { nothingObserved, observe, settleVerdict } from '../protocol/settle.ts'
 import { requireUsable } from '../protocol/rotation-route.ts'
 import { versionState } from '../protocol/version-state.ts'
 import type { RotateInput, SettleRound } from '../contracts/rotation.ts'
@@ -66,8 +66,8 @@ export function fleetActivities(deps: ControlDeps) {
     },
 
     /**
-     * One round of settle: at least one lease of looking by this process's own monotonic clock, since silence is
-     * counted by the observer. It starts anew wherever it is repeated, which can only make it longer.
+     * One round of settle, begun after promote: at least one lease of looking by this process's own monotonic clock,
+     * since silence is counted by the observer. It starts anew wherever it is repeated, which can only make it longer.
      */
     watchFleet: async ({ rotation }: RotateInput): Promise<SettleRound> =>
       await heartbeating(async (signal, tell) => {
@@ -79,7 +79,7 @@ export function fleetActivities(deps: ControlDeps) {
         const giveUpMs = startedMs + leaseMs + 2 * heartbeatMs
         let tellAtMs = startedMs
         for (let state = nothingObserved; ;) {
-          const { roster, heartbeats } = await readFleet(deps)
+          const { heartbeats } = await readFleet(deps)
           const nowMs = performance.now()
           state = observe(state, heartbeats, nowMs)
           const { done, awaiting, silent } = settleVerdict(state, question)
@@ -91,8 +91,7 @@ export function fleetActivities(deps: ControlDeps) {
             tellAtMs = nowMs + tellEveryMs
           }
           if (isOver) {
-            const named = [...new Set([...silent, ...absentHosts(roster, heartbeats)])].sort()
-            return { settled: done, awaiting: shortened(awaiting), silent: named }
+            return { settled: done, awaiting: shortened(awaiting), silent }
           }
           await pause(lookEveryMs, signal)
         }

@@ -8,29 +8,39 @@ import { policyActivities } from './policy.ts'
 import { removalActivities } from './removal.ts'
 import { rewrapActivities } from './rewrap-range.ts'
 import { rotationActivities } from './rotation.ts'
+import { requireAnswer } from '../store/store.ts'
 
 export type { ActivityDeps, ControlDeps } from './deps.ts'
 export type { FleetSnapshot, Nonce, Proof } from './fleet.ts'
 
+/** How long MongoDB may take to answer before a step is begun, in ms. */
+const storeAnswersWithinMs = 2_000
+
 /** The steps that workflows take on the control queue; none needs a key. */
 export function createControlActivities(deps: ControlDeps) {
-  return gated({
+  const activities = {
     ...installationActivities(deps),
     ...fleetActivities(deps),
     ...rotationActivities(deps),
     ...removalActivities(deps),
     ...policyActivities(deps),
-  })
+  }
+  return gated(activities, hasStore(deps))
 }
 
 /** Work with keys, on the rewrap queue: sweeps, and the making and unmaking of keys. */
 export function createRewrapActivities(deps: ActivityDeps) {
-  return gated({ ...rewrapActivities(deps), ...ceremonyActivities(deps) })
+  return gated({ ...rewrapActivities(deps), ...ceremonyActivities(deps) }, hasStore(deps))
 }
 
 /** Questions to one host, on its own queue. */
 export function createNodeActivities(deps: ActivityDeps) {
   return gated(nodeActivities(deps))
+}
+
+/** A worker that is cut off from MongoDB hands a step back at once: another one may have it. */
+function hasStore({ store }: ControlDeps) {
+  return () => requireAnswer(store, storeAnswersWithinMs)
 }
 
 export type ControlActivities = ReturnType<typeof createControlActivities>

@@ -6,7 +6,7 @@ import { withKeystore, type Keystore } from './keystore.ts'
 import { withTemporal, type TemporalLink } from './rotations/connection.ts'
 import { policyOrNull } from './rotations/policy.ts'
 import { isTaken } from './rotations/duties.ts'
-import { liveRotation, queryProgress } from './rotations/running.ts'
+import { lastPause, liveRotation, queryProgress } from './rotations/running.ts'
 import { liveWorkers } from './views/workers.ts'
 import { statusView, type Live } from './views/status.ts'
 
@@ -42,11 +42,13 @@ async function askTemporal(config: Config, store: Store, link: TemporalLink): Pr
   ])
   if (running === null) return { rotation: null, policy, unreachable: false }
   const { rotation: id, workflowId, runId } = running
-  const [progress, isSwept, workers] = await Promise.all([
+  const [progress, pause, isSwept, workers] = await Promise.all([
     queryProgress(link, workflowId),
+    lastPause(link, workflowId),
     isTaken(link, config.install, 'rewrap'),
     liveWorkers(store),
   ])
   const lacksKeys = !isSwept || workers === 0
-  return { rotation: { id, workflowId, runId, progress, lacksKeys }, policy, unreachable: false }
+  const rotation = { id, workflowId, runId, progress, pause: progress ?? pause, lacksKeys }
+  return { rotation, policy, unreachable: false }
 }

@@ -52,15 +52,21 @@ export interface RotateResult extends Counters {
   error: { code: string; message: string; hint?: string } | null
 }
 
+/** Also in the memo of the rotation's workflow, which Temporal knows without a worker. */
+export interface RotationPause {
+  paused: boolean
+  /** Why, when nobody asked: `hsm-budget` (until it is resumed), `hsm-away` (goes on by itself). */
+  pausedBy: string | null
+}
+
+export const notPaused: RotationPause = { paused: false, pausedBy: null }
+
 /** Answer of the query `progress`; also the base of the current details in the Temporal UI. */
-export interface RotationProgress extends Counters {
+export interface RotationProgress extends Counters, RotationPause {
   rotation: string
   from: number
   to: number
   phase: RotationPhase
-  paused: boolean
-  /** Why it is paused when nobody asked: `hsm-budget`, `hsm-away`. */
-  pausedBy: string | null
   /** Envelopes under A at preflight. */
   total: number
   maxRate: number
@@ -70,16 +76,13 @@ export interface RotationProgress extends Counters {
 }
 
 /** The shape of `status.rotation`. */
-export interface RotationView {
+export interface RotationView extends RotationPause {
   id: string
   workflowId: string
   runId: string | null
   from: number
   to: number
   phase: RotationPhase
-  paused: boolean
-  /** Why, when nobody asked: `hsm-budget` (until it is resumed), `hsm-away` (goes on by itself). */
-  pausedBy: string | null
   rewrapped: number
   superseded: number
   quarantined: number

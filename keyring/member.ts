@@ -8,7 +8,6 @@ import { requireInstall } from '../store/kek-install.ts'
 import { countWraps } from '../store/kek-versions.ts'
 import { removeHeartbeat, writeHeartbeat } from '../store/process-heartbeats.ts'
 import { asStoreError } from '../store/store-errors.ts'
-import { serverNow } from '../store/store.ts'
 import { FollowedVersion } from './followed-version.ts'
 import type { FleetMember, MemberOptions, MemberState } from './fleet-member.ts'
 import { HeartbeatLoop } from './heartbeat-loop.ts'
@@ -54,6 +53,7 @@ export class Member implements FleetMember {
     this.#loop = new HeartbeatLoop({
       beat: () => this.#beat(),
       intervalMs: () => this.#timings.heartbeatMs,
+      clock: this.#clock,
       onFailure: (err) => options.log.warn({ err }, 'heartbeat failed'),
     })
     const { store, log } = options
@@ -170,19 +170,17 @@ export class Member implements FleetMember {
       (await requireInstall(store, { install, provider: provider.name })) !== null
     if (!this.#hasLooked) await this.#look()
     const { heartbeatMs, leaseMs } = this.#timings
-    if (!this.#clock.isSet()) this.#clock.set(await serverNow(store))
     const proofs = await this.#keys.refresh((leaseMs - heartbeatMs) / 2)
     const loaded = proofs.map(({ version, begunMs }) => ({
       version,
       proven_at: this.#clock.at(begunMs),
     }))
     const sent = this.#lease.now()
-    const { at } = await writeHeartbeat(store, this.#heartbeat(loaded))
-    this.#clock.set(at)
+    await writeHeartbeat(store, this.#heartbeat(loaded))
     // Followed before the lease is renewed: there is no moment with a young lease and an old version.
     const isNews = await this.#look()
     this.#lease.renew(sent, leaseMs)
-    this.#voice.tell('beat', { at })
+    this.#voice.tell('beat', { at: this.#clock.at(performance.now()) })
     await this.#wraps.write((counts) => countWraps(store, counts))
     return isNews
   }
@@ -203,7 +201,8 @@ export class Member implements FleetMember {
   async #look(): Promise<boolean> {
     const { store, node, kind, timings } = this.#options
     const isComingUp = this.#beatenMs === -Infinity && !this.#hasLooked
-    const { settings, versions, active, isSeen } = await readForBeat(store, node, kind)
+    const { settings, versions, active, isSeen, now } = await readForBeat(store, node, kind)
+    this.#clock.set(now)
     if (isComingUp || !isSeen) await seeNode(store, node, kind)
     this.#timings = settings?.settings.fleet ?? timings
     const from = this.#followed.version

@@ -6,10 +6,6 @@ export class ServerClock {
   /** A time of the database, and the monotonic clock when the answer had arrived, which was later. */
   #anchor: { serverMs: number; monotonicMs: number } | null = null
 
-  isSet(): boolean {
-    return this.#anchor !== null
-  }
-
   /** Call it at once when an answer with the database's time is there. */
   set(server: Date): void {
     this.#anchor = { serverMs: server.getTime(), monotonicMs: performance.now() }
@@ -19,5 +15,11 @@ export class ServerClock {
   at(monotonicMs: number): Date {
     if (this.#anchor === null) return new Date(0)
     return new Date(Math.floor(this.#anchor.serverMs + monotonicMs - this.#anchor.monotonicMs))
+  }
+
+  /** The moment of `performance.now()` next to `monotonicMs` at which this clock shows a multiple of `stepMs`. */
+  nearestTick(monotonicMs: number, stepMs: number): number {
+    const shown = this.at(monotonicMs).getTime()
+    return monotonicMs + Math.round(shown / stepMs) * stepMs - shown
   }
 }

@@ -98,15 +98,22 @@ export function settleVerdict(state: SettleState, question: SettleQuestion): Set
 }
 
 /**
- * Expected hosts of which no heartbeat is left. Verify has met them, so they fell silent since, and so long ago that their
- * documents have expired: they hold nothing up, but whoever reads the report should look for them.
+ * Whom the report names at the end: nodes that a look found silent and that have not come back past the epoch, and
+ * expected hosts of which no heartbeat is left. Verify has met those, so they fell silent since, and so long ago that
+ * their documents have expired. None of them holds anything up, but whoever reads the report should look for them.
  */
-export function absentHosts(
+export function silentAtEnd(
+  found: readonly string[],
   roster: readonly RosterFact[],
   heartbeats: readonly HeartbeatFact[],
+  epoch: number,
 ): string[] {
-  return roster
+  const of = (node: string) => heartbeats.filter((heartbeat) => heartbeat.node === node)
+  const isBack = (node: string) =>
+    of(node).length > 0 && of(node).every((heartbeat) => (heartbeat.epoch ?? 0) >= epoch)
+  const absent = roster
     .filter(({ kind, decommissioned }) => kind === 'host' && !decommissioned)
-    .filter(({ node }) => !heartbeats.some((heartbeat) => heartbeat.node === node))
     .map(({ node }) => node)
+    .filter((node) => of(node).length === 0)
+  return [...new Set([...found.filter((node) => !isBack(node)), ...absent])].sort()
 }

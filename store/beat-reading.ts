@@ -1,10 +1,10 @@
 import type { Document } from 'mongodb'
 import { collections } from '../contracts/names.ts'
 import type { NodeKind } from '../contracts/fleet.ts'
-import type { ActiveDoc, SettingsDoc, VersionDoc } from './documents.ts'
-import { seenLately } from './fleet-nodes.ts'
+import type { ActiveDoc, NodeDoc, SettingsDoc, VersionDoc } from './documents.ts'
+import { isSeenLately } from './fleet-nodes.ts'
 import { keystore } from './keystore.ts'
-import type { Store } from './store.ts'
+import { serverNow, type Store } from './store.ts'
 
 /** What a process reads behind each of its heartbeats. */
 export interface BeatReading {
@@ -16,6 +16,8 @@ export interface BeatReading {
   versions: VersionDoc[]
   /** Its row on the roster says all that `seeNode` would write. */
   isSeen: boolean
+  /** The database's time when it was read. */
+  now: Date
 }
 
 /**
@@ -33,7 +35,7 @@ export async function readForBeat(
       version?: VersionDoc
       active?: ActiveDoc
       settings?: SettingsDoc
-      seen?: unknown
+      own?: { node: NodeDoc; now: Date }
     }>([
       under('version'),
       { $unionWith: { coll: collections.active, pipeline: [under('active')] } },
@@ -41,17 +43,22 @@ export async function readForBeat(
       {
         $unionWith: {
           coll: collections.nodes,
-          pipeline: [{ $match: seenLately(node, kind) }, under('seen')],
+          pipeline: [
+            { $match: { _id: node } },
+            { $replaceWith: { own: { node: '$$ROOT', now: '$$NOW' } } },
+          ],
         },
       },
     ])
     .toArray()
   const versions = rows.flatMap(({ version }) => (version === undefined ? [] : [version]))
+  const own = rows.find((row) => row.own !== undefined)?.own
   return {
     settings: rows.find(({ settings }) => settings?._id === 'settings')?.settings ?? null,
     active: rows.find(({ active }) => active !== undefined)?.active ?? null,
     versions: versions.sort((one, other) => one._id - other._id),
-    isSeen: rows.some(({ seen }) => seen !== undefined),
+    isSeen: own !== undefined && isSeenLately(own.node, kind, own.now),
+    now: own?.now ?? (await serverNow(store)),
   }
 }
 

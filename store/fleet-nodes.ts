@@ -1,4 +1,3 @@
-import type { Filter } from 'mongodb'
 import { KeyturnError } from '../contracts/errors.ts'
 import type { NodeKind } from '../contracts/fleet.ts'
 import type { NodeDoc } from './documents.ts'
@@ -12,11 +11,11 @@ export async function readRoster(store: Store): Promise<NodeDoc[]> {
 }
 
 /** How precise `last_seen` is, in milliseconds; heartbeats are what tells who lives. */
-const seenEveryMs = 300_000
+const seenEveryMs = 600_000
 
 /**
- * A process of this node says that it is there; call it before the first heartbeat, and later unless `seenLately` finds its
- * row. A host stays a host, and an ephemeral node becomes one when it comes back as one. Throws `node-decommissioned`.
+ * A process of this node says that it is there; call it before the first heartbeat, and later unless `isSeenLately` says
+ * so. A host stays a host, and an ephemeral node becomes one when it comes back as one. Throws `node-decommissioned`.
  */
 export async function seeNode(store: Store, node: string, kind: NodeKind): Promise<NodeDoc> {
   const seen = await keystore.nodes(store).findOneAndUpdate(
@@ -46,14 +45,11 @@ export async function seeNode(store: Store, node: string, kind: NodeKind): Promi
   return seen
 }
 
-/** Finds a node's row when it says what `seeNode` would write: the same kind, not decommissioned, seen not long ago. */
-export function seenLately(node: string, kind: NodeKind): Filter<NodeDoc> {
-  return {
-    _id: node,
-    decommissioned_at: null,
-    ...(kind === 'host' ? { kind } : {}),
-    $expr: { $gt: ['$last_seen', { $subtract: ['$$NOW', seenEveryMs] }] },
-  }
+/** Whether a node's row says what `seeNode` would write at `now`: the same kind, not decommissioned, seen not long ago. */
+export function isSeenLately(row: NodeDoc, kind: NodeKind, now: Date): boolean {
+  const { decommissioned_at, last_seen } = row
+  if (decommissioned_at !== null || last_seen === null) return false
+  return (kind === row.kind || kind !== 'host') && now.getTime() - last_seen.getTime() < seenEveryMs
 }
 
 /** `nodes expect NAME`: the node must answer from now on, seen or not; readmits a decommissioned one. */

@@ -22,9 +22,9 @@ export interface Heartbeat {
   expireMs: number
 }
 
-/** Writes this process's document, stamped by the database's clock. Returns that time. */
-export async function writeHeartbeat(store: Store, beat: Heartbeat): Promise<{ at: Date }> {
-  const written = await keystore.heartbeats(store).findOneAndUpdate(
+/** Writes this process's document, stamped by the database's clock. */
+export async function writeHeartbeat(store: Store, beat: Heartbeat): Promise<void> {
+  await keystore.heartbeats(store).updateOne(
     { _id: `${beat.node}/${beat.boot}` },
     [
       {
@@ -45,10 +45,8 @@ export async function writeHeartbeat(store: Store, beat: Heartbeat): Promise<{ a
         },
       },
     ],
-    { upsert: true, returnDocument: 'after', projection: { at: 1 } },
+    { upsert: true },
   )
-  if (written === null) throw new Error('an upsert returned no document')
-  return { at: written.at }
 }
 
 /** All documents that are there, expired ones that TTL has not tidied yet too: judge them by `at` or `lease_until`. */

@@ -79,6 +79,19 @@ export async function serverNow(store: Store): Promise<Date> {
   return localTime as Date
 }
 
+/** Throws `mongodb-unreachable` when the primary has not answered within `withinMs`; other errors as the driver has them. */
+export async function requireAnswer(store: Store, withinMs: number): Promise<void> {
+  const signal = AbortSignal.timeout(withinMs)
+  try {
+    await store.db.command({ ping: 1 }, { signal })
+  } catch (cause) {
+    if (!signal.aborted) throw asStoreError(cause)
+    throw new KeyturnError('mongodb-unreachable', `mongodb has not answered for ${withinMs} ms`, {
+      cause,
+    })
+  }
+}
+
 function clientFor(uri: string): MongoClient {
   const options: MongoClientOptions = {
     appName: 'keyturn',

@@ -1,4 +1,3 @@
-import { setTimeout as sleep } from 'node:timers/promises'
 import type { NativeConnection, Worker } from '@temporalio/worker'
 import type { ActivityDeps, ControlDeps } from '../activities/index.ts'
 import { settingsHash, settingsOf } from '../config/settings.ts'
@@ -12,7 +11,7 @@ import { createLog } from '../observability/log.ts'
 import type { Log } from '../observability/log.ts'
 import type { KekProvider } from '../providers/provider.ts'
 import { requireInstall } from '../store/kek-install.ts'
-import { serverNow, withStore } from '../store/store.ts'
+import { requireAnswer, withStore } from '../store/store.ts'
 import { openHealthPages } from './health.ts'
 import type { HealthSources } from './health.ts'
 import { connectTemporal, createControlHost, createHosts } from './hosts.ts'
@@ -23,7 +22,6 @@ import { installRuntime } from './runtime.ts'
 
 /** How long `/readyz` of a control node waits for MongoDB, in ms. */
 const storeAnswersWithinMs = 2_000
-const silentStore = 'mongodb-unreachable: MongoDB does not answer'
 
 export interface WorkerProcessOptions {
   config: Config
@@ -71,13 +69,11 @@ interface Duty extends HealthSources {
 function controlDuty(deps: ControlDeps, metrics: WorkerMetrics): Duty {
   return {
     hosts: async (connection) => [await createControlHost(deps, connection)],
-    notReady: async () => {
-      const answer = serverNow(deps.store).then(
+    notReady: async () =>
+      await requireAnswer(deps.store, storeAnswersWithinMs).then(
         () => null,
-        () => silentStore,
-      )
-      return await Promise.race([answer, sleep(storeAnswersWithinMs, silentStore, { ref: false })])
-    },
+        () => 'mongodb-unreachable: MongoDB does not answer',
+      ),
     metrics: () => metrics.render(null),
     told: () => ({ roles: ['control'] }),
   }

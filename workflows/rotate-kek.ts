@@ -1,6 +1,6 @@
 import { allHandlersFinished, CancellationScope, condition } from '@temporalio/workflow'
 import { KeyturnError } from '../contracts/errors.ts'
-import type { Preflight, RotateInput, RotateResult } from '../contracts/rotation.ts'
+import type { Preflight, RotateInput, RotateResult, SettleRound } from '../contracts/rotation.ts'
 import { observeTail, tailBegins } from '../protocol/tail.ts'
 import { deciding, surveying } from './profiles.ts'
 import { proveFleet } from './prove-fleet.ts'
@@ -23,8 +23,10 @@ export async function rotateKek(input: RotateInput): Promise<RotateResult> {
       const facts = await preflight(state)
       const verified = await verify(state)
       await promote(state, facts, verified)
-      await rewrap(state)
-      await settle(state, facts)
+      await watchingFleet(state, async (look) => {
+        await rewrap(state)
+        await settle(state, facts, look)
+      })
     } catch (error) {
       failure = error
     }
@@ -104,15 +106,45 @@ async function rewrap(state: RotationState): Promise<void> {
   await mayGoOn(state)
 }
 
+/** One round of looking at the fleet; throws `cancelled` as soon as that is asked for. */
+type Look = () => Promise<SettleRound>
+
+/**
+ * Settle's first look at the fleet begins at promote and goes on beside the sweep: behind a sweep of a lease or more
+ * nothing is left to wait for. What it found stays true, since nobody goes back to a version that was left.
+ */
+async function watchingFleet(
+  state: RotationState,
+  work: (look: Look) => Promise<void>,
+): Promise<void> {
+  const scope = new CancellationScope()
+  void condition(() => state.cancelled).then(() => scope.cancel())
+  const begin = () => scope.run(() => surveying.watchFleet(state.input))
+  let begun: Promise<SettleRound> | null = begin()
+  begun.catch(() => undefined)
+  try {
+    await work(async () => {
+      const round = begun ?? begin()
+      begun = null
+      return await round.catch(async (failure: unknown) => {
+        if (state.cancelled) await mayGoOn(state)
+        throw failure
+      })
+    })
+  } finally {
+    scope.cancel()
+  }
+}
+
 /**
  * Waits until nobody can write under A, then sweeps what came late, until the census of A is zero twice, a heartbeat
  * apart. What an application writes back after that is seen by the census of removal, and refused by its fence.
  */
-async function settle(state: RotationState, facts: Preflight): Promise<void> {
+async function settle(state: RotationState, facts: Preflight, look: Look): Promise<void> {
   enter(state, 'settle')
   const { rotation, from } = state.input
   await deciding.recordPhase({ rotation, phase: 'settle' })
-  await awaitFleet(state)
+  await awaitFleet(state, look)
   for (let tail = tailBegins, round = 1; ; round++) {
     const { remaining } = await surveying.readRemaining({ version: from })
     const { heartbeatMs } = facts
@@ -127,25 +159,13 @@ async function settle(state: RotationState, facts: Preflight): Promise<void> {
   }
 }
 
-async function awaitFleet(state: RotationState): Promise<void> {
+async function awaitFleet(state: RotationState, look: Look): Promise<void> {
   for (;;) {
-    const round = await untilCancelled(state, () => surveying.watchFleet(state.input))
+    const round = await look()
     Object.assign(state, { awaiting: round.awaiting, silent: round.silent })
     show(state)
     await mayGoOn(state)
     if (round.settled) return
-  }
-}
-
-/** A cancel ends a long look at the fleet at once. */
-async function untilCancelled<T>(state: RotationState, look: () => Promise<T>): Promise<T> {
-  const scope = new CancellationScope()
-  void condition(() => state.cancelled).then(() => scope.cancel())
-  try {
-    return await scope.run(look)
-  } catch (failure) {
-    if (state.cancelled) await mayGoOn(state)
-    throw failure
   }
 }
 

@@ -4,16 +4,18 @@ import {
   defineUpdate,
   setCurrentDetails,
   setHandler,
+  upsertMemo,
   upsertSearchAttributes,
   workflowInfo,
 } from '@temporalio/workflow'
 import { defineSearchAttributeKey } from '@temporalio/common'
 import { KeyturnError } from '../contracts/errors.ts'
 import { messages, searchAttributes } from '../contracts/names.ts'
-import { noCounters } from '../contracts/rotation.ts'
+import { noCounters, notPaused } from '../contracts/rotation.ts'
 import type {
   Counters,
   RotateInput,
+  RotationPause,
   RotationPhase,
   RotationProgress,
 } from '../contracts/rotation.ts'
@@ -29,11 +31,9 @@ export const progress = defineQuery<RotationProgress>(messages.progress)
 const phaseAttribute = defineSearchAttributeKey(searchAttributes.phase, 'KEYWORD')
 
 /** All that a running rotation knows and others may ask for or change. */
-export interface RotationState {
+export interface RotationState extends RotationPause {
   readonly input: RotateInput
   phase: RotationPhase
-  paused: boolean
-  pausedBy: string | null
   cancelled: boolean
   maxRate: number
   total: number
@@ -46,14 +46,15 @@ export interface RotationState {
   startedAt: string
   /** Grows with each change that the running shards must hear of. */
   steered: number
+  /** The pause as the memo has it. */
+  shown: RotationPause
 }
 
 export function newRotationState(input: RotateInput): RotationState {
   return {
     input,
     phase: 'preflight',
-    paused: false,
-    pausedBy: null,
+    ...notPaused,
     cancelled: false,
     maxRate: input.maxRate,
     total: 0,
@@ -64,6 +65,7 @@ export function newRotationState(input: RotateInput): RotationState {
     sweeping: 0,
     startedAt: workflowInfo().startTime.toISOString(),
     steered: 0,
+    shown: notPaused,
   }
 }
 
@@ -86,7 +88,7 @@ export function answerMessages(state: RotationState): void {
     show(state)
   })
   setHandler(pause, () => change(() => (state.paused = true)), { validator })
-  setHandler(resume, () => change(() => Object.assign(state, { paused: false, pausedBy: null })), {
+  setHandler(resume, () => change(() => Object.assign(state, notPaused)), {
     validator,
   })
   setHandler(cancel, () => change(() => (state.cancelled = true)), { validator })
@@ -119,10 +121,17 @@ export async function mayGoOn(state: RotationState): Promise<void> {
     throw new KeyturnError('cancelled', `rotation "${state.input.rotation}" was cancelled`)
 }
 
-/** Live Markdown for the Temporal UI ("User Metadata" tab): headings, lists and bold only, no figures that grow. */
+/**
+ * Live Markdown for the Temporal UI ("User Metadata" tab): headings, lists and bold only, no figures that grow. That it
+ * is paused is in the memo too, which Temporal tells also while no worker answers a query.
+ */
 export function show(state: RotationState): void {
   const { input, counters } = state
   const { paused, pausedBy } = pauseOf(state)
+  if (paused !== state.shown.paused || pausedBy !== state.shown.pausedBy) {
+    state.shown = { paused, pausedBy }
+    upsertMemo({ ...state.shown })
+  }
   const remaining = Math.max(
     0,
     state.total - counters.rewrapped - counters.superseded - counters.quarantined,
@@ -138,7 +147,7 @@ export function show(state: RotationState): void {
 }
 
 /** With no worker's HSM answering it stands still as if it were paused, and goes on by itself. */
-function pauseOf(state: RotationState): { paused: boolean; pausedBy: string | null } {
+function pauseOf(state: RotationState): RotationPause {
   const { paused, pausedBy, hsmAway, sweeping } = state
   const stands = hsmAway.size > 0 && hsmAway.size >= sweeping
   if (paused || !stands) return { paused, pausedBy }

@@ -5,7 +5,7 @@ import { readRotation, sumCounters } from '../../store/rotations.ts'
 import type { Keystore } from '../keystore.ts'
 import { isTransient, type TemporalLink } from './connection.ts'
 import { decodeFailure } from './failures.ts'
-import { queryProgress, type LiveRotation } from './running.ts'
+import { lastPause, queryProgress, type LiveRotation } from './running.ts'
 
 /** How long Temporal may be away before a follower gives up. The rotation itself waits for ever. */
 const patienceMs = 60_000
@@ -139,7 +139,8 @@ async function lookAt(
     if (row === null) return null
     return {
       ...{ rotation: row._id, from: row.from, to: row.to, phase: row.phase },
-      ...{ paused: false, pausedBy: null, maxRate: 0, awaiting: [] },
+      ...(await lastPause(link, running.workflowId)),
+      ...{ maxRate: 0, awaiting: [] },
       ...{ total: row.total ?? 0, startedAt: row.started_at.toISOString() },
       ...counters,
     }

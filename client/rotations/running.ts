@@ -1,13 +1,13 @@
 import { WorkflowNotFoundError, type WorkflowExecutionDescription } from '@temporalio/client'
 import { KeyturnError } from '../../contracts/errors.ts'
 import { messages, workflowIds } from '../../contracts/names.ts'
-import type { RotationProgress } from '../../contracts/rotation.ts'
+import { notPaused, type RotationPause, type RotationProgress } from '../../contracts/rotation.ts'
 import { runningRotation } from '../../store/rotations.ts'
 import type { Store } from '../../store/store.ts'
 import type { TemporalLink } from './connection.ts'
 
 /** How long a running workflow may take to answer a query: without a worker it never does. */
-const queryWithinMs = 5_000
+const queryWithinMs = 2_000
 
 /** A rotation whose workflow runs now. `runId` is that of its first run. */
 export interface LiveRotation {
@@ -30,6 +30,13 @@ export async function liveRotation(
   const runId = firstRunOf(described)
   const identity = fromMemo(described.memo) ?? (await fromElsewhere(link, store, workflowId))
   return { ...identity, workflowId, runId }
+}
+
+/** Whether it stands still, as its workflow said last: known without a worker, unlike its progress. */
+export async function lastPause(link: TemporalLink, workflowId: string): Promise<RotationPause> {
+  const { paused, pausedBy } = (await describe(link, workflowId))?.memo ?? {}
+  if (paused !== true) return notPaused
+  return { paused, pausedBy: typeof pausedBy === 'string' ? pausedBy : null }
 }
 
 /** What the workflow says of itself; null when no worker answers for it in time. */

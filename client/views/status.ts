@@ -1,4 +1,4 @@
-import type { RotationProgress, RotationView } from '../../contracts/rotation.ts'
+import type { RotationPause, RotationProgress, RotationView } from '../../contracts/rotation.ts'
 import type { Config } from '../../contracts/settings.ts'
 import type { LastRotation, PolicyView, StatusView } from '../../contracts/views.ts'
 import { versionState } from '../../protocol/version-state.ts'
@@ -20,6 +20,7 @@ export interface Live {
     workflowId: string
     runId: string
     progress: RotationProgress | null
+    pause: RotationPause
     /** Nobody is there who could sweep. */
     lacksKeys: boolean
   } | null
@@ -105,8 +106,8 @@ async function rotationView(
     id: running.id,
     workflowId: running.workflowId,
     runId: running.runId,
-    ...{ from: known.from, to: known.to, phase: known.phase, paused: told?.paused ?? false },
-    pausedBy: told?.pausedBy ?? null,
+    ...{ from: known.from, to: known.to, phase: known.phase },
+    ...{ paused: running.pause.paused, pausedBy: running.pause.pausedBy },
     ...{ rewrapped, superseded, quarantined, remaining, ratePerSecond },
     etaSeconds: ratePerSecond > 0 ? Math.ceil(remaining / ratePerSecond) : null,
     startedAt: told?.startedAt ?? row?.started_at.toISOString() ?? now.toISOString(),

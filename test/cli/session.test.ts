@@ -107,8 +107,7 @@ describe('the commands on a live fleet', () => {
     expect(other).toMatchObject({ code: 3, json: { error: { code: 'rotation-running' } } })
 
     expect(await fleet.must('pause')).toMatchObject({ paused: true })
-    // While a busy worker does not answer in time, status knows no better than "not paused"; and a page that was in flight
-    // may land between the two figures.
+    // A page that was in flight may land between the two figures.
     const status = await fleet.until('status does not say that it stands still', async () => {
       const seen = await fleet.must('status')
       const view = seen.rotation as RotationView | null

@@ -1,18 +1,49 @@
 import { describe, expect, test, vi } from 'vitest'
 import { HeartbeatLoop } from '../../keyring/heartbeat-loop.ts'
+import { ServerClock } from '../../keyring/server-clock.ts'
 import { WrapCounts } from '../../keyring/wrap-counts.ts'
 
 describe('the heartbeat loop', () => {
+  const clock = new ServerClock()
+
   function loopOf(intervalMs = 1_000_000) {
     const begun: { end: () => void; fail: (error: Error) => void }[] = []
     const beat = () =>
       new Promise<void>((resolve, reject) => begun.push({ end: resolve, fail: reject }))
     const failures: unknown[] = []
     const loop = new HeartbeatLoop({
-      ...{ beat, intervalMs: () => intervalMs, onFailure: (error) => failures.push(error) },
+      ...{ beat, intervalMs: () => intervalMs, clock, onFailure: (error) => failures.push(error) },
     })
     return { loop, begun, failures }
   }
+
+  test("beats on every other second of the database's clock, however late its answers are", async () => {
+    vi.useFakeTimers({ toFake: ['performance', 'setTimeout', 'clearTimeout'] })
+    try {
+      const clock = new ServerClock()
+      const serverMs = () => performance.now() + 1_234_567_890_123
+      const begun: number[] = []
+      const beat = () => {
+        const lateness = [0, 7, 2, 5][begun.length % 4] ?? 0
+        clock.set(new Date(serverMs() - lateness))
+        begun.push(serverMs())
+        return Promise.resolve()
+      }
+      const onFailure = (error: unknown) => expect(error).toBeUndefined()
+      const loop = new HeartbeatLoop({ beat, intervalMs: () => 30_000, clock, onFailure })
+      await loop.run()
+      await vi.advanceTimersByTimeAsync(10 * 30_000)
+      await loop.stop()
+      expect(begun).toHaveLength(11)
+      const [, ...own] = begun
+      for (const ms of own) expect(ms % 2_000).toBeLessThanOrEqual(8)
+      for (const [at, ms] of own.slice(1).entries()) {
+        expect(Math.abs(ms - (own[at] ?? 0) - 30_000)).toBeLessThanOrEqual(8)
+      }
+    } finally {
+      vi.useRealTimers()
+    }
+  })
 
   test('runs one beat at a time; all who wait share the next one', async () => {
     const { loop, begun } = loopOf()

@@ -45,8 +45,9 @@ const rotationSteps: RotationStep[] = [
 ]
 
 function addRotation(out: number[], rotation: Rotation): void {
-  const { step, ended, promoted, needsPromote, epoch, newEpoch, round, zeros, passes } = rotation
-  out.push(rotationSteps.indexOf(step), bits([ended, promoted, needsPromote]))
+  const { step, ended, promoted, needsPromote, settled } = rotation
+  const { epoch, newEpoch, round, zeros, passes } = rotation
+  out.push(rotationSteps.indexOf(step), bits([ended, promoted, needsPromote, settled]))
   out.push(epoch, newEpoch, round ?? nothing, zeros, passes)
 }
 

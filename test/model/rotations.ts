@@ -78,19 +78,22 @@ function phaseSteps(
         )
       })
     }
-    case 'plan':
-      return go('plans its shards', (next, mine) => {
-        mine.step = bounds.envelopes === 0 ? 'settle' : 'sweep'
+    case 'plan': {
+      const planned = go('plans its shards', (next, mine) => {
+        mine.step = bounds.envelopes > 0 ? 'sweep' : mine.settled ? 'census' : 'settle'
         if (bounds.envelopes > 0) plan(next, at)
       })
+      return [...planned, ...watchSteps(bounds, rotation, from, go)]
+    }
     case 'sweep':
     case 'tail': {
       const isSwept = state.shards.every((shard) => shard.rotation !== at || shard.closed)
-      const after = rotation.step === 'sweep' ? 'settle' : 'census'
-      return isSwept ? go('has swept', (_, mine) => void (mine.step = after)) : []
+      const after = rotation.settled ? 'census' : 'settle'
+      const swept = isSwept ? go('has swept', (_, mine) => void (mine.step = after)) : []
+      return [...swept, ...watchSteps(bounds, rotation, from, go)]
     }
     case 'settle':
-      return settleSteps(bounds, rotation, go)
+      return watchSteps(bounds, rotation, from, go)
     case 'census':
       return censusSteps(state, bounds, at, from, go)
     case 'idle':
@@ -107,10 +110,18 @@ function isVerified(state: State, bounds: Bounds, to: number): boolean {
 
 type Go = (what: string, change: (next: State, rotation: Rotation) => unknown) => Step[]
 
-/** activities/fleet.ts, `watchFleet`: looks with observe and settleVerdict; a repeated one starts anew. */
-function settleSteps(bounds: Bounds, rotation: Rotation, go: Go): Step[] {
-  if (!bounds.rules.settleWaits)
-    return go('does not settle', (_, mine) => void (mine.step = 'census'))
+/**
+ * activities/fleet.ts, `watchFleet`: looks with observe and settleVerdict, from promote on and beside the sweep; a repeated
+ * one starts anew. From its end on nobody may wrap under the version that was left, however long the sweep goes on.
+ */
+function watchSteps(bounds: Bounds, rotation: Rotation, from: number, go: Go): Step[] {
+  if (rotation.settled) return []
+  const end = (next: State, mine: Rotation) => {
+    Object.assign(mine, { settled: true, round: null })
+    if (mine.step === 'settle') mine.step = 'census'
+    if (next.active.v !== from) next.leftForGood[from] = true
+  }
+  if (!bounds.rules.settleWaits) return go('does not settle', end)
   const begin = go('begins to watch the fleet', (next, mine) => {
     mine.round = 0
     if (!mine.needsPromote) mine.newEpoch = next.active.epoch
@@ -118,7 +129,7 @@ function settleSteps(bounds: Bounds, rotation: Rotation, go: Go): Step[] {
   })
   if (rotation.round === null) return begin
   const look = go('looks at the fleet', (next, mine) => {
-    if (lookAt(next, mine, bounds).done) Object.assign(mine, { step: 'census', round: null })
+    if (lookAt(next, mine, bounds).done) end(next, mine)
   })
   return [...begin, ...look]
 }

@@ -159,8 +159,10 @@ export interface Rotation {
   needsPromote: boolean
   /** What promote made; settle waits for it. */
   newEpoch: number
-  /** Age of the round of settle; null: none began. */
+  /** Age of the round of settle that goes on; null: none does. */
   round: number | null
+  /** A round has ended: the fleet is past the switch. */
+  settled: boolean
   zeros: number
   /** Passes of the sweep that were planned. */
   passes: number
@@ -237,7 +239,7 @@ export function initialState(bounds: Bounds): State {
     fenced: 0,
     rotations: bounds.rotations.map(() => ({
       ...{ step: 'idle', ended: false, promoted: false, epoch: 0, needsPromote: false },
-      ...{ newEpoch: 0, round: null, zeros: 0, passes: 0 },
+      ...{ newEpoch: 0, round: null, settled: false, zeros: 0, passes: 0 },
     })),
     shards: [],
     workers: Array.from({ length: bounds.workers }, () => null),

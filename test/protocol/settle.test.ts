@@ -1,7 +1,7 @@
 import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
 import type { HeartbeatFact } from '../../protocol/facts.ts'
-import { absentHosts, nothingObserved, observe, settleVerdict } from '../../protocol/settle.ts'
+import { nothingObserved, observe, settleVerdict, silentAtEnd } from '../../protocol/settle.ts'
 import { at, heartbeat, host } from './fleet-facts.ts'
 
 const question = { epoch: 2, promotedMs: 0, leaseMs: 90_000 }
@@ -44,10 +44,12 @@ describe('settle', () => {
     expect(watch([[5, [behind]], [95, [behind]]])).toEqual({ done: true, awaiting: [], silent: ['vm-b'] }) // prettier-ignore
   })
 
-  test('names the expected hosts whose documents have expired before it began to look', () => {
+  test('names at the end who was silent and has not come back, and expected hosts without any document', () => {
     const pod = host('pod-1', { kind: 'ephemeral' })
     const roster = [host('vm-a'), host('vm-c'), host('vm-d', { decommissioned: true }), pod]
-    expect(absentHosts(roster, [past])).toEqual(['vm-c'])
+    expect(silentAtEnd([], roster, [past], 2)).toEqual(['vm-c'])
+    expect(silentAtEnd(['vm-a', 'pod-1'], roster, [past], 2)).toEqual(['pod-1', 'vm-c'])
+    expect(silentAtEnd(['vm-b'], [], [past, behind], 2)).toEqual(['vm-b'])
   })
 
   test('counts anew from the look that finds a document gone: it may have beaten in between', () => {

@@ -39,12 +39,17 @@ onEachProvider('steering a rotation', { records: 1_000 }, (fleetOf) => {
     expect(await fleet.verifyRecords()).toEqual({ [to]: total })
   })
 
-  test('a paused rotation can be cancelled, and nothing is left to steer', async () => {
+  test('a paused rotation is known as one without any worker, can be cancelled, and leaves nothing to steer', async () => {
     const fleet = fleetOf()
     const { from, to, total } = await route(fleet)
     const rotation = fleet.start('rotate', '--to-version', `${to}`, '--max-rate', '150')
     await fleet.rewrapped(50)
     await fleet.must('pause')
+    const nodes = ['vm-a', 'vm-b']
+    await Promise.all(nodes.map((node) => fleet.nodes.kill(node)))
+    const { rotation: view } = await fleet.must('status')
+    expect(view).toMatchObject({ paused: true, pausedBy: null, from, to, phase: 'rewrap' })
+    await Promise.all(nodes.map((node) => fleet.nodes.start(node)))
     await fleet.must('cancel')
     const { code, json } = await rotation.end()
     expect(code).toBe(7)

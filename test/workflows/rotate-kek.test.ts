@@ -1,5 +1,6 @@
 import { createRequire } from 'node:module'
 import { Client, Connection } from '@temporalio/client'
+import { Context } from '@temporalio/activity'
 import { ApplicationFailure, defineSearchAttributeKey } from '@temporalio/common'
 import { NativeConnection, Worker } from '@temporalio/worker'
 import { afterAll, beforeAll, describe, expect, inject, test } from 'vitest'
@@ -145,6 +146,13 @@ async function rotate(
   return { result, calls }
 }
 
+/** A promise, and what fulfils it. */
+function signal(): [Promise<void>, () => void] {
+  let fulfil: () => void = () => undefined
+  const promise = new Promise<void>((resolve) => (fulfil = resolve))
+  return [promise, fulfil]
+}
+
 const refusal = (code: string) => {
   throw ApplicationFailure.create({
     type: code,
@@ -164,14 +172,58 @@ describe('the rotation', () => {
     expect(story).toEqual([
       'preflight',
       'promote',
+      'watchFleet',
       'planShards',
       'rewrapRange',
       'rewrapRange',
-      'watchFleet',
       'readRemaining',
       'readRemaining',
       'finishRotation',
     ])
+  })
+
+  test('looks at the fleet beside the sweep, and once more when that was not enough', async () => {
+    const [isLooking, looks] = signal()
+    let rounds = 0
+    const { result, calls } = await rotate({
+      watchFleet: async () => {
+        looks()
+        rounds += 1
+        return rounds === 1
+          ? { settled: false, awaiting: ['app-1'], silent: [] }
+          : { settled: true, awaiting: [], silent: ['app-1'] }
+      },
+      rewrapRange: async () => {
+        await isLooking
+        return 'end'
+      },
+    })
+    expect(result).toMatchObject({ outcome: 'completed', silent: ['app-1'] })
+    expect(calls.filter((name) => name === 'watchFleet')).toHaveLength(2)
+    expect(calls.indexOf('watchFleet')).toBeLessThan(calls.indexOf('planShards'))
+    expect(calls.lastIndexOf('watchFleet')).toBeGreaterThan(calls.lastIndexOf('rewrapRange'))
+  })
+
+  test('lets go of the fleet when the sweep fails', async () => {
+    const [isLooking, looks] = signal()
+    const [hasLetGo, letGo] = signal()
+    const steps: Steps = {
+      watchFleet: async () => {
+        const context = Context.current()
+        const alive = setInterval(() => context.heartbeat(), 50)
+        looks()
+        return await context.cancelled.finally(() => {
+          clearInterval(alive)
+          letGo()
+        })
+      },
+      planShards: async () => {
+        await isLooking
+        return refusal('index-missing')
+      },
+    }
+    const { result } = await rotate(steps, () => hasLetGo)
+    expect(result).toMatchObject({ outcome: 'failed', error: { code: 'index-missing' } })
   })
 
   test('a refusal of preflight is its outcome, with code and hint, and it still finishes', async () => {

@@ -22,7 +22,9 @@ export interface RunningRotation {
   /** Number of the pass of the tail; 0 is the sweep. */
   tail: number
   observed: SettleState
-  settleBeganMs: number
+  watchBeganMs: number
+  /** The fleet is past the switch. */
+  settled: boolean
   zeros: TailState
 }
 
@@ -47,7 +49,15 @@ function rotationBetween(from: number, to: number): RunningRotation {
     input: {
       ...{ install, rotation: newId(), from, to, requestedBy: 'model', reason: '', ...limits },
     },
-    ...{ step: 'preflight', facts: null, askedAt: null, met: [], tail: 0, settleBeganMs: 0 },
+    ...{
+      step: 'preflight',
+      facts: null,
+      askedAt: null,
+      met: [],
+      tail: 0,
+      watchBeganMs: 0,
+      settled: false,
+    },
     ...{ observed: nothingObserved, zeros: tailBegins },
   }
 }
@@ -100,37 +110,26 @@ const steps: Record<RunningRotation['step'], Take> = {
     return promoted ? 'promoted' : 'promote asks again'
   },
 
-  async plan({ control }, rotation) {
+  async plan(world, rotation) {
+    const { control } = world
     await act(() => control.recordPhase({ rotation: rotation.input.rotation, phase: 'rewrap' }))
     await act(() => control.planShards({ ...rotation.input, tail: 0 }))
-    rotation.step = 'sweep'
+    Object.assign(rotation, { step: 'sweep', watchBeganMs: world.passedMs })
     return 'planned'
   },
 
   async sweep(world, rotation) {
+    await look(world, rotation)
     const said = await sweepPage(world, rotation)
     if (said !== null) return `a page: ${said}`
-    rotation.step = rotation.tail === 0 ? 'settle' : 'tail'
-    rotation.settleBeganMs = world.passedMs
+    rotation.step = rotation.settled ? 'tail' : 'settle'
     return 'swept'
   },
 
-  /** Looks at the fleet once, as `watchFleet` does again and again. */
   async settle(world, rotation) {
-    const { control, store, passedMs } = world
-    const { heartbeats } = await act(() => control.readFleet())
-    // Moved back by all time that went on: a document is unchanged that nobody has written.
-    const prints = heartbeats.map((one) => {
-      return { ...one, at: new Date(Date.parse(one.at) + passedMs).toISOString() }
-    })
-    rotation.observed = observe(rotation.observed, prints, passedMs)
-    const row = await readRotation(store, rotation.input.rotation)
-    const epoch = row?.epoch ?? (await readActive(store))?.epoch ?? 0
-    const { leaseMs } = timings
-    const question = { epoch, promotedMs: rotation.settleBeganMs, leaseMs }
-    const { done } = settleVerdict(rotation.observed, question)
-    if (done) rotation.step = 'tail'
-    return done ? 'settled' : 'settle waits'
+    await look(world, rotation)
+    if (rotation.settled) rotation.step = 'tail'
+    return rotation.settled ? 'settled' : 'settle waits'
   },
 
   async tail(world, rotation) {
@@ -163,7 +162,7 @@ async function end(
   { input }: RunningRotation,
   error: { code: 'cancelled'; message: string } | null,
 ): Promise<void> {
-  const { control, left, store } = world
+  const { control } = world
   const settled = error === null
   const result = await act(() => control.finishRotation({ ...input, settled, silent: [], error }))
   world.rotation = null
@@ -171,5 +170,23 @@ async function end(
   if (result.outcome !== 'completed' || result.remaining > 0) {
     throw new Error(`a rotation ended as ${result.outcome} with ${result.remaining} remaining`)
   }
-  if ((await readActive(store))?.version !== input.from) left.add(input.from)
+}
+
+/** Looks at the fleet once, as `watchFleet` does again and again from promote on, until it has settled. */
+async function look(world: World, rotation: RunningRotation): Promise<void> {
+  if (rotation.settled) return
+  const { control, store, passedMs } = world
+  const { heartbeats } = await act(() => control.readFleet())
+  // Moved back by all time that went on: a document is unchanged that nobody has written.
+  const prints = heartbeats.map((one) => {
+    return { ...one, at: new Date(Date.parse(one.at) + passedMs).toISOString() }
+  })
+  rotation.observed = observe(rotation.observed, prints, passedMs)
+  const row = await readRotation(store, rotation.input.rotation)
+  const epoch = row?.epoch ?? (await readActive(store))?.epoch ?? 0
+  const { leaseMs } = timings
+  const question = { epoch, promotedMs: rotation.watchBeganMs, leaseMs }
+  rotation.settled = settleVerdict(rotation.observed, question).done
+  const { from } = rotation.input
+  if (rotation.settled && (await readActive(store))?.version !== from) world.left.add(from)
 }

@@ -1,0 +1,44 @@
+import { ApplicationFailure } from '@temporalio/common'
+import { afterAll, beforeAll, expect, inject, test } from 'vitest'
+import { createControlActivities } from '../../activities/index.ts'
+import type { ControlDeps } from '../../activities/index.ts'
+import { noCounters } from '../../contracts/rotation.ts'
+import { openStore, type Store } from '../../store/store.ts'
+import { freshName } from '../support/fresh.ts'
+import { openTcpProxy, type TcpProxy } from '../support/tcp-proxy.ts'
+
+/** A worker that Temporal reaches and MongoDB does not: whatever it holds, no other worker can do. */
+let road: TcpProxy
+let store: Store
+
+beforeAll(async () => {
+  road = await openTcpProxy(inject('mongoUri'))
+  store = await openStore({ uri: road.uri, database: freshName('cutoff') })
+})
+
+afterAll(async () => {
+  road.heal()
+  await store.close()
+  await road.close()
+})
+
+test.each(['hold', 'cut'] as const)(
+  'hands a step back soon when MongoDB is out of its reach (%s), and takes the next one when it is back',
+  async (how) => {
+    const steps = createControlActivities({ store } as ControlDeps)
+    expect(await steps.readCounters({ rotation: 'r' })).toEqual(noCounters)
+    road[how]()
+    const beganMs = performance.now()
+    const failure: unknown = await steps
+      .readRemaining({ version: 1 })
+      .catch((error: unknown) => error)
+    expect(failure).toBeInstanceOf(ApplicationFailure)
+    expect(failure).toMatchObject({ type: 'mongodb-unreachable', nonRetryable: false })
+    // A page that hangs is given up by the driver after fifteen seconds.
+    expect(performance.now() - beganMs).toBeLessThan(8_000)
+    road.heal()
+    await expect
+      .poll(() => steps.readCounters({ rotation: 'r' }).catch(() => null), { timeout: 30_000 })
+      .toEqual(noCounters)
+  },
+)
