@@ -22,9 +22,12 @@ export interface Heartbeat {
   expireMs: number
 }
 
-/** Writes this process's document, stamped by the database's clock. */
+/**
+ * Writes this process's document, stamped by the database's clock. `updateMany`, though it is one: for `updateOne` MongoDB
+ * keeps a record by which the driver may repeat it, which costs as much again, and a beat is repeated anyway.
+ */
 export async function writeHeartbeat(store: Store, beat: Heartbeat): Promise<void> {
-  await keystore.heartbeats(store).updateOne(
+  await keystore.heartbeats(store).updateMany(
     { _id: `${beat.node}/${beat.boot}` },
     [
       {
