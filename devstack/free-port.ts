@@ -1,21 +1,19 @@
+import { randomInt } from 'node:crypto'
 import { createServer, Socket } from 'node:net'
 
+/** Below the ports that systems give to outgoing connections (Linux: 32768 on, RFC 6335: 49152 on): none of those takes it. */
+const lowest = 20_000
+const highest = 32_000
+
 /**
- * A port that was free a moment ago on the loopback address. Another process may take it in between: who starts a
- * server on it must be ready to ask again.
+ * A port that was free a moment ago on the loopback address. Another server may take it in between: who starts one on it
+ * must be ready to ask again.
  */
-export function freePort(): Promise<number> {
-  return new Promise((resolve, reject) => {
-    const server = createServer()
-    server.once('error', reject)
-    server.listen(0, '127.0.0.1', () => {
-      const address = server.address()
-      const port = typeof address === 'object' && address !== null ? address.port : 0
-      server.close(() => {
-        resolve(port)
-      })
-    })
-  })
+export async function freePort(): Promise<number> {
+  for (;;) {
+    const port = randomInt(lowest, highest)
+    if (await isFree(port)) return port
+  }
 }
 
 /** Whether nobody listens there now. */

@@ -63,20 +63,26 @@ export async function startWorkerProcess(options: {
     return answer?.ok ?? false
   }
   try {
-    await waitUntil(`the worker of "${node}" does not come up (${logFile})`, up, {
-      withinMs: startMs,
-    })
+    await waitUntil('its health page answers', up, { withinMs: startMs })
   } catch (error) {
     await leashed.kill()
-    throw error
+    if (error instanceof KeyturnError) throw error
+    throw new KeyturnError('no-worker', `the worker of "${node}" does not come up`, {
+      hint: `the end of its log, ${logFile}, is: ${lastLine(await readLog(logFile))}`,
+      cause: error,
+    })
   }
   return { node, pid: leashed.pid, logFile, process: leashed }
 }
 
 async function endedEarly(node: string, logFile: string): Promise<KeyturnError> {
-  const log = await readFile(logFile, 'utf8').catch(() => '')
+  const log = await readLog(logFile)
   const error = log.split('\n').findLast((line) => line.startsWith('error:')) ?? lastLine(log)
   return new KeyturnError('no-worker', `the worker of "${node}" ended while starting: "${error}"`, {
     hint: `its log is ${logFile}`,
   })
+}
+
+async function readLog(file: string): Promise<string> {
+  return await readFile(file, 'utf8').catch(() => '')
 }
