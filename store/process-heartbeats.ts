@@ -24,7 +24,7 @@ export interface Heartbeat {
 
 /**
  * Writes this process's document, stamped by the database's clock. `updateMany`, though it is one: for `updateOne` MongoDB
- * keeps a record by which the driver may repeat it, which costs as much again, and a beat is repeated anyway.
+ * writes a record by which the driver may repeat it, once more for each beat, and a beat is repeated anyway.
  */
 export async function writeHeartbeat(store: Store, beat: Heartbeat): Promise<void> {
   await keystore.heartbeats(store).updateMany(

@@ -7,16 +7,16 @@ import type { ControlActivities, NodeActivities, RewrapActivities } from '../act
  * The retry profiles, side by side. Whether an error is worth a retry at all is decided in `activities/failures.ts`.
  * `decide`: a short step against MongoDB or the HSM. `survey`: a step that reads much and heartbeats.
  * `ask`: a question to one host, where no answer is a finding. `sweep`: HSM work that goes on for as long as it takes.
- * Forty attempts outlast a MongoDB that is away for a quarter of an hour.
+ * Ninety attempts outlast a MongoDB that is away for a quarter of an hour.
  */
 const decide: ActivityOptions = {
   startToCloseTimeout: '30s',
-  retry: { initialInterval: '200ms', maximumInterval: '30s', maximumAttempts: 40 },
+  retry: { initialInterval: '200ms', maximumInterval: '10s', maximumAttempts: 90 },
 }
 const survey: ActivityOptions = {
   startToCloseTimeout: '6h',
   heartbeatTimeout: '10s',
-  retry: { initialInterval: '500ms', maximumInterval: '30s', maximumAttempts: 40 },
+  retry: { initialInterval: '500ms', maximumInterval: '10s', maximumAttempts: 90 },
 }
 const sweep: ActivityOptions = {
   startToCloseTimeout: '10m',

@@ -120,12 +120,13 @@ async function watchingFleet(
   const scope = new CancellationScope()
   void condition(() => state.cancelled).then(() => scope.cancel())
   const begin = () => scope.run(() => surveying.watchFleet(state.input))
-  let begun: Promise<SettleRound> | null = begin()
-  begun.catch(() => undefined)
+  // One that failed, for MongoDB was away for long, is repeated when its answer is needed: the sweep may have outlasted that.
+  let first: Promise<SettleRound> | null = begin()
+  first.catch(() => undefined)
   try {
     await work(async () => {
-      const round = begun ?? begin()
-      begun = null
+      const round = first?.catch(begin) ?? begin()
+      first = null
       return await round.catch(async (failure: unknown) => {
         if (state.cancelled) await mayGoOn(state)
         throw failure

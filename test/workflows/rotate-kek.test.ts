@@ -182,16 +182,17 @@ describe('the rotation', () => {
     ])
   })
 
-  test('looks at the fleet beside the sweep, and once more when that was not enough', async () => {
+  test.each([
+    ['was not enough', async () => ({ settled: false, awaiting: ['app-1'], silent: [] })],
+    ['failed', async () => refusal('mongodb-unreachable')],
+  ])('looks at the fleet beside the sweep, and once more when that %s', async (_, firstLook) => {
     const [isLooking, looks] = signal()
     let rounds = 0
     const { result, calls } = await rotate({
       watchFleet: async () => {
         looks()
         rounds += 1
-        return rounds === 1
-          ? { settled: false, awaiting: ['app-1'], silent: [] }
-          : { settled: true, awaiting: [], silent: ['app-1'] }
+        return rounds === 1 ? firstLook() : { settled: true, awaiting: [], silent: ['app-1'] }
       },
       rewrapRange: async () => {
         await isLooking
@@ -200,7 +201,7 @@ describe('the rotation', () => {
     })
     expect(result).toMatchObject({ outcome: 'completed', silent: ['app-1'] })
     expect(calls.filter((name) => name === 'watchFleet')).toHaveLength(2)
-    expect(calls.indexOf('watchFleet')).toBeLessThan(calls.indexOf('planShards'))
+    expect(calls.indexOf('watchFleet')).toBeLessThan(calls.indexOf('rewrapRange'))
     expect(calls.lastIndexOf('watchFleet')).toBeGreaterThan(calls.lastIndexOf('rewrapRange'))
   })
 

@@ -49,6 +49,12 @@ export async function withstand(
   const { fleet } = stage
   const { nodes, server } = partitions[partition]
   const { from, to } = await route(fleet)
+  // Whom the attack before had cut off may still be finding its way back to Temporal.
+  await fleet.until(
+    'the fleet is not ready',
+    async () => (await fleet.cli('verify', '--target', `${to}`)).code === 0,
+    120_000,
+  )
   const app = await startApplication(fleet, children, {
     ...{ node: 'app-1', isEphemeral: true, config: stage.configOf('vm-a') },
     ...{ recordsUri: stage.roads('vm-a').recordsUri, within: stage.roads('vm-a').within },
@@ -78,6 +84,7 @@ export async function withstand(
     await hold.release()
     await heal()
     await app.process.kill()
+    await forget(fleet, app)
   }
 }
 
@@ -111,7 +118,6 @@ async function settled(
   const late = app.written().filter(({ version, begun }) => version === from && begun > settledAt)
   expect(late).toEqual([])
   expect(await fleet.verifyRecords()).toEqual({ [to]: fleet.records.book.size })
-  await forget(fleet, app)
 }
 
 /** The next attack should not have more to sweep. */
