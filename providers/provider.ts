@@ -42,7 +42,10 @@ export type RewrapOutcome =
   | { ok: true; iv: Buffer; wrapped: Buffer }
   | { ok: false; code: 'envelope-unreadable'; message: string }
 
-/** One outcome for each item, in the order of the items. `calls` counts crypt calls, canaries and repeats included. */
+/**
+ * One outcome for each item, in the order of the items. `calls` counts the crypt calls for them: those of repeats and of the
+ * canaries that faulty items cost too, but none for loading keys.
+ */
 export interface RewrapAnswer {
   outcomes: RewrapOutcome[]
   calls: number

@@ -29,13 +29,16 @@ export class Flights {
     this.#onThrottled = onThrottled
   }
 
-  /** Has the lane load the keys it lacks, then do the job. Null when the job was given up meanwhile. Rejects with LaneLost. */
+  /**
+   * Has the lane load the keys it lacks, which no job pays for (a budget must reach exactly), then do the job. Null when the
+   * job was given up meanwhile. Rejects with LaneLost.
+   */
   async fly(job: Job, lane: PoolLane): Promise<Reply | null> {
     this.#jobs.add(job)
     lane.inFlight += 1
     try {
       for (const { request, seen } of this.#keys.unseen(job.versions, lane)) {
-        const reply = await this.ask(lane, request, LOAD_DEADLINE_MS, job)
+        const reply = await this.ask(lane, request, LOAD_DEADLINE_MS)
         if (reply.fault !== null) return reply
         seen()
       }

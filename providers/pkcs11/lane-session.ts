@@ -69,6 +69,14 @@ export class LaneSession {
       this.#close(old)
       this.handle = this.watch(() => openSession(this.cryptoki, this.token.slot))
     }
+    this.requireLogin()
+  }
+
+  /**
+   * Throws CKR_USER_NOT_LOGGED_IN when the login has gone with the sessions that held it: a private key is then just not
+   * found (PKCS#11 v3.1, C_Login), which must not be taken for its absence.
+   */
+  requireLogin(): void {
     if (!this.#loggedIn(this.handle)) throw new CkrError('C_GetSessionInfo', CKR_USER_NOT_LOGGED_IN)
   }
 

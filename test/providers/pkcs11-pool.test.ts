@@ -70,8 +70,11 @@ describe.skipIf(!there)('the pool of a token', () => {
       return other.stats().sessions === lab.config.maxSessions
     })
     await fault.set('latency crypt 1', 'answer C_Encrypt 6 3')
-    await other.rewrap(page(items))
-    expect(other.pool.lanes).toBeLessThan(lab.config.maxSessions)
+    // On a busy machine they may be all back before the page is done.
+    let fewest = Infinity
+    const look = setInterval(() => (fewest = Math.min(fewest, other.pool.lanes)), 1)
+    await other.rewrap(page(items)).finally(() => clearInterval(look))
+    expect(Math.min(fewest, other.pool.lanes)).toBeLessThan(lab.config.maxSessions)
     await until(async () => {
       await other.rewrap(page(items))
       return other.pool.lanes === lab.config.maxSessions
