@@ -96,21 +96,12 @@ function blaming<T>(version: number, use: () => T): T {
 
 function loadKeyOnce(session: LaneSession, asked: LoadRequest): LaneKey {
   const id = asked.keyId === null ? null : asBuffer(asked.keyId)
-  const handle = session.watch(() => findOrDoubt(session, asked.label, id))
+  const handle = session.found(() => findOneKey(asSession(session), asked.label, id))
   const form = proveEncrypts(session, handle, asked)
   const key: LaneKey = { asked, handle, form, badTag: 0 }
   openCanaryFirm(session, key)
   key.badTag = learnBadTag(session, key)
   return key
-}
-
-function findOrDoubt(session: LaneSession, label: string, id: Buffer | null): Handle {
-  try {
-    return findOneKey(asSession(session), label, id)
-  } catch (error) {
-    session.requireLogin()
-    throw error
-  }
 }
 
 function openCanaryFirm(session: LaneSession, key: LaneKey): void {

@@ -69,15 +69,20 @@ export class LaneSession {
       this.#close(old)
       this.handle = this.watch(() => openSession(this.cryptoki, this.token.slot))
     }
-    this.requireLogin()
+    this.#requireLogin()
   }
 
   /**
-   * Throws CKR_USER_NOT_LOGGED_IN when the login has gone with the sessions that held it: a private key is then just not
-   * found (PKCS#11 v3.1, C_Login), which must not be taken for its absence.
+   * Looks for a key. When the login has gone with the sessions that held it, a private key is just not found (PKCS#11 v3.1,
+   * C_Login), which must not be taken for its absence: throws CKR_USER_NOT_LOGGED_IN then.
    */
-  requireLogin(): void {
-    if (!this.#loggedIn(this.handle)) throw new CkrError('C_GetSessionInfo', CKR_USER_NOT_LOGGED_IN)
+  found<T>(find: () => T): T {
+    try {
+      return this.watch(find)
+    } catch (error) {
+      this.#requireLogin()
+      throw error
+    }
   }
 
   /** A second session beside this one; null when the token has none to spare. */
@@ -97,6 +102,10 @@ export class LaneSession {
 
   closeOther(session: Handle): void {
     this.#close(session)
+  }
+
+  #requireLogin(): void {
+    if (!this.#loggedIn(this.handle)) throw new CkrError('C_GetSessionInfo', CKR_USER_NOT_LOGGED_IN)
   }
 
   #close(session: Handle): void {
