@@ -13,9 +13,6 @@ import { requireAnswer } from '../store/store.ts'
 export type { ActivityDeps, ControlDeps } from './deps.ts'
 export type { FleetSnapshot, Nonce, Proof } from './fleet.ts'
 
-/** How long MongoDB may take to answer before a step is begun, in ms. */
-const storeAnswersWithinMs = 2_000
-
 /** The steps that workflows take on the control queue; none needs a key. */
 export function createControlActivities(deps: ControlDeps) {
   const activities = {
@@ -40,7 +37,7 @@ export function createNodeActivities(deps: ActivityDeps) {
 
 /** A worker that is cut off from MongoDB hands a step back at once: another one may have it. */
 function hasStore({ store }: ControlDeps) {
-  return () => requireAnswer(store, storeAnswersWithinMs)
+  return () => requireAnswer(store)
 }
 
 export type ControlActivities = ReturnType<typeof createControlActivities>

@@ -5,6 +5,9 @@ import { asStoreError } from './store-errors.ts'
 /** How long an operation looks for a usable server before it fails, in milliseconds. */
 const serverSelectionMs = 5_000
 
+/** How long the primary may take for a sign of life, in milliseconds. */
+const answerMs = 2_000
+
 /** One database of a MongoDB that has transactions. Statements take it as their first argument. */
 export interface Store {
   readonly client: MongoClient
@@ -79,14 +82,14 @@ export async function serverNow(store: Store): Promise<Date> {
   return localTime as Date
 }
 
-/** Throws `mongodb-unreachable` when the primary has not answered within `withinMs`; other errors as the driver has them. */
-export async function requireAnswer(store: Store, withinMs: number): Promise<void> {
-  const signal = AbortSignal.timeout(withinMs)
+/** Throws `mongodb-unreachable` when the primary does not answer within two seconds; other errors as the driver has them. */
+export async function requireAnswer(store: Store): Promise<void> {
+  const signal = AbortSignal.timeout(answerMs)
   try {
     await store.db.command({ ping: 1 }, { signal })
   } catch (cause) {
     if (!signal.aborted) throw asStoreError(cause)
-    throw new KeyturnError('mongodb-unreachable', `mongodb has not answered for ${withinMs} ms`, {
+    throw new KeyturnError('mongodb-unreachable', `mongodb has not answered for ${answerMs} ms`, {
       cause,
     })
   }

@@ -20,9 +20,6 @@ import { workerMetrics } from './metrics.ts'
 import type { WorkerMetrics } from './metrics.ts'
 import { installRuntime } from './runtime.ts'
 
-/** How long `/readyz` of a control node waits for MongoDB, in ms. */
-const storeAnswersWithinMs = 2_000
-
 export interface WorkerProcessOptions {
   config: Config
   node: string
@@ -70,7 +67,7 @@ function controlDuty(deps: ControlDeps, metrics: WorkerMetrics): Duty {
   return {
     hosts: async (connection) => [await createControlHost(deps, connection)],
     notReady: async () =>
-      await requireAnswer(deps.store, storeAnswersWithinMs).then(
+      await requireAnswer(deps.store).then(
         () => null,
         () => 'mongodb-unreachable: MongoDB does not answer',
       ),

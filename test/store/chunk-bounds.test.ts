@@ -17,7 +17,7 @@ const name = (n: number) => `r${String(n).padStart(4, '0')}`
 
 afterAll(() => config.dropDatabase())
 
-/** All that is asked of a client here is its `config`. */
+/** Cast, since a whole client cannot be imitated: all that is asked of it here is its `config`. */
 function router(configDb: Db = config): Store {
   const client = { db: () => configDb } as unknown as MongoClient
   return { ...store, isRouter: true, client }
