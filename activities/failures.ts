@@ -13,6 +13,7 @@ const passing: ReadonlySet<ErrorCode> = new Set([
   'kek-not-loaded',
   'pool-closed',
   'not-installed',
+  'foreign-task',
   'internal',
 ] satisfies ErrorCode[])
 

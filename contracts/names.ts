@@ -11,6 +11,7 @@ export const collections = {
   shards: 'rewrap_shards',
   quarantine: 'rewrap_quarantine',
   audit: 'kek_audit',
+  questions: 'kek_questions',
 } as const
 
 export const queues = {
