@@ -34,7 +34,7 @@ async function check(deps: ControlDeps, input: InstallInput): Promise<Standing> 
       { hint: 'use one kek.provider in the keyturn.yaml of all hosts' },
     )
   }
-  await requireInstall(store, input)
+  await requireInstall(store, { name: config.install, provider })
   const row = await readVersion(store, input.version)
   if (row !== null && row.destroyed_at !== null) {
     throw new KeyturnError('version-destroyed', `version "${input.version}" was destroyed`, {

@@ -6,7 +6,7 @@ import type { RemoveInput } from '../contracts/removal.ts'
 import { probeFailure, profileFrom } from '../providers/pkcs11/probe-failure.ts'
 import { insertFirstActive } from '../store/kek-active.ts'
 import { appendAudit } from '../store/kek-audit.ts'
-import { insertInstall, requireInstall } from '../store/kek-install.ts'
+import { claimProvider, countInstallation } from '../store/kek-install.ts'
 import { completeInstall, insertIntent, readVersion } from '../store/kek-versions.ts'
 import type { VersionDoc } from '../store/documents.ts'
 import type { Store } from '../store/store.ts'
@@ -99,7 +99,7 @@ async function probe(deps: ActivityDeps, input: InstallInput): Promise<ProbeRepo
 
 /** Key → attributes → canary → lock → row → (first version) active. */
 async function make(deps: ActivityDeps, input: InstallInput): Promise<InstallResult> {
-  const { store, provider, member } = deps
+  const { config, store, provider, member } = deps
   const { ceremony } = provider
   const intent = await requireRow(store, input.version)
   const intended = intent.key_id === null ? null : Buffer.from(intent.key_id.buffer)
@@ -112,8 +112,9 @@ async function make(deps: ActivityDeps, input: InstallInput): Promise<InstallRes
       ? profileFrom(await ceremony.examine(intent.label, keyId))
       : await ceremony.gcmProfile()
   const canary = await ceremony.makeCanary(input.version, intent.label, keyId, gcm)
-  await insertInstall(store, { ...input, created_by: input.requestedBy })
-  await requireInstall(store, input)
+  const { provider: kind, requestedBy: by } = input
+  await claimProvider(store, { name: config.install, provider: kind, by })
+  await countInstallation(store, intent.store)
   const made = { gcm, canary, label: intent.label, keyId }
   const isNew = await completeInstall(store, input.version, made)
   await insertFirstActive(store, input.version)

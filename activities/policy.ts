@@ -6,7 +6,7 @@ import { KeyturnError } from '../contracts/errors.ts'
 import { readActive } from '../store/kek-active.ts'
 import { readVersions } from '../store/kek-versions.ts'
 import type { ControlDeps } from './deps.ts'
-import { requireSettings } from './settings.ts'
+import { requireIdentity, requireSettings } from './settings.ts'
 
 const actor = 'policy'
 
@@ -27,7 +27,8 @@ export function policyActivities({ store, config }: ControlDeps) {
       const { removal } = await requireSettings(store)
       const versions = await readVersions(store)
       const to = Math.max(...versions.map((row) => row._id)) + 1
-      const { install, rewrap } = config
+      const install = await requireIdentity(store)
+      const { rewrap } = config
       const { provider } = config.kek
       const from = active.version
       const origin = provider === 'env' ? 'environment' : 'generated'

@@ -75,7 +75,8 @@ async function planOf(
 
 async function requireLock({ store, config }: ControlDeps): Promise<void> {
   const { install, kek } = config
-  if ((await requireInstall(store, { install, provider: kek.provider })) !== null) return
+  const row = await requireInstall(store, { name: install, provider: kek.provider })
+  if (row !== null && row.provider !== null) return
   throw new KeyturnError('not-installed', `no key is installed for "${install}"`, {
     hint: 'run: keyturn pkcs11-init --version 1, or: keyturn env-init --version 1',
   })

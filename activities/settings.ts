@@ -1,6 +1,8 @@
 import { KeyturnError } from '../contracts/errors.ts'
+import type { InstallIdentity } from '../contracts/names.ts'
 import type { FleetSettings } from '../contracts/settings.ts'
 import { readSettings } from '../store/kek-settings.ts'
+import { identityOf, readInstall } from '../store/kek-install.ts'
 import { readVersion } from '../store/kek-versions.ts'
 import type { VersionDoc } from '../store/documents.ts'
 import type { Store } from '../store/store.ts'
@@ -10,6 +12,15 @@ export async function requireSettings(store: Store): Promise<FleetSettings> {
   const row = await readSettings(store)
   if (row !== null) return row.settings
   throw new KeyturnError('setup-missing', 'no settings are recorded in this database', {
+    hint: 'run: keyturn setup',
+  })
+}
+
+/** Whose keystore this process has open. */
+export async function requireIdentity(store: Store): Promise<InstallIdentity> {
+  const row = await readInstall(store)
+  if (row !== null) return identityOf(row)
+  throw new KeyturnError('setup-missing', `"${store.db.databaseName}" is no keystore`, {
     hint: 'run: keyturn setup',
   })
 }

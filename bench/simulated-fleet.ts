@@ -3,8 +3,9 @@ import type { NativeConnection } from '@temporalio/worker'
 import { createNodeActivities } from '../activities/index.ts'
 import { loadConfig } from '../config/load-config.ts'
 import { settingsHash, settingsOf } from '../config/settings.ts'
-import { queues } from '../contracts/names.ts'
+import { queues, type InstallIdentity } from '../contracts/names.ts'
 import type { Config } from '../contracts/settings.ts'
+import { requireIdentity } from '../activities/settings.ts'
 import { joinFleet, type FleetMember } from '../keyring/fleet-member.ts'
 import { createLog } from '../observability/log.ts'
 import { createMetrics } from '../observability/metrics.ts'
@@ -30,9 +31,10 @@ export async function joinHosts(lab: Lab, count: number): Promise<SimulatedFleet
   const config = loadConfig({ file: lab.stack.configPath })
   Runtime.install({ logger: new DefaultLogger('ERROR') })
   const connection = await connectTemporal(config)
+  const identity = await requireIdentity(lab.store)
   const hosts: Host[] = []
   for (let at = 0; at < count; at += 1) {
-    hosts.push(await joinHost(lab, config, connection, at))
+    hosts.push(await joinHost(lab, config, connection, { at, identity }))
   }
   return {
     members: hosts.map(({ member }) => member),
@@ -47,7 +49,7 @@ async function joinHost(
   { store, provider }: Lab,
   config: Config,
   connection: NativeConnection,
-  at: number,
+  { at, identity }: { at: number; identity: InstallIdentity },
 ): Promise<Host> {
   const log = createLog({ level: 'error', pretty: false })
   const node = `vm-${at.toString().padStart(3, '0')}`
@@ -60,7 +62,7 @@ async function joinHost(
   if (!isWorker) return { member, close: () => member.leave() }
   const metrics = createMetrics({ install, node, processMetrics: false })
   const worker = await Worker.create({
-    ...{ connection, namespace: 'default', taskQueue: queues.node(install, node) },
+    ...{ connection, namespace: 'default', taskQueue: queues.node(identity, node) },
     activities: createNodeActivities({ config, node, store, provider, member, metrics, log }),
     maxConcurrentActivityTaskPolls: 1,
   })

@@ -18,7 +18,7 @@ export async function layoutChecks(
     const layout = layoutIn(settings.collections, sample.collection, sample.field)
     const check = `layout ${sample.collection}.${sample.field}`
     try {
-      checks.push(await checkOf(check, layout, sample, keys, install?.install ?? ''))
+      checks.push(await checkOf(check, layout, sample, keys, install?.name ?? ''))
     } catch (error) {
       if (!(error instanceof KeyturnError)) throw error
       checks.push(fail(check, error.message, cure))

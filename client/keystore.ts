@@ -1,15 +1,16 @@
 import { settingsOf } from '../config/settings.ts'
 import { KeyturnError } from '../contracts/errors.ts'
+import type { InstallIdentity } from '../contracts/names.ts'
 import type { Config, FleetSettings } from '../contracts/settings.ts'
 import type { InstallDoc } from '../store/documents.ts'
-import { requireInstall } from '../store/kek-install.ts'
+import { identityOf, requireInstall } from '../store/kek-install.ts'
 import { readSettings } from '../store/kek-settings.ts'
 import { withStore, type Store } from '../store/store.ts'
 
 /** The keystore of a configuration, after its lock was read. */
 export interface Keystore {
   readonly store: Store
-  /** Null: nothing was installed in this database yet. */
+  /** Null: `setup` has not run in this database. */
   readonly install: InstallDoc | null
   /** What `setup` recorded; where it has not run, what the file says. */
   readonly settings: FleetSettings
@@ -17,8 +18,8 @@ export interface Keystore {
 }
 
 /**
- * Opens the keystore for `use` and closes it after. Throws mongodb-unreachable within 5 s, and install-locked when
- * the database belongs to another install or provider than the file says.
+ * Opens the keystore for `use` and closes it after. Throws mongodb-unreachable within 5 s, install-locked when the
+ * database belongs to another install or provider than the file says, schema-older and schema-newer.
  */
 export async function withKeystore<T>(
   config: Config,
@@ -26,21 +27,25 @@ export async function withKeystore<T>(
 ): Promise<T> {
   return withStore(config.mongodb, async (store) => {
     const { provider } = config.kek
-    const install = await requireInstall(store, { install: config.install, provider })
+    const install = await requireInstall(store, { name: config.install, provider })
     const recorded = await readSettings(store)
     const settings = recorded?.settings ?? settingsOf(config)
-    return use({ store, install, settings, isSetUp: recorded !== null })
+    return use({ store, install, settings, isSetUp: install !== null && recorded !== null })
   })
 }
 
-/** The lock, for commands that make no sense before an installation. Throws not-installed, setup-missing. */
-export function requireInstalled(keystore: Keystore, config: Config): InstallDoc {
-  if (!keystore.isSetUp) {
-    throw new KeyturnError('setup-missing', `setup was not run for "${config.mongodb.database}"`, {
-      hint: 'run: keyturn setup',
-    })
-  }
-  if (keystore.install !== null) return keystore.install
+/** The identity, for commands that make no sense before `setup`. Throws setup-missing. */
+export function requireSetUp(keystore: Keystore, config: Config): InstallIdentity {
+  if (keystore.isSetUp && keystore.install !== null) return identityOf(keystore.install)
+  throw new KeyturnError('setup-missing', `setup was not run for "${config.mongodb.database}"`, {
+    hint: 'run: keyturn setup; is mongodb.database right?',
+  })
+}
+
+/** The identity, for commands that make no sense before an installation. Throws not-installed, setup-missing. */
+export function requireInstalled(keystore: Keystore, config: Config): InstallIdentity {
+  const identity = requireSetUp(keystore, config)
+  if ((keystore.install?.provider ?? null) !== null) return identity
   throw new KeyturnError('not-installed', `no key is installed in "${config.mongodb.database}"`, {
     hint: `run: keyturn ${config.kek.provider}-init --version 1`,
   })

@@ -1,14 +1,19 @@
+import canonicalize from 'canonicalize'
 import { settingsHash, settingsOf } from '../config/settings.ts'
 import { KeyturnError } from '../contracts/errors.ts'
+import type { InstallIdentity } from '../contracts/names.ts'
 import type { Config, FleetSettings } from '../contracts/settings.ts'
 import { countVersions } from '../store/census.ts'
 import { createIndexes } from '../store/indexes.ts'
+import { identityOf, insertInstall, judgeInstall } from '../store/kek-install.ts'
+import { collectionUuids } from '../store/keystore-home.ts'
 import { appendAudit } from '../store/kek-audit.ts'
 import { writeSettings } from '../store/kek-settings.ts'
 import type { Store } from '../store/store.ts'
 import { withKeystore, type Keystore } from './keystore.ts'
 import { withTemporal, type TemporalLink } from './rotations/connection.ts'
 import { requester } from './rotations/names.ts'
+import { uuidDifference, withUuids } from './recorded-uuids.ts'
 import { registerAttributes } from './search-attributes.ts'
 import { droppedFields, relaidFields, settingsDifference } from './settings-difference.ts'
 
@@ -32,7 +37,7 @@ export type AskChange = (changes: string[]) => Promise<void>
  */
 export async function setup(config: Config, ask: AskChange): Promise<SetupReport> {
   return withKeystore(config, async (keystore) =>
-    withTemporal(config, async (link) => prepare(config, keystore, link, ask)),
+    withTemporal(config, async (link) => (await prepare(config, keystore, link, ask)).report),
   )
 }
 
@@ -41,41 +46,70 @@ export async function prepareForInstall(
   config: Config,
   keystore: Keystore,
   link: TemporalLink,
-): Promise<void> {
-  await prepare(config, keystore, link, (changes) => {
+): Promise<InstallIdentity> {
+  const { identity } = await prepare(config, keystore, link, (changes) => {
     throw new KeyturnError('settings-differ', `${config.file} differs from the recorded settings`, {
       hint: `keyturn setup shows it and asks; first: ${changes[0] ?? 'nothing'}`,
     })
   })
+  return identity
 }
 
 async function prepare(
   config: Config,
-  { store, settings: recorded, isSetUp }: Keystore,
+  keystore: Keystore,
   link: TemporalLink,
   ask: AskChange,
-): Promise<SetupReport> {
+): Promise<{ report: SetupReport; identity: InstallIdentity }> {
+  const { store, settings: recorded, isSetUp } = keystore
   const wanted = settingsOf(config)
-  const changes = isSetUp ? settingsDifference(recorded, wanted) : []
+  const changes = isSetUp
+    ? [
+        ...settingsDifference(recorded, wanted),
+        ...uuidDifference(recorded, wanted, await collectionUuids(store)),
+      ]
+    : []
   if (changes.length > 0) {
     await refuseToDropEnvelopes(store, recorded, wanted)
     await ask(changes)
   }
   const searchAttributes = await registerAttributes(link)
+  const identity = await requireIdentity(config, store)
   await createIndexes(store, wanted.collections)
-  if (!isSetUp || changes.length > 0) await record(store, wanted, changes)
-  return {
+  await record(keystore, wanted, changes)
+  const report: SetupReport = {
     install: config.install,
     database: config.mongodb.database,
     settings: !isSetUp ? 'recorded' : changes.length > 0 ? 'changed' : 'unchanged',
     changes,
     searchAttributes,
   }
+  return { report, identity }
 }
 
-async function record(store: Store, settings: FleetSettings, changes: string[]): Promise<void> {
+/** The identity of this keystore, made where there was none. Another `setup` may have been faster by a moment. */
+async function requireIdentity(config: Config, store: Store): Promise<InstallIdentity> {
+  const { install: name } = config
+  const row = await insertInstall(store, { name, created_by: requester() })
+  judgeInstall(row, { name, provider: config.kek.provider }, config.mongodb.database)
+  return identityOf(row)
+}
+
+/**
+ * Writes the settings, with the UUIDs of their collections. Where nothing changed, only UUIDs are added that could not be
+ * read before.
+ */
+async function record(
+  { store, settings: recorded, isSetUp }: Keystore,
+  wanted: FleetSettings,
+  changes: string[],
+): Promise<void> {
+  const isNew = !isSetUp || changes.length > 0
+  const settings = withUuids(isNew ? wanted : recorded, await collectionUuids(store), recorded)
+  if (!isNew && canonicalize(settings) === canonicalize(recorded)) return
   const by = requester()
   await writeSettings(store, { settings, sha256: settingsHash(settings), by })
+  if (!isNew) return
   await appendAudit(store, {
     actor: by,
     action: changes.length > 0 ? 'settings-changed' : 'settings-recorded',

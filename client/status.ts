@@ -1,7 +1,7 @@
 import { KeyturnError } from '../contracts/errors.ts'
 import type { Config } from '../contracts/settings.ts'
 import type { StatusView } from '../contracts/views.ts'
-import type { Store } from '../store/store.ts'
+import { identityOf } from '../store/kek-install.ts'
 import { withKeystore, type Keystore } from './keystore.ts'
 import { withTemporal, type TemporalLink } from './rotations/connection.ts'
 import { policyOrNull } from './rotations/policy.ts'
@@ -20,9 +20,9 @@ export async function readStatus(config: Config): Promise<StatusView> {
   )
 }
 
-async function readLive(config: Config, { store }: Keystore): Promise<Live> {
+async function readLive(config: Config, keystore: Keystore): Promise<Live> {
   try {
-    return await withTemporal(config, (link) => askTemporal(config, store, link), askWithinMs)
+    return await withTemporal(config, (link) => askTemporal(keystore, link), askWithinMs)
   } catch (error) {
     if (!(error instanceof KeyturnError) || !withoutTemporal.has(error.code)) throw error
     return { rotation: null, policy: null, unreachable: error.code !== 'no-worker' }
@@ -35,17 +35,19 @@ const askWithinMs = 2000
 /** What must not keep anybody from the census, which is needed most then. */
 const withoutTemporal = new Set(['temporal-unreachable', 'temporal-refused', 'no-worker'])
 
-async function askTemporal(config: Config, store: Store, link: TemporalLink): Promise<Live> {
+async function askTemporal({ store, install: row }: Keystore, link: TemporalLink): Promise<Live> {
+  if (row === null) return { rotation: null, policy: null, unreachable: false }
+  const install = identityOf(row)
   const [running, policy] = await Promise.all([
-    liveRotation(link, store, config.install),
-    policyOrNull(link, config),
+    liveRotation(link, store, install),
+    policyOrNull(link, install),
   ])
   if (running === null) return { rotation: null, policy, unreachable: false }
   const { rotation: id, workflowId, runId } = running
   const [progress, pause, isSwept, workers] = await Promise.all([
     queryProgress(link, workflowId),
     lastPause(link, workflowId),
-    isTaken(link, config.install, 'rewrap'),
+    isTaken(link, install, 'rewrap'),
     liveWorkers(store),
   ])
   const lacksKeys = !isSwept || workers === 0

@@ -1,7 +1,8 @@
+import type { InstallIdentity } from './names.ts'
 import type { ProbeReport, ProviderName } from './kek.ts'
 
 export interface InstallInput {
-  install: string
+  install: InstallIdentity
   version: number
   provider: ProviderName
   /** `generated` by us in the HSM, `registered` after an administrator made it, or from the `environment`. */
@@ -25,13 +26,13 @@ export interface InstallResult {
 }
 
 export interface VerifyInput {
-  install: string
+  install: InstallIdentity
   target: number
 }
 
 /** Input of `scheduledRotation`, kept in the Schedule. */
 export interface PolicyInput {
-  install: string
+  install: InstallIdentity
   /** How long after the rotation the old version's removal is asked for. Null: it stays. */
   removeAfterMs: number | null
 }

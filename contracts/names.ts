@@ -1,5 +1,12 @@
 /** Names that several processes must agree on: queues, workflow ids, collections, search attributes. */
 
+/** One keystore. Two keystores may share a name, a copy and its original; never the id, once the copy is declared one. */
+export interface InstallIdentity {
+  readonly name: string
+  /** 16 random bytes in hex. */
+  readonly id: string
+}
+
 export const collections = {
   install: 'kek_install',
   settings: 'kek_settings',
@@ -15,19 +22,21 @@ export const collections = {
 } as const
 
 export const queues = {
-  control: (install: string) => `keyturn.${install}.control`,
-  rewrap: (install: string) => `keyturn.${install}.rewrap`,
-  node: (install: string, node: string) => `keyturn.${install}.node.${node}`,
+  control: (install: InstallIdentity) => `keyturn.${install.name}.${install.id}.control`,
+  rewrap: (install: InstallIdentity) => `keyturn.${install.name}.${install.id}.rewrap`,
+  node: (install: InstallIdentity, node: string) =>
+    `keyturn.${install.name}.${install.id}.node.${node}`,
 } as const
 
 export const workflowIds = {
-  rotate: (install: string) => `keyturn/${install}/rotate`,
-  install: (install: string, version: number) => `keyturn/${install}/install/v${version}`,
-  verify: (install: string, version: number) => `keyturn/${install}/verify/v${version}`,
-  remove: (install: string, version: number) => `keyturn/${install}/remove/v${version}`,
-  shard: (install: string, field: string, shard: string) =>
-    `keyturn/${install}/rotate/${field}/${shard}`,
-  policy: (install: string) => `keyturn/${install}/policy`,
+  rotate: (install: InstallIdentity) => `${root(install)}/rotate`,
+  install: (install: InstallIdentity, version: number) => `${root(install)}/install/v${version}`,
+  verify: (install: InstallIdentity, version: number) => `${root(install)}/verify/v${version}`,
+  remove: (install: InstallIdentity, version: number) => `${root(install)}/remove/v${version}`,
+  shard: (install: InstallIdentity, field: string, shard: string) =>
+    `${root(install)}/rotate/${field}/${shard}`,
+  /** Of the Schedule too. */
+  policy: (install: InstallIdentity) => `${root(install)}/policy`,
 } as const
 
 export const workflowTypes = {
@@ -56,3 +65,5 @@ export const messages = {
   undo: 'undo',
   progress: 'progress',
 } as const
+
+const root = ({ name, id }: InstallIdentity) => `keyturn/${name}/${id}`

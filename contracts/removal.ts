@@ -1,8 +1,9 @@
 import type { Guard } from './views.ts'
 import type { VersionState } from './kek.ts'
+import type { InstallIdentity } from './names.ts'
 
 export interface RemoveInput {
-  install: string
+  install: InstallIdentity
   version: number
   /** Names this removal; every decisive write is filtered by it. */
   request: string

@@ -1,3 +1,4 @@
+import type { InstallIdentity } from './names.ts'
 import type { CheckMode } from './settings.ts'
 
 export type RotationPhase = 'preflight' | 'verify' | 'promote' | 'rewrap' | 'settle' | 'finish'
@@ -22,7 +23,7 @@ export const noCounters: Counters = { rewrapped: 0, superseded: 0, quarantined: 
 export type Priority = 'applications' | 'rotation'
 
 export interface RotateInput {
-  install: string
+  install: InstallIdentity
   rotation: string
   from: number
   to: number
@@ -142,7 +143,7 @@ export interface Steering {
 }
 
 export interface RewrapShardInput extends ShardPlan {
-  install: string
+  install: InstallIdentity
   rotation: string
   from: number
   to: number

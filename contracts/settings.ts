@@ -43,6 +43,8 @@ export interface CollectionConfig {
   readonly name: string
   /** Dotted paths of the envelope sub-documents; of a field with a layout, its name. */
   readonly envelopes: readonly string[]
+  /** UUID of the collection when `setup` looked; never in a file. Absent where it could not be read. */
+  readonly uuid?: string
   /** Of the fields whose envelopes have another shape than `keyturn-1`; absent where there is none. */
   readonly layouts?: readonly { readonly field: string; readonly layout: DeclaredLayout }[]
 }

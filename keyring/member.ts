@@ -4,7 +4,7 @@ import type { FleetTimings } from '../contracts/settings.ts'
 import { isLoadable } from '../protocol/version-state.ts'
 import { readForBeat } from '../store/beat-reading.ts'
 import { leaveNode, seeNode } from '../store/fleet-nodes.ts'
-import { requireInstall } from '../store/kek-install.ts'
+import { judgeInstall } from '../store/kek-install.ts'
 import { countWraps } from '../store/kek-versions.ts'
 import { removeHeartbeat, writeHeartbeat } from '../store/process-heartbeats.ts'
 import { asStoreError } from '../store/store-errors.ts'
@@ -164,10 +164,7 @@ export class Member implements FleetMember {
 
   /** One round of a beat: prove, write, look. True when what it saw asks for another round. */
   async #round(): Promise<boolean> {
-    const { store, install, provider } = this.#options
-    // The lock is inserted once and never changed.
-    this.#isInstalled ||=
-      (await requireInstall(store, { install, provider: provider.name })) !== null
+    const { store } = this.#options
     if (!this.#hasLooked) await this.#look()
     const { heartbeatMs, leaseMs } = this.#timings
     const proofs = await this.#keys.refresh((leaseMs - heartbeatMs) / 2)
@@ -199,9 +196,18 @@ export class Member implements FleetMember {
 
   /** Reads the keystore and follows it; true when another version is active, or one is to be loaded or unloaded. */
   async #look(): Promise<boolean> {
-    const { store, node, kind, timings } = this.#options
+    const { store, install: name, provider, node, kind, timings } = this.#options
     const isComingUp = this.#beatenMs === -Infinity && !this.#hasLooked
-    const { settings, versions, active, isSeen, now } = await readForBeat(store, node, kind)
+    const { install, settings, versions, active, isSeen, now } = await readForBeat(
+      store,
+      node,
+      kind,
+    )
+    if (install !== null) {
+      judgeInstall(install, { name, provider: provider.name }, store.db.databaseName)
+      // The provider is set once and never changed.
+      this.#isInstalled ||= install.provider !== null
+    }
     this.#clock.set(now)
     if (isComingUp || !isSeen) await seeNode(store, node, kind)
     this.#timings = settings?.settings.fleet ?? timings

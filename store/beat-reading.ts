@@ -1,13 +1,15 @@
 import type { Document } from 'mongodb'
 import { collections } from '../contracts/names.ts'
 import type { NodeKind } from '../contracts/fleet.ts'
-import type { ActiveDoc, NodeDoc, SettingsDoc, VersionDoc } from './documents.ts'
+import type { ActiveDoc, InstallDoc, NodeDoc, SettingsDoc, VersionDoc } from './documents.ts'
 import { isSeenLately } from './fleet-nodes.ts'
 import { keystore } from './keystore.ts'
 import { serverNow, type Store } from './store.ts'
 
 /** What a process reads behind each of its heartbeats. */
 export interface BeatReading {
+  /** Null before `setup`. */
+  install: InstallDoc | null
   /** Null before `setup`. */
   settings: SettingsDoc | null
   /** Null before the first version was installed. */
@@ -32,12 +34,14 @@ export async function readForBeat(
   const rows = await keystore
     .versions(store)
     .aggregate<{
+      install?: InstallDoc
       version?: VersionDoc
       active?: ActiveDoc
       settings?: SettingsDoc
       own?: { node: NodeDoc; now: Date }
     }>([
       under('version'),
+      { $unionWith: { coll: collections.install, pipeline: [under('install')] } },
       { $unionWith: { coll: collections.active, pipeline: [under('active')] } },
       { $unionWith: { coll: collections.settings, pipeline: [under('settings')] } },
       {
@@ -54,6 +58,7 @@ export async function readForBeat(
   const versions = rows.flatMap(({ version }) => (version === undefined ? [] : [version]))
   const own = rows.find((row) => row.own !== undefined)?.own
   return {
+    install: rows.find(({ install }) => install?._id === 'install')?.install ?? null,
     settings: rows.find(({ settings }) => settings?._id === 'settings')?.settings ?? null,
     active: rows.find(({ active }) => active !== undefined)?.active ?? null,
     versions: versions.sort((one, other) => one._id - other._id),

@@ -9,15 +9,43 @@ import type { RotationOutcome, RotationPhase } from '../contracts/rotation.ts'
  * `null` for what is not there yet, binary of subtype 0 as the driver's `Binary`, times by the database's clock.
  */
 
-/** `kek_install`: one, inserted once, never updated. */
+/**
+ * `kek_install`: the identity of this keystore. Inserted by `setup`; later written only by compare-and-set: by the first
+ * installation (`provider`), and by whoever finds or declares where the keystore lives now (`home`, `id`).
+ */
 export interface InstallDoc {
   _id: 'install'
-  provider: ProviderName
-  install: string
-  /** Layout of the keystore; 1. */
+  name: string
+  /** 16 random bytes in hex. */
+  id: string
+  home: HomeDoc
+  /** Layout of the keystore; 2. */
   schema: number
+  /** Null before the first installation; never changed after it. */
+  provider: ProviderName | null
+  /** Where keys are kept; one, named as its provider, from the first installation on. */
+  stores: KeyStoreDoc[]
   created_at: Date
   created_by: string
+}
+
+/** Where a keystore was when it was last known to be the original. Null: it could not be read, which is no difference. */
+export interface HomeDoc {
+  /** UUID of the collection `kek_install`, from listCollections. */
+  collection: string | null
+  /** Members of the replica set, from hello. */
+  hosts: string[] | null
+}
+
+export interface KeyStoreDoc {
+  name: string
+  provider: ProviderName
+  token: { serial: string; label: string; manufacturer: string; model: string } | null
+  /** Grows with each installation into it. */
+  installs: number
+  added_at: Date
+  added_by: string
+  retired_at: Date | null
 }
 
 /** `kek_settings`: one. What `setup` recorded counts for the whole fleet, not a host's file. */
@@ -34,6 +62,8 @@ export interface SettingsDoc {
 export interface VersionDoc {
   _id: number
   provider: ProviderName
+  /** Name of the key store that holds its key. */
+  store: string
   /** The key's CKA_LABEL, or the name of the environment variable. */
   label: string
   /** CKA_ID; null for `env`. */

@@ -1,66 +1,156 @@
+import { randomBytes } from 'node:crypto'
 import { KeyturnError } from '../contracts/errors.ts'
 import type { ProviderName } from '../contracts/kek.ts'
+import { collections, type InstallIdentity } from '../contracts/names.ts'
 import type { InstallDoc } from './documents.ts'
 import { keystore } from './keystore.ts'
-import { isDuplicateKey } from './store-errors.ts'
+import { readHome } from './keystore-home.ts'
+import { isDuplicateKey, serverCode, serverCodes } from './store-errors.ts'
 import { serverNow, type Store } from './store.ts'
+
+/** Layout of the keystore that this program reads and writes. */
+const schema = 2
+
+/** Bytes of a keystore's id. */
+const idLength = 16
 
 /** Who a process believes to serve. */
 export interface InstallName {
-  install: string
+  name: string
   provider: ProviderName
 }
 
-/** Null on a database where nothing was installed yet. */
+export function identityOf({ name, id }: InstallDoc): InstallIdentity {
+  return { name, id }
+}
+
+/** Null on a database where `setup` has not run. Not judged: see `requireInstall`. */
 export async function readInstall(store: Store): Promise<InstallDoc | null> {
   return keystore.install(store).findOne({ _id: 'install' })
 }
 
-/** Inserts the lock if it is absent, and returns the one that is there afterwards: the first wins. */
+/**
+ * Gives an empty keystore its identity, and returns the one that is there afterwards: the first wins. Throws
+ * install-locked where versions are there and nothing says whose.
+ */
 export async function insertInstall(
   store: Store,
-  lock: InstallName & { created_by: string },
+  { name, created_by }: { name: string; created_by: string },
 ): Promise<InstallDoc> {
+  const before = await readInstall(store)
+  if (before !== null) return before
+  await refuseOrphans(store)
+  // Made ahead: its UUID goes into the document.
+  await store.db.createCollection(collections.install).catch((error: unknown) => {
+    if (serverCode(error) !== serverCodes.namespaceExists) throw error
+  })
+  const row: InstallDoc = {
+    ...{ _id: 'install', name, id: randomBytes(idLength).toString('hex') },
+    ...{ home: await readHome(store), schema, provider: null, stores: [] },
+    ...{ created_at: await serverNow(store), created_by },
+  }
   try {
-    await keystore.install(store).insertOne({
-      _id: 'install',
-      provider: lock.provider,
-      install: lock.install,
-      schema: 1,
-      created_at: await serverNow(store),
-      created_by: lock.created_by,
-    })
+    await keystore.install(store).insertOne(row)
+    return row
   } catch (error) {
     if (!isDuplicateKey(error)) throw error
   }
   const there = await readInstall(store)
-  if (there === null)
-    throw new KeyturnError('internal', 'the install lock is gone right after it was written')
-  return there
+  if (there !== null) return there
+  throw new KeyturnError('internal', 'the identity of the keystore is gone right after it was read')
 }
 
-/** The lock, or null where there is none. Throws `install-locked` when it is another install's or provider's. */
+/**
+ * The first installation sets the provider, with the key store of its name; every installation is counted there. Throws
+ * install-locked when another provider was first, setup-missing where nothing is set up.
+ */
+export async function claimProvider(
+  store: Store,
+  { name, provider, by }: InstallName & { by: string },
+): Promise<InstallDoc> {
+  await keystore.install(store).updateOne({ _id: 'install', provider: null }, [
+    {
+      $set: {
+        provider: { $literal: provider },
+        stores: [
+          {
+            ...{ name: { $literal: provider }, provider: { $literal: provider }, token: null },
+            ...{ installs: 0, added_at: '$$NOW', added_by: { $literal: by }, retired_at: null },
+          },
+        ],
+      },
+    },
+  ])
+  const there = await requireInstall(store, { name, provider })
+  if (there !== null) return there
+  throw new KeyturnError('setup-missing', `"${store.db.databaseName}" is no keystore yet`, {
+    hint: 'run: keyturn setup',
+  })
+}
+
+/** Counts an installation in its key store. */
+export async function countInstallation(store: Store, name: string): Promise<void> {
+  await keystore
+    .install(store)
+    .updateOne({ _id: 'install', 'stores.name': name }, { $inc: { 'stores.$.installs': 1 } })
+}
+
+/**
+ * The identity of the keystore, or null where there is none. Throws `schema-older` and `schema-newer` for a layout that
+ * this program does not know, `install-locked` when it is another install's or provider's.
+ */
 export async function requireInstall(
   store: Store,
   expected: InstallName,
 ): Promise<InstallDoc | null> {
-  const lock = await readInstall(store)
-  if (lock === null) return null
-  if (lock.install !== expected.install) {
+  const row = await readInstall(store)
+  if (row !== null) judgeInstall(row, expected, store.db.databaseName)
+  return row
+}
+
+/** The checks of `requireInstall`, for who has read the document already. */
+export function judgeInstall(row: InstallDoc, expected: InstallName, database: string): void {
+  requireSchema(row, database)
+  if (row.name !== expected.name) {
     throw new KeyturnError(
       'install-locked',
-      `the database is locked for install '${lock.install}', not '${expected.install}'`,
-      { hint: `set install: ${lock.install}, or use another database` },
+      `the database is locked for install '${row.name}', not '${expected.name}'`,
+      { hint: `set install: ${row.name}, or use another database` },
     )
   }
-  if (lock.provider !== expected.provider) {
+  if (row.provider !== null && row.provider !== expected.provider) {
     throw new KeyturnError(
       'install-locked',
-      `the database is locked for provider '${lock.provider}', not '${expected.provider}'`,
+      `the database is locked for provider '${row.provider}', not '${expected.provider}'`,
       {
-        hint: `set kek.provider: ${lock.provider}, or use another database: a provider is never changed`,
+        hint: `set kek.provider: ${row.provider}, or use another database: a provider is never changed`,
       },
     )
   }
-  return lock
+}
+
+function requireSchema(row: InstallDoc, database: string): void {
+  const found: unknown = row.schema
+  if (found === schema) return
+  const shown = typeof found === 'number' ? found.toString() : typeof found
+  const isNewer = typeof found === 'number' && found > schema
+  throw new KeyturnError(
+    isNewer ? 'schema-newer' : 'schema-older',
+    `the keystore in "${database}" has schema "${shown}", this keyturn reads and writes ${schema}`,
+    {
+      hint: isNewer
+        ? 'upgrade keyturn on this host'
+        : 'a keystore of before 2 cannot be upgraded: set up a new database',
+    },
+  )
+}
+
+async function refuseOrphans(store: Store): Promise<void> {
+  const orphan = await keystore.versions(store).findOne({}, { sort: { _id: 1 } })
+  if (orphan === null) return
+  throw new KeyturnError(
+    'install-locked',
+    `"${store.db.databaseName}" holds version ${orphan._id}, but kek_install is gone`,
+    { hint: 'restore kek_install from a backup: it says which install these keys belong to' },
+  )
 }

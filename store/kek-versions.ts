@@ -70,6 +70,7 @@ export async function insertIntent(store: Store, intent: Intent): Promise<Versio
   const row: VersionDoc = {
     _id: intent.version,
     provider: intent.provider,
+    store: intent.provider,
     label: intent.label,
     key_id: binaryOf(intent.keyId),
     origin: intent.origin,

@@ -10,7 +10,7 @@ import type { ActivityDeps, ControlDeps } from '../activities/index.ts'
 import { temporalEndpoint } from '../config/temporal-endpoint.ts'
 import type { Config } from '../contracts/settings.ts'
 import { KeyturnError } from '../contracts/errors.ts'
-import { queues } from '../contracts/names.ts'
+import { queues, type InstallIdentity } from '../contracts/names.ts'
 
 /** What a worker process may do. `control`: workflows and steps without keys; `rewrap`: HSM work; `node`: proofs on this host. */
 export type WorkerRole = 'control' | 'rewrap' | 'node'
@@ -38,8 +38,8 @@ export async function connectTemporal(config: Config): Promise<NativeConnection>
 export async function createControlHost(
   deps: ControlDeps,
   connection: NativeConnection,
+  install: InstallIdentity,
 ): Promise<Worker> {
-  const { install } = deps.config
   return await Worker.create({
     ...commonOptions(deps, connection),
     taskQueue: queues.control(install),
@@ -50,33 +50,32 @@ export async function createControlHost(
   })
 }
 
-/** The SDK's workers of a process with keys, one for each role. Whoever has keys answers for itself when verify asks. */
-export async function createHosts(
+/** The SDK's worker of a process with keys for one role. */
+export async function createHost(
   deps: ActivityDeps,
   connection: NativeConnection,
-  wanted: readonly WorkerRole[],
-): Promise<Worker[]> {
-  const { install } = deps.config
+  role: WorkerRole,
+  install: InstallIdentity,
+): Promise<Worker> {
   const common = commonOptions(deps, connection)
-  const hosts: Record<WorkerRole, () => Promise<Worker>> = {
-    control: () => createControlHost(deps, connection),
-    rewrap: () =>
-      Worker.create({
+  switch (role) {
+    case 'control':
+      return await createControlHost(deps, connection, install)
+    case 'rewrap':
+      return await Worker.create({
         ...common,
         taskQueue: queues.rewrap(install),
         activities: createRewrapActivities(deps),
         maxConcurrentActivityTaskExecutions: sweepsAtOnce,
-      }),
-    node: () =>
-      Worker.create({
+      })
+    case 'node':
+      return await Worker.create({
         ...common,
         taskQueue: queues.node(install, deps.node),
         activities: createNodeActivities(deps),
         maxConcurrentActivityTaskExecutions: 10,
-      }),
+      })
   }
-  const all = [...new Set<WorkerRole>([...wanted, 'node'])]
-  return await Promise.all(all.map(async (role) => await hosts[role]()))
 }
 
 function commonOptions({ config, node }: ControlDeps, connection: NativeConnection) {

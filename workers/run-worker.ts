@@ -2,6 +2,7 @@ import type { NativeConnection, Worker } from '@temporalio/worker'
 import type { ActivityDeps, ControlDeps } from '../activities/index.ts'
 import { settingsHash, settingsOf } from '../config/settings.ts'
 import { KeyturnError } from '../contracts/errors.ts'
+import type { InstallIdentity } from '../contracts/names.ts'
 import type { Config } from '../contracts/settings.ts'
 import { absentProvider } from '../keyring/absent-provider.ts'
 import { joinFleet } from '../keyring/fleet-member.ts'
@@ -10,15 +11,16 @@ import { openProvider } from '../keyring/open-provider.ts'
 import { createLog } from '../observability/log.ts'
 import type { Log } from '../observability/log.ts'
 import type { KekProvider } from '../providers/provider.ts'
-import { requireInstall } from '../store/kek-install.ts'
 import { requireAnswer, withStore } from '../store/store.ts'
 import { openHealthPages } from './health.ts'
 import type { HealthSources } from './health.ts'
-import { connectTemporal, createControlHost, createHosts } from './hosts.ts'
+import { connectTemporal, createControlHost, createHost } from './hosts.ts'
 import type { WorkerRole } from './hosts.ts'
 import { workerMetrics } from './metrics.ts'
 import type { WorkerMetrics } from './metrics.ts'
+import { Polling } from './polling.ts'
 import { installRuntime } from './runtime.ts'
+import { keystoreLook } from './standing.ts'
 
 export interface WorkerProcessOptions {
   config: Config
@@ -45,7 +47,6 @@ export async function runWorker(options: WorkerProcessOptions): Promise<void> {
     const deps = { config, node, store, metrics: metrics.counts, log }
     const serving = async (duty: Duty) => await serve(duty, deps, stop)
     if (options.roles.every((role) => role === 'control')) {
-      await requireInstall(store, { install: config.install, provider: config.kek.provider })
       await serving(controlDuty(deps, metrics))
     } else {
       await holdingKeys(options, deps, async (keys) => {
@@ -59,13 +60,15 @@ export async function runWorker(options: WorkerProcessOptions): Promise<void> {
 
 /** What a process serves, and how it is seen from outside. */
 interface Duty extends HealthSources {
-  hosts(connection: NativeConnection): Promise<Worker[]>
+  readonly roles: readonly WorkerRole[]
+  open(connection: NativeConnection, role: WorkerRole, install: InstallIdentity): Promise<Worker>
   told(): object
 }
 
 function controlDuty(deps: ControlDeps, metrics: WorkerMetrics): Duty {
   return {
-    hosts: async (connection) => [await createControlHost(deps, connection)],
+    roles: ['control'],
+    open: (connection, _role, install) => createControlHost(deps, connection, install),
     notReady: async () =>
       await requireAnswer(deps.store).then(
         () => null,
@@ -78,7 +81,9 @@ function controlDuty(deps: ControlDeps, metrics: WorkerMetrics): Duty {
 
 function keyDuty(keys: ActivityDeps, roles: readonly WorkerRole[], metrics: WorkerMetrics): Duty {
   return {
-    hosts: (connection) => createHosts(keys, connection, roles),
+    // Whoever has keys answers for itself when verify asks.
+    roles: [...new Set<WorkerRole>([...roles, 'node'])],
+    open: (connection, role, install) => createHost(keys, connection, role, install),
     notReady: () => Promise.resolve(notReady(keys.member)),
     metrics: () => metrics.render(keys),
     told: () => ({ roles, ...told(keys.member) }),
@@ -103,20 +108,49 @@ async function holdingKeys(
 }
 
 /** Connects to Temporal and works until the signal. */
-async function serve(duty: Duty, { config, log }: ControlDeps, stop: AbortSignal): Promise<void> {
+async function serve(duty: Duty, deps: ControlDeps, stop: AbortSignal): Promise<void> {
+  const { config, log } = deps
   await held(
     connectTemporal(config),
     (connection) => connection.close(),
     async (connection) => {
-      const hosts = await duty.hosts(connection)
+      const polling = new Polling({
+        ...{ roles: duty.roles, log, everyMs: config.fleet.heartbeatMs },
+        look: keystoreLook(deps.store, { name: config.install, provider: config.kek.provider }),
+        open: (role, install) => duty.open(connection, role, install),
+      })
       await held(
-        openHealthPages(config.worker.listen, duty, log),
-        (pages) => pages.close(),
-        async (pages) => {
-          log.info({ listen: pages.address, ...duty.told() }, 'worker is up')
-          await runUntil(stop, hosts)
-        },
+        polling.begin(),
+        () => polling.close(),
+        () => shown(duty, polling, deps, stop),
       )
+    },
+  )
+}
+
+/** Shows itself to the outside until the signal, or until a worker of the SDK fails. */
+async function shown(
+  duty: Duty,
+  polling: Polling,
+  { config, log }: ControlDeps,
+  stop: AbortSignal,
+): Promise<void> {
+  const sources = {
+    notReady: async () => polling.problem() ?? (await duty.notReady()),
+    metrics: () => duty.metrics(),
+  }
+  await held(
+    openHealthPages(config.worker.listen, sources, log),
+    (pages) => pages.close(),
+    async (pages) => {
+      log.info({ listen: pages.address, ...duty.told() }, 'worker is up')
+      const stopped = new Promise<void>((resolve) => {
+        if (stop.aborted) resolve()
+        else stop.addEventListener('abort', () => resolve(), { once: true })
+      })
+      await Promise.race([stopped, polling.ended])
+      // The pages answer until the work in hand has ended.
+      await polling.close()
     },
   )
 }
@@ -133,19 +167,6 @@ async function held<T>(
   } finally {
     await close(resource)
   }
-}
-
-/** Runs all hosts until the signal; one that ends by itself takes the others with it. */
-async function runUntil(stop: AbortSignal, hosts: readonly Worker[]): Promise<void> {
-  const shutDown = () => {
-    for (const host of hosts) if (host.getState() === 'RUNNING') host.shutdown()
-  }
-  stop.addEventListener('abort', shutDown, { once: true })
-  const runs = hosts.map(async (host) => await host.run().finally(shutDown))
-  if (stop.aborted) shutDown()
-  const ends = await Promise.allSettled(runs)
-  const failed = ends.find((end) => end.status === 'rejected')
-  if (failed !== undefined) throw failed.reason
 }
 
 function stopSignal(log: Log): AbortSignal {

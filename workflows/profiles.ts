@@ -1,6 +1,6 @@
 import { proxyActivities } from '@temporalio/workflow'
 import type { ActivityOptions } from '@temporalio/workflow'
-import { queues } from '../contracts/names.ts'
+import { queues, type InstallIdentity } from '../contracts/names.ts'
 import type { ControlActivities, NodeActivities, RewrapActivities } from '../activities/index.ts'
 
 /**
@@ -41,7 +41,11 @@ export function askingNode(queue: string, withinMs: number): NodeActivities {
  * A step with keys, on any host that has them. With `withinMs`, one that nobody takes in this time ends as `no-worker`;
  * without, it waits for such a host.
  */
-export function holdingKeys(install: string, summary: string, withinMs?: number): RewrapActivities {
+export function holdingKeys(
+  install: InstallIdentity,
+  summary: string,
+  withinMs?: number,
+): RewrapActivities {
   return proxyActivities<RewrapActivities>({
     ...decide,
     taskQueue: queues.rewrap(install),

@@ -1,7 +1,7 @@
 import { sleep } from '@temporalio/workflow'
 import type { FleetSnapshot, Proof } from '../activities/index.ts'
 import type { ReadinessReport } from '../contracts/fleet.ts'
-import { queues } from '../contracts/names.ts'
+import { queues, type InstallIdentity } from '../contracts/names.ts'
 import { isLive } from '../protocol/facts.ts'
 import { isReady, judgeReadiness, mayStillAnswer } from '../protocol/readiness.ts'
 import type { WorkerAnswer } from '../protocol/readiness.ts'
@@ -21,7 +21,7 @@ export interface FleetProof {
  * nonce that *another* node unwraps; an application answers by its next heartbeat. Whoever lives and has not spoken is
  * asked again, but only as long as leases run: who is silent then is refused by name, or, if it may leave, has left.
  */
-export async function proveFleet(install: string, target: number): Promise<FleetProof> {
+export async function proveFleet(install: InstallIdentity, target: number): Promise<FleetProof> {
   const asked = await deciding.readFleet()
   const deadline = Date.now() + asked.heartbeatMs + asked.leaseMs
   const answers: WorkerAnswer[] = []
@@ -43,7 +43,7 @@ export async function proveFleet(install: string, target: number): Promise<Fleet
 
 /** Asks the hosts with a live worker that has not answered yet; a host without one is found missing by its absence. */
 async function askUnheard(
-  install: string,
+  install: InstallIdentity,
   target: number,
   fleet: FleetSnapshot,
   answers: readonly WorkerAnswer[],
@@ -69,7 +69,7 @@ async function askUnheard(
  * answered: then the host is asked once more.
  */
 async function crossCheck(
-  install: string,
+  install: InstallIdentity,
   target: number,
   { nonce, ...answer }: Proof,
   proven: readonly { node: string }[],

@@ -1,6 +1,6 @@
 import { setTimeout as pause } from 'node:timers/promises'
 import { KeyturnError } from '../../contracts/errors.ts'
-import { queues } from '../../contracts/names.ts'
+import { queues, type InstallIdentity } from '../../contracts/names.ts'
 import type { TemporalLink } from './connection.ts'
 
 /** What a worker takes: `control` runs workflows, `rewrap` works with keys. */
@@ -20,7 +20,7 @@ const betweenLooksMs = 250
  */
 export async function requireDuties(
   link: TemporalLink,
-  install: string,
+  install: InstallIdentity,
   duties: readonly Duty[],
   withinMs = comesUpWithinMs,
 ): Promise<void> {
@@ -34,7 +34,11 @@ export async function requireDuties(
 }
 
 /** Whether somebody polls for the work of a duty, or did so in the last minutes. */
-export async function isTaken(link: TemporalLink, install: string, duty: Duty): Promise<boolean> {
+export async function isTaken(
+  link: TemporalLink,
+  install: InstallIdentity,
+  duty: Duty,
+): Promise<boolean> {
   const request = {
     namespace: link.namespace,
     taskQueue: { name: queues[duty](install) },

@@ -31,9 +31,8 @@ export async function installKek(
 ): Promise<InstallResult> {
   return withKeystore(config, async (keystore) => {
     requireProvider(config, provider)
-    const { install } = config
     return withTemporal(config, async (link) => {
-      await prepareForInstall(config, keystore, link)
+      const install = await prepareForInstall(config, keystore, link)
       await requireWorker(keystore.store)
       await requireDuties(link, install, ['control', 'rewrap'])
       const input: InstallInput = {
@@ -50,7 +49,7 @@ export async function installKek(
         workflowId: workflowIds.install(install, version),
         install,
         input,
-        summary: `install v${version} of ${install}`,
+        summary: `install v${version} of ${install.name}`,
       })
       return whileWorkersLive(keystore.store, resultOf<InstallResult>(handle, 'temporal-refused'))
     })

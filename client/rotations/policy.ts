@@ -8,12 +8,19 @@ import {
 import { defineSearchAttributeKey } from '@temporalio/common'
 import { KeyturnError } from '../../contracts/errors.ts'
 import type { PolicyInput } from '../../contracts/install.ts'
-import { queues, searchAttributes, workflowIds, workflowTypes } from '../../contracts/names.ts'
+import {
+  queues,
+  searchAttributes,
+  workflowIds,
+  workflowTypes,
+  type InstallIdentity,
+} from '../../contracts/names.ts'
 import type { Config } from '../../contracts/settings.ts'
 import type { PolicyView } from '../../contracts/views.ts'
-import { requireInstalled, withKeystore } from '../keystore.ts'
+import { requireInstalled, requireSetUp, withKeystore } from '../keystore.ts'
 import { appendAudit } from '../../store/kek-audit.ts'
 import { readActive } from '../../store/kek-active.ts'
+import type { Store } from '../../store/store.ts'
 import { withTemporal, type TemporalLink } from './connection.ts'
 import { requester } from './names.ts'
 import { firstRun, policyView } from './policy-times.ts'
@@ -31,33 +38,32 @@ export interface PolicyRequest {
 /** Sets the policy, or replaces the one that is there. The first run is one period after the active version became so. */
 export async function setPolicy(config: Config, request: PolicyRequest): Promise<PolicyView> {
   return withKeystore(config, async (keystore) => {
-    requireInstalled(keystore, config)
+    const install = requireInstalled(keystore, config)
     const active = await readActive(keystore.store)
     const first = firstRun({ ...request, since: active?.at ?? new Date(), now: new Date() })
     return withTemporal(config, async (link) => {
-      await put(link, scheduleOf(config, request, first))
+      await put(link, scheduleOf(install, request, first))
       await appendAudit(keystore.store, {
         actor: requester(),
         action: 'policy-set',
         subject: 'policy',
         details: { ...request },
       })
-      return described(handleOf(link, config))
+      return described(handleOf(link, install))
     })
   })
 }
 
 /** The policy. Throws policy-missing. */
 export async function showPolicy(config: Config): Promise<PolicyView> {
-  return withTemporal(config, (link) => described(handleOf(link, config)))
+  return withSchedule(config, (handle) => described(handle))
 }
 
 export async function steerPolicy(
   config: Config,
   action: 'pause' | 'resume' | 'run',
 ): Promise<PolicyView> {
-  return withTemporal(config, async (link) => {
-    const handle = handleOf(link, config)
+  return withSchedule(config, async (handle) => {
     await orMissing(async () => {
       if (action === 'pause') await handle.pause(`paused by ${requester()}`)
       else if (action === 'resume') await handle.unpause(`resumed by ${requester()}`)
@@ -68,27 +74,31 @@ export async function steerPolicy(
 }
 
 export async function deletePolicy(config: Config): Promise<void> {
-  await withKeystore(config, async ({ store }) =>
-    withTemporal(config, async (link) => {
-      await orMissing(() => handleOf(link, config).delete())
-      const entry = { actor: requester(), action: 'policy-deleted', subject: 'policy', details: {} }
-      await appendAudit(store, entry)
-    }),
-  )
+  await withSchedule(config, async (handle, store) => {
+    await orMissing(() => handle.delete())
+    const entry = { actor: requester(), action: 'policy-deleted', subject: 'policy', details: {} }
+    await appendAudit(store, entry)
+  })
 }
 
 /** The policy, or null: for status, where none is no error. */
-export async function policyOrNull(link: TemporalLink, config: Config): Promise<PolicyView | null> {
+export async function policyOrNull(
+  link: TemporalLink,
+  install: InstallIdentity,
+): Promise<PolicyView | null> {
   try {
-    return await described(handleOf(link, config))
+    return await described(handleOf(link, install))
   } catch (error) {
     if (error instanceof KeyturnError && error.code === 'policy-missing') return null
     throw error
   }
 }
 
-function scheduleOf(config: Config, request: PolicyRequest, first: Date): ScheduleOptions {
-  const { install } = config
+function scheduleOf(
+  install: InstallIdentity,
+  request: PolicyRequest,
+  first: Date,
+): ScheduleOptions {
   const { removeAfterMs, everyMs } = request
   const input: PolicyInput = { install, removeAfterMs }
   return {
@@ -105,7 +115,7 @@ function scheduleOf(config: Config, request: PolicyRequest, first: Date): Schedu
       taskQueue: queues.control(install),
       args: [input],
       typedSearchAttributes: [
-        { key: defineSearchAttributeKey(searchAttributes.install, 'KEYWORD'), value: install },
+        { key: defineSearchAttributeKey(searchAttributes.install, 'KEYWORD'), value: install.name },
       ],
     },
     policies: {
@@ -129,8 +139,19 @@ async function put(link: TemporalLink, options: ScheduleOptions): Promise<void> 
   }
 }
 
-function handleOf(link: TemporalLink, config: Config): ScheduleHandle {
-  return link.client.schedule.getHandle(workflowIds.policy(config.install))
+/** The Schedule of this keystore, and where its changes are recorded. */
+async function withSchedule<T>(
+  config: Config,
+  use: (handle: ScheduleHandle, store: Store) => Promise<T>,
+): Promise<T> {
+  return withKeystore(config, async (keystore) => {
+    const install = requireSetUp(keystore, config)
+    return withTemporal(config, (link) => use(handleOf(link, install), keystore.store))
+  })
+}
+
+function handleOf(link: TemporalLink, install: InstallIdentity): ScheduleHandle {
+  return link.client.schedule.getHandle(workflowIds.policy(install))
 }
 
 async function described(handle: ScheduleHandle): Promise<PolicyView> {

@@ -38,7 +38,7 @@ export interface RemovalReply {
  */
 export async function removeKek(config: Config, request: RemoveRequest): Promise<RemovalReply> {
   return withKeystore(config, async (keystore) => {
-    requireInstalled(keystore, config)
+    const install = requireInstalled(keystore, config)
     const { store, settings } = keystore
     const { state } = await requireVersion(store, request.version)
     if (state === 'destroyed') return done(keystore, request)
@@ -46,12 +46,11 @@ export async function removeKek(config: Config, request: RemoveRequest): Promise
       await requireWorker(store)
       await requireDuties(
         link,
-        config.install,
+        install,
         request.destroyHsmKey ? ['control', 'rewrap'] : ['control'],
       )
       // What a person asks for now replaces what a policy has planned.
-      await callOffWaiting(link, store, config, request.version)
-      const { install } = config
+      await callOffWaiting(link, store, install, request.version)
       const { undoWindowMs } = settings.removal
       const input: RemoveInput = {
         install,
@@ -66,7 +65,7 @@ export async function removeKek(config: Config, request: RemoveRequest): Promise
         workflowId: workflowIds.remove(install, request.version),
         install,
         input,
-        summary: `removal of v${request.version} of ${install}`,
+        summary: `removal of v${request.version} of ${install.name}`,
         memo: { request: input.request },
       })
       return whileWorkersLive(store, untilRecorded(keystore, handle, request))

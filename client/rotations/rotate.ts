@@ -1,5 +1,5 @@
 import { KeyturnError } from '../../contracts/errors.ts'
-import { workflowIds, workflowTypes } from '../../contracts/names.ts'
+import { workflowIds, workflowTypes, type InstallIdentity } from '../../contracts/names.ts'
 import type {
   Priority,
   RotateInput,
@@ -61,9 +61,9 @@ export async function rotate(
   follower: Follower,
 ): Promise<RotationReply> {
   return withKeystore(config, async (keystore) => {
-    requireInstalled(keystore, config)
+    const install = requireInstalled(keystore, config)
     return withTemporal(config, async (link) => {
-      const running = await runningOrNew(config, keystore, link, request, follower)
+      const running = await runningOrNew(config, keystore, { link, install }, request, follower)
       if (request.detach) return { answer: startedAnswer(running), error: null }
       const result = await followRotation(link, keystore, running, follower)
       return result === null
@@ -76,29 +76,29 @@ export async function rotate(
 async function runningOrNew(
   config: Config,
   keystore: Keystore,
-  link: TemporalLink,
+  { link, install }: { link: TemporalLink; install: InstallIdentity },
   request: RotateRequest,
   follower: Follower,
 ): Promise<LiveRotation> {
   const { store } = keystore
-  const running = await liveRotation(link, store, config.install)
+  const running = await liveRotation(link, store, install)
   if (running !== null) return attach(running, keystore, request, follower)
   const { from, to } = await routeOf(keystore, request)
   await requireWorker(store)
-  await requireDuties(link, config.install, ['control', 'rewrap'])
+  await requireDuties(link, install, ['control', 'rewrap'])
   const rotation = newRotationId()
   const start = await startAlone(link, {
     type: workflowTypes.rotate,
-    workflowId: workflowIds.rotate(config.install),
-    install: config.install,
-    input: inputOf(config, request, { rotation, from, to }),
-    summary: `rotation ${rotation}: v${from} to v${to} of ${config.install}`,
+    workflowId: workflowIds.rotate(install),
+    install,
+    input: inputOf(config, request, { install, rotation, from, to }),
+    summary: `rotation ${rotation}: v${from} to v${to} of ${install.name}`,
     memo: { rotation, from, to },
     rotation,
   })
   if (start !== null) return { ...start, rotation, from, to }
   // Somebody was faster by a moment.
-  const other = await liveRotation(link, store, config.install)
+  const other = await liveRotation(link, store, install)
   if (other !== null) return attach(other, keystore, request, follower)
   throw new KeyturnError('rotation-running', 'another rotation ran when this one was to start', {
     hint: 'look at it with keyturn status, then repeat this command',
@@ -128,11 +128,10 @@ async function attach(
 function inputOf(
   config: Config,
   request: RotateRequest,
-  route: { rotation: string; from: number; to: number },
+  route: Pick<RotateInput, 'install' | 'rotation' | 'from' | 'to'>,
 ): RotateInput {
   const { page, shards, check } = config.rewrap
   return {
-    install: config.install,
     ...route,
     requestedBy: requester(),
     reason: request.reason,

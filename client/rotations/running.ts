@@ -1,6 +1,6 @@
 import { WorkflowNotFoundError, type WorkflowExecutionDescription } from '@temporalio/client'
 import { KeyturnError } from '../../contracts/errors.ts'
-import { messages, workflowIds } from '../../contracts/names.ts'
+import { messages, workflowIds, type InstallIdentity } from '../../contracts/names.ts'
 import { notPaused, type RotationPause, type RotationProgress } from '../../contracts/rotation.ts'
 import { runningRotation } from '../../store/rotations.ts'
 import type { Store } from '../../store/store.ts'
@@ -22,7 +22,7 @@ export interface LiveRotation {
 export async function liveRotation(
   link: TemporalLink,
   store: Store,
-  install: string,
+  install: InstallIdentity,
 ): Promise<LiveRotation | null> {
   const workflowId = workflowIds.rotate(install)
   const described = await describe(link, workflowId)

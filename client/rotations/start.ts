@@ -4,7 +4,7 @@ import {
   WorkflowIdConflictPolicy,
   WorkflowIdReusePolicy,
 } from '@temporalio/common'
-import { queues, searchAttributes } from '../../contracts/names.ts'
+import { queues, searchAttributes, type InstallIdentity } from '../../contracts/names.ts'
 import { decodeFailure } from './failures.ts'
 import type { ErrorCode } from '../../contracts/errors.ts'
 import type { TemporalLink } from './connection.ts'
@@ -15,7 +15,7 @@ const rotationKey = defineSearchAttributeKey(searchAttributes.rotation, 'KEYWORD
 export interface Start {
   type: string
   workflowId: string
-  install: string
+  install: InstallIdentity
   input: object
   /** One line for the Temporal UI's list. */
   summary: string
@@ -58,7 +58,7 @@ export async function resultOf<T>(handle: WorkflowHandle, otherwise: ErrorCode):
 }
 
 function options(start: Start) {
-  const attributes = [{ key: installKey, value: start.install }]
+  const attributes = [{ key: installKey, value: start.install.name }]
   if (start.rotation !== undefined) attributes.push({ key: rotationKey, value: start.rotation })
   return {
     workflowId: start.workflowId,

@@ -1,7 +1,7 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import { WorkflowNotFoundError, WorkflowUpdateFailedError } from '@temporalio/client'
 import { KeyturnError } from '../../contracts/errors.ts'
-import { messages } from '../../contracts/names.ts'
+import { messages, type InstallIdentity } from '../../contracts/names.ts'
 import type { Config } from '../../contracts/settings.ts'
 import type { Store } from '../../store/store.ts'
 import { requireInstalled, withKeystore, type Keystore } from '../keystore.ts'
@@ -52,11 +52,11 @@ async function withRunning<T>(
   use: (link: TemporalLink, keystore: Keystore, running: LiveRotation) => Promise<T>,
 ): Promise<T> {
   return withKeystore(config, async (keystore) => {
-    requireInstalled(keystore, config)
+    const install = requireInstalled(keystore, config)
     return withTemporal(config, async (link) => {
-      const running = await liveRotation(link, keystore.store, config.install)
+      const running = await liveRotation(link, keystore.store, install)
       if (running === null) throw nothingRuns()
-      await requireControl(link, keystore.store, config.install)
+      await requireControl(link, keystore.store, install)
       return use(link, keystore, running)
     })
   })
@@ -85,7 +85,11 @@ async function send(
 }
 
 /** A control node alone can take a message: it needs no keys, and has no heartbeat. */
-async function requireControl(link: TemporalLink, store: Store, install: string): Promise<void> {
+async function requireControl(
+  link: TemporalLink,
+  store: Store,
+  install: InstallIdentity,
+): Promise<void> {
   if ((await liveWorkers(store)) > 0) return requireDuties(link, install, ['control'])
   if (!(await isTaken(link, install, 'control'))) await requireWorker(store)
 }

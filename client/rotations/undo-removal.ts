@@ -1,10 +1,11 @@
-import { messages, workflowIds } from '../../contracts/names.ts'
+import { messages, workflowIds, type InstallIdentity } from '../../contracts/names.ts'
 import { KeyturnError } from '../../contracts/errors.ts'
 import type { Config } from '../../contracts/settings.ts'
 import type { RemovalView } from '../../contracts/views.ts'
 import { fenceOn, lowerFence } from '../../store/fence.ts'
 import { appendAudit } from '../../store/kek-audit.ts'
 import { undoRemoval as undoInStore } from '../../store/kek-versions.ts'
+import type { Store } from '../../store/store.ts'
 import { requireInstalled, withKeystore, type Keystore } from '../keystore.ts'
 import { requireVersion } from '../views/versions.ts'
 import { liveWorkers } from '../views/workers.ts'
@@ -18,11 +19,11 @@ import { callOffWaiting } from './waiting-removal.ts'
  */
 export async function undoRemoval(config: Config, version: number): Promise<RemovalView> {
   return withKeystore(config, async (keystore) => {
-    requireInstalled(keystore, config)
+    const install = requireInstalled(keystore, config)
     const { row, state } = await requireVersion(keystore.store, version)
     if (state !== 'pending-removal' || row.removal === null) {
       const isCalledOff = await withTemporal(config, (link) =>
-        callOffWaiting(link, keystore.store, config, version),
+        callOffWaiting(link, keystore.store, install, version),
       )
       if (isCalledOff) return { version, state, dueAt: null, guards: [] }
       throw new KeyturnError('no-removal', `no removal of version "${version}" is pending`, {
@@ -30,7 +31,7 @@ export async function undoRemoval(config: Config, version: number): Promise<Remo
       })
     }
     const { request } = row.removal
-    if (!(await undoneByWorkflow(config, keystore, version))) {
+    if (!(await undoneByWorkflow(config, { ...keystore, install }, version))) {
       await undoHere(keystore, version, request)
     }
     const after = await requireVersion(keystore.store, version)
@@ -43,13 +44,13 @@ export async function undoRemoval(config: Config, version: number): Promise<Remo
 /** False when the workflow is gone, or nobody is there to run it: then the keystore is enough. */
 async function undoneByWorkflow(
   config: Config,
-  { store }: Keystore,
+  { store, install }: { store: Store; install: InstallIdentity },
   version: number,
 ): Promise<boolean> {
   if ((await liveWorkers(store)) === 0) return false
   try {
     return await withTemporal(config, async ({ client }) => {
-      const handle = client.workflow.getHandle(workflowIds.remove(config.install, version))
+      const handle = client.workflow.getHandle(workflowIds.remove(install, version))
       await client.withDeadline(Date.now() + 10_000, () =>
         handle.executeUpdate<unknown, []>(messages.undo),
       )

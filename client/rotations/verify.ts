@@ -1,8 +1,9 @@
 import type { ReadinessNode, ReadinessReport } from '../../contracts/fleet.ts'
 import { KeyturnError } from '../../contracts/errors.ts'
 import type { VerifyInput } from '../../contracts/install.ts'
-import { workflowIds, workflowTypes } from '../../contracts/names.ts'
+import { workflowIds, workflowTypes, type InstallIdentity } from '../../contracts/names.ts'
 import type { Config } from '../../contracts/settings.ts'
+import type { Store } from '../../store/store.ts'
 import { requireInstalled, withKeystore, type Keystore } from '../keystore.ts'
 import { fleetNodes } from '../views/nodes.ts'
 import { requireVersion } from '../views/versions.ts'
@@ -23,11 +24,11 @@ export interface Verification {
  */
 export async function verifyFleet(config: Config, target: number): Promise<Verification> {
   return withKeystore(config, async (keystore) => {
-    requireInstalled(keystore, config)
+    const install = requireInstalled(keystore, config)
     await requireVersion(keystore.store, target)
     try {
       await requireWorker(keystore.store)
-      return verdict(await ask(config, keystore, target))
+      return verdict(await ask(config, { ...keystore, install }, target))
     } catch (error) {
       if (!(error instanceof KeyturnError) || error.code !== 'no-worker') throw error
       return { report: await silentRoster(keystore, target), error }
@@ -35,8 +36,11 @@ export async function verifyFleet(config: Config, target: number): Promise<Verif
   })
 }
 
-async function ask(config: Config, { store }: Keystore, target: number): Promise<ReadinessReport> {
-  const { install } = config
+async function ask(
+  config: Config,
+  { store, install }: { store: Store; install: InstallIdentity },
+  target: number,
+): Promise<ReadinessReport> {
   return withTemporal(config, async (link) => {
     await requireDuties(link, install, ['control'])
     const input: VerifyInput = { install, target }
@@ -45,7 +49,7 @@ async function ask(config: Config, { store }: Keystore, target: number): Promise
       workflowId: workflowIds.verify(install, target),
       install,
       input,
-      summary: `verify v${target} of ${install}`,
+      summary: `verify v${target} of ${install.name}`,
     })
     return whileWorkersLive(store, resultOf<ReadinessReport>(handle, 'temporal-refused'))
   })

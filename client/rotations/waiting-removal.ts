@@ -1,7 +1,6 @@
 import { WorkflowNotFoundError } from '@temporalio/client'
-import { messages, workflowIds } from '../../contracts/names.ts'
+import { messages, workflowIds, type InstallIdentity } from '../../contracts/names.ts'
 import type { RemovalProgress } from '../../contracts/removal.ts'
-import type { Config } from '../../contracts/settings.ts'
 import type { Store } from '../../store/store.ts'
 import { requireWorker } from '../views/workers.ts'
 import type { TemporalLink } from './connection.ts'
@@ -13,7 +12,7 @@ import type { TemporalLink } from './connection.ts'
 export async function callOffWaiting(
   { client }: TemporalLink,
   store: Store,
-  { install }: Config,
+  install: InstallIdentity,
   version: number,
 ): Promise<boolean> {
   const handle = client.workflow.getHandle(workflowIds.remove(install, version))

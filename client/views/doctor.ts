@@ -38,13 +38,13 @@ export async function keystoreChecks(config: Config, keystore: Keystore): Promis
       : fail('indexes', `missing on ${missing.join(', ')}`, 'run: keyturn setup'),
   )
   checks.push(
-    install === null
+    install === null || install.provider === null
       ? warn(
           'install',
           'no key is installed yet',
           `run: keyturn ${config.kek.provider}-init --version 1`,
         )
-      : ok('install', `"${install.install}" with provider ${install.provider}`),
+      : ok('install', `"${install.name}" with provider ${install.provider}`),
     await fleetCheck(config, keystore),
     await settingsCheck(config, keystore),
   )

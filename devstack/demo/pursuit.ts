@@ -1,6 +1,7 @@
 import type { Client } from '@temporalio/client'
 import { workflowIds } from '../../contracts/names.ts'
 import type { ShardDoc } from '../../store/documents.ts'
+import { identityOf, readInstall } from '../../store/kek-install.ts'
 import { readShards } from '../../store/rewrap-shards.ts'
 import { runningRotation, sumCounters } from '../../store/rotations.ts'
 import type { Store } from '../../store/store.ts'
@@ -47,10 +48,11 @@ export async function dealtWith({ store, rotation }: Pursuit): Promise<number> {
 /** The shards in whose sweep each node is now, as Temporal knows it from the workers' own names. */
 export async function shardsByNode(
   client: Client,
-  install: string,
   { store, rotation }: Pursuit,
 ): Promise<Map<string, ShardDoc[]>> {
-  const shards = await readShards(store, rotation)
+  const [shards, row] = await Promise.all([readShards(store, rotation), readInstall(store)])
+  if (row === null) return new Map()
+  const install = identityOf(row)
   const holders = await Promise.all(
     shards.map((shard) =>
       holderOf(client, workflowIds.shard(install, shard.field, shard._id.shard)),

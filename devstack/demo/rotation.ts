@@ -50,7 +50,7 @@ export async function rotateAndKill(scene: Scene): Promise<Rotated> {
 /** SIGKILL to a worker that has pages in hand, `vm-a` if it does; answers with its node. */
 async function killOne(scene: Scene, client: Client, pursuit: Pursuit): Promise<string> {
   const { tell, workers } = scene
-  const { victim, lost } = await victimOf(scene, client, pursuit)
+  const { victim, lost } = await victimOf(client, pursuit)
   const worker = workers.get(victim)
   await worker?.process.kill()
   const killed = performance.now()
@@ -68,12 +68,11 @@ async function killOne(scene: Scene, client: Client, pursuit: Pursuit): Promise<
 
 /** A kill teaches nothing when the worker was idle: look until one is in the middle of a shard. */
 async function victimOf(
-  { stack }: Scene,
   client: Client,
   pursuit: Pursuit,
 ): Promise<{ victim: string; lost: ShardDoc[] }> {
   const look = async () => {
-    const held = await shardsByNode(client, stack.settings.install, pursuit)
+    const held = await shardsByNode(client, pursuit)
     const victim = nodes.find((node) => held.has(node))
     return victim === undefined ? null : { victim, lost: held.get(victim) ?? [] }
   }

@@ -32,7 +32,12 @@ function afterFence(then: () => Promise<unknown>): Store {
 }
 
 const removal = (): RemoveInput => ({
-  ...{ install: 'test', version: 1, request: randomUUID(), requestedBy: 'alice' },
+  ...{
+    install: { name: 'test', id: '0f' },
+    version: 1,
+    request: randomUUID(),
+    requestedBy: 'alice',
+  },
   ...{ destroyHsmKey: false, acceptQuarantine: false, withoutFence: false },
   ...{ undoWindowMs: 0, afterMs: 0 },
 })

@@ -7,6 +7,8 @@ interface Question {
   taskQueueType: number
 }
 
+const pay = { name: 'pay', id: '0f' }
+
 /** A Temporal that knows nothing but who polls. */
 function linkTo(pollersOf: (question: Question) => unknown[]): TemporalLink {
   const describeTaskQueue = async (question: Question) =>
@@ -20,21 +22,21 @@ test('a duty that nobody has is named, although workers live', async () => {
     asked.push([taskQueue.name, taskQueueType])
     return taskQueue.name.endsWith('.control') ? [{}] : []
   })
-  await expect(requireDuties(link, 'pay', ['control', 'rewrap'], 0)).rejects.toMatchObject({
+  await expect(requireDuties(link, pay, ['control', 'rewrap'], 0)).rejects.toMatchObject({
     code: 'no-worker',
     message: 'workers are alive, but none with the role rewrap',
     hint: 'start one: keyturn worker --roles rewrap',
   })
   // Workflow tasks of the one queue, activity tasks of the other.
-  expect(asked[0]).toEqual(['keyturn.pay.control', 1])
-  expect(asked.at(-1)).toEqual(['keyturn.pay.rewrap', 2])
+  expect(asked[0]).toEqual(['keyturn.pay.0f.control', 1])
+  expect(asked.at(-1)).toEqual(['keyturn.pay.0f.rewrap', 2])
 })
 
 test('a worker that only just comes up is waited for', async () => {
   let looks = 0
   await requireDuties(
     linkTo(() => (++looks < 3 ? [] : [{}])),
-    'pay',
+    pay,
     ['control'],
     60_000,
   )
@@ -45,5 +47,5 @@ test('who may not ask Temporal goes on', async () => {
   const link = linkTo(() => {
     throw new Error('permission denied')
   })
-  await expect(requireDuties(link, 'pay', ['control', 'rewrap'], 0)).resolves.toBeUndefined()
+  await expect(requireDuties(link, pay, ['control', 'rewrap'], 0)).resolves.toBeUndefined()
 })

@@ -8,16 +8,31 @@ const file = `${least}  - { name: dns, envelopes: [b, a.x] }
 removal: { approvals_required: 1, approvers: [zoë, anna] }
 `
 
-/** Written out: what RFC 8785 makes of the settings of `file`. */
-const canonical =
-  '{"collections":[{"envelopes":["private_key"],"name":"certificates"},{"envelopes":["a.x","b"],"name":"dns"}],' +
-  '"fleet":{"expireMs":120000,"heartbeatMs":30000,"leaseMs":90000},' +
-  '"removal":{"approvalsRequired":1,"approvers":["anna","zoë"],"backupWindowMs":2592000000,"undoWindowMs":86400000}}'
+/** Written out: what RFC 8785 makes of what `file` says. */
+const collections =
+  '{"collections":[{"envelopes":["private_key"],"name":"certificates"},{"envelopes":["a.x","b"],"name":"dns"}]'
+const canonical = `${collections},"removal":{"approvalsRequired":1,"approvers":["anna","zoë"]}}`
 
 it('the hash is SHA-256 over the canonical form, written out here by hand', () => {
   const hash = settingsHash(settingsOf(load(file)))
   expect(hash).toHaveLength(32)
   expect(hash.toString('hex')).toBe(createHash('sha256').update(canonical).digest('hex'))
+})
+
+it('what a file leaves at its default is not in it, written out or not', () => {
+  const hashOf = (text: string) => settingsHash(settingsOf(load(text))).toString('hex')
+  const short = file.slice(0, file.indexOf('removal:'))
+  const long = `${short}fleet: { heartbeat: 30s, lease: 90s, expire: 120s }
+removal: { backup_window: 30d, undo_window: 24h, approvals_required: 0, approvers: [] }
+`
+  const said = createHash('sha256').update(`${collections}}`).digest('hex')
+  expect([hashOf(short), hashOf(long)]).toEqual([said, said])
+})
+
+it('what setup recorded of the collections is not in it', () => {
+  const settings = settingsOf(load(file))
+  const recorded = settings.collections.map((one, at) => ({ ...one, uuid: `uuid-${at}` }))
+  expect(settingsHash({ ...settings, collections: recorded })).toEqual(settingsHash(settings))
 })
 
 it('hosts agree whatever the order of their lists, and whatever is their own', () => {

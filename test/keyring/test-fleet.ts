@@ -12,7 +12,7 @@ import { openProvider } from '../../keyring/open-provider.ts'
 import { silentLog } from '../../observability/log.ts'
 import type { HeartbeatDoc } from '../../store/documents.ts'
 import { insertFirstActive } from '../../store/kek-active.ts'
-import { insertInstall } from '../../store/kek-install.ts'
+import { claimProvider, insertInstall } from '../../store/kek-install.ts'
 import { completeInstall, insertIntent } from '../../store/kek-versions.ts'
 import { keystore } from '../../store/keystore.ts'
 import { openStore, type Store } from '../../store/store.ts'
@@ -91,9 +91,10 @@ async function install({ name, store, config, env }: TestFleet, version: number)
     if (keyId !== null) await ceremony.generate(label, keyId)
     const origin = isPkcs11 ? 'generated' : 'environment'
     const madeBy = 'test'
+    await insertInstall(store, { name, created_by: madeBy })
+    await claimProvider(store, { name, provider: provider.name, by: madeBy })
     await insertIntent(store, { version, provider: provider.name, label, keyId, origin, madeBy })
     const canary = await ceremony.makeCanary(version, label, keyId, gcm)
-    await insertInstall(store, { install: name, provider: provider.name, created_by: madeBy })
     await completeInstall(store, version, { gcm, canary, label, keyId })
     await insertFirstActive(store, version)
   } finally {

@@ -31,12 +31,18 @@ describe.skipIf(inject('softhsm') === null)('a key that an administrator made', 
     provider = await lab.open()
     const member = { state: () => ({ active: null, degraded: null }), beat: async () => undefined }
     const kek = { provider: 'pkcs11' }
-    const config = { kek, fleet: { heartbeatMs: 2000, leaseMs: 6000, expireMs: 10_000 } }
+    const config = { install, kek, fleet: { heartbeatMs: 2000, leaseMs: 6000, expireMs: 10_000 } }
     const deps = { store, provider, node: 'vm-a', member, config } as unknown as ActivityDeps
     const steps = { ...installationActivities(deps), ...ceremonyActivities(deps) }
     register = async (version, label, keyId) => {
       const origin = 'registered' as const
-      const asked = { install, version, provider: 'pkcs11' as const, origin, label }
+      const asked = {
+        install: { name: install, id: '0f' },
+        version,
+        provider: 'pkcs11' as const,
+        origin,
+        label,
+      }
       const input: InstallInput = { ...asked, keyId: keyId ?? null, requestedBy: 'test' }
       const { installed } = await steps.checkInstall(input)
       if (installed !== null) return installed

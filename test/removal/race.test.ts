@@ -56,13 +56,13 @@ async function later<T>(ms: number, run: () => Promise<T>): Promise<T> {
 /** Up to the recorded request: its window is longer than the test. */
 async function remove(fleet: Fleet, version: number): Promise<{ error: unknown }> {
   const input: RemoveInput = {
-    ...{ install: fleet.install, version, request: freshName('raced'), requestedBy: 'test' },
+    ...{ install: fleet.identity, version, request: freshName('raced'), requestedBy: 'test' },
     ...{ destroyHsmKey: false, acceptQuarantine: false, withoutFence: false },
     ...{ undoWindowMs: 600_000, afterMs: 0 },
   }
   const handle = await fleet.temporal.workflow.start(workflowTypes.remove, {
-    workflowId: workflowIds.remove(fleet.install, version),
-    taskQueue: queues.control(fleet.install),
+    workflowId: workflowIds.remove(fleet.identity, version),
+    taskQueue: queues.control(fleet.identity),
     args: [input],
   })
   const recorded = fleet.until('neither recorded nor refused', async () => {
@@ -78,12 +78,12 @@ async function remove(fleet: Fleet, version: number): Promise<{ error: unknown }
 
 async function rotate(fleet: Fleet, from: number, to: number): Promise<RotateResult> {
   const input: RotateInput = {
-    ...{ install: fleet.install, rotation: freshName('raced'), from, to, requestedBy: 'test' },
+    ...{ install: fleet.identity, rotation: freshName('raced'), from, to, requestedBy: 'test' },
     ...{ reason: 'race', maxRate: 0, maxHsmCalls: 0, page: 50, shards: 1, check: 'all' },
   }
   const handle = await fleet.temporal.workflow.start(workflowTypes.rotate, {
-    workflowId: workflowIds.rotate(fleet.install),
-    taskQueue: queues.control(fleet.install),
+    workflowId: workflowIds.rotate(fleet.identity),
+    taskQueue: queues.control(fleet.identity),
     args: [input],
   })
   return (await handle.result()) as RotateResult

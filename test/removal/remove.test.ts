@@ -2,6 +2,7 @@ import { execFile } from 'node:child_process'
 import { promisify } from 'node:util'
 import { expect, test } from 'vitest'
 import type { Document } from 'mongodb'
+import { workflowIds } from '../../contracts/names.ts'
 import { readVersion } from '../../store/kek-versions.ts'
 import { listAudit } from '../../store/kek-audit.ts'
 import { onEachProvider } from '../support/each-provider.ts'
@@ -160,7 +161,7 @@ async function refusedBy(fleet: Fleet, version: number): Promise<string[]> {
 
 /** Resolves when the removal's workflow has ended. */
 async function removalIsOver(fleet: Fleet): Promise<void> {
-  await fleet.temporal.workflow.getHandle(`keyturn/${fleet.install}/remove/v1`).result()
+  await fleet.temporal.workflow.getHandle(workflowIds.remove(fleet.identity, 1)).result()
 }
 
 async function keysOf(token: TestToken): Promise<number> {

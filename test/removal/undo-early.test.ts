@@ -17,7 +17,7 @@ onEachProvider('an undo that comes early', { records: 60 }, (fleetOf) => {
     for (const [round, wait] of [-1, ...moments].entries()) {
       const input: RemoveInput = {
         ...{
-          install: fleet.install,
+          install: fleet.identity,
           version: 1,
           request: freshName('undone'),
           requestedBy: 'test',
@@ -26,8 +26,8 @@ onEachProvider('an undo that comes early', { records: 60 }, (fleetOf) => {
         ...{ undoWindowMs: 3_000, afterMs: wait < 0 ? 600_000 : 0 },
       }
       const handle = await fleet.temporal.workflow.start(workflowTypes.remove, {
-        workflowId: workflowIds.remove(fleet.install, 1),
-        taskQueue: queues.control(fleet.install),
+        workflowId: workflowIds.remove(fleet.identity, 1),
+        taskQueue: queues.control(fleet.identity),
         args: [input],
       })
       const startedMs = performance.now()

@@ -20,7 +20,7 @@ onEachProvider('a policy', { records: 200, versions: [1] }, (fleetOf, provider) 
     expect(await fleet.active()).toBe(2)
     expect(await fleet.verifyRecords()).toEqual({ 2: 200 })
 
-    const removal = fleet.temporal.workflow.getHandle(workflowIds.remove(fleet.install, 1))
+    const removal = fleet.temporal.workflow.getHandle(workflowIds.remove(fleet.identity, 1))
     await fleet.until('nobody asks for the removal', async () => {
       return await removal.describe().catch(() => null)
     })

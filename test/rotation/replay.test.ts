@@ -68,7 +68,7 @@ describe('histories', () => {
 
 /** One install's life; each workflow's history right after its end, before the next one goes by its id. */
 async function story(fleet: Fleet): Promise<Recorded[]> {
-  const { install } = fleet
+  const { identity: install } = fleet
   const recorded: Recorded[] = []
   const record = async (name: string, workflowId: string) => {
     const history = await fleet.temporal.workflow.getHandle(workflowId).fetchHistory()

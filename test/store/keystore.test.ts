@@ -3,7 +3,14 @@ import { beforeEach, describe, expect, it } from 'vitest'
 import type { NodeKind } from '../../contracts/fleet.ts'
 import { readForBeat } from '../../store/beat-reading.ts'
 import { insertFirstActive, readActive } from '../../store/kek-active.ts'
-import { insertInstall, readInstall, requireInstall } from '../../store/kek-install.ts'
+import {
+  claimProvider,
+  countInstallation,
+  insertInstall,
+  readInstall,
+  requireInstall,
+} from '../../store/kek-install.ts'
+import { readHome } from '../../store/keystore-home.ts'
 import { readSettings, writeSettings } from '../../store/kek-settings.ts'
 import {
   completeInstall,
@@ -63,29 +70,69 @@ const beat: Heartbeat = {
   expireMs: 120_000,
 }
 
-describe('the install lock', () => {
-  it('is the first one, also of two at once, and stays', async () => {
-    const lock = { install: 'payments', provider: 'env', created_by: 'vm-a' } as const
+describe('the identity of a keystore', () => {
+  it('is made once, also by two at once, and says where it was made', async () => {
     const both = await Promise.all([
-      insertInstall(store, lock),
-      insertInstall(other, { ...lock, provider: 'pkcs11' }),
+      insertInstall(store, { name: 'payments', created_by: 'alice' }),
+      insertInstall(other, { name: 'payments', created_by: 'bob' }),
     ])
     expect(both[0]).toEqual(both[1])
-    expect(await insertInstall(store, { ...lock, install: 'other' })).toEqual(both[0])
-    const { provider } = both[0]
-    expect(await requireInstall(store, { install: 'payments', provider })).toEqual(
-      await readInstall(store),
-    )
+    expect(await insertInstall(store, { name: 'other', created_by: 'eve' })).toEqual(both[0])
+    expect(both[0]).toMatchObject({ schema: 2, provider: null, stores: [] })
+    expect(both[0].id).toMatch(/^[0-9a-f]{32}$/)
+    expect(both[0].home.collection).toMatch(/^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/)
+    expect(both[0].home).toEqual(await readHome(other))
+    expect(both[0].home.hosts).toHaveLength(1)
+  })
+
+  it('gets its provider from the first installation, and keeps it', async () => {
+    const claims = [
+      claimProvider(store, { name: 'payments', provider: 'env', by: 'vm-a' }),
+      claimProvider(other, { name: 'payments', provider: 'pkcs11', by: 'vm-b' }),
+    ]
+    const ends = await Promise.allSettled(claims)
+    expect(ends.map(({ status }) => status).sort()).toEqual(['fulfilled', 'rejected'])
+    const provider = (await readInstall(store))?.provider ?? null
+    if (provider === null) throw new Error('nobody has claimed it')
+    await countInstallation(store, provider)
+    const kept = await requireInstall(store, { name: 'payments', provider })
+    const entry = { name: provider, provider, token: null, installs: 1, retired_at: null }
+    expect(kept?.stores).toMatchObject([entry])
     const wrong = provider === 'env' ? 'pkcs11' : 'env'
-    await expect(requireInstall(store, { install: 'x', provider })).rejects.toMatchObject({
+    await expect(requireInstall(store, { name: 'x', provider })).rejects.toMatchObject({
       code: 'install-locked',
     })
     await expect(
-      requireInstall(store, { install: 'payments', provider: wrong }),
+      requireInstall(store, { name: 'payments', provider: wrong }),
     ).rejects.toMatchObject({
       code: 'install-locked',
       message: `the database is locked for provider '${provider}', not '${wrong}'`,
     })
+  })
+
+  it.each([
+    [1, 'schema-older'],
+    [undefined, 'schema-older'],
+    ['2', 'schema-older'],
+    [3, 'schema-newer'],
+  ])('is refused by name where its schema is %s', async (schema, code) => {
+    const install = keystore.install(other)
+    const before = await install.findOneAndUpdate({}, { $set: { schema: schema as number } })
+    await expect(
+      requireInstall(store, { name: 'payments', provider: 'env' }),
+    ).rejects.toMatchObject({ code })
+    await install.replaceOne({}, before ?? ({} as never))
+  })
+
+  it('is not made anew over versions that are somebody’s', async () => {
+    const install = keystore.install(store)
+    const before = await install.findOneAndDelete({ _id: 'install' })
+    await installVersion(store, 77)
+    await expect(
+      insertInstall(store, { name: 'payments', created_by: 'eve' }),
+    ).rejects.toMatchObject({ code: 'install-locked' })
+    await keystore.versions(store).deleteOne({ _id: 77 })
+    await install.insertOne(before ?? ({} as never))
   })
 })
 

@@ -16,7 +16,9 @@ import type { Counters, RotationView } from '../../contracts/rotation.ts'
 import { openKeyring } from '../../keyring/index.ts'
 import type { Keyring } from '../../keyring/index.ts'
 import { countVersions } from '../../store/census.ts'
+import type { InstallIdentity } from '../../contracts/names.ts'
 import { readActive } from '../../store/kek-active.ts'
+import { identityOf, readInstall } from '../../store/kek-install.ts'
 import { runningRotation, sumCounters } from '../../store/rotations.ts'
 import { openStore } from '../../store/store.ts'
 import type { Store } from '../../store/store.ts'
@@ -83,6 +85,8 @@ export interface FleetOptions {
 export interface Fleet {
   readonly provider: ProviderName
   readonly install: string
+  /** As `setup` recorded it. */
+  readonly identity: InstallIdentity
   readonly folder: string
   readonly config: string
   readonly env: NodeJS.ProcessEnv
@@ -172,6 +176,7 @@ export async function openFleet(options: FleetOptions): Promise<Fleet> {
   })
   try {
     await fleet.must('setup')
+    await fleet.learnIdentity()
     await Promise.all((options.nodes ?? ['vm-a', 'vm-b']).map((node) => nodes.start(node)))
     for (const version of options.versions ?? [1, 2]) await fleet.installVersion(version)
     return fleet
@@ -179,6 +184,11 @@ export async function openFleet(options: FleetOptions): Promise<Fleet> {
     await fleet.close()
     throw error
   }
+}
+
+/** What only `openFleet` needs. */
+interface Opening {
+  learnIdentity(): Promise<void>
 }
 
 type Parts = Pick<
@@ -198,7 +208,7 @@ type Parts = Pick<
   | 'close'
 > & { warm: WarmCli }
 
-function fleetOf(parts: Parts): Fleet {
+function fleetOf(parts: Parts): Fleet & Opening {
   const { config, env, store, temporal, install, provider, records, warm } = parts
   const collections = places.map(({ collection, field }) => ({
     name: collection,
@@ -208,9 +218,17 @@ function fleetOf(parts: Parts): Fleet {
     waitUntil(what, ask, { withinMs, everyMs: 100 })
   const globals = (args: readonly string[]) => ['--config', config, '--json', '--yes', ...args]
   let transcript = ''
-  const fleet: Fleet = {
+  let identity: InstallIdentity = { name: install, id: '' }
+  const fleet: Fleet & Opening = {
     ...parts,
     until,
+    get identity() {
+      return identity
+    },
+    async learnIdentity() {
+      const row = await readInstall(store)
+      if (row !== null) identity = identityOf(row)
+    },
     transcript: () => transcript,
     start: (...args) =>
       startCli(globals(args), env, (said) => {
@@ -257,7 +275,7 @@ function fleetOf(parts: Parts): Fleet {
         return (await fleet.counters()).rewrapped >= count
       })
     },
-    rotateWorkflow: () => temporal.workflow.getHandle(workflowIds.rotate(install)),
+    rotateWorkflow: () => temporal.workflow.getHandle(workflowIds.rotate(identity)),
   }
   return fleet
 }

@@ -79,7 +79,7 @@ async function rotate(
   const calls: string[] = []
   const input: RotateInput = {
     ...{
-      install: freshName('story'),
+      install: { name: freshName('story'), id: '0f' },
       rotation: 'r-1',
       from: 1,
       to: 2,
@@ -136,7 +136,10 @@ async function rotate(
         taskQueue: queues.control(install),
         args: [input],
         typedSearchAttributes: [
-          { key: defineSearchAttributeKey(searchAttributes.install, 'KEYWORD'), value: install },
+          {
+            key: defineSearchAttributeKey(searchAttributes.install, 'KEYWORD'),
+            value: install.name,
+          },
         ],
       })
       await during(handle)
@@ -336,7 +339,7 @@ describe('the rotation', () => {
     const left = new Map<string, number>()
     const runs = new Map<string, number>()
     const shards = Array.from({ length: count }, (_, index) => `0-${index}`)
-    const install = freshName('story')
+    const install = { name: freshName('story'), id: '0f' }
     const { result } = await rotate(
       {
         planShards: async () => shards.map((shard) => ({ shard, collection: 'c', field: 'f' })),
@@ -349,7 +352,7 @@ describe('the rotation', () => {
       async (handle) => {
         await handle.result()
         runs.set('rotation', (await handle.describe()).historyLength)
-        const query = `KeyturnInstall = '${install}' AND WorkflowType = 'rewrapShard'`
+        const query = `KeyturnInstall = '${install.name}' AND WorkflowType = 'rewrapShard'`
         await expect
           .poll(
             async () => {

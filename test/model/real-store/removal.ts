@@ -1,6 +1,6 @@
 import { ApplicationFailure } from '@temporalio/common'
 import type { RemoveInput } from '../../../contracts/removal.ts'
-import { act, install, newId, readKeks, type World } from './world.ts'
+import { act, newId, readKeks, type World } from './world.ts'
 
 /** The steps of workflows/remove-kek.ts, one at a time. */
 export interface RunningRemoval {
@@ -58,7 +58,7 @@ async function isRefused(world: World, input: RemoveInput, fenced: boolean): Pro
   return guards.some(({ ok }) => !ok)
 }
 
-async function newRemoval({ store }: World): Promise<RunningRemoval | null> {
+async function newRemoval({ store, identity: install }: World): Promise<RunningRemoval | null> {
   const [version] = (await readKeks(store)).others
   if (version === undefined) return null
   return {

@@ -9,7 +9,7 @@ import { observeTail, tailBegins, type TailState } from '../../../protocol/tail.
 import { readActive } from '../../../store/kek-active.ts'
 import { readRotation } from '../../../store/rotations.ts'
 import { sweepPage } from './frozen-sweep.ts'
-import { act, install, newId, readKeks, timings, type World } from './world.ts'
+import { act, newId, readKeks, timings, type World } from './world.ts'
 
 /** The steps of workflows/rotate-kek.ts, one at a time; what each does and decides is the product's. */
 export interface RunningRotation {
@@ -32,7 +32,7 @@ export interface RunningRotation {
 async function newRotation(world: World): Promise<RunningRotation | null> {
   const { active, others } = await readKeks(world.store)
   const to = others[world.rotations % Math.max(1, others.length)]
-  return to === undefined ? null : rotationBetween(active, to)
+  return to === undefined ? null : rotationBetween(world, active, to)
 }
 
 /** A rotation to what is active already: it finishes one that was cancelled or terminated. */
@@ -40,10 +40,10 @@ export async function startFinishing(world: World): Promise<void> {
   if (world.rotation !== null) return
   const { active, others } = await readKeks(world.store)
   const [from] = others
-  if (from !== undefined) world.rotation = rotationBetween(from, active)
+  if (from !== undefined) world.rotation = rotationBetween(world, from, active)
 }
 
-function rotationBetween(from: number, to: number): RunningRotation {
+function rotationBetween({ identity: install }: World, from: number, to: number): RunningRotation {
   const limits = { maxRate: 0, maxHsmCalls: 0, page: 2, shards: 1, check: 'all' } as const
   return {
     input: {

@@ -2,6 +2,7 @@ import { randomUUID } from 'node:crypto'
 import { MockActivityEnvironment } from '@temporalio/testing'
 import type { Document } from 'mongodb'
 import { createControlActivities, type ControlActivities } from '../../../activities/index.ts'
+import type { InstallIdentity } from '../../../contracts/names.ts'
 import type { ActivityDeps } from '../../../activities/deps.ts'
 import { settingsHash } from '../../../config/settings.ts'
 import { collections as names } from '../../../contracts/names.ts'
@@ -10,7 +11,7 @@ import { silentLog } from '../../../observability/log.ts'
 import { openEnvProvider } from '../../../providers/env/env-provider.ts'
 import type { KekProvider } from '../../../providers/provider.ts'
 import { insertFirstActive, readActive } from '../../../store/kek-active.ts'
-import { insertInstall } from '../../../store/kek-install.ts'
+import { claimProvider, identityOf, insertInstall } from '../../../store/kek-install.ts'
 import { writeSettings } from '../../../store/kek-settings.ts'
 import {
   completeInstall,
@@ -47,6 +48,7 @@ export interface World {
   /** Which content each record has: grows with each seal, goes back when an old document is restored. */
   readonly contents: Map<string, string>
   /** Documents as they once stood. */
+  readonly identity: InstallIdentity
   readonly copies: { document: Document; content: string }[]
   readonly frozen: FrozenSweep[]
   /** Versions that settle has left, and that have not become active again. */
@@ -71,7 +73,8 @@ export async function newWorld(store: Store): Promise<World> {
   await clear(store)
   const keks = new Map(versions.map((version) => [version, Buffer.alloc(32, version)]))
   const provider = openEnvProvider({ install, variablePrefix: 'MODEL_KEK_V', keks })
-  await insertInstall(store, { install, provider: 'env', created_by: 'model' })
+  const identity = identityOf(await insertInstall(store, { name: install, created_by: 'model' }))
+  await claimProvider(store, { name: install, provider: 'env', by: 'model' })
   const sha256 = settingsHash(settings)
   await writeSettings(store, { settings, sha256, by: 'model' })
   for (const version of versions) await installVersion(store, provider, version)
@@ -79,7 +82,16 @@ export async function newWorld(store: Store): Promise<World> {
   const deps = { config: { install, kek: { provider: 'env' }, fleet: timings }, node: 'vm-a' }
   const rest = { store, provider, member: { beat: () => Promise.resolve() }, log: silentLog }
   const world: World = {
-    ...{ store, provider, passedMs: 0, rotations: 0, rotation: null, removal: null, story: [] },
+    ...{
+      store,
+      identity,
+      provider,
+      passedMs: 0,
+      rotations: 0,
+      rotation: null,
+      removal: null,
+      story: [],
+    },
     control: createControlActivities({ ...deps, ...rest } as unknown as ActivityDeps),
     apps: ['app-0', 'app-1'].map((node) => new Application(node, sha256)),
     ...{ contents: new Map(), copies: [], frozen: [], left: new Set() },

@@ -1,0 +1,36 @@
+import { Binary, type Document } from 'mongodb'
+import { collections } from '../contracts/names.ts'
+import type { HomeDoc } from './documents.ts'
+import { serverCode, serverCodes } from './store-errors.ts'
+import type { Store } from './store.ts'
+
+/**
+ * Where this process finds the keystore. A dump that is restored makes collections anew, with other UUIDs; a snapshot
+ * of the disks keeps the UUIDs, and starts on other hosts. A member that this user may not read, or that a mongos does
+ * not tell, is null.
+ */
+export async function readHome(store: Store): Promise<HomeDoc> {
+  const [uuids, hello] = await Promise.all([collectionUuids(store), store.db.command({ hello: 1 })])
+  const hosts: unknown = hello['hosts']
+  const isKnown = Array.isArray(hosts) && hosts.length > 0
+  return {
+    collection: uuids.get(collections.install) ?? null,
+    hosts: isKnown ? hosts.map(String).sort() : null,
+  }
+}
+
+/** UUIDs of the database's collections as text, by their names; empty where this user may not list them. */
+export async function collectionUuids(store: Store): Promise<ReadonlyMap<string, string>> {
+  try {
+    const infos = await store.db.listCollections<Document & { name: string }>().toArray()
+    return new Map(
+      infos.flatMap((info): [string, string][] => {
+        const uuid = (info['info'] as Document | undefined)?.['uuid'] as unknown
+        return uuid instanceof Binary ? [[info.name, uuid.toUUID().toHexString(true)]] : []
+      }),
+    )
+  } catch (error) {
+    if (serverCode(error) === serverCodes.unauthorized) return new Map()
+    throw error
+  }
+}
