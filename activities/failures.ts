@@ -1,10 +1,17 @@
 import { ApplicationFailure, CancelledFailure } from '@temporalio/activity'
 import { exitCodes, KeyturnError } from '../contracts/errors.ts'
 import type { ErrorCode } from '../contracts/errors.ts'
+import { asSystemError, reasonOf } from '../contracts/reasons.ts'
+import { asStoreError } from '../store/store-errors.ts'
 
-/** Faults that pass by themselves: a server, a token or a lease that comes back. All others are final. */
+/**
+ * Faults that pass by themselves, or once somebody has cured their cause: a server, a token, a permission or a lease that
+ * comes back. All others are final.
+ */
 const passing: ReadonlySet<ErrorCode> = new Set([
   'mongodb-unreachable',
+  'mongodb-refused',
+  'system-refused',
   'temporal-unreachable',
   'hsm-failed',
   'hsm-away',
@@ -36,14 +43,12 @@ export function toFailure(error: unknown): unknown {
   })
 }
 
-/** Errors of the driver that mean "the primary is away" pass; whatever else nobody foresaw is tried again as well. */
+/** The driver's and the system's errors by their own gates; whatever else nobody foresaw is tried again as well. */
 function unexpected(error: unknown): KeyturnError {
+  const known = asStoreError(error)
+  if (known instanceof KeyturnError) return known
   const name = error instanceof Error ? error.name : 'unknown'
-  const message = error instanceof Error ? error.message.split('\n', 1)[0] : String(error)
-  const code = /^Mongo(Network|ServerSelection|NotConnected|Topology|PoolCleared)/.test(name)
-    ? 'mongodb-unreachable'
-    : 'internal'
-  return new KeyturnError(code, `${name}: ${message ?? ''}`)
+  return asSystemError(error) ?? new KeyturnError('internal', `${name}: ${reasonOf(error)}`)
 }
 
 type Activities = Record<string, (input: never) => Promise<unknown>>

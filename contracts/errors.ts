@@ -3,7 +3,7 @@
  * they may be added, never renamed.
  *
  * 1 a fault of Keyturn's own · 2 usage or configuration · 3 refused by a guard, nothing was touched ·
- * 4 MongoDB, Temporal or the HSM · 5 failed after promote · 6 envelopes in quarantine · 7 cancelled
+ * 4 MongoDB, Temporal, the HSM or the operating system · 5 failed after promote · 6 envelopes in quarantine · 7 cancelled
  */
 export const exitCodes = {
   internal: 1,
@@ -84,6 +84,7 @@ export const exitCodes = {
   'kek-not-loaded': 4,
   'lease-expired': 4,
   'server-missing': 4,
+  'system-refused': 4,
   unhealthy: 4,
 
   'rotation-failed': 5,

@@ -1,14 +1,24 @@
 import {
+  MongoClientClosedError,
   MongoError,
+  MongoMissingDependencyError,
   MongoNetworkError,
+  MongoNotConnectedError,
   MongoServerError,
   MongoServerSelectionError,
   MongoTopologyClosedError,
 } from 'mongodb'
-import { KeyturnError } from '../contracts/errors.ts'
+import { KeyturnError, type ErrorCode } from '../contracts/errors.ts'
+import { innermost, isSystemError, reasonOf } from '../contracts/reasons.ts'
+import { listed, refusedAddress } from './mongodb-address.ts'
+import { hints, searchHint, statementHint } from './store-hints.ts'
+import { toldSearch } from './server-search.ts'
 
 /** Server error codes by name (https://www.mongodb.com/docs/manual/reference/error-codes/). */
 export const serverCodes = {
+  hostUnreachable: 6,
+  hostNotFound: 7,
+  userNotFound: 11,
   unauthorized: 13,
   authenticationFailed: 18,
   namespaceNotFound: 26,
@@ -16,6 +26,11 @@ export const serverCodes = {
   pathNotViable: 28,
   namespaceExists: 48,
   maxTimeExpired: 50,
+  writeConcernFailed: 64,
+  unknownReplWriteConcern: 79,
+  networkTimeout: 89,
+  shutdownInProgress: 91,
+  primarySteppedDown: 189,
   writeConflict: 112,
   documentValidationFailure: 121,
   cannotIndexParallelArrays: 171,
@@ -23,12 +38,40 @@ export const serverCodes = {
   snapshotTooOld: 239,
   snapshotUnavailable: 246,
   noSuchTransaction: 251,
+  exceededTimeLimit: 262,
+  mechanismUnavailable: 334,
   atlasError: 8000,
+  socketException: 9001,
+  notWritablePrimary: 10107,
   objectTooLarge: 10334,
   duplicateKey: 11000,
+  interruptedAtShutdown: 11600,
   interrupted: 11601,
+  interruptedByStateChange: 11602,
+  notPrimaryNoSecondaryOk: 13435,
+  notPrimaryOrSecondary: 13436,
+  outOfDiskSpace: 14031,
   objectTooLargeAfterUpdate: 17419,
 } as const
+
+/** The primary is away, changing, or did not get done in time: the same statement may succeed a moment later. */
+const passingCodes: ReadonlySet<number> = new Set([
+  serverCodes.hostUnreachable,
+  serverCodes.hostNotFound,
+  serverCodes.maxTimeExpired,
+  serverCodes.writeConcernFailed,
+  serverCodes.networkTimeout,
+  serverCodes.shutdownInProgress,
+  serverCodes.writeConflict,
+  serverCodes.primarySteppedDown,
+  serverCodes.exceededTimeLimit,
+  serverCodes.socketException,
+  serverCodes.notWritablePrimary,
+  serverCodes.interruptedAtShutdown,
+  serverCodes.interruptedByStateChange,
+  serverCodes.notPrimaryNoSecondaryOk,
+  serverCodes.notPrimaryOrSecondary,
+])
 
 /** The server's error code, of a bulk write's first error too; null for anything that is not a server's answer. */
 export function serverCode(error: unknown): number | null {
@@ -52,51 +95,106 @@ export function wasKilled(error: unknown): boolean {
 /** Refused by access control: wrong user or password, or a role that lacks the action. */
 export function isRefused(error: unknown): boolean {
   const code = serverCode(error)
+  return code === serverCodes.unauthorized || isLoginRefused(error)
+}
+
+function isLoginRefused(error: unknown): boolean {
+  const code = serverCode(error)
   return (
-    code === serverCodes.unauthorized ||
+    code === serverCodes.userNotFound ||
     code === serverCodes.authenticationFailed ||
+    code === serverCodes.mechanismUnavailable ||
     code === serverCodes.atlasError
   )
 }
 
 /**
- * The driver's error as the coded error that a caller can act on: `mongodb-unreachable` or `mongodb-refused`, with the
- * cause kept. Anything else comes back as it is.
+ * The driver's error as the coded error that a caller can act on, with its innermost cause in the message: what passes is
+ * `mongodb-unreachable`, what the server says no to `mongodb-refused`, what the address asks in vain `config-invalid`.
+ * Anything that is not the driver's comes back as it is.
  */
 export function asStoreError(error: unknown, where = 'mongodb'): unknown {
-  if (error instanceof KeyturnError) return error
-  if (isRefused(rootCause(error))) {
-    return new KeyturnError('mongodb-refused', `${where} refused: ${oneLine(error)}`, {
-      hint: 'check the user, its password and its roles: readWrite on the database, and collMod for removal',
-      cause: error,
-    })
+  if (!(error instanceof MongoError)) return error
+  const told = (code: ErrorCode, text: string, hint: string) =>
+    new KeyturnError(code, text, { hint, cause: error })
+
+  const inside = serverAnswer(error)
+  if (isRefused(inside)) {
+    const hint = isLoginRefused(inside) ? hints.login : hints.roles
+    return told('mongodb-refused', `${where} refused: ${reasonOf(inside)}`, hint)
   }
-  if (
-    error instanceof MongoServerSelectionError ||
-    error instanceof MongoNetworkError ||
-    error instanceof MongoTopologyClosedError
-  ) {
-    return new KeyturnError(
-      'mongodb-unreachable',
-      `${where} cannot be reached: ${oneLine(error)}`,
-      {
-        hint: 'is it running, and is mongodb.uri (or KEYTURN_MONGODB_URI) right?',
-        cause: error,
-      },
+  if (error instanceof MongoMissingDependencyError) {
+    return told(
+      'config-invalid',
+      `${where} cannot be used: ${reasonOf(new Error(error.message))}`,
+      hints.missing,
     )
   }
+  if (error instanceof MongoServerSelectionError) {
+    const search = toldSearch(error)
+    return told('mongodb-unreachable', `${where} cannot be reached: ${search}`, searchHint(search))
+  }
+  if (isPassing(error)) {
+    const reason = reasonOf(innermost(error))
+    return told('mongodb-unreachable', `${where} cannot be reached: ${reason}`, searchHint(reason))
+  }
+  if (error instanceof MongoServerError) return refusedStatement(error, where, told)
   return error
 }
 
-/** A failed login surfaces as a server selection error with the server's answer inside. */
-function rootCause(error: unknown): unknown {
-  if (error instanceof MongoServerSelectionError && error.cause instanceof MongoError) {
-    return error.cause
+/**
+ * What a client that is being opened fails with: as `asStoreError`, and what the driver makes of the address and its files
+ * is `config-invalid`, since no statement was sent yet.
+ */
+export function asOpeningError(error: unknown, where: string): unknown {
+  const known = asStoreError(error, where)
+  if (known instanceof KeyturnError) return known
+  if (isSystemError(error) && error.syscall?.startsWith('query') === true)
+    return unknownName(error, where)
+  if (error instanceof MongoError || isSystemError(error)) {
+    return refusedAddress(reasonOf(error), listed, error)
   }
   return error
 }
 
-function oneLine(error: unknown): string {
-  const text = error instanceof Error ? error.message : String(error)
-  return text.replace(/\s+/g, ' ').replace(/\.$/, '')
+/** The DNS has no SRV (or TXT) record of the name in mongodb+srv://. */
+function unknownName(error: Error, where: string): KeyturnError {
+  return new KeyturnError('mongodb-unreachable', `${where} cannot be reached: ${reasonOf(error)}`, {
+    hint: 'mongodb+srv:// needs an SRV record of that name in the DNS of this host; a plain host is written as mongodb://host:port/',
+    cause: error,
+  })
+}
+
+type Tell = (code: ErrorCode, text: string, hint: string) => KeyturnError
+
+/** An answer that is no. A statement that the server does not understand would be our fault; then its version is too old. */
+function refusedStatement(error: MongoServerError, where: string, told: Tell): KeyturnError {
+  const { codeName } = error
+  const name = typeof codeName === 'string' ? ` (${codeName})` : ''
+  const hint = statementHint(serverCode(error))
+  return told('mongodb-refused', `${where} refused: ${reasonOf(error)}${name}`, hint)
+}
+
+/**
+ * The way to the primary is cut, or the primary is changing: the same statement may succeed a moment later. The labels are
+ * the driver's (transactions and retryable writes specifications).
+ */
+function isPassing(error: MongoError): boolean {
+  return (
+    error instanceof MongoNetworkError ||
+    error instanceof MongoTopologyClosedError ||
+    error instanceof MongoNotConnectedError ||
+    error instanceof MongoClientClosedError ||
+    /^MongoPool|WaitQueueTimeout/.test(error.name) ||
+    error.hasErrorLabel('RetryableWriteError') ||
+    error.hasErrorLabel('TransientTransactionError') ||
+    passingCodes.has(serverCode(error) ?? 0)
+  )
+}
+
+/** A failed login can surface as a server selection error with the server's answer inside. */
+function serverAnswer(error: MongoError): unknown {
+  return error instanceof MongoServerSelectionError && error.cause instanceof MongoError
+    ? error.cause
+    : error
 }

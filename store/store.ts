@@ -1,9 +1,15 @@
 import { MongoClient, ReadConcern, WriteConcern, type Db, type MongoClientOptions } from 'mongodb'
 import { KeyturnError } from '../contracts/errors.ts'
-import { asStoreError } from './store-errors.ts'
+import { reasonOf } from '../contracts/reasons.ts'
+import { listed, readAddress, refusedAddress, withoutSecrets } from './mongodb-address.ts'
+import { asOpeningError, asStoreError } from './store-errors.ts'
+import { checkTlsFiles } from './tls-files.ts'
 
 /** How long an operation looks for a usable server before it fails, in milliseconds. */
 const serverSelectionMs = 5_000
+
+/** How long a statement waits for a connection of the pool, in milliseconds; the driver waits without end. */
+const waitQueueMs = 10_000
 
 /** How long the primary may take for a sign of life, in milliseconds. */
 const answerMs = 2_000
@@ -40,11 +46,13 @@ const bson = {
   promoteBuffers: false,
   useBigInt64: false,
   ignoreUndefined: false,
+  serializeFunctions: false,
+  bsonRegExp: false,
 }
 
 /**
  * Connects within five seconds. Throws `mongodb-unreachable`, `mongodb-refused` (login), `mongodb-not-replica-set`
- * (a standalone has no transactions), `config-invalid` for an address that is none.
+ * (a standalone has no transactions), `config-invalid` for an address, an option or a TLS file that cannot be used.
  */
 export async function openStore(options: StoreOptions): Promise<Store> {
   const client = options.client ?? clientFor(options.uri)
@@ -53,11 +61,11 @@ export async function openStore(options: StoreOptions): Promise<Store> {
   }
   try {
     const db = client.db(options.database, { ...concerns, ...bson })
-    const isRouter = await requireTransactions(db, addressOf(client))
+    const isRouter = await requireTransactions(db, client)
     return { client, db, isRouter, close }
   } catch (error) {
     await close()
-    throw asStoreError(error, addressOf(client))
+    throw masked(asOpeningError(error, addressOf(client)), options.uri)
   }
 }
 
@@ -70,7 +78,7 @@ export async function withStore<T>(
   try {
     return await use(store)
   } catch (error) {
-    throw asStoreError(error, addressOf(store.client))
+    throw masked(asStoreError(error, addressOf(store.client)), options.uri)
   } finally {
     await store.close()
   }
@@ -97,29 +105,52 @@ export async function requireAnswer(store: Store): Promise<void> {
 
 function clientFor(uri: string): MongoClient {
   const options: MongoClientOptions = {
-    appName: 'keyturn',
     serverSelectionTimeoutMS: serverSelectionMs,
     connectTimeoutMS: serverSelectionMs,
+    waitQueueTimeoutMS: waitQueueMs,
     retryWrites: true,
     retryReads: true,
   }
+  const address = readAddress(uri)
   try {
-    return new MongoClient(uri, options)
-  } catch {
-    // The driver's words may quote the address, and with it a password.
-    throw new KeyturnError('config-invalid', 'the MongoDB address cannot be understood', {
-      hint: 'write it as mongodb://host:port/ or mongodb+srv://host/, special characters percent-encoded',
-    })
+    const client = new MongoClient(address.uri, { ...options, ...defaultName(address.uri) })
+    checkTlsFiles(client)
+    return client
+  } catch (error) {
+    // Whatever it is, it is about the address: nothing was opened yet.
+    const refused = error instanceof KeyturnError ? error : refusedAddress(reasonOf(error), listed)
+    throw masked(refused, uri)
   }
 }
 
+/** The server's log shows it; an address may have another. */
+function defaultName(uri: string): MongoClientOptions {
+  return /[?&]appname=/i.test(uri) ? {} : { appName: 'keyturn' }
+}
+
+/** The same error without a secret of the address: the driver's words are a part of its message. */
+function masked(error: unknown, uri: string): unknown {
+  if (!(error instanceof KeyturnError)) return error
+  const { code, message, hint, cause } = error
+  const cut = withoutSecrets(message, uri)
+  if (cut === message) return error
+  return new KeyturnError(code, cut, { ...(hint === undefined ? {} : { hint }), cause })
+}
+
 /** Answers whether it is a mongos: one says "isdbgrid", a member of a replica set the set's name. */
-async function requireTransactions(db: Db, address: string): Promise<boolean> {
+async function requireTransactions(db: Db, client: MongoClient): Promise<boolean> {
   const hello = await db.command({ hello: 1 })
   if (hello['msg'] === 'isdbgrid') return true
-  if (typeof hello['setName'] === 'string') return false
-  throw new KeyturnError('mongodb-not-replica-set', `${address} is a standalone server`, {
-    hint: 'keyturn needs transactions: start mongod with --replSet, run rs.initiate() once',
+  if (typeof hello['setName'] !== 'string') {
+    const address = addressOf(client)
+    throw new KeyturnError('mongodb-not-replica-set', `${address} is a standalone server`, {
+      hint: 'keyturn needs transactions: start mongod with --replSet, run rs.initiate() once',
+    })
+  }
+  // All other addresses lead to the primary by themselves.
+  if (hello['isWritablePrimary'] === true) return false
+  throw new KeyturnError('mongodb-unreachable', `${addressOf(client)} is not the primary`, {
+    hint: `take directConnection=true out of mongodb.uri, and name the set: replicaSet=${hello['setName']}`,
   })
 }
 

@@ -1,5 +1,6 @@
 import { CommanderError } from 'commander'
 import { KeyturnError } from '../../contracts/errors.ts'
+import { asSystemError, reasonOf } from '../../contracts/reasons.ts'
 import { errorColours } from './colours.ts'
 import { note, printJson } from './output.ts'
 
@@ -31,8 +32,9 @@ export function asKeyturnError(error: unknown): KeyturnError {
   if (error instanceof Error && error.name === 'ExitPromptError') {
     return new KeyturnError('confirmation-needed', 'not confirmed: nothing was changed')
   }
-  const message = oneLine(error instanceof Error ? error.message : String(error))
-  return new KeyturnError('internal', `unexpected: ${message}`, {
+  const system = asSystemError(error)
+  if (system !== null) return system
+  return new KeyturnError('internal', `unexpected: ${oneLine(reasonOf(error))}`, {
     hint: 'this is a fault of keyturn itself: please report it with the command that you typed',
     cause: error,
   })

@@ -1,6 +1,7 @@
 import { createRequire } from 'node:module'
 import type * as Pkcs11js from 'pkcs11js'
 import { KeyturnError } from '../../contracts/errors.ts'
+import { reasonOf } from '../../contracts/reasons.ts'
 import { CKR_CRYPTOKI_ALREADY_INITIALIZED, CkrError } from './errors.ts'
 
 /**
@@ -56,10 +57,7 @@ export function openModule(path: string, parameters: string | null): Cryptoki {
   try {
     cryptoki.load(path)
   } catch (error) {
-    throw new KeyturnError('module-missing', `the PKCS#11 module "${path}" cannot be loaded`, {
-      hint: "check kek.pkcs11.module_path, and that the vendor's client and what it links to are installed",
-      cause: error,
-    })
+    throw notLoadable(path, error)
   }
   try {
     const flags = ck.CKF_OS_LOCKING_OK
@@ -70,6 +68,33 @@ export function openModule(path: string, parameters: string | null): Cryptoki {
     if (!(error instanceof CkrError && error.ckr === CKR_CRYPTOKI_ALREADY_INITIALIZED)) throw error
   }
   return cryptoki
+}
+
+/** The dynamic linker's sentence is part of the message: it names the library or symbol that is missing, if it is another. */
+function notLoadable(path: string, cause: unknown): KeyturnError {
+  const reason = reasonOf(cause)
+  return new KeyturnError(
+    'module-missing',
+    `the PKCS#11 module "${path}" cannot be loaded: ${reason.replace(`${path}: `, '')}`,
+    { hint: loadHint(path, reason), cause },
+  )
+}
+
+function loadHint(path: string, reason: string): string {
+  const [, missing] = /^([^:]+): cannot open shared object file/.exec(reason) ?? []
+  if (missing !== undefined && missing !== path) {
+    return `the module links to "${missing}": install it, or add its folder to LD_LIBRARY_PATH or /etc/ld.so.conf.d`
+  }
+  if (/undefined symbol: C_GetFunctionList/.test(reason)) {
+    return 'it is a library, but no PKCS#11 module: check kek.pkcs11.module_path'
+  }
+  if (/undefined symbol|version .* not found/i.test(reason)) {
+    return "the vendor's client and the libraries of this host do not fit together: look at ldd of the module"
+  }
+  if (/wrong ELF class|invalid ELF header|file too short|cannot read file data/i.test(reason)) {
+    return 'check kek.pkcs11.module_path: it is no library for this machine'
+  }
+  return "check kek.pkcs11.module_path, and that the vendor's client and what it links to are installed"
 }
 
 /** Runs one call and turns what it throws into a CkrError (C_FindObjects throws a plain Error with the code in its text). */

@@ -1,0 +1,42 @@
+import type { MongoServerSelectionError, ServerDescription } from 'mongodb'
+import { reasonOf } from '../contracts/reasons.ts'
+
+/** As many servers as a sentence can hold. */
+const mostTold = 3
+
+const roles: Readonly<Record<string, string>> = {
+  RSSecondary: 'is a secondary',
+  RSArbiter: 'is an arbiter',
+  RSOther: 'is starting or recovering',
+  RSGhost: 'has no replica set configuration: rs.initiate() was not run',
+  Standalone: 'is a standalone server',
+  RSPrimary: 'is the primary',
+  Mongos: 'is a router',
+}
+
+/** Why the driver found no usable server, by what it knows of each: it tells the last error alone, or none. */
+export function toldSearch(error: MongoServerSelectionError): string {
+  const { reason: topology } = error
+  if (topology === undefined) return reasonOf(error)
+  if (topology.compatibilityError) return reasonOf(new Error(topology.compatibilityError))
+  const servers = [...topology.servers.values()]
+  const set = topology.setName === null ? '' : ` '${topology.setName}'`
+  if (servers.length === 0) {
+    return set === '' ? reasonOf(error) : `none of its servers is in the replica set${set}`
+  }
+  const isWithoutPrimary = topology.type === 'ReplicaSetNoPrimary' && servers.some(isMember)
+  const told = servers.slice(0, mostTold).map((server) => toldServer(server, set))
+  const more = servers.length > mostTold ? [`${servers.length - mostTold} more`] : []
+  const all = [...told, ...more].join('; ')
+  return isWithoutPrimary ? `the replica set${set} has no primary: ${all}` : all
+}
+
+function isMember({ type }: ServerDescription): boolean {
+  return type.startsWith('RS')
+}
+
+function toldServer({ address, type, error }: ServerDescription, set: string): string {
+  if (error !== null) return `'${address}': ${reasonOf(error)}`
+  const unknown = set === '' ? 'does not answer' : `is not in the replica set${set}`
+  return `'${address}' ${roles[type] ?? unknown}`
+}
