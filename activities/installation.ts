@@ -8,6 +8,7 @@ import { readVersion } from '../store/kek-versions.ts'
 import type { Store } from '../store/store.ts'
 import type { ControlDeps } from './deps.ts'
 import { readFleet } from './fleet.ts'
+import { checkedInput } from './install-input.ts'
 import { requireAskedKey } from './registration.ts'
 
 export interface Standing {
@@ -24,23 +25,18 @@ export function installationActivities(deps: ControlDeps) {
   }
 }
 
-async function check(deps: ControlDeps, input: InstallInput): Promise<Standing> {
-  const { store, node, config } = deps
-  const { provider } = config.kek
-  if (input.provider !== provider) {
-    throw new KeyturnError(
-      'config-differs',
-      `the worker on ${node} is configured for provider "${provider}", not "${input.provider}"`,
-      { hint: 'use one kek.provider in the keyturn.yaml of all hosts' },
-    )
-  }
-  await requireInstall(store, { name: config.install, provider })
+export function versionDestroyed(version: number): KeyturnError {
+  return new KeyturnError('version-destroyed', `version "${version}" was destroyed`, {
+    hint: 'a destroyed number never comes back: install the next one',
+  })
+}
+
+async function check(deps: ControlDeps, given: InstallInput): Promise<Standing> {
+  const { store, config } = deps
+  const input = checkedInput(deps, given)
+  await requireInstall(store, { name: config.install, provider: input.provider })
   const row = await readVersion(store, input.version)
-  if (row !== null && row.destroyed_at !== null) {
-    throw new KeyturnError('version-destroyed', `version "${input.version}" was destroyed`, {
-      hint: 'a destroyed number never comes back: install the next one',
-    })
-  }
+  if (row !== null && row.destroyed_at !== null) throw versionDestroyed(input.version)
   const { heartbeats } = await readFleet(deps)
   const workers = heartbeats.filter((one) => one.role === 'worker' && isLive(one))
   const nodes = [...new Set(workers.map((one) => one.node))].sort()

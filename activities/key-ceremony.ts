@@ -11,8 +11,11 @@ import { completeInstall, insertIntent, readVersion } from '../store/kek-version
 import type { VersionDoc } from '../store/documents.ts'
 import type { Store } from '../store/store.ts'
 import type { ActivityDeps } from './deps.ts'
-import { installResult } from './installation.ts'
+import { checkedInput } from './install-input.ts'
+import { installResult, versionDestroyed } from './installation.ts'
+import { requireNewKey, requireStillNew } from './new-key.ts'
 import { requireSameIntent, requireUnused } from './registration.ts'
+import { serving } from './serving-installations.ts'
 import { requireInstalled } from './settings.ts'
 
 /** Bytes of a CKA_ID of ours: random, so that after a crash we know our own key from an administrator's. */
@@ -24,25 +27,31 @@ const keyIdLength = 16
  */
 export function ceremonyActivities(deps: ActivityDeps) {
   return {
-    probeToken: async (input: InstallInput): Promise<ProbeReport | null> => {
+    probeToken: serving(deps, async (input: InstallInput, signal): Promise<ProbeReport | null> => {
+      const asked = checkedInput(deps, input)
+      await requireNotDestroyed(deps.store, asked.version)
       requireProof(deps)
-      return await probe(deps, input)
-    },
+      return await probe(deps, asked, signal)
+    }),
 
-    declareIntent: async (input: InstallInput): Promise<void> => {
+    declareIntent: serving(deps, async (input: InstallInput): Promise<void> => {
+      const asked = checkedInput(deps, input)
+      await requireNotDestroyed(deps.store, asked.version)
       requireProof(deps)
-      const { version, provider, origin } = input
-      const label = labelFor(deps, input)
-      const keyId = await keyIdFor(deps, input)
+      const { version, provider, origin } = asked
+      const label = labelFor(deps, asked)
+      const keyId = await keyIdFor(deps, asked)
       const intent = { version, provider, origin, label, keyId, madeBy: deps.node }
       if (origin === 'registered') await requireUnused(deps.store, intent)
       requireSameIntent(await insertIntent(deps.store, intent), intent)
-    },
+    }),
 
-    makeKek: async (input: InstallInput): Promise<InstallResult> => {
+    makeKek: serving(deps, async (input: InstallInput): Promise<InstallResult> => {
+      const asked = checkedInput(deps, input)
+      await requireNotDestroyed(deps.store, asked.version)
       requireProof(deps)
-      return await make(deps, input)
-    },
+      return await make(deps, asked)
+    }),
 
     /** After the version is destroyed in the keystore: the object in the HSM, by exact label and id. */
     destroyHsmKey: async (input: RemoveInput): Promise<void> => await destroy(deps, input),
@@ -78,18 +87,25 @@ async function keyIdFor(deps: ActivityDeps, input: InstallInput): Promise<Buffer
   return (await ceremony.find(labelFor(deps, input), askedKeyId(input))).keyId
 }
 
-/** A token that is not usable is a refusal that names the phase; nothing has been written then. */
-async function probe(deps: ActivityDeps, input: InstallInput): Promise<ProbeReport | null> {
+/** A token or a key that is not usable is a refusal that says why; nothing has been written then. */
+async function probe(
+  deps: ActivityDeps,
+  input: InstallInput,
+  signal: AbortSignal,
+): Promise<ProbeReport | null> {
   const { provider, node } = deps
   const { ceremony } = provider
+  const named = { label: labelFor(deps, input), keyId: askedKeyId(input) }
   if (input.provider === 'env') {
-    await ceremony.find(ceremony.labelOf(input.version), null)
+    await ceremony.find(named.label, null)
+    await requireNewKey(deps, input.version, named)
     return null
   }
+  if (input.origin === 'registered') await requireNewKey(deps, input.version, named)
   const report =
     input.origin === 'registered'
-      ? await ceremony.examine(labelFor(deps, input), askedKeyId(input))
-      : await ceremony.probe()
+      ? await ceremony.examine(named.label, named.keyId)
+      : await ceremony.probe(signal)
   const failure = probeFailure(report)
   if (failure === null) return report
   throw new KeyturnError(failure.code, `the token on ${node} is not usable: ${failure.message}`, {
@@ -97,11 +113,16 @@ async function probe(deps: ActivityDeps, input: InstallInput): Promise<ProbeRepo
   })
 }
 
-/** Key → attributes → canary → lock → row → (first version) active. */
+/** Key → attributes → canary → another's key? → lock → row → (first version) active. */
 async function make(deps: ActivityDeps, input: InstallInput): Promise<InstallResult> {
   const { config, store, provider, member } = deps
   const { ceremony } = provider
   const intent = await requireRow(store, input.version)
+  if (intent.canary !== null) {
+    // Done by an earlier attempt, or long ago: no key is touched again.
+    await insertFirstActive(store, input.version)
+    return await installResult(store, intent, false)
+  }
   const intended = intent.key_id === null ? null : Buffer.from(intent.key_id.buffer)
   if (intent.origin === 'generated' && intended !== null) {
     await ceremony.generate(intent.label, intended)
@@ -112,11 +133,13 @@ async function make(deps: ActivityDeps, input: InstallInput): Promise<InstallRes
       ? profileFrom(await ceremony.examine(intent.label, keyId))
       : await ceremony.gcmProfile()
   const canary = await ceremony.makeCanary(input.version, intent.label, keyId, gcm)
+  await requireNewKey(deps, input.version, { label: intent.label, keyId })
   const { provider: kind, requestedBy: by } = input
   await claimProvider(store, { name: config.install, provider: kind, by })
   await countInstallation(store, intent.store)
   const made = { gcm, canary, label: intent.label, keyId }
   const isNew = await completeInstall(store, input.version, made)
+  if (isNew) await requireStillNew(deps, input.version, made)
   await insertFirstActive(store, input.version)
   if (isNew) await audit(deps, input, intent)
   await member.beat()
@@ -132,6 +155,11 @@ function requireProof({ member, node }: ActivityDeps): void {
   })
 }
 
+async function requireNotDestroyed(store: Store, version: number): Promise<void> {
+  const row = await readVersion(store, version)
+  if (row !== null && row.destroyed_at !== null) throw versionDestroyed(version)
+}
+
 async function requireRow(store: Store, version: number): Promise<VersionDoc> {
   const row = await readVersion(store, version)
   if (row !== null) return row
@@ -139,7 +167,7 @@ async function requireRow(store: Store, version: number): Promise<VersionDoc> {
 }
 
 async function audit(deps: ActivityDeps, input: InstallInput, intent: VersionDoc): Promise<void> {
-  const { provider, origin } = input
+  const { provider, origin } = intent
   await appendAudit(deps.store, {
     actor: input.requestedBy,
     action: 'version-installed',

@@ -1,4 +1,5 @@
 import { KeyturnError } from '../contracts/errors.ts'
+import { notRandom } from './not-random.ts'
 
 const maxVersion = 2 ** 31 - 1
 
@@ -25,8 +26,10 @@ function versionOf(prefix: string, suffix: string): number {
 }
 
 function keyOf(name: string, value: string): Buffer {
-  if (/^[0-9a-fA-F]{64}$/.test(value)) return Buffer.from(value, 'hex')
-  throw new KeyturnError('env-key-invalid', `variable '${name}' ${fault(value)}`, {
+  const key = /^[0-9a-fA-F]{64}$/.test(value) ? Buffer.from(value, 'hex') : null
+  const wrong = key === null ? fault(value) : notRandom(key)
+  if (key !== null && wrong === null) return key
+  throw new KeyturnError('env-key-invalid', `variable '${name}' ${wrong ?? ''}`, {
     hint: 'it must hold 64 hex characters: openssl rand -hex 32',
   })
 }

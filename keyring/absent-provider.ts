@@ -18,6 +18,7 @@ export function absentProvider(name: ProviderName, error: KeyturnError): KekProv
     find: refuse,
     examine: refuse,
     makeCanary: refuse,
+    opensCanary: refuse,
     destroy: refuse,
     gcmProfile: refuse,
   }

@@ -108,11 +108,16 @@ export interface KekCeremony {
    */
   find(label: string, keyId: Buffer | null): Promise<{ keyId: Buffer | null }>
   /**
-   * `find`, and what `probe` finds out, with this very key: no other is made and nothing in the token changes. Warns of a
-   * key that could once leave the token. For `env` as `probe`.
+   * `find`, and what `probe` finds out, with this very key: no other but a session key is made and nothing in the token
+   * changes. Warns of a key that could once leave the token. For `env` as `probe`.
    */
   examine(label: string, keyId: Buffer | null): Promise<ProbeReport>
   makeCanary(version: number, label: string, keyId: Buffer | null, gcm: GcmProfile): Promise<Canary>
+  /**
+   * Whether this key (not `kek`'s own) opens the canary of `kek`: then the two are one key under two names. Throws where the
+   * token does not answer, and key-not-found, key-ambiguous, material-missing.
+   */
+  opensCanary(label: string, keyId: Buffer | null, kek: KekDescriptor): Promise<boolean>
   /** Destroys the one key of exactly this label and id and sees that it is gone. Absent already: done. */
   destroy(label: string, keyId: Buffer): Promise<void>
   /** How this token does GCM, as a probe found it (made if there was none); `env`: caller, 12 bytes, 128 bits. */

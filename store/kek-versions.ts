@@ -143,6 +143,21 @@ export async function completeInstall(
   return matchedCount === 1
 }
 
+/** An intent again, where it is this canary's version still, was never active, and no rotation has marked it. */
+export async function takeBackInstall(
+  store: Store,
+  version: number,
+  canary: Canary,
+): Promise<void> {
+  const own = { 'canary.digest': new Binary(canary.digest) }
+  await keystore
+    .versions(store)
+    .updateOne(
+      { _id: version, ...own, activated_at: null, rotation: null },
+      { $set: { canary: null, gcm: null } },
+    )
+}
+
 /** Adds wraps that were made, by version. Call it with a heartbeat. */
 export async function countWraps(store: Store, wraps: ReadonlyMap<number, number>): Promise<void> {
   const updates = [...wraps].filter(([, count]) => count > 0)

@@ -48,6 +48,7 @@ export function holdingKeys(
 ): RewrapActivities {
   return proxyActivities<RewrapActivities>({
     ...decide,
+    startToCloseTimeout: '1m',
     taskQueue: queues.rewrap(install),
     summary,
     ...(withinMs === undefined ? {} : { scheduleToStartTimeout: withinMs }),

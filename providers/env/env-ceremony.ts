@@ -3,7 +3,7 @@ import { KeyturnError } from '../../contracts/errors.ts'
 import type { GcmProfile, ProbeReport } from '../../contracts/kek.ts'
 import { canaryAad } from '../../envelope/aad.ts'
 import type { KekCeremony } from '../provider.ts'
-import { sealWith } from './env-gcm.ts'
+import { openWith, sealWith } from './env-gcm.ts'
 
 const gcm: GcmProfile = { ivMode: 'caller', ivLength: 12, tagBits: 128 }
 
@@ -46,6 +46,14 @@ export function envCeremony(options: EnvMaterial): KekCeremony {
         const digest = createHash('sha256').update(secret).digest()
         secret.fill(0)
         return { dekIv: iv, dekWrapped: wrapped, digest }
+      }),
+    opensCanary: (label, _, kek) =>
+      settle(requireOpen, () => {
+        const { canary, version } = kek
+        const [iv, wrapped] = [Buffer.from(canary.dekIv), Buffer.from(canary.dekWrapped)]
+        const opened = openWith(require(label), iv, wrapped, canaryAad(install, version))
+        opened?.fill(0)
+        return opened !== null
       }),
     destroy: (label) => settle(requireOpen, () => refuse(`"${label}" is not ours to delete`)),
     gcmProfile: () => settle(requireOpen, () => gcm),

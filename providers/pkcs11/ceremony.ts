@@ -57,6 +57,10 @@ export function pkcs11Ceremony(
         digest: asBuffer(made.digest),
       }
     },
+    opensCanary: async (label, keyId, { version, gcm, canary }) => {
+      const aad = canaryAad(install, version)
+      return run<boolean>({ op: 'opens-canary', label, keyId, gcm, canary, canaryAad: aad })
+    },
     destroy: async (label, keyId) => {
       await run({ op: 'destroy', label, keyId })
     },

@@ -27,6 +27,7 @@ export const ck = {
   CKM_AES_KEY_GEN: 0x1080,
   CKM_AES_GCM: 0x1087,
   CKA_CLASS: 0,
+  CKA_VALUE: 0x11,
   CKA_TOKEN: 1,
   CKA_PRIVATE: 2,
   CKA_LABEL: 3,

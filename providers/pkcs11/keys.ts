@@ -1,3 +1,4 @@
+import { randomBytes } from 'node:crypto'
 import { KeyturnError } from '../../contracts/errors.ts'
 import {
   attribute,
@@ -8,6 +9,7 @@ import {
   type Cryptoki,
   type Handle,
 } from './driver.ts'
+import { CkrError } from './errors.ts'
 
 /** Enough to tell one key from several; labels are exact, so more would only be more of the same mistake. */
 const MOST = 8
@@ -117,27 +119,83 @@ export function generateKey(
   keyId: Buffer,
   onToken: boolean,
 ): Handle {
-  const template: Attribute[] = [
+  const kind = { onToken, leaves: false }
+  return generate(session, [
+    ...aesTemplate(label, keyId, kind),
+    { type: ck.CKA_VALUE_LEN, value: KEY_BYTES },
+  ])
+}
+
+/**
+ * A session key whose value this program knows: one that the token makes and lets be read, else one that it is given.
+ * Only ever a probe's, to see by node:crypto what the token did. Null where the token has no such keys (FIPS mode).
+ */
+export function plainKey(
+  session: Session,
+  label: string,
+  keyId: Buffer,
+): { handle: Handle; value: Buffer } | null {
+  const template = aesTemplate(label, keyId, { onToken: false, leaves: true })
+  const attempts = [
+    (): { handle: Handle; value: Buffer | null } => {
+      const length = { type: ck.CKA_VALUE_LEN, value: KEY_BYTES }
+      const handle = generate(session, [...template, length])
+      return { handle, value: attribute(session.cryptoki, session.handle, handle, ck.CKA_VALUE) }
+    },
+    (): { handle: Handle; value: Buffer | null } => {
+      const value = randomBytes(KEY_BYTES)
+      const whole = [...template, { type: ck.CKA_VALUE, value }]
+      const handle = call('C_CreateObject', () =>
+        session.cryptoki.C_CreateObject(session.handle, whole as never),
+      )
+      return { handle, value }
+    },
+  ]
+  for (const make of attempts) {
+    try {
+      const { handle, value } = make()
+      if (value?.length === KEY_BYTES) return { handle, value: Buffer.from(value) }
+      discardKey(session, handle)
+    } catch (error) {
+      if (!(error instanceof CkrError)) throw error
+    }
+  }
+  return null
+}
+
+/** Destroys a session key before its session does; where the token does not, the session's end has to do. */
+export function discardKey(session: Session, key: Handle): void {
+  try {
+    call('C_DestroyObject', () => session.cryptoki.C_DestroyObject(session.handle, key))
+  } catch (error) {
+    if (!(error instanceof CkrError)) throw error
+  }
+}
+
+function aesTemplate(
+  label: string,
+  keyId: Buffer,
+  { onToken, leaves }: { onToken: boolean; leaves: boolean },
+): Attribute[] {
+  return [
     { type: ck.CKA_CLASS, value: ck.CKO_SECRET_KEY },
     { type: ck.CKA_KEY_TYPE, value: ck.CKK_AES },
-    { type: ck.CKA_VALUE_LEN, value: KEY_BYTES },
     { type: ck.CKA_LABEL, value: label },
     { type: ck.CKA_ID, value: keyId },
     { type: ck.CKA_TOKEN, value: onToken },
     { type: ck.CKA_PRIVATE, value: true },
-    { type: ck.CKA_SENSITIVE, value: true },
-    { type: ck.CKA_EXTRACTABLE, value: false },
+    { type: ck.CKA_SENSITIVE, value: !leaves },
+    { type: ck.CKA_EXTRACTABLE, value: leaves },
     { type: ck.CKA_ENCRYPT, value: true },
     { type: ck.CKA_DECRYPT, value: true },
     { type: ck.CKA_WRAP, value: false },
     { type: ck.CKA_UNWRAP, value: false },
   ]
+}
+
+function generate({ cryptoki, handle }: Session, template: Attribute[]): Handle {
   return call('C_GenerateKey', () =>
-    session.cryptoki.C_GenerateKey(
-      session.handle,
-      { mechanism: ck.CKM_AES_KEY_GEN },
-      template as never,
-    ),
+    cryptoki.C_GenerateKey(handle, { mechanism: ck.CKM_AES_KEY_GEN }, template as never),
   )
 }
 

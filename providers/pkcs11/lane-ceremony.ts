@@ -1,7 +1,8 @@
 import { createHash, randomBytes } from 'node:crypto'
 import { KeyturnError } from '../../contracts/errors.ts'
 import type { Canary, GcmProfile } from '../../contracts/kek.ts'
-import { DEK_BYTES, formsOf, wrapDek } from './gcm.ts'
+import { CkrError } from './errors.ts'
+import { DEK_BYTES, formsOf, scratch, unwrapDek, waysToOpen, wrapDek } from './gcm.ts'
 import {
   deleteKey,
   destroyKey,
@@ -14,7 +15,14 @@ import {
   requireNamed,
 } from './keys.ts'
 import { asSession, gcmKey, loadKey } from './lane-keys.ts'
+import type { LaneRequest } from './lane-messages.ts'
 import type { LaneSession } from './lane-session.ts'
+import { asBuffer } from './packing.ts'
+import { pauseThread } from './pause-thread.ts'
+
+/** A token that answers a wrong tag and throttling alike is asked so often before its answer counts. */
+const THROTTLED_TRIES = 10
+const THROTTLED_PAUSE_MS = 20
 
 /**
  * Makes the key of this label and id and reads its attributes back. Our own earlier attempt is adopted; throws
@@ -92,4 +100,34 @@ export function makeCanary(
     }
   }
   throw refusal
+}
+
+/** Whether the key opens another version's canary, in whatever way; what fails for the token's sake is thrown. */
+export function opensCanary(
+  session: LaneSession,
+  asked: LaneRequest & { op: 'opens-canary'; keyId: Buffer | null },
+): boolean {
+  const { label, keyId, canary, canaryAad } = asked
+  const handle = session.found(() => findOneKey(asSession(session), label, keyId))
+  const sealed = { iv: asBuffer(canary.dekIv), wrapped: asBuffer(canary.dekWrapped) }
+  const opens = (way: (typeof waysToOpen)[number]): boolean => {
+    const { mode, form } = way
+    for (let tries = 1; ; tries++) {
+      const from = { ...gcmKey(session, { handle, form, gcm: asked.gcm }), mode }
+      try {
+        session.crypt(() => unwrapDek(from, sealed, asBuffer(canaryAad), scratch.canary))
+        return true
+      } catch (error) {
+        if (!(error instanceof CkrError)) throw error
+        session.replace()
+        if (error.fault === 'data' || error.fault === 'never') return false
+        if (error.fault !== 'back-off') throw error
+        if (tries === THROTTLED_TRIES) return false
+        pauseThread(THROTTLED_PAUSE_MS)
+      } finally {
+        scratch.canary.fill(0)
+      }
+    }
+  }
+  return waysToOpen.some(opens)
 }

@@ -10,6 +10,7 @@ import {
   profileOf,
   scratch,
   unwrapDek,
+  waysOf,
   wrapDek,
   type GcmForm,
   type GcmKey,
@@ -58,7 +59,7 @@ export function loadKey(session: LaneSession, asked: LoadRequest): LaneKey {
 export function proveKey(session: LaneSession, key: LaneKey): void {
   blaming(key.asked.version, () => {
     openCanaryFirm(session, key)
-    proveEncrypts(session, key.handle, key.asked)
+    key.form = proveEncrypts(session, key.handle, key.asked, key.form)
   })
 }
 
@@ -118,7 +119,7 @@ function openCanaryFirm(session: LaneSession, key: LaneKey): void {
       session.replace()
       const throttled = error.ckr === CKR_FUNCTION_FAILED
       if (!throttled && error.fault !== 'data' && error.fault !== 'never') throw error
-      proveEncrypts(session, key.handle, key.asked)
+      proveEncrypts(session, key.handle, key.asked, key.form)
       if (tries >= (throttled ? AMBIGUOUS_TRIES : FIRM_TRIES)) throw wrongKey(version)
       if (throttled) pauseThread(AMBIGUOUS_PAUSE_MS)
     }
@@ -136,27 +137,43 @@ function openCanaryOnce(session: LaneSession, key: LaneKey): Buffer {
   return session.crypt(() => unwrapDek(from, sealed, asBuffer(canaryAad), scratch.canary))
 }
 
-/** Wraps and unwraps a nonce in the first form that works. Throws cannot-encrypt where C_Encrypt is refused for good. */
-function proveEncrypts(session: LaneSession, handle: Handle, asked: LoadRequest): GcmForm {
+/**
+ * Wraps and unwraps a nonce in the first form that works, `known` before the others: which codes a token answers a form
+ * with that is not its own differs as much as those of a wrong tag. Throws cannot-encrypt where C_Encrypt is refused for
+ * good, and the first answer that is the token's matter where no form works.
+ */
+function proveEncrypts(
+  session: LaneSession,
+  handle: Handle,
+  asked: LoadRequest,
+  known?: GcmForm,
+): GcmForm {
   const { gcm, label } = asked
-  let refusal: unknown
-  for (const form of formsOf(gcm.ivMode)) {
+  const refusals: CkrError[] = []
+  const forms = formsOf(gcm.ivMode)
+  for (const form of known === undefined ? forms : [known, ...forms.filter((f) => f !== known)]) {
     try {
       roundTrip(session, { handle, form, gcm })
       return form
     } catch (error) {
-      refusal = error
       if (!(error instanceof CkrError)) throw error
+      refusals.push(error)
       session.replace()
-      if (error.fault !== 'never') throw error
+      if (error.fault !== 'never' && error.fault !== 'data') throw error
     }
   }
-  const now = refusal instanceof CkrError ? otherMode(session, handle, gcm.ivMode, refusal) : null
+  const last = refusals.at(-1)
+  const now = last === undefined ? null : otherMode(session, handle, gcm.ivMode, last)
   if (now !== null) throw switched(label, gcm.ivMode, now)
-  const said = refusal instanceof Error ? refusal.message : String(refusal)
-  throw new KeyturnError('cannot-encrypt', `key "${label}" cannot encrypt: ${said}`, {
-    hint: 'look at its CKA_ENCRYPT and at the token’s policy; a key that cannot encrypt cannot be a KEK',
-  })
+  const tokens = refusals.find(({ fault }) => fault === 'data')
+  if (tokens !== undefined) throw tokens
+  throw new KeyturnError(
+    'cannot-encrypt',
+    `key "${label}" cannot encrypt: ${last?.message ?? ''}`,
+    {
+      hint: 'look at its CKA_ENCRYPT and at the token’s policy; a key that cannot encrypt cannot be a KEK',
+    },
+  )
 }
 
 /** The IV mode in which the token does AES-GCM now, where that is another one than the version was installed with. */
@@ -167,15 +184,13 @@ function otherMode(
   refusal: CkrError,
 ): IvMode | null {
   if (refusal.ckr === CKR_KEY_FUNCTION_NOT_PERMITTED) return null
-  for (const mode of modesToTry('auto').filter((each) => each !== installed)) {
-    for (const form of formsOf(mode)) {
-      try {
-        roundTrip(session, { handle, form, gcm: profileOf(mode, 0) })
-        return mode
-      } catch (error) {
-        if (error instanceof CkrError) session.replace()
-        else if (!(error instanceof KeyturnError)) throw error
-      }
+  for (const { mode, form } of waysOf(modesToTry('auto').filter((each) => each !== installed))) {
+    try {
+      roundTrip(session, { handle, form, gcm: profileOf(mode, 0) })
+      return mode
+    } catch (error) {
+      if (error instanceof CkrError) session.replace()
+      else if (!(error instanceof KeyturnError)) throw error
     }
   }
   return null

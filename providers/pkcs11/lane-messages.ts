@@ -41,9 +41,18 @@ export type CeremonyRequest =
       gcm: GcmProfile
       canaryAad: Uint8Array
     }
+  | {
+      op: 'opens-canary'
+      label: string
+      keyId: Uint8Array | null
+      gcm: GcmProfile
+      canary: Canary
+      canaryAad: Uint8Array
+    }
   | { op: 'probe-mechanisms' }
   | { op: 'probe-generate'; label: string; keyId: Uint8Array; onToken: boolean }
   | { op: 'probe-aead'; label: string; keyId: Uint8Array | null; modes: IvMode[] }
+  | { op: 'probe-ivs'; wraps: number }
   | { op: 'probe-clean-up'; label: string; keyId: Uint8Array }
 
 export type LaneRequest =
@@ -80,9 +89,17 @@ export interface CleanUpReply {
 export interface AeadReply {
   gcm: GcmProfile | null
   tamper: { tag: number; aad: number; iv: number } | null
-  /** A tampered wrap was opened on the way. */
-  opened: boolean
+  /** A tampered wrap was opened on the way, or an IV was used twice. */
+  broken: boolean
+  /** What could not be made certain of; null where nothing is left open. */
+  doubt: string | null
   detail: string
+}
+
+/** Wraps of the same bytes since the mode was found, and how many of them had an IV of their own. */
+export interface IvsReply {
+  wraps: number
+  different: number
 }
 
 /** What a request is answered with; `calls` counts C_Encrypt and C_Decrypt, `byCode` the CKR codes met on the way. */

@@ -1,21 +1,16 @@
-import { randomBytes } from 'node:crypto'
-import { KeyturnError } from '../../contracts/errors.ts'
-import type { GcmProfile, IvMode } from '../../contracts/kek.ts'
 import { call, ck, type Handle } from './driver.ts'
 import { CkrError } from './errors.ts'
-import { formsOf, profileOf, scratch, unwrapDek, wrapDek, type GcmForm } from './gcm.ts'
 import {
   deleteKey,
   destroyKey,
   findKeys,
-  findOneKey,
   generateKey,
   isNamed,
   keyIdOf,
   wrongAttributes,
 } from './keys.ts'
-import { asSession, gcmKey, roundTrip } from './lane-keys.ts'
-import type { AeadReply, CleanUpReply, GenerateReply } from './lane-messages.ts'
+import { asSession } from './lane-keys.ts'
+import type { CleanUpReply, GenerateReply } from './lane-messages.ts'
 import type { LaneSession } from './lane-session.ts'
 
 const CKF_ENCRYPT = 0x100
@@ -99,76 +94,6 @@ export class LaneProbe {
     }
   }
 
-  /** Phase 3: the first mode and form in which wraps open again under different IVs and tampered ones do not. */
-  aead(label: string, keyId: Buffer | null, modes: readonly IvMode[]): AeadReply {
-    const handle = findOneKey(asSession(this.#session), label, keyId)
-    const refusals: string[] = []
-    let opened = false
-    for (const mode of modes) {
-      for (const form of formsOf(mode)) {
-        try {
-          return this.#tryMode(handle, mode, form)
-        } catch (error) {
-          if (!(error instanceof CkrError || error instanceof KeyturnError)) throw error
-          if (error instanceof CkrError && error.fault === 'reconnect') throw error
-          if (error instanceof CkrError) this.#session.replace()
-          else opened ||= error.code === 'token-not-usable'
-          refusals.push(`${mode}: ${error.message}`)
-        } finally {
-          scratch.canary.fill(0)
-        }
-      }
-    }
-    return { gcm: null, tamper: null, opened, detail: [...new Set(refusals)].join('; ') }
-  }
-
-  #tryMode(handle: Handle, mode: IvMode, form: GcmForm): AeadReply {
-    const session = this.#session
-    const first = roundTrip(session, { handle, form, gcm: profileOf(mode, 0) })
-    const gcm = profileOf(mode, first.iv.length)
-    const second = roundTrip(session, { handle, form, gcm })
-    if (first.iv.equals(second.iv)) {
-      throw new KeyturnError('iv-mode-refused', 'two wraps got the same IV')
-    }
-    const tamper = this.#tamper(handle, gcm, form)
-    const said = Object.entries(tamper).map(([what, ckr]) => `${what} ${ckr}`)
-    return {
-      gcm,
-      tamper,
-      opened: false,
-      detail: `${mode}, ${gcm.ivLength}-byte IV, 128-bit tag; tampered ones fail: ${said.join(', ')}`,
-    }
-  }
-
-  /** Changed tag, AAD and IV must fail each: the CKR codes. Throws token-not-usable when one opens. */
-  #tamper(
-    handle: Handle,
-    gcm: GcmProfile,
-    form: GcmForm,
-  ): { tag: number; aad: number; iv: number } {
-    const session = this.#session
-    const aad = randomBytes(32)
-    const sealed = session.crypt(() =>
-      wrapDek(gcmKey(session, { handle, form, gcm }), randomBytes(32), aad),
-    )
-    const codeOf = (what: string, iv: Buffer, wrapped: Buffer, aadGiven: Buffer): number => {
-      const from = gcmKey(session, { handle, form, gcm })
-      try {
-        session.crypt(() => unwrapDek(from, { iv, wrapped }, aadGiven, scratch.canary))
-      } catch (error) {
-        if (!(error instanceof CkrError)) throw error
-        session.replace()
-        return error.ckr
-      }
-      throw new KeyturnError('token-not-usable', `a wrap with a changed ${what} was opened`)
-    }
-    return {
-      tag: codeOf('tag', sealed.iv, flipped(sealed.wrapped), aad),
-      aad: codeOf('AAD', sealed.iv, sealed.wrapped, flipped(aad)),
-      iv: codeOf('IV', flipped(sealed.iv), sealed.wrapped, aad),
-    }
-  }
-
   /** Phase 4: every key of this label and id destroyed and seen to be gone; and who else has the label. */
   cleanUp(label: string, keyId: Buffer): CleanUpReply {
     // What failed before may have left an operation active, and no search is answered then.
@@ -186,11 +111,4 @@ export class LaneProbe {
     const left = findKeys(session, label, null).map((key) => keyIdOf(session, key))
     return { destroyed: keys.length, others: left.map((id) => id ?? Buffer.alloc(0)) }
   }
-}
-
-/** The same bytes with the last bit changed. */
-function flipped(bytes: Buffer): Buffer {
-  const copy = Buffer.from(bytes)
-  copy[copy.length - 1] = (copy.at(-1) ?? 0) ^ 1
-  return copy
 }

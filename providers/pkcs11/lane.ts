@@ -1,7 +1,8 @@
 import { KeyturnError } from '../../contracts/errors.ts'
 import { faultFrom, type Fault } from './errors.ts'
+import { LaneAead } from './lane-aead.ts'
 import { LaneBatches } from './lane-batches.ts'
-import { destroy, find, generate, makeCanary } from './lane-ceremony.ts'
+import { destroy, find, generate, makeCanary, opensCanary } from './lane-ceremony.ts'
 import { loadKey, proveKey, type LaneKey } from './lane-keys.ts'
 import type { LaneRequest } from './lane-messages.ts'
 import { LaneProbe, probeMechanisms } from './lane-probe.ts'
@@ -14,6 +15,7 @@ interface Opened {
   session: LaneSession
   batches: LaneBatches
   probe: LaneProbe
+  aead: LaneAead
 }
 
 /** One session with its keys, answering one request after the other. It lives in a thread of a lane process. */
@@ -53,13 +55,14 @@ export class Lane {
     this.#modulePath = request.modulePath
     const session = new LaneSession(request)
     const batches = new LaneBatches(session, this.#keys)
-    this.#opened = { session, batches, probe: new LaneProbe(session) }
+    const probe = new LaneProbe(session)
+    this.#opened = { session, batches, probe, aead: new LaneAead(session) }
     return session.describe()
   }
 
   #work(
     request: Exclude<LaneRequest, { op: 'open' } | { op: 'close' }>,
-    { session, batches, probe }: Opened,
+    { session, batches, probe, aead }: Opened,
   ): unknown {
     switch (request.op) {
       case 'rewrap':
@@ -84,12 +87,16 @@ export class Lane {
           keyId: orNull(request.keyId),
           canaryAad: asBuffer(request.canaryAad),
         })
+      case 'opens-canary':
+        return opensCanary(session, { ...request, keyId: orNull(request.keyId) })
       case 'probe-mechanisms':
         return probeMechanisms(session)
       case 'probe-generate':
         return probe.generate(request.label, asBuffer(request.keyId), request.onToken)
       case 'probe-aead':
-        return probe.aead(request.label, orNull(request.keyId), request.modes)
+        return aead.find(request.label, orNull(request.keyId), request.modes)
+      case 'probe-ivs':
+        return aead.wrapMore(request.wraps)
       case 'probe-clean-up':
         return probe.cleanUp(request.label, asBuffer(request.keyId))
     }

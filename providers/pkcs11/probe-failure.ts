@@ -27,9 +27,18 @@ export function attributesWrong(wrong: readonly string[]): Finding {
   }
 }
 
-/** No way of AES-GCM is left: because the setting rules the others out, because a tampered one opened, or at all. */
-export function aeadRefused(detail: string, forced: boolean, tampered: boolean): Finding {
-  if (forced && !tampered) {
+/** An IV that is used twice under one key gives away what was wrapped, and lets anybody forge. */
+export function ivsRepeat({ wraps, different }: { wraps: number; different: number }): Finding {
+  return {
+    code: 'token-not-usable',
+    message: `the token used an IV twice: ${wraps} wraps had ${different} different IVs`,
+    hint: 'AES-GCM is broken by that: do not use this token, and ask the HSM vendor',
+  }
+}
+
+/** No way of AES-GCM is left: because the setting rules the others out, because one of them is broken, or at all. */
+export function aeadRefused(detail: string, forced: boolean, broken: boolean): Finding {
+  if (forced && !broken) {
     return {
       code: 'iv-mode-refused',
       message: `the token does not do what kek.pkcs11.use_gcm_iv_from_hsm asks for: ${detail}`,

@@ -4,19 +4,27 @@ import type { ProbePhase, ProbeReport } from '../../contracts/kek.ts'
 import type { Pkcs11Config } from '../../contracts/settings.ts'
 import type { LaneAsk } from './flights.ts'
 import { modesToTry } from './gcm.ts'
-import type { AeadReply, GenerateReply } from './lane-messages.ts'
+import type { AeadReply, GenerateReply, IvsReply } from './lane-messages.ts'
 import { LanePool } from './pool.ts'
 import { PHASE_DEADLINE_MS, ThrowawayKey } from './probe-clean-up.ts'
 import {
   aeadRefused,
   attributesWrong,
   errorOf,
+  ivsRepeat,
   mechanismsMissing,
   notCleanedUp,
   type Finding,
 } from './probe-failure.ts'
 import { vendorOf } from './vendors/catalogue.ts'
 import type { Vendor } from './vendors/vendor.ts'
+
+/** Wraps whose IVs must all differ, where the token makes them. */
+const IV_WRAPS = 1_000
+/** On a slow token the time is the bound, but never with fewer wraps than these. */
+const IVS_WITHIN_MS = 15_000
+const LEAST_IV_WRAPS = 100
+const WRAPS_A_REQUEST = 50
 
 /**
  * Opens the token for a probe and closes it again. A token that cannot be used is an answer (`usable: false`), not an
@@ -143,10 +151,15 @@ class Probe {
       const { label, keyId } = named
       const asked = { op: 'probe-aead', label, keyId, modes } as const
       const found = (await request(asked)) as AeadReply
+      const { gcm, detail, broken, doubt } = found
+      if (gcm === null) {
+        return { detail, finding: aeadRefused(detail, useGcmIvFromHsm !== 'auto', broken) }
+      }
+      const ivs = gcm.ivMode === 'caller' ? null : await manyIvs(request)
+      if (ivs !== null && ivs.different < ivs.wraps) return { detail, finding: ivsRepeat(ivs) }
       this.#aead = found
-      const { gcm, detail, opened } = found
-      if (gcm !== null) return { detail }
-      return { detail, finding: aeadRefused(detail, useGcmIvFromHsm !== 'auto', opened) }
+      if (doubt !== null) this.#warnings.push(doubt)
+      return { detail: ivs === null ? detail : `${detail}; ${ivs.wraps} wraps, as many IVs` }
     })
   }
 
@@ -212,6 +225,16 @@ class Probe {
     const milliseconds = since(start)
     this.#phases.push({ phase, ok, detail, milliseconds, ...(error ? { error } : {}) })
     return ok
+  }
+}
+
+/** Has the token wrap the same bytes again and again: equal outputs are equal IVs, wherever they stand. */
+async function manyIvs(request: Request): Promise<IvsReply> {
+  const start = performance.now()
+  for (;;) {
+    const ivs = (await request({ op: 'probe-ivs', wraps: WRAPS_A_REQUEST })) as IvsReply
+    if (ivs.different < ivs.wraps || ivs.wraps >= IV_WRAPS) return ivs
+    if (ivs.wraps >= LEAST_IV_WRAPS && performance.now() - start > IVS_WITHIN_MS) return ivs
   }
 }
 

@@ -43,3 +43,30 @@ it.each(['0', '01', '2147483648', '99999999999999999999'])(
     )
   },
 )
+
+const hex = (bytes: Iterable<number>) => Buffer.from([...bytes]).toString('hex')
+const rows = (next: (at: number) => number) => hex(Array.from({ length: 32 }, (_, at) => next(at)))
+
+it.each([
+  ['00'.repeat(32), 'is one byte repeated'],
+  ['A5'.repeat(32), 'is one byte repeated'],
+  ['ab12'.repeat(16), 'is 2 bytes repeated'],
+  ['deadbeef'.repeat(8), 'is 4 bytes repeated'],
+  ['0123456789abcdef'.repeat(4), 'is 8 bytes repeated'],
+  [key.slice(0, 32).repeat(2), 'is 16 bytes repeated'],
+  [key.slice(0, 20).repeat(4).slice(0, 64), 'is 10 bytes repeated'],
+  [rows((at) => at), 'is a row of bytes that count'],
+  [rows((at) => 255 - at), 'is a row of bytes that count'],
+  [rows((at) => (7 + 17 * at) & 0xff), 'is a row of bytes that count'],
+  [`${key.slice(0, 32)}${'00'.repeat(16)}`, 'has many equal bytes in a row'],
+  [`${'00'.repeat(31)}01`, 'has many equal bytes in a row'],
+  [rows((at) => Number('31415926535897932384626433832795'[at])), 'has few different bytes'],
+])('a value that is plainly no random key is refused and not shown: %#', (value, message) => {
+  expect(refused({ KEK_V7: value })).toBe(
+    `env-key-invalid: variable 'KEK_V7' ${message}: no random key | it must hold 64 hex characters: openssl rand -hex 32`,
+  )
+})
+
+it('keys that were drawn at random pass', () => {
+  for (let n = 0; n < 2_000; n += 1) read({ KEK_V1: randomBytes(32).toString('hex') })
+})

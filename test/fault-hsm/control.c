@@ -34,7 +34,7 @@ struct shared {
   pthread_mutex_t lock;
   struct identity identity;
   long used[MAX_RULES];
-  uint64_t window, in_window;
+  uint64_t window, in_window, next;
 };
 
 static struct shared *shared;
@@ -117,12 +117,19 @@ static void parse_attribute(struct settings *to, const char *type, const char *h
   to->attributes[n].length = length;
 }
 
-static void parse_iv(struct settings *to, const char *mode, const char *length, const char *form) {
-  static const char *modes[] = {"caller", "hsm-writes", "hsm-repeats", "prefix", "suffix"};
-  int found = -1;
-  for (int i = 0; i < 5; i++) if (strcmp(mode, modes[i]) == 0) found = i;
-  if (found < 0) die(mode);
-  to->iv = (enum iv_mode)found;
+static int place(const char *word, const char *const *words, int count) {
+  for (int i = 0; i < count; i++) if (strcmp(word, words[i]) == 0) return i;
+  die(word);
+  return -1;
+}
+
+static void parse_iv(struct settings *to, const char *mode, const char *length, const char *form, const char *source) {
+  static const char *const modes[] = {"caller", "ignored", "hsm-writes", "prefix", "suffix"};
+  static const char *const sources[] = {"random", "counting", "fixed"};
+  bool repeats = strcmp(mode, "hsm-repeats") == 0;
+  to->iv = repeats ? IV_HSM_WRITES : (enum iv_mode)place(mode, modes, 5);
+  if (sscanf(source, "every-%lu", &to->iv_period) == 1) source = "counting";
+  to->iv_source = repeats ? IV_FIXED : *source ? (enum iv_source)place(source, sources, 3) : IV_RANDOM;
   to->iv_length = *length ? number(length) : 12;
   to->iv_joined = *form ? strcmp(form, "joined") == 0 : to->iv == IV_PREFIX;
 }
@@ -148,8 +155,8 @@ static void parse_rule(int what, const char *a, const char *b, const char *c) {
 
 static void parse(char *line) {
   static const char *kinds[] = {"latency", "answer", "hang", "crash", "corrupt"};
-  char word[64] = "", a[64] = "", b[160] = "", c[64] = "";
-  if (sscanf(line, "%63s %63s %159s %63s", word, a, b, c) < 1 || word[0] == '#') return;
+  char word[64] = "", a[64] = "", b[160] = "", c[64] = "", d[64] = "";
+  if (sscanf(line, "%63s %63s %159s %63s %63s", word, a, b, c, d) < 1 || word[0] == '#') return;
   for (int what = LATENCY; what <= CORRUPT; what++)
     if (strcmp(word, kinds[what]) == 0) return parse_rule(what, a, b, c);
   if (strcmp(word, "device") == 0 && strcmp(a, "removed") == 0) settings.removed = settings.drop = true;
@@ -157,7 +164,11 @@ static void parse(char *line) {
   else if (strcmp(word, "sessions") == 0) settings.sessions = number(a);
   else if (strcmp(word, "handles") == 0 && strcmp(a, "stale") == 0) settings.stale = true;
   else if (strcmp(word, "pin") == 0) parse_pin(&settings, a);
-  else if (strcmp(word, "iv") == 0) parse_iv(&settings, a, b, c);
+  else if (strcmp(word, "iv") == 0) parse_iv(&settings, a, b, c, d);
+  else if (strcmp(word, "keys") == 0 && strcmp(a, "sensitive") == 0) settings.no_plain_keys = true;
+  else if (strcmp(word, "dead") == 0) settings.dead = number(a);
+  else if (strcmp(word, "user") == 0) settings.user = number(a), settings.has_user = true;
+  else if (strcmp(word, "foreign") == 0 && settings.foreign_count < 8) settings.foreign[settings.foreign_count++] = number(a);
   else if (strcmp(word, "slots") == 0) settings.slots = number(a), settings.distinct_serials = *b != 0;
   else if (strcmp(word, "without") == 0 && settings.hidden_count < 8) settings.hidden[settings.hidden_count++] = number(a);
   else if (strcmp(word, "attribute") == 0) parse_attribute(&settings, a, b);
@@ -323,10 +334,14 @@ void control_sessions_gone(void) {
   unlock_shared();
 }
 
-void control_log(const char *function, CK_RV rv) {
+unsigned long control_next(void) {
+  return __atomic_add_fetch(&shared->next, 1, __ATOMIC_RELAXED);
+}
+
+void control_log(const char *function, CK_RV rv, CK_ULONG user) {
   char name[4096];
   int fd = open(path(".log", name, sizeof name), O_WRONLY | O_CREAT | O_APPEND, 0600);
   if (fd < 0) return;
-  dprintf(fd, "%s %lu %d %d\n", function, rv, getpid(), getppid());
+  dprintf(fd, "%s %lu %d %d %lu\n", function, rv, getpid(), getppid(), user);
   close(fd);
 }

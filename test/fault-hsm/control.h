@@ -14,14 +14,23 @@
 #endif
 #include <pkcs11/pkcs11.h>
 
-enum iv_mode { IV_CALLER, IV_HSM_WRITES, IV_HSM_REPEATS, IV_PREFIX, IV_SUFFIX };
+enum iv_mode { IV_CALLER, IV_IGNORED, IV_HSM_WRITES, IV_PREFIX, IV_SUFFIX };
+enum iv_source { IV_RANDOM, IV_COUNTING, IV_FIXED };
 
 /* What the control file says beside the rules for single functions. Numbers are 0 where nothing is said. */
 struct settings {
   enum iv_mode iv;
+  enum iv_source iv_source;
+  CK_ULONG iv_period; /* of a count that begins anew */
   CK_ULONG iv_length;
   bool iv_joined; /* a decrypt takes the IV in one piece with the data */
   bool removed, drop, stale;
+  bool no_plain_keys; /* none whose value is known or could be read, as in FIPS mode */
+  CK_RV dead;         /* of the crypt calls of processes that were initialized before, until their C_Finalize */
+  CK_RV foreign[8];   /* a slot more for each, with a token that answers C_GetTokenInfo so */
+  int foreign_count;
+  CK_ULONG user;      /* the one user type that C_Login takes */
+  bool has_user;
   CK_ULONG sessions, slots;
   bool distinct_serials;
   CK_FLAGS pin_flags;
@@ -49,6 +58,8 @@ void control_leave(const char *function);
 /* `change` to the open sessions of this process; with a limit, false where all processes have too many already. */
 bool control_sessions(long change, CK_ULONG limit);
 void control_sessions_gone(void);
-/* A line in <control>.log: function, answer, process, parent process. */
-void control_log(const char *function, CK_RV rv);
+/* The next number of a count that all processes share. */
+unsigned long control_next(void);
+/* A line in <control>.log: function, answer, process, parent process, user type of a C_Login. */
+void control_log(const char *function, CK_RV rv, CK_ULONG user);
 #endif

@@ -18,7 +18,10 @@ static pthread_rwlock_t sessions = PTHREAD_RWLOCK_INITIALIZER;
 static CK_ULONG generation;
 static CK_SLOT_ID used_slot;
 static bool has_slot;
+/* This process has called C_Initialize; and is dead since, until it calls C_Finalize. */
+static bool initialized, dead;
 
+#define FOREIGN_SLOT 9000UL
 #define SLOT_BITS 40
 #define HANDLE_BITS 32
 #define REAL_SLOT(slot) ((slot) & ((1UL << SLOT_BITS) - 1))
@@ -29,6 +32,7 @@ static bool has_slot;
 static struct settings look(void) {
   struct settings now;
   if (!control_refresh(&now)) return now;
+  if (now.dead != CKR_OK && initialized) dead = true;
   if (now.stale) __atomic_add_fetch(&generation, 1, __ATOMIC_SEQ_CST);
   if (now.drop && has_slot) {
     pthread_rwlock_wrlock(&sessions);
@@ -67,7 +71,8 @@ static CK_RV our_C_Initialize(CK_VOID_PTR arguments) {
   look();
   struct verdict verdict = control_meet("C_Initialize");
   CK_RV rv = verdict.answer != CKR_OK ? verdict.answer : real->C_Initialize(arguments);
-  control_log("C_Initialize", rv);
+  if (rv == CKR_OK) initialized = true;
+  control_log("C_Initialize", rv, 0);
   return rv;
 }
 
@@ -75,8 +80,8 @@ static CK_RV our_C_Finalize(CK_VOID_PTR reserved) {
   look();
   struct verdict verdict = control_meet("C_Finalize");
   CK_RV rv = verdict.answer != CKR_OK ? verdict.answer : real->C_Finalize(reserved);
-  if (rv == CKR_OK) control_sessions_gone();
-  control_log("C_Finalize", rv);
+  if (rv == CKR_OK) initialized = dead = false, control_sessions_gone();
+  control_log("C_Finalize", rv, 0);
   return rv;
 }
 
@@ -89,15 +94,19 @@ static CK_RV our_C_GetSlotList(CK_BBOOL present, CK_SLOT_ID_PTR list, CK_ULONG_P
   CK_ULONG there = 1024, copies = now.slots == 0 ? 1 : now.slots;
   CK_RV rv = real->C_GetSlotList(present, all, &there);
   if (rv != CKR_OK) return rv;
-  if (list != NULL && *count < there * copies) return *count = there * copies, CKR_BUFFER_TOO_SMALL;
+  CK_ULONG in_all = there * copies + (CK_ULONG)now.foreign_count;
+  if (list != NULL && *count < in_all) return *count = in_all, CKR_BUFFER_TOO_SMALL;
   for (CK_ULONG i = 0; list != NULL && i < there * copies; i++)
     list[i] = all[i % there] | i / there << SLOT_BITS;
-  *count = there * copies;
+  for (CK_ULONG i = 0; list != NULL && i < (CK_ULONG)now.foreign_count; i++)
+    list[there * copies + i] = FOREIGN_SLOT + i;
+  *count = in_all;
   return CKR_OK;
 }
 
 static CK_RV our_C_GetTokenInfo(CK_SLOT_ID slot, CK_TOKEN_INFO_PTR info) {
   BEGIN(C_GetTokenInfo)
+  if (slot >= FOREIGN_SLOT && slot < FOREIGN_SLOT + (CK_ULONG)now.foreign_count) return now.foreign[slot - FOREIGN_SLOT];
   REAL(C_GetTokenInfo(REAL_SLOT(slot), info))
   if (rv != CKR_OK) return rv;
   info->flags |= now.pin_flags;
@@ -157,10 +166,11 @@ static CK_RV our_C_Login(CK_SESSION_HANDLE s, CK_USER_TYPE user, CK_UTF8CHAR_PTR
   struct verdict verdict;
   CK_RV rv = begin("C_Login", &now, &verdict);
   if (rv == CKR_OK) rv = now.login;
+  if (rv == CKR_OK && now.has_user && user != now.user) rv = CKR_USER_TYPE_INVALID;
   if (rv == CKR_OK) {
-    REAL(C_Login(s, user, pin, length))
+    REAL(C_Login(s, now.has_user ? CKU_USER : user, pin, length))
   }
-  control_log("C_Login", rv);
+  control_log("C_Login", rv, user);
   return rv;
 }
 
@@ -199,8 +209,26 @@ static CK_RV our_C_GetAttributeValue(CK_SESSION_HANDLE s, CK_OBJECT_HANDLE o, CK
   return rv;
 }
 
+/* Whether the value of a key of this template is known, or could be read. */
+static bool is_plain(CK_ATTRIBUTE_PTR t, CK_ULONG n) {
+  for (CK_ULONG i = 0; i < n; i++) {
+    if (t[i].type == CKA_VALUE) return true;
+    if (t[i].type == CKA_EXTRACTABLE && *(CK_BBOOL *)t[i].pValue) return true;
+  }
+  return false;
+}
+
+static CK_RV our_C_CreateObject(CK_SESSION_HANDLE s, CK_ATTRIBUTE_PTR t, CK_ULONG n, CK_OBJECT_HANDLE_PTR o) {
+  BEGIN(C_CreateObject)
+  if (now.no_plain_keys && is_plain(t, n)) return CKR_TEMPLATE_INCONSISTENT;
+  REAL(C_CreateObject(s, t, n, o))
+  if (rv == CKR_OK) *o = OUR_HANDLE(*o);
+  return rv;
+}
+
 static CK_RV our_C_GenerateKey(CK_SESSION_HANDLE s, CK_MECHANISM_PTR m, CK_ATTRIBUTE_PTR t, CK_ULONG n, CK_OBJECT_HANDLE_PTR k) {
   BEGIN(C_GenerateKey)
+  if (now.no_plain_keys && is_plain(t, n)) return CKR_TEMPLATE_INCONSISTENT;
   REAL(C_GenerateKey(s, m, t, n, k))
   if (rv == CKR_OK) *k = OUR_HANDLE(*k);
   return rv;
@@ -217,6 +245,7 @@ static CK_RV our_C_DestroyObject(CK_SESSION_HANDLE s, CK_OBJECT_HANDLE o) {
 #define CRYPT(Encrypt, encrypt)                                                                          \
   static CK_RV our_C_##Encrypt##Init(CK_SESSION_HANDLE s, CK_MECHANISM_PTR m, CK_OBJECT_HANDLE k) {      \
     BEGIN(C_##Encrypt##Init)                                                                             \
+    if (dead) return now.dead;                                                                           \
     if (IS_STALE(k)) return CKR_KEY_HANDLE_INVALID;                                                      \
     if (is_hidden(&now, m->mechanism)) return CKR_MECHANISM_INVALID;                                     \
     pthread_rwlock_rdlock(&sessions);                                                                    \
@@ -252,7 +281,7 @@ CK_RV C_GetFunctionList(CK_FUNCTION_LIST_PTR_PTR list) {
     OUR(C_Initialize), OUR(C_Finalize), OUR(C_GetSlotList), OUR(C_GetTokenInfo), OUR(C_GetMechanismList);
     OUR(C_GetMechanismInfo), OUR(C_OpenSession), OUR(C_CloseSession), OUR(C_GetSessionInfo), OUR(C_Login);
     OUR(C_FindObjectsInit), OUR(C_FindObjects), OUR(C_FindObjectsFinal), OUR(C_GetAttributeValue);
-    OUR(C_GenerateKey), OUR(C_DestroyObject), OUR(C_EncryptInit), OUR(C_Encrypt), OUR(C_DecryptInit), OUR(C_Decrypt);
+    OUR(C_CreateObject), OUR(C_GenerateKey), OUR(C_DestroyObject), OUR(C_EncryptInit), OUR(C_Encrypt), OUR(C_DecryptInit), OUR(C_Decrypt);
   }
   *list = &ours;
   return CKR_OK;

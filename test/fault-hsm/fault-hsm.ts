@@ -36,6 +36,8 @@ export interface LoggedCall {
   readonly ckr: number
   readonly pid: number
   readonly parent: number
+  /** User type of a C_Login. */
+  readonly user: number
 }
 
 const sources = ['fault-hsm.c', 'control.c', 'iv-modes.c']
@@ -64,8 +66,9 @@ export async function makeFaultHsm(folder: string, real: string): Promise<FaultH
       .split('\n')
       .filter((line) => line !== '')
       .map((line) => {
-        const [name = '', ckr, pid, parent] = line.split(' ')
-        return { function: name, ckr: Number(ckr), pid: Number(pid), parent: Number(parent) }
+        const [name = '', ...numbers] = line.split(' ')
+        const [ckr = 0, pid = 0, parent = 0, user = 0] = numbers.map(Number)
+        return { function: name, ckr, pid, parent, user }
       })
   }
   const set = async (...lines: readonly string[]): Promise<void> => {

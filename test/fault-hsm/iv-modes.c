@@ -5,7 +5,7 @@
 
 /*
  * hsm-writes: pIv is 12 zero bytes; the IV is written there by C_Encrypt, not before (AWS CloudHSM, CKM_AES_GCM).
- * hsm-repeats: the same with one IV for all wraps, which breaks GCM: what a probe must refuse.
+ * ignored: pIv is taken and not used: one IV is, in both directions, which breaks GCM.
  * prefix, suffix: pIv is NULL; the IV stands before the ciphertext, or after the tag. A decrypt takes it as parameter, or
  * `joined` with the data, pIv being NULL.
  */
@@ -57,24 +57,38 @@ static bool all_zero(const CK_BYTE *bytes, CK_ULONG length) {
   return true;
 }
 
+/* The IV of one wrap, by the module itself. */
+static bool make_iv(const struct settings *now, struct operation *operation) {
+  memset(operation->iv, 7, sizeof operation->iv);
+  if (now->iv_source == IV_RANDOM) return getrandom(operation->iv, sizeof operation->iv, 0) == sizeof operation->iv;
+  unsigned long count = now->iv_source == IV_COUNTING ? control_next() : 0;
+  if (now->iv_period > 0) count %= now->iv_period;
+  for (CK_ULONG i = 0; i < 8 && i < now->iv_length; i++) operation->iv[now->iv_length - 1 - i] = (CK_BYTE)(count >> 8 * i);
+  return true;
+}
+
 CK_RV iv_encrypt_init(CK_FUNCTION_LIST_PTR real, const struct settings *now, CK_SESSION_HANDLE session,
                       CK_MECHANISM_PTR mechanism, CK_OBJECT_HANDLE key) {
   if (now->iv == IV_CALLER || !is_gcm(mechanism)) return real->C_EncryptInit(session, mechanism, key);
   CK_GCM_PARAMS *params = mechanism->pParameter;
-  bool writes = now->iv == IV_HSM_WRITES || now->iv == IV_HSM_REPEATS;
+  static CK_BYTE always[12] = {7, 7, 7, 7, 7, 7, 7, 7, 7, 7, 7, 7};
+  if (now->iv == IV_IGNORED) {
+    if (params->ulIvLen != 12) return CKR_MECHANISM_PARAM_INVALID;
+    return init_with(real->C_EncryptInit, params, session, key, always, 12);
+  }
+  bool writes = now->iv == IV_HSM_WRITES;
   if (writes && (params->pIv == NULL || params->ulIvLen != now->iv_length || !all_zero(params->pIv, params->ulIvLen)))
     return CKR_MECHANISM_PARAM_INVALID;
   if (!writes && params->ulIvLen != 0) return CKR_MECHANISM_PARAM_INVALID;
   struct operation *operation = operation_of(session);
-  memset(operation->iv, 7, sizeof operation->iv);
-  if (now->iv != IV_HSM_REPEATS && getrandom(operation->iv, sizeof operation->iv, 0) < 0) return CKR_GENERAL_ERROR;
+  if (!make_iv(now, operation)) return CKR_GENERAL_ERROR;
   operation->write_to = writes ? params->pIv : NULL;
   return init_with(real->C_EncryptInit, params, session, key, operation->iv, now->iv_length);
 }
 
 CK_RV iv_encrypt(CK_FUNCTION_LIST_PTR real, const struct settings *now, CK_SESSION_HANDLE session, CK_BYTE_PTR data,
                  CK_ULONG length, CK_BYTE_PTR out, CK_ULONG_PTR out_length) {
-  struct operation *operation = now->iv == IV_CALLER ? NULL : operation_of(session);
+  struct operation *operation = now->iv <= IV_IGNORED ? NULL : operation_of(session);
   bool apart = now->iv == IV_PREFIX || now->iv == IV_SUFFIX;
   CK_ULONG room = apart ? now->iv_length : 0;
   if (out == NULL || *out_length < room) return real->C_Encrypt(session, data, length, out, out_length);
@@ -90,6 +104,9 @@ CK_RV iv_encrypt(CK_FUNCTION_LIST_PTR real, const struct settings *now, CK_SESSI
 
 CK_RV iv_decrypt_init(CK_FUNCTION_LIST_PTR real, const struct settings *now, CK_SESSION_HANDLE session,
                       CK_MECHANISM_PTR mechanism, CK_OBJECT_HANDLE key) {
+  static CK_BYTE always[12] = {7, 7, 7, 7, 7, 7, 7, 7, 7, 7, 7, 7};
+  if (now->iv == IV_IGNORED && is_gcm(mechanism))
+    return init_with(real->C_DecryptInit, mechanism->pParameter, session, key, always, 12);
   bool joins = (now->iv == IV_PREFIX || now->iv == IV_SUFFIX) && now->iv_joined;
   if (!joins || !is_gcm(mechanism)) return real->C_DecryptInit(session, mechanism, key);
   CK_GCM_PARAMS *params = mechanism->pParameter;
@@ -105,7 +122,7 @@ CK_RV iv_decrypt_init(CK_FUNCTION_LIST_PTR real, const struct settings *now, CK_
 
 CK_RV iv_decrypt(CK_FUNCTION_LIST_PTR real, const struct settings *now, CK_SESSION_HANDLE session, CK_BYTE_PTR data,
                  CK_ULONG length, CK_BYTE_PTR out, CK_ULONG_PTR out_length) {
-  struct operation *operation = now->iv == IV_CALLER ? NULL : operation_of(session);
+  struct operation *operation = now->iv <= IV_IGNORED ? NULL : operation_of(session);
   if (operation == NULL || !operation->deferred) return real->C_Decrypt(session, data, length, out, out_length);
   operation->deferred = false;
   if (length < now->iv_length) return CKR_ENCRYPTED_DATA_LEN_RANGE;

@@ -1,0 +1,49 @@
+import { KeyturnError } from '../contracts/errors.ts'
+import type { Canary } from '../contracts/kek.ts'
+import { kekDescriptor, readVersions, takeBackInstall } from '../store/kek-versions.ts'
+import type { ActivityDeps } from './deps.ts'
+
+/** A key as it stands in the key store; id null for any, and for `env`. */
+export interface NamedKey {
+  label: string
+  keyId: Buffer | null
+}
+
+/**
+ * A new version is a new key, whatever it is called: the key tries the canary of every other version, of those that were
+ * destroyed too, since their envelopes may be in a backup. A rotation between two numbers of one key would change nothing.
+ * Throws key-exists, naming the version whose key it is.
+ */
+export async function requireNewKey(
+  { store, provider }: Pick<ActivityDeps, 'store' | 'provider'>,
+  version: number,
+  { label, keyId }: NamedKey,
+): Promise<void> {
+  for (const row of await readVersions(store)) {
+    const kek = row._id === version ? null : kekDescriptor(row)
+    if (kek === null || !(await provider.ceremony.opensCanary(label, keyId, kek))) continue
+    const state = row.destroyed_at === null ? '' : ', which was destroyed'
+    throw new KeyturnError(
+      'key-exists',
+      `the key "${label}" of version ${version} is the key of version ${row._id}${state}`,
+      { hint: 'a new version needs new key material: have another key made' },
+    )
+  }
+}
+
+/**
+ * The same once the version stands in the keystore: of two installations of one key at the same time, each sees the other
+ * now. Whoever does takes its version back to an intent before it refuses.
+ */
+export async function requireStillNew(
+  deps: Pick<ActivityDeps, 'store' | 'provider'>,
+  version: number,
+  made: NamedKey & { canary: Canary },
+): Promise<void> {
+  try {
+    await requireNewKey(deps, version, made)
+  } catch (error) {
+    await takeBackInstall(deps.store, version, made.canary)
+    throw error
+  }
+}

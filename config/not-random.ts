@@ -1,0 +1,44 @@
+/** Random bytes have about 30 different values among 32, and fewer than this many once in 10^22 keys. */
+const FEWEST_VALUES = 13
+/** As many equal bytes in a row come once in 10^15 keys: a shorter key, filled up. */
+const LONGEST_RUN = 7
+const LONGEST_PERIOD = 16
+
+/**
+ * Why 32 bytes are plainly no random key, or null: a pattern that repeats within 16 bytes (all zeros among them), bytes
+ * that count up or down by any step, few different bytes, a run of equal ones. A key that was drawn at random is refused
+ * once in 10^15 times; one that was thought up may pass.
+ */
+export function notRandom(key: Buffer): string | null {
+  const period = shortestPeriod(key)
+  if (period === 1) return 'is one byte repeated: no random key'
+  if (period !== null) return `is ${period} bytes repeated: no random key`
+  if (counts(key)) return 'is a row of bytes that count: no random key'
+  if (longestRun(key) > LONGEST_RUN) return 'has many equal bytes in a row: no random key'
+  if (new Set(key).size < FEWEST_VALUES) return 'has few different bytes: no random key'
+  return null
+}
+
+function shortestPeriod(key: Buffer): number | null {
+  for (let period = 1; period <= LONGEST_PERIOD; period += 1) {
+    if (key.subarray(period).equals(key.subarray(0, -period))) return period
+  }
+  return null
+}
+
+function counts(key: Buffer): boolean {
+  const step = (at: number): number => ((key[at + 1] ?? 0) - (key[at] ?? 0)) & 0xff
+  return Array.from({ length: key.length - 1 }, (_, at) => step(at)).every(
+    (each) => each === step(0),
+  )
+}
+
+function longestRun(key: Buffer): number {
+  let longest = 1
+  let run = 1
+  for (let at = 1; at < key.length; at += 1) {
+    run = key[at] === key[at - 1] ? run + 1 : 1
+    longest = Math.max(longest, run)
+  }
+  return longest
+}

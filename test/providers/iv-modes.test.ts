@@ -1,0 +1,101 @@
+import { randomBytes } from 'node:crypto'
+import { afterAll, beforeAll, describe, expect, inject, it } from 'vitest'
+import { probeFailure } from '../../providers/pkcs11/probe-failure.ts'
+import { probeToken } from '../../providers/pkcs11/probe.ts'
+import { canBuildFaultHsm } from '../fault-hsm/fault-hsm.ts'
+import { faultLab, randomDeks, type Pkcs11Lab } from './lab.ts'
+
+const there = inject('softhsm') !== null && (await canBuildFaultHsm())
+
+const ways = [
+  ['hsm-writes-iv', 'iv hsm-writes 12 apart'],
+  ...(['prefix', 'suffix'] as const).flatMap((place) =>
+    [12, 16].flatMap((length) =>
+      ['apart', 'joined'].map(
+        (form) => [`output-${place}`, `iv ${place} ${length} ${form}`] as const,
+      ),
+    ),
+  ),
+] as const
+/** Whether the token lets a probe have a key whose value is known. */
+const keys = ['', 'keys sensitive'] as const
+const all = ways.flatMap(([mode, line]) => keys.map((key) => ({ mode, line, key })))
+/** One length for each place: enough where the length makes no difference. */
+const cases = all.filter(({ line }) => !/prefix 16|suffix 12/.test(line))
+
+describe.skipIf(!there)('the IV of a token is found by what the token does', () => {
+  let lab: Awaited<ReturnType<typeof faultLab>>
+  beforeAll(async () => {
+    lab = await faultLab()
+  })
+  afterAll(() => lab.close())
+
+  const probe = (config: Pkcs11Lab['config'] = lab.config) =>
+    probeToken({ config, pin: lab.token.pin })
+  const ivLength = (line: string): number => Number(/ (12|16)/.exec(line)?.[1])
+
+  it.each(cases)('$line, counting, $key: $mode', async ({ mode, line, key }) => {
+    await lab.fault.set(`${line} counting`, key)
+    const report = await probe()
+    expect(report).toMatchObject({ usable: true, warnings: [] })
+    expect(report.gcm).toMatchObject({ ivMode: mode, ivLength: ivLength(line) })
+    expect(report.phases[2]?.detail).toMatch(/; 10\d\d wraps, as many IVs$/)
+  })
+
+  it.each(all)('$line, random, $key: $mode', async ({ mode, line, key }) => {
+    await lab.fault.set(`${line} random`, key)
+    const report = await probe()
+    expect(report.usable).toBe(true)
+    expect(report.gcm?.ivLength).toBe(ivLength(line))
+    // Two random ends look alike: without a known key, and where both are opened in one piece, nothing tells them apart.
+    const isOpen = key !== '' && line.includes('joined')
+    if (isOpen) expect(report.warnings).toEqual([expect.stringMatching(/^nothing shows whether/)])
+    else expect(report).toMatchObject({ gcm: { ivMode: mode }, warnings: [] })
+  })
+
+  it.each(cases)('$line, fixed, $key: refused', async ({ line, key }) => {
+    await lab.fault.set(`${line} fixed`, key)
+    const report = await probe()
+    expect(report).toMatchObject({ usable: false, gcm: null })
+    expect(probeFailure(report)).toMatchObject({
+      code: 'token-not-usable',
+      message: expect.stringContaining('two wraps got the same IV') as string,
+    })
+  })
+
+  it.each(keys)('refuses one that takes the caller’s IV and uses its own (%s)', async (key) => {
+    await lab.fault.set('iv ignored', key)
+    expect(probeFailure(await probe())).toMatchObject({ code: 'token-not-usable' })
+  })
+
+  it('refuses one whose IVs begin anew among the 1,000 wraps', async () => {
+    await lab.fault.set('iv prefix 12 apart every-300')
+    expect(probeFailure(await probe())).toMatchObject({
+      code: 'token-not-usable',
+      message: expect.stringMatching(/^the token used an IV twice: \d{3} wraps had 300/) as string,
+      hint: expect.stringContaining('AES-GCM is broken by that') as string,
+    })
+  })
+
+  it('a forced mode that repeats its IV is broken, not a wrong setting', async () => {
+    await lab.fault.set('iv hsm-writes 12 apart fixed')
+    const report = await probe({ ...lab.config, useGcmIvFromHsm: true })
+    expect(probeFailure(report)).toMatchObject({ code: 'token-not-usable' })
+  })
+
+  it.each(cases)('$line, $key: keys are installed, loaded and used', async ({ line, key }) => {
+    await lab.fault.set(`${line} random`, key)
+    const provider = await lab.open({ keyLabelPrefix: `lab-${randomBytes(4).toString('hex')}` })
+    try {
+      const kek = await lab.make(provider, 1)
+      await provider.load(kek)
+      const deks = randomDeks(20)
+      const wraps = await provider.wrap(1, deks)
+      const sealed = wraps.map((wrap, index) => ({ ...wrap, aad: deks[index]!.aad }))
+      expect(await provider.unwrap(1, sealed)).toEqual(deks.map(({ dek }) => dek))
+      await provider.prove(1)
+    } finally {
+      await provider.close()
+    }
+  })
+})
