@@ -20,7 +20,7 @@ const origins: Record<ProviderName, readonly InstallInput['origin'][]> = {
 export function checkedInput({ config, node }: ControlDeps, input: InstallInput): InstallInput {
   const { provider } = config.kek
   if (typeof (input as unknown) !== 'object' || (input as unknown) === null) {
-    throw forged('it is no section')
+    throw forged('no input')
   }
   if (input.provider !== provider) {
     throw new KeyturnError(
