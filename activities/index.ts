@@ -8,6 +8,7 @@ import { policyActivities } from './policy.ts'
 import { removalActivities } from './removal.ts'
 import { rewrapActivities } from './rewrap-range.ts'
 import { rotationActivities } from './rotation.ts'
+import { shardActivities } from './shards.ts'
 import { requireAnswer } from '../store/store.ts'
 
 export type { ActivityDeps, ControlDeps } from './deps.ts'
@@ -19,6 +20,7 @@ export function createControlActivities(deps: ControlDeps) {
     ...installationActivities(deps),
     ...fleetActivities(deps),
     ...rotationActivities(deps),
+    ...shardActivities(deps),
     ...removalActivities(deps),
     ...policyActivities(deps),
   }

@@ -5,14 +5,12 @@ import type {
   RotateInput,
   RotateResult,
   RotationPhase,
-  ShardPlan,
 } from '../contracts/rotation.ts'
 import { provenInAll } from '../protocol/proven-in-all.ts'
 import { heartbeatFact } from '../protocol/facts.ts'
 import { remainingOf } from '../store/census.ts'
 import { promote } from '../store/promote.ts'
 import { setPhase, sumCounters } from '../store/rotations.ts'
-import { planShards } from '../sweep/shard-plan.ts'
 import type { ControlDeps } from './deps.ts'
 import { finishRotation } from './finish-rotation.ts'
 import type { FinishInput } from './finish-rotation.ts'
@@ -56,18 +54,6 @@ export function rotationActivities(deps: ControlDeps) {
       }
       return { promoted: true, reason: '' }
     },
-
-    planShards: async (input: RotateInput & { tail: number }): Promise<ShardPlan[]> =>
-      await heartbeating(async () => {
-        const { collections } = await requireSettings(store)
-        const { rotation, from } = input
-        const shards = input.tail === 0 ? input.shards : 1
-        return await planShards(store, {
-          ...{ rotation, collections, shards },
-          version: from,
-          pass: input.tail,
-        })
-      }),
 
     readCounters: async ({ rotation }: { rotation: string }): Promise<Counters> =>
       await sumCounters(store, rotation),

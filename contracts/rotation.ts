@@ -135,6 +135,42 @@ export interface ShardPlan {
   field: string
 }
 
+/** How far a rotation has got in handing out the shards of one pass. */
+export interface SweepPlan {
+  /** 0 for the sweep, then 1, 2, … for each walk of the tail. */
+  pass: number
+  /** Read from the plan and not yet swept to their end. */
+  waiting: ShardPlan[]
+  /** Name of the last shard that was read from the plan; null before the first. */
+  after: string | null
+  /** No more shards are to be read. */
+  isRead: boolean
+}
+
+/** What a rotation's next run begins with: a run's history is bounded, a rotation's length is not. */
+export interface CarriedRotation extends RotationPause {
+  phase: RotationPhase
+  /** The pause as the memo has it. */
+  shown: RotationPause
+  cancelled: boolean
+  maxRate: number
+  total: number
+  counters: Counters
+  startedAt: string
+  /** Null before preflight has ended. */
+  facts: Preflight | null
+  /** How often promote has sent the rotation back to verify. */
+  asked: number
+  /** Null while no shards are handed out. */
+  plan: SweepPlan | null
+  /** Walks of the tail that were planned. */
+  round: number
+  /** The last round of looking at the fleet; null before the first has ended. */
+  fleet: SettleRound | null
+  awaiting: string[]
+  silent: string[]
+}
+
 /** What the parent of the shards may change while they run. `rate` is the shard's share, 0 is no limit. */
 export interface Steering {
   paused: boolean

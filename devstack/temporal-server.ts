@@ -42,6 +42,8 @@ export async function startTemporalServer(options: {
   folder: string
   ports?: TemporalPorts | undefined
   ui?: boolean
+  /** Beside `dynamicConfig`. */
+  settings?: readonly string[]
 }): Promise<TemporalServer> {
   await mkdir(options.folder, { recursive: true })
   const ports = await portsOf(options.ports)
@@ -54,7 +56,7 @@ export async function startTemporalServer(options: {
       ...(ui ? ['--ui-port', ports.ui.toString(), '--ui-disable-news-fetch'] : ['--headless']),
       '--db-filename', join(options.folder, 'temporal.db'), '--log-level', 'warn', '--disable-config-file', '--disable-config-env',
       ...Object.values(searchAttributes).flatMap((name) => ['--search-attribute', `${name}=Keyword`]),
-      ...dynamicConfig.flatMap((value) => ['--dynamic-config-value', value])],
+      ...[...dynamicConfig, ...(options.settings ?? [])].flatMap((value) => ['--dynamic-config-value', value])],
     logFile,
   })
   const address = `127.0.0.1:${ports.grpc.toString()}`

@@ -1,4 +1,4 @@
-import { BSON, type ClientSession, type Filter } from 'mongodb'
+import { BSON, type ClientSession, type Filter, type FindOptions } from 'mongodb'
 import { KeyturnError } from '../contracts/errors.ts'
 import type { Bound, ShardDoc, ShardId } from './documents.ts'
 import { keystore } from './keystore.ts'
@@ -62,6 +62,22 @@ export async function insertShards(
 export async function readShards(store: Store, rotation: string): Promise<ShardDoc[]> {
   const shards = await findRaw(store, { '_id.rotation': rotation })
   return shards.sort((one, other) => (one._id.shard < other._id.shard ? -1 : 1))
+}
+
+/**
+ * The shards of one pass (those named `<pass>-…`) in the order of their names, behind the one named `after`: all of
+ * them, or the first `limit`.
+ */
+export async function readPass(
+  store: Store,
+  rotation: string,
+  pass: number,
+  { after = null, limit = 0 }: { after?: string | null; limit?: number } = {},
+): Promise<ShardDoc[]> {
+  const begin = shardId({ rotation, shard: after ?? `${pass}-` })
+  // The character behind the hyphen ends the names of this pass.
+  const end = shardId({ rotation, shard: `${pass}.` })
+  return findRaw(store, { _id: { $gt: begin, $lt: end } }, { sort: { _id: 1 }, limit })
 }
 
 /** Null when there is no such shard. */
@@ -159,8 +175,15 @@ async function raise(
   }
 }
 
-async function findRaw(store: Store, filter: Filter<ShardDoc>): Promise<ShardDoc[]> {
-  const documents = await keystore.shards(store).find<Buffer>(filter, { raw: true }).toArray()
+async function findRaw(
+  store: Store,
+  filter: Filter<ShardDoc>,
+  options: Pick<FindOptions, 'sort' | 'limit'> = {},
+): Promise<ShardDoc[]> {
+  const documents = await keystore
+    .shards(store)
+    .find<Buffer>(filter, { ...options, raw: true })
+    .toArray()
   return documents.map(shardOf)
 }
 

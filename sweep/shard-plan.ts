@@ -2,7 +2,7 @@ import type { ShardPlan } from '../contracts/rotation.ts'
 import type { CollectionConfig } from '../contracts/settings.ts'
 import { layoutIn } from '../envelope/layout.ts'
 import { countVersions, splitPoints } from '../store/census.ts'
-import { insertShards, readShards, type NewShard } from '../store/rewrap-shards.ts'
+import { insertShards, readPass, type NewShard } from '../store/rewrap-shards.ts'
 import type { Store } from '../store/store.ts'
 
 /** `auto`: envelopes of a shard, so that a lost worker's part is small and a fast worker can take more of them. */
@@ -10,7 +10,7 @@ const shardSize = 25_000
 /** `auto`: as many shards as keep two workers with a pool each busy, once a field is worth splitting at all. */
 const wantedShards = 4
 const worthSplitting = 1_000
-/** Each shard is a child workflow, and Temporal's parents should have fewer than 500 of them. */
+/** Each shard is a child workflow: more of them cost Temporal more than they give. */
 const mostShards = 64
 
 export interface ShardPlanOptions {
@@ -31,8 +31,7 @@ export interface ShardPlanOptions {
  */
 export async function planShards(store: Store, options: ShardPlanOptions): Promise<ShardPlan[]> {
   const { rotation, pass = 0 } = options
-  const planned = await readShards(store, rotation)
-  const there = planned.filter(({ _id }) => _id.shard.startsWith(`${pass}-`))
+  const there = await readPass(store, rotation, pass)
   if (there.length > 0) {
     return there.map(({ _id, collection, field }) => ({ shard: _id.shard, collection, field }))
   }

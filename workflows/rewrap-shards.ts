@@ -1,8 +1,9 @@
 import { condition, startChild, workflowInfo } from '@temporalio/workflow'
 import type { ChildWorkflowHandle } from '@temporalio/workflow'
 import { workflowIds } from '../contracts/names.ts'
-import type { ShardPlan, Steering } from '../contracts/rotation.ts'
-import { deciding } from './profiles.ts'
+import type { ShardPlan, Steering, SweepPlan } from '../contracts/rotation.ts'
+import { isRunFull } from './next-run.ts'
+import { deciding, surveying } from './profiles.ts'
 import { rewrapShard, steer } from './rewrap-shard.ts'
 import { show } from './rotation-state.ts'
 import type { RotationState } from './rotation-state.ts'
@@ -20,34 +21,49 @@ const lookGrowth = { often: 1.5, seldom: 1.02 }
 
 /** The shards that are being swept. */
 interface Crew {
+  readonly plan: SweepPlan
   /** Lanes that still have shards to sweep; they share the rate evenly. */
   lanes: number
   /** Each running child, with the steering that it was last told. */
   told: Map<ChildWorkflowHandle<typeof rewrapShard>, string>
+  /** The next shards of the plan, while they are being read. */
+  reading: Promise<void> | null
+  /** The run's history is long: the shards stop behind their pages in flight, and go on in the next run. */
+  leaving: boolean
   done: boolean
 }
 
+/** Cuts what is to be swept into shards. Their documents are the plan: it may be longer than a payload. */
+export async function planPass(state: RotationState, pass: number): Promise<SweepPlan> {
+  await surveying.planShards({ ...state.input, tail: pass })
+  return { pass, waiting: [], after: null, isRead: false }
+}
+
 /**
- * Sweeps all shards through a window of child workflows, passes on what an operator steers, and shows the figures.
- * Resolves when every shard has ended, or after a cancel when the pages in flight are written.
+ * Sweeps the shards of a plan through a window of child workflows, passes on what an operator steers, and shows the
+ * figures. Resolves when every shard has ended, or when the pages in flight are written after a cancel, or before the
+ * next run, for which the plan then says what is left.
  */
-export async function rewrapShards(
-  state: RotationState,
-  shards: readonly ShardPlan[],
-  tail: boolean,
-): Promise<void> {
-  const queue = [...shards]
-  const { priority = 'rotation' } = state.input
-  const width = Math.min(shardWindow[priority], queue.length)
-  const crew: Crew = { lanes: width, told: new Map(), done: false }
+export async function rewrapShards(state: RotationState, plan: SweepPlan): Promise<void> {
+  const width = shardWindow[state.input.priority ?? 'rotation']
+  while (plan.waiting.length < width && !plan.isRead) await readMore(state, plan)
+  const crew: Crew = {
+    ...{ plan, told: new Map(), reading: null, leaving: isRunFull(), done: false },
+    lanes: Math.min(width, plan.waiting.length),
+  }
   const lanes = Array.from({ length: crew.lanes }, async () => {
-    for (let shard = queue.shift(); shard !== undefined; shard = queue.shift()) {
-      await sweepShard(state, crew, shard, tail)
+    for (let shard = await nextShard(state, crew); shard !== null;) {
+      await sweepShard(state, crew, shard)
+      shard = await nextShard(state, crew)
     }
     crew.lanes -= 1
     state.steered += 1
   })
-  const background = [steerCrew(state, crew), reportCounters(state, crew)]
+  const background = [
+    steerCrew(state, crew),
+    reportCounters(state, crew),
+    leaveWhenFull(state, crew),
+  ]
   try {
     await Promise.all(lanes)
   } finally {
@@ -56,15 +72,37 @@ export async function rewrapShards(
   }
 }
 
-async function sweepShard(
-  state: RotationState,
-  crew: Crew,
-  shard: ShardPlan,
-  tail: boolean,
-): Promise<void> {
+/** Null: none is left, or none is to be begun in this run. */
+async function nextShard(state: RotationState, crew: Crew): Promise<ShardPlan | null> {
+  const { plan } = crew
+  const mayBegin = () => !state.cancelled && !crew.leaving
+  while (mayBegin() && plan.waiting.length === 0 && !plan.isRead) {
+    crew.reading ??= readMore(state, plan).finally(() => (crew.reading = null))
+    await crew.reading
+  }
+  return mayBegin() ? (plan.waiting.shift() ?? null) : null
+}
+
+async function readMore({ input }: RotationState, plan: SweepPlan): Promise<void> {
+  const { rotation } = input
+  const shards = await deciding.nextShards({ rotation, pass: plan.pass, after: plan.after })
+  plan.waiting.push(...shards)
+  plan.after = shards.at(-1)?.shard ?? plan.after
+  plan.isRead = shards.length === 0
+}
+
+async function leaveWhenFull(state: RotationState, crew: Crew): Promise<void> {
+  await condition(() => crew.done || isRunFull())
+  if (crew.done) return
+  crew.leaving = true
+  state.steered += 1
+}
+
+async function sweepShard(state: RotationState, crew: Crew, shard: ShardPlan): Promise<void> {
   const { install, rotation, from, to, page, check, maxHsmCalls, priority } = state.input
   const paging = { page, check, maxHsmCalls, ...(priority === undefined ? {} : { priority }) }
-  while (!state.cancelled) {
+  const tail = crew.plan.pass > 0
+  while (!state.cancelled && !crew.leaving) {
     const steering = steeringOf(state, crew)
     const child = await startChild(rewrapShard, {
       workflowId: workflowIds.shard(install, shard.field, shard.shard),
@@ -80,17 +118,22 @@ async function sweepShard(
       state.sweeping = crew.told.size
       state.hsmAway.delete(shard.shard)
     })
-    if (end !== 'hsm-budget') return
-    Object.assign(state, { paused: true, pausedBy: 'hsm-budget' })
-    state.steered += 1
-    show(state)
-    await condition(() => !state.paused || state.cancelled)
+    if (end === 'end') return
+    if (end === 'hsm-budget') await pauseForBudget(state, crew)
   }
+  crew.plan.waiting.unshift(shard)
+}
+
+async function pauseForBudget(state: RotationState, crew: Crew): Promise<void> {
+  Object.assign(state, { paused: true, pausedBy: 'hsm-budget' })
+  state.steered += 1
+  show(state)
+  await condition(() => !state.paused || state.cancelled || crew.leaving)
 }
 
 const steeringOf = (state: RotationState, crew: Crew): Steering => ({
   paused: state.paused,
-  cancelled: state.cancelled,
+  cancelled: state.cancelled || crew.leaving,
   rate: state.maxRate === 0 ? 0 : state.maxRate / Math.max(1, crew.lanes),
 })
 

@@ -13,12 +13,13 @@ import { KeyturnError } from '../contracts/errors.ts'
 import { messages, searchAttributes } from '../contracts/names.ts'
 import { noCounters, notPaused } from '../contracts/rotation.ts'
 import type {
-  Counters,
+  CarriedRotation,
   RotateInput,
   RotationPause,
   RotationPhase,
   RotationProgress,
 } from '../contracts/rotation.ts'
+import { isRunFull, RunIsFull } from './next-run.ts'
 import { refuse } from './refusal.ts'
 import { hsmNews } from './rewrap-shard.ts'
 
@@ -30,42 +31,40 @@ export const progress = defineQuery<RotationProgress>(messages.progress)
 
 const phaseAttribute = defineSearchAttributeKey(searchAttributes.phase, 'KEYWORD')
 
-/** All that a running rotation knows and others may ask for or change. */
-export interface RotationState extends RotationPause {
+/** All that a running rotation knows and others may ask for or change. What it inherits goes on into its next run. */
+export interface RotationState extends CarriedRotation {
   readonly input: RotateInput
-  phase: RotationPhase
-  cancelled: boolean
-  maxRate: number
-  total: number
-  counters: Counters
-  awaiting: string[]
-  silent: string[]
   /** Shards that wait for their worker's HSM, and how many are being swept. */
   hsmAway: Set<string>
   sweeping: number
-  startedAt: string
   /** Grows with each change that the running shards must hear of. */
   steered: number
-  /** The pause as the memo has it. */
-  shown: RotationPause
 }
 
-export function newRotationState(input: RotateInput): RotationState {
+export function newRotationState(
+  input: RotateInput,
+  carried: CarriedRotation | null,
+): RotationState {
+  return { input, ...(carried ?? begun(input)), hsmAway: new Set(), sweeping: 0, steered: 0 }
+}
+
+function begun({ maxRate }: RotateInput): CarriedRotation {
   return {
-    input,
     phase: 'preflight',
     ...notPaused,
+    shown: notPaused,
     cancelled: false,
-    maxRate: input.maxRate,
+    maxRate,
     total: 0,
     counters: noCounters,
+    startedAt: workflowInfo().startTime.toISOString(),
+    facts: null,
+    asked: 0,
+    plan: null,
+    round: 0,
+    fleet: null,
     awaiting: [],
     silent: [],
-    hsmAway: new Set(),
-    sweeping: 0,
-    startedAt: workflowInfo().startTime.toISOString(),
-    steered: 0,
-    shown: notPaused,
   }
 }
 
@@ -114,11 +113,12 @@ export function enter(state: RotationState, phase: RotationPhase): void {
   show(state)
 }
 
-/** Waits while paused; throws `cancelled` at the first step after a cancel. */
+/** Waits while paused; throws `cancelled` at the first step after a cancel, and RunIsFull where the next run is due. */
 export async function mayGoOn(state: RotationState): Promise<void> {
-  await condition(() => !state.paused || state.cancelled)
+  await condition(() => !state.paused || state.cancelled || isRunFull())
   if (state.cancelled)
     throw new KeyturnError('cancelled', `rotation "${state.input.rotation}" was cancelled`)
+  if (isRunFull()) throw new RunIsFull()
 }
 
 /**

@@ -1,21 +1,14 @@
-import { createRequire } from 'node:module'
 import { Client, Connection } from '@temporalio/client'
 import { Context } from '@temporalio/activity'
-import { ApplicationFailure, defineSearchAttributeKey } from '@temporalio/common'
-import { NativeConnection, Worker } from '@temporalio/worker'
+import { ApplicationFailure } from '@temporalio/common'
+import { NativeConnection } from '@temporalio/worker'
 import { afterAll, beforeAll, describe, expect, inject, test } from 'vitest'
-import type { ControlActivities } from '../../activities/index.ts'
-import type { FinishInput } from '../../activities/finish-rotation.ts'
-import { messages, queues, searchAttributes, workflowIds } from '../../contracts/names.ts'
-import type {
-  RewrapShardInput,
-  RotateInput,
-  RotateResult,
-  RotationProgress,
-  SweepEnd,
-} from '../../contracts/rotation.ts'
+import { messages } from '../../contracts/names.ts'
+import type { RotationProgress } from '../../contracts/rotation.ts'
 import { lookAfter } from '../../workflows/rewrap-shards.ts'
 import { freshName } from '../support/fresh.ts'
+import { handingOut, readyFleet, rotate as tell } from './story.ts'
+import type { Steps } from './story.ts'
 
 /**
  * The rotation's story with its steps played by the test: the order, the fences in the story itself, the steering. What the
@@ -37,117 +30,10 @@ afterAll(async () => {
   await native.close()
 })
 
-type Steps = Partial<ControlActivities> & {
-  rewrapRange?: (input: RewrapShardInput) => Promise<SweepEnd>
-}
-
-const counters = { rewrapped: 10, superseded: 0, quarantined: 0, hsmCalls: 30 }
-
-/** A fleet of no process is never ready, so verify needs one application that has answered. */
-const readyFleet = (target: number) => ({
-  now: new Date(0).toISOString(),
-  roster: [],
-  heartbeats: [
-    {
-      id: 'app-1/b',
-      node: 'app-1',
-      boot: 'b',
-      pid: 1,
-      role: 'app' as const,
-      startedAt: new Date(0).toISOString(),
-      at: new Date(1000).toISOString(),
-      ageMs: 0,
-      leaseMs: 60_000,
-      current: 1,
-      epoch: 1,
-      loaded: [{ version: target, provenAt: new Date(900).toISOString() }],
-      notLoaded: [],
-      settings: null,
-    },
-  ],
-  settings: null,
-  heartbeatMs: 100,
-  leaseMs: 300,
-})
-
-async function rotate(
+const rotate = async (
   steps: Steps,
-  during: (handle: ReturnType<Client['workflow']['getHandle']>) => Promise<void> = async () =>
-    undefined,
-  changes: Partial<RotateInput> = {},
-): Promise<{ result: RotateResult; calls: string[] }> {
-  const calls: string[] = []
-  const input: RotateInput = {
-    ...{
-      install: { name: freshName('story'), id: '0f' },
-      rotation: 'r-1',
-      from: 1,
-      to: 2,
-      requestedBy: 'test',
-      reason: '',
-    },
-    ...{ maxRate: 0, maxHsmCalls: 0, page: 10, shards: 2, check: 'all', ...changes },
-  }
-  const { install } = input
-  const all = {
-    preflight: async () => ({
-      ...{ epoch: 1, promote: true, total: 10, heartbeatMs: 100, leaseMs: 300 },
-      startedAt: new Date(0).toISOString(),
-    }),
-    recordPhase: async () => undefined,
-    readFleet: async () => readyFleet(2),
-    promote: async () => ({ promoted: true, reason: '' }),
-    planShards: async () => [
-      { shard: '0-0', collection: 'c', field: 'f' },
-      { shard: '0-1', collection: 'c', field: 'f' },
-    ],
-    readCounters: async () => counters,
-    watchFleet: async () => ({ settled: true, awaiting: [], silent: [] }),
-    readRemaining: async () => ({ remaining: 0 }),
-    rewrapRange: async () => 'end',
-    finishRotation: async ({ settled, error, rotation, from, to, silent }: FinishInput) => ({
-      ...{ rotation, from, to, silent, error, remaining: 0, durationSeconds: 0 },
-      outcome: settled ? 'completed' : error?.code === 'cancelled' ? 'cancelled' : 'failed',
-      ...counters,
-    }),
-    ...steps,
-  }
-  const activities = Object.fromEntries(
-    Object.entries(all).map(([name, step]) => [
-      name,
-      async (argument: never) => {
-        calls.push(name)
-        return await (step as (argument: never) => Promise<unknown>)(argument)
-      },
-    ]),
-  )
-  const common = { connection: native, activities, maxHeartbeatThrottleInterval: '100ms' as const }
-  const workflowBundle = { codePath: createRequire(import.meta.url).resolve('#workflow-bundle') }
-  const control = await Worker.create({
-    ...common,
-    workflowBundle,
-    taskQueue: queues.control(install),
-  })
-  const rewrap = await Worker.create({ ...common, taskQueue: queues.rewrap(install) })
-  const result = await control.runUntil(
-    rewrap.runUntil(async () => {
-      const handle = await client.workflow.start('rotateKek', {
-        workflowId: workflowIds.rotate(install),
-        taskQueue: queues.control(install),
-        args: [input],
-        typedSearchAttributes: [
-          {
-            key: defineSearchAttributeKey(searchAttributes.install, 'KEYWORD'),
-            value: install.name,
-          },
-        ],
-      })
-      await during(handle)
-      return (await handle.result()) as RotateResult
-    }),
-  )
-  return { result, calls }
-}
+  ...rest: Parameters<typeof tell> extends [unknown, unknown, ...infer R] ? R : never
+) => await tell({ client, native }, steps, ...rest)
 
 /** A promise, and what fulfils it. */
 function signal(): [Promise<void>, () => void] {
@@ -170,7 +56,7 @@ describe('the rotation', () => {
     const { result, calls } = await rotate({})
     expect(result.outcome).toBe('completed')
     const story = calls.filter(
-      (name) => !['readCounters', 'recordPhase', 'readFleet'].includes(name),
+      (name) => !['readCounters', 'recordPhase', 'readFleet', 'nextShards'].includes(name),
     )
     expect(story).toEqual([
       'preflight',
@@ -300,7 +186,7 @@ describe('the rotation', () => {
     const { result } = await rotate(
       {
         // One, since a second that had found it spent would rightly pause the rotation again.
-        planShards: async () => [{ shard: '0-0', collection: 'c', field: 'f' }],
+        nextShards: handingOut(1),
         rewrapRange: async () => (spent ? 'hsm-budget' : 'end'),
       },
       async (handle) => {
@@ -338,11 +224,10 @@ describe('the rotation', () => {
     const count = batches > 300 ? 64 : 16
     const left = new Map<string, number>()
     const runs = new Map<string, number>()
-    const shards = Array.from({ length: count }, (_, index) => `0-${index}`)
     const install = { name: freshName('story'), id: '0f' }
     const { result } = await rotate(
       {
-        planShards: async () => shards.map((shard) => ({ shard, collection: 'c', field: 'f' })),
+        nextShards: handingOut(count),
         rewrapRange: async ({ shard }) => {
           const rest = left.get(shard) ?? (shard === '0-0' ? batches : 1)
           left.set(shard, rest - 1)

@@ -1,0 +1,39 @@
+import type { RotateInput, ShardPlan } from '../contracts/rotation.ts'
+import { readPass } from '../store/rewrap-shards.ts'
+import { planShards } from '../sweep/shard-plan.ts'
+import type { ControlDeps } from './deps.ts'
+import { heartbeating } from './heartbeating.ts'
+import { requireSettings } from './settings.ts'
+
+/** Shards of one answer: work for a while for a whole window, and far below the size of a payload. */
+const handedOutAtOnce = 100
+
+/** The plan of a sweep is its shard documents: made by one step, handed out by the other. */
+export function shardActivities({ store }: ControlDeps) {
+  return {
+    /** Cuts what is to be swept in one pass into shards; `nextShards` hands them out. */
+    planShards: async (input: RotateInput & { tail: number }): Promise<{ shards: number }> =>
+      await heartbeating(async () => {
+        const { collections } = await requireSettings(store)
+        const { rotation, from } = input
+        const shards = input.tail === 0 ? input.shards : 1
+        const planned = await planShards(store, {
+          ...{ rotation, collections, shards },
+          version: from,
+          pass: input.tail,
+        })
+        return { shards: planned.length }
+      }),
+
+    /** The shards of a pass in the order of their names, behind `after`; none when all were handed out. */
+    nextShards: async (input: {
+      rotation: string
+      pass: number
+      after: string | null
+    }): Promise<ShardPlan[]> => {
+      const { rotation, pass, after } = input
+      const shards = await readPass(store, rotation, pass, { after, limit: handedOutAtOnce })
+      return shards.map(({ _id, collection, field }) => ({ shard: _id.shard, collection, field }))
+    },
+  }
+}

@@ -1,0 +1,197 @@
+import { mkdtemp, rm } from 'node:fs/promises'
+import { join } from 'node:path'
+import { Client, Connection } from '@temporalio/client'
+import type { WorkflowHandle } from '@temporalio/client'
+import { defineSearchAttributeKey } from '@temporalio/common'
+import { NativeConnection } from '@temporalio/worker'
+import { afterAll, beforeAll, describe, expect, test } from 'vitest'
+import { messages, searchAttributes } from '../../contracts/names.ts'
+import type { RewrapShardInput, RotationProgress } from '../../contracts/rotation.ts'
+import { findServer } from '../../devstack/servers/find-server.ts'
+import { startTemporalServer } from '../../devstack/temporal-server.ts'
+import type { TemporalServer } from '../../devstack/temporal-server.ts'
+import { handingOut, rotate } from './story.ts'
+
+const phase = defineSearchAttributeKey(searchAttributes.phase, 'KEYWORD')
+
+type History = Awaited<ReturnType<WorkflowHandle['fetchHistory']>>
+
+/**
+ * Events after which this server suggests a new run; 4,096 by default. What is in flight then costs a few hundred more,
+ * whatever the bound is.
+ */
+const suggestAt = 120
+const inFlight = 300
+
+describe('a rotation whose history grows long', () => {
+  let folder: string
+  let server: TemporalServer
+  let connection: Connection
+  let native: NativeConnection
+  let client: Client
+
+  beforeAll(async () => {
+    folder = await mkdtemp(join(process.cwd(), '.keyturn', 'runs-'))
+    const { path } = await findServer('temporal', { say: console.error })
+    const settings = [`limit.historyCount.suggestContinueAsNew=${suggestAt}`]
+    server = await startTemporalServer({ path, folder, ui: false, settings })
+    connection = await Connection.connect({ address: server.address })
+    native = await NativeConnection.connect({ address: server.address })
+    client = new Client({ connection })
+  })
+  afterAll(async () => {
+    await connection.close()
+    await native.close()
+    await server.stop()
+    await rm(folder, { recursive: true, force: true })
+  })
+
+  /** Each run of a rotation that has ended: its events, and that no shard ran when it made way for the next. */
+  async function runsOf({ workflowId }: WorkflowHandle, firstRun: string): Promise<number[]> {
+    const events: number[] = []
+    for (let run: string | null | undefined = firstRun; run;) {
+      const history: History = await client.workflow.getHandle(workflowId, run).fetchHistory()
+      const all = history.events ?? []
+      const count = (name: keyof (typeof all)[number]) => all.filter((event) => event[name]).length
+      const ended =
+        count('childWorkflowExecutionCompletedEventAttributes') +
+        count('childWorkflowExecutionTerminatedEventAttributes')
+      expect(ended).toBe(count('childWorkflowExecutionStartedEventAttributes'))
+      events.push(all.length)
+      run = all.at(-1)?.workflowExecutionContinuedAsNewEventAttributes?.newExecutionRunId
+    }
+    return events
+  }
+
+  /** The story, and the lengths of its runs. */
+  async function told(
+    steps: Parameters<typeof rotate>[1],
+    during: (handle: WorkflowHandle) => Promise<void> = async () => undefined,
+    changes: Parameters<typeof rotate>[3] = {},
+  ) {
+    let lengths: number[] = []
+    const { result, calls } = await rotate(
+      { client, native },
+      steps,
+      async (handle) => {
+        const { runId } = await handle.describe()
+        await during(handle)
+        await handle.result()
+        lengths = await runsOf(handle, runId)
+      },
+      changes,
+    )
+    for (const length of lengths) expect(length).toBeLessThan(suggestAt + inFlight)
+    const times = (name: string) => calls.filter((call) => call === name).length
+    return { result, times, runs: lengths.length }
+  }
+
+  test('goes on in new runs with the rest of its plan, and sweeps each shard to its end once', async () => {
+    // KEYTURN_SHARDS=5000 is the largest plan, `shards: 1000` over five fields.
+    const shards = Number(process.env['KEYTURN_SHARDS'] ?? 30)
+    const ended = new Map<string, number>()
+    const { result, times, runs } = await told({
+      nextShards: handingOut(shards),
+      rewrapRange: async ({ shard }) => {
+        ended.set(shard, (ended.get(shard) ?? 0) + 1)
+        return 'end'
+      },
+    })
+    expect(result).toMatchObject({ outcome: 'completed', rewrapped: 10 })
+    expect(runs).toBeGreaterThan(1)
+    expect(ended.size).toBe(shards)
+    expect(new Set(ended.values())).toEqual(new Set([1]))
+    for (const once of ['preflight', 'promote', 'planShards', 'finishRotation']) {
+      expect({ once, times: times(once) }).toEqual({ once, times: 1 })
+    }
+  })
+
+  test('goes on in new runs while a lagging writer feeds its tail, and looks at the fleet once', async () => {
+    let left = 8
+    const { result, times, runs } = await told({
+      nextShards: handingOut(1),
+      readRemaining: async () => ({ remaining: Math.max(0, left--) }),
+      watchFleet: async () => ({ settled: true, awaiting: [], silent: ['app-9'] }),
+    })
+    expect(result).toMatchObject({ outcome: 'completed', silent: ['app-9'] })
+    expect(runs).toBeGreaterThan(1)
+    // One for the sweep, then one for each walk of the tail.
+    expect(times('planShards')).toBe(9)
+    expect(times('watchFleet')).toBe(1)
+  })
+
+  test('stops a shard that is long behind its page in flight, and goes on with it', async () => {
+    const batches: RewrapShardInput[] = []
+    const { result, runs } = await told(
+      {
+        nextShards: handingOut(1),
+        rewrapRange: async (input) => (batches.push(input) > 12 ? 'end' : 'deadline'),
+      },
+      async (handle) => {
+        // One after the other, each costs its events: the shard itself never ends.
+        for (let rate = 1; batches.length < 12; rate++) {
+          await handle.executeUpdate(messages.setRate, { args: [rate] })
+        }
+      },
+    )
+    expect(result.outcome).toBe('completed')
+    expect(runs).toBeGreaterThan(0)
+    expect(new Set(batches.map(({ shard }) => shard))).toEqual(new Set(['0-0']))
+  })
+
+  test('answers every message across runs, and keeps what was steered', async () => {
+    let isHeld = true
+    const rates = new Set<number>()
+    const { result, runs } = await told(
+      {
+        nextShards: handingOut(2),
+        rewrapRange: async ({ steering }) => {
+          rates.add(steering.rate)
+          return isHeld ? 'deadline' : 'end'
+        },
+      },
+      async (handle) => {
+        const first = (await handle.describe()).runId
+        const ask = async () => await handle.query<RotationProgress>(messages.progress)
+        for (let turn = 0; (await handle.describe()).runId === first; turn++) {
+          await handle.executeUpdate(turn % 2 === 0 ? messages.pause : messages.resume)
+          const { paused } = await ask()
+          expect(paused).toBe(turn % 2 === 0)
+        }
+        await handle.executeUpdate(messages.pause)
+        await handle.executeUpdate(messages.setRate, { args: [700] })
+        const paused = await handle.describe()
+        for (let turn = 0; (await handle.describe()).runId === paused.runId; turn++) {
+          await handle.executeUpdate(messages.setRate, { args: [700 + (turn % 2)] })
+        }
+        const progress = await ask()
+        expect(progress).toMatchObject({ paused: true, phase: 'rewrap', total: 10 })
+        expect(progress.maxRate).toBeGreaterThanOrEqual(700)
+        const { memo, typedSearchAttributes } = await handle.describe()
+        expect(memo).toMatchObject({ paused: true })
+        expect(typedSearchAttributes.get(phase)).toBe('rewrap')
+        isHeld = false
+        await handle.executeUpdate(messages.setRate, { args: [800] })
+        await handle.executeUpdate(messages.resume)
+      },
+    )
+    expect(result.outcome).toBe('completed')
+    expect(runs).toBeGreaterThan(2)
+    expect(rates).toContain(400)
+  })
+
+  test('is cancelled in a later run as in its first', async () => {
+    const { result, runs } = await told(
+      { nextShards: handingOut(1), rewrapRange: async () => 'deadline' },
+      async (handle) => {
+        const first = (await handle.describe()).runId
+        while ((await handle.describe()).runId === first) {
+          await handle.executeUpdate(messages.setRate, { args: [5] })
+        }
+        await handle.cancel()
+      },
+    )
+    expect(result.outcome).toBe('cancelled')
+    expect(runs).toBeGreaterThan(1)
+  })
+})

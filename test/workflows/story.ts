@@ -1,0 +1,143 @@
+import { createRequire } from 'node:module'
+import type { Client, WorkflowHandle } from '@temporalio/client'
+import { defineSearchAttributeKey } from '@temporalio/common'
+import { Worker } from '@temporalio/worker'
+import type { NativeConnection } from '@temporalio/worker'
+import type { FinishInput } from '../../activities/finish-rotation.ts'
+import type { ControlActivities } from '../../activities/index.ts'
+import { queues, searchAttributes, workflowIds } from '../../contracts/names.ts'
+import type {
+  RewrapShardInput,
+  RotateInput,
+  RotateResult,
+  SweepEnd,
+} from '../../contracts/rotation.ts'
+import { freshName } from '../support/fresh.ts'
+
+/** Where a story is told. */
+export interface Stage {
+  client: Client
+  native: NativeConnection
+}
+
+export type Steps = Partial<ControlActivities> & {
+  rewrapRange?: (input: RewrapShardInput) => Promise<SweepEnd>
+}
+
+export const counters = { rewrapped: 10, superseded: 0, quarantined: 0, hsmCalls: 30 }
+
+/** A fleet of no process is never ready, so verify needs one application that has answered. */
+export const readyFleet = (target: number) => ({
+  now: new Date(0).toISOString(),
+  roster: [],
+  heartbeats: [
+    {
+      id: 'app-1/b',
+      node: 'app-1',
+      boot: 'b',
+      pid: 1,
+      role: 'app' as const,
+      startedAt: new Date(0).toISOString(),
+      at: new Date(1000).toISOString(),
+      ageMs: 0,
+      leaseMs: 60_000,
+      current: 1,
+      epoch: 1,
+      loaded: [{ version: target, provenAt: new Date(900).toISOString() }],
+      notLoaded: [],
+      settings: null,
+    },
+  ],
+  settings: null,
+  heartbeatMs: 100,
+  leaseMs: 300,
+})
+
+/** Hands out the shards of each pass as the product does, some at a time. */
+export function handingOut(count: number, atOnce = 10): ControlActivities['nextShards'] {
+  return async ({ pass, after }) => {
+    const begin = after === null ? 0 : Number(after.split('-')[1]) + 1
+    const length = Math.max(0, Math.min(atOnce, count - begin))
+    return Array.from({ length }, (_, index) => {
+      return { shard: `${pass}-${begin + index}`, collection: 'c', field: 'f' }
+    })
+  }
+}
+
+/** The real workflows of a rotation with its steps played by the test; `during` runs beside it. */
+export async function rotate(
+  { client, native }: Stage,
+  steps: Steps,
+  during: (handle: WorkflowHandle) => Promise<void> = async () => undefined,
+  changes: Partial<RotateInput> = {},
+): Promise<{ result: RotateResult; calls: string[] }> {
+  const calls: string[] = []
+  const input: RotateInput = {
+    ...{
+      install: { name: freshName('story'), id: '0f' },
+      rotation: 'r-1',
+      from: 1,
+      to: 2,
+      requestedBy: 'test',
+      reason: '',
+    },
+    ...{ maxRate: 0, maxHsmCalls: 0, page: 10, shards: 2, check: 'all', ...changes },
+  }
+  const { install } = input
+  const all = {
+    preflight: async () => ({
+      ...{ epoch: 1, promote: true, total: 10, heartbeatMs: 100, leaseMs: 300 },
+      startedAt: new Date(0).toISOString(),
+    }),
+    recordPhase: async () => undefined,
+    readFleet: async () => readyFleet(2),
+    promote: async () => ({ promoted: true, reason: '' }),
+    planShards: async () => ({ shards: 2 }),
+    nextShards: handingOut(2),
+    readCounters: async () => counters,
+    watchFleet: async () => ({ settled: true, awaiting: [], silent: [] }),
+    readRemaining: async () => ({ remaining: 0 }),
+    rewrapRange: async () => 'end',
+    finishRotation: async ({ settled, error, rotation, from, to, silent }: FinishInput) => ({
+      ...{ rotation, from, to, silent, error, remaining: 0, durationSeconds: 0 },
+      outcome: settled ? 'completed' : error?.code === 'cancelled' ? 'cancelled' : 'failed',
+      ...counters,
+    }),
+    ...steps,
+  }
+  const activities = Object.fromEntries(
+    Object.entries(all).map(([name, step]) => [
+      name,
+      async (argument: never) => {
+        calls.push(name)
+        return await (step as (argument: never) => Promise<unknown>)(argument)
+      },
+    ]),
+  )
+  const common = { connection: native, activities, maxHeartbeatThrottleInterval: '100ms' as const }
+  const workflowBundle = { codePath: createRequire(import.meta.url).resolve('#workflow-bundle') }
+  const control = await Worker.create({
+    ...common,
+    workflowBundle,
+    taskQueue: queues.control(install),
+  })
+  const rewrap = await Worker.create({ ...common, taskQueue: queues.rewrap(install) })
+  const result = await control.runUntil(
+    rewrap.runUntil(async () => {
+      const handle = await client.workflow.start('rotateKek', {
+        workflowId: workflowIds.rotate(install),
+        taskQueue: queues.control(install),
+        args: [input],
+        typedSearchAttributes: [
+          {
+            key: defineSearchAttributeKey(searchAttributes.install, 'KEYWORD'),
+            value: install.name,
+          },
+        ],
+      })
+      await during(handle)
+      return (await handle.result()) as RotateResult
+    }),
+  )
+  return { result, calls }
+}
