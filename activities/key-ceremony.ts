@@ -2,7 +2,7 @@ import { randomBytes } from 'node:crypto'
 import { KeyturnError } from '../contracts/errors.ts'
 import type { InstallInput, InstallResult } from '../contracts/install.ts'
 import type { ProbeReport } from '../contracts/kek.ts'
-import type { RemoveInput } from '../contracts/removal.ts'
+import type { RemovalStep, RemoveInput } from '../contracts/removal.ts'
 import { probeFailure, profileFrom } from '../providers/pkcs11/probe-failure.ts'
 import { insertFirstActive } from '../store/kek-active.ts'
 import { appendAudit } from '../store/kek-audit.ts'
@@ -11,12 +11,12 @@ import { completeInstall, insertIntent, readVersion } from '../store/kek-version
 import type { VersionDoc } from '../store/documents.ts'
 import type { Store } from '../store/store.ts'
 import type { ActivityDeps } from './deps.ts'
+import { destroyHsmKey } from './hsm-removal.ts'
 import { checkedInput } from './install-input.ts'
 import { installResult, versionDestroyed } from './installation.ts'
 import { requireNewKey, requireStillNew } from './new-key.ts'
 import { requireSameIntent, requireUnused } from './registration.ts'
 import { serving } from './serving-installations.ts'
-import { requireInstalled } from './settings.ts'
 
 /** Bytes of a CKA_ID of ours: random, so that after a crash we know our own key from an administrator's. */
 const keyIdLength = 16
@@ -53,22 +53,10 @@ export function ceremonyActivities(deps: ActivityDeps) {
       return await make(deps, asked)
     }),
 
-    /** After the version is destroyed in the keystore: the object in the HSM, by exact label and id. */
-    destroyHsmKey: async (input: RemoveInput): Promise<void> => await destroy(deps, input),
+    /** After the version is destroyed in the keystore: the object in the HSM. */
+    destroyHsmKey: async (input: RemoveInput): Promise<RemovalStep> =>
+      await destroyHsmKey(deps, input),
   }
-}
-
-async function destroy({ store, provider }: ActivityDeps, input: RemoveInput): Promise<void> {
-  const row = await requireInstalled(store, input.version)
-  if (row.destroyed_at === null || row.key_id === null) return
-  const keyId = Buffer.from(row.key_id.buffer)
-  await provider.ceremony.destroy(row.label, keyId)
-  await appendAudit(store, {
-    actor: input.requestedBy,
-    action: 'hsm-key-destroyed',
-    subject: `v${input.version}`,
-    details: { request: input.request, label: row.label, id: keyId.toString('hex') },
-  })
 }
 
 function labelFor({ provider }: ActivityDeps, input: InstallInput): string {

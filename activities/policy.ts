@@ -1,30 +1,37 @@
 import { randomUUID } from 'node:crypto'
-import type { InstallInput, PolicyInput } from '../contracts/install.ts'
+import type { InstallInput } from '../contracts/install.ts'
 import type { RemoveInput } from '../contracts/removal.ts'
 import type { RotateInput } from '../contracts/rotation.ts'
 import { KeyturnError } from '../contracts/errors.ts'
 import { readActive } from '../store/kek-active.ts'
 import { readVersions } from '../store/kek-versions.ts'
+import { openRemoval } from '../store/removal-requests.ts'
+import { readRotation } from '../store/rotations.ts'
 import type { ControlDeps } from './deps.ts'
-import { requireIdentity, requireSettings } from './settings.ts'
+import { requireIdentity } from './settings.ts'
 
 const actor = 'policy'
+/** The reason in the rows of a policy's rotations. */
+const scheduled = 'scheduled'
+
+export interface PlannedRemoval {
+  /** The policy's rotation, which has left the version. */
+  rotation: string
+  removeAfterMs: number
+}
 
 export interface ScheduledPlan {
   from: number
   install: InstallInput
   rotate: RotateInput
-  /** Null: the old version stays. */
-  remove: RemoveInput | null
 }
 
 export function policyActivities({ store, config }: ControlDeps) {
   return {
     /** What one run of the policy will do: the number after the highest that ever was, and the host file's way of sweeping. */
-    async planScheduledRotation(input: PolicyInput): Promise<ScheduledPlan> {
+    async planScheduledRotation(): Promise<ScheduledPlan> {
       const active = await readActive(store)
       if (active === null) throw new KeyturnError('not-installed', 'no key is installed')
-      const { removal } = await requireSettings(store)
       const versions = await readVersions(store)
       const to = Math.max(...versions.map((row) => row._id)) + 1
       const install = await requireIdentity(store)
@@ -45,18 +52,25 @@ export function policyActivities({ store, config }: ControlDeps) {
         rotate: {
           ...{ install, from, to, rotation: `r-${randomUUID()}`, requestedBy: actor },
           ...{ page: rewrap.page, shards: rewrap.shards, check: rewrap.check },
-          ...{ reason: 'scheduled', maxRate: rewrap.maxRate, maxHsmCalls: 0 },
+          ...{ reason: scheduled, maxRate: rewrap.maxRate, maxHsmCalls: 0 },
         },
-        remove:
-          input.removeAfterMs === null
-            ? null
-            : {
-                ...{ install, version: from, request: randomUUID(), requestedBy: actor },
-                ...{ destroyHsmKey: false, acceptQuarantine: false, withoutFence: false },
-                undoWindowMs: removal.undoWindowMs,
-                afterMs: input.removeAfterMs,
-              },
       }
+    },
+
+    /**
+     * Asks for the removal of the version that a policy's rotation has left, once its time has come. Null where none is
+     * due: the rotation was no policy's, has not completed, or the version has a removal already.
+     */
+    async planRemoval({ rotation, removeAfterMs }: PlannedRemoval): Promise<RemoveInput | null> {
+      const row = await readRotation(store, rotation)
+      if (row?.reason !== scheduled || row.outcome?.startsWith('completed') !== true) return null
+      const request = `p-${rotation}`
+      const there = await openRemoval(store, {
+        ...{ request, version: row.from, requestedBy: actor, afterMs: removeAfterMs },
+        ...{ destroyHsmKey: false, acceptQuarantine: false, withoutFence: false },
+      })
+      if (there._id !== request) return null
+      return { install: await requireIdentity(store), version: row.from, request }
     },
   }
 }

@@ -1,129 +1,164 @@
 import { KeyturnError } from '../contracts/errors.ts'
-import type { VersionState } from '../contracts/kek.ts'
-import type { RemoveInput } from '../contracts/removal.ts'
-import type { Guard } from '../contracts/views.ts'
-import { versionState } from '../protocol/version-state.ts'
-import type { VersionDoc } from '../store/documents.ts'
-import { fenceOn, lowerFence, raiseFence } from '../store/fence.ts'
-import { appendAudit } from '../store/kek-audit.ts'
-import { readActive } from '../store/kek-active.ts'
-import {
-  destroyVersion,
-  raiseGuardRun,
-  requestRemoval,
-  setFenced,
-  undoRemoval,
-} from '../store/kek-versions.ts'
+import type { RemovalStep, RemoveInput } from '../contracts/removal.ts'
+import { ownKeyRefusal } from '../protocol/own-key.ts'
+import { clocksDiffer, refusalOf } from '../protocol/removal-guards.ts'
+import { removalWindowMs } from '../protocol/removal-phase.ts'
+import type { RemovalRequestDoc } from '../store/documents.ts'
+import { destroyVersion, raiseGuardRun, requestRemoval } from '../store/kek-versions.ts'
+import { withdrawRemoval } from '../store/removal-requests.ts'
+import { serverNow } from '../store/store.ts'
 import type { ControlDeps } from './deps.ts'
 import { heartbeating } from './heartbeating.ts'
+import { lowerFences, raiseAll } from './removal-fence.ts'
 import { evaluateGuards } from './removal-guards.ts'
-import type { GuardInput } from './removal-guards.ts'
+import { auditStep, requireRequest, stepOf } from './removal-requests.ts'
 import { requireInstalled, requireSettings } from './settings.ts'
 
-/** The steps of `removeKek`; every decisive write is filtered by the request id. */
-export function removalActivities(deps: ControlDeps) {
-  const { store } = deps
+/**
+ * The steps of `removeKek`. Anybody with access to the Temporal namespace can call them, in any order and with any input:
+ * so each takes ids, reads what was asked for from the request's row, decides by what MongoDB says, and answers where the
+ * request stands then. A step that is not due changes nothing.
+ */
+export function removalActivities(deps: ControlDeps, ownNow: () => Date = () => new Date()) {
+  const removal = new Removal(deps, ownNow)
+  const under = (run: (input: RemoveInput, signal: AbortSignal) => Promise<RemovalStep>) => {
+    return async (input: RemoveInput) =>
+      await heartbeating(async (signal) => await run(input, signal))
+  }
   return {
-    /** All guards, all evaluated. */
-    checkGuards: async (input: GuardInput): Promise<Guard[]> =>
-      await heartbeating(async () => await evaluateGuards(deps, input)),
-
-    requestRemoval: async (input: RemoveInput): Promise<{ dueAt: string }> =>
-      await heartbeating(async () => await request(deps, input)),
-
-    /** Null: the request was undone. */
-    beginGuardRun: async ({ version, request }: RemoveInput): Promise<number | null> =>
-      await raiseGuardRun(store, version, request),
-
-    undoRemoval: async (input: RemoveInput & { reason: string }): Promise<void> => {
-      const { reason } = input
-      if (await undo(deps, input)) await audit(deps, input, 'removal-undone', { reason })
-    },
-
-    destroyVersion: async (input: RemoveInput & { guardRun: number }): Promise<void> => {
-      const { version, request, guardRun } = input
-      const isDone = await destroyVersion(store, version, request, guardRun)
-      // A repeated attempt finds its own work done.
-      if (!isDone && (await requireInstalled(store, version)).destroyed_at === null) {
-        throw raced(input)
-      }
-      if (isDone) await audit(deps, input, 'version-destroyed', {})
-    },
-
-    readRemoval: async ({
-      version,
-    }: RemoveInput): Promise<{ version: number; state: VersionState }> => {
-      const row = await requireInstalled(store, version)
-      const active = await readActive(store)
-      return { version, state: versionState(row, active?.version ?? null) }
-    },
+    readRemoval: async (input: RemoveInput): Promise<RemovalStep> =>
+      await stepOf(deps, input, ownNow),
+    /** All guards; when they pass the version is `pending-removal`. */
+    requestRemoval: under((input) => removal.request(input)),
+    fenceRemoval: under((input, signal) => removal.fence(input, signal)),
+    /** All guards again, behind the fence and after the window; when they pass the version is destroyed. */
+    destroyVersion: under((input, signal) => removal.destroy(input, signal)),
+    undoRemoval: under((input, signal) => removal.undo(input, signal)),
   }
 }
 
-/** Request, then fence: refused without `collMod`, and then the request is taken back. */
-async function request(deps: ControlDeps, input: RemoveInput): Promise<{ dueAt: string }> {
-  const { store } = deps
-  requireOwnKey(input, await requireInstalled(store, input.version))
-  if (!(await requestRemoval(store, input.version, input))) throw raced(input)
-  try {
-    if (!input.withoutFence) await raise(deps, input)
-  } catch (error) {
-    await undo(deps, input)
-    throw error
+class Removal {
+  readonly #deps: ControlDeps
+  readonly #ownNow: () => Date
+
+  constructor(deps: ControlDeps, ownNow: () => Date) {
+    this.#deps = deps
+    this.#ownNow = ownNow
   }
-  await audit(deps, input, 'removal-requested', {})
-  const { removal } = await requireInstalled(store, input.version)
-  if (removal === null) throw raced(input)
-  return { dueAt: removal.due_at.toISOString() }
-}
 
-async function raise({ store }: ControlDeps, input: RemoveInput): Promise<void> {
-  const { collections } = await requireSettings(store)
-  const names = collections.map(({ name }) => name)
-  for (const collection of collections) {
-    await raiseFence(store, fenceOn(collection, input.version))
+  async request(input: RemoveInput): Promise<RemovalStep> {
+    const { store } = this.#deps
+    const request = await requireRequest(this.#deps, input)
+    const before = await this.#stepOf(input)
+    if (before.phase !== 'asked' || before.waitMs > 0) {
+      if (before.phase === 'fencing' || before.phase === 'pending')
+        await this.#auditRequested(request)
+      return before
+    }
+    const row = await requireInstalled(store, request.version)
+    const foreign = request.destroy_hsm_key ? ownKeyRefusal(row) : null
+    if (foreign !== null) return await this.#refuse(input, request, [], foreign.toJSON())
+    const look = { fenced: false, ownNow: this.#ownNow }
+    const guards = await evaluateGuards(this.#deps, request, look)
+    const refusal = refusalOf(request.version, guards)
+    if (refusal !== null) return await this.#refuse(input, request, guards, refusal)
+    const windowMs = removalWindowMs(await requireSettings(store))
+    if (!(await requestRemoval(store, request._id, windowMs))) {
+      return await this.#refuse(input, request, guards, raced(request).toJSON())
+    }
+    await this.#auditRequested(request)
+    return await this.#stepOf(input, { guards })
   }
-  if (!(await setFenced(store, input.version, input.request, names))) throw raced(input)
-}
 
-/** The request first: after it nobody destroys the version, so the fence may come off. */
-async function undo({ store }: ControlDeps, input: RemoveInput): Promise<boolean> {
-  const undone = await undoRemoval(store, input.version, input.request)
-  const row = await requireInstalled(store, input.version)
-  if (row.removal !== null || row.destroyed_at !== null) return undone
-  const { collections } = await requireSettings(store)
-  for (const collection of collections) {
-    await lowerFence(store, fenceOn(collection, input.version))
+  async fence(input: RemoveInput, signal: AbortSignal): Promise<RemovalStep> {
+    const request = await requireRequest(this.#deps, input)
+    const before = await this.#stepOf(input)
+    if (before.phase !== 'fencing') return before
+    try {
+      await raiseAll(this.#deps, request, signal)
+    } catch (error) {
+      if (!(error instanceof KeyturnError)) throw error
+      return await this.#refuse(input, request, [], error.toJSON(), signal)
+    }
+    return await this.#stepOf(input)
   }
-  return undone
+
+  async destroy(input: RemoveInput, signal: AbortSignal): Promise<RemovalStep> {
+    const { store } = this.#deps
+    const request = await requireRequest(this.#deps, input)
+    const before = await this.#stepOf(input)
+    if (before.phase !== 'pending' || (before.waitMs > 0 && !(await this.#clocksDiffer()))) {
+      if (request.state === 'destroyed') await this.#auditDestroyed(request)
+      return before
+    }
+    const guardRun = await raiseGuardRun(store, request.version, request._id)
+    if (guardRun === null) return await this.#stepOf(input)
+    const look = { fenced: true, ownNow: this.#ownNow }
+    const guards = await evaluateGuards(this.#deps, request, look)
+    const refusal = refusalOf(request.version, guards)
+    if (refusal !== null) return await this.#refuse(input, request, guards, refusal, signal)
+    const isDone = await destroyVersion(store, request.version, request._id, guardRun)
+    if (isDone) await this.#auditDestroyed(request)
+    // Else another attempt runs the guards, or it was taken back: where it stands now says what to do.
+    return await this.#stepOf(input, { guards })
+  }
+
+  async undo(input: RemoveInput, signal: AbortSignal): Promise<RemovalStep> {
+    const { store } = this.#deps
+    const request = await requireRequest(this.#deps, input)
+    const isPending = (await requireInstalled(store, request.version)).removal !== null
+    if (await withdrawRemoval(store, request._id, 'withdrawn')) {
+      const planned = isPending ? {} : { planned: true }
+      await auditStep(this.#deps, request, 'removal-undone', { reason: 'undone', ...planned })
+    }
+    const row = await requireInstalled(store, request.version)
+    if (row.removal === null) await lowerFences(this.#deps, request.version, signal)
+    return await this.#stepOf(input)
+  }
+
+  /** The request is over, the version as it was, and its fence comes off. */
+  async #refuse(
+    input: RemoveInput,
+    request: RemovalRequestDoc,
+    guards: RemovalStep['guards'],
+    error: NonNullable<RemovalStep['error']>,
+    signal?: AbortSignal,
+  ): Promise<RemovalStep> {
+    const { store } = this.#deps
+    const wasRequested = (await requireInstalled(store, request.version)).removal !== null
+    const isOurs = await withdrawRemoval(store, request._id, 'refused')
+    if (isOurs && wasRequested) {
+      const failing = guards.filter(({ ok }) => !ok).map(({ guard }) => guard)
+      const reason = failing.length === 0 ? error.message : `guard ${failing.join(', ')}`
+      await auditStep(this.#deps, request, 'removal-undone', { reason })
+    }
+    const row = await requireInstalled(store, request.version)
+    if (wasRequested && row.removal === null && signal !== undefined) {
+      await lowerFences(this.#deps, request.version, signal)
+    }
+    return await this.#stepOf(input, { guards, error })
+  }
+
+  async #clocksDiffer(): Promise<boolean> {
+    const now = await serverNow(this.#deps.store)
+    return clocksDiffer(now.toISOString(), this.#ownNow().toISOString())
+  }
+
+  #stepOf(input: RemoveInput, more: Parameters<typeof stepOf>[3] = {}): Promise<RemovalStep> {
+    return stepOf(this.#deps, input, this.#ownNow, more)
+  }
+
+  #auditRequested(request: RemovalRequestDoc): Promise<void> {
+    return auditStep(this.#deps, request, 'removal-requested')
+  }
+
+  #auditDestroyed(request: RemovalRequestDoc): Promise<void> {
+    return auditStep(this.#deps, request, 'version-destroyed')
+  }
 }
 
-function requireOwnKey({ destroyHsmKey }: RemoveInput, row: VersionDoc): void {
-  if (!destroyHsmKey || row.origin === 'generated') return
-  const id = row.key_id === null ? 'none' : Buffer.from(row.key_id.buffer).toString('hex')
-  throw new KeyturnError(
-    'removal-refused',
-    `the key "${row.label}" (id ${id}) was not made by keyturn, so keyturn does not destroy it`,
-    { hint: 'leave --destroy-hsm-key out, and let its administrator destroy it afterwards' },
-  )
-}
-
-function raced({ version }: RemoveInput): KeyturnError {
+function raced({ version }: RemovalRequestDoc): KeyturnError {
   return new KeyturnError('removal-refused', `version ${version} changed while it was asked for`, {
     hint: 'a rotation or another removal was faster: keyturn status shows which',
-  })
-}
-
-async function audit(
-  { store }: ControlDeps,
-  input: RemoveInput,
-  action: string,
-  details: object,
-): Promise<void> {
-  await appendAudit(store, {
-    actor: input.requestedBy,
-    action,
-    subject: `v${input.version}`,
-    details: { request: input.request, ...details },
   })
 }

@@ -19,6 +19,7 @@ export const collections = {
   quarantine: 'rewrap_quarantine',
   audit: 'kek_audit',
   questions: 'kek_questions',
+  removals: 'kek_removals',
 } as const
 
 export const queues = {

@@ -1,6 +1,8 @@
+import type { ErrorCode } from './errors.ts'
 import type { ProviderName, VersionState } from './kek.ts'
 import type { FleetNode } from './fleet.ts'
 import type { Counters, RotationOutcome, RotationPhase, RotationView } from './rotation.ts'
+import type { HsmKeyState } from './removal.ts'
 import type { CheckMode } from './settings.ts'
 
 /** The shape of `status --json`. */
@@ -52,6 +54,7 @@ export type GuardName =
   | 'not-active'
   | 'no-rotation'
   | 'fleet-past'
+  | 'settings-agree'
   | 'census-zero'
   | 'quarantine-empty'
   | 'backup-window'
@@ -62,6 +65,10 @@ export interface Guard {
   guard: GuardName
   ok: boolean
   detail: string
+  /** From when on it passes, where nothing but time is missing. */
+  until?: string
+  /** Where it fails for a reason with a code of its own. */
+  code?: ErrorCode
 }
 
 /** The shape of `remove --json`. */
@@ -69,6 +76,7 @@ export interface RemovalView {
   version: number
   state: VersionState
   dueAt: string | null
+  hsmKey: HsmKeyState
   guards: Guard[]
 }
 

@@ -1,3 +1,5 @@
+import type { ErrorReport } from '../contracts/errors.ts'
+import { cures } from '../contracts/fleet.ts'
 import type { Guard, GuardName } from '../contracts/views.ts'
 import {
   inSeconds,
@@ -10,9 +12,12 @@ import {
 
 /**
  * What is known of the fence: it `stands`; it is `possible` (asked before it is raised); it is `missing` although it
- * should stand; it was `refused` (no `collMod`); or the operator goes `without` it.
+ * should stand; it was `refused` (no `collMod`, or rules that only warn); or the operator goes `without` it.
  */
 export type FenceFact = 'stands' | 'possible' | 'missing' | 'refused' | 'without'
+
+/** How far the clock of whoever judges may be from the database's: a window is over when both say so. */
+const clocksApartMs = 5 * 60_000
 
 export interface RemovalFacts {
   version: number
@@ -32,8 +37,11 @@ export interface RemovalFacts {
   quarantined: number
   acceptQuarantine: boolean
   backupWindowMs: number
-  /** The database's clock, ISO 8601. */
+  /** The database's clock, and that of the process that judges, ISO 8601. */
   now: string
+  ownNow: string
+  /** Hash of the recorded settings in hex; null before `setup`. */
+  settings: string | null
   approvalsRequired: number
   /** Who approved; verified signatures only. */
   approvedBy: readonly string[]
@@ -41,12 +49,16 @@ export interface RemovalFacts {
   fence: FenceFact
 }
 
-/** All eight guards of a removal, in the order in which they are shown; each with a sentence that says what was found. */
+/**
+ * All guards of a removal, in the order in which they are shown; each with a sentence that says what was found. A version
+ * that was never active needs no fleet that is past it, no window and no fence: nothing was ever wrapped under it.
+ */
 export function removalGuards(facts: RemovalFacts): Guard[] {
   return [
     notActive(facts),
     noRotation(facts),
     fleetPast(facts),
+    settingsAgree(facts),
     censusZero(facts),
     quarantineEmpty(facts),
     backupWindow(facts),
@@ -55,8 +67,33 @@ export function removalGuards(facts: RemovalFacts): Guard[] {
   ]
 }
 
+/** Why a version is not removed, as an error; null when all guards pass. */
+export function refusalOf(version: number, guards: readonly Guard[]): ErrorReport | null {
+  const failing = guards.filter(({ ok }) => !ok)
+  const [first, second] = failing
+  if (first === undefined) return null
+  const own = first.code ?? codes[first.guard]
+  return {
+    code: second === undefined && own !== undefined ? own : 'removal-refused',
+    message: `version ${version} may not be removed: ${failing.map((each) => each.guard).join(', ')}`,
+    hint: first.detail,
+  }
+}
+
+/** Of guards that have a code of their own, where no other fails. */
+const codes: Partial<Record<GuardName, ErrorReport['code']>> = {
+  fence: 'no-fence',
+  approvals: 'approval-missing',
+  'settings-agree': 'config-differs',
+}
+
 function guard(name: GuardName, ok: boolean, detail: string): Guard {
   return { guard: name, ok, detail }
+}
+
+/** A guard that a version that was never active passes. */
+function unused(name: GuardName, { version }: RemovalFacts): Guard {
+  return guard(name, true, `version ${version} was never active`)
 }
 
 function notActive({ version, active }: RemovalFacts): Guard {
@@ -77,17 +114,14 @@ function noRotation({ version, rotation }: RemovalFacts): Guard {
  * before the one that left N. Silent documents of hosts count until they expire: a frozen process may still hold N.
  */
 function fleetPast(facts: RemovalFacts): Guard {
-  const { version, leftEpoch, roster, heartbeats } = facts
+  const { version, leftEpoch, roster, heartbeats, activatedAt } = facts
+  if (activatedAt === null) return unused('fleet-past', facts)
   const absent = roster
     .filter(({ kind, decommissioned }) => kind === 'host' && !decommissioned)
     .filter(({ node }) => !heartbeats.some((one) => one.node === node && isCredible(one)))
     .map(({ node }) => `${node} has no live process`)
-  const rowOf = (node: string) => roster.find((row) => row.node === node)
   const behind = heartbeats
-    .filter((one) => {
-      const row = rowOf(one.node)
-      return isLive(one) || (row?.kind === 'host' && !row.decommissioned)
-    })
+    .filter((one) => mayStillAct(one, roster))
     .filter(({ current, epoch }) => {
       return current === version || (leftEpoch !== null && (epoch ?? 0) < leftEpoch)
     })
@@ -100,6 +134,27 @@ function fleetPast(facts: RemovalFacts): Guard {
   }
   const more = findings.length > 5 ? `; ${findings.length - 5} more` : ''
   return guard('fleet-past', false, `${findings.slice(0, 5).join('; ')}${more}`)
+}
+
+/** A document that lives, or of a host that is expected: a frozen process may wake. */
+function mayStillAct(heartbeat: HeartbeatFact, roster: readonly RosterFact[]): boolean {
+  const row = roster.find(({ node }) => node === heartbeat.node)
+  return isLive(heartbeat) || (row?.kind === 'host' && !row.decommissioned)
+}
+
+/** Whoever runs with other settings may keep envelopes where nobody counts. One that leaves them out is believed. */
+function settingsAgree({ settings, heartbeats, roster }: RemovalFacts): Guard {
+  const names = heartbeats
+    .filter((one) => one.settings !== null && settings !== null && one.settings !== settings)
+    .filter((one) => mayStillAct(one, roster))
+    .map((one) => processName(one))
+    .sort()
+  if (names.length === 0) {
+    return guard('settings-agree', true, 'the settings of all processes are the recorded ones')
+  }
+  const more = names.length > 5 ? ` and ${names.length - 5} more` : ''
+  const who = `settings differ on ${names.slice(0, 5).join(', ')}${more}`
+  return guard('settings-agree', false, `${who}: ${cures['config-differs']}`)
 }
 
 function censusZero({ version, remaining }: RemovalFacts): Guard {
@@ -120,22 +175,31 @@ function quarantineEmpty({ version, quarantined, acceptQuarantine }: RemovalFact
 
 /** A backup may hold N until the end of the settle that left it; a version that became active again starts anew. */
 function backupWindow(facts: RemovalFacts): Guard {
-  const { version, activatedAt, leftAt, backupWindowMs, now } = facts
-  if (activatedAt === null) {
-    return guard('backup-window', true, `version ${version} was never active`)
-  }
+  const { version, activatedAt, leftAt, backupWindowMs, now, ownNow } = facts
+  if (activatedAt === null) return unused('backup-window', facts)
   if (leftAt === null || Date.parse(leftAt) < Date.parse(activatedAt)) {
     return guard('backup-window', false, `no rotation has settled that left version ${version}`)
   }
+  if (clocksDiffer(now, ownNow)) {
+    const clocks = `the database's clock says ${now}, this process's ${ownNow}`
+    return {
+      ...guard('backup-window', false, `${clocks}: set the clocks right, then ask again`),
+      code: 'clock-differs',
+    }
+  }
   const overAtMs = Date.parse(leftAt) + backupWindowMs
-  const leftMs = overAtMs - Date.parse(now)
-  return leftMs <= 0
-    ? guard('backup-window', true, `left at ${leftAt}; the backup window is over`)
-    : guard(
-        'backup-window',
-        false,
-        `left at ${leftAt}; the window runs until ${new Date(overAtMs).toISOString()}, ${inSeconds(leftMs)} more`,
-      )
+  const leftMs = overAtMs - Math.min(Date.parse(now), Date.parse(ownNow))
+  if (leftMs <= 0) {
+    return guard('backup-window', true, `left at ${leftAt}; the backup window is over`)
+  }
+  const until = new Date(overAtMs).toISOString()
+  const detail = `left at ${leftAt}; the window runs until ${until}, ${inSeconds(leftMs)} more`
+  return { ...guard('backup-window', false, detail), until }
+}
+
+/** Whether two clocks are too far apart for either to be believed. */
+export function clocksDiffer(now: string, ownNow: string): boolean {
+  return Math.abs(Date.parse(now) - Date.parse(ownNow)) > clocksApartMs
 }
 
 function approvals({ approvalsRequired, approvedBy, requestedBy }: RemovalFacts): Guard {
@@ -152,11 +216,14 @@ const fenceDetails: Record<FenceFact, string> = {
   stands: 'MongoDB refuses writes that name the version',
   possible: 'MongoDB will refuse writes that name the version',
   missing: 'the validator that should refuse the version is not there',
-  refused: 'this user may not set validators: grant collMod, or use --without-fence',
+  refused:
+    'no fence can hold: grant collMod, let the rules of the collections be enforced, or use --without-fence',
   without:
     'no fence: a write that was held up can still bring the version back, unreadable for ever',
 }
 
-function fence({ fence: state }: RemovalFacts): Guard {
+function fence(facts: RemovalFacts): Guard {
+  const { fence: state, activatedAt } = facts
+  if (activatedAt === null) return unused('fence', facts)
   return guard('fence', state !== 'missing' && state !== 'refused', fenceDetails[state])
 }

@@ -118,8 +118,11 @@ export interface KekCeremony {
    * token does not answer, and key-not-found, key-ambiguous, material-missing.
    */
   opensCanary(label: string, keyId: Buffer | null, kek: KekDescriptor): Promise<boolean>
-  /** Destroys the one key of exactly this label and id and sees that it is gone. Absent already: done. */
-  destroy(label: string, keyId: Buffer): Promise<void>
+  /**
+   * Destroys the one key of exactly this label and id and sees that it is gone. With `proof`, only one that opens this
+   * version's canary at that moment: else wrong-key, and the key stays.
+   */
+  destroy(label: string, keyId: Buffer, proof?: KekDescriptor): Promise<'destroyed' | 'absent'>
   /** How this token does GCM, as a probe found it (made if there was none); `env`: caller, 12 bytes, 128 bits. */
   gcmProfile(): Promise<GcmProfile>
 }

@@ -85,24 +85,44 @@ export interface VersionDoc {
   /** The epoch that made another version active. */
   left_epoch: number | null
   removal: RemovalDoc | null
-  /** The last removal that was taken back; absent when none was. */
-  undone_request?: string
   destroyed_at: Date | null
 }
 
+/** The removal that the version is in, or went by: what was asked for, as its request had it. */
 export interface RemovalDoc {
-  /** Names this removal; every decisive write is filtered by it. */
+  /** `_id` of its request in `kek_removals`; every decisive write is filtered by it. */
   request: string
-  state: 'requested'
   requested_by: string
   requested_at: Date
   due_at: Date
   /** Grows with each run of the guards; destroy is filtered by the run that passed. */
   guard_run: number
-  destroy_hsm_key: boolean
   without_fence: boolean
-  /** Collections on which the fence was raised. */
-  fenced: string[]
+  /** Null until MongoDB refuses the version everywhere. */
+  fenced_at: Date | null
+  /** The last try to raise the fence that did not succeed; null when none failed. */
+  fence_try: { at: Date; tries: number; message: string } | null
+  /** What became of the object in the HSM; null until somebody looked. */
+  hsm_key: 'destroyed' | 'absent' | null
+}
+
+/**
+ * `kek_removals`: what a command, or a policy's rotation, asked for. Written before its workflow is started; a step is
+ * given only the `_id`, and does only what is written here.
+ */
+export interface RemovalRequestDoc {
+  _id: string
+  version: number
+  requested_by: string
+  requested_at: Date
+  /** A policy's time; null: at once. */
+  not_before: Date | null
+  destroy_hsm_key: boolean
+  accept_quarantine: boolean
+  without_fence: boolean
+  state: 'asked' | 'requested' | 'destroyed' | 'refused' | 'withdrawn'
+  /** Whether anything of it is left to do; of one version at most one is. */
+  standing: boolean
 }
 
 /** `kek_active`: one, switched by compare-and-set on `epoch`, which only grows. */

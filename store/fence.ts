@@ -2,16 +2,30 @@ import type { CollectionInfo, Document } from 'mongodb'
 import { KeyturnError } from '../contracts/errors.ts'
 import type { CollectionConfig } from '../contracts/settings.ts'
 import { layoutIn } from '../envelope/layout.ts'
+import {
+  holdsAny,
+  holdsClauses,
+  withClauses,
+  withoutClauses,
+  type Clauses,
+} from './fence-clauses.ts'
 import { isRefused, serverCode, serverCodes } from './store-errors.ts'
 import type { Store } from './store.ts'
 
 /**
- * The fence of a removal: MongoDB itself refuses to store the version (error 121), through a validator
- * `{<field>.kek_version: {$ne: N}}` on each field, joined by `$and` to the validator that is there. Such a validator is
- * `{$and: [<the old one, if any>, <fences of one or more versions>, <note, if the level was raised>]}`, which is
- * how it is recognised and taken off exactly. Missing fields pass it. Level moderate where none was set: a record that
- * broke it before, like one in quarantine, stays editable.
+ * The fence of a removal: MongoDB itself refuses to store the version (error 121), through a validator on each field
+ * (fence-clauses.ts). Missing fields pass it. Level moderate where none was set: a record that broke it before, like one
+ * in quarantine, stays editable. What is written with `bypassDocumentValidation` passes it: the census after the window
+ * is for that.
+ *
+ * `collMod` waits for the transactions that are open on the collection, and all writes queue behind it. So it waits half a
+ * second at most; `fence-busy` answers are for the caller to repeat (`Busy`).
  */
+
+/** How long a `collMod`, and with it every write of an application, waits for an open transaction, in milliseconds. */
+const collModMs = 500
+/** Records by which a validator's rules are tried. */
+const sampled = 5
 
 export interface Fence {
   collection: string
@@ -20,6 +34,9 @@ export interface Fence {
   layouts?: CollectionConfig['layouts']
   version: number
 }
+
+/** `busy`: a transaction that is open on the collection held the change up; nothing has changed, ask again later. */
+export type FenceChange = 'done' | 'busy'
 
 /** The fence of a version on everything that a collection holds. */
 export function fenceOn(collection: CollectionConfig, version: number): Fence {
@@ -33,118 +50,129 @@ interface Rules {
   validationAction: string | undefined
 }
 
-/** Says that the old validator had no level of its own, so that it gets none back. */
-const levelNote = { $comment: 'keyturn: validation level was not set' }
-
 /**
- * Raises the fence; one that stands already stays. Makes the collection if it is not there. Throws `no-fence` where it
- * cannot hold: without the right to `collMod`, or where the collection's own rules only warn or are off.
+ * Raises the fence; one that stands already stays. Never makes a collection. Throws `collection-missing`, and `no-fence`
+ * where it cannot hold: without the right to `collMod`, or where the collection's own rules only warn or are off.
  */
-export async function raiseFence(store: Store, fence: Fence): Promise<void> {
+export async function raiseFence(store: Store, fence: Fence): Promise<FenceChange> {
   const rules = await readRules(store, fence.collection)
-  if (stands(rules, fence)) return
-  requireEnforced(rules, fence.collection)
-  const { old, fences, noted } = takeApart(rules.validator, fence)
-  const wanted = clausesOf(fence).filter((clause) => !fences.some((there) => same(there, clause)))
+  if (rules === null) throw missing(fence.collection)
+  if (stands(rules, fence)) return 'done'
+  const lax = laxness(rules)
+  if (lax !== null) throw noFence(fence.collection, lax)
+  const isBare = Object.keys(rules.validator).length === 0
   // The level of an old validator that has none is the server's default, strict.
-  const note = noted || (old !== null && rules.validationLevel === undefined)
-  await collMod(store, fence.collection, {
-    validator: putTogether(old, [...fences, ...wanted], note),
-    validationLevel: old === null || note ? 'moderate' : rules.validationLevel,
+  const isUnset = !isBare && rules.validationLevel === undefined
+  const { validator } = withClauses(rules.validator, clausesOf(fence), isUnset)
+  const changed = await collMod(store, fence.collection, {
+    validator,
+    validationLevel: isBare || isUnset ? 'moderate' : rules.validationLevel,
     validationAction: 'error',
   })
-  if (await hasFence(store, fence)) return
+  if (changed === 'busy') return changed
+  if (await hasFence(store, fence)) return changed
   throw noFence(fence.collection, 'its validator was changed at the same moment')
 }
 
-/** Takes exactly this fence off: the validator and its level are then as they were. Not there: nothing is done. */
-export async function lowerFence(store: Store, fence: Fence): Promise<void> {
+/**
+ * Takes exactly this fence off: the validator and its level are then as they were. Not there, or no collection: nothing is
+ * done. Throws `fence-left` where it cannot be taken off, or where the validator refuses the version all the same.
+ */
+export async function lowerFence(store: Store, fence: Fence): Promise<FenceChange> {
   const rules = await readRules(store, fence.collection)
-  const { old, fences, noted } = takeApart(rules.validator, fence)
-  const ours = clausesOf(fence)
-  const rest = fences.filter((there) => !ours.some((clause) => same(there, clause)))
-  if (rest.length === fences.length) return
-  if (rest.length > 0) {
-    await collMod(store, fence.collection, { validator: putTogether(old, rest, noted) })
-    return
-  }
-  await collMod(store, fence.collection, {
-    validator: old ?? {},
-    validationLevel: old === null || noted ? 'strict' : rules.validationLevel,
+  const less = rules === null ? null : withoutClauses(rules.validator, clausesOf(fence))
+  if (rules === null || less === null) return 'done'
+  const isBare = Object.keys(less.validator).length === 0
+  const changed = await collMod(store, fence.collection, {
+    validator: less.validator,
+    validationLevel: isBare || less.noted ? 'strict' : rules.validationLevel,
+  }).catch((error: unknown) => {
+    const why = error instanceof Error ? error.message : String(error)
+    throw fenceLeft(fence, `it cannot be taken off: ${why}`, error)
   })
+  if (changed === 'done' && (await refusesVersion(store, fence))) {
+    throw fenceLeft(fence, 'its validator refuses the version in words that keyturn did not write')
+  }
+  return changed
 }
 
-/** Whether MongoDB refuses the version in all of these fields now. */
+/** Whether MongoDB refuses the version in all of these fields now, by the clauses of a fence. */
 export async function hasFence(store: Store, fence: Fence): Promise<boolean> {
-  return stands(await readRules(store, fence.collection), fence)
+  const rules = await readRules(store, fence.collection)
+  return rules !== null && stands(rules, fence)
+}
+
+/** Why no fence could hold on a collection, as far as it can be seen without raising one; null when nothing speaks against it. */
+export async function fenceObstacle(store: Store, { collection }: Fence): Promise<string | null> {
+  const rules = await readRules(store, collection)
+  return rules === null ? `there is no collection '${collection}'` : laxness(rules)
+}
+
+/**
+ * Whether a validator keeps this version out of any of these fields, in whatever words: by the clauses of a fence, or
+ * because a record that it lets pass now would not pass any more with this version in it.
+ */
+export async function refusesVersion(store: Store, fence: Fence): Promise<boolean> {
+  const rules = await readRules(store, fence.collection)
+  if (rules === null || Object.keys(rules.validator).length === 0) return false
+  if (rules.validationLevel === 'off' || rules.validationAction === 'warn') return false
+  const clauses = clausesOf(fence)
+  if (holdsAny(rules.validator, clauses)) return true
+  for (const path of clauses.paths) {
+    if (await refusesSample(store, fence, path, rules.validator)) return true
+  }
+  return false
+}
+
+/** Throws `fence-left` when a validator keeps the version out of a field. */
+export async function requireNoFence(store: Store, fence: Fence): Promise<void> {
+  if (!(await refusesVersion(store, fence))) return
+  throw fenceLeft(fence, `its validator refuses version ${fence.version}`)
+}
+
+/** The validator as a query over records that pass it now: those that pass it no more once the version stands in them. */
+async function refusesSample(
+  store: Store,
+  { collection, version }: Fence,
+  path: string,
+  validator: Document,
+): Promise<boolean> {
+  const passing = [
+    { $match: { [path]: { $type: 'number' } } },
+    { $match: validator },
+    { $limit: sampled },
+    { $set: { [path]: version } },
+  ]
+  const records = store.db.collection(collection)
+  const counted = (stages: Document[]) =>
+    records.aggregate<{ n: number }>([...passing, ...stages, { $count: 'n' }]).toArray()
+  const [[all], [still]] = await Promise.all([counted([]), counted([{ $match: validator }])])
+  return all !== undefined && still === undefined
 }
 
 function stands(rules: Rules, fence: Fence): boolean {
-  if (rules.validationLevel === 'off' || rules.validationAction === 'warn') return false
-  const { fences } = takeApart(rules.validator, fence)
-  return clausesOf(fence).every((clause) => fences.some((there) => same(there, clause)))
+  return laxness(rules) === null && holdsClauses(rules.validator, clausesOf(fence))
 }
 
-function clausesOf(fence: Fence): Document[] {
-  return pathsOf(fence).map((path) => ({ [path]: { $ne: fence.version } }))
-}
-
-function pathsOf({ collection, fields, layouts = [] }: Fence): string[] {
+function clausesOf({ collection, fields, layouts = [], version }: Fence): Clauses {
   const collections = [{ name: collection, envelopes: fields, layouts }]
-  return fields.map((field) => layoutIn(collections, collection, field).version)
-}
-
-interface Parts {
-  /** The validator without us; null when there is none. */
-  old: Document | null
-  fences: Document[]
-  noted: boolean
-}
-
-function takeApart(validator: Document, fence: Fence): Parts {
-  const clauses = validator['$and'] as Document[] | undefined
-  const paths = pathsOf(fence)
-  const isFence = (clause: Document) => isFenceOn(clause, paths)
-  const isOurs = Object.keys(validator).length === 1 && clauses?.some(isFence) === true
-  if (!isOurs) {
-    return { old: Object.keys(validator).length === 0 ? null : validator, fences: [], noted: false }
-  }
-  const others = clauses.filter((clause) => !isFence(clause) && !same(clause, levelNote))
-  return {
-    old: others.length > 1 ? { $and: others } : (others[0] ?? null),
-    fences: clauses.filter(isFence),
-    noted: clauses.some((clause) => same(clause, levelNote)),
-  }
-}
-
-function putTogether(old: Document | null, fences: Document[], noted: boolean): Document {
-  return { $and: [...(old === null ? [] : [old]), ...fences, ...(noted ? [levelNote] : [])] }
-}
-
-/** Of any version, on one of these paths or on that of a `keyturn-1` envelope. */
-function isFenceOn(clause: Document, paths: readonly string[]): boolean {
-  const [[path, condition] = ['', null], ...more] = Object.entries(clause) as [string, unknown][]
-  if (more.length > 0 || !(paths.includes(path) || path.endsWith('.kek_version'))) return false
-  return /^\{"\$ne":\d+\}$/.test(JSON.stringify(condition))
-}
-
-function same(one: Document, other: Document): boolean {
-  return JSON.stringify(one) === JSON.stringify(other)
+  return { paths: fields.map((field) => layoutIn(collections, collection, field).version), version }
 }
 
 /** Where its rules only warn, or are off, a fence would change what they do to the application. */
-function requireEnforced(rules: Rules, collection: string): void {
-  if (Object.keys(rules.validator).length === 0) return
-  if (rules.validationAction === 'warn') throw noFence(collection, 'its validation action is warn')
-  if (rules.validationLevel === 'off') throw noFence(collection, 'its validation level is off')
+function laxness(rules: Rules): string | null {
+  if (Object.keys(rules.validator).length === 0) return null
+  if (rules.validationAction === 'warn') return 'its validation action is warn'
+  return rules.validationLevel === 'off' ? 'its validation level is off' : null
 }
 
-/** Unpromoted, so that the old validator goes back as it came. */
-async function readRules(store: Store, collection: string): Promise<Rules> {
+/** Unpromoted, so that the old validator goes back as it came. Null: there is no such collection. */
+async function readRules(store: Store, collection: string): Promise<Rules | null> {
   const [info] = await store.db
     .listCollections({ name: collection }, { promoteValues: false, bsonRegExp: true })
     .toArray()
-  const options = (info as CollectionInfo | undefined)?.options as Partial<Rules> | undefined
+  if (info === undefined) return null
+  const options = (info as CollectionInfo).options as Partial<Rules> | undefined
   return {
     validator: options?.validator ?? {},
     validationLevel: options?.validationLevel,
@@ -152,18 +180,28 @@ async function readRules(store: Store, collection: string): Promise<Rules> {
   }
 }
 
-async function collMod(store: Store, collection: string, rules: Partial<Rules>): Promise<void> {
+async function collMod(
+  store: Store,
+  collection: string,
+  rules: Partial<Rules>,
+): Promise<FenceChange> {
+  const change = { collMod: collection, ...rules, writeConcern: { w: 'majority' } }
   try {
-    const change = { collMod: collection, ...rules, writeConcern: { w: 'majority' } }
-    await store.db.command(change, { ignoreUndefined: true })
+    await store.db.command({ ...change, maxTimeMS: collModMs }, { ignoreUndefined: true })
+    return 'done'
   } catch (error) {
-    if (serverCode(error) === serverCodes.namespaceNotFound) {
-      await store.db.createCollection(collection, { ...(rules as object) })
-      return
-    }
+    const code = serverCode(error)
+    if (code === serverCodes.maxTimeExpired || code === serverCodes.lockTimeout) return 'busy'
+    if (code === serverCodes.namespaceNotFound) throw missing(collection)
     if (isRefused(error)) throw noFence(collection, 'this user may not use collMod', error)
     throw error
   }
+}
+
+function missing(collection: string): KeyturnError {
+  return new KeyturnError('collection-missing', `there is no collection '${collection}'`, {
+    hint: 'restore it, or take it out of the settings: keyturn setup',
+  })
 }
 
 function noFence(collection: string, why: string, cause?: unknown): KeyturnError {
@@ -172,6 +210,17 @@ function noFence(collection: string, why: string, cause?: unknown): KeyturnError
     `no fence can be raised on collection '${collection}': ${why}`,
     {
       hint: 'grant collMod and let its rules be enforced, or remove with --without-fence',
+      cause,
+    },
+  )
+}
+
+function fenceLeft({ collection, version }: Fence, why: string, cause?: unknown): KeyturnError {
+  return new KeyturnError(
+    'fence-left',
+    `a fence keeps version ${version} out of collection '${collection}': ${why}`,
+    {
+      hint: `keyturn remove --version ${version} --undo takes it off; where others have rewritten the validator, take the clause on "kek_version" out with collMod`,
       cause,
     },
   )

@@ -22,6 +22,13 @@ export async function createIndexes(
   await keystore.heartbeats(store).createIndex({ node: 1 })
   // A key is one version: of two registrations of it at once, one must fail.
   await keystore.versions(store).createIndex({ label: 1, key_id: 1 }, { unique: true }, {})
+  await keystore
+    .removals(store)
+    .createIndex(
+      { version: 1 },
+      { unique: true, partialFilterExpression: { standing: true }, name: 'one_stands' },
+      {},
+    )
   await keystore.rotations(store).createIndex({ started_at: -1 })
   await keystore.shards(store).createIndex({ '_id.rotation': 1 })
   await keystore.shards(store).createIndex({ closed: 1 })

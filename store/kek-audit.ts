@@ -52,6 +52,11 @@ export async function appendAudit(store: Store, entry: AuditEntry): Promise<Audi
   }
 }
 
+/** Whether an act of a request is recorded already. */
+export async function hasAudit(store: Store, action: string, request: string): Promise<boolean> {
+  return (await keystore.audit(store).findOne({ action, 'details.request': request })) !== null
+}
+
 /** In order; the newest `limit` when it is given. */
 export async function listAudit(store: Store, limit?: number): Promise<AuditDoc[]> {
   const newest = await keystore

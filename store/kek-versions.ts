@@ -16,9 +16,11 @@ export {
 export {
   destroyVersion,
   raiseGuardRun,
+  recordHsmKey,
   requestRemoval,
   setFenced,
-  undoRemoval,
+  setFenceTry,
+  sharesKey,
 } from './version-removal.ts'
 
 /** Intents are among them. */

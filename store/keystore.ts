@@ -7,6 +7,7 @@ import type {
   InstallDoc,
   NodeDoc,
   QuarantineDoc,
+  RemovalRequestDoc,
   RotationDoc,
   SettingsDoc,
   ShardDoc,
@@ -27,5 +28,7 @@ export const keystore = {
   shards: (store: Store): Collection<ShardDoc> => store.db.collection(collections.shards),
   quarantine: (store: Store): Collection<QuarantineDoc> =>
     store.db.collection(collections.quarantine),
+  removals: (store: Store): Collection<RemovalRequestDoc> =>
+    store.db.collection(collections.removals),
   audit: (store: Store): Collection<AuditDoc> => store.db.collection(collections.audit),
 }

@@ -138,7 +138,23 @@ export async function closeShards(
       .rotations(store)
       .updateOne({ _id: filter.rotation }, { $set: { shards_closed: true } })
   }
-  const these = filter === 'all' ? {} : { '_id.rotation': filter.rotation }
+  return closeThese(store, filter === 'all' ? {} : { '_id.rotation': filter.rotation })
+}
+
+/**
+ * Closes what could bring a version back that goes: the shards of all rotations that have ended or name the version. One
+ * between two other versions that runs keeps its own. Returns how many were open.
+ */
+export async function closeIdleShards(store: Store, version: number): Promise<number> {
+  const others = await keystore
+    .rotations(store)
+    .find({ ended_at: null, from: { $ne: version }, to: { $ne: version } })
+    .project<{ _id: string }>({ _id: 1 })
+    .toArray()
+  return closeThese(store, { '_id.rotation': { $nin: others.map(({ _id }) => _id) } })
+}
+
+async function closeThese(store: Store, these: Filter<ShardDoc>): Promise<number> {
   let closed = 0
   for (;;) {
     const open = await findRaw(store, { ...these, closed: false })

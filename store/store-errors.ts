@@ -22,6 +22,7 @@ export const serverCodes = {
   unauthorized: 13,
   authenticationFailed: 18,
   namespaceNotFound: 26,
+  lockTimeout: 24,
   indexNotFound: 27,
   pathNotViable: 28,
   namespaceExists: 48,

@@ -4,75 +4,62 @@ import type { Store } from './store.ts'
 import { inTransaction } from './transaction.ts'
 
 /**
- * The removal of a version, on its row in `kek_versions`. Each decisive write is filtered by the request's id, so an
- * attempt of an older request changes nothing. While a removal stands no rotation can mark the row (rotation-marks.ts),
- * and without a mark nothing can promote the version; that it is not the active one is read in the same transaction.
+ * The removal of a version, on its row in `kek_versions`. Each decisive write is filtered by the request's id, and writes
+ * the request's row too, so that a withdrawal and a step exclude each other. While a removal stands no rotation can mark
+ * the row (rotation-marks.ts), and without a mark nothing can promote the version; that it is not the active one is read
+ * in the same transaction.
  */
 
-export interface RemovalRequest {
-  /** A new id, which names this removal. */
-  request: string
-  requestedBy: string
-  undoWindowMs: number
-  destroyHsmKey: boolean
-  withoutFence: boolean
-}
-
 /**
- * Writes the request: the version is `pending-removal`. False when the version is unknown, an intent, active, destroyed,
- * marked by a rotation, in removal under another id, or when this very request was taken back. The same id again: true.
+ * The version is `pending-removal` from here, and may be destroyed once `windowMs` are over (at once when it was never
+ * active: nothing was ever wrapped under it). False when the request does not stand or its time has not come, and when
+ * the version is unknown, an intent, active, destroyed, marked by a rotation, or in removal under another id. The same
+ * id again: true, and nothing changes.
  */
 export async function requestRemoval(
   store: Store,
-  version: number,
-  removal: RemovalRequest,
+  request: string,
+  windowMs: number,
 ): Promise<boolean> {
   return inTransaction(store, async (session) => {
-    if (await isActive(store, version, session)) return false
-    const row = await keystore.versions(store).findOne({ _id: version }, { session })
-    if (row?.removal?.request === removal.request) return row.destroyed_at === null
+    const asked = await keystore.removals(store).findOneAndUpdate(
+      {
+        ...{ _id: request, standing: true, state: { $in: ['asked', 'requested'] } },
+        $expr: { $lte: [{ $ifNull: ['$not_before', '$requested_at'] }, '$$NOW'] },
+      },
+      { $set: { state: 'requested' } },
+      { session },
+    )
+    if (asked === null || (await isActive(store, asked.version, session))) return refuse(session)
+    const row = await keystore.versions(store).findOne({ _id: asked.version }, { session })
+    if (row?.removal?.request === request) return row.destroyed_at === null
+    const waitMs = row?.activated_at === null ? 0 : windowMs
     const { matchedCount } = await keystore.versions(store).updateOne(
       {
-        ...{ _id: version, rotation: null, removal: null, destroyed_at: null },
-        // A late repeat of a request that was taken back must not ask again.
-        ...{ canary: { $ne: null }, undone_request: { $ne: removal.request } },
+        ...{ _id: asked.version, rotation: null, removal: null, destroyed_at: null },
+        canary: { $ne: null },
       },
       [
         {
           $set: {
             removal: {
-              request: { $literal: removal.request },
-              state: 'requested',
-              requested_by: { $literal: removal.requestedBy },
+              request: { $literal: request },
+              requested_by: { $literal: asked.requested_by },
               requested_at: '$$NOW',
-              due_at: { $add: ['$$NOW', removal.undoWindowMs] },
+              due_at: { $add: ['$$NOW', waitMs] },
               guard_run: { $literal: 0 },
-              destroy_hsm_key: { $literal: removal.destroyHsmKey },
-              without_fence: { $literal: removal.withoutFence },
-              fenced: [],
+              without_fence: { $literal: asked.without_fence },
+              fenced_at: null,
+              fence_try: null,
+              hsm_key: null,
             },
           },
         },
       ],
       { session },
     )
-    return matchedCount === 1
+    return matchedCount === 1 || refuse(session)
   })
-}
-
-/** Takes the request back: `deactivated` again. False when that request does not stand, or has destroyed the version. */
-export async function undoRemoval(
-  store: Store,
-  version: number,
-  request: string,
-): Promise<boolean> {
-  const { matchedCount } = await keystore
-    .versions(store)
-    .updateOne(
-      { _id: version, 'removal.request': request, destroyed_at: null },
-      { $set: { removal: null, undone_request: request } },
-    )
-  return matchedCount === 1
 }
 
 /** Begins a run of the guards and returns its number; null when that request does not stand. */
@@ -91,25 +78,43 @@ export async function raiseGuardRun(
   return row?.removal?.guard_run ?? null
 }
 
-/** Records on which collections the fence of this request stands. False when that request does not stand. */
-export async function setFenced(
+/** Records that the fence of this request stands everywhere. False when that request does not stand. */
+export async function setFenced(store: Store, version: number, request: string): Promise<boolean> {
+  const { matchedCount } = await keystore
+    .versions(store)
+    .updateOne({ _id: version, 'removal.request': request, destroyed_at: null }, [
+      { $set: { 'removal.fenced_at': '$$NOW', 'removal.fence_try': null } },
+    ])
+  return matchedCount === 1
+}
+
+/** Records a try to raise the fence that did not succeed. False when that request does not stand. */
+export async function setFenceTry(
   store: Store,
   version: number,
   request: string,
-  collections: readonly string[],
+  failed: { tries: number; message: string },
 ): Promise<boolean> {
   const { matchedCount } = await keystore
     .versions(store)
-    .updateOne(
-      { _id: version, 'removal.request': request, destroyed_at: null },
-      { $set: { 'removal.fenced': [...collections] } },
-    )
+    .updateOne({ _id: version, 'removal.request': request, destroyed_at: null }, [
+      {
+        $set: {
+          'removal.fence_try': {
+            at: '$$NOW',
+            tries: failed.tries,
+            message: { $literal: failed.message },
+          },
+        },
+      },
+    ])
   return matchedCount === 1
 }
 
 /**
- * The end of a version, for good. False unless the request still stands, `guardRun` is its latest run of the guards, no
- * rotation has marked the row, and the version is not active. Destroyed already by this very run: true.
+ * The end of a version, for good. False unless the request still stands, its window is over, its fence is recorded (or
+ * waived, or not needed), `guardRun` is its latest run of the guards, no rotation has marked the row, and the version is
+ * not active. Destroyed already by this very run: true.
  */
 export async function destroyVersion(
   store: Store,
@@ -118,26 +123,70 @@ export async function destroyVersion(
   guardRun: number,
 ): Promise<boolean> {
   return inTransaction(store, async (session) => {
-    if (await isActive(store, version, session)) return false
-    const passed = {
-      _id: version,
-      'removal.request': request,
-      'removal.guard_run': guardRun,
-      rotation: null,
-    }
-    const { matchedCount } = await keystore
-      .versions(store)
-      .updateOne({ ...passed, destroyed_at: null }, [{ $set: { destroyed_at: '$$NOW' } }], {
-        session,
-      })
-    if (matchedCount === 1) return true
+    const passed = { _id: version, 'removal.request': request, 'removal.guard_run': guardRun }
     const done = await keystore
       .versions(store)
       .findOne({ ...passed, destroyed_at: { $ne: null } }, { session })
-    return done !== null
+    if (done !== null) return true
+    const asked = await keystore
+      .removals(store)
+      .updateOne(
+        { _id: request, version, standing: true, state: 'requested' },
+        [{ $set: { state: 'destroyed', standing: '$destroy_hsm_key' } }],
+        { session },
+      )
+    if (asked.matchedCount === 0 || (await isActive(store, version, session))) {
+      return refuse(session)
+    }
+    const { matchedCount } = await keystore.versions(store).updateOne(
+      {
+        ...{ ...passed, rotation: null, destroyed_at: null },
+        $expr: { $lte: ['$removal.due_at', '$$NOW'] },
+        $or: [
+          { 'removal.fenced_at': { $ne: null } },
+          { 'removal.without_fence': true },
+          { activated_at: null },
+        ],
+      },
+      [{ $set: { destroyed_at: '$$NOW' } }],
+      { session },
+    )
+    return matchedCount === 1 || refuse(session)
   })
+}
+
+/** Records what became of the object in the HSM of a version that is destroyed. */
+export async function recordHsmKey(
+  store: Store,
+  version: number,
+  outcome: 'destroyed' | 'absent',
+): Promise<void> {
+  await keystore
+    .versions(store)
+    .updateOne(
+      { _id: version, destroyed_at: { $ne: null }, removal: { $ne: null } },
+      { $set: { 'removal.hsm_key': outcome } },
+    )
+}
+
+/** Other rows that name the same label or the same key: whoever destroys this one's object could destroy theirs. */
+export async function sharesKey(
+  store: Store,
+  row: { _id: number; label: string; key_id: unknown },
+): Promise<number | null> {
+  const names = [{ label: row.label }, ...(row.key_id === null ? [] : [{ key_id: row.key_id }])]
+  const other = await keystore
+    .versions(store)
+    .findOne({ _id: { $ne: row._id }, $or: names } as never)
+  return other?._id ?? null
 }
 
 async function isActive(store: Store, version: number, session: ClientSession): Promise<boolean> {
   return (await keystore.active(store).findOne({ _id: 'active', version }, { session })) !== null
+}
+
+/** What was written on the way to the refusal is not kept. */
+async function refuse(session: ClientSession): Promise<false> {
+  await session.abortTransaction()
+  return false
 }

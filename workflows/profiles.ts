@@ -55,6 +55,17 @@ export function holdingKeys(
   })
 }
 
+/** The last step of a removal: what is not possible within two minutes is said, and asked for again. */
+export function removingKey(install: InstallIdentity): RewrapActivities {
+  return proxyActivities<RewrapActivities>({
+    ...survey,
+    taskQueue: queues.rewrap(install),
+    summary: 'the key in the HSM',
+    startToCloseTimeout: '90s',
+    scheduleToCloseTimeout: '2m',
+  })
+}
+
 export function sweeping(queue: string, summary: string): RewrapActivities {
   return proxyActivities<RewrapActivities>({
     ...sweep,

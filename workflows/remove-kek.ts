@@ -5,134 +5,97 @@ import {
   defineUpdate,
   setCurrentDetails,
   setHandler,
+  sleep,
 } from '@temporalio/workflow'
+import type { ErrorReport } from '../contracts/errors.ts'
 import { messages } from '../contracts/names.ts'
-import type { RemovalProgress, RemoveInput, RemoveResult } from '../contracts/removal.ts'
-import type { Guard } from '../contracts/views.ts'
-import { deciding, holdingKeys, surveying } from './profiles.ts'
+import type {
+  RemovalProgress,
+  RemovalStep,
+  RemoveInput,
+  RemoveResult,
+} from '../contracts/removal.ts'
+import { deciding, removingKey, surveying } from './profiles.ts'
 import { refuse, reportOf } from './refusal.ts'
+
+const betweenTurnsMs = 1_000
 
 export const undo = defineUpdate(messages.undo)
 export const removalProgress = defineQuery<RemovalProgress>(messages.progress)
 
 /**
- * Retires version N: guards → request → fence → undo window → all guards again → destroyed → (HSM object).
- * Like a rotation it never fails: a refusal is its result.
+ * Retires version N: guards → request → fence → undo window → all guards again → destroyed → (HSM object). It only
+ * paces: what is to be done next, and whether it may be, is decided by each step from MongoDB, so a workflow that takes
+ * up a request goes on where the last one was ended. Like a rotation it never fails: a refusal is its result.
  */
 export async function removeKek(input: RemoveInput): Promise<RemoveResult> {
   const progress: RemovalProgress = {
-    version: input.version,
-    ...waiting(input),
-    guards: [],
+    ...{ version: input.version, phase: 'asked', dueAt: null, guards: [] },
   }
+  const word = { isUndone: false }
+  const isUndone = () => word.isUndone
   setHandler(removalProgress, () => progress)
   setHandler(undo, async () => {
-    if (progress.state === 'destroyed') refuse(noRemoval(input))
-    progress.state = 'undone'
-    const { state } = await undone(input, progress)
+    word.isUndone = true
+    const { state } = await surveying.undoRemoval(input)
     if (state === 'destroyed') refuse(noRemoval(input))
   })
   try {
-    await condition(() => isUndone(progress), input.afterMs)
-    if (!isUndone(progress)) Object.assign(progress, { state: 'checking', dueAt: null })
-    const refused = isUndone(progress) ? null : await request(input, progress)
-    if (refused !== null) return refused
-    await condition(() => isUndone(progress), input.undoWindowMs)
-    return isUndone(progress) ? await undone(input, progress) : await conclude(input, progress)
-  } catch (failure) {
-    if (isUndone(progress)) return await undone(input, progress)
-    return {
-      ...(await deciding.readRemoval(input)),
-      guards: progress.guards,
-      error: reportOf(failure),
+    let step = await deciding.readRemoval(input)
+    while (step.phase !== 'over') {
+      show(progress, step)
+      if (step.waitMs > 0) await condition(isUndone, step.waitMs)
+      // What is destroyed cannot be undone: then its key is the only thing left.
+      const next: RemovalStep =
+        isUndone() && step.phase !== 'key'
+          ? await surveying.undoRemoval(input)
+          : await advance(input, step)
+      // Another workflow may work on the same request: they take turns, not all of the time.
+      if (next.phase === step.phase && next.waitMs === 0) await sleep(betweenTurnsMs)
+      step = { ...next, guards: next.guards.length === 0 ? step.guards : next.guards }
     }
+    show(progress, step)
+    return resultOf(step, step.error)
+  } catch (failure) {
+    const now = await deciding.readRemoval(input)
+    return resultOf({ ...now, guards: progress.guards }, reportOf(failure))
   } finally {
     await condition(allHandlersFinished)
   }
 }
 
-/** A removal that a policy has planned waits first, and can be called off. */
-function waiting({ version, afterMs }: RemoveInput): Pick<RemovalProgress, 'state' | 'dueAt'> {
-  if (afterMs === 0) return { state: 'checking', dueAt: null }
-  const dueAt = new Date(Date.now() + afterMs).toISOString()
-  setCurrentDetails(
-    `### Removal of v${version}\n- planned for ${dueAt}\n- call it off: keyturn remove --version ${version} --undo`,
-  )
-  return { state: 'waiting', dueAt }
+async function advance(input: RemoveInput, { phase }: RemovalStep): Promise<RemovalStep> {
+  switch (phase) {
+    case 'planned':
+    case 'asked':
+      return await surveying.requestRemoval(input)
+    case 'fencing':
+      return await surveying.fenceRemoval(input)
+    case 'pending':
+      return await surveying.destroyVersion(input)
+    case 'key':
+      return await removingKey(input.install).destroyHsmKey(input)
+    case 'over':
+      return await deciding.readRemoval(input)
+  }
 }
 
-const isUndone = ({ state }: RemovalProgress) => state === 'undone'
+function show(progress: RemovalProgress, { version, phase, dueAt, guards }: RemovalStep): void {
+  Object.assign(progress, { phase, dueAt })
+  if (guards.length > 0) progress.guards = guards
+  if (dueAt === null) return
+  const until = phase === 'planned' ? `planned for ${dueAt}` : `pending until ${dueAt}`
+  setCurrentDetails(
+    `### Removal of v${version}\n- ${until}\n- undo: keyturn remove --version ${version} --undo`,
+  )
+}
 
-/** However late the word came: what was written for this request in the meantime is taken back. */
-async function undone(input: RemoveInput, progress: RemovalProgress): Promise<RemoveResult> {
-  await deciding.undoRemoval({ ...input, reason: 'undone by its operator' })
-  return { ...(await deciding.readRemoval(input)), guards: progress.guards, error: null }
+function resultOf(step: RemovalStep, error: ErrorReport | null): RemoveResult {
+  const { version, request, state, hsmKey, guards } = step
+  return { version, request, state, hsmKey, guards, error }
 }
 
 const noRemoval = ({ version }: RemoveInput) => ({
   code: 'no-removal' as const,
   message: `version ${version} was removed already`,
 })
-
-/** Up to `pending-removal`, behind the fence. Answers the refusal, or null when the window may begin. */
-async function request(
-  input: RemoveInput,
-  progress: RemovalProgress,
-): Promise<RemoveResult | null> {
-  progress.guards = await surveying.checkGuards({ ...input, fenced: false })
-  if (isUndone(progress)) return null
-  const failing = progress.guards.filter((guard) => !guard.ok)
-  if (failing.length > 0) return refusal(input, progress, failing)
-  const { dueAt } = await surveying.requestRemoval(input)
-  if (isUndone(progress)) return null
-  Object.assign(progress, { state: 'pending-removal', dueAt })
-  setCurrentDetails(
-    `### Removal of v${input.version}\n- pending until ${dueAt}\n- undo: keyturn remove --version ${input.version} --undo`,
-  )
-  return null
-}
-
-/** After the window: everything is checked once more, now that MongoDB refuses N. */
-async function conclude(input: RemoveInput, progress: RemovalProgress): Promise<RemoveResult> {
-  const guardRun = await deciding.beginGuardRun(input)
-  if (guardRun === null) return undone(input, progress)
-  progress.guards = await surveying.checkGuards({ ...input, fenced: !input.withoutFence })
-  const failing = progress.guards.filter((guard) => !guard.ok)
-  if (failing.length > 0) {
-    await deciding.undoRemoval({
-      ...input,
-      reason: `guard ${failing.map(({ guard }) => guard).join(', ')}`,
-    })
-    return refusal(input, progress, failing)
-  }
-  await deciding.destroyVersion({ ...input, guardRun })
-  progress.state = 'destroyed'
-  if (input.destroyHsmKey) {
-    await holdingKeys(input.install, 'the key in the HSM').destroyHsmKey(input)
-  }
-  return { version: input.version, state: 'destroyed', guards: progress.guards, error: null }
-}
-
-async function refusal(
-  input: RemoveInput,
-  progress: RemovalProgress,
-  failing: readonly Guard[],
-): Promise<RemoveResult> {
-  progress.state = 'refused'
-  const names = failing.map(({ guard }) => guard).join(', ')
-  const only = failing.length === 1 ? failing[0]?.guard : null
-  return {
-    ...(await deciding.readRemoval(input)),
-    guards: progress.guards,
-    error: {
-      code:
-        only === 'fence'
-          ? 'no-fence'
-          : only === 'approvals'
-            ? 'approval-missing'
-            : 'removal-refused',
-      message: `version ${input.version} may not be removed: ${names}`,
-      hint: failing[0]?.detail ?? 'see the guards',
-    },
-  }
-}

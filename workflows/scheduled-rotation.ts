@@ -18,7 +18,7 @@ import { rotateKek } from './rotate-kek.ts'
  */
 export async function scheduledRotation(input: PolicyInput): Promise<PolicyResult> {
   const { install } = input
-  const plan = await deciding.planScheduledRotation(input)
+  const plan = await deciding.planScheduledRotation()
   const run = { typedSearchAttributes: workflowInfo().typedSearchAttributes }
   await executeChild(installKek, {
     ...run,
@@ -33,12 +33,17 @@ export async function scheduledRotation(input: PolicyInput): Promise<PolicyResul
   if (result.error !== null) {
     throw ApplicationFailure.nonRetryable(result.error.message, result.error.code)
   }
-  if (plan.remove !== null) {
+  const { removeAfterMs } = input
+  const { rotation } = plan.rotate
+  const removal =
+    removeAfterMs === null ? null : await deciding.planRemoval({ rotation, removeAfterMs })
+  if (removal !== null) {
     await startChild(removeKek, {
       ...run,
       workflowId: workflowIds.remove(install, plan.from),
       parentClosePolicy: ParentClosePolicy.ABANDON,
-      args: [plan.remove],
+      args: [removal],
+      memo: { request: removal.request },
     })
   }
   return { rotation: result.rotation, from: result.from, to: result.to, outcome: result.outcome }

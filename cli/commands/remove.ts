@@ -1,5 +1,6 @@
 import type { Command } from 'commander'
 import { removeKek } from '../../client/rotations/remove.ts'
+import { lookAtRemoval } from '../../client/rotations/removal-look.ts'
 import { undoRemoval } from '../../client/rotations/undo-removal.ts'
 import { answering } from '../answer.ts'
 import { note } from '../ui/output.ts'
@@ -9,6 +10,7 @@ import { removalText } from '../ui/present-removal.ts'
 interface Options {
   version: number
   undo?: boolean
+  dryRun?: boolean
   destroyHsmKey?: boolean
   acceptQuarantine?: boolean
   withoutFence?: boolean
@@ -24,6 +26,7 @@ export function register(program: Command): void {
     )
     .requiredOption('--version <n>', 'the version to retire', parse.version)
     .option('--undo', 'take a pending removal back')
+    .option('--dry-run', 'show all guards, and ask for nothing')
     .option('--destroy-hsm-key', 'destroy the key in the HSM too, at the end')
     .option('--accept-quarantine', 'although envelopes of it are in quarantine: they are lost')
     .option(
@@ -36,16 +39,20 @@ export function register(program: Command): void {
         const config = context.config()
         const { version, destroyHsmKey = false, acceptQuarantine = false } = options
         if (options.undo === true) {
-          const view = await undoRemoval(config, version)
+          const view = await undoRemoval(config, version, note)
           return { json: view, text: removalText(view) }
         }
         const { withoutFence = false } = options
+        const request = { version, destroyHsmKey, acceptQuarantine, withoutFence }
+        if (options.dryRun === true) {
+          const { view, error } = await lookAtRemoval(config, request)
+          return { json: view, text: removalText(view), error }
+        }
         if (withoutFence) note('warning: without a fence a late write can become unreadable')
         await context.confirm(
           `retire version ${version}${destroyHsmKey ? ' and its HSM key' : ''}?`,
         )
-        const request = { version, destroyHsmKey, acceptQuarantine, withoutFence }
-        const { view, error, leftover } = await removeKek(config, request)
+        const { view, error, leftover } = await removeKek(config, request, note)
         if (leftover !== null) note(`hint: ${leftover}`)
         return { json: view, text: removalText(view), error }
       }),

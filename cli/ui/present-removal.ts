@@ -11,6 +11,12 @@ export function removalText(view: RemovalView): string {
     guard,
     detail,
   ])
-  const head = `version ${view.version}: ${view.state}${due}`
+  const key = {
+    destroyed: ', its HSM key destroyed',
+    absent: ', no HSM key found',
+    kept: '',
+    none: '',
+  }
+  const head = `version ${view.version}: ${view.state}${due}${key[view.hsmKey]}`
   return rows.length === 0 ? head : `${head}\n\n${table(['', 'guard', 'detail'], rows)}`
 }

@@ -61,8 +61,15 @@ export function pkcs11Ceremony(
       const aad = canaryAad(install, version)
       return run<boolean>({ op: 'opens-canary', label, keyId, gcm, canary, canaryAad: aad })
     },
-    destroy: async (label, keyId) => {
-      await run({ op: 'destroy', label, keyId })
+    destroy: async (label, keyId, kek) => {
+      const proof = kek && {
+        ...{ version: kek.version, gcm: kek.gcm, canary: kek.canary },
+        canaryAad: canaryAad(install, kek.version),
+      }
+      const { destroyed } = await run<{ destroyed: boolean }>({
+        ...{ op: 'destroy', label, keyId, proof: proof ?? null },
+      })
+      return destroyed ? 'destroyed' : 'absent'
     },
     gcmProfile: async () => {
       if (pool.closed) throw poolClosed()

@@ -15,7 +15,7 @@ import {
   requireNamed,
 } from './keys.ts'
 import { asSession, gcmKey, loadKey } from './lane-keys.ts'
-import type { LaneRequest } from './lane-messages.ts'
+import type { CanaryProof, LaneRequest } from './lane-messages.ts'
 import type { LaneSession } from './lane-session.ts'
 import { asBuffer } from './packing.ts'
 import { pauseThread } from './pause-thread.ts'
@@ -65,13 +65,18 @@ export function find(
   return { keyId: keyIdOf(asSession(session), key), warnings }
 }
 
-/** Destroys the one key of exactly this label and id and sees that it is gone. `destroyed` false: it was gone before. */
+/**
+ * Destroys the one key of exactly this label and id and sees that it is gone. `destroyed` false: it was gone before. With
+ * `proof` the key must open this canary first; throws wrong-key, and the key stays.
+ */
 export function destroy(
   session: LaneSession,
   label: string,
   keyId: Buffer,
+  proof: CanaryProof | null,
 ): { destroyed: boolean } {
   if (findKeys(asSession(session), label, keyId).length === 0) return { destroyed: false }
+  if (proof !== null) loadKey(session, { op: 'load', label, keyId, ...proof })
   destroyKey(asSession(session), findOneKey(asSession(session), label, keyId), label, keyId)
   return { destroyed: true }
 }

@@ -23,6 +23,8 @@ export interface LoadRequest {
   canary: Canary
   canaryAad: Uint8Array
 }
+/** What a key must open before it is destroyed. */
+export type CanaryProof = Pick<LoadRequest, 'version' | 'gcm' | 'canary' | 'canaryAad'>
 /** Items packed as in packing.ts: rewrap [iv, wrapped, aadFrom, aadTo], unwrap [iv, wrapped, aad], wrap [dek, aad]. */
 export type BatchRequest =
   | { op: 'rewrap'; from: number; to: number; check: CheckMode; items: Uint8Array }
@@ -33,7 +35,7 @@ export type CeremonyRequest =
   | { op: 'prove'; version: number }
   | { op: 'generate'; label: string; keyId: Uint8Array }
   | { op: 'find'; label: string; keyId: Uint8Array | null }
-  | { op: 'destroy'; label: string; keyId: Uint8Array }
+  | { op: 'destroy'; label: string; keyId: Uint8Array; proof: CanaryProof | null }
   | {
       op: 'make-canary'
       label: string

@@ -80,7 +80,7 @@ export class Lane {
       case 'find':
         return find(session, request.label, orNull(request.keyId))
       case 'destroy':
-        return destroy(session, request.label, asBuffer(request.keyId))
+        return destroy(session, request.label, asBuffer(request.keyId), request.proof)
       case 'make-canary':
         return makeCanary(session, {
           ...request,

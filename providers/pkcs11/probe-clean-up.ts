@@ -103,7 +103,7 @@ async function tidy(
     const name = `key "${PROBE_LABEL}" with id ${keyId.toString('hex') || '(none)'}`
     if (claim === 'abandoned') {
       try {
-        await request({ op: 'destroy', label: PROBE_LABEL, keyId })
+        await request({ op: 'destroy', label: PROBE_LABEL, keyId, proof: null })
         tidied += 1
       } catch (error) {
         if (!(error instanceof KeyturnError)) throw error

@@ -1,19 +1,32 @@
-import { randomUUID } from 'node:crypto'
 import { MockActivityEnvironment } from '@temporalio/testing'
-import { expect, test } from 'vitest'
+import { beforeAll, beforeEach, expect, test } from 'vitest'
 import type { ActivityDeps } from '../../activities/deps.ts'
 import { removalActivities } from '../../activities/removal.ts'
-import type { RemoveInput } from '../../contracts/removal.ts'
+import type { RemovalStep } from '../../contracts/removal.ts'
 import type { FleetSettings } from '../../contracts/settings.ts'
-import { hasFence } from '../../store/fence.ts'
+import { silentLog } from '../../observability/log.ts'
+import { hasFence, lowerFence } from '../../store/fence.ts'
 import { insertFirstActive } from '../../store/kek-active.ts'
 import { listAudit } from '../../store/kek-audit.ts'
 import { writeSettings } from '../../store/kek-settings.ts'
-import { readVersion, undoRemoval } from '../../store/kek-versions.ts'
+import { readVersion } from '../../store/kek-versions.ts'
+import { withdrawRemoval } from '../../store/removal-requests.ts'
+import { insertShards, readShard } from '../../store/rewrap-shards.ts'
+import { endRotation } from '../../store/rotations.ts'
 import type { Store } from '../../store/store.ts'
-import { certificates, configured, field, installVersion, testStore } from '../store/support.ts'
+import {
+  askRemoval,
+  certificates,
+  configured,
+  field,
+  installVersion,
+  record as envelopeRecord,
+  startRotation,
+  testStore,
+} from '../store/support.ts'
 
 const store = await testStore()
+const bypass = { bypassDocumentValidation: true }
 const fence = { collection: certificates, fields: [field], version: 1 }
 
 /** The store, but after each `collMod` that raises a fence `then` happens, before anybody else does anything. */
@@ -31,39 +44,216 @@ function afterFence(then: () => Promise<unknown>): Store {
   return { ...store, db }
 }
 
-const removal = (): RemoveInput => ({
-  ...{
-    install: { name: 'test', id: '0f' },
-    version: 1,
-    request: randomUUID(),
-    requestedBy: 'alice',
-  },
-  ...{ destroyHsmKey: false, acceptQuarantine: false, withoutFence: false },
-  ...{ undoWindowMs: 0, afterMs: 0 },
+const input = (request: string, version = 1) => ({
+  ...{ install: { name: 'test', id: '0f' }, version, request },
 })
 
-async function request(on: Store, input: RemoveInput): Promise<unknown> {
-  const { requestRemoval } = removalActivities({ store: on } as ActivityDeps)
-  return await new MockActivityEnvironment().run(async () => await requestRemoval(input))
+/** A step as a worker takes it; its own clock may be another one. */
+async function take(
+  name: 'requestRemoval' | 'fenceRemoval' | 'destroyVersion' | 'undoRemoval',
+  request: string,
+  { on = store, version = 1, ownNow = () => new Date(), ...forged }: Taken = {},
+): Promise<RemovalStep> {
+  const deps = { store: on, node: 'vm-a', log: silentLog } as unknown as ActivityDeps
+  const steps = removalActivities(deps, ownNow)
+  const said = { ...input(request, version), ...forged }
+  return await new MockActivityEnvironment().run(async () => await steps[name](said))
+}
+interface Taken {
+  on?: Store
+  version?: number
+  ownNow?: () => Date
+  [claim: string]: unknown
+}
+
+const fleet = { heartbeatMs: 1_000, leaseMs: 3_000, expireMs: 6_000 }
+const hour = 3_600_000
+async function record(rules: object = {}): Promise<void> {
+  const removal = { backupWindowMs: 0, undoWindowMs: hour, approvalsRequired: 0, approvers: [] }
+  const settings: FleetSettings = {
+    ...{ collections: configured, fleet, removal: { ...removal, ...rules } },
+  }
+  await writeSettings(store, { settings, sha256: Buffer.alloc(32), by: 'alice' })
+}
+
+const versions = store.db.collection<{ _id: number }>('kek_versions')
+const row = async () => await readVersion(store, 1)
+/** Moves what the row remembers of the removal back, as if so much time had passed. */
+async function pass(ms: number): Promise<void> {
+  const due = { $subtract: ['$removal.due_at', ms] }
+  await versions.updateOne({ _id: 1 }, [{ $set: { 'removal.due_at': due } }])
+}
+
+beforeAll(async () => {
+  for (const version of [1, 2, 3]) await installVersion(store, version)
+  await insertFirstActive(store, 2)
+})
+beforeEach(async () => {
+  await record()
+  await store.db.collection('kek_removals').deleteMany({})
+  await store.db.collection('kek_audit').deleteMany({})
+  await store.db.collection(certificates).deleteMany({})
+  await lowerFence(store, fence)
+  const left = { activated_at: new Date(0), left_at: new Date(0), left_epoch: 1 }
+  await versions.updateOne(
+    { _id: 1 },
+    { $set: { ...left, removal: null, destroyed_at: null, rotation: null } },
+  )
+})
+
+/** Up to the window: asked for, pending, fenced. */
+async function pending(): Promise<string> {
+  const request = await askRemoval(store, 1)
+  expect(await take('requestRemoval', request)).toMatchObject({ phase: 'fencing', error: null })
+  expect(await take('fenceRemoval', request)).toMatchObject({ phase: 'pending' })
+  return request
 }
 
 test('an undo between the fence and its record leaves no fence behind', async () => {
-  for (const version of [1, 2]) await installVersion(store, version)
-  await insertFirstActive(store, 2)
-  const settings = { collections: configured } as unknown as FleetSettings
-  await writeSettings(store, { settings, sha256: Buffer.alloc(32), by: 'alice' })
-
-  const undone = removal()
-  const between = afterFence(() => undoRemoval(store, 1, undone.request))
-  await expect(request(between, undone)).rejects.toMatchObject({ code: 'removal-refused' })
-  expect((await readVersion(store, 1))?.removal).toBeNull()
+  const undone = await askRemoval(store, 1)
+  await take('requestRemoval', undone)
+  const between = afterFence(() => withdrawRemoval(store, undone, 'withdrawn'))
+  expect(await take('fenceRemoval', undone, { on: between })).toMatchObject({ phase: 'over' })
+  expect(await row()).toMatchObject({ removal: null })
   expect(await hasFence(store, fence)).toBe(false)
 
   // A late attempt of the same request finds it taken back.
-  await expect(request(store, undone)).rejects.toMatchObject({ code: 'removal-refused' })
+  for (const name of ['requestRemoval', 'fenceRemoval', 'destroyVersion'] as const) {
+    expect(await take(name, undone)).toMatchObject({ phase: 'over', state: 'deactivated' })
+  }
   expect(await hasFence(store, fence)).toBe(false)
-  expect(await listAudit(store)).toEqual([])
-
-  await request(store, removal())
+  await pending()
   expect(await hasFence(store, fence)).toBe(true)
+})
+
+const claims = {
+  ...{ guardRun: 1, undoWindowMs: 0, afterMs: 0, requestedBy: 'root', reason: 'forged' },
+  ...{ destroyHsmKey: true, acceptQuarantine: true, withoutFence: true, fenced: true },
+}
+
+test('a step that nobody asked for in this keystore is foreign, and changes nothing', async () => {
+  const before = await row()
+  const names = ['requestRemoval', 'fenceRemoval', 'destroyVersion', 'undoRemoval'] as const
+  for (const name of names) {
+    await expect(take(name, 'made-up', claims)).rejects.toMatchObject({ code: 'foreign-task' })
+  }
+  // Nor does a request of one version move another.
+  const other = await askRemoval(store, 3)
+  for (const name of names) {
+    await expect(take(name, other, claims)).rejects.toMatchObject({ code: 'removal-refused' })
+  }
+  expect(await row()).toEqual(before)
+  expect(await listAudit(store)).toEqual([])
+})
+
+test('a forged step changes nothing before its time, whatever it claims', async () => {
+  const request = await askRemoval(store, 1)
+  expect(await take('destroyVersion', request, claims)).toMatchObject({ phase: 'asked' })
+  expect(await take('fenceRemoval', request, claims)).toMatchObject({ phase: 'asked' })
+  await take('requestRemoval', request, claims)
+  // The window is that of the settings, the fence is not waived.
+  const { removal } = (await row()) ?? {}
+  expect(removal).toMatchObject({ without_fence: false, requested_by: 'alice' })
+  expect(Number(removal?.due_at) - Number(removal?.requested_at)).toBe(hour)
+  expect(await take('destroyVersion', request, claims)).toMatchObject({ phase: 'fencing' })
+  await take('fenceRemoval', request)
+  const early = await take('destroyVersion', request, claims)
+  expect(early).toMatchObject({ phase: 'pending', state: 'pending-removal' })
+  expect(early.waitMs).toBeGreaterThan(hour - 60_000)
+  const entries = await listAudit(store)
+  expect(entries).toMatchObject([
+    { actor: 'alice', action: 'removal-requested', details: { claimed: true, worker: 'vm-a' } },
+  ])
+})
+
+test('between request and second look pass two heartbeats and a lease, whatever the window is', async () => {
+  await record({ undoWindowMs: 0 })
+  await pending()
+  const { removal } = (await row()) ?? {}
+  expect(Number(removal?.due_at) - Number(removal?.requested_at)).toBe(5_000)
+})
+
+const late = () => store.db.collection(certificates)
+test.each<[string, string, () => Promise<unknown>]>([
+  [
+    'census-zero',
+    'removal-refused',
+    () => late().insertOne(envelopeRecord('late', 1) as never, bypass),
+  ],
+  ['fence', 'no-fence', () => lowerFence(store, fence)],
+  ['backup-window', 'removal-refused', () => record({ backupWindowMs: 100 * 365 * 24 * hour })],
+  ['approvals', 'approval-missing', () => record({ approvalsRequired: 1, approvers: ['bob'] })],
+  [
+    'no-rotation',
+    'removal-refused',
+    () => versions.updateOne({ _id: 1 }, { $set: { rotation: 'r' } }),
+  ],
+])(
+  'the destroying step looks at %s itself, and takes the removal back',
+  async (guard, code, change) => {
+    const request = await pending()
+    await pass(2 * hour)
+    await change()
+    const step = await take('destroyVersion', request, claims)
+    expect(step).toMatchObject({ phase: 'over', state: 'deactivated', error: { code } })
+    expect(step.guards.filter(({ ok }) => !ok)).toMatchObject([{ guard }])
+    expect(await row()).toMatchObject({ removal: null, destroyed_at: null })
+    expect(await hasFence(store, fence)).toBe(false)
+    const entries = await listAudit(store)
+    expect(entries.at(-1)).toMatchObject({
+      action: 'removal-undone',
+      details: { reason: `guard ${guard}` },
+    })
+  },
+)
+
+test('a worker whose clock is another than the database’s destroys nothing', async () => {
+  for (const apart of [-2 * hour, 2 * hour]) {
+    const request = await pending()
+    await pass(apart < 0 ? 2 * hour : 0)
+    const ownNow = () => new Date(Date.now() + apart)
+    expect(await take('destroyVersion', request, { ownNow })).toMatchObject({
+      ...{ phase: 'over', state: 'deactivated', error: { code: 'clock-differs' } },
+    })
+  }
+  // A little apart is no reason to refuse, only to wait for both.
+  const request = await pending()
+  await pass(hour + 1_000)
+  const ownNow = () => new Date(Date.now() - 60_000)
+  expect(await take('destroyVersion', request, { ownNow })).toMatchObject({ phase: 'pending' })
+  expect(await take('destroyVersion', request)).toMatchObject({ phase: 'over', state: 'destroyed' })
+})
+
+test('a version that was never active goes at once, without a fence', async () => {
+  await versions.updateOne(
+    { _id: 1 },
+    { $set: { activated_at: null, left_at: null, left_epoch: null } },
+  )
+  const request = await askRemoval(store, 1)
+  expect(await take('requestRemoval', request)).toMatchObject({ phase: 'pending', waitMs: 0 })
+  expect(await take('destroyVersion', request)).toMatchObject({ phase: 'over', state: 'destroyed' })
+  expect(await hasFence(store, fence)).toBe(false)
+  // A repeated step finds its own work done, and records it once.
+  await take('destroyVersion', request)
+  const actions = (await listAudit(store)).map(({ action }) => action)
+  expect(actions).toEqual(['removal-requested', 'version-destroyed'])
+})
+
+test('the look that decides closes no shards of a rotation between other versions', async () => {
+  const shard = { shard: '0', collection: certificates, field, min: null, max: null }
+  const running = await startRotation(store, 2, 3)
+  const naming = await startRotation(store, 1, 2)
+  const ended = await startRotation(store, 2, 3)
+  for (const rotation of [running, naming, ended]) await insertShards(store, rotation, [shard])
+  await endRotation(store, ended, 'cancelled')
+  const request = await pending()
+  await pass(2 * hour)
+  await take('destroyVersion', request)
+  const closed = async (rotation: string) =>
+    (await readShard(store, { rotation, shard: '0' }))?.closed
+  expect([await closed(running), await closed(naming), await closed(ended)]).toEqual([
+    false,
+    true,
+    true,
+  ])
 })

@@ -127,7 +127,15 @@ export function removalFacts(state: State, bounds: Bounds, version: number): Rem
     leftAt: row.left ? asked : null,
     leftEpoch: row.leftEpoch === 0 ? null : row.leftEpoch,
     ...{ remaining: censusOf(state, version), quarantined: 0, acceptQuarantine: false },
-    ...{ backupWindowMs: 0, now: after, approvalsRequired: 0, approvedBy: [], requestedBy: 'x' },
+    ...{
+      backupWindowMs: 0,
+      now: after,
+      ownNow: after,
+      settings: null,
+      approvalsRequired: 0,
+      approvedBy: [],
+      requestedBy: 'x',
+    },
     fence: !bounds.rules.fence ? 'without' : state.fenced === version ? 'stands' : 'missing',
   }
 }

@@ -1,13 +1,20 @@
 import { describe, expect, test } from 'vitest'
-import { removalGuards, type RemovalFacts } from '../../protocol/removal-guards.ts'
+import type { Guard } from '../../contracts/views.ts'
+import { refusalOf, removalGuards, type RemovalFacts } from '../../protocol/removal-guards.ts'
 import { at, heartbeat, host } from './fleet-facts.ts'
 
 const day = 86_400
 const facts = (fields: Partial<RemovalFacts> = {}): RemovalFacts => ({
   ...{ version: 1, active: 2, rotation: null, activatedAt: at(-90 * day) },
   ...{ leftAt: at(-31 * day), leftEpoch: 2, remaining: 0, quarantined: 0 },
-  ...{ acceptQuarantine: false, backupWindowMs: 30 * day * 1000, now: at(0) },
-  ...{ approvalsRequired: 0, approvedBy: [], requestedBy: 'ann', fence: 'possible' },
+  ...{ acceptQuarantine: false, backupWindowMs: 30 * day * 1000, now: at(0), ownNow: at(0) },
+  ...{
+    settings: null,
+    approvalsRequired: 0,
+    approvedBy: [],
+    requestedBy: 'ann',
+    fence: 'possible',
+  },
   roster: [host('vm-a')],
   heartbeats: [heartbeat('vm-a/1', { current: 2, epoch: 2 })],
   ...fields,
@@ -18,11 +25,11 @@ const failing = (fields: Partial<RemovalFacts>) =>
     .map(({ guard, detail }) => `${guard}: ${detail}`)
 
 describe('the guards of a removal', () => {
-  test('are eight, all shown, each with a sentence', () => {
+  test('are nine, all shown, each with a sentence', () => {
     const guards = removalGuards(facts())
     expect(guards.map(({ guard }) => guard)).toEqual([
-      ...['not-active', 'no-rotation', 'fleet-past', 'census-zero'],
-      ...['quarantine-empty', 'backup-window', 'approvals', 'fence'],
+      ...['not-active', 'no-rotation', 'fleet-past', 'settings-agree'],
+      ...['census-zero', 'quarantine-empty', 'backup-window', 'approvals', 'fence'],
     ])
     expect(guards.every(({ ok }) => ok)).toBe(true)
     expect(guards.every(({ detail }) => detail.length > 10)).toBe(true)
@@ -33,7 +40,7 @@ describe('the guards of a removal', () => {
       'not-active: version 1 is active: rotate to another one first',
       'no-rotation: rotation r1 is marked on version 1',
       'census-zero: 3 envelopes are under version 1',
-      'fence: this user may not set validators: grant collMod, or use --without-fence',
+      'fence: no fence can hold: grant collMod, let the rules of the collections be enforced, or use --without-fence',
     ])
   })
 
@@ -80,6 +87,41 @@ describe('the guards of a removal', () => {
     expect(failing({ leftAt: null })[0]).toMatch(/^backup-window: no rotation has settled/)
     expect(failing({ activatedAt: at(-day) })[0]).toMatch(/^backup-window: no rotation has settled/)
     expect(failing({ activatedAt: null, leftAt: null, leftEpoch: null })).toEqual([])
+  })
+
+  test('believe a window to be over when both clocks say so', () => {
+    const clock = (ownNow: string, now = at(0)) => {
+      const found = removalGuards(facts({ leftAt: at(-30 * day), now, ownNow }))
+      return found.find(({ guard }) => guard === 'backup-window')
+    }
+    expect(clock(at(0))).toMatchObject({ ok: true })
+    expect(clock(at(-2))).toMatchObject({ ok: false, until: at(0) })
+    // Either clock may be the one that was set ahead.
+    for (const apart of [clock(at(-301)), clock(at(301)), clock(at(-day), at(0))]) {
+      expect(apart).toMatchObject({ ok: false, code: 'clock-differs' })
+      expect(refusalOf(1, [apart as Guard])?.code).toBe('clock-differs')
+    }
+  })
+
+  test('want the settings of every process to be the recorded ones', () => {
+    const [one] = facts().heartbeats
+    if (one === undefined) throw new Error('no heartbeat')
+    const beats = (settings: string | null) => ({ heartbeats: [{ ...one, settings }] })
+    expect(failing({ settings: 'aa', ...beats('aa') })).toEqual([])
+    expect(failing({ settings: 'aa', ...beats(null) })).toEqual([])
+    const [refused] = failing({ settings: 'aa', ...beats('bb') })
+    expect(refused).toMatch(/^settings-agree: settings differ on vm-a/)
+    const guards = removalGuards(facts({ settings: 'aa', ...beats('bb') }))
+    expect(refusalOf(1, guards)?.code).toBe('config-differs')
+  })
+
+  test('ask of a version that was never active only that nothing needs it', () => {
+    const unused = { activatedAt: null, leftAt: null, leftEpoch: null, heartbeats: [] }
+    expect(failing({ ...unused, fence: 'missing', ownNow: at(9 * day) })).toEqual([])
+    const needed = { active: 1, rotation: 'r1', remaining: 1, approvalsRequired: 1 }
+    expect(failing({ ...unused, ...needed }).map((each) => each.split(':')[0])).toEqual([
+      ...['not-active', 'no-rotation', 'census-zero', 'approvals'],
+    ])
   })
 
   test('do not count the approval of the requester, nor one person twice', () => {

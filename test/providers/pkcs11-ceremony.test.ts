@@ -84,6 +84,23 @@ describe.skipIf(inject('softhsm') === null)('keys and probes of a token', () => 
     await expect(ceremony.find('gone', null)).rejects.toMatchObject({ code: 'key-not-found' })
   })
 
+  it('destroys only a key that opens the canary, where it must', async () => {
+    const { ceremony } = provider
+    const [id, other] = [randomBytes(16), randomBytes(16)]
+    await ceremony.generate('mine', id)
+    await ceremony.generate('theirs', other)
+    const gcm = await ceremony.gcmProfile()
+    const canary = await ceremony.makeCanary(7, 'mine', id, gcm)
+    const mine = { version: 7, provider: 'pkcs11', label: 'mine', keyId: id, gcm, canary } as const
+    const wrong = { code: 'wrong-key' }
+    await expect(ceremony.destroy('theirs', other, mine)).rejects.toMatchObject(wrong)
+    // The canary of another version, and be it of the same key.
+    await expect(ceremony.destroy('mine', id, { ...mine, version: 8 })).rejects.toMatchObject(wrong)
+    expect(await ceremony.find('theirs', null)).toEqual({ keyId: other })
+    expect(await ceremony.destroy('mine', id, mine)).toBe('destroyed')
+    expect(await ceremony.destroy('mine', id, mine)).toBe('absent')
+  })
+
   it('refuses a label of more than 32 characters before anything is made', async () => {
     const { ceremony } = provider
     const long = 'x'.repeat(33)

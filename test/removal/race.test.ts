@@ -1,10 +1,10 @@
 import { expect, test } from 'vitest'
 import { queues, workflowIds, workflowTypes } from '../../contracts/names.ts'
-import type { RemoveInput, RemoveResult } from '../../contracts/removal.ts'
+import type { RemovalProgress, RemoveInput, RemoveResult } from '../../contracts/removal.ts'
 import type { RotateInput, RotateResult } from '../../contracts/rotation.ts'
 import { readActive } from '../../store/kek-active.ts'
 import { readVersions } from '../../store/kek-versions.ts'
-import { undoRemoval } from '../../store/version-removal.ts'
+import { openRemoval, withdrawRemoval } from '../../store/removal-requests.ts'
 import { onEachProvider, route } from '../support/each-provider.ts'
 import type { Fleet } from '../support/fleet.ts'
 import { freshName } from '../support/fresh.ts'
@@ -39,8 +39,8 @@ onEachProvider('removal and rotation back', { records: 40 }, (fleetOf) => {
         winners.push(rotated.outcome)
         if (rotated.outcome === 'completed') expect(now, state).toBe(old)
       }
-      for (const { _id, removal } of await readVersions(fleet.store)) {
-        if (removal !== null) await undoRemoval(fleet.store, _id, removal.request)
+      for (const { removal } of await readVersions(fleet.store)) {
+        if (removal !== null) await withdrawRemoval(fleet.store, removal.request, 'withdrawn')
       }
       expect(await fleet.verifyRecords()).toEqual({ [now ?? 0]: total })
     }
@@ -53,13 +53,14 @@ async function later<T>(ms: number, run: () => Promise<T>): Promise<T> {
   return await run()
 }
 
-/** Up to the recorded request: its window is longer than the test. */
+/** Up to the recorded request: it is taken back within its window. */
 async function remove(fleet: Fleet, version: number): Promise<{ error: unknown }> {
-  const input: RemoveInput = {
-    ...{ install: fleet.identity, version, request: freshName('raced'), requestedBy: 'test' },
+  const request = freshName('raced')
+  await openRemoval(fleet.store, {
+    ...{ request, version, requestedBy: 'test', afterMs: 0 },
     ...{ destroyHsmKey: false, acceptQuarantine: false, withoutFence: false },
-    ...{ undoWindowMs: 600_000, afterMs: 0 },
-  }
+  })
+  const input: RemoveInput = { install: fleet.identity, version, request }
   const handle = await fleet.temporal.workflow.start(workflowTypes.remove, {
     workflowId: workflowIds.remove(fleet.identity, version),
     taskQueue: queues.control(fleet.identity),
@@ -68,8 +69,8 @@ async function remove(fleet: Fleet, version: number): Promise<{ error: unknown }
   const recorded = fleet.until('neither recorded nor refused', async () => {
     const { status } = await handle.describe()
     if (status.name !== 'RUNNING') return 'ended'
-    const progress = await handle.query<{ state: string }>('progress')
-    return progress.state === 'pending-removal' ? 'recorded' : null
+    const { phase } = await handle.query<RemovalProgress>('progress')
+    return phase === 'fencing' || phase === 'pending' ? 'recorded' : null
   })
   if ((await recorded) === 'recorded') return { error: null }
   const { error } = (await handle.result()) as RemoveResult

@@ -3,6 +3,7 @@ import { messages, queues, workflowIds, workflowTypes } from '../../contracts/na
 import type { RemoveInput, RemoveResult } from '../../contracts/removal.ts'
 import { hasFence } from '../../store/fence.ts'
 import { readVersion } from '../../store/kek-versions.ts'
+import { openRemoval } from '../../store/removal-requests.ts'
 import { onEachProvider } from '../support/each-provider.ts'
 import { places } from '../support/fleet-records.ts'
 import { freshName } from '../support/fresh.ts'
@@ -15,16 +16,12 @@ onEachProvider('an undo that comes early', { records: 60 }, (fleetOf) => {
     const fleet = fleetOf()
     await fleet.must('rotate', '--to-version', '2')
     for (const [round, wait] of [-1, ...moments].entries()) {
-      const input: RemoveInput = {
-        ...{
-          install: fleet.identity,
-          version: 1,
-          request: freshName('undone'),
-          requestedBy: 'test',
-        },
+      const request = freshName('undone')
+      await openRemoval(fleet.store, {
+        ...{ request, version: 1, requestedBy: 'test', afterMs: wait < 0 ? 600_000 : 0 },
         ...{ destroyHsmKey: false, acceptQuarantine: false, withoutFence: false },
-        ...{ undoWindowMs: 3_000, afterMs: wait < 0 ? 600_000 : 0 },
-      }
+      })
+      const input: RemoveInput = { install: fleet.identity, version: 1, request }
       const handle = await fleet.temporal.workflow.start(workflowTypes.remove, {
         workflowId: workflowIds.remove(fleet.identity, 1),
         taskQueue: queues.control(fleet.identity),

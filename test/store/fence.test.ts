@@ -1,5 +1,5 @@
 import { beforeEach, describe, expect, it } from 'vitest'
-import { hasFence, lowerFence, raiseFence } from '../../store/fence.ts'
+import { hasFence, lowerFence, raiseFence, requireNoFence } from '../../store/fence.ts'
 import { certificates, envelope, field, record, testStore } from './support.ts'
 
 const store = await testStore()
@@ -121,12 +121,87 @@ describe('the fence', () => {
     },
   )
 
-  it('makes the collection where there is none yet', async () => {
+  it('makes no collection where there is none', async () => {
     const nowhere = { ...fence, collection: 'not-there' }
-    await raiseFence(store, nowhere)
-    await expect(
-      store.db.collection('not-there').insertOne(record('x', 1) as never),
-    ).rejects.toMatchObject(refused)
-    await lowerFence(store, { ...fence, collection: 'nowhere-else' })
+    await expect(raiseFence(store, nowhere)).rejects.toMatchObject({ code: 'collection-missing' })
+    await lowerFence(store, nowhere)
+    expect(await store.db.listCollections({ name: 'not-there' }).toArray()).toEqual([])
+  })
+
+  const ne = { 'secret.key.kek_version': { $ne: 1 } }
+  it.each([
+    ['flattened', { ...ne, name: { $ne: 'bad' } }, { name: { $ne: 'bad' } }],
+    [
+      'beside a schema',
+      { $and: [ne], $jsonSchema: { required: ['name'] } },
+      { $jsonSchema: { required: ['name'] } },
+    ],
+    [
+      'deeper',
+      { $and: [{ $and: [ne, { name: 'x' }] }, { a: 1 }] },
+      { $and: [{ name: 'x' }, { a: 1 }] },
+    ],
+    ['with $nor', { $nor: [{ 'secret.key.kek_version': 1 }, { a: 2 }] }, { $nor: [{ a: 2 }] }],
+    [
+      'with $nin',
+      { 'secret.key.kek_version': { $nin: [1, 9] } },
+      { 'secret.key.kek_version': { $nin: [9] } },
+    ],
+    ['with $not', { 'secret.key.kek_version': { $not: { $eq: 1 } }, a: 1 }, { a: 1 }],
+  ])('comes off a validator that others have reshaped: %s', async (_title, validator, left) => {
+    await store.db.command({ collMod: certificates, validator })
+    expect(await hasFence(store, fence)).toBe(true)
+    await expect(requireNoFence(store, fence)).rejects.toMatchObject({ code: 'fence-left' })
+    await lowerFence(store, fence)
+    expect((await options())['validator']).toEqual(left)
+  })
+
+  it.each([
+    [
+      {
+        $jsonSchema: {
+          properties: {
+            secret: { properties: { key: { properties: { kek_version: { minimum: 2 } } } } },
+          },
+        },
+      },
+    ],
+    [{ $expr: { $ne: ['$secret.key.kek_version', 1] } }],
+    [{ $or: [ne, { 'secret.key.provider': 'none' }] }],
+  ])('in words of somebody else is seen and told: %o', async (validator) => {
+    await records.insertOne(record('bare', 2) as never)
+    await store.db.command({ collMod: certificates, validator })
+    await expect(requireNoFence(store, fence)).rejects.toMatchObject({
+      code: 'fence-left',
+      hint: expect.stringContaining('--undo') as string,
+    })
+    // What keeps another version out is no fence of this one.
+    await requireNoFence(store, { ...fence, version: 2 })
+    await raiseFence(store, { ...fence, fields: ['other'] })
+    await expect(lowerFence(store, { ...fence, fields: ['other', field] })).rejects.toMatchObject({
+      code: 'fence-left',
+    })
+  })
+
+  it('waits half a second for an open transaction, and holds nobody up for longer', async () => {
+    await store.client.withSession(async (session) => {
+      session.startTransaction()
+      await records.updateOne({ _id: 'new' }, { $set: { name: 'held' } }, { session })
+      const raising = raiseFence(store, fence)
+      const beganMs = performance.now()
+      await records.insertOne(record('beside', 2) as never)
+      expect(performance.now() - beganMs).toBeLessThan(5_000)
+      expect(await raising).toBe('busy')
+      expect(await hasFence(store, fence)).toBe(false)
+      await session.commitTransaction()
+    })
+    expect(await raiseFence(store, fence)).toBe('done')
+    expect(await hasFence(store, fence)).toBe(true)
+  })
+
+  it('is passed by whoever bypasses validation', async () => {
+    await raiseFence(store, fence)
+    await records.insertOne(record('bypassed', 1) as never, { bypassDocumentValidation: true })
+    expect(await records.countDocuments({ 'secret.key.kek_version': 1 })).toBe(2)
   })
 })

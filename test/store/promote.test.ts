@@ -5,7 +5,7 @@ import { markRotation, readVersion, requestRemoval } from '../../store/kek-versi
 import { writeHeartbeat } from '../../store/process-heartbeats.ts'
 import { promote, type Promotion } from '../../store/promote.ts'
 import { endRotation, readRotation } from '../../store/rotations.ts'
-import { installVersion, otherProcess, startRotation, testStore } from './support.ts'
+import { askRemoval, installVersion, otherProcess, startRotation, testStore } from './support.ts'
 
 const store = await testStore()
 const other = await otherProcess(store)
@@ -120,13 +120,6 @@ describe('promote', () => {
       left_at: null,
       left_epoch: null,
     })
-    const removal = {
-      request: 'r',
-      requestedBy: 'a',
-      undoWindowMs: 0,
-      destroyHsmKey: false,
-      withoutFence: false,
-    }
-    expect(await requestRemoval(store, 1, removal)).toBe(false)
+    expect(await requestRemoval(store, await askRemoval(store, 1), 0)).toBe(false)
   })
 })

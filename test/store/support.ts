@@ -9,6 +9,7 @@ import { createIndexes } from '../../store/indexes.ts'
 import { completeInstall, insertIntent } from '../../store/kek-versions.ts'
 import type { PageInput } from '../../store/page-transaction.ts'
 import { insertShards, takeShard, type TakenShard } from '../../store/rewrap-shards.ts'
+import { openRemoval, type NewRemoval } from '../../store/removal-requests.ts'
 import { insertRotation } from '../../store/rotations.ts'
 import { endSession } from '../../store/sessions.ts'
 import { openStore, type Store } from '../../store/store.ts'
@@ -98,6 +99,21 @@ export async function startRotation(store: Store, from = 1, to = 2): Promise<str
     runId: null,
   })
   return rotation
+}
+
+/** A request for the removal of a version, as a command writes it. Answers its id. */
+export async function askRemoval(
+  store: Store,
+  version: number,
+  more: Partial<NewRemoval> = {},
+): Promise<string> {
+  const request = randomUUID()
+  await openRemoval(store, {
+    ...{ request, version, requestedBy: 'alice', afterMs: 0 },
+    ...{ destroyHsmKey: false, acceptQuarantine: false, withoutFence: false },
+    ...more,
+  })
+  return request
 }
 
 export interface Sweep {

@@ -1,4 +1,3 @@
-import { randomUUID } from 'node:crypto'
 import { beforeAll, beforeEach, describe, expect, it } from 'vitest'
 import { insertFirstActive, readActive } from '../../store/kek-active.ts'
 import {
@@ -12,12 +11,11 @@ import {
   requestRemoval,
   setFenced,
   takeOverMark,
-  undoRemoval,
 } from '../../store/kek-versions.ts'
 import { promote } from '../../store/promote.ts'
 import { endRotation } from '../../store/rotations.ts'
-import type { RemovalRequest } from '../../store/version-removal.ts'
-import { installVersion, otherProcess, startRotation, testStore } from './support.ts'
+import { withdrawRemoval } from '../../store/removal-requests.ts'
+import { askRemoval, installVersion, otherProcess, startRotation, testStore } from './support.ts'
 
 const store = await testStore()
 const other = await otherProcess(store)
@@ -27,71 +25,89 @@ beforeAll(async () => {
   await insertFirstActive(store, 1)
 })
 
-const request = (): RemovalRequest => ({
-  request: randomUUID(),
-  requestedBy: 'alice',
-  undoWindowMs: 3_600_000,
-  destroyHsmKey: false,
-  withoutFence: false,
-})
+const windowMs = 3_600_000
+const versions = store.db.collection('kek_versions')
+
+/** No version is marked, in removal or asked for. */
+async function clear(): Promise<void> {
+  await versions.updateMany({}, { $set: { rotation: null, removal: null } })
+  await store.db.collection('kek_removals').deleteMany({})
+}
+
+/** As if the version had been active once: then it needs a window and a fence. */
+async function wasActive(version: number): Promise<void> {
+  await versions.updateOne({ _id: version as never }, { $set: { activated_at: new Date() } })
+}
 
 describe('removal', () => {
-  let removal: RemovalRequest
-  beforeEach(async () => {
-    await store.db
-      .collection('kek_versions')
-      .updateMany({}, { $set: { rotation: null, removal: null } })
-    removal = request()
-  })
+  beforeEach(clear)
 
-  it('is requested once, repeated without harm, and undone by its id only', async () => {
-    expect(await requestRemoval(store, 2, removal)).toBe(true)
+  it('is requested once, repeated without harm, and taken back by its id only', async () => {
+    await wasActive(2)
+    const id = await askRemoval(store, 2)
+    expect(await requestRemoval(store, id, windowMs)).toBe(true)
     const first = (await readVersion(store, 2))?.removal
-    expect(first).toMatchObject({
-      request: removal.request,
-      state: 'requested',
-      guard_run: 0,
-      fenced: [],
-    })
-    expect(Number(first?.due_at) - Number(first?.requested_at)).toBe(3_600_000)
-    expect(await requestRemoval(store, 2, removal)).toBe(true)
+    expect(first).toMatchObject({ request: id, guard_run: 0, fenced_at: null })
+    expect(Number(first?.due_at) - Number(first?.requested_at)).toBe(windowMs)
+    expect(await requestRemoval(store, id, windowMs)).toBe(true)
     expect((await readVersion(store, 2))?.removal).toEqual(first)
-    expect(await requestRemoval(store, 2, request())).toBe(false)
-    expect(await setFenced(store, 2, removal.request, ['certificates'])).toBe(true)
-    expect(await undoRemoval(store, 2, 'another')).toBe(false)
-    expect(await undoRemoval(store, 2, removal.request)).toBe(true)
-    expect(await undoRemoval(store, 2, removal.request)).toBe(false)
+    // Of one version one request stands.
+    expect(await askRemoval(store, 2)).not.toBe(id)
+    expect(await store.db.collection('kek_removals').countDocuments()).toBe(1)
+    expect(await setFenced(store, 2, id)).toBe(true)
+    expect(await withdrawRemoval(store, 'another', 'withdrawn')).toBe(false)
+    expect(await withdrawRemoval(store, id, 'withdrawn')).toBe(true)
+    expect(await withdrawRemoval(store, id, 'withdrawn')).toBe(false)
     expect((await readVersion(store, 2))?.removal).toBeNull()
     // An attempt of it that comes late, from a worker that hung, does not ask again.
-    expect(await requestRemoval(store, 2, removal)).toBe(false)
+    expect(await requestRemoval(store, id, windowMs)).toBe(false)
     expect((await readVersion(store, 2))?.removal).toBeNull()
   })
 
   it('of the active, of a marked, of an unknown version is refused', async () => {
-    expect(await requestRemoval(store, 1, removal)).toBe(false)
-    expect(await requestRemoval(store, 99, removal)).toBe(false)
+    expect(await requestRemoval(store, await askRemoval(store, 1), 0)).toBe(false)
+    expect(await requestRemoval(store, await askRemoval(store, 99), 0)).toBe(false)
+    expect(await requestRemoval(store, 'nobody asked', 0)).toBe(false)
     const rotation = await startRotation(store)
     expect(await markRotation(store, 2, rotation)).toBe(true)
-    expect(await requestRemoval(store, 2, removal)).toBe(false)
+    const id = await askRemoval(store, 2)
+    expect(await requestRemoval(store, id, 0)).toBe(false)
+    // What was refused has written nothing.
+    expect(await store.db.collection('kek_removals').findOne({ _id: id as never })).toMatchObject({
+      state: 'asked',
+    })
+  })
+
+  it('does not begin before its time', async () => {
+    const id = await askRemoval(store, 2, { afterMs: 60_000 })
+    expect(await requestRemoval(store, id, 0)).toBe(false)
+    expect((await readVersion(store, 2))?.removal).toBeNull()
   })
 
   it('forbids a mark while it stands', async () => {
-    await requestRemoval(store, 2, removal)
+    await requestRemoval(store, await askRemoval(store, 2), windowMs)
     expect(await markRotation(store, 2, await startRotation(store))).toBe(false)
     expect(await takeOverMark(store, 2, 'old', await startRotation(store))).toBe(false)
   })
 
-  it('destroys only by the latest run of the guards', async () => {
-    await requestRemoval(store, 3, removal)
-    const first = await raiseGuardRun(store, 3, removal.request)
-    const second = await raiseGuardRun(store, 3, removal.request)
+  it('destroys behind the fence, after the window, by the latest run of the guards', async () => {
+    await wasActive(3)
+    const id = await askRemoval(store, 3)
+    await requestRemoval(store, id, windowMs)
+    const first = await raiseGuardRun(store, 3, id)
+    const second = await raiseGuardRun(store, 3, id)
     expect([first, second]).toEqual([1, 2])
     expect(await raiseGuardRun(store, 3, 'another')).toBeNull()
-    expect(await destroyVersion(store, 3, removal.request, 1)).toBe(false)
-    expect(await destroyVersion(store, 3, 'another', 2)).toBe(false)
-    expect(await destroyVersion(store, 3, removal.request, 2)).toBe(true)
-    expect(await destroyVersion(store, 3, removal.request, 2)).toBe(true)
-    expect(await undoRemoval(store, 3, removal.request)).toBe(false)
+    const destroy = (request = id, run = 2) => destroyVersion(store, 3, request, run)
+    expect(await destroy()).toBe(false)
+    await setFenced(store, 3, id)
+    expect(await destroy()).toBe(false)
+    await versions.updateOne({ _id: 3 as never }, { $set: { 'removal.due_at': new Date(0) } })
+    expect(await destroy(id, 1)).toBe(false)
+    expect(await destroy('another')).toBe(false)
+    expect(await destroy()).toBe(true)
+    expect(await destroy()).toBe(true)
+    expect(await withdrawRemoval(store, id, 'withdrawn')).toBe(false)
     expect((await readVersion(store, 3))?.destroyed_at).toBeInstanceOf(Date)
     expect(await markRotation(store, 3, await startRotation(store))).toBe(false)
   })
@@ -99,9 +115,7 @@ describe('removal', () => {
 
 describe('marks', () => {
   it('go to one of two rotations, are taken over, and come off', async () => {
-    await store.db
-      .collection('kek_versions')
-      .updateMany({}, { $set: { rotation: null, removal: null } })
+    await clear()
     const [one, two] = [await startRotation(store), await startRotation(store)]
     const marked = await Promise.all([markRotation(store, 2, one), markRotation(other, 2, two)])
     expect(marked.filter(Boolean)).toHaveLength(1)
@@ -119,8 +133,7 @@ describe('marks', () => {
   })
 
   it('leaves no mark of a rotation that has ended, and keeps that of one that runs', async () => {
-    const versions = store.db.collection('kek_versions')
-    await versions.updateMany({}, { $set: { rotation: null, removal: null } })
+    await clear()
     const [gone, running] = [await startRotation(store), await startRotation(store)]
     expect(await markRotation(store, 1, gone)).toBe(true)
     expect(await markRotation(store, 2, running)).toBe(true)
@@ -144,20 +157,18 @@ describe('a rotation back and a removal at the same time', () => {
   it('never destroy an active version, in 200 races', { timeout: 300_000 }, async () => {
     const seen = { destroyed: 0, promoted: 0, neither: 0 }
     // Version 100 is left for 101, and so on: each race is about the one that was left last.
-    await store.db
-      .collection('kek_versions')
-      .updateMany({}, { $set: { rotation: null, removal: null } })
+    await clear()
     let active = 1
     for (let race = 0; race < 200; race += 1) {
       const old = 100 + race
       await installVersion(store, old)
-      const removal = request()
       const rotation = await startRotation(store, active, old)
       const epoch = (await readActive(store))?.epoch ?? 0
       const remove = async () => {
-        if (!(await requestRemoval(store, old, removal))) return false
-        const run = await raiseGuardRun(store, old, removal.request)
-        return run !== null && (await destroyVersion(store, old, removal.request, run))
+        const id = await askRemoval(store, old)
+        if (!(await requestRemoval(store, id, 0))) return false
+        const run = await raiseGuardRun(store, old, id)
+        return run !== null && (await destroyVersion(store, old, id, run))
       }
       const rotateBack = async () => {
         if (!(await markRotation(other, old, rotation))) return false
@@ -183,7 +194,9 @@ describe('a rotation back and a removal at the same time', () => {
       const current = await readVersion(store, now?.version ?? 0)
       expect(current?.destroyed_at).toBeNull()
       // A removal that begins later than all that must be refused as well.
-      expect(await requestRemoval(store, now?.version ?? 0, request())).toBe(false)
+      await clear()
+      const late = await askRemoval(store, now?.version ?? 0)
+      expect(await requestRemoval(store, late, 0)).toBe(false)
       seen[destroyed ? 'destroyed' : promoted ? 'promoted' : 'neither'] += 1
       active = now?.version ?? active
     }

@@ -2,7 +2,7 @@ import fc from 'fast-check'
 import { serverCode, serverCodes } from '../../../store/store-errors.ts'
 import { requireInvariants, countUnder } from './invariants.ts'
 import { freezeSweep } from './frozen-sweep.ts'
-import { removeOn, undo } from './removal.ts'
+import { forge, removeOn, undo } from './removal.ts'
 import type { Application } from './application.ts'
 import { cancel, goOn, startFinishing } from './rotation.ts'
 import { letPass, place, recordIds, type World } from './world.ts'
@@ -103,6 +103,7 @@ export const commands = (maxCommands: number) =>
         any(3, 'a frozen worker wakes', guarded(thaw)),
         any(6, 'the removal goes on', removeOn),
         any(1, 'the removal is undone', undo),
+        { weight: 6, arbitrary: fc.nat({ max: 15 }).map(forged) },
         any(1, 'a rotation begins that finishes another', startFinishing),
         any(1, 'the rotation is cancelled', guarded(cancel)),
         any(1, 'the workflow of the rotation is terminated', async (world) => {
@@ -112,6 +113,9 @@ export const commands = (maxCommands: number) =>
     ],
     { maxCommands, size: 'max' },
   )
+
+const forged = (at: number) =>
+  new Step(`a step of a removal is forged (${at})`, async (world) => forge(world, at))
 
 function applicationOf({ apps }: World, at: number): Application {
   const app = apps[at]

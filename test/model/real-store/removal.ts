@@ -1,50 +1,61 @@
 import { ApplicationFailure } from '@temporalio/common'
-import type { RemoveInput } from '../../../contracts/removal.ts'
+import type { RemovalStep, RemoveInput } from '../../../contracts/removal.ts'
+import { openRemoval, standingRemoval } from '../../../store/removal-requests.ts'
 import { act, newId, readKeks, type World } from './world.ts'
 
-/** The steps of workflows/remove-kek.ts, one at a time. */
+/** A removal as its workflow sees it: the request's id, and nothing else. */
 export interface RunningRemoval {
   readonly input: RemoveInput
-  step: 'request' | 'pending' | 'guarded'
-  guardRun: number
 }
 
 /** The next step of the removal of the version that is not active; a refusal ends it. Answers what came of it. */
 export async function removeOn(world: World): Promise<string> {
-  const { control } = world
   world.removal ??= await newRemoval(world)
-  const { removal } = world
+  const { removal, control } = world
   if (removal === null) return 'no version to remove'
   const { input } = removal
+  const { phase } = await act(() => control.readRemoval(input))
+  const next = {
+    asked: 'requestRemoval',
+    fencing: 'fenceRemoval',
+    pending: 'destroyVersion',
+  } as const
+  if (phase !== 'asked' && phase !== 'fencing' && phase !== 'pending') return over(world, phase)
+  const step = await act(() => control[next[phase]](input))
+  const refusal = step.error === null ? '' : `, refused: ${step.error.message}`
+  if (step.phase === 'over') world.removal = null
+  return `version ${input.version} is ${step.phase}${refusal}`
+}
+
+/**
+ * A step that nobody is to take now, with an input of somebody's own: any step of any version, of a request that stands
+ * or of none. What it must not do is checked on the world.
+ */
+export async function forge(world: World, at: number): Promise<string> {
+  const { control, store, identity: install } = world
+  const steps = [...(['destroyVersion', 'requestRemoval', 'fenceRemoval', 'undoRemoval'] as const)]
+  const name = steps[at % steps.length] ?? 'destroyVersion'
+  const { active, others } = await readKeks(store)
+  const version = [active, ...others][Math.floor(at / steps.length) % (others.length + 1)] ?? active
+  const standing = await standingRemoval(store, version)
+  const claims = {
+    ...{ guardRun: 1, undoWindowMs: 0, afterMs: 0, requestedBy: 'root', reason: 'forged' },
+    ...{ destroyHsmKey: true, acceptQuarantine: true, withoutFence: true, fenced: true },
+  }
+  const input = { install, version, request: standing?._id ?? newId(), ...claims }
   try {
-    if (removal.step === 'request') {
-      if (await isRefused(world, input, false)) return over(world, 'refused by a guard')
-      await act(() => control.requestRemoval(input))
-      removal.step = 'pending'
-      return `version ${input.version} is asked to go`
-    }
-    if (removal.step === 'pending') {
-      const guardRun = await act(() => control.beginGuardRun(input))
-      if (guardRun === null) return over(world, 'undone')
-      if (await isRefused(world, input, true)) {
-        await act(() => control.undoRemoval({ ...input, reason: 'a guard' }))
-        return over(world, 'taken back by a guard')
-      }
-      Object.assign(removal, { step: 'guarded', guardRun })
-      return 'its guards pass behind the fence'
-    }
-    await act(() => control.destroyVersion({ ...input, guardRun: removal.guardRun }))
-    return over(world, `version ${input.version} is destroyed`)
+    const { phase }: RemovalStep = await act(() => control[name](input))
+    return `${name} of version ${version}: ${phase}`
   } catch (error) {
     if (!(error instanceof ApplicationFailure) || error.type === 'internal') throw error
-    return over(world, `refused: ${error.type ?? ''}`)
+    return `${name} of version ${version}: ${error.type ?? ''}`
   }
 }
 
 export async function undo(world: World): Promise<string> {
   const { removal, control } = world
   if (removal === null) return 'no removal'
-  await act(() => control.undoRemoval({ ...removal.input, reason: 'undone' }))
+  await act(() => control.undoRemoval(removal.input))
   return 'undone'
 }
 
@@ -53,19 +64,12 @@ function over(world: World, said: string): string {
   return said
 }
 
-async function isRefused(world: World, input: RemoveInput, fenced: boolean): Promise<boolean> {
-  const guards = await act(() => world.control.checkGuards({ ...input, fenced }))
-  return guards.some(({ ok }) => !ok)
-}
-
 async function newRemoval({ store, identity: install }: World): Promise<RunningRemoval | null> {
   const [version] = (await readKeks(store)).others
   if (version === undefined) return null
-  return {
-    input: {
-      ...{ install, version, request: newId(), requestedBy: 'model', destroyHsmKey: false },
-      ...{ acceptQuarantine: false, withoutFence: false, undoWindowMs: 0, afterMs: 0 },
-    },
-    ...{ step: 'request', guardRun: 0 },
-  }
+  const { _id: request } = await openRemoval(store, {
+    ...{ request: newId(), version, requestedBy: 'model', afterMs: 0 },
+    ...{ destroyHsmKey: false, acceptQuarantine: false, withoutFence: false },
+  })
+  return { input: { install, version, request } }
 }

@@ -148,6 +148,12 @@ export async function letPass({ store, rotation, ...world }: World, ms: number):
     .updateMany({}, [
       { $set: { loaded, ...Object.fromEntries(times.map((name) => [name, earlier(`$${name}`)])) } },
     ])
+  const removal = ['requested_at', 'due_at'].map((name) => `removal.${name}`)
+  await store.db
+    .collection(names.versions)
+    .updateMany({ removal: { $ne: null } }, [
+      { $set: Object.fromEntries(removal.map((name) => [name, earlier(`$${name}`)])) },
+    ])
   if (rotation !== null && rotation.askedAt !== null) {
     rotation.askedAt = new Date(Date.parse(rotation.askedAt) - ms).toISOString()
   }

@@ -1,0 +1,92 @@
+import { KeyturnError } from '../contracts/errors.ts'
+import type { RemovalStep, RemoveInput } from '../contracts/removal.ts'
+import type { Guard } from '../contracts/views.ts'
+import { hsmKeyOf, leftUntil, removalPhase } from '../protocol/removal-phase.ts'
+import { versionState } from '../protocol/version-state.ts'
+import type { RemovalRequestDoc, VersionDoc } from '../store/documents.ts'
+import { appendAudit, hasAudit } from '../store/kek-audit.ts'
+import { readActive } from '../store/kek-active.ts'
+import { readRemoval } from '../store/removal-requests.ts'
+import { serverNow } from '../store/store.ts'
+import type { ControlDeps } from './deps.ts'
+import { requireInstalled } from './settings.ts'
+
+/** The least time between two looks at a request whose moment is about to come, in ms. */
+const leastWaitMs = 200
+
+/**
+ * The row that a command wrote for this request, in this keystore. A step that finds none was sent by somebody who has
+ * not written here, or belongs to another keystore: `foreign-task`. One that names another version is `removal-refused`.
+ */
+export async function requireRequest(
+  { store }: ControlDeps,
+  { version, request }: RemoveInput,
+): Promise<RemovalRequestDoc> {
+  const row = await readRemoval(store, request)
+  if (row === null) {
+    throw new KeyturnError(
+      'foreign-task',
+      `no removal "${request}" was asked for in this keystore`,
+      {
+        hint: 'removals are asked for with: keyturn remove',
+      },
+    )
+  }
+  if (row.version === version) return row
+  throw new KeyturnError('removal-refused', `removal "${request}" is not of version ${version}`, {
+    hint: `it was asked for version ${row.version}`,
+  })
+}
+
+/** Where the request stands now. */
+export async function stepOf(
+  deps: ControlDeps,
+  input: RemoveInput,
+  ownNow: () => Date,
+  more: { guards?: Guard[]; error?: RemovalStep['error'] } = {},
+): Promise<RemovalStep> {
+  const { store } = deps
+  const request = await requireRequest(deps, input)
+  const row = await requireInstalled(store, request.version)
+  const clocks = { now: await serverNow(store), ownNow: ownNow() }
+  const phase = removalPhase(request, row, clocks)
+  const until = untilOf(phase, request, row)
+  const leftMs = leftUntil(until, clocks)
+  return {
+    ...{ version: row._id, request: request._id, phase },
+    state: versionState(row, (await readActive(store))?.version ?? null),
+    waitMs: leftMs === 0 ? 0 : Math.max(leastWaitMs, leftMs),
+    dueAt: until?.toISOString() ?? null,
+    hsmKey: hsmKeyOf(row),
+    guards: more.guards ?? [],
+    error: more.error ?? null,
+  }
+}
+
+function untilOf(
+  phase: RemovalStep['phase'],
+  request: RemovalRequestDoc,
+  row: VersionDoc,
+): Date | null {
+  if (phase === 'planned') return request.not_before
+  return phase === 'pending' ? (row.removal?.due_at ?? null) : null
+}
+
+/**
+ * One entry for each act of a request, however often its step is repeated. Who asked is what the request says of itself
+ * (`claimed`); which worker did it is known.
+ */
+export async function auditStep(
+  { store, node }: ControlDeps,
+  request: RemovalRequestDoc,
+  action: string,
+  details: object = {},
+): Promise<void> {
+  if (await hasAudit(store, action, request._id)) return
+  await appendAudit(store, {
+    actor: request.requested_by,
+    action,
+    subject: `v${request.version}`,
+    details: { request: request._id, claimed: true, worker: node, ...details },
+  })
+}

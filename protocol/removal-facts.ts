@@ -1,0 +1,65 @@
+import { heartbeatFact, rosterFact } from './facts.ts'
+import type { FenceFact, RemovalFacts } from './removal-guards.ts'
+
+/** A reading of the keystore (store/removal-reading.ts), as far as the guards need it. */
+export interface Reading {
+  readonly row: {
+    readonly _id: number
+    readonly rotation: string | null
+    readonly activated_at: Date | null
+    readonly left_at: Date | null
+    readonly left_epoch: number | null
+  }
+  readonly active: { readonly version: number } | null
+  readonly roster: readonly Parameters<typeof rosterFact>[0][]
+  readonly heartbeats: readonly Parameters<typeof heartbeatFact>[0][]
+  readonly now: Date
+  readonly remaining: number
+  readonly quarantined: number
+  readonly fence: 'stands' | 'missing' | 'refused'
+}
+
+/** What counts beside the reading: the recorded rules, and what the request's row says. */
+export interface RemovalRulesNow {
+  readonly settings: string | null
+  readonly backupWindowMs: number
+  readonly approvalsRequired: number
+  readonly requestedBy: string
+  readonly acceptQuarantine: boolean
+  readonly withoutFence: boolean
+  /** The fence should stand already. */
+  readonly fenced: boolean
+  readonly ownNow: Date
+}
+
+/** The guards' facts. No approval is known yet: one that is required is missing. */
+export function removalFacts(reading: Reading, rules: RemovalRulesNow): RemovalFacts {
+  const { row, active, now } = reading
+  return {
+    version: row._id,
+    active: active?.version ?? null,
+    rotation: row.rotation,
+    roster: reading.roster.map((each) => rosterFact(each, now)),
+    heartbeats: reading.heartbeats.map((each) => heartbeatFact(each, now)),
+    activatedAt: row.activated_at?.toISOString() ?? null,
+    leftAt: row.left_at?.toISOString() ?? null,
+    leftEpoch: row.left_epoch,
+    remaining: reading.remaining,
+    quarantined: reading.quarantined,
+    acceptQuarantine: rules.acceptQuarantine,
+    backupWindowMs: rules.backupWindowMs,
+    now: now.toISOString(),
+    ownNow: rules.ownNow.toISOString(),
+    settings: rules.settings,
+    approvalsRequired: rules.approvalsRequired,
+    approvedBy: [],
+    requestedBy: rules.requestedBy,
+    fence: fenceFact(reading.fence, rules),
+  }
+}
+
+function fenceFact(found: Reading['fence'], { withoutFence, fenced }: RemovalRulesNow): FenceFact {
+  if (withoutFence) return 'without'
+  if (found === 'missing') return fenced ? 'missing' : 'possible'
+  return found
+}

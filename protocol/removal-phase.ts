@@ -1,0 +1,78 @@
+import type { HsmKeyState, RemovalPhase } from '../contracts/removal.ts'
+import type { ProviderName } from '../contracts/kek.ts'
+
+/** The members of a request's row that its phase follows from. */
+interface RequestRow {
+  readonly _id: string
+  readonly standing: boolean
+  readonly not_before: Date | null
+  readonly destroy_hsm_key: boolean
+}
+
+/** The members of a version's row that it follows from. */
+interface VersionRow {
+  readonly provider: ProviderName
+  readonly activated_at: Date | null
+  readonly destroyed_at: Date | null
+  readonly removal: {
+    readonly request: string
+    readonly due_at: Date
+    readonly without_fence: boolean
+    readonly fenced_at: Date | null
+    readonly hsm_key: 'destroyed' | 'absent' | null
+  } | null
+}
+
+/** The two clocks by which a moment must have passed. */
+export interface Clocks {
+  readonly now: Date
+  readonly ownNow: Date
+}
+
+/** Where a request stands. It is derived, never stored, so that whoever takes it up goes on where it was left. */
+export function removalPhase(
+  request: RequestRow,
+  version: VersionRow,
+  clocks: Clocks,
+): RemovalPhase {
+  if (!request.standing) return 'over'
+  if (version.destroyed_at !== null) return request.destroy_hsm_key ? 'key' : 'over'
+  const { removal } = version
+  if (removal === null) {
+    return leftUntil(request.not_before, clocks) > 0 ? 'planned' : 'asked'
+  }
+  if (removal.request !== request._id) return 'asked'
+  const isOpen = needsFence(version) && !removal.without_fence && removal.fenced_at === null
+  return isOpen ? 'fencing' : 'pending'
+}
+
+/** Nothing was ever wrapped under a version that was never active. */
+export function needsFence({ activated_at }: Pick<VersionRow, 'activated_at'>): boolean {
+  return activated_at !== null
+}
+
+/** How long until a moment has passed by both clocks, in ms; 0 when it has, or when there is none. */
+export function leftUntil(moment: Date | null, { now, ownNow }: Clocks): number {
+  if (moment === null) return 0
+  return Math.max(0, moment.getTime() - Math.min(now.getTime(), ownNow.getTime()))
+}
+
+/**
+ * What lies between the request and the second look: the window to undo it, and never less than two heartbeats and a
+ * lease, so that whoever still uses the version has been heard.
+ */
+export function removalWindowMs(settings: {
+  fleet: { heartbeatMs: number; leaseMs: number }
+  removal: { undoWindowMs: number }
+}): number {
+  const { heartbeatMs, leaseMs } = settings.fleet
+  return Math.max(settings.removal.undoWindowMs, 2 * heartbeatMs + leaseMs)
+}
+
+/** What is known of the object in the HSM. */
+export function hsmKeyOf({
+  provider,
+  removal,
+}: Pick<VersionRow, 'provider' | 'removal'>): HsmKeyState {
+  return provider === 'env' ? 'none' : (removal?.hsm_key ?? 'kept')
+}

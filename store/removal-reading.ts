@@ -1,0 +1,56 @@
+import type { CollectionConfig } from '../contracts/settings.ts'
+import { remainingOf } from './census.ts'
+import type { ActiveDoc, HeartbeatDoc, NodeDoc, VersionDoc } from './documents.ts'
+import { fenceObstacle, fenceOn, hasFence } from './fence.ts'
+import { readRoster } from './fleet-nodes.ts'
+import { readActive } from './kek-active.ts'
+import { readVersion } from './kek-versions.ts'
+import { readHeartbeats } from './process-heartbeats.ts'
+import { countQuarantine } from './rewrap-quarantine.ts'
+import { serverNow, type Store } from './store.ts'
+
+/** What the guards of a removal are judged by, as it stands in the keystore. */
+export interface RemovalReading {
+  row: VersionDoc | null
+  active: ActiveDoc | null
+  roster: NodeDoc[]
+  heartbeats: HeartbeatDoc[]
+  /** The database's clock, read after the heartbeats. */
+  now: Date
+  /** Census without exactly the quarantined bytes. */
+  remaining: number
+  quarantined: number
+  fence: 'stands' | 'missing' | 'refused'
+}
+
+/** Reads only; the census comes last, behind whatever keeps writes away. */
+export async function readForRemoval(
+  store: Store,
+  version: number,
+  collections: readonly CollectionConfig[],
+): Promise<RemovalReading> {
+  const row = await readVersion(store, version)
+  const active = await readActive(store)
+  const [roster, heartbeats] = await Promise.all([readRoster(store), readHeartbeats(store)])
+  const now = await serverNow(store)
+  const fence = await fenceAround(store, version, collections)
+  const remaining = await remainingOf(store, collections, version)
+  const quarantined = await countQuarantine(store, version)
+  return { row, active, roster, heartbeats, now, remaining, quarantined, fence }
+}
+
+/** `refused`: it does not stand, and could not hold. */
+async function fenceAround(
+  store: Store,
+  version: number,
+  collections: readonly CollectionConfig[],
+): Promise<RemovalReading['fence']> {
+  let stands = true
+  for (const collection of collections) {
+    const fence = fenceOn(collection, version)
+    if (await hasFence(store, fence)) continue
+    stands = false
+    if ((await fenceObstacle(store, fence)) !== null) return 'refused'
+  }
+  return stands ? 'stands' : 'missing'
+}

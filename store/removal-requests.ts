@@ -1,0 +1,97 @@
+import type { RemovalOptions } from '../contracts/removal.ts'
+import type { RemovalRequestDoc } from './documents.ts'
+import { keystore } from './keystore.ts'
+import { isDuplicateKey } from './store-errors.ts'
+import { serverNow, type Store } from './store.ts'
+import { inTransaction } from './transaction.ts'
+
+/** The requests in `kek_removals`: written by whoever asks, before anything is started that works on them. */
+
+export interface NewRemoval extends RemovalOptions {
+  /** A new id, which names this removal. */
+  request: string
+  version: number
+  requestedBy: string
+  /** Nothing is done before so long; 0 for at once. */
+  afterMs: number
+}
+
+/** Writes a request. Answers the one that stands afterwards: another's, when the version had one that is not over. */
+export async function openRemoval(store: Store, input: NewRemoval): Promise<RemovalRequestDoc> {
+  const now = await serverNow(store)
+  const row: RemovalRequestDoc = {
+    _id: input.request,
+    version: input.version,
+    requested_by: input.requestedBy,
+    requested_at: now,
+    not_before: input.afterMs === 0 ? null : new Date(now.getTime() + input.afterMs),
+    destroy_hsm_key: input.destroyHsmKey,
+    accept_quarantine: input.acceptQuarantine,
+    without_fence: input.withoutFence,
+    state: 'asked',
+    standing: true,
+  }
+  for (;;) {
+    try {
+      await keystore.removals(store).insertOne(row)
+      return row
+    } catch (error) {
+      if (!isDuplicateKey(error)) throw error
+    }
+    const there =
+      (await standingRemoval(store, input.version)) ?? (await readRemoval(store, input.request))
+    // Else the other one has ended since.
+    if (there !== null) return there
+  }
+}
+
+export async function readRemoval(
+  store: Store,
+  request: string,
+): Promise<RemovalRequestDoc | null> {
+  return keystore.removals(store).findOne({ _id: request })
+}
+
+/** The request of a version that is not over. */
+export async function standingRemoval(
+  store: Store,
+  version: number,
+): Promise<RemovalRequestDoc | null> {
+  return keystore.removals(store).findOne({ version, standing: true })
+}
+
+/**
+ * Takes a request back, and with it the version out of its removal: `deactivated` again. False when it does not stand, or
+ * has destroyed the version. `refused` where a guard did it.
+ */
+export async function withdrawRemoval(
+  store: Store,
+  request: string,
+  state: 'withdrawn' | 'refused',
+): Promise<boolean> {
+  return inTransaction(store, async (session) => {
+    const row = await keystore
+      .removals(store)
+      .findOneAndUpdate(
+        { _id: request, standing: true, state: { $in: ['asked', 'requested'] } },
+        { $set: { state, standing: false } },
+        { session },
+      )
+    if (row === null) return false
+    await keystore
+      .versions(store)
+      .updateOne(
+        { _id: row.version, 'removal.request': request, destroyed_at: null },
+        { $set: { removal: null } },
+        { session },
+      )
+    return true
+  })
+}
+
+/** Nothing of the request is left to do. */
+export async function closeRemoval(store: Store, request: string): Promise<void> {
+  await keystore
+    .removals(store)
+    .updateOne({ _id: request }, { $set: { state: 'destroyed', standing: false } })
+}
