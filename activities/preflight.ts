@@ -8,6 +8,7 @@ import { rotationRoute } from '../protocol/rotation-route.ts'
 import type { RotationRoute } from '../protocol/rotation-route.ts'
 import { versionState } from '../protocol/version-state.ts'
 import { countVersions, remainingOf } from '../store/census.ts'
+import { fenceOn, requireNoFence } from '../store/fence.ts'
 import { checkShapes, missingIndexes } from '../store/indexes.ts'
 import { readActive } from '../store/kek-active.ts'
 import { requireInstall } from '../store/kek-install.ts'
@@ -46,6 +47,7 @@ export async function runPreflight(deps: ControlDeps, input: RotateInput): Promi
   if (differing !== null) throw differing
   await requireIndexes(deps, settings)
   const route = await routeOf(deps, input, settings)
+  await requireOpen(deps, settings, route.to)
   const epoch = (await readActive(store))?.epoch ?? 0
   for (const version of [route.from, route.to]) await mark(deps, version, input.rotation)
   await clearEndedMarks(store)
@@ -90,6 +92,18 @@ async function requireIndexes({ store }: ControlDeps, settings: FleetSettings): 
     })
   }
   await checkShapes(store, settings.collections)
+}
+
+/** Behind a fence that was left over every page would be refused, and all go to quarantine. */
+async function requireOpen(
+  { store }: ControlDeps,
+  { collections }: FleetSettings,
+  version: number,
+): Promise<void> {
+  const row = await readVersion(store, version)
+  // A removal that stands is refused by its own name, where the version is marked.
+  if (row?.removal !== null) return
+  for (const collection of collections) await requireNoFence(store, fenceOn(collection, version))
 }
 
 async function routeOf(

@@ -75,13 +75,17 @@ export async function raiseFence(store: Store, fence: Fence): Promise<FenceChang
 }
 
 /**
- * Takes exactly this fence off: the validator and its level are then as they were. Not there, or no collection: nothing is
+ * Takes exactly this fence off: the validator and its level are then as they were. No collection: nothing is
  * done. Throws `fence-left` where it cannot be taken off, or where the validator refuses the version all the same.
  */
 export async function lowerFence(store: Store, fence: Fence): Promise<FenceChange> {
   const rules = await readRules(store, fence.collection)
   const less = rules === null ? null : withoutClauses(rules.validator, clausesOf(fence))
-  if (rules === null || less === null) return 'done'
+  if (rules === null) return 'done'
+  if (less === null) {
+    await requireNoFence(store, fence)
+    return 'done'
+  }
   const isBare = Object.keys(less.validator).length === 0
   const changed = await collMod(store, fence.collection, {
     validator: less.validator,

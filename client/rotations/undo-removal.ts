@@ -94,7 +94,11 @@ function staysUp({ collection, version }: Fence): KeyturnError {
   )
 }
 
-async function tellWorkflow(config: Config, { store }: Keystore, version: number): Promise<void> {
+async function tellWorkflow(
+  config: Config,
+  { store }: Keystore,
+  workflowId: string,
+): Promise<void> {
   if ((await liveWorkers(store)) === 0) return
   try {
     await withTemporal(config, (link) => hearUndo(link, workflowId))

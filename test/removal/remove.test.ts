@@ -3,6 +3,7 @@ import { promisify } from 'node:util'
 import { expect, test } from 'vitest'
 import type { Document } from 'mongodb'
 import { workflowIds } from '../../contracts/names.ts'
+import type { VersionDoc } from '../../store/documents.ts'
 import { readVersion } from '../../store/kek-versions.ts'
 import { listAudit } from '../../store/kek-audit.ts'
 import { standingRemoval } from '../../store/removal-requests.ts'
@@ -163,13 +164,14 @@ onEachProvider('the removal of a version', options, (fleetOf, provider) => {
 /** Later, by a command of its own: never a key that another row names, and told apart from one that is not there. */
 async function destroysKeyOnly(fleet: Fleet, keys: () => Promise<number>): Promise<void> {
   const remove = async () => await fleet.cli('remove', '--version', '1', '--destroy-hsm-key')
-  const versions = fleet.store.db.collection<{ _id: number }>('kek_versions')
+  const versions = fleet.store.db.collection<VersionDoc>('kek_versions')
   const [own, active] = await versions.find().sort({ _id: 1 }).toArray()
-  const named = (row: Document | undefined) => ({ label: row?.['label'], key_id: row?.['key_id'] })
+  if (own === undefined || active === undefined) throw new Error('no versions')
+  const named = ({ label, key_id }: VersionDoc) => ({ label, key_id })
   await versions.dropIndex('label_1_key_id_1')
   // The whole name of the active key, a part of it, and a row that says the version is not ours.
   const label = { label: named(active).label }
-  for (const edit of [named(active), label, { origin: 'registered' }]) {
+  for (const edit of [named(active), label, { origin: 'registered' as const }]) {
     await versions.updateOne({ _id: 1 }, { $set: edit })
     const end = await remove()
     expect([3, 5]).toContain(end.code)

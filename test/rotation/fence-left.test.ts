@@ -1,0 +1,48 @@
+import { afterAll, beforeAll, expect, test } from 'vitest'
+import { openFleet, type Fleet } from '../support/fleet.ts'
+import { places } from '../support/fleet-records.ts'
+
+let fleet: Fleet
+beforeAll(async () => {
+  fleet = await openFleet({ provider: 'env' })
+  await fleet.fill(40)
+})
+afterAll(async () => {
+  await fleet.close()
+})
+
+const [{ collection, field }] = places
+const path = `${field}.kek_version`
+
+/** A validator as a restored dump brings it along, in words of ours or of others. */
+const left = [
+  { validator: { $and: [{ [path]: { $ne: 2 } }] }, comesOff: true },
+  { validator: { [path]: { $ne: 2 }, $jsonSchema: { bsonType: 'object' } }, comesOff: true },
+  { validator: { $nor: [{ [path]: 2 }] }, comesOff: true },
+  { validator: { $expr: { $ne: [`$${path}`, 2] } }, comesOff: false },
+]
+
+test.each(left)('a rotation to a version that a fence keeps out is refused: %o', async (one) => {
+  const { validator, comesOff } = one
+  await fleet.store.db.command({ collMod: collection, validator, validationLevel: 'moderate' })
+  const refused = await fleet.cli('rotate', '--to-version', '2')
+  expect({ code: refused.code, error: refused.json.error.code }).toEqual({
+    ...{ code: 3, error: 'fence-left' },
+  })
+  expect(refused.json.error.hint).toContain('keyturn remove --version 2 --undo')
+  expect(await fleet.active()).toBe(1)
+  const cured = await fleet.cli('remove', '--version', '2', '--undo')
+  if (comesOff) expect(cured.code).toBe(0)
+  else {
+    // What keyturn cannot take off it names.
+    expect(cured.json.error.code).toBe('fence-left')
+    await fleet.store.db.command({ collMod: collection, validator: {} })
+  }
+  const again = await fleet.cli('remove', '--version', '2', '--undo')
+  expect(again.json.error.code).toBe('no-removal')
+})
+
+test('and goes on once it is off: nothing is in quarantine', async () => {
+  await fleet.must('rotate', '--to-version', '2')
+  expect(await fleet.verifyRecords()).toEqual({ 2: 40 })
+})
