@@ -4,7 +4,7 @@ import { hintFor } from './hints.ts'
 import type { KeyPath, YamlSource } from './yaml-source.ts'
 
 /** Values that an error never shows. */
-const secrets = new Set(['mongodb.uri', 'kek.pkcs11.pin'])
+const secrets = new Set(['mongodb.uri', 'kek.pkcs11.pin', 'kek.pkcs11.uri'])
 
 interface Problem {
   readonly path: KeyPath

@@ -8,6 +8,10 @@ const examples: Record<string, string> = {
   kek: 'kek: { provider: env }',
   'kek.env': 'env: { variable_prefix: KEYTURN_ENCRYPTION_ENV_KEK_V }',
   'kek.pkcs11': 'pkcs11: { module_path: /usr/lib/softhsm/libsofthsm2.so, token_label: payments }',
+  'kek.pkcs11.uri':
+    'uri: "pkcs11:token=payments;object=keyturn-kek?module-path=/usr/lib/softhsm/libsofthsm2.so&pin-source=file:/run/keyturn/pin"',
+  'kek.pkcs11.user_type': 'user_type: crypto-user',
+  'kek.pkcs11.environment': 'environment: { ChrystokiConfigurationPath: "/etc/luna" }',
   'kek.pkcs11.module_parameters': `module_parameters: "configDir='sql:/etc/keyturn/nss'"`,
   'kek.pkcs11.token_label': 'token_label: "payments"',
   'kek.pkcs11.token_serial': 'token_serial: "0123456789abcdef"',

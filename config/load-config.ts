@@ -6,6 +6,7 @@ import { explain } from './explain.ts'
 import { readConfigFile } from './find-file.ts'
 import type { LookUp } from './find-file.ts'
 import { deepFreeze } from './freeze.ts'
+import { parsePkcs11Uri, type Pkcs11Uri } from './pkcs11-uri.ts'
 import type { WrittenPkcs11 } from './pkcs11-schema.ts'
 import { configSchema, isMongoUri, pkcs11OnlySchema } from './schema.ts'
 import type { WrittenConfig } from './schema.ts'
@@ -100,25 +101,39 @@ function kekConfig(file: string, kek: WrittenConfig['kek']): KekConfig {
 
 /** A relative `pin_file` starts at the folder of keyturn.yaml; `module_path` is the dynamic linker's business. */
 function pkcs11Config(file: string, written: WrittenPkcs11): Pkcs11Config {
-  const { pin_file: pinFile, pin, module_parameters: moduleParameters } = written
+  const { module_parameters: moduleParameters, environment } = written
+  const uri = uriOf(written)
+  const pinFile = uri?.pinFile ?? written.pin_file
+  const pin = uri?.pin ?? written.pin
   return {
-    modulePath: written.module_path,
+    modulePath: uri?.modulePath ?? written.module_path ?? neverThrough('module'),
     ...(moduleParameters === undefined ? {} : { moduleParameters }),
-    token: tokenOf(written),
+    token: uri?.token ?? tokenOf(written),
+    ...(written.user_type === 'user' ? {} : { userType: written.user_type }),
+    ...(Object.keys(environment).length === 0 ? {} : { environment }),
     ...(pinFile === undefined ? {} : { pinFile: path.resolve(path.dirname(file), pinFile) }),
     ...(pin === undefined ? {} : { pin }),
     pinEnv: written.pin_env,
-    keyLabelPrefix: written.key_label_prefix,
+    keyLabelPrefix: uri?.keyLabelPrefix ?? written.key_label_prefix ?? 'keyturn-kek',
     maxSessions: written.max_sessions,
     useGcmIvFromHsm: written.use_gcm_iv_from_hsm,
   }
+}
+
+function uriOf({ uri }: WrittenPkcs11): Pkcs11Uri | null {
+  const parsed = uri === undefined ? null : parsePkcs11Uri(uri)
+  return parsed !== null && 'refusal' in parsed ? neverThrough('URI') : parsed
 }
 
 function tokenOf(written: WrittenPkcs11): Pkcs11Config['token'] {
   if (written.token_label !== undefined) return { label: written.token_label }
   if (written.token_serial !== undefined) return { serial: written.token_serial }
   if (written.slot !== undefined) return { slot: written.slot }
-  throw new Error('the schema lets no section without a token through')
+  return neverThrough('token')
+}
+
+function neverThrough(what: string): never {
+  throw new Error(`the schema lets no section without a ${what} through`)
 }
 
 type Defined<T> = { [K in keyof T]?: Exclude<T[K], undefined> }

@@ -1,6 +1,17 @@
-import { closeSync, constants, fstatSync, openSync, readFileSync } from 'node:fs'
+import {
+  closeSync,
+  constants,
+  fstatSync,
+  openSync,
+  readFileSync,
+  realpathSync,
+  statSync,
+} from 'node:fs'
+import path from 'node:path'
 import { KeyturnError } from '../contracts/errors.ts'
 import type { Pkcs11Config } from '../contracts/settings.ts'
+
+const BYTE_ORDER_MARK = '\uFEFF'
 
 export interface Pin {
   readonly pin: string
@@ -16,10 +27,10 @@ export interface Pin {
 export function readPin(pkcs11: Pkcs11Config, env: NodeJS.ProcessEnv): Pin {
   if (pkcs11.pinFile !== undefined) return fromFile(pkcs11.pinFile, pkcs11.pin !== undefined)
   if (pkcs11.pin !== undefined) {
-    return {
-      pin: notEmpty(pkcs11.pin, "'kek.pkcs11.pin' is empty", 'write the PIN to a pin_file instead'),
-      warnings: ["the PIN stands in keyturn.yaml ('kek.pkcs11.pin'): put it into a pin_file"],
-    }
+    const { pin } = pkcs11
+    notEmpty(pin, "'kek.pkcs11.pin' is empty", 'write the PIN to a pin_file instead')
+    const stands = "the PIN stands in keyturn.yaml ('kek.pkcs11.pin'): put it into a pin_file"
+    return { pin, warnings: [stands, ...oddities(pin, "the PIN in 'kek.pkcs11.pin'")] }
   }
   const value = env[pkcs11.pinEnv]
   const hint = `set ${pkcs11.pinEnv}, or pin_file in keyturn.yaml`
@@ -28,7 +39,8 @@ export function readPin(pkcs11: Pkcs11Config, env: NodeJS.ProcessEnv): Pin {
       hint,
     })
   }
-  return { pin: notEmpty(value, `PIN variable '${pkcs11.pinEnv}' is empty`, hint), warnings: [] }
+  const pin = notEmpty(value, `PIN variable '${pkcs11.pinEnv}' is empty`, hint)
+  return { pin, warnings: oddities(pin, `the PIN in variable '${pkcs11.pinEnv}'`) }
 }
 
 /** Whether any source is configured; what it holds is not looked at. */
@@ -41,12 +53,20 @@ function fromFile(file: string, alsoValue: boolean): Pin {
   const text = readPrivate(file)
   const pin = text.endsWith('\n') ? text.slice(0, -1) : text
   notEmpty(pin, `PIN file '${file}' is empty`, `write the PIN into it: printf %s PIN > ${file}`)
-  const warnings = []
-  if (alsoValue) warnings.push("'kek.pkcs11.pin' is ignored beside 'pin_file': delete it")
-  if (/\s$/.test(pin)) {
-    warnings.push(`the PIN in '${file}' ends with white space, which is taken as part of it`)
-  }
-  return { pin, warnings }
+  const ignored = alsoValue ? ["'kek.pkcs11.pin' is ignored beside 'pin_file': delete it"] : []
+  return { pin, warnings: [...ignored, ...oddities(pin, `the PIN in '${file}'`)] }
+}
+
+/** What editors and shells leave around a PIN, told before it costs a try. */
+function oddities(pin: string, where: string): string[] {
+  const odd: [boolean, string][] = [
+    [pin.startsWith(BYTE_ORDER_MARK), 'begins with a byte order mark'],
+    [/^\s/.test(pin.replace(BYTE_ORDER_MARK, '')), 'begins with white space'],
+    [/\s$/.test(pin), 'ends with white space'],
+  ]
+  return odd
+    .filter(([isThere]) => isThere)
+    .map(([, what]) => `${where} ${what}, which is taken as part of it`)
 }
 
 /** Opens first and looks at what was opened: the link's target counts, and it cannot be exchanged in between. */
@@ -64,9 +84,7 @@ function readPrivate(file: string): string {
   }
   try {
     checkPrivate(file, descriptor)
-    return new TextDecoder('utf-8', { fatal: true, ignoreBOM: true }).decode(
-      readFileSync(descriptor),
-    )
+    return textOf(file, readFileSync(descriptor))
   } catch (cause) {
     if (cause instanceof KeyturnError) throw cause
     throw new KeyturnError('pin-missing', `PIN file '${file}' holds no text in UTF-8`, { cause })
@@ -75,10 +93,30 @@ function readPrivate(file: string): string {
   }
 }
 
+/** UTF-16 is refused: no token has such a PIN, and its bytes would cost a try. */
+function textOf(file: string, bytes: Buffer): string {
+  const isUtf16 = bytes.includes(0) || /^(fffe|feff)/.test(bytes.toString('hex', 0, 2))
+  if (isUtf16) {
+    throw new KeyturnError(
+      'pin-missing',
+      `PIN file '${file}' holds no text in UTF-8: is it UTF-16?`,
+      {
+        hint: `save it as UTF-8 without a byte order mark: printf %s PIN > ${file}`,
+      },
+    )
+  }
+  return new TextDecoder('utf-8', { fatal: true, ignoreBOM: true }).decode(bytes)
+}
+
 function checkPrivate(file: string, descriptor: number): void {
-  const { mode, uid, isFile } = statOf(descriptor)
+  const { mode, uid, gid, isFile } = statOf(descriptor)
   const unsafe = (what: string, hint: string) =>
     new KeyturnError('pin-file-unsafe', `PIN file '${file}' ${what}`, { hint })
+  if (isFile && uid === 0 && (mode === 0o440 || mode === 0o640)) {
+    const why = whyNotHandedOver(file, gid)
+    if (why !== null) throw unsafe(why.what, why.hint)
+    return
+  }
   if (!isFile) throw unsafe('is no regular file', 'name the file itself')
   if (mode !== 0o600 && mode !== 0o400) {
     throw unsafe(
@@ -95,9 +133,36 @@ function checkPrivate(file: string, descriptor: number): void {
   }
 }
 
-function statOf(descriptor: number): { mode: number; uid: number; isFile: boolean } {
+/**
+ * A file of root that a group may read, as systemd's LoadCredential and a Kubernetes fsGroup hand it over: the group is
+ * root's or one of this process's own, and some folder on the way to it can be entered by no others.
+ */
+function whyNotHandedOver(file: string, gid: number): { what: string; hint: string } | null {
+  const own = [process.getegid?.(), ...(process.getgroups?.() ?? [])]
+  if (gid !== 0 && !own.includes(gid)) {
+    return {
+      what: `can be read by a group (gid '${gid}') that is none of this process's own`,
+      hint: 'run keyturn in that group (systemd: SupplementaryGroups=, Kubernetes: fsGroup), or give it another',
+    }
+  }
+  if (isBehindClosedFolder(realpathSync(file))) return null
+  return {
+    what: 'can be read by its group, in folders that everybody can enter',
+    hint: `run: chmod o-x ${path.dirname(file)}`,
+  }
+}
+
+function isBehindClosedFolder(file: string): boolean {
+  const folder = path.dirname(file)
+  if (folder === file) return false
+  const { mode, uid } = statSync(folder)
+  const isOurs = uid === 0 || uid === process.geteuid?.()
+  return (isOurs && (mode & 0o001) === 0) || isBehindClosedFolder(folder)
+}
+
+function statOf(descriptor: number): { mode: number; uid: number; gid: number; isFile: boolean } {
   const stats = fstatSync(descriptor)
-  return { mode: stats.mode & 0o777, uid: stats.uid, isFile: stats.isFile() }
+  return { mode: stats.mode & 0o777, uid: stats.uid, gid: stats.gid, isFile: stats.isFile() }
 }
 
 function notEmpty(pin: string, message: string, hint: string): string {

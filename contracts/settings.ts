@@ -24,13 +24,25 @@ export interface KekConfig {
   readonly pkcs11?: Pkcs11Config
 }
 
+/** A token that has all of these; at least one is said. */
+export interface TokenWanted {
+  readonly slot?: number
+  readonly label?: string
+  readonly serial?: string
+  readonly manufacturer?: string
+  readonly model?: string
+}
+
 export interface Pkcs11Config {
   readonly modulePath: string
   /** A text for C_Initialize (pInitArgs, pReserved), for modules that want one: NSS, Kryoptic, YubiHSM 2. */
   readonly moduleParameters?: string
-  /** How the token is found: exactly one of the three. */
-  readonly token:
-    { readonly slot: number } | { readonly label: string } | { readonly serial: string }
+  /** How the token is found. */
+  readonly token: TokenWanted
+  /** Who logs in; `crypto-user` is a vendor's user type (Thales Luna). Absent: `user`. */
+  readonly userType?: 'user' | 'crypto-user'
+  /** Variables that the module needs besides those that lanes inherit. */
+  readonly environment?: Readonly<Record<string, string>>
   readonly pinFile?: string
   readonly pin?: string
   readonly pinEnv: string

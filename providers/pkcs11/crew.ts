@@ -3,6 +3,7 @@ import { KeyturnError } from '../../contracts/errors.ts'
 import type { Pkcs11Config } from '../../contracts/settings.ts'
 import type { Log } from '../../observability/log.ts'
 import { errorFrom, poolClosed, type Fault } from './errors.ts'
+import { laneEnvironment } from './lane-environment.ts'
 import { LaneHost } from './lane-host.ts'
 import type { OpenReply, Reply } from './lane-messages.ts'
 import { loginGate } from './login-gate.ts'
@@ -153,13 +154,13 @@ export class LaneCrew {
     if (this.#closed) throw poolClosed()
     const { config, pin, log } = this.#options
     const { host, number, fresh } = this.#place()
-    const { modulePath, moduleParameters = null, token } = config
+    const { modulePath, moduleParameters = null, token, userType = 'user' } = config
     let reply: Reply
     try {
       if (fresh) this.#opening = host
       reply = await host.ask(
         number,
-        { op: 'open', modulePath, moduleParameters, token, pin },
+        { op: 'open', modulePath, moduleParameters, token, userType, pin },
         OPEN_DEADLINE_MS,
       )
       if (reply.fault !== null) throw new OpenFailed(this.#asAway(reply.fault))
@@ -192,7 +193,7 @@ export class LaneCrew {
   #place(): { host: LaneHost; number: number; fresh: boolean } {
     const hosts = [...new Set(this.lanes.map((lane) => lane.host))]
     if (hosts.length < this.#cores) {
-      return { host: new LaneHost([this.#options.config.pinEnv]), number: 0, fresh: true }
+      return { host: new LaneHost(laneEnvironment(this.#options.config)), number: 0, fresh: true }
     }
     const lanesOf = (host: LaneHost): PoolLane[] => this.lanes.filter((lane) => lane.host === host)
     const host = hosts.reduce((a, b) => (lanesOf(b).length < lanesOf(a).length ? b : a))

@@ -21,6 +21,10 @@ export const ck = {
   CKF_RW_SESSION: 2,
   CKF_SERIAL_SESSION: 4,
   CKU_USER: 1,
+  /** Of Thales Luna (its cryptoki_v2.h): the crypto user, who may use keys and not change them. */
+  CKU_LIMITED_USER: 0x8000_0001,
+  CKS_RO_PUBLIC_SESSION: 0,
+  CKS_RW_PUBLIC_SESSION: 2,
   CKS_RW_USER_FUNCTIONS: 3,
   CKO_SECRET_KEY: 4,
   CKK_AES: 0x1f,

@@ -1,4 +1,5 @@
 import { KeyturnError, type ErrorCode } from '../../contracts/errors.ts'
+import { ckrHint } from './ckr-hints.ts'
 import { ckrNames } from './ckr-names.ts'
 
 /**
@@ -39,6 +40,7 @@ const table: readonly (readonly [number, string, FaultClass])[] = [
   [224, 'CKR_TOKEN_NOT_PRESENT', 'reconnect'],
   [257, 'CKR_USER_NOT_LOGGED_IN', 'reconnect'],
   [258, 'CKR_USER_PIN_NOT_INITIALIZED', 'pin'],
+  [259, 'CKR_USER_TYPE_INVALID', 'pin'], // some tokens count it as a wrong PIN
   [400, 'CKR_CRYPTOKI_NOT_INITIALIZED', 'reconnect'],
 ]
 const rows = new Map(table.map(([ckr, name, fault]) => [ckr, { name, fault }]))
@@ -115,10 +117,10 @@ export function errorFrom(fault: Fault): KeyturnError {
 }
 
 function codeOf(error: CkrError): { code: ErrorCode; hint?: string } {
-  if (error.fault === 'reconnect') {
-    return { code: 'hsm-away', hint: "look at the HSM and its client's network and service" }
-  }
-  if (error.fault === 'pin') return error.ckr === CKR_PIN_LOCKED ? pinLocked : pinRefused
+  const hint = ckrHint(error.ckr, error.fault)
+  if (error.fault === 'reconnect') return { code: 'hsm-away', hint }
+  if (error.fault === 'pin')
+    return error.ckr === CKR_PIN_LOCKED ? pinLocked : { code: 'pin-refused', hint }
   if (error.ckr === CKR_KEY_FUNCTION_NOT_PERMITTED && error.method.startsWith('C_Encrypt')) {
     return { code: 'cannot-encrypt', hint: 'its CKA_ENCRYPT is false: make a new version' }
   }
@@ -128,16 +130,12 @@ function codeOf(error: CkrError): { code: ErrorCode; hint?: string } {
       hint: "some clients (Fortanix) answer so when they cannot read their configuration file: check the file's owner and mode",
     }
   }
-  return { code: 'hsm-failed' }
+  return { code: 'hsm-failed', hint }
 }
 
 const pinLocked = {
   code: 'pin-locked',
   hint: "the token's security officer must set a new PIN",
-} as const
-const pinRefused = {
-  code: 'pin-refused',
-  hint: 'correct the PIN, then start again: it is not tried a second time, so as not to lock the token',
 } as const
 
 /** Errors that a lane met while opening keep their code; a device that is away is `hsm-away`. */

@@ -40,11 +40,8 @@ export class LaneHost {
   #nextId = 1
   #lost: LaneLost | undefined
 
-  /** `hide` are environment variables that the child must not see. */
-  constructor(hide: readonly string[]) {
-    // Vendors' clients are configured by variables (SOFTHSM2_CONF, ChrystokiConfigurationPath): the child gets them all.
-    const env = { ...process.env }
-    for (const name of hide) Reflect.deleteProperty(env, name)
+  /** `env` is all that the child gets of an environment. */
+  constructor(env: NodeJS.ProcessEnv) {
     const entry = createRequire(import.meta.url).resolve('#lane-process')
     this.#child = fork(entry, [], {
       env,

@@ -12,6 +12,7 @@ export interface OpenRequest {
   modulePath: string
   moduleParameters: string | null
   token: Pkcs11Config['token']
+  userType: NonNullable<Pkcs11Config['userType']>
   pin: string
 }
 export interface LoadRequest {

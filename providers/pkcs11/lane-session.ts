@@ -15,18 +15,21 @@ export class LaneSession {
   readonly cryptoki: Cryptoki
   readonly token: Token
   handle: Handle
+  readonly #isVendorsUser: boolean
   calls = 0
   byCode: Record<number, number> = {}
 
   /** Throws module-missing, token-*, pin-locked, or the module's CkrError; C_Login is called once at most. */
-  constructor({ modulePath, moduleParameters, token, pin }: OpenRequest) {
+  constructor({ modulePath, moduleParameters, token, userType, pin }: OpenRequest) {
+    this.#isVendorsUser = userType !== 'user'
     this.cryptoki = openModule(modulePath, moduleParameters)
     this.token = findToken(this.cryptoki, token)
     this.handle = openSession(this.cryptoki, this.token.slot)
     if (this.#loggedIn(this.handle)) return
     refuseLastTry(this.token)
     try {
-      call('C_Login', () => this.cryptoki.C_Login(this.handle, ck.CKU_USER, pin))
+      const user = this.#isVendorsUser ? ck.CKU_LIMITED_USER : ck.CKU_USER
+      call('C_Login', () => this.cryptoki.C_Login(this.handle, user, pin))
     } catch (error) {
       if (!(error instanceof CkrError && error.ckr === CKR_USER_ALREADY_LOGGED_IN)) throw error
     }
@@ -120,7 +123,9 @@ export class LaneSession {
     const info = this.watch(() =>
       call('C_GetSessionInfo', () => this.cryptoki.C_GetSessionInfo(session)),
     )
-    return info.state === ck.CKS_RW_USER_FUNCTIONS
+    // The standard has no state for a vendor's user.
+    if (!this.#isVendorsUser) return info.state === ck.CKS_RW_USER_FUNCTIONS
+    return info.state !== ck.CKS_RO_PUBLIC_SESSION && info.state !== ck.CKS_RW_PUBLIC_SESSION
   }
 }
 

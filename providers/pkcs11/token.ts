@@ -2,6 +2,7 @@ import type { ProbeReport } from '../../contracts/kek.ts'
 import { KeyturnError } from '../../contracts/errors.ts'
 import type { Pkcs11Config } from '../../contracts/settings.ts'
 import { call, type Cryptoki, type Handle } from './driver.ts'
+import { CkrError } from './errors.ts'
 
 export type TokenName = NonNullable<ProbeReport['token']>
 
@@ -24,20 +25,24 @@ export const tokenFlags = {
 /** CK_UNAVAILABLE_INFORMATION (~0, which pkcs11js cuts to 32 bits) and what openCryptoki says (~0 - 1) are no limits. */
 const NO_LIMIT = 0x8000_0000
 
-/** Finds the one token that the configuration names. Throws token-not-found, naming those that are there, or token-ambiguous. */
+/**
+ * Finds the one token that the configuration names. A slot whose token does not answer is somebody else's trouble, unless
+ * ours is not found. Throws token-not-found, naming those that are there and those that did not answer, or token-ambiguous.
+ */
 export function findToken(cryptoki: Cryptoki, wanted: Pkcs11Config['token']): Token {
-  const tokens = call('C_GetSlotList', () => cryptoki.C_GetSlotList(true)).map((slot) =>
-    describe(cryptoki, slot),
-  )
+  const tokens: Token[] = []
+  const silent: string[] = []
+  for (const slot of call('C_GetSlotList', () => cryptoki.C_GetSlotList(true))) {
+    try {
+      tokens.push(describe(cryptoki, slot))
+    } catch (error) {
+      if (!(error instanceof CkrError)) throw error
+      silent.push(`slot ${slotNumber(slot)}: ${error.message}`)
+    }
+  }
   const found = tokens.filter((token) => matches(token, wanted))
   const first = found[0]
-  if (first === undefined) {
-    const there = tokens.filter((token) => token.flags & tokenFlags.TOKEN_INITIALIZED).map(say)
-    throw new KeyturnError('token-not-found', `no token with ${sayWanted(wanted)}`, {
-      hint:
-        there.length === 0 ? 'the module shows no token at all' : `there are: ${there.join('; ')}`,
-    })
-  }
+  if (first === undefined) throw notFound(tokens, silent, wanted)
   if (!found.every((other) => sameToken(first, other))) {
     throw new KeyturnError(
       'token-ambiguous',
@@ -46,6 +51,20 @@ export function findToken(cryptoki: Cryptoki, wanted: Pkcs11Config['token']): To
     )
   }
   return first
+}
+
+function notFound(
+  tokens: readonly Token[],
+  silent: readonly string[],
+  wanted: Pkcs11Config['token'],
+): KeyturnError {
+  const named = tokens.filter((token) => token.flags & tokenFlags.TOKEN_INITIALIZED).map(say)
+  const there =
+    named.length === 0 ? 'the module shows no token at all' : `there are: ${named.join('; ')}`
+  const rest = silent.length === 0 ? '' : `; no answer from ${silent.join('; ')}`
+  return new KeyturnError('token-not-found', `no token with ${sayWanted(wanted)}`, {
+    hint: there + rest,
+  })
 }
 
 function describe(cryptoki: Cryptoki, slot: Handle): Token {
@@ -66,10 +85,11 @@ function describe(cryptoki: Cryptoki, slot: Handle): Token {
   }
 }
 
-function matches(token: Token, wanted: Pkcs11Config['token']): boolean {
-  if ('slot' in wanted) return slotNumber(token.slot) === wanted.slot
-  if ('label' in wanted) return token.name.label === wanted.label
-  return token.name.serial === wanted.serial
+function matches({ slot, name }: Token, wanted: Pkcs11Config['token']): boolean {
+  if (wanted.slot !== undefined && slotNumber(slot) !== wanted.slot) return false
+  return (['label', 'serial', 'manufacturer', 'model'] as const).every(
+    (part) => wanted[part] === undefined || wanted[part] === name[part],
+  )
 }
 
 /**
@@ -93,8 +113,12 @@ function say(token: Token): string {
 }
 
 function sayWanted(wanted: Pkcs11Config['token']): string {
-  if ('slot' in wanted) return `slot ${wanted.slot}`
-  return 'label' in wanted ? `label "${wanted.label}"` : `serial "${wanted.serial}"`
+  return (['slot', 'label', 'serial', 'manufacturer', 'model'] as const)
+    .filter((part) => wanted[part] !== undefined)
+    .map((part) =>
+      part === 'slot' ? `slot ${wanted.slot ?? ''}` : `${part} "${wanted[part] ?? ''}"`,
+    )
+    .join(', ')
 }
 
 /** Cryptoki pads its strings with blanks; some modules with zeros. */

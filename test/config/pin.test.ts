@@ -69,12 +69,69 @@ describe('the PIN', () => {
 
   it('may be readable by its owner alone', () => {
     expect(read({ pinFile: pinFile('1', 0o400) }).pin).toBe('1')
-    for (const mode of [0o640, 0o604, 0o644, 0o440, 0o620, 0o700, 0o666]) {
+    for (const mode of [0o604, 0o644, 0o444, 0o620, 0o460, 0o700, 0o666]) {
       const file = pinFile(secret, mode)
       expect(fault(() => read({ pinFile: file }, { TOKEN_PIN: 'x' }))).toBe(
         `pin-file-unsafe: PIN file 'pin' has mode '${mode.toString(8).padStart(4, '0')}', not 0600 or 0400 | run: chmod 0400 pin`,
       )
     }
+  })
+
+  it.each([
+    ['\uFEFF1234\n', '\uFEFF1234', /^the PIN in '.*' begins with a byte order mark/],
+    [' 1234', ' 1234', /^the PIN in '.*' begins with white space/],
+    ['1234\t', '1234\t', /^the PIN in '.*' ends with white space/],
+  ])('%j is passed on with a warning', (content, pin, warning) => {
+    const found = read({ pinFile: pinFile(content) })
+    expect(found.pin).toBe(pin)
+    expect(found.warnings[0]).toMatch(warning)
+    const [value, variable] = [read({ pin }).warnings[1], read({}, { TOKEN_PIN: pin }).warnings[0]]
+    expect(value).toMatch(/^the PIN in 'kek.pkcs11.pin' (begins|ends) with/)
+    expect(variable).toMatch(/^the PIN in variable 'TOKEN_PIN' (begins|ends) with/)
+  })
+
+  it.each([
+    ['a mark of little endian', Buffer.from('\uFEFF1234', 'utf16le')],
+    ['a mark of big endian', Buffer.from('\uFEFF1234', 'utf16le').swap16()],
+    ['no mark', Buffer.from('1234', 'utf16le')],
+    ['no mark, big endian', Buffer.from('1234', 'utf16le').swap16()],
+  ])('in UTF-16 is refused before a try is spent: %s', (_, content) => {
+    expect(fault(() => read({ pinFile: pinFile(content) }))).toBe(
+      "pin-missing: PIN file 'pin' holds no text in UTF-8: is it UTF-16? | save it as UTF-8 without a byte order mark: printf %s PIN > pin",
+    )
+  })
+
+  describe.skipIf(process.geteuid?.() !== 0)('as systemd and Kubernetes hand it over', () => {
+    const handed = (mode: number, folderMode: number, [uid, gid]: [number, number]) => {
+      // Not below a temporary folder of this user alone: every folder on the way counts.
+      const top = path.join(freshFolder(), 'run')
+      chmodSync(path.dirname(top), 0o755)
+      mkdirSync(top)
+      chmodSync(top, folderMode)
+      const file = path.join(top, 'pin')
+      writeFileSync(file, '1234')
+      chownSync(file, uid, gid)
+      chmodSync(file, mode)
+      return file
+    }
+
+    it.each([0o440, 0o640])('mode %o of root and our group, behind a closed folder', (mode) => {
+      for (const folder of [0o750, 0o500, 0o2770]) {
+        expect(read({ pinFile: handed(mode, folder, [0, 0]) }).pin).toBe('1234')
+      }
+    })
+
+    it.each<[string, number, number, [number, number], string]>([
+      ['a folder that all can enter', 0o440, 0o755, [0, 0], 'in folders that everybody can enter'],
+      ['a group that is not ours', 0o440, 0o750, [0, 12_345], "by a group (gid '12345')"],
+      ['another owner', 0o440, 0o750, [12_345, 0], "has mode '0440'"],
+      ['a mode for all', 0o444, 0o750, [0, 0], "has mode '0444'"],
+      ['a group that may write', 0o460, 0o750, [0, 0], "has mode '0460'"],
+    ])('but not with %s', (_, mode, folder, owner, why) => {
+      const file = handed(mode, folder, owner)
+      expect(fault(() => read({ pinFile: file }))).toMatch(/^pin-file-unsafe/)
+      expect(fault(() => read({ pinFile: file }))).toContain(why)
+    })
   })
 
   it("is judged by the link's target, as Kubernetes lays secrets out", () => {

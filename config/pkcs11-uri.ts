@@ -1,0 +1,112 @@
+import type { TokenWanted } from '../contracts/settings.ts'
+
+/** What a PKCS#11 URI (RFC 7512) says of where a KEK is; members that it does not say are absent. */
+export interface Pkcs11Uri {
+  token: TokenWanted
+  /** Label of a key, without the version at its end. */
+  keyLabelPrefix?: string
+  modulePath?: string
+  pinFile?: string
+  pin?: string
+}
+
+const pathAttributes = ['token', 'serial', 'slot-id', 'manufacturer', 'model', 'object', 'type']
+const queryAttributes = ['module-path', 'pin-source', 'pin-value']
+
+/** Reads a URI, or answers in a predicate why it is none that can be used; the value of a PIN is never in it. */
+export function parsePkcs11Uri(text: string): Pkcs11Uri | { refusal: string } {
+  try {
+    return parse(text)
+  } catch (error) {
+    if (error instanceof Refusal) return { refusal: error.message }
+    throw error
+  }
+}
+
+class Refusal extends Error {}
+
+function parse(text: string): Pkcs11Uri {
+  const [, path, query = ''] = /^pkcs11:([^?#]*)(?:\?([^#]*))?$/s.exec(text) ?? []
+  if (path === undefined) throw new Refusal("must be a PKCS#11 URI that begins with 'pkcs11:'")
+  const said = new Map([
+    ...attributes(path, ';', pathAttributes),
+    ...attributes(query, '&', queryAttributes),
+  ])
+  const type = said.get('type')
+  if (type !== undefined && type !== 'secret-key') {
+    throw new Refusal(`names a key of type '${type}', not 'secret-key'`)
+  }
+  if (said.has('pin-source') && said.has('pin-value')) {
+    throw new Refusal("has both 'pin-source' and 'pin-value'")
+  }
+  return definedOnly({
+    token: tokenOf(said),
+    keyLabelPrefix: said.get('object')?.replace(/-v\d+$/, ''),
+    modulePath: said.get('module-path'),
+    pinFile: pinFileOf(said.get('pin-source')),
+    pin: said.get('pin-value'),
+  })
+}
+
+function attributes(list: string, separator: string, known: readonly string[]): [string, string][] {
+  const seen = new Set<string>()
+  return list
+    .split(separator)
+    .filter((part) => part !== '')
+    .map((part) => {
+      const at = part.indexOf('=')
+      const name = at < 0 ? part : part.slice(0, at)
+      if (at < 0 || !/^[a-z-]+$/.test(name)) throw new Refusal('has a part that is no name=value')
+      if (!known.includes(name)) {
+        throw new Refusal(`has an attribute that is not used here: '${name}' (${known.join(', ')})`)
+      }
+      if (seen.has(name)) throw new Refusal(`has '${name}' a second time`)
+      seen.add(name)
+      return [name, decoded(name, part.slice(at + 1))]
+    })
+}
+
+/** Percent-encoded UTF-8; a `+` is a plus. */
+function decoded(name: string, value: string): string {
+  let text: string
+  try {
+    text = decodeURIComponent(value)
+  } catch {
+    throw new Refusal(`has '${name}' with a percent-encoding that is no UTF-8`)
+  }
+  if (text === '' || text.includes('\0')) throw new Refusal(`has '${name}' without a value`)
+  return text
+}
+
+function tokenOf(said: ReadonlyMap<string, string>): TokenWanted {
+  const slot = said.get('slot-id')
+  if (slot !== undefined && !/^\d{1,15}$/.test(slot)) {
+    throw new Refusal("has 'slot-id' that is no number")
+  }
+  const token = definedOnly({
+    label: said.get('token'),
+    serial: said.get('serial'),
+    slot: slot === undefined ? undefined : Number(slot),
+    manufacturer: said.get('manufacturer'),
+    model: said.get('model'),
+  })
+  if (Object.keys(token).length > 0) return token
+  throw new Refusal('names no token: one of token, serial, slot-id, manufacturer, model is needed')
+}
+
+/** `file:` with a path, relative or absolute, or a bare path; a command (`|…`) is never run. */
+function pinFileOf(source: string | undefined): string | undefined {
+  if (source === undefined) return undefined
+  const file = /^file:(?:\/\/(?:localhost)?(?=\/))?(.+)$/s.exec(source)?.[1]
+  const isBare = !/^([a-z][a-z0-9+.-]*:|\||\/\/)/i.test(source)
+  if (file !== undefined && !file.startsWith('//')) return file
+  if (isBare) return source
+  throw new Refusal("has 'pin-source' that is no file: write pin-source=file:/path")
+}
+
+type Defined<T> = { [K in keyof T]: Exclude<T[K], undefined> }
+
+function definedOnly<T extends object>(value: T): Defined<T> {
+  const entries = Object.entries(value).filter(([, member]) => member !== undefined)
+  return Object.fromEntries(entries) as Defined<T>
+}

@@ -1,0 +1,67 @@
+import { expect, it } from 'vitest'
+import { ckrNames } from '../../providers/pkcs11/ckr-names.ts'
+import { CkrError, ckrName, faultFrom } from '../../providers/pkcs11/errors.ts'
+import { laneEnvironment } from '../../providers/pkcs11/lane-environment.ts'
+
+const methods = ['C_Login', 'C_OpenSession', 'C_Encrypt', 'C_GenerateKey', 'C_Initialize']
+/** All that PKCS#11 v3.1 has, a vendor's, and one that nobody has. */
+const codes = [...Array.from({ length: 520 }, (_, ckr) => ckr + 1), 0x8000_0001, 77_777]
+
+it('every answer of a module has a hint of one line, whoever gave it', () => {
+  for (const ckr of codes) {
+    for (const method of methods) {
+      const { hint, message } = faultFrom(new CkrError(method, ckr))
+      expect(hint, message).toMatch(/^.{20,}[^.]$/)
+    }
+  }
+})
+
+it('every answer that has a name says more than that it is to be looked up', () => {
+  for (const ckr of ckrNames.keys()) {
+    expect(faultFrom(new CkrError('C_Encrypt', ckr)).hint, ckrName(ckr)).not.toMatch(
+      /^look the code/,
+    )
+  }
+})
+
+it('lanes get what a module needs, and nothing of MongoDB’s, Temporal’s or the PIN’s', () => {
+  const own = {
+    PATH: '/bin',
+    HOME: '/root',
+    LC_ALL: 'C',
+    SOFTHSM2_CONF: 's',
+    ChrystokiConfigurationPath: 'c',
+    CKNFAST_LOADSHARING: '1',
+    CS_PKCS11_R3_CFG: 'u',
+    FORTANIX_PKCS11_CONFIG_PATH: 'f',
+    NSS_LIB_PARAMS: 'n',
+    KEYTURN_MONGODB_URI: 'secret',
+    KEYTURN_ENCRYPTION_ENV_KEK_V1: 'secret',
+    TEMPORAL_API_KEY: 'secret',
+    MONGODB_URI: 'secret',
+    AWS_SECRET_ACCESS_KEY: 'secret',
+    NODE_OPTIONS: '--x',
+    MY_PIN: 'secret',
+    SOFTHSM_PIN: 'secret',
+  }
+  const config = {
+    ...{ modulePath: 'm', token: { slot: 1 }, keyLabelPrefix: 'k', maxSessions: 1 },
+    ...{ useGcmIvFromHsm: 'auto' as const, pinEnv: 'SOFTHSM_PIN', environment: { MY_HSM: 'x' } },
+  }
+  const env = laneEnvironment(config, own)
+  expect(JSON.stringify(env)).not.toContain('secret')
+  expect(Object.keys(env).sort()).toEqual(
+    [
+      'PATH',
+      'HOME',
+      'LC_ALL',
+      'SOFTHSM2_CONF',
+      'ChrystokiConfigurationPath',
+      'CKNFAST_LOADSHARING',
+      'CS_PKCS11_R3_CFG',
+      'FORTANIX_PKCS11_CONFIG_PATH',
+      'NSS_LIB_PARAMS',
+      'MY_HSM',
+    ].sort(),
+  )
+})
