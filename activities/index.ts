@@ -9,7 +9,7 @@ import { removalActivities } from './removal.ts'
 import { rewrapActivities } from './rewrap-range.ts'
 import { rotationActivities } from './rotation.ts'
 import { shardActivities } from './shards.ts'
-import { requireAnswer } from '../store/store.ts'
+import { requireAnswer } from '../store/majority.ts'
 
 export type { ActivityDeps, ControlDeps } from './deps.ts'
 export type { FleetSnapshot, Nonce, Proof } from './fleet.ts'

@@ -1,8 +1,9 @@
 import { CommanderError } from 'commander'
+import { tellLongWaits } from '../client/awaiting.ts'
 import type { KeyturnError } from '../contracts/errors.ts'
 import { buildProgram } from './program.ts'
 import { exitCodeOf, reportError } from './ui/errors.ts'
-import { surviveClosedPipes } from './ui/output.ts'
+import { note, surviveClosedPipes } from './ui/output.ts'
 
 /** The longest delay of a timer in Node.js. */
 const maxDelayMs = 2 ** 31 - 1
@@ -19,6 +20,10 @@ export async function run(argv: string[]): Promise<number> {
   process.on('unhandledRejection', die)
   // A command that waits only for a child process that nobody refers to would end in the middle.
   const awake = setInterval(() => undefined, maxDelayMs)
+  // A worker's log tells it itself.
+  const quiet = argv.includes('worker')
+    ? () => undefined
+    : tellLongWaits((what) => note(`waits for ${what}`))
   try {
     const words = versionAsCommand(argv)
     const program = await buildProgram(words)
@@ -30,6 +35,7 @@ export async function run(argv: string[]): Promise<number> {
     return exitCodeOf(reported)
   } finally {
     clearInterval(awake)
+    quiet()
   }
 }
 

@@ -9,6 +9,7 @@ import { identityOf, insertInstall, judgeInstall } from '../store/kek-install.ts
 import { collectionUuids } from '../store/keystore-home.ts'
 import { appendAudit } from '../store/kek-audit.ts'
 import { writeSettings } from '../store/kek-settings.ts'
+import { proveMajority } from '../store/majority.ts'
 import type { Store } from '../store/store.ts'
 import { withKeystore, type Keystore } from './keystore.ts'
 import { withTemporal, type TemporalLink } from './rotations/connection.ts'
@@ -74,6 +75,8 @@ async function prepare(
     await ask(changes)
   }
   const searchAttributes = await registerAttributes(link)
+  // An index is built by all members that hold data: without one of them it would wait for it.
+  await proveMajority(store, isSetUp)
   const identity = await requireIdentity(config, store)
   await createIndexes(store, wanted.collections)
   await record(keystore, wanted, changes)

@@ -23,6 +23,8 @@ export interface StatusView {
   fleet: FleetNode[]
   policy: PolicyView | null
   temporal?: 'unreachable'
+  /** There when no write is confirmed by a majority of MongoDB's members: heartbeats and counts are of before. */
+  mongodb?: { unconfirmedSince: string }
 }
 
 export interface LastRotation {

@@ -16,7 +16,8 @@ export interface Mongod {
   stop(): Promise<void>
 }
 
-const replicaSet = 'keyturn'
+/** The replica set's name. */
+export const replicaSet = 'keyturn'
 const startMs = 60_000
 
 /**
@@ -33,13 +34,7 @@ export async function startMongod(options: {
   await mkdir(data, { recursive: true })
   const wished = options.port !== undefined && (await isFree(options.port)) ? options.port : null
   const port = wished ?? (await freePort())
-  const process = spawnLeashed({
-    command: options.path,
-    // prettier-ignore
-    args: ['--replSet', replicaSet, '--bind_ip', '127.0.0.1', '--port', port.toString(), '--dbpath', data, '--nounixsocket',
-      '--wiredTigerCacheSizeGB', '0.5', '--oplogSize', '512', '--setParameter', 'diagnosticDataCollectionEnabled=false'],
-    logFile,
-  })
+  const process = spawnMongod({ path: options.path, port, data, logFile })
   try {
     await becomePrimary(process, port, logFile)
   } catch (error) {
@@ -56,8 +51,29 @@ export async function startMongod(options: {
   }
 }
 
-async function becomePrimary(process: Leashed, port: number, logFile: string): Promise<void> {
-  // A client that could not connect is of no further use (driver 7.9: "Topology is closed"), so it comes after.
+/** A mongod that is to be a member of the replica set `keyturn`; its folder `data` is there. */
+export function spawnMongod(options: {
+  path: string
+  port: number
+  data: string
+  logFile: string
+}): Leashed {
+  return spawnLeashed({
+    command: options.path,
+    // prettier-ignore
+    args: ['--replSet', replicaSet, '--bind_ip', '127.0.0.1', '--port', options.port.toString(), '--dbpath', options.data,
+      '--nounixsocket', '--wiredTigerCacheSizeGB', '0.5', '--oplogSize', '512',
+      '--setParameter', 'diagnosticDataCollectionEnabled=false'],
+    logFile: options.logFile,
+  })
+}
+
+/** Resolves when it takes connections; throws with its log's end when it ended instead. */
+export async function untilListening(
+  process: Leashed,
+  port: number,
+  logFile: string,
+): Promise<void> {
   await waitUntil(
     `mongod on port ${port.toString()} does not listen (${logFile})`,
     async () => {
@@ -66,6 +82,11 @@ async function becomePrimary(process: Leashed, port: number, logFile: string): P
     },
     { withinMs: startMs },
   )
+}
+
+async function becomePrimary(process: Leashed, port: number, logFile: string): Promise<void> {
+  // A client that could not connect is of no further use (driver 7.9: "Topology is closed"), so it comes after.
+  await untilListening(process, port, logFile)
   const host = `127.0.0.1:${port.toString()}`
   const client = new MongoClient(`mongodb://${host}/?directConnection=true`)
   const command = (document: Document) => client.db('admin').command(document)

@@ -54,7 +54,12 @@ export class Member implements FleetMember {
       beat: () => this.#beat(),
       intervalMs: () => this.#timings.heartbeatMs,
       clock: this.#clock,
-      onFailure: (err) => options.log.warn({ err }, 'heartbeat failed'),
+      onFailure: (err) => {
+        // Our own say all in their message; a stack is for what nobody foresaw.
+        if (!(err instanceof KeyturnError)) options.log.warn({ err }, 'heartbeat failed')
+        else
+          options.log.warn({ code: err.code, hint: err.hint }, `heartbeat failed: ${err.message}`)
+      },
     })
     const { store, log } = options
     const beatEarly = () => void this.beat().catch(() => undefined)

@@ -7,6 +7,7 @@ import {
   MongoServerError,
   MongoServerSelectionError,
   MongoTopologyClosedError,
+  MongoWriteConcernError,
 } from 'mongodb'
 import { KeyturnError, type ErrorCode } from '../contracts/errors.ts'
 import { innermost, isSystemError, reasonOf } from '../contracts/reasons.ts'
@@ -135,12 +136,50 @@ export function asStoreError(error: unknown, where = 'mongodb'): unknown {
     const search = toldSearch(error)
     return told('mongodb-unreachable', `${where} cannot be reached: ${search}`, searchHint(search))
   }
+  if (isUnconfirmed(error)) {
+    const text = `${where} has not confirmed a write by a majority of its members: ${reasonOf(error)}`
+    return told('mongodb-unreachable', text, hints.majority)
+  }
+  if (serverCode(error) === serverCodes.maxTimeExpired) {
+    return told('mongodb-unreachable', `${where} took too long: ${reasonOf(error)}`, hints.slow)
+  }
   if (isPassing(error)) {
     const reason = reasonOf(innermost(error))
     return told('mongodb-unreachable', `${where} cannot be reached: ${reason}`, searchHint(reason))
   }
   if (error instanceof MongoServerError) return refusedStatement(error, where, told)
   return error
+}
+
+/** Done by the primary, and perhaps there to stay: the other members did not say so in time. */
+function isUnconfirmed(error: MongoError): boolean {
+  const code = serverCode(error)
+  return (
+    code === serverCodes.writeConcernFailed ||
+    (error instanceof MongoWriteConcernError && code === serverCodes.maxTimeExpired)
+  )
+}
+
+/** Refused before anything was done: the member that was asked is not the primary. */
+export function isNotPrimary(error: unknown): boolean {
+  const code = serverCode(error)
+  return (
+    code === serverCodes.notWritablePrimary ||
+    code === serverCodes.notPrimaryNoSecondaryOk ||
+    code === serverCodes.notPrimaryOrSecondary
+  )
+}
+
+/** Refused, or interrupted and perhaps done, since the primary changes. */
+export function isChangeOfPrimary(error: unknown): boolean {
+  const code = serverCode(error)
+  return (
+    isNotPrimary(error) ||
+    code === serverCodes.interruptedAtShutdown ||
+    code === serverCodes.interruptedByStateChange ||
+    code === serverCodes.primarySteppedDown ||
+    code === serverCodes.shutdownInProgress
+  )
 }
 
 /**

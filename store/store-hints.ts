@@ -4,6 +4,9 @@ export const hints = {
     'check user, password, authSource and authMechanism of mongodb.uri (or KEYTURN_MONGODB_URI)',
   roles: 'give the user readWrite on the database, and collMod for removal',
   missing: 'install what is missing, or take the option that needs it out of the address',
+  majority:
+    'a member that holds data is down or lags behind: rs.status() shows it, and keyturn doctor knows the cure',
+  slow: 'db.currentOp() shows what it is busy with, or what holds a lock',
   statement: 'look at the log of mongod; it has to be a version that keyturn supports',
 }
 

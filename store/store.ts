@@ -1,18 +1,23 @@
-import { MongoClient, ReadConcern, WriteConcern, type Db, type MongoClientOptions } from 'mongodb'
+import {
+  MongoClient,
+  ReadConcern,
+  WriteConcern,
+  type Db,
+  type Document,
+  type MongoClientOptions,
+} from 'mongodb'
 import { KeyturnError } from '../contracts/errors.ts'
 import { reasonOf } from '../contracts/reasons.ts'
+import { awaiting } from './awaiting.ts'
+import { KnownMembers } from './known-members.ts'
+import { limitedDb } from './limited-db.ts'
+import { limits } from './limits.ts'
 import { listed, readAddress, refusedAddress, withoutSecrets } from './mongodb-address.ts'
 import { asOpeningError, asStoreError } from './store-errors.ts'
 import { checkTlsFiles } from './tls-files.ts'
 
-/** How long an operation looks for a usable server before it fails, in milliseconds. */
-const serverSelectionMs = 5_000
-
 /** How long a statement waits for a connection of the pool, in milliseconds; the driver waits without end. */
 const waitQueueMs = 10_000
-
-/** How long the primary may take for a sign of life, in milliseconds. */
-const answerMs = 2_000
 
 /** One database of a MongoDB that has transactions. Statements take it as their first argument. */
 export interface Store {
@@ -34,7 +39,7 @@ export interface StoreOptions {
 /** What decides something is read from the primary and known to stay; what is written stays. */
 const concerns = {
   readConcern: new ReadConcern('majority'),
-  writeConcern: new WriteConcern('majority'),
+  writeConcern: new WriteConcern('majority', limits.majority),
   readPreference: 'primary',
 } as const
 
@@ -51,21 +56,28 @@ const bson = {
 }
 
 /**
- * Connects within five seconds. Throws `mongodb-unreachable`, `mongodb-refused` (login), `mongodb-not-replica-set`
- * (a standalone has no transactions), `config-invalid` for an address, an option or a TLS file that cannot be used.
+ * Connects within five seconds, or, while members answer and elect a primary, within fifteen; all statements have limits
+ * (limited-db.ts). Throws `mongodb-unreachable`, `mongodb-refused` (login), `mongodb-not-replica-set` (a standalone has no
+ * transactions), `config-invalid` for an address, an option or a TLS file that cannot be used.
  */
 export async function openStore(options: StoreOptions): Promise<Store> {
   const client = options.client ?? clientFor(options.uri)
+  const members = new KnownMembers(client)
   const close = async () => {
     if (options.client === undefined) await client.close()
   }
   try {
     const db = client.db(options.database, { ...concerns, ...bson })
-    const isRouter = await requireTransactions(db, client)
-    return { client, db, isRouter, close }
+    const hello = await awaiting('mongodb: a primary', () =>
+      members.unlessNobodyAnswers(db.command({ hello: 1 })),
+    )
+    const isRouter = requireTransactions(hello, client)
+    return { client, db: limitedDb(db), isRouter, close }
   } catch (error) {
     await close()
     throw masked(asOpeningError(error, addressOf(client)), options.uri)
+  } finally {
+    members.close()
   }
 }
 
@@ -90,23 +102,10 @@ export async function serverNow(store: Store): Promise<Date> {
   return localTime as Date
 }
 
-/** Throws `mongodb-unreachable` when the primary does not answer within two seconds; other errors as the driver has them. */
-export async function requireAnswer(store: Store): Promise<void> {
-  const signal = AbortSignal.timeout(answerMs)
-  try {
-    await store.db.command({ ping: 1 }, { signal })
-  } catch (cause) {
-    if (!signal.aborted) throw asStoreError(cause)
-    throw new KeyturnError('mongodb-unreachable', `mongodb has not answered for ${answerMs} ms`, {
-      cause,
-    })
-  }
-}
-
 function clientFor(uri: string): MongoClient {
   const options: MongoClientOptions = {
-    serverSelectionTimeoutMS: serverSelectionMs,
-    connectTimeoutMS: serverSelectionMs,
+    serverSelectionTimeoutMS: limits.election,
+    connectTimeoutMS: limits.connect,
     waitQueueTimeoutMS: waitQueueMs,
     retryWrites: true,
     retryReads: true,
@@ -138,8 +137,7 @@ function masked(error: unknown, uri: string): unknown {
 }
 
 /** Answers whether it is a mongos: one says "isdbgrid", a member of a replica set the set's name. */
-async function requireTransactions(db: Db, client: MongoClient): Promise<boolean> {
-  const hello = await db.command({ hello: 1 })
+function requireTransactions(hello: Document, client: MongoClient): boolean {
   if (hello['msg'] === 'isdbgrid') return true
   if (typeof hello['setName'] !== 'string') {
     const address = addressOf(client)

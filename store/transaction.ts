@@ -1,23 +1,40 @@
 import { WriteConcern, type ClientSession, type TransactionOptions } from 'mongodb'
+import { awaiting } from './awaiting.ts'
+import { limits } from './limits.ts'
+import { asStoreError } from './store-errors.ts'
 import type { Store } from './store.ts'
 
 /** One point in time for all reads, and what was read or written is known to stay once the commit has answered. */
 export const transactionOptions: TransactionOptions = {
   readConcern: { level: 'snapshot' },
-  writeConcern: new WriteConcern('majority'),
+  writeConcern: new WriteConcern('majority', limits.majority),
   readPreference: 'primary',
+  maxCommitTimeMS: limits.majority,
 }
 
 /**
  * Runs `body` in a transaction on a session of its own. The driver repeats `body` by itself, also after a freeze of this
  * process, so every fence must be among its statements, and it must not keep anything from an earlier try. When it
- * throws, nothing is written.
+ * throws, nothing is written. Neither is when it could not be committed for half a minute; a commit without an answer in
+ * time ends as `mongodb-unreachable`, and may be there all the same.
  */
 export async function inTransaction<T>(
   store: Store,
   body: (session: ClientSession) => Promise<T>,
 ): Promise<T> {
-  return store.client.withSession(async (session) =>
-    session.withTransaction(body, transactionOptions),
+  const giveUpAt = performance.now() + limits.transaction
+  let last: unknown = null
+  const once = async (session: ClientSession) => {
+    // An error of our own ends the driver's repeats.
+    if (last !== null && performance.now() > giveUpAt) throw asStoreError(last)
+    try {
+      return await body(session)
+    } catch (error) {
+      last = error
+      throw error
+    }
+  }
+  return await awaiting('mongodb: a transaction', () =>
+    store.client.withSession((session) => session.withTransaction(once, transactionOptions)),
   )
 }

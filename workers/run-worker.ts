@@ -11,7 +11,9 @@ import { openProvider } from '../keyring/open-provider.ts'
 import { createLog } from '../observability/log.ts'
 import type { Log } from '../observability/log.ts'
 import type { KekProvider } from '../providers/provider.ts'
-import { requireAnswer, withStore } from '../store/store.ts'
+import { tellLongWaits } from '../store/awaiting.ts'
+import { requireAnswer } from '../store/majority.ts'
+import { withStore } from '../store/store.ts'
 import { openHealthPages } from './health.ts'
 import type { HealthSources } from './health.ts'
 import { connectTemporal, createControlHost, createHost } from './hosts.ts'
@@ -43,6 +45,7 @@ export async function runWorker(options: WorkerProcessOptions): Promise<void> {
   const metrics = await workerMetrics(config.install, node)
   installRuntime(log, metrics.sdkAddress)
   const stop = stopSignal(log)
+  tellLongWaits((what) => log.warn(`waits for ${what}`))
   await withStore({ uri: config.mongodb.uri, database: config.mongodb.database }, async (store) => {
     const deps = { config, node, store, metrics: metrics.counts, log }
     const serving = async (duty: Duty) => await serve(duty, deps, stop)
@@ -72,7 +75,10 @@ function controlDuty(deps: ControlDeps, metrics: WorkerMetrics): Duty {
     notReady: async () =>
       await requireAnswer(deps.store).then(
         () => null,
-        () => 'mongodb-unreachable: MongoDB does not answer',
+        (error: unknown) =>
+          error instanceof KeyturnError
+            ? `${error.code}: ${error.message}`
+            : 'mongodb-unreachable: MongoDB does not answer',
       ),
     metrics: () => metrics.render(null),
     told: () => ({ roles: ['control'] }),

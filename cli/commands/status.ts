@@ -45,6 +45,11 @@ export function register(program: Command): void {
     )
 }
 
-function warn({ temporal }: StatusView): void {
+function warn({ temporal, mongodb }: StatusView): void {
   if (temporal !== undefined) note('warning: temporal is unreachable, so no rotation is shown')
+  if (mongodb === undefined) return
+  const since = mongodb.unconfirmedSince
+  note(
+    `warning: mongodb has confirmed no write by a majority of its members since ${since}, so heartbeats look old; keyturn doctor knows the cure`,
+  )
 }

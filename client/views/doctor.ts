@@ -1,5 +1,7 @@
+import { KeyturnError } from '../../contracts/errors.ts'
 import type { Config } from '../../contracts/settings.ts'
 import { missingIndexes } from '../../store/indexes.ts'
+import { proveMajority, readMembers } from '../../store/majority.ts'
 import { readHeartbeats } from '../../store/process-heartbeats.ts'
 import { proveKillSessions } from '../../store/sessions.ts'
 import { serverNow } from '../../store/store.ts'
@@ -13,10 +15,18 @@ import { fleetNodes } from './nodes.ts'
 /** A clock that is this far off makes times in records and logs misleading; the protocol itself counts by MongoDB's. */
 const clockWarnMs = 1000
 
-/** What doctor looks at behind MongoDB. Nothing is changed. */
+/**
+ * What doctor looks at behind MongoDB. Nothing is changed, but for the time of its last write in the settings. Where no
+ * write is confirmed, nothing else of it is looked at: it would show what was long ago.
+ */
 export async function keystoreChecks(config: Config, keystore: Keystore): Promise<Check[]> {
   const { store, install, settings, isSetUp } = keystore
-  const checks: Check[] = [ok('mongodb', `a replica set, database "${config.mongodb.database}"`)]
+  const majority = await majorityCheck(keystore)
+  const checks: Check[] = [
+    ok('mongodb', `a replica set, database "${config.mongodb.database}"`),
+    majority,
+  ]
+  if (majority.state === 'fail') return checks
   checks.push(
     (await proveKillSessions(store))
       ? ok('killSessions', 'a transaction of its own could be killed')
@@ -62,6 +72,34 @@ export async function temporalChecks(config: Config): Promise<Check[]> {
     ]
   })
 }
+
+/** One write with a limit. The cure depends on an arbiter: it votes, so that there is a primary, and confirms nothing. */
+async function majorityCheck({ store, isSetUp }: Keystore): Promise<Check> {
+  const name = 'majority writes'
+  const { data, arbiters } = await readMembers(store)
+  const set = `${data ?? 0} members hold data, ${arbiters} ${arbiters === 1 ? 'is an arbiter' : 'are arbiters'}`
+  try {
+    await proveMajority(store, isSetUp)
+  } catch (error) {
+    if (!(error instanceof KeyturnError)) throw error
+    return arbiters === 0
+      ? fail(
+          name,
+          error.message,
+          'bring the members back that are down or lag: rs.status() names them',
+        )
+      : fail(
+          name,
+          `${error.message}; ${set}`,
+          `bring the member back that is down; ${replaceArbiter}`,
+        )
+  }
+  return arbiters > 0 && (data ?? 0) - 1 < Math.floor(((data ?? 0) + arbiters) / 2) + 1
+    ? warn(name, `confirmed, but ${set}: with one of those down none is`, replaceArbiter)
+    : ok(name, 'confirmed in time')
+}
+
+const replaceArbiter = 'replace the arbiter by a member that holds data'
 
 async function clockCheck({ store }: Keystore): Promise<Check> {
   const before = Date.now()

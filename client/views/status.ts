@@ -6,6 +6,7 @@ import type { ActiveDoc, RotationDoc, VersionDoc } from '../../store/documents.t
 import { remainingOf } from '../../store/census.ts'
 import { readActive } from '../../store/kek-active.ts'
 import { readVersions } from '../../store/kek-versions.ts'
+import { readMembers, unconfirmed } from '../../store/majority.ts'
 import { countQuarantine } from '../../store/rewrap-quarantine.ts'
 import { lastRotation, readRotation, sumCounters } from '../../store/rotations.ts'
 import { serverNow } from '../../store/store.ts'
@@ -37,25 +38,31 @@ export async function statusView(
   live: Live,
 ): Promise<StatusView> {
   const { store, settings, install } = keystore
-  const [rows, active, census, quarantined, fleet, last] = await Promise.all([
+  const [rows, active, census, quarantined, fleet, last, members] = await Promise.all([
     readVersions(store),
     readActive(store),
     takeCensus(store, settings),
     countQuarantine(store),
     fleetNodes(store),
     lastRotation(store),
+    readMembers(store),
   ])
+  const { unconfirmedSince } = members
   return {
     install: config.install,
     provider: install?.provider ?? null,
     active: activeView(active),
     versions: versionViews(rows, active, census),
     envelopes: { total: census.total, byVersion: census.byVersion, quarantined },
-    rotation: live.rotation === null ? null : await rotationView(keystore, live.rotation),
+    rotation:
+      live.rotation === null ? null : await rotationView(keystore, live.rotation, unconfirmedSince),
     lastRotation: lastView(last),
     fleet,
     policy: live.policy,
     ...(live.unreachable ? { temporal: 'unreachable' } : {}),
+    ...(unconfirmedSince === null
+      ? {}
+      : { mongodb: { unconfirmedSince: unconfirmedSince.toISOString() } }),
   }
 }
 
@@ -90,6 +97,7 @@ function lastView(row: RotationDoc | null): LastRotation | null {
 async function rotationView(
   { store, settings }: Keystore,
   running: NonNullable<Live['rotation']>,
+  unconfirmedSince: Date | null,
 ): Promise<RotationView | null> {
   const [row, counters, now] = await Promise.all([
     readRotation(store, running.id),
@@ -112,7 +120,12 @@ async function rotationView(
     etaSeconds: ratePerSecond > 0 ? Math.ceil(remaining / ratePerSecond) : null,
     startedAt: told?.startedAt ?? row?.started_at.toISOString() ?? now.toISOString(),
     awaiting: [
-      ...(running.lacksKeys ? [`a worker with keys: ${startOne}`] : []),
+      // Heartbeats that are not confirmed look like workers that are gone.
+      ...(unconfirmedSince !== null
+        ? [unconfirmed(unconfirmedSince).message]
+        : running.lacksKeys
+          ? [`a worker with keys: ${startOne}`]
+          : []),
       // The row knows it within two seconds, the workflow only after a whole round.
       ...(known.phase === 'settle' ? (row?.awaiting ?? told?.awaiting ?? []) : []),
     ],

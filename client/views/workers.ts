@@ -1,5 +1,6 @@
 import { KeyturnError } from '../../contracts/errors.ts'
 import { readHeartbeats } from '../../store/process-heartbeats.ts'
+import { requireMajority } from '../../store/majority.ts'
 import { serverNow, type Store } from '../../store/store.ts'
 
 /** How often a command that waits for a worker looks whether there is one, in milliseconds. */
@@ -11,9 +12,13 @@ export async function liveWorkers(store: Store): Promise<number> {
   return heartbeats.filter(({ role, expires_at }) => role === 'worker' && expires_at > now).length
 }
 
-/** Throws no-worker at once when nobody could do the work: a workflow would only wait. */
+/**
+ * Throws no-worker at once when nobody could do the work: a workflow would only wait. Heartbeats that MongoDB does not
+ * confirm look like workers that are gone: then it is mongodb-unreachable.
+ */
 export async function requireWorker(store: Store): Promise<void> {
   if ((await liveWorkers(store)) > 0) return
+  await requireMajority(store)
   throw new KeyturnError('no-worker', 'no worker is alive that could do this', {
     hint: 'start one: keyturn worker; keyturn nodes shows the fleet',
   })

@@ -1,0 +1,2 @@
+/** For whoever shows progress: what this process waits for. */
+export { tellLongWaits } from '../store/awaiting.ts'

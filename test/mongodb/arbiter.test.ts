@@ -1,0 +1,123 @@
+import { afterAll, beforeAll, describe, expect, onTestFinished, test } from 'vitest'
+import type { ReplicaSet } from '../../devstack/replica-set.ts'
+import { insertIntent } from '../../store/kek-versions.ts'
+import { limits } from '../../store/limits.ts'
+import { readMembers } from '../../store/majority.ts'
+import { inTransaction } from '../../store/transaction.ts'
+import { keystore } from '../../store/keystore.ts'
+import { openFleet } from '../support/fleet.ts'
+import type { CliEnd, Fleet } from '../support/fleet.ts'
+import { processes } from '../support/processes.ts'
+import { replicaSet } from '../support/replica-set.ts'
+
+/** What a command may take at most: the limit of a majority write, and its own work. */
+const withinMs = limits.majority + 12_000
+
+describe('a primary, a secondary that is down, and an arbiter', () => {
+  const started = replicaSet(['data', 'data', 'arbiter'])
+  const spawned = processes()
+  let set: ReplicaSet
+  let fleet: Fleet
+
+  beforeAll(async () => {
+    set = started()
+    fleet = await openFleet({ provider: 'env', nodes: ['vm-a'], mongoUri: set.uri })
+    await fleet.fill(20)
+  })
+  afterAll(() => fleet.close())
+
+  /** Until the end of the test: the primary goes on answering, and confirms nothing. */
+  const loseSecondary = async () => {
+    onTestFinished(async () => {
+      await set.members[1]!.restart()
+      await set.healthy()
+      await fleet.until('the worker does not come back', async () => {
+        const { json } = await fleet.cli('nodes')
+        return json.nodes.every(({ live }) => live)
+      })
+    })
+    await set.members[1]!.kill()
+    await fleet.until('the loss is not seen', async () => {
+      return (await readMembers(fleet.store)).unconfirmedSince !== null
+    })
+  }
+
+  const timed = async (...args: string[]): Promise<CliEnd> => {
+    const began = performance.now()
+    const end = await fleet.cli(...args)
+    expect(performance.now() - began, args.join(' ')).toBeLessThan(withinMs)
+    return end
+  }
+
+  const unconfirmed = {
+    code: 'mongodb-unreachable',
+    message: expect.stringMatching(/confirmed .*by a majority of its members/) as string,
+    hint: expect.stringContaining('doctor') as string,
+  }
+
+  test('doctor warns of the arbiter before anything is down', async () => {
+    const { json, code } = await fleet.cli('doctor')
+    expect(json['checks']).toContainEqual({
+      check: 'majority writes',
+      state: 'warn',
+      detail: 'confirmed, but 2 members hold data, 1 is an arbiter: with one of those down none is',
+      cure: 'replace the arbiter by a member that holds data',
+    })
+    expect(code).toBe(0)
+  })
+
+  test('every command ends within seconds, and says that no majority confirms', async () => {
+    await loseSecondary()
+    const doctor = await timed('doctor')
+    expect(doctor.code).toBe(4)
+    expect(doctor.json['checks']).toContainEqual(
+      expect.objectContaining({ check: 'majority writes', state: 'fail' }),
+    )
+    expect(doctor.stderr).not.toContain('start its worker')
+
+    for (const args of [['setup'], ['rotate', '--to-version', '2'], ['remove', '--version', '2']]) {
+      const { code, json } = await timed(...args)
+      expect({ args, code, error: json.error }).toEqual({ args, code: 4, error: unconfirmed })
+    }
+
+    const status = await timed('status')
+    expect(status.code).toBe(0)
+    expect(status.json['mongodb']).toEqual({ unconfirmedSince: expect.any(String) as string })
+    expect(status.stderr).toContain('no write by a majority')
+  })
+
+  test('a worker says so from the first seconds: one that runs, and one that starts', async () => {
+    await fleet.nodes.start('vm-b')
+    const log = () => fleet.nodes.log('vm-b')
+    await loseSecondary()
+    await fleet.until('the running worker says nothing', async () =>
+      /waits for mongodb: \w+ on process_heartbeats/.test(await log()),
+    )
+    await fleet.until('the heartbeat does not fail by itself', async () =>
+      /heartbeat failed/.test(await log()),
+    )
+    const starting = spawned.worker('vm-c', fleet.config, { env: fleet.env })
+    await starting.line('waits for mongodb')
+    const { code, stderr } = await starting.exit(withinMs)
+    expect(code).toBe(4)
+    expect(stderr).toMatch(/error: mongodb .* has not confirmed a write by a majority/)
+    await fleet.nodes.stop('vm-b')
+  })
+
+  test('a write and a transaction end within the limit, and are there when the member is back', async () => {
+    await loseSecondary()
+    const { store } = fleet
+    const began = performance.now()
+    const intent = {
+      ...{ version: 9, provider: 'env' as const, label: 'nine', keyId: null },
+      ...{ origin: 'environment' as const, madeBy: 'vm-a' },
+    }
+    await expect(insertIntent(store, intent)).rejects.toMatchObject({ code: 64 })
+    const inserted = inTransaction(store, async (session) =>
+      keystore.nodes(store).updateOne({ _id: 'vm-a' }, { $set: { kind: 'host' } }, { session }),
+    )
+    await expect(inserted).rejects.toMatchObject({ code: 50 })
+    expect(performance.now() - began).toBeLessThan(2 * limits.majority + 4_000)
+    await keystore.versions(store).deleteOne({ _id: 9 }, { writeConcern: { w: 1 } })
+  })
+})

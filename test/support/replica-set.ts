@@ -1,0 +1,25 @@
+import { mkdtemp, rm } from 'node:fs/promises'
+import { join } from 'node:path'
+import { afterAll, beforeAll } from 'vitest'
+import { startReplicaSet } from '../../devstack/replica-set.ts'
+import type { MemberKind, ReplicaSet } from '../../devstack/replica-set.ts'
+import { findServer } from '../../devstack/servers/find-server.ts'
+
+/** A replica set of its own for a whole file, started once; call it at the top of a describe. */
+export function replicaSet(members: readonly MemberKind[]): () => ReplicaSet {
+  let set: ReplicaSet | null = null
+  let folder: string | null = null
+  beforeAll(async () => {
+    const { path } = await findServer('mongod', { say: console.error })
+    folder = await mkdtemp(join(process.cwd(), '.keyturn', 'set-'))
+    set = await startReplicaSet({ path, folder, members })
+  })
+  afterAll(async () => {
+    await set?.stop()
+    if (folder !== null) await rm(folder, { recursive: true, force: true })
+  })
+  return () => {
+    if (set === null) throw new Error('the replica set has not started')
+    return set
+  }
+}
