@@ -15,7 +15,12 @@ export interface ControlDeps {
   readonly store: Store
   readonly metrics: Metrics
   readonly log: Log
+  /** Told of work that was not asked for in this keystore; null for work that says nothing of where it was. */
+  readonly onForeignTask?: (queue: Queue, task: string | null) => void
 }
+
+/** Each queue has its activities: `control` without keys, `rewrap` with them, `node` of one host. */
+export type Queue = 'control' | 'rewrap' | 'node'
 
 /** What the activities of a worker with keys have besides. */
 export interface ActivityDeps extends ControlDeps {

@@ -3,6 +3,7 @@ import { exitCodes, KeyturnError } from '../contracts/errors.ts'
 import type { ErrorCode } from '../contracts/errors.ts'
 import { asSystemError, reasonOf } from '../contracts/reasons.ts'
 import { asStoreError } from '../store/store-errors.ts'
+import type { TaskInput } from './foreign-task.ts'
 
 /**
  * Faults that pass by themselves, or once somebody has cured their cause: a server, a token, a permission or a lease that
@@ -21,6 +22,7 @@ const passing: ReadonlySet<ErrorCode> = new Set([
   'pool-closed',
   'not-installed',
   'foreign-task',
+  'keystore-older',
   'internal',
 ] satisfies ErrorCode[])
 
@@ -53,21 +55,26 @@ function unexpected(error: unknown): KeyturnError {
 
 type Activities = Record<string, (input: never) => Promise<unknown>>
 
-/** Puts every activity behind the gate; `isFit` rejects where this process cannot do its work now. */
+/** Each activity as a workflow calls it: with the row of its task beside its own input. */
+export type Gated<T extends Activities> = {
+  [K in keyof T]: T[K] extends (input: infer I) => infer R ? (input: I & TaskInput) => R : never
+}
+
+/** Puts every activity behind the gate; `admit` rejects where this process may not, or cannot, do this work now. */
 export function gated<T extends Activities>(
   activities: T,
-  isFit: () => Promise<void> = () => Promise.resolve(),
-): T {
+  admit: (input: unknown) => Promise<void>,
+): Gated<T> {
   const behind = Object.entries(activities).map(([name, run]) => [
     name,
     async (input: never) => {
       try {
-        await isFit()
+        await admit(input)
         return await run(input)
       } catch (error) {
         throw toFailure(error)
       }
     },
   ])
-  return Object.fromEntries(behind) as T
+  return Object.fromEntries(behind) as Gated<T>
 }

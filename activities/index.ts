@@ -1,5 +1,6 @@
 import type { ActivityDeps, ControlDeps } from './deps.ts'
 import { gated } from './failures.ts'
+import { ownTask } from './foreign-task.ts'
 import { fleetActivities } from './fleet.ts'
 import { installationActivities } from './installation.ts'
 import { ceremonyActivities } from './key-ceremony.ts'
@@ -9,9 +10,8 @@ import { removalActivities } from './removal.ts'
 import { rewrapActivities } from './rewrap-range.ts'
 import { rotationActivities } from './rotation.ts'
 import { shardActivities } from './shards.ts'
-import { requireAnswer } from '../store/majority.ts'
 
-export type { ActivityDeps, ControlDeps } from './deps.ts'
+export type { ActivityDeps, ControlDeps, Queue } from './deps.ts'
 export type { FleetSnapshot, Nonce, Proof } from './fleet.ts'
 
 /** The steps that workflows take on the control queue; none needs a key. */
@@ -24,22 +24,17 @@ export function createControlActivities(deps: ControlDeps) {
     ...removalActivities(deps),
     ...policyActivities(deps),
   }
-  return gated(activities, hasStore(deps))
+  return gated(activities, ownTask(deps, 'control'))
 }
 
 /** Work with keys, on the rewrap queue: sweeps, and the making and unmaking of keys. */
 export function createRewrapActivities(deps: ActivityDeps) {
-  return gated({ ...rewrapActivities(deps), ...ceremonyActivities(deps) }, hasStore(deps))
+  return gated({ ...rewrapActivities(deps), ...ceremonyActivities(deps) }, ownTask(deps, 'rewrap'))
 }
 
 /** Questions to one host, on its own queue. */
 export function createNodeActivities(deps: ActivityDeps) {
-  return gated(nodeActivities(deps))
-}
-
-/** A worker that is cut off from MongoDB hands a step back at once: another one may have it. */
-function hasStore({ store }: ControlDeps) {
-  return () => requireAnswer(store)
+  return gated(nodeActivities(deps), ownTask(deps, 'node'))
 }
 
 export type ControlActivities = ReturnType<typeof createControlActivities>

@@ -43,7 +43,7 @@ export function checkedInput({ config, node }: ControlDeps, input: InstallInput)
   const requestedBy = isText(input.requestedBy, LONGEST_NAME) ? input.requestedBy : 'unknown'
   const isRegistered = origin === 'registered'
   return {
-    ...{ install: input.install, version, provider, origin, requestedBy },
+    ...{ install: input.install, task: input.task, version, provider, origin, requestedBy },
     label: isRegistered ? label : null,
     keyId: isRegistered ? keyId : null,
   }

@@ -17,9 +17,13 @@ import { installResult, versionDestroyed } from './installation.ts'
 import { requireNewKey, requireStillNew } from './new-key.ts'
 import { requireSameIntent, requireUnused } from './registration.ts'
 import { serving } from './serving-installations.ts'
+import { requireIdentity } from './settings.ts'
 
-/** Bytes of a CKA_ID of ours: random, so that after a crash we know our own key from an administrator's. */
-const keyIdLength = 16
+/**
+ * A CKA_ID of ours: the first bytes of the keystore's id, so that a copy's keys are known from the original's, then random
+ * ones, so that after a crash we know our own key from an administrator's.
+ */
+const keyIdLength = { keystore: 8, random: 8 }
 
 /**
  * The steps that need a key store's hands, of `installKek` and of a removal with its key; each may be repeated, by this
@@ -70,9 +74,17 @@ function askedKeyId({ keyId }: InstallInput): Buffer | null {
 /** The id of the key that is to be made, or of the one that an administrator made: from now on exactly that one. */
 async function keyIdFor(deps: ActivityDeps, input: InstallInput): Promise<Buffer | null> {
   if (input.origin === 'environment') return null
-  if (input.origin === 'generated') return randomBytes(keyIdLength)
+  if (input.origin === 'generated') {
+    return Buffer.concat([await keystoreBytes(deps.store), randomBytes(keyIdLength.random)])
+  }
   const { ceremony } = deps.provider
   return (await ceremony.find(labelFor(deps, input), askedKeyId(input))).keyId
+}
+
+/** With what the ids of keys begin that this keystore makes. */
+async function keystoreBytes(store: Store): Promise<Buffer> {
+  const { id } = await requireIdentity(store)
+  return Buffer.from(id, 'hex').subarray(0, keyIdLength.keystore)
 }
 
 /** A token or a key that is not usable is a refusal that says why; nothing has been written then. */
@@ -113,7 +125,7 @@ async function make(deps: ActivityDeps, input: InstallInput): Promise<InstallRes
   }
   const intended = intent.key_id === null ? null : Buffer.from(intent.key_id.buffer)
   if (intent.origin === 'generated' && intended !== null) {
-    await ceremony.generate(intent.label, intended)
+    await ceremony.generate(intent.label, intended, await keystoreBytes(store))
   }
   const { keyId } = await ceremony.find(intent.label, intended)
   const gcm =

@@ -31,6 +31,7 @@ export function nodeActivities({ config, member, node, provider, store }: Activi
       const answer = { node, boot, pid: process.pid }
       try {
         await member.beat()
+        requireNewest(member.state())
         requireLoaded(member.state().loaded, target)
         await provider.prove(target)
         const nonce = await wrapNonce(target)
@@ -73,6 +74,12 @@ function knownReason({ notLoaded, degraded }: MemberState, target: number): NotR
   return failed?.reason ?? degraded?.reason ?? null
 }
 
+/** A process that has seen a newer state of the keystore wraps nothing, so it proves nothing. */
+function requireNewest({ degraded }: MemberState): void {
+  if (degraded?.reason !== 'keystore-older') return
+  throw new KeyturnError('keystore-older', degraded.message)
+}
+
 function requireLoaded(loaded: readonly number[], target: number): void {
   if (loaded.includes(target)) return
   throw new KeyturnError('kek-not-loaded', `version ${target} is not loaded`)
@@ -81,7 +88,7 @@ function requireLoaded(loaded: readonly number[], target: number): void {
 /** What `verify` shows for an error: its own reason, or what is known where the error says no more than that it failed. */
 function shownReason(error: unknown, known: NotReadyReason | null): NotReadyReason {
   if (!(error instanceof KeyturnError)) return 'not-loaded'
-  if (error.code === 'lease-expired') return error.code
+  if (error.code === 'lease-expired' || error.code === 'keystore-older') return error.code
   const reason = reasonOf(error)
   return reason === 'not-loaded' ? (known ?? reason) : reason
 }

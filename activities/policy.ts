@@ -4,6 +4,7 @@ import type { RemoveInput } from '../contracts/removal.ts'
 import type { RotateInput } from '../contracts/rotation.ts'
 import { KeyturnError } from '../contracts/errors.ts'
 import { readActive } from '../store/kek-active.ts'
+import { insertTask } from '../store/kek-tasks.ts'
 import { readVersions } from '../store/kek-versions.ts'
 import { openRemoval } from '../store/removal-requests.ts'
 import { readRotation } from '../store/rotations.ts'
@@ -43,6 +44,7 @@ export function policyActivities({ store, config }: ControlDeps) {
         from,
         install: {
           install,
+          task: await insertTask(store, { kind: 'install', by: actor }),
           version: to,
           provider,
           origin,
@@ -50,6 +52,7 @@ export function policyActivities({ store, config }: ControlDeps) {
           requestedBy: actor,
         },
         rotate: {
+          task: await insertTask(store, { kind: 'rotate', by: actor }),
           ...{ install, from, to, rotation: `r-${randomUUID()}`, requestedBy: actor },
           ...{ page: rewrap.page, shards: rewrap.shards, check: rewrap.check },
           ...{ reason: scheduled, maxRate: rewrap.maxRate, maxHsmCalls: 0 },
@@ -70,7 +73,8 @@ export function policyActivities({ store, config }: ControlDeps) {
         ...{ destroyHsmKey: false, acceptQuarantine: false, withoutFence: false },
       })
       if (there._id !== request) return null
-      return { install: await requireIdentity(store), version: row.from, request }
+      const task = await insertTask(store, { kind: 'remove', by: actor })
+      return { install: await requireIdentity(store), task, version: row.from, request }
     },
   }
 }

@@ -1,10 +1,11 @@
 import type { Command } from 'commander'
 import type { KeyturnError } from '../contracts/errors.ts'
+import { forgetCopied, isKnownCopied } from '../client/copied-keystores.ts'
 import { loadConfig } from '../config/load-config.ts'
 import type { Config } from '../contracts/settings.ts'
 import { noColours } from './ui/colours.ts'
 import { sayError } from './ui/errors.ts'
-import { printJson, printText } from './ui/output.ts'
+import { note, printJson, printText } from './ui/output.ts'
 import { confirmed } from './ui/prompts.ts'
 
 /** What a command found: for a script, for a person, and, when it is not a plain success, the error beside it. */
@@ -21,6 +22,10 @@ export interface Context {
   /** Path given with `--config`, if any. */
   readonly file: string | undefined
   config(): Config
+  /** Whether the keystore that was read is not where it was recorded. */
+  isCopied(): boolean
+  /** After it was declared what the keystore is. */
+  forgetCopied(): void
   confirm(question: string): Promise<void>
 }
 
@@ -41,8 +46,16 @@ export function answering<Options extends object>(
     const context = contextOf(this)
     const answer = await body(context, this.opts<Options>(), this.args)
     if (answer === null) return
-    give(answer, context.json)
+    give(context.isCopied() ? asCopied(answer) : answer, context.json)
   }
+}
+
+/** What was read may be true of another keystore, and nothing may be changed by it. */
+function asCopied(answer: Answer): Answer {
+  note(
+    'warning: this keystore is a copy, or was moved or restored: keyturn setup --help says what to do',
+  )
+  return { ...answer, json: { ...answer.json, copied: true } }
 }
 
 /** Prints an answer and sets the exit code that belongs to it. */
@@ -60,11 +73,16 @@ export function contextOf(command: Command): Context {
   if (!global.color) noColours()
   const file = global.config
   const yes = global.yes ?? false
+  let config: Config | null = null
   return {
     json: global.json ?? false,
     yes,
     file,
-    config: () => loadConfig(file === undefined ? {} : { file }),
+    config: () => (config ??= loadConfig(file === undefined ? {} : { file })),
+    isCopied: () => config !== null && isKnownCopied(config),
+    forgetCopied: () => {
+      if (config !== null) forgetCopied(config)
+    },
     confirm: (question) => confirmed(question, yes),
   }
 }

@@ -3,7 +3,10 @@ import { KeyturnError } from '../contracts/errors.ts'
 import type { InstallIdentity } from '../contracts/names.ts'
 import type { Config, FleetSettings } from '../contracts/settings.ts'
 import type { InstallDoc } from '../store/documents.ts'
-import { identityOf, requireInstall } from '../store/kek-install.ts'
+import { readHome } from '../store/keystore-home.ts'
+import { judgeHome } from '../protocol/keystore-home.ts'
+import { noteCopied } from './copied-keystores.ts'
+import { identityOf, recordHome, requireInstall } from '../store/kek-install.ts'
 import { readSettings } from '../store/kek-settings.ts'
 import { withStore, type Store } from '../store/store.ts'
 
@@ -15,6 +18,8 @@ export interface Keystore {
   /** What `setup` recorded; where it has not run, what the file says. */
   readonly settings: FleetSettings
   readonly isSetUp: boolean
+  /** It is not where it was recorded: a copy, or moved or restored. Nothing may be changed through it. */
+  readonly copied: boolean
 }
 
 /**
@@ -30,8 +35,39 @@ export async function withKeystore<T>(
     const install = await requireInstall(store, { name: config.install, provider })
     const recorded = await readSettings(store)
     const settings = recorded?.settings ?? settingsOf(config)
-    return use({ store, install, settings, isSetUp: install !== null && recorded !== null })
+    const copied = install !== null && (await isCopied(store, install))
+    if (copied) noteCopied(config)
+    return use({ store, install, settings, isSetUp: install !== null && recorded !== null, copied })
   })
+}
+
+/** `withKeystore` for commands that change something. Throws keystore-copied where only `setup` may say what this is. */
+export async function withOwnKeystore<T>(
+  config: Config,
+  use: (keystore: Keystore) => Promise<T>,
+): Promise<T> {
+  return withKeystore(config, async (keystore) => {
+    requireOriginal(keystore, config)
+    return use(keystore)
+  })
+}
+
+export function requireOriginal({ copied }: Keystore, config: Config): void {
+  if (!copied) return
+  throw new KeyturnError(
+    'keystore-copied',
+    `"${config.mongodb.database}" is not where this keystore was recorded: a copy, or moved or restored`,
+    {
+      hint: 'say which: keyturn setup --copy, --moved or --restored (docs/security.md)',
+    },
+  )
+}
+
+/** Hosts that changed while one stayed are recorded anew. */
+async function isCopied(store: Store, { home }: InstallDoc): Promise<boolean> {
+  const { copied, news } = judgeHome(home, await readHome(store))
+  if (news !== null) await recordHome(store, home, news)
+  return copied
 }
 
 /** The identity, for commands that make no sense before `setup`. Throws setup-missing. */

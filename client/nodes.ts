@@ -1,7 +1,7 @@
 import { KeyturnError } from '../contracts/errors.ts'
 import type { FleetNode } from '../contracts/fleet.ts'
 import type { Config } from '../contracts/settings.ts'
-import { withKeystore } from './keystore.ts'
+import { withKeystore, withOwnKeystore } from './keystore.ts'
 import { requester } from './rotations/names.ts'
 import { decommissionFleetNode, expectFleetNode, fleetNodes } from './views/nodes.ts'
 
@@ -17,7 +17,7 @@ export async function changeRoster(
   node: string,
   ask: () => Promise<void> = () => Promise.resolve(),
 ): Promise<FleetNode[]> {
-  return withKeystore(config, async ({ store }) => {
+  return withOwnKeystore(config, async ({ store }) => {
     if (change === 'decommission') {
       requireNode(await fleetNodes(store), node)
       await ask()

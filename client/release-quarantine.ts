@@ -3,7 +3,7 @@ import type { Config } from '../contracts/settings.ts'
 import type { QuarantineView } from '../contracts/views.ts'
 import { appendAudit } from '../store/kek-audit.ts'
 import { clearQuarantine, listQuarantine } from '../store/rewrap-quarantine.ts'
-import { withKeystore } from './keystore.ts'
+import { withOwnKeystore } from './keystore.ts'
 import { requester } from './rotations/names.ts'
 import { quarantineView } from './views/quarantine.ts'
 import { ejson } from './views/ejson.ts'
@@ -24,7 +24,7 @@ export async function releaseQuarantine(
   selection: Selection,
   ask: (envelopes: QuarantineView[]) => Promise<void>,
 ): Promise<{ released: QuarantineView[] }> {
-  return withKeystore(config, async ({ store }) => {
+  return withOwnKeystore(config, async ({ store }) => {
     const rows = (await listQuarantine(store)).filter(({ _id }) => matches(_id, selection))
     if (rows.length === 0) {
       throw new KeyturnError('not-quarantined', 'no such envelope is in quarantine', {

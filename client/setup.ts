@@ -11,7 +11,7 @@ import { appendAudit } from '../store/kek-audit.ts'
 import { writeSettings } from '../store/kek-settings.ts'
 import { proveMajority } from '../store/majority.ts'
 import type { Store } from '../store/store.ts'
-import { withKeystore, type Keystore } from './keystore.ts'
+import { withOwnKeystore, type Keystore } from './keystore.ts'
 import { withTemporal, type TemporalLink } from './rotations/connection.ts'
 import { requester } from './rotations/names.ts'
 import { uuidDifference, withUuids } from './recorded-uuids.ts'
@@ -37,7 +37,7 @@ export type AskChange = (changes: string[]) => Promise<void>
  * Safe to repeat. Throws collection-in-use when a field that still holds envelopes would be dropped.
  */
 export async function setup(config: Config, ask: AskChange): Promise<SetupReport> {
-  return withKeystore(config, async (keystore) =>
+  return withOwnKeystore(config, async (keystore) =>
     withTemporal(config, async (link) => (await prepare(config, keystore, link, ask)).report),
   )
 }

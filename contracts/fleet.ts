@@ -11,6 +11,7 @@ export type NotReadyReason =
   | 'material-missing'
   | 'lease-expired'
   | 'config-differs'
+  | 'keystore-older'
 
 export const cures: Record<NotReadyReason, string> = {
   missing: 'start its worker, or: keyturn nodes decommission NAME',
@@ -20,6 +21,8 @@ export const cures: Record<NotReadyReason, string> = {
   'cannot-encrypt': 'its key refuses to encrypt (CKA_ENCRYPT false?): make a new version',
   'material-missing': 'its key is not there: set the variable, or find the key in its token',
   'lease-expired': 'it cannot reach MongoDB in time: look at its network and its clock',
+  'keystore-older':
+    'it has seen a newer state of this keystore: if this one was restored, run keyturn setup --restored',
   'config-differs': 'its keyturn.yaml differs from what setup recorded: align the file, restart it',
 }
 

@@ -3,6 +3,8 @@ import type { ProbeReport, ProviderName } from './kek.ts'
 
 export interface InstallInput {
   install: InstallIdentity
+  /** The row of its task, in the keystore that it is for. */
+  task: string
   version: number
   provider: ProviderName
   /** `generated` by us in the HSM, `registered` after an administrator made it, or from the `environment`. */
@@ -27,12 +29,16 @@ export interface InstallResult {
 
 export interface VerifyInput {
   install: InstallIdentity
+  /** The row of its task, in the keystore that it is for. */
+  task: string
   target: number
 }
 
 /** Input of `scheduledRotation`, kept in the Schedule. */
 export interface PolicyInput {
   install: InstallIdentity
+  /** The row of its task, in the keystore that it is for. */
+  task: string
   /** How long after the rotation the old version's removal is asked for. Null: it stays. */
   removeAfterMs: number | null
 }

@@ -20,6 +20,7 @@ export const collections = {
   audit: 'kek_audit',
   questions: 'kek_questions',
   removals: 'kek_removals',
+  tasks: 'kek_tasks',
 } as const
 
 export const queues = {

@@ -6,6 +6,8 @@ import type { Guard } from './views.ts'
 /** What a step of a removal is told: ids. All else it reads from the request's row, which a command wrote before. */
 export interface RemoveInput {
   install: InstallIdentity
+  /** The row of its task, in the keystore that it is for. */
+  task: string
   version: number
   /** `_id` of the request's row; every decisive write is filtered by it. */
   request: string

@@ -24,6 +24,8 @@ export type Priority = 'applications' | 'rotation'
 
 export interface RotateInput {
   install: InstallIdentity
+  /** The row of its task, in the keystore that it is for. */
+  task: string
   rotation: string
   from: number
   to: number
@@ -180,6 +182,8 @@ export interface Steering {
 
 export interface RewrapShardInput extends ShardPlan {
   install: InstallIdentity
+  /** The row of its task, in the keystore that it is for. */
+  task: string
   rotation: string
   from: number
   to: number

@@ -14,6 +14,8 @@ export interface MemberEvents {
   'key-missing': { version: number; code: ErrorCode; message: string }
   /** Somebody opened an envelope under a version that is about to be destroyed, or was. */
   'removed-version-used': { version: number; state: VersionState }
+  /** The keystore is an older state than this process has seen: it opens what it can, and wraps nothing. */
+  'keystore-older': { message: string }
   /** A heartbeat was written. */
   beat: { at: Date }
 }

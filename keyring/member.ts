@@ -2,7 +2,8 @@ import { randomBytes } from 'node:crypto'
 import { KeyturnError } from '../contracts/errors.ts'
 import type { FleetTimings } from '../contracts/settings.ts'
 import { isLoadable } from '../protocol/version-state.ts'
-import { readForBeat } from '../store/beat-reading.ts'
+import { isOlder, type KeystoreAge } from '../protocol/newest-state.ts'
+import { readForBeat, type BeatReading } from '../store/beat-reading.ts'
 import { leaveNode, seeNode } from '../store/fleet-nodes.ts'
 import { judgeInstall } from '../store/kek-install.ts'
 import { countWraps } from '../store/kek-versions.ts'
@@ -36,6 +37,10 @@ export class Member implements FleetMember {
   readonly #news: KeystoreNews
   #timings: FleetTimings
   #isInstalled = false
+  /** The newest state of the keystore that it has followed. */
+  #seen: KeystoreAge | null = null
+  /** Set while the keystore is older than that. */
+  #older: KeyturnError | null = null
   /** False before the first look into the keystore, and after a failure. */
   #hasLooked = false
   readonly #clock = new ServerClock()
@@ -70,7 +75,7 @@ export class Member implements FleetMember {
     return {
       installed: this.#isInstalled,
       active: this.#followed.active,
-      degraded: this.#followed.degraded(),
+      degraded: this.#degraded(),
       loaded: this.#options.provider.loaded(),
       notLoaded: this.#keys.failures(),
       leaseOk: this.#lease.isYoung(),
@@ -93,7 +98,7 @@ export class Member implements FleetMember {
   }
 
   assertLease(): void {
-    const problem = this.#leaseProblem()
+    const problem = this.#leaseProblem() ?? this.#older
     if (problem !== null) throw problem
   }
 
@@ -190,10 +195,12 @@ export class Member implements FleetMember {
   #heartbeat(loaded: { version: number; proven_at: Date }[]) {
     const { node, role, settingsHash } = this.#options
     return {
-      ...{ node, boot: this.boot, pid: process.pid, role, loaded, settings: settingsHash },
-      current: this.#followed.usable(),
+      ...{ node, boot: this.boot, pid: process.pid, role, settings: settingsHash },
+      // What it can open it cannot wrap under now, so it vouches for nothing.
+      loaded: this.#older === null ? loaded : [],
+      current: this.#older === null ? this.#followed.usable() : null,
       epoch: this.#followed.active?.epoch ?? null,
-      notLoaded: this.#keys.failures(),
+      notLoaded: this.#notLoaded(),
       leaseMs: this.#timings.leaseMs,
       expireMs: this.#timings.expireMs,
     }
@@ -203,11 +210,8 @@ export class Member implements FleetMember {
   async #look(): Promise<boolean> {
     const { store, install: name, provider, node, kind, timings } = this.#options
     const isComingUp = this.#beatenMs === -Infinity && !this.#hasLooked
-    const { install, settings, versions, active, isSeen, now } = await readForBeat(
-      store,
-      node,
-      kind,
-    )
+    const reading = await readForBeat(store, node, kind)
+    const { install, settings, versions, active, isSeen, now } = reading
     if (install !== null) {
       judgeInstall(install, { name, provider: provider.name }, store.db.databaseName)
       // The provider is set once and never changed.
@@ -215,6 +219,10 @@ export class Member implements FleetMember {
     }
     this.#clock.set(now)
     if (isComingUp || !isSeen) await seeNode(store, node, kind)
+    if (this.#isOlder(reading)) {
+      this.#hasLooked = true
+      return false
+    }
     this.#timings = settings?.settings.fleet ?? timings
     const from = this.#followed.version
     const isSwitched = active !== null && this.#followed.follow(active)
@@ -227,15 +235,39 @@ export class Member implements FleetMember {
     return isSwitched || isBehind
   }
 
+  /** True when an older state was restored in place of one that this process has seen: nothing of it is followed. */
+  #isOlder({ install, active, entries }: BeatReading): boolean {
+    const read: KeystoreAge = {
+      ...{ id: install?.id ?? null, restoration: install?.restoration ?? null },
+      ...{ epoch: active?.epoch ?? 0, entries },
+    }
+    const before = this.#older
+    this.#older = isOlder(read, this.#seen) ? keystoreOlder(read, this.#seen) : null
+    if (this.#older === null) this.#seen = read
+    else if (before === null) this.#voice.tell('keystore-older', { message: this.#older.message })
+    return this.#older !== null
+  }
+
   /** Why this process may not wrap; null when it may. */
   #problem(cause?: unknown): KeyturnError | null {
-    return this.#leaseProblem(cause) ?? this.#followed.problem()
+    return this.#leaseProblem(cause) ?? this.#older ?? this.#followed.problem()
   }
 
   #leaseProblem(cause?: unknown): KeyturnError | null {
     if (this.#loop.isStopped) return memberLeft()
     const lease = this.#lease.state()
     return lease === 'young' ? null : leaseExpired(lease, cause)
+  }
+
+  #notLoaded(): MemberState['notLoaded'] {
+    if (this.#older === null) return this.#keys.failures()
+    const loaded = this.#options.provider.loaded()
+    return loaded.map((version) => ({ version, reason: 'keystore-older' }))
+  }
+
+  #degraded(): MemberState['degraded'] {
+    if (this.#older === null) return this.#followed.degraded()
+    return { reason: 'keystore-older', message: this.#older.message }
   }
 
   #tellLostLease(): void {
@@ -253,4 +285,13 @@ export class Member implements FleetMember {
 
 function memberLeft(): KeyturnError {
   return new KeyturnError('pool-closed', 'the keyring is closed')
+}
+
+function keystoreOlder(read: KeystoreAge, seen: KeystoreAge | null): KeyturnError {
+  const was = seen === null ? '' : `, it had ${seen.epoch} and ${seen.entries}`
+  return new KeyturnError(
+    'keystore-older',
+    `the keystore has epoch ${read.epoch} and ${read.entries} audit entries${was}`,
+    { hint: 'if an older state was restored, say so: keyturn setup --restored' },
+  )
 }

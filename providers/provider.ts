@@ -99,9 +99,10 @@ export interface KekCeremony {
   labelOf(version: number): string
   /**
    * Makes an AES-256 key that cannot leave the token. A key with this label *and* id is taken for our own earlier
-   * attempt and kept; another key of this label is `key-exists`.
+   * attempt and kept; another key of this label is `key-exists`. With `keystore`, the first 8 bytes of ids that are made
+   * here, keys of a copy of this keystore are passed over: their ids begin otherwise.
    */
-  generate(label: string, keyId: Buffer): Promise<void>
+  generate(label: string, keyId: Buffer, keystore?: Buffer): Promise<void>
   /**
    * Exactly one key of this label (and id, if given), its attributes verified.
    * Throws key-not-found, key-ambiguous, key-attributes; for `env` material-missing.

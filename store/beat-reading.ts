@@ -14,6 +14,8 @@ export interface BeatReading {
   settings: SettingsDoc | null
   /** Null before the first version was installed. */
   active: ActiveDoc | null
+  /** Number of the last entry of the audit's chain; 0 before any. */
+  entries: number
   /** By their numbers, intents among them. */
   versions: VersionDoc[]
   /** Its row on the roster says all that `seeNode` would write. */
@@ -35,12 +37,19 @@ export async function readForBeat(
     .versions(store)
     .aggregate<{
       install?: InstallDoc
+      entries?: number
       version?: VersionDoc
       active?: ActiveDoc
       settings?: SettingsDoc
       own?: { node: NodeDoc; now: Date }
     }>([
       under('version'),
+      {
+        $unionWith: {
+          coll: collections.audit,
+          pipeline: [{ $sort: { _id: -1 } }, { $limit: 1 }, { $replaceWith: { entries: '$_id' } }],
+        },
+      },
       { $unionWith: { coll: collections.install, pipeline: [under('install')] } },
       { $unionWith: { coll: collections.active, pipeline: [under('active')] } },
       { $unionWith: { coll: collections.settings, pipeline: [under('settings')] } },
@@ -59,6 +68,7 @@ export async function readForBeat(
   const own = rows.find((row) => row.own !== undefined)?.own
   return {
     install: rows.find(({ install }) => install?._id === 'install')?.install ?? null,
+    entries: rows.find(({ entries }) => entries !== undefined)?.entries ?? 0,
     settings: rows.find(({ settings }) => settings?._id === 'settings')?.settings ?? null,
     active: rows.find(({ active }) => active !== undefined)?.active ?? null,
     versions: versions.sort((one, other) => one._id - other._id),

@@ -25,6 +25,8 @@ export interface InstallDoc {
   provider: ProviderName | null
   /** Where keys are kept; one, named as its provider, from the first installation on. */
   stores: KeyStoreDoc[]
+  /** Names the last `setup --restored`: processes that saw a newer state follow this one again. Null before any. */
+  restoration: string | null
   created_at: Date
   created_by: string
 }
@@ -46,6 +48,17 @@ export interface KeyStoreDoc {
   added_at: Date
   added_by: string
   retired_at: Date | null
+}
+
+/** `kek_tasks`: a row for each workflow that was started, written before it, in the database of who started it. */
+export interface TaskDoc {
+  /** 16 random bytes in hex. */
+  _id: string
+  kind: 'install' | 'verify' | 'rotate' | 'remove' | 'policy'
+  by: string
+  at: Date
+  /** TTL index; null for what may run for long. */
+  expires_at: Date | null
 }
 
 /** `kek_settings`: one. What `setup` recorded counts for the whole fleet, not a host's file. */
@@ -71,6 +84,8 @@ export interface VersionDoc {
   origin: 'generated' | 'registered' | 'environment'
   /** The node that made it. */
   made_by: string
+  /** It came with a copy: its key is the original's, and is never destroyed in an HSM from here. Absent otherwise. */
+  of_original?: boolean
   gcm: { iv_mode: IvMode; iv_length: number; tag_bits: 128 } | null
   canary: { dek_iv: Binary; dek_wrapped: Binary; digest: Binary } | null
   /** Wraps made under it as far as heartbeats reported them; may count a lost answer twice, never too few. */

@@ -19,6 +19,7 @@ export async function createIndexes(
   // Made ahead: a transaction that has to make a collection conflicts with others that do.
   for (const name of Object.values(keystoreNames)) await createCollection(store, name)
   await keystore.heartbeats(store).createIndex({ expires_at: 1 }, { expireAfterSeconds: 0 }, {})
+  await keystore.tasks(store).createIndex({ expires_at: 1 }, { expireAfterSeconds: 0 }, {})
   await keystore.heartbeats(store).createIndex({ node: 1 })
   // A key is one version: of two registrations of it at once, one must fail.
   await keystore.versions(store).createIndex({ label: 1, key_id: 1 }, { unique: true }, {})

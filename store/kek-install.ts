@@ -2,7 +2,7 @@ import { randomBytes } from 'node:crypto'
 import { KeyturnError } from '../contracts/errors.ts'
 import type { ProviderName } from '../contracts/kek.ts'
 import { collections, type InstallIdentity } from '../contracts/names.ts'
-import type { InstallDoc } from './documents.ts'
+import type { HomeDoc, InstallDoc } from './documents.ts'
 import { keystore } from './keystore.ts'
 import { readHome } from './keystore-home.ts'
 import { isDuplicateKey, serverCode, serverCodes } from './store-errors.ts'
@@ -18,6 +18,10 @@ const idLength = 16
 export interface InstallName {
   name: string
   provider: ProviderName
+}
+
+export function newInstallId(): string {
+  return randomBytes(idLength).toString('hex')
 }
 
 export function identityOf({ name, id }: InstallDoc): InstallIdentity {
@@ -45,8 +49,8 @@ export async function insertInstall(
     if (serverCode(error) !== serverCodes.namespaceExists) throw error
   })
   const row: InstallDoc = {
-    ...{ _id: 'install', name, id: randomBytes(idLength).toString('hex') },
-    ...{ home: await readHome(store), schema, provider: null, stores: [] },
+    ...{ _id: 'install', name, id: newInstallId() },
+    ...{ home: await readHome(store), schema, provider: null, stores: [], restoration: null },
     ...{ created_at: await serverNow(store), created_by },
   }
   try {
@@ -86,6 +90,21 @@ export async function claimProvider(
   throw new KeyturnError('setup-missing', `"${store.db.databaseName}" is no keystore yet`, {
     hint: 'run: keyturn setup',
   })
+}
+
+/** Records where the keystore is now, unless another process has recorded something since `recorded` was read. */
+export async function recordHome(
+  store: Store,
+  recorded: HomeDoc,
+  today: HomeDoc,
+): Promise<boolean> {
+  const { matchedCount } = await keystore
+    .install(store)
+    .updateOne(
+      { _id: 'install', 'home.collection': recorded.collection, 'home.hosts': recorded.hosts },
+      { $set: { home: today } },
+    )
+  return matchedCount === 1
 }
 
 /** Counts an installation in its key store. */

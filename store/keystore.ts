@@ -11,6 +11,7 @@ import type {
   RotationDoc,
   SettingsDoc,
   ShardDoc,
+  TaskDoc,
   VersionDoc,
 } from './documents.ts'
 import type { Store } from './store.ts'
@@ -30,5 +31,6 @@ export const keystore = {
     store.db.collection(collections.quarantine),
   removals: (store: Store): Collection<RemovalRequestDoc> =>
     store.db.collection(collections.removals),
+  tasks: (store: Store): Collection<TaskDoc> => store.db.collection(collections.tasks),
   audit: (store: Store): Collection<AuditDoc> => store.db.collection(collections.audit),
 }

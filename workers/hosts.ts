@@ -6,14 +6,21 @@ import {
   createNodeActivities,
   createRewrapActivities,
 } from '../activities/index.ts'
-import type { ActivityDeps, ControlDeps } from '../activities/index.ts'
+import type { ActivityDeps, ControlDeps, Queue } from '../activities/index.ts'
 import { temporalEndpoint } from '../config/temporal-endpoint.ts'
 import type { Config } from '../contracts/settings.ts'
 import { KeyturnError } from '../contracts/errors.ts'
 import { queues, type InstallIdentity } from '../contracts/names.ts'
 
 /** What a worker process may do. `control`: workflows and steps without keys; `rewrap`: HSM work; `node`: proofs on this host. */
-export type WorkerRole = 'control' | 'rewrap' | 'node'
+export type WorkerRole = Queue
+
+/** A queue of this keystore, and who is told of work there that is not for it. */
+export interface QueueToPoll {
+  readonly role: WorkerRole
+  readonly install: InstallIdentity
+  readonly onForeignTask: NonNullable<ControlDeps['onForeignTask']>
+}
 
 /** Shards that one process sweeps at a time: more than a rotation's window, so that a lost worker's are taken at once. */
 const sweepsAtOnce = 16
@@ -38,13 +45,13 @@ export async function connectTemporal(config: Config): Promise<NativeConnection>
 export async function createControlHost(
   deps: ControlDeps,
   connection: NativeConnection,
-  install: InstallIdentity,
+  { install, onForeignTask }: QueueToPoll,
 ): Promise<Worker> {
   return await Worker.create({
     ...commonOptions(deps, connection),
     taskQueue: queues.control(install),
     workflowBundle: { codePath: createRequire(import.meta.url).resolve('#workflow-bundle') },
-    activities: createControlActivities(deps),
+    activities: createControlActivities({ ...deps, onForeignTask }),
     maxConcurrentActivityTaskExecutions: 20,
     maxCachedWorkflows: 200,
   })
@@ -54,25 +61,26 @@ export async function createControlHost(
 export async function createHost(
   deps: ActivityDeps,
   connection: NativeConnection,
-  role: WorkerRole,
-  install: InstallIdentity,
+  queue: QueueToPoll,
 ): Promise<Worker> {
+  const { role, install, onForeignTask } = queue
+  const own = { ...deps, onForeignTask }
   const common = commonOptions(deps, connection)
   switch (role) {
     case 'control':
-      return await createControlHost(deps, connection, install)
+      return await createControlHost(deps, connection, queue)
     case 'rewrap':
       return await Worker.create({
         ...common,
         taskQueue: queues.rewrap(install),
-        activities: createRewrapActivities(deps),
+        activities: createRewrapActivities(own),
         maxConcurrentActivityTaskExecutions: sweepsAtOnce,
       })
     case 'node':
       return await Worker.create({
         ...common,
         taskQueue: queues.node(install, deps.node),
-        activities: createNodeActivities(deps),
+        activities: createNodeActivities(own),
         maxConcurrentActivityTaskExecutions: 10,
       })
   }

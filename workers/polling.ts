@@ -4,6 +4,9 @@ import type { Log } from '../observability/log.ts'
 import type { WorkerRole } from './hosts.ts'
 import type { Standing } from './standing.ts'
 
+/** The pause of a queue on which foreign work is met again and again, in milliseconds. */
+const longestPauseMs = 3_600_000
+
 /**
  * Which queues this process polls. The keystore decides: its id is in their names, and a process whose keystore is not
  * fit to decide anything takes no work. So it looks at the keystore again and again, and opens and closes the SDK's
@@ -13,9 +16,20 @@ export interface PollingOptions {
   readonly roles: readonly WorkerRole[]
   /** Between two looks, in milliseconds. */
   readonly everyMs: number
+  /** How long a queue is left alone after foreign work was met there the first time, in milliseconds. */
+  readonly firstPauseMs: number
   readonly log: Log
   look(): Promise<Standing>
+  /** Whether a task that was missed is there now. */
+  hasTask(task: string): Promise<boolean>
   open(role: WorkerRole, install: InstallIdentity): Promise<Worker>
+}
+
+/** A queue on which work of another keystore was met. */
+interface Foreign {
+  readonly task: string | null
+  readonly pauseMs: number
+  readonly untilMs: number
 }
 
 interface Host {
@@ -28,12 +42,13 @@ interface Host {
 export class Polling {
   readonly #options: PollingOptions
   readonly #hosts = new Map<WorkerRole, Host>()
+  readonly #foreign = new Map<WorkerRole, Foreign>()
   readonly #ended: Promise<void>
   #resolve: () => void = () => undefined
   #reject: (reason: unknown) => void = () => undefined
   #standing: Standing = { install: null, problem: null }
   #timer: NodeJS.Timeout | null = null
-  #looking: Promise<void> = Promise.resolve()
+  #turn: Promise<void> = Promise.resolve()
   #isClosing = false
 
   constructor(options: PollingOptions) {
@@ -51,6 +66,21 @@ export class Polling {
     this.#schedule()
   }
 
+  /**
+   * Work was met that was not asked for in this keystore: no more is taken from that queue. It is polled again when the
+   * missed row is there, and else after a pause that doubles each time, so that one forged task stops nobody for long.
+   */
+  meetForeign(role: WorkerRole, task: string | null): void {
+    const before = this.#foreign.get(role)
+    if (before !== undefined && performance.now() < before.untilMs) return
+    const { firstPauseMs } = this.#options
+    const isOld = before === undefined || performance.now() > before.untilMs + longestPauseMs
+    const pauseMs = Math.min(longestPauseMs, isOld ? firstPauseMs : 2 * before.pauseMs)
+    this.#foreign.set(role, { task, pauseMs, untilMs: performance.now() + pauseMs })
+    this.#tell(this.problem())
+    void this.#next(() => this.#shut(role))
+  }
+
   /** Resolves after `close`; rejects when one of the SDK's workers failed. */
   get ended(): Promise<void> {
     return this.#ended
@@ -58,14 +88,17 @@ export class Polling {
 
   /** Why this process polls nothing, or not all that it should; null when it does. */
   problem(): string | null {
-    return this.#standing.problem
+    if (this.#standing.problem !== null) return this.#standing.problem
+    const roles = this.#options.roles.filter((role) => this.#isPaused(role))
+    if (roles.length === 0) return null
+    return `foreign-task: another keystore has work on the queue of ${roles.join(', ')}`
   }
 
   /** Takes no more work, and waits until the work in hand has ended. */
   async close(): Promise<void> {
     this.#isClosing = true
     if (this.#timer !== null) clearTimeout(this.#timer)
-    await this.#looking
+    await this.#turn
     await Promise.allSettled([...this.#hosts.keys()].map((role) => this.#shut(role)))
     this.#resolve()
   }
@@ -73,20 +106,36 @@ export class Polling {
   #schedule(): void {
     if (this.#isClosing) return
     this.#timer = setTimeout(() => {
-      this.#looking = this.#follow()
-        .catch((err: unknown) => {
-          this.#options.log.warn({ err }, 'the keystore could not be looked at')
-        })
-        .finally(() => this.#schedule())
+      void this.#next(() => this.#follow()).finally(() => this.#schedule())
     }, this.#options.everyMs)
   }
 
+  /** One change at a time: what is being closed is not opened beside it. */
+  #next(change: () => Promise<void>): Promise<void> {
+    this.#turn = this.#turn.then(change).catch((err: unknown) => {
+      this.#options.log.warn({ err }, 'the queues could not be followed')
+    })
+    return this.#turn
+  }
+
   async #follow(): Promise<void> {
-    const before = this.#standing.problem
+    const before = this.problem()
+    await this.#lookForMissed()
     this.#standing = await this.#options.look()
-    const { install, problem } = this.#standing
-    if (problem !== before) this.#tell(problem)
+    const { install } = this.#standing
+    if (this.problem() !== before) this.#tell(this.problem())
     await Promise.all(this.#options.roles.map((role) => this.#align(role, install)))
+  }
+
+  /** What was missed may have been a row that this keystore has after all: a restore that was undone. */
+  async #lookForMissed(): Promise<void> {
+    for (const [role, { task }] of this.#foreign) {
+      if (task !== null && (await this.#options.hasTask(task))) this.#foreign.delete(role)
+    }
+  }
+
+  #isPaused(role: WorkerRole): boolean {
+    return performance.now() < (this.#foreign.get(role)?.untilMs ?? -Infinity)
   }
 
   #tell(problem: string | null): void {
@@ -97,13 +146,13 @@ export class Polling {
 
   /** Makes one queue polled, or not; one of another id is left for the one of this. */
   async #align(role: WorkerRole, install: InstallIdentity | null): Promise<void> {
-    const wanted = install?.id ?? null
+    const wanted = this.#isPaused(role) ? null : install
     const host = this.#hosts.get(role)
-    if (host !== undefined && host.install !== wanted) await this.#shut(role)
-    if (install === null || this.#hosts.has(role) || this.#isClosing) return
-    const worker = await this.#options.open(role, install)
+    if (host !== undefined && host.install !== wanted?.id) await this.#shut(role)
+    if (wanted === null || this.#hosts.has(role) || this.#isClosing) return
+    const worker = await this.#options.open(role, wanted)
     const run = worker.run()
-    this.#hosts.set(role, { install: install.id, worker, run })
+    this.#hosts.set(role, { install: wanted.id, worker, run })
     run.catch((error: unknown) => this.#reject(error))
   }
 

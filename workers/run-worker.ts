@@ -2,7 +2,6 @@ import type { NativeConnection, Worker } from '@temporalio/worker'
 import type { ActivityDeps, ControlDeps } from '../activities/index.ts'
 import { settingsHash, settingsOf } from '../config/settings.ts'
 import { KeyturnError } from '../contracts/errors.ts'
-import type { InstallIdentity } from '../contracts/names.ts'
 import type { Config } from '../contracts/settings.ts'
 import { absentProvider } from '../keyring/absent-provider.ts'
 import { joinFleet } from '../keyring/fleet-member.ts'
@@ -12,12 +11,13 @@ import { createLog } from '../observability/log.ts'
 import type { Log } from '../observability/log.ts'
 import type { KekProvider } from '../providers/provider.ts'
 import { tellLongWaits } from '../store/awaiting.ts'
+import { hasTask } from '../store/kek-tasks.ts'
 import { requireAnswer } from '../store/majority.ts'
 import { withStore } from '../store/store.ts'
 import { openHealthPages } from './health.ts'
 import type { HealthSources } from './health.ts'
 import { connectTemporal, createControlHost, createHost } from './hosts.ts'
-import type { WorkerRole } from './hosts.ts'
+import type { QueueToPoll, WorkerRole } from './hosts.ts'
 import { workerMetrics } from './metrics.ts'
 import type { WorkerMetrics } from './metrics.ts'
 import { Polling } from './polling.ts'
@@ -64,14 +64,14 @@ export async function runWorker(options: WorkerProcessOptions): Promise<void> {
 /** What a process serves, and how it is seen from outside. */
 interface Duty extends HealthSources {
   readonly roles: readonly WorkerRole[]
-  open(connection: NativeConnection, role: WorkerRole, install: InstallIdentity): Promise<Worker>
+  open(connection: NativeConnection, queue: QueueToPoll): Promise<Worker>
   told(): object
 }
 
 function controlDuty(deps: ControlDeps, metrics: WorkerMetrics): Duty {
   return {
     roles: ['control'],
-    open: (connection, _role, install) => createControlHost(deps, connection, install),
+    open: (connection, queue) => createControlHost(deps, connection, queue),
     notReady: async () =>
       await requireAnswer(deps.store).then(
         () => null,
@@ -89,7 +89,7 @@ function keyDuty(keys: ActivityDeps, roles: readonly WorkerRole[], metrics: Work
   return {
     // Whoever has keys answers for itself when verify asks.
     roles: [...new Set<WorkerRole>([...roles, 'node'])],
-    open: (connection, role, install) => createHost(keys, connection, role, install),
+    open: (connection, queue) => createHost(keys, connection, queue),
     notReady: () => Promise.resolve(notReady(keys.member)),
     metrics: () => metrics.render(keys),
     told: () => ({ roles, ...told(keys.member) }),
@@ -120,10 +120,14 @@ async function serve(duty: Duty, deps: ControlDeps, stop: AbortSignal): Promise<
     connectTemporal(config),
     (connection) => connection.close(),
     async (connection) => {
-      const polling = new Polling({
+      const onForeignTask = (role: WorkerRole, task: string | null) =>
+        polling.meetForeign(role, task)
+      const polling: Polling = new Polling({
         ...{ roles: duty.roles, log, everyMs: config.fleet.heartbeatMs },
+        firstPauseMs: 2 * config.fleet.leaseMs,
+        hasTask: (task) => hasTask(deps.store, task),
         look: keystoreLook(deps.store, { name: config.install, provider: config.kek.provider }),
-        open: (role, install) => duty.open(connection, role, install),
+        open: (role, install) => duty.open(connection, { role, install, onForeignTask }),
       })
       await held(
         polling.begin(),

@@ -1,6 +1,8 @@
-import { KeyturnError } from '../contracts/errors.ts'
+import { KeyturnError, type ErrorCode } from '../contracts/errors.ts'
 import type { InstallIdentity } from '../contracts/names.ts'
-import { identityOf, requireInstall, type InstallName } from '../store/kek-install.ts'
+import { judgeHome } from '../protocol/keystore-home.ts'
+import { identityOf, recordHome, requireInstall, type InstallName } from '../store/kek-install.ts'
+import { readHome } from '../store/keystore-home.ts'
 import type { Store } from '../store/store.ts'
 
 /** Whose work a process may take. */
@@ -12,8 +14,8 @@ export interface Standing {
 }
 
 /**
- * Looks whose keystore this is. Before `setup` there is none, and a worker waits for it; any refusal is thrown at the
- * start, and later a reason to take no work.
+ * Looks whose keystore this is, and whether it is the original. Before `setup` there is none, and a worker waits for it;
+ * any refusal is thrown at the start, and later a reason to take no work.
  */
 export function keystoreLook(store: Store, expected: InstallName): () => Promise<Standing> {
   let isFirst = true
@@ -21,15 +23,24 @@ export function keystoreLook(store: Store, expected: InstallName): () => Promise
     try {
       const row = await requireInstall(store, expected)
       isFirst = false
-      if (row !== null) return { install: identityOf(row), problem: null }
-      return refused(new KeyturnError('setup-missing', `"${store.db.databaseName}" is no keystore`))
+      if (row === null) {
+        return refused('setup-missing', `"${store.db.databaseName}" is no keystore yet`)
+      }
+      const { copied, news } = judgeHome(row.home, await readHome(store))
+      if (news !== null) await recordHome(store, row.home, news)
+      return copied
+        ? refused(
+            'keystore-copied',
+            `"${store.db.databaseName}" is a copy, or was moved or restored`,
+          )
+        : { install: identityOf(row), problem: null }
     } catch (error) {
       if (isFirst || !(error instanceof KeyturnError) || error.exitCode !== 3) throw error
-      return refused(error)
+      return refused(error.code, error.message)
     }
   }
 }
 
-function refused({ code, message }: KeyturnError): Standing {
+function refused(code: ErrorCode, message: string): Standing {
   return { install: null, problem: `${code}: ${message}` }
 }

@@ -30,10 +30,12 @@ export async function installKek(input: InstallInput): Promise<InstallResult> {
 
 /** An `env` key must be in the environment of every live worker: a process takes it up only when it starts. */
 async function requireMaterial(input: InstallInput, nodes: readonly string[]): Promise<void> {
-  const { install, version } = input
+  const { install, task, version } = input
   const asked = nodes.map(async (node) => {
     const host = askingNode(queues.node(install, node), answerWithinMs)
-    const answer = await host.findMaterial({ version }).catch(() => ({ there: false, label: null }))
+    const answer = await host
+      .findMaterial({ task, version })
+      .catch(() => ({ there: false, label: null }))
     return answer.there ? [] : [{ node, label: answer.label }]
   })
   const lacking = (await Promise.all(asked)).flat()

@@ -1,7 +1,8 @@
 import { sleep } from '@temporalio/workflow'
 import type { FleetSnapshot, Proof } from '../activities/index.ts'
 import type { ReadinessReport } from '../contracts/fleet.ts'
-import { queues, type InstallIdentity } from '../contracts/names.ts'
+import type { VerifyInput } from '../contracts/install.ts'
+import { queues } from '../contracts/names.ts'
 import { isLive } from '../protocol/facts.ts'
 import { isReady, judgeReadiness, mayStillAnswer } from '../protocol/readiness.ts'
 import type { WorkerAnswer } from '../protocol/readiness.ts'
@@ -21,13 +22,13 @@ export interface FleetProof {
  * nonce that *another* node unwraps; an application answers by its next heartbeat. Whoever lives and has not spoken is
  * asked again, but only as long as leases run: who is silent then is refused by name, or, if it may leave, has left.
  */
-export async function proveFleet(install: InstallIdentity, target: number): Promise<FleetProof> {
-  const asked = await deciding.readFleet()
+export async function proveFleet({ install, task, target }: VerifyInput): Promise<FleetProof> {
+  const asked = await deciding.readFleet({ task })
   const deadline = Date.now() + asked.heartbeatMs + asked.leaseMs
   const answers: WorkerAnswer[] = []
-  for (let fleet = asked; ; fleet = await deciding.readFleet()) {
-    answers.push(...(await askUnheard(install, target, fleet, answers)))
-    const seen = await deciding.readFleet()
+  for (let fleet = asked; ; fleet = await deciding.readFleet({ task })) {
+    answers.push(...(await askUnheard({ install, task, target }, fleet, answers)))
+    const seen = await deciding.readFleet({ task })
     const nodes = judgeReadiness({ ...seen, target, askedAt: asked.now, answers })
     // Two workers that go by one name are one node: it opened its own nonces.
     const hosts = new Set(answers.map(({ node }) => node))
@@ -43,11 +44,11 @@ export async function proveFleet(install: InstallIdentity, target: number): Prom
 
 /** Asks the hosts with a live worker that has not answered yet; a host without one is found missing by its absence. */
 async function askUnheard(
-  install: InstallIdentity,
-  target: number,
+  question: VerifyInput,
   fleet: FleetSnapshot,
   answers: readonly WorkerAnswer[],
 ): Promise<WorkerAnswer[]> {
+  const { install, task, target } = question
   const isHeard = (boot: string) => answers.some((answer) => answer.boot === boot)
   const unheard = fleet.heartbeats.filter(
     (one) => one.role === 'worker' && isLive(one) && !isHeard(one.boot),
@@ -55,12 +56,12 @@ async function askUnheard(
   const nodes = [...new Set(unheard.map(({ node }) => node))].sort()
   const asked = nodes.map(async (node) => {
     const host = askingNode(queues.node(install, node), answerWithinMs)
-    return await host.proveVersion({ target }).catch(() => null)
+    return await host.proveVersion({ task, target }).catch(() => null)
   })
   const proofs = (await Promise.all(asked)).filter((proof) => proof !== null)
   const fresh = proofs.filter(({ boot }) => !isHeard(boot))
   const proven = [...fresh, ...answers].filter(({ reason }) => reason === null)
-  const checked = fresh.map(async (proof) => await crossCheck(install, target, proof, proven))
+  const checked = fresh.map(async (proof) => await crossCheck(question, proof, proven))
   return (await Promise.all(checked)).filter((answer) => answer !== null)
 }
 
@@ -69,8 +70,7 @@ async function askUnheard(
  * answered: then the host is asked once more.
  */
 async function crossCheck(
-  install: InstallIdentity,
-  target: number,
+  { install, task, target }: VerifyInput,
   { nonce, ...answer }: Proof,
   proven: readonly { node: string }[],
 ): Promise<WorkerAnswer | null> {
@@ -81,7 +81,7 @@ async function crossCheck(
   const others = nodes.filter((node) => node !== answer.node)
   for (const node of others.length > 0 ? others.slice(0, 3) : [answer.node]) {
     const host = askingNode(queues.node(install, node), answerWithinMs)
-    const opened = await host.openNonce({ target, nonce }).catch(() => null)
+    const opened = await host.openNonce({ task, target, nonce }).catch(() => null)
     if (opened !== null) return { ...answer, opened }
   }
   return null

@@ -84,8 +84,8 @@ async function nextShard(state: RotationState, crew: Crew): Promise<ShardPlan | 
 }
 
 async function readMore({ input }: RotationState, plan: SweepPlan): Promise<void> {
-  const { rotation } = input
-  const shards = await deciding.nextShards({ rotation, pass: plan.pass, after: plan.after })
+  const { task, rotation } = input
+  const shards = await deciding.nextShards({ task, rotation, pass: plan.pass, after: plan.after })
   plan.waiting.push(...shards)
   plan.after = shards.at(-1)?.shard ?? plan.after
   plan.isRead = shards.length === 0
@@ -99,14 +99,14 @@ async function leaveWhenFull(state: RotationState, crew: Crew): Promise<void> {
 }
 
 async function sweepShard(state: RotationState, crew: Crew, shard: ShardPlan): Promise<void> {
-  const { install, rotation, from, to, page, check, maxHsmCalls, priority } = state.input
+  const { install, task, rotation, from, to, page, check, maxHsmCalls, priority } = state.input
   const paging = { page, check, maxHsmCalls, ...(priority === undefined ? {} : { priority }) }
   const tail = crew.plan.pass > 0
   while (!state.cancelled && !crew.leaving) {
     const steering = steeringOf(state, crew)
     const child = await startChild(rewrapShard, {
       workflowId: workflowIds.shard(install, shard.field, shard.shard),
-      args: [{ ...shard, install, rotation, from, to, ...paging, tail, steering }],
+      args: [{ ...shard, install, task, rotation, from, to, ...paging, tail, steering }],
       staticSummary: `v${from} → v${to}, ${shard.collection}.${shard.field}`,
       typedSearchAttributes: workflowInfo().typedSearchAttributes,
     })
@@ -153,10 +153,10 @@ async function steerCrew(state: RotationState, crew: Crew): Promise<void> {
 }
 
 async function reportCounters(state: RotationState, crew: Crew): Promise<void> {
-  const { rotation } = state.input
+  const { task, rotation } = state.input
   for (let pause = firstLookMs; !crew.done; pause = lookAfter(pause)) {
     await condition(() => crew.done, Math.round(pause))
-    state.counters = await deciding.readCounters({ rotation })
+    state.counters = await deciding.readCounters({ task, rotation })
     show(state)
   }
 }

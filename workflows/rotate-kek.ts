@@ -71,14 +71,14 @@ async function preflight(state: RotationState): Promise<Preflight> {
 /** Answers whom it met. */
 async function verify(state: RotationState): Promise<string[]> {
   enter(state, 'verify')
-  await deciding.recordPhase({ rotation: state.input.rotation, phase: 'verify' })
+  await deciding.recordPhase({ ...state.input, phase: 'verify' })
   const verified = await requireReadiness(state)
   await mayGoOn(state)
   return verified
 }
 
 async function requireReadiness(state: RotationState): Promise<string[]> {
-  const { report, met } = await proveFleet(state.input.install, state.input.to)
+  const { report, met } = await proveFleet({ ...state.input, target: state.input.to })
   const lacking = report.nodes.filter((node) => !node.ready)
   if (report.ready) return met
   const names = lacking.map((node) => `${node.node} (${node.reason ?? 'unknown'})`).join(', ')
@@ -94,9 +94,9 @@ async function requireReadiness(state: RotationState): Promise<string[]> {
 async function promote(state: RotationState, facts: Preflight, verified: string[]): Promise<void> {
   if (!facts.promote) return
   enter(state, 'promote')
-  const { rotation, from, to } = state.input
+  const { task, rotation, from, to } = state.input
   const switched = async (met: string[]) =>
-    deciding.promote({ rotation, from, to, epoch: facts.epoch, verified: met })
+    deciding.promote({ task, rotation, from, to, epoch: facts.epoch, verified: met })
   let answer = await switched(verified)
   // Who came up since verify is asked before the switch; who comes up during it reads the new version by itself.
   for (; !answer.promoted; state.asked += 1) {
@@ -114,8 +114,7 @@ async function promote(state: RotationState, facts: Preflight, verified: string[
 async function rewrap(state: RotationState): Promise<void> {
   enter(state, 'rewrap')
   await mayGoOn(state)
-  const { rotation } = state.input
-  await deciding.recordPhase({ rotation, phase: 'rewrap' })
+  await deciding.recordPhase({ ...state.input, phase: 'rewrap' })
   state.plan ??= await planPass(state, 0)
   await rewrapShards(state, state.plan)
   await mayGoOn(state)

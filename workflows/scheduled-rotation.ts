@@ -18,7 +18,7 @@ import { rotateKek } from './rotate-kek.ts'
  */
 export async function scheduledRotation(input: PolicyInput): Promise<PolicyResult> {
   const { install } = input
-  const plan = await deciding.planScheduledRotation()
+  const plan = await deciding.planScheduledRotation(input)
   const run = { typedSearchAttributes: workflowInfo().typedSearchAttributes }
   await executeChild(installKek, {
     ...run,
@@ -36,7 +36,9 @@ export async function scheduledRotation(input: PolicyInput): Promise<PolicyResul
   const { removeAfterMs } = input
   const { rotation } = plan.rotate
   const removal =
-    removeAfterMs === null ? null : await deciding.planRemoval({ rotation, removeAfterMs })
+    removeAfterMs === null
+      ? null
+      : await deciding.planRemoval({ ...input, rotation, removeAfterMs })
   if (removal !== null) {
     await startChild(removeKek, {
       ...run,

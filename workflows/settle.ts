@@ -45,8 +45,7 @@ export async function watchingFleet(
  */
 export async function settle(state: RotationState, facts: Preflight, look: Look): Promise<void> {
   enter(state, 'settle')
-  const { rotation } = state.input
-  await deciding.recordPhase({ rotation, phase: 'settle' })
+  await deciding.recordPhase({ ...state.input, phase: 'settle' })
   await awaitFleet(state, look)
   for (let tail = tailBegins; ;) {
     const { heartbeatMs } = facts
@@ -63,7 +62,7 @@ export async function settle(state: RotationState, facts: Preflight, look: Look)
 }
 
 async function remainingOf({ input }: RotationState): Promise<number> {
-  return (await surveying.readRemaining({ version: input.from })).remaining
+  return (await surveying.readRemaining({ task: input.task, version: input.from })).remaining
 }
 
 /** One walk over what came late, or the rest of one that the run before has begun. */

@@ -7,8 +7,8 @@ import { refuse, reportOf } from './refusal.ts'
 /** Proves that each process of the fleet can use version N; it need not be current anywhere. */
 export async function verifyFleet(input: VerifyInput): Promise<ReadinessReport> {
   try {
-    await deciding.requireVersion({ version: input.target })
-    return (await proveFleet(input.install, input.target)).report
+    await deciding.requireVersion({ task: input.task, version: input.target })
+    return (await proveFleet(input)).report
   } catch (failure) {
     refuse(reportOf(failure))
   }

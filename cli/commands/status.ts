@@ -35,7 +35,7 @@ export function register(program: Command): void {
         await untilInterrupted(async (signal) => {
           while (!signal.aborted) {
             const status = await look()
-            if (context.json) printJson(status)
+            if (context.json) printJson(context.isCopied() ? { ...status, copied: true } : status)
             else printText(`${process.stdout.isTTY ? clearScreen : ''}${statusText(status)}\n`)
             await sleep(betweenLooksMs, undefined, { signal }).catch(() => undefined)
           }

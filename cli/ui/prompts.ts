@@ -1,4 +1,4 @@
-import { confirm, password } from '@inquirer/prompts'
+import { confirm, input, password } from '@inquirer/prompts'
 import { KeyturnError } from '../../contracts/errors.ts'
 
 /**
@@ -16,6 +16,23 @@ export async function confirmed(question: string, yes: boolean): Promise<void> {
   if (!answer) {
     throw new KeyturnError('confirmation-needed', 'not confirmed: nothing was changed')
   }
+}
+
+/** Asks for a name to be typed, which `--yes` does not answer: `given` is what `--confirm` said, if it was there. */
+export async function namedConfirmed(
+  what: string,
+  name: string,
+  given: string | undefined,
+): Promise<void> {
+  if (given === undefined && !canAsk()) {
+    throw new KeyturnError('confirmation-needed', `there is no terminal to ask on: ${what}`, {
+      hint: `answer it beforehand with --confirm ${name}`,
+    })
+  }
+  const typed =
+    given ?? (await input({ message: `${what}; type "${name}"` }, { output: process.stderr }))
+  if (typed === name) return
+  throw new KeyturnError('confirmation-needed', `"${typed}" is not "${name}": nothing was changed`)
 }
 
 /** Whether somebody is there to be asked. */

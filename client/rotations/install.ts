@@ -3,7 +3,8 @@ import { KeyturnError } from '../../contracts/errors.ts'
 import type { ProviderName } from '../../contracts/kek.ts'
 import { workflowIds, workflowTypes } from '../../contracts/names.ts'
 import type { Config } from '../../contracts/settings.ts'
-import { withKeystore } from '../keystore.ts'
+import { insertTask } from '../../store/kek-tasks.ts'
+import { withOwnKeystore } from '../keystore.ts'
 import { prepareForInstall } from '../setup.ts'
 import { requireWorker, whileWorkersLive } from '../views/workers.ts'
 import { withTemporal } from './connection.ts'
@@ -29,7 +30,7 @@ export async function installKek(
   version: number,
   registered?: RegisteredKey,
 ): Promise<InstallResult> {
-  return withKeystore(config, async (keystore) => {
+  return withOwnKeystore(config, async (keystore) => {
     requireProvider(config, provider)
     return withTemporal(config, async (link) => {
       const install = await prepareForInstall(config, keystore, link)
@@ -37,6 +38,7 @@ export async function installKek(
       await requireDuties(link, install, ['control', 'rewrap'])
       const input: InstallInput = {
         install,
+        task: await insertTask(keystore.store, { kind: 'install', by: requester() }),
         version,
         provider,
         origin: originOf(provider, registered),

@@ -17,10 +17,17 @@ import {
 } from '../../contracts/names.ts'
 import type { Config } from '../../contracts/settings.ts'
 import type { PolicyView } from '../../contracts/views.ts'
-import { requireInstalled, requireSetUp, withKeystore } from '../keystore.ts'
+import {
+  requireInstalled,
+  requireOriginal,
+  requireSetUp,
+  withKeystore,
+  withOwnKeystore,
+  type Keystore,
+} from '../keystore.ts'
 import { appendAudit } from '../../store/kek-audit.ts'
 import { readActive } from '../../store/kek-active.ts'
-import type { Store } from '../../store/store.ts'
+import { insertTask } from '../../store/kek-tasks.ts'
 import { withTemporal, type TemporalLink } from './connection.ts'
 import { requester } from './names.ts'
 import { firstRun, policyView } from './policy-times.ts'
@@ -37,12 +44,13 @@ export interface PolicyRequest {
 
 /** Sets the policy, or replaces the one that is there. The first run is one period after the active version became so. */
 export async function setPolicy(config: Config, request: PolicyRequest): Promise<PolicyView> {
-  return withKeystore(config, async (keystore) => {
+  return withOwnKeystore(config, async (keystore) => {
     const install = requireInstalled(keystore, config)
     const active = await readActive(keystore.store)
     const first = firstRun({ ...request, since: active?.at ?? new Date(), now: new Date() })
     return withTemporal(config, async (link) => {
-      await put(link, scheduleOf(install, request, first))
+      const task = await insertTask(keystore.store, { kind: 'policy', by: requester() })
+      await put(link, scheduleOf({ install, task }, request, first))
       await appendAudit(keystore.store, {
         actor: requester(),
         action: 'policy-set',
@@ -63,7 +71,8 @@ export async function steerPolicy(
   config: Config,
   action: 'pause' | 'resume' | 'run',
 ): Promise<PolicyView> {
-  return withSchedule(config, async (handle) => {
+  return withSchedule(config, async (handle, keystore) => {
+    requireOriginal(keystore, config)
     await orMissing(async () => {
       if (action === 'pause') await handle.pause(`paused by ${requester()}`)
       else if (action === 'resume') await handle.unpause(`resumed by ${requester()}`)
@@ -74,10 +83,11 @@ export async function steerPolicy(
 }
 
 export async function deletePolicy(config: Config): Promise<void> {
-  await withSchedule(config, async (handle, store) => {
+  await withSchedule(config, async (handle, keystore) => {
+    requireOriginal(keystore, config)
     await orMissing(() => handle.delete())
     const entry = { actor: requester(), action: 'policy-deleted', subject: 'policy', details: {} }
-    await appendAudit(store, entry)
+    await appendAudit(keystore.store, entry)
   })
 }
 
@@ -95,12 +105,12 @@ export async function policyOrNull(
 }
 
 function scheduleOf(
-  install: InstallIdentity,
+  { install, task }: { install: InstallIdentity; task: string },
   request: PolicyRequest,
   first: Date,
 ): ScheduleOptions {
   const { removeAfterMs, everyMs } = request
-  const input: PolicyInput = { install, removeAfterMs }
+  const input: PolicyInput = { install, task, removeAfterMs }
   return {
     scheduleId: workflowIds.policy(install),
     // An interval alone would also meet the period before the first run.
@@ -142,11 +152,11 @@ async function put(link: TemporalLink, options: ScheduleOptions): Promise<void> 
 /** The Schedule of this keystore, and where its changes are recorded. */
 async function withSchedule<T>(
   config: Config,
-  use: (handle: ScheduleHandle, store: Store) => Promise<T>,
+  use: (handle: ScheduleHandle, keystore: Keystore) => Promise<T>,
 ): Promise<T> {
   return withKeystore(config, async (keystore) => {
     const install = requireSetUp(keystore, config)
-    return withTemporal(config, (link) => use(handleOf(link, install), keystore.store))
+    return withTemporal(config, (link) => use(handleOf(link, install), keystore))
   })
 }
 

@@ -8,9 +8,10 @@ import type { Guard } from '../../contracts/views.ts'
 import { ownKeyRefusal } from '../../protocol/own-key.ts'
 import { hsmKeyOf } from '../../protocol/removal-phase.ts'
 import type { RemovalRequestDoc } from '../../store/documents.ts'
+import { insertTask } from '../../store/kek-tasks.ts'
 import { openRemoval, standingRemoval, withdrawRemoval } from '../../store/removal-requests.ts'
 import { serverNow, type Store } from '../../store/store.ts'
-import { requireInstalled, withKeystore, type Keystore } from '../keystore.ts'
+import { requireInstalled, withOwnKeystore, type Keystore } from '../keystore.ts'
 import { requireVersion } from '../views/versions.ts'
 import { requireWorker, whileWorkersLive } from '../views/workers.ts'
 import { withTemporal, type TemporalLink } from './connection.ts'
@@ -39,7 +40,7 @@ export async function removeKek(
   request: RemoveRequest,
   tell: Tell,
 ): Promise<RemovalReply> {
-  return withKeystore(config, async (keystore) => {
+  return withOwnKeystore(config, async (keystore) => {
     const install = requireInstalled(keystore, config)
     const { row, state } = await requireVersion(keystore.store, request.version)
     if (state === 'destroyed') {
@@ -64,7 +65,8 @@ async function work(
   const duties = request.destroyHsmKey ? (['control', 'rewrap'] as const) : (['control'] as const)
   await requireDuties(link, install, duties)
   const { _id } = await takeUp(store, request, tell)
-  const handle = await workOn(link, { install, version: request.version, request: _id })
+  const task = await insertTask(store, { kind: 'remove', by: requester() })
+  const handle = await workOn(link, { install, task, version: request.version, request: _id })
   return whileWorkersLive(store, untilRecorded(keystore, handle, request, _id, tell))
 }
 

@@ -3,7 +3,7 @@ import type { Config } from '../../contracts/settings.ts'
 import { countVersion } from '../../store/census.ts'
 import { readActive } from '../../store/kek-active.ts'
 import { listQuarantine, recheckQuarantine } from '../../store/rewrap-quarantine.ts'
-import { requireInstalled, withKeystore } from '../keystore.ts'
+import { requireInstalled, withKeystore, withOwnKeystore } from '../keystore.ts'
 import type { Follower } from './follow.ts'
 import { rotate, type RotationAnswer } from './rotate.ts'
 
@@ -49,7 +49,7 @@ export async function retryQuarantine(
 }
 
 async function look(config: Config) {
-  return withKeystore(config, async (keystore) => {
+  return withOwnKeystore(config, async (keystore) => {
     const { store, settings } = keystore
     requireInstalled(keystore, config)
     const rows = await listQuarantine(store)

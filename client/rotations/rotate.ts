@@ -7,7 +7,8 @@ import type {
   RotationOutcome,
 } from '../../contracts/rotation.ts'
 import type { Config } from '../../contracts/settings.ts'
-import { requireInstalled, withKeystore, type Keystore } from '../keystore.ts'
+import { insertTask } from '../../store/kek-tasks.ts'
+import { requireInstalled, withOwnKeystore, type Keystore } from '../keystore.ts'
 import { requireWorker } from '../views/workers.ts'
 import { withTemporal, type TemporalLink } from './connection.ts'
 import { requireDuties } from './duties.ts'
@@ -60,7 +61,7 @@ export async function rotate(
   request: RotateRequest,
   follower: Follower,
 ): Promise<RotationReply> {
-  return withKeystore(config, async (keystore) => {
+  return withOwnKeystore(config, async (keystore) => {
     const install = requireInstalled(keystore, config)
     return withTemporal(config, async (link) => {
       const running = await runningOrNew(config, keystore, { link, install }, request, follower)
@@ -87,11 +88,12 @@ async function runningOrNew(
   await requireWorker(store)
   await requireDuties(link, install, ['control', 'rewrap'])
   const rotation = newRotationId()
+  const task = await insertTask(store, { kind: 'rotate', by: requester() })
   const start = await startAlone(link, {
     type: workflowTypes.rotate,
     workflowId: workflowIds.rotate(install),
     install,
-    input: inputOf(config, request, { install, rotation, from, to }),
+    input: inputOf(config, request, { install, task, rotation, from, to }),
     summary: `rotation ${rotation}: v${from} to v${to} of ${install.name}`,
     memo: { rotation, from, to },
     rotation,
@@ -128,7 +130,7 @@ async function attach(
 function inputOf(
   config: Config,
   request: RotateRequest,
-  route: Pick<RotateInput, 'install' | 'rotation' | 'from' | 'to'>,
+  route: Pick<RotateInput, 'install' | 'task' | 'rotation' | 'from' | 'to'>,
 ): RotateInput {
   const { page, shards, check } = config.rewrap
   return {

@@ -4,7 +4,7 @@ import { KeyturnError } from '../../contracts/errors.ts'
 import { messages, type InstallIdentity } from '../../contracts/names.ts'
 import type { Config } from '../../contracts/settings.ts'
 import type { Store } from '../../store/store.ts'
-import { requireInstalled, withKeystore, type Keystore } from '../keystore.ts'
+import { requireInstalled, withOwnKeystore, type Keystore } from '../keystore.ts'
 import { liveWorkers, requireWorker, whileWorkersLive } from '../views/workers.ts'
 import { withTemporal, type TemporalLink } from './connection.ts'
 import { isTaken, requireDuties } from './duties.ts'
@@ -51,7 +51,7 @@ async function withRunning<T>(
   config: Config,
   use: (link: TemporalLink, keystore: Keystore, running: LiveRotation) => Promise<T>,
 ): Promise<T> {
-  return withKeystore(config, async (keystore) => {
+  return withOwnKeystore(config, async (keystore) => {
     const install = requireInstalled(keystore, config)
     return withTemporal(config, async (link) => {
       const running = await liveRotation(link, keystore.store, install)

@@ -8,7 +8,7 @@ import { fenceOn, lowerFence, refusesVersion, type Fence } from '../../store/fen
 import { appendAudit } from '../../store/kek-audit.ts'
 import { standingRemoval, withdrawRemoval } from '../../store/removal-requests.ts'
 import type { RemovalRequestDoc } from '../../store/documents.ts'
-import { requireInstalled, withKeystore, type Keystore } from '../keystore.ts'
+import { requireInstalled, withOwnKeystore, type Keystore } from '../keystore.ts'
 import { requireVersion } from '../views/versions.ts'
 import { liveWorkers } from '../views/workers.ts'
 import { withTemporal } from './connection.ts'
@@ -30,7 +30,7 @@ export async function undoRemoval(
   version: number,
   tell: Tell,
 ): Promise<RemovalView> {
-  return withKeystore(config, async (keystore) => {
+  return withOwnKeystore(config, async (keystore) => {
     const install = requireInstalled(keystore, config)
     const { store } = keystore
     const { row: before, state } = await requireVersion(store, version)

@@ -3,13 +3,15 @@ import { KeyturnError } from '../../contracts/errors.ts'
 import type { VerifyInput } from '../../contracts/install.ts'
 import { workflowIds, workflowTypes, type InstallIdentity } from '../../contracts/names.ts'
 import type { Config } from '../../contracts/settings.ts'
+import { insertTask } from '../../store/kek-tasks.ts'
 import type { Store } from '../../store/store.ts'
-import { requireInstalled, withKeystore, type Keystore } from '../keystore.ts'
+import { requireInstalled, withOwnKeystore, type Keystore } from '../keystore.ts'
 import { fleetNodes } from '../views/nodes.ts'
 import { requireVersion } from '../views/versions.ts'
 import { requireWorker, whileWorkersLive } from '../views/workers.ts'
 import { withTemporal } from './connection.ts'
 import { requireDuties } from './duties.ts'
+import { requester } from './names.ts'
 import { resultOf, startOrJoin } from './start.ts'
 
 export interface Verification {
@@ -23,7 +25,7 @@ export interface Verification {
  * Throws version-unknown, and what stands in the way of asking at all.
  */
 export async function verifyFleet(config: Config, target: number): Promise<Verification> {
-  return withKeystore(config, async (keystore) => {
+  return withOwnKeystore(config, async (keystore) => {
     const install = requireInstalled(keystore, config)
     await requireVersion(keystore.store, target)
     try {
@@ -43,7 +45,8 @@ async function ask(
 ): Promise<ReadinessReport> {
   return withTemporal(config, async (link) => {
     await requireDuties(link, install, ['control'])
-    const input: VerifyInput = { install, target }
+    const task = await insertTask(store, { kind: 'verify', by: requester() })
+    const input: VerifyInput = { install, task, target }
     const handle = await startOrJoin(link, {
       type: workflowTypes.verify,
       workflowId: workflowIds.verify(install, target),

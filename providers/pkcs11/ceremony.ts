@@ -36,8 +36,8 @@ export function pkcs11Ceremony(
   return {
     probe,
     labelOf: (version) => checkedLabel(`${config.keyLabelPrefix}-v${version}`),
-    generate: async (label, keyId) => {
-      await run({ op: 'generate', label: checkedLabel(label), keyId })
+    generate: async (label, keyId, keystore) => {
+      await run({ op: 'generate', label: checkedLabel(label), keyId, keystore: keystore ?? null })
     },
     find: async (label, keyId) => {
       const found = await run<Found>({ op: 'find', label, keyId })

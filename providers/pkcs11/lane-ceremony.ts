@@ -24,14 +24,23 @@ import { pauseThread } from './pause-thread.ts'
 const THROTTLED_TRIES = 10
 const THROTTLED_PAUSE_MS = 20
 
+/** Bytes of a CKA_ID of ours: the beginning of the keystore's id, then random ones. */
+const KEY_ID_BYTES = 16
+
 /**
  * Makes the key of this label and id and reads its attributes back. Our own earlier attempt is adopted; throws
- * key-exists for another key of this label, which is never overwritten or silently reused.
+ * key-exists for another key of this label, which is never overwritten or silently reused. A copy of the keystore makes
+ * keys of the same labels, whose ids begin otherwise than `keystore`: those are passed over, since label and id name a key.
  */
-export function generate(session: LaneSession, label: string, keyId: Buffer): { made: boolean } {
+export function generate(
+  session: LaneSession,
+  label: string,
+  { keyId, keystore }: { keyId: Buffer; keystore: Buffer | null },
+): { made: boolean } {
   const all = findKeys(asSession(session), label, null)
   const ours = findKeys(asSession(session), label, keyId)
-  if (all.length > ours.length || ours.length > 1) {
+  const near = all.filter((key) => !isOfCopy(keyIdOf(asSession(session), key), keystore))
+  if (near.length > ours.length || ours.length > 1) {
     throw new KeyturnError('key-exists', `the token already has a key "${label}"`, {
       hint: 'if an administrator made it for this version: keyturn pkcs11-register',
     })
@@ -48,6 +57,12 @@ export function generate(session: LaneSession, label: string, keyId: Buffer): { 
     throw error
   }
   return { made: ours.length === 0 }
+}
+
+/** An id of the length of ours that begins with another keystore's id; an administrator's is shorter as a rule. */
+function isOfCopy(found: Buffer | null, keystore: Buffer | null): boolean {
+  if (keystore === null || found === null || found.length !== KEY_ID_BYTES) return false
+  return !found.subarray(0, keystore.length).equals(keystore)
 }
 
 /** The one key of this label, attributes verified, and what its history speaks against it. Throws key-not-found, key-ambiguous, key-attributes. */

@@ -34,7 +34,7 @@ export type BatchRequest =
 
 export type CeremonyRequest =
   | { op: 'prove'; version: number }
-  | { op: 'generate'; label: string; keyId: Uint8Array }
+  | { op: 'generate'; label: string; keyId: Uint8Array; keystore: Uint8Array | null }
   | { op: 'find'; label: string; keyId: Uint8Array | null }
   | { op: 'destroy'; label: string; keyId: Uint8Array; proof: CanaryProof | null }
   | {

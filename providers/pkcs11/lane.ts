@@ -76,7 +76,10 @@ export class Lane {
         proveKey(session, this.#key(request.version))
         return null
       case 'generate':
-        return generate(session, request.label, asBuffer(request.keyId))
+        return generate(session, request.label, {
+          keyId: asBuffer(request.keyId),
+          keystore: orNull(request.keystore),
+        })
       case 'find':
         return find(session, request.label, orNull(request.keyId))
       case 'destroy':

@@ -3,6 +3,7 @@ import { afterAll, beforeAll, expect, inject, test } from 'vitest'
 import { createControlActivities } from '../../activities/index.ts'
 import type { ControlDeps } from '../../activities/index.ts'
 import { noCounters } from '../../contracts/rotation.ts'
+import { insertTask } from '../../store/kek-tasks.ts'
 import { openStore, type Store } from '../../store/store.ts'
 import { freshName } from '../support/fresh.ts'
 import { openTcpProxy, type TcpProxy } from '../support/tcp-proxy.ts'
@@ -26,11 +27,12 @@ test.each(['hold', 'cut'] as const)(
   'hands a step back soon when MongoDB is out of its reach (%s), and takes the next one when it is back',
   async (how) => {
     const steps = createControlActivities({ store } as ControlDeps)
-    expect(await steps.readCounters({ rotation: 'r' })).toEqual(noCounters)
+    const task = await insertTask(store, { kind: 'rotate', by: 'test' })
+    expect(await steps.readCounters({ task, rotation: 'r' })).toEqual(noCounters)
     road[how]()
     const beganMs = performance.now()
     const failure: unknown = await steps
-      .readRemaining({ version: 1 })
+      .readRemaining({ task, version: 1 })
       .catch((error: unknown) => error)
     expect(failure).toBeInstanceOf(ApplicationFailure)
     expect(failure).toMatchObject({ type: 'mongodb-unreachable', nonRetryable: false })
@@ -38,7 +40,9 @@ test.each(['hold', 'cut'] as const)(
     expect(performance.now() - beganMs).toBeLessThan(8_000)
     road.heal()
     await expect
-      .poll(() => steps.readCounters({ rotation: 'r' }).catch(() => null), { timeout: 30_000 })
+      .poll(() => steps.readCounters({ task, rotation: 'r' }).catch(() => null), {
+        timeout: 30_000,
+      })
       .toEqual(noCounters)
   },
 )

@@ -45,7 +45,7 @@ function afterFence(then: () => Promise<unknown>): Store {
 }
 
 const input = (request: string, version = 1) => ({
-  ...{ install: { name: 'test', id: '0f' }, version, request },
+  ...{ install: { name: 'test', id: '0f' }, task: '', version, request },
 })
 
 /** A step as a worker takes it; its own clock may be another one. */

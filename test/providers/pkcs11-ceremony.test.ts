@@ -44,6 +44,23 @@ describe.skipIf(inject('softhsm') === null)('keys and probes of a token', () => 
     await expect(other).rejects.toMatchObject({ code: 'key-exists' })
   })
 
+  it('passes over the key that a copy of this keystore made under the same label', async () => {
+    const { ceremony } = provider
+    const [copy, own] = [randomBytes(8), randomBytes(8)]
+    const idOf = (keystore: Buffer) => Buffer.concat([keystore, randomBytes(8)])
+    const [copied, made] = [idOf(copy), idOf(own)]
+    await ceremony.generate('shared-v3', copied, copy)
+    await ceremony.generate('shared-v3', made, own)
+    expect(await ceremony.find('shared-v3', made)).toEqual({ keyId: made })
+    expect(await ceremony.find('shared-v3', copied)).toEqual({ keyId: copied })
+    // Another one of its own is nothing that a copy made.
+    await expect(ceremony.generate('shared-v3', idOf(own), own)).rejects.toMatchObject({
+      code: 'key-exists',
+    })
+    await ceremony.destroy('shared-v3', copied)
+    expect(await ceremony.find('shared-v3', null)).toEqual({ keyId: made })
+  })
+
   it('names a key that is missing, and keys that are too many', async () => {
     const { ceremony } = provider
     await expect(ceremony.find('nobody-v1', null)).rejects.toMatchObject({

@@ -38,6 +38,7 @@ describe.skipIf(inject('softhsm') === null)('a key that an administrator made', 
       const origin = 'registered' as const
       const asked = {
         install: { name: install, id: '0f' },
+        task: '',
         version,
         provider: 'pkcs11' as const,
         origin,

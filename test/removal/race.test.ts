@@ -5,6 +5,7 @@ import type { RotateInput, RotateResult } from '../../contracts/rotation.ts'
 import { readActive } from '../../store/kek-active.ts'
 import { readVersions } from '../../store/kek-versions.ts'
 import { openRemoval, withdrawRemoval } from '../../store/removal-requests.ts'
+import { insertTask } from '../../store/kek-tasks.ts'
 import { onEachProvider, route } from '../support/each-provider.ts'
 import type { Fleet } from '../support/fleet.ts'
 import { freshName } from '../support/fresh.ts'
@@ -60,7 +61,8 @@ async function remove(fleet: Fleet, version: number): Promise<{ error: unknown }
     ...{ request, version, requestedBy: 'test', afterMs: 0 },
     ...{ destroyHsmKey: false, acceptQuarantine: false, withoutFence: false },
   })
-  const input: RemoveInput = { install: fleet.identity, version, request }
+  const task = await insertTask(fleet.store, { kind: 'remove', by: 'test' })
+  const input: RemoveInput = { install: fleet.identity, task, version, request }
   const handle = await fleet.temporal.workflow.start(workflowTypes.remove, {
     workflowId: workflowIds.remove(fleet.identity, version),
     taskQueue: queues.control(fleet.identity),
@@ -79,6 +81,7 @@ async function remove(fleet: Fleet, version: number): Promise<{ error: unknown }
 
 async function rotate(fleet: Fleet, from: number, to: number): Promise<RotateResult> {
   const input: RotateInput = {
+    task: await insertTask(fleet.store, { kind: 'rotate', by: 'test' }),
     ...{ install: fleet.identity, rotation: freshName('raced'), from, to, requestedBy: 'test' },
     ...{ reason: 'race', maxRate: 0, maxHsmCalls: 0, page: 50, shards: 1, check: 'all' },
   }

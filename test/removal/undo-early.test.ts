@@ -4,6 +4,7 @@ import type { RemoveInput, RemoveResult } from '../../contracts/removal.ts'
 import { hasFence } from '../../store/fence.ts'
 import { readVersion } from '../../store/kek-versions.ts'
 import { openRemoval } from '../../store/removal-requests.ts'
+import { insertTask } from '../../store/kek-tasks.ts'
 import { onEachProvider } from '../support/each-provider.ts'
 import { places } from '../support/fleet-records.ts'
 import { freshName } from '../support/fresh.ts'
@@ -21,7 +22,8 @@ onEachProvider('an undo that comes early', { records: 60 }, (fleetOf) => {
         ...{ request, version: 1, requestedBy: 'test', afterMs: wait < 0 ? 600_000 : 0 },
         ...{ destroyHsmKey: false, acceptQuarantine: false, withoutFence: false },
       })
-      const input: RemoveInput = { install: fleet.identity, version: 1, request }
+      const task = await insertTask(fleet.store, { kind: 'remove', by: 'test' })
+      const input: RemoveInput = { install: fleet.identity, task, version: 1, request }
       const handle = await fleet.temporal.workflow.start(workflowTypes.remove, {
         workflowId: workflowIds.remove(fleet.identity, 1),
         taskQueue: queues.control(fleet.identity),

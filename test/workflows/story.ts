@@ -75,6 +75,7 @@ export async function rotate(
   const input: RotateInput = {
     ...{
       install: { name: freshName('story'), id: '0f' },
+      task: '0a',
       rotation: 'r-1',
       from: 1,
       to: 2,

@@ -32,7 +32,7 @@ export async function removeOn(world: World): Promise<string> {
  * or of none. What it must not do is checked on the world.
  */
 export async function forge(world: World, at: number): Promise<string> {
-  const { control, store, identity: install } = world
+  const { control, store, identity: install, task } = world
   const steps = [...(['destroyVersion', 'requestRemoval', 'fenceRemoval', 'undoRemoval'] as const)]
   const name = steps[at % steps.length] ?? 'destroyVersion'
   const { active, others } = await readKeks(store)
@@ -42,7 +42,7 @@ export async function forge(world: World, at: number): Promise<string> {
     ...{ guardRun: 1, undoWindowMs: 0, afterMs: 0, requestedBy: 'root', reason: 'forged' },
     ...{ destroyHsmKey: true, acceptQuarantine: true, withoutFence: true, fenced: true },
   }
-  const input = { install, version, request: standing?._id ?? newId(), ...claims }
+  const input = { install, task, version, request: standing?._id ?? newId(), ...claims }
   try {
     const { phase }: RemovalStep = await act(() => control[name](input))
     return `${name} of version ${version}: ${phase}`
@@ -64,12 +64,16 @@ function over(world: World, said: string): string {
   return said
 }
 
-async function newRemoval({ store, identity: install }: World): Promise<RunningRemoval | null> {
+async function newRemoval({
+  store,
+  identity: install,
+  task,
+}: World): Promise<RunningRemoval | null> {
   const [version] = (await readKeks(store)).others
   if (version === undefined) return null
   const { _id: request } = await openRemoval(store, {
     ...{ request: newId(), version, requestedBy: 'model', afterMs: 0 },
     ...{ destroyHsmKey: false, acceptQuarantine: false, withoutFence: false },
   })
-  return { input: { install, version, request } }
+  return { input: { install, task, version, request } }
 }

@@ -43,11 +43,24 @@ export async function startFinishing(world: World): Promise<void> {
   if (from !== undefined) world.rotation = rotationBetween(world, from, active)
 }
 
-function rotationBetween({ identity: install }: World, from: number, to: number): RunningRotation {
+function rotationBetween(
+  { identity: install, task }: World,
+  from: number,
+  to: number,
+): RunningRotation {
   const limits = { maxRate: 0, maxHsmCalls: 0, page: 2, shards: 1, check: 'all' } as const
   return {
     input: {
-      ...{ install, rotation: newId(), from, to, requestedBy: 'model', reason: '', ...limits },
+      ...{
+        install,
+        task,
+        rotation: newId(),
+        from,
+        to,
+        requestedBy: 'model',
+        reason: '',
+        ...limits,
+      },
     },
     ...{
       step: 'preflight',
@@ -91,7 +104,7 @@ const steps: Record<RunningRotation['step'], Take> = {
 
   /** Asks, and at later steps looks for the answers. */
   async verify({ control }, rotation) {
-    const seen: FleetSnapshot = await act(() => control.readFleet())
+    const seen: FleetSnapshot = await act(() => control.readFleet(rotation.input))
     rotation.askedAt ??= seen.now
     const { to: target } = rotation.input
     const facts = { ...seen, target, askedAt: rotation.askedAt, answers: [] }
@@ -102,8 +115,8 @@ const steps: Record<RunningRotation['step'], Take> = {
   },
 
   async promote({ control, left }, rotation) {
-    const { rotation: id, from, to } = rotation.input
-    const question = { rotation: id, from, to, epoch: rotation.facts?.epoch ?? 0 }
+    const { task, rotation: id, from, to } = rotation.input
+    const question = { task, rotation: id, from, to, epoch: rotation.facts?.epoch ?? 0 }
     const { promoted } = await act(() => control.promote({ ...question, verified: rotation.met }))
     Object.assign(rotation, promoted ? { step: 'plan' } : { step: 'verify', askedAt: null })
     if (promoted) left.delete(to)
@@ -112,7 +125,7 @@ const steps: Record<RunningRotation['step'], Take> = {
 
   async plan(world, rotation) {
     const { control } = world
-    await act(() => control.recordPhase({ rotation: rotation.input.rotation, phase: 'rewrap' }))
+    await act(() => control.recordPhase({ ...rotation.input, phase: 'rewrap' }))
     await act(() => control.planShards({ ...rotation.input, tail: 0 }))
     Object.assign(rotation, { step: 'sweep', watchBeganMs: world.passedMs })
     return 'planned'
@@ -134,8 +147,8 @@ const steps: Record<RunningRotation['step'], Take> = {
 
   async tail(world, rotation) {
     const { control, passedMs } = world
-    const { from: version } = rotation.input
-    const { remaining } = await act(() => control.readRemaining({ version }))
+    const { task, from: version } = rotation.input
+    const { remaining } = await act(() => control.readRemaining({ task, version }))
     const { heartbeatMs } = timings
     const seen = observeTail(rotation.zeros, { remaining, observerMs: passedMs, heartbeatMs })
     rotation.zeros = seen
@@ -176,7 +189,7 @@ async function end(
 async function look(world: World, rotation: RunningRotation): Promise<void> {
   if (rotation.settled) return
   const { control, store, passedMs } = world
-  const { heartbeats } = await act(() => control.readFleet())
+  const { heartbeats } = await act(() => control.readFleet(rotation.input))
   // Moved back by all time that went on: a document is unchanged that nobody has written.
   const prints = heartbeats.map((one) => {
     return { ...one, at: new Date(Date.parse(one.at) + passedMs).toISOString() }

@@ -11,6 +11,7 @@ import { silentLog } from '../../../observability/log.ts'
 import { openEnvProvider } from '../../../providers/env/env-provider.ts'
 import type { KekProvider } from '../../../providers/provider.ts'
 import { insertFirstActive, readActive } from '../../../store/kek-active.ts'
+import { insertTask } from '../../../store/kek-tasks.ts'
 import { claimProvider, identityOf, insertInstall } from '../../../store/kek-install.ts'
 import { writeSettings } from '../../../store/kek-settings.ts'
 import {
@@ -49,6 +50,8 @@ export interface World {
   readonly contents: Map<string, string>
   /** Documents as they once stood. */
   readonly identity: InstallIdentity
+  /** The row under which all rotations and removals run. */
+  readonly task: string
   readonly copies: { document: Document; content: string }[]
   readonly frozen: FrozenSweep[]
   /** Versions that settle has left, and that have not become active again. */
@@ -75,6 +78,7 @@ export async function newWorld(store: Store): Promise<World> {
   const provider = openEnvProvider({ install, variablePrefix: 'MODEL_KEK_V', keks })
   const identity = identityOf(await insertInstall(store, { name: install, created_by: 'model' }))
   await claimProvider(store, { name: install, provider: 'env', by: 'model' })
+  const task = await insertTask(store, { kind: 'rotate', by: 'model' })
   const sha256 = settingsHash(settings)
   await writeSettings(store, { settings, sha256, by: 'model' })
   for (const version of versions) await installVersion(store, provider, version)
@@ -85,6 +89,7 @@ export async function newWorld(store: Store): Promise<World> {
     ...{
       store,
       identity,
+      task,
       provider,
       passedMs: 0,
       rotations: 0,

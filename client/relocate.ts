@@ -1,0 +1,109 @@
+import type { ErrorReport } from '../contracts/errors.ts'
+import type { KekDescriptor } from '../contracts/kek.ts'
+import type { Config } from '../contracts/settings.ts'
+import { settingsHash } from '../config/settings.ts'
+import type { InstallDoc } from '../store/documents.ts'
+import { appendAudit } from '../store/kek-audit.ts'
+import { identityOf } from '../store/kek-install.ts'
+import { writeSettings } from '../store/kek-settings.ts'
+import { collectionUuids, readHome } from '../store/keystore-home.ts'
+import {
+  declareCopy,
+  declareMoved,
+  declareRestored,
+  type Withdrawn,
+} from '../store/keystore-relocation.ts'
+import { requireSetUp, withKeystore, type Keystore } from './keystore.ts'
+import { withUuids } from './recorded-uuids.ts'
+import { withTemporal } from './rotations/connection.ts'
+import { requester } from './rotations/names.ts'
+import { endForeignWork } from './rotations/withdraw.ts'
+import { loadableKeks } from './views/opening.ts'
+
+/** What a person says of a keystore that is not where it was recorded. */
+export type Relocation = 'moved' | 'copied' | 'restored'
+
+export interface CanaryCheck {
+  version: number
+  /** Null: its canary opened here. */
+  error: ErrorReport | null
+}
+
+/** The shape of `setup --moved|--copy|--restored --json`. The last two are of a restore. */
+export interface RelocationReport {
+  install: string
+  database: string
+  keystore: Relocation
+  id: string
+  canaries?: CanaryCheck[]
+  withdrawn?: Withdrawn & { workflows: string[] }
+}
+
+export interface Declaring {
+  /** Opens the canary of each version with this host's keys. */
+  prove(keks: KekDescriptor[]): Promise<CanaryCheck[]>
+  /** Called before anything is written, with what does not open here; throws to leave all as it is. */
+  confirm(unopened: CanaryCheck[]): Promise<void>
+}
+
+/**
+ * Declares what this keystore is; everything that refused it goes on by that. Throws setup-missing, and what the database
+ * and, of a restore, Temporal answer.
+ */
+export async function relocate(
+  config: Config,
+  how: Relocation,
+  { prove, confirm }: Declaring,
+): Promise<RelocationReport> {
+  return withKeystore(config, async (keystore) => {
+    requireSetUp(keystore, config)
+    const row = keystore.install as InstallDoc
+    const canaries = how === 'restored' ? await prove(await loadableKeks(keystore)) : []
+    await confirm(canaries.filter(({ error }) => error !== null))
+    const base = { install: config.install, database: config.mongodb.database, keystore: how }
+    const done = await declare(config, keystore, row, how)
+    await recordUuids(keystore)
+    const report = {
+      ...{ ...base, id: done.id },
+      ...(done.withdrawn === null ? {} : { canaries, withdrawn: done.withdrawn }),
+    }
+    await appendAudit(keystore.store, {
+      actor: requester(),
+      action: `keystore-${how}`,
+      subject: 'keystore',
+      details: { from: { id: row.id, home: row.home }, ...report },
+    })
+    return report
+  })
+}
+
+async function declare(
+  config: Config,
+  { store, settings }: Keystore,
+  row: InstallDoc,
+  how: Relocation,
+): Promise<{ id: string; withdrawn: NonNullable<RelocationReport['withdrawn']> | null }> {
+  const home = await readHome(store)
+  switch (how) {
+    case 'moved':
+      await declareMoved(store, row, home)
+      return { id: row.id, withdrawn: null }
+    case 'copied':
+      return { ...(await declareCopy(store, row, home)), withdrawn: null }
+    case 'restored':
+      return withTemporal(config, async (link) => {
+        const { collections } = settings
+        const withdrawn = await declareRestored(store, row, { home, collections })
+        // After the rows: what began in between has one.
+        const workflows = await endForeignWork(link, store, identityOf(row))
+        return { id: row.id, withdrawn: { ...withdrawn, workflows } }
+      })
+  }
+}
+
+/** The collections of a restore are others than those that were recorded, and this person says that they are meant. */
+async function recordUuids({ store, settings: recorded }: Keystore): Promise<void> {
+  const settings = withUuids(recorded, await collectionUuids(store), recorded)
+  const sha256 = settingsHash(settings)
+  await writeSettings(store, { settings, sha256, by: requester() })
+}

@@ -1,0 +1,130 @@
+import { randomBytes } from 'node:crypto'
+import { KeyturnError } from '../contracts/errors.ts'
+import type { CollectionConfig } from '../contracts/settings.ts'
+import type { HomeDoc, InstallDoc } from './documents.ts'
+import { fenceOn, lowerFence } from './fence.ts'
+import { newInstallId } from './kek-install.ts'
+import { withdrawTasks } from './kek-tasks.ts'
+import { clearEndedMarks } from './kek-versions.ts'
+import { keystore } from './keystore.ts'
+import { withdrawRemoval } from './removal-requests.ts'
+import { closeShards } from './rewrap-shards.ts'
+import { endRotation, runningRotation } from './rotations.ts'
+import type { Store } from './store.ts'
+import { inTransaction } from './transaction.ts'
+
+/** What a person says of a keystore that is not where it was recorded. Each writes over exactly the identity that was read. */
+
+/** The original is gone, and this is it: it keeps its id. */
+export async function declareMoved(store: Store, row: InstallDoc, home: HomeDoc): Promise<void> {
+  await replaceIdentity(store, row, { home })
+}
+
+/**
+ * The original lives on: this one gets an id of its own, and no version that is there now is ever destroyed in an HSM
+ * from here. What stood in the original (requests, rotations) does not stand here.
+ */
+export async function declareCopy(
+  store: Store,
+  row: InstallDoc,
+  home: HomeDoc,
+): Promise<{ id: string }> {
+  const id = newInstallId()
+  await inTransaction(store, async (session) => {
+    await keystore.versions(store).updateMany({}, { $set: { of_original: true } }, { session })
+    const { matchedCount } = await keystore
+      .install(store)
+      .updateOne({ _id: 'install', id: row.id }, { $set: { id, home } }, { session })
+    if (matchedCount === 0) throw raced(store)
+  })
+  await keystore.tasks(store).deleteMany({})
+  return { id }
+}
+
+export interface Withdrawn {
+  removals: number[]
+  rotations: string[]
+  /** Of kek_active, from and to; null where no version is active. */
+  epoch: { from: number; to: number } | null
+}
+
+/**
+ * An older state is here in the place of a newer one: what was asked for in it is withdrawn, and the epoch goes above all
+ * that a process of the fleet has seen, so that each follows this keystore again.
+ */
+export async function declareRestored(
+  store: Store,
+  row: InstallDoc,
+  { home, collections }: { home: HomeDoc; collections: readonly CollectionConfig[] },
+): Promise<Withdrawn> {
+  await withdrawTasks(store)
+  const removals = await withdrawRemovals(store, collections)
+  const rotations = await endRotations(store)
+  const epoch = await raiseEpoch(store)
+  await replaceIdentity(store, row, { home, restoration: randomBytes(8).toString('hex') })
+  return { removals, rotations, epoch }
+}
+
+async function replaceIdentity(
+  store: Store,
+  row: InstallDoc,
+  members: Partial<InstallDoc>,
+): Promise<void> {
+  const { matchedCount } = await keystore
+    .install(store)
+    .updateOne(
+      { _id: 'install', id: row.id, 'home.collection': row.home.collection },
+      { $set: members },
+    )
+  if (matchedCount === 0) throw raced(store)
+}
+
+async function withdrawRemovals(
+  store: Store,
+  collections: readonly CollectionConfig[],
+): Promise<number[]> {
+  const standing = await keystore.removals(store).find({ standing: true }).toArray()
+  const withdrawn: number[] = []
+  for (const { _id: request, version } of standing) {
+    if (!(await withdrawRemoval(store, request, 'withdrawn'))) continue
+    for (const collection of collections) await lowerFence(store, fenceOn(collection, version))
+    withdrawn.push(version)
+  }
+  return withdrawn
+}
+
+async function endRotations(store: Store): Promise<string[]> {
+  const ended: string[] = []
+  for (let row = await runningRotation(store); row !== null; row = await runningRotation(store)) {
+    await closeShards(store, { rotation: row._id })
+    const error = {
+      code: 'keystore-older' as const,
+      message: 'the keystore was restored while it ran',
+    }
+    await endRotation(store, row._id, 'failed', { error })
+    ended.push(row._id)
+  }
+  await clearEndedMarks(store)
+  return ended
+}
+
+async function raiseEpoch(store: Store): Promise<Withdrawn['epoch']> {
+  const active = await keystore.active(store).findOne({ _id: 'active' })
+  if (active === null) return null
+  const heartbeats = await keystore.heartbeats(store).find().toArray()
+  const seen = heartbeats.flatMap(({ epoch }) => (Number.isSafeInteger(epoch) ? [epoch ?? 0] : []))
+  const to = Math.max(active.epoch, ...seen) + 1
+  const { matchedCount } = await keystore
+    .active(store)
+    .updateOne({ _id: 'active', epoch: active.epoch }, { $set: { epoch: to } })
+  if (matchedCount === 0) throw raced(store)
+  return { from: active.epoch, to }
+}
+
+function raced(store: Store): KeyturnError {
+  return new KeyturnError(
+    'keystore-copied',
+    `"${store.db.databaseName}" changed while it was declared`,
+    { hint: 'look at it with keyturn status, then repeat this command' },
+  )
+}
