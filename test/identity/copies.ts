@@ -1,0 +1,68 @@
+import type { Document } from 'mongodb'
+import type { Store } from '../../store/store.ts'
+import type { Fleet } from '../support/fleet.ts'
+
+/** Collections whose documents are a fleet's own business, and not in a dump that is of use. */
+const left = new Set(['process_heartbeats'])
+
+/** What mongodump and mongorestore would do: documents and indexes, into collections with UUIDs of their own. */
+export async function copyDatabase(from: Store, name: string): Promise<void> {
+  const to = from.client.db(name)
+  await to.dropDatabase()
+  for (const { name: collection } of await from.db.listCollections().toArray()) {
+    if (collection.startsWith('system.')) continue
+    await to.createCollection(collection)
+    const indexes = (await from.db.collection(collection).listIndexes().toArray()) as Document[]
+    for (const { key, name: index, v: _, ...options } of indexes) {
+      if (index === '_id_') continue
+      await to
+        .collection(collection)
+        .createIndex(key as never, { name: index as string, ...options })
+    }
+    if (left.has(collection)) continue
+    const documents = await from.db.collection(collection).find({}, { raw: false }).toArray()
+    if (documents.length > 0) await to.collection(collection).insertMany(documents)
+  }
+}
+
+/** Everything in the database as it is now, to be put back later. */
+export interface Dump {
+  restore(): Promise<void>
+}
+
+/** A dump of the fleet's database; `restore` puts it back in place, into the same collections or into new ones. */
+export async function dump(store: Store, how: 'same' | 'new'): Promise<Dump> {
+  const kept = new Map<string, Document[]>()
+  for (const { name } of await store.db.listCollections().toArray()) {
+    if (name.startsWith('system.') || left.has(name)) continue
+    kept.set(name, await store.db.collection(name).find().toArray())
+  }
+  return {
+    async restore() {
+      for (const [name, documents] of kept) {
+        const collection = store.db.collection(name)
+        if (how === 'new' && name.startsWith('kek_')) {
+          const indexes = (await collection.listIndexes().toArray()) as Document[]
+          await collection.drop()
+          await store.db.createCollection(name)
+          for (const { key, name: index, v: _, ...options } of indexes) {
+            if (index === '_id_') continue
+            await collection.createIndex(key as never, { name: index as string, ...options })
+          }
+        } else await collection.deleteMany({})
+        if (documents.length > 0) await collection.insertMany(documents)
+      }
+    },
+  }
+}
+
+/** The fleet's commands on another database: a copy's keyturn.yaml, which only names another database. */
+export async function onCopy(fleet: Fleet, database: string) {
+  const config = await fleet.writeConfig(database, {
+    mongodb: { database },
+  })
+  return {
+    config,
+    cli: (...args: readonly string[]) => fleet.cli('--config', config, ...args),
+  }
+}

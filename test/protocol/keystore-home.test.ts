@@ -1,0 +1,71 @@
+import { describe, expect, it } from 'vitest'
+import { judgeHome } from '../../protocol/keystore-home.ts'
+import { isOlder } from '../../protocol/newest-state.ts'
+
+const here = { collection: 'u1', hosts: ['a:1', 'b:1', 'c:1'] }
+
+describe('where a keystore is', () => {
+  it('is the same place when nothing has changed', () => {
+    expect(judgeHome(here, here)).toEqual({ copied: false, news: null })
+  })
+
+  it('is another place when the collection is another one, or no host has stayed', () => {
+    expect(judgeHome(here, { ...here, collection: 'u2' }).copied).toBe(true)
+    expect(judgeHome(here, { ...here, hosts: ['x:1', 'y:1'] }).copied).toBe(true)
+    // The one is known to differ, whatever the other one says or does not say.
+    expect(judgeHome(here, { collection: null, hosts: ['x:1'] }).copied).toBe(true)
+    expect(judgeHome(here, { collection: 'u2', hosts: null }).copied).toBe(true)
+  })
+
+  it('stays the same place while the hosts of a replica set are replaced one by one', () => {
+    let home: { collection: string | null; hosts: string[] | null } = here
+    for (const hosts of [
+      ['d:1', 'b:1', 'c:1'],
+      ['d:1', 'e:1', 'c:1'],
+      ['e:1', 'd:1', 'f:1'],
+    ]) {
+      const { copied, news } = judgeHome(home, { ...here, hosts })
+      expect({ copied, hosts: news?.hosts }).toEqual({ copied: false, hosts: [...hosts].sort() })
+      home = news ?? home
+    }
+    expect(judgeHome(here, home).copied).toBe(true)
+  })
+
+  it('is never another place by what cannot be read', () => {
+    const unknown = { collection: null, hosts: null }
+    for (const [recorded, today] of [
+      [here, unknown],
+      [unknown, here],
+      [unknown, unknown],
+      [here, { collection: 'u1', hosts: [] }],
+    ] as const) {
+      expect(judgeHome(recorded, { ...today, hosts: today.hosts && [...today.hosts] })).toEqual({
+        copied: false,
+        news: null,
+      })
+    }
+  })
+})
+
+describe('an older state', () => {
+  const seen = { id: 'k', restoration: null, epoch: 3, entries: 10 }
+
+  it.each([
+    ['the same', seen, false],
+    ['a newer epoch', { ...seen, epoch: 4 }, false],
+    ['more entries', { ...seen, entries: 11 }, false],
+    ['a lower epoch', { ...seen, epoch: 2, entries: 20 }, true],
+    ['a shorter chain', { ...seen, entries: 9 }, true],
+    ['nothing at all', { id: null, restoration: null, epoch: 0, entries: 0 }, true],
+    ['declared restored', { ...seen, restoration: 'r', epoch: 4, entries: 5 }, false],
+    [
+      'declared restored, but below what was seen',
+      { ...seen, restoration: 'r', epoch: 3, entries: 5 },
+      true,
+    ],
+    ['another keystore', { ...seen, id: 'l', epoch: 1, entries: 1 }, false],
+  ])('%s', (_, read, older) => {
+    expect(isOlder(read, seen)).toBe(older)
+    expect(isOlder(read, null)).toBe(false)
+  })
+})
