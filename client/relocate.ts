@@ -53,13 +53,13 @@ export interface Declaring {
 export async function relocate(
   config: Config,
   how: Relocation,
-  { prove, confirm }: Declaring,
+  declaring: Declaring,
 ): Promise<RelocationReport> {
   return withKeystore(config, async (keystore) => {
     requireSetUp(keystore, config)
     const row = keystore.install as InstallDoc
-    const canaries = how === 'restored' ? await prove(await loadableKeks(keystore)) : []
-    await confirm(canaries.filter(({ error }) => error !== null))
+    const canaries = how === 'restored' ? await declaring.prove(await loadableKeks(keystore)) : []
+    await declaring.confirm(canaries.filter(({ error }) => error !== null))
     const base = { install: config.install, database: config.mongodb.database, keystore: how }
     const done = await declare(config, keystore, row, how)
     await recordUuids(keystore)

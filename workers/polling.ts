@@ -47,6 +47,7 @@ export class Polling {
   #resolve: () => void = () => undefined
   #reject: (reason: unknown) => void = () => undefined
   #standing: Standing = { install: null, problem: null }
+  #told: string | null = null
   #timer: NodeJS.Timeout | null = null
   #turn: Promise<void> = Promise.resolve()
   #isClosing = false
@@ -77,7 +78,7 @@ export class Polling {
     const isOld = before === undefined || performance.now() > before.untilMs + longestPauseMs
     const pauseMs = Math.min(longestPauseMs, isOld ? firstPauseMs : 2 * before.pauseMs)
     this.#foreign.set(role, { task, pauseMs, untilMs: performance.now() + pauseMs })
-    this.#tell(this.problem())
+    this.#tell()
     void this.#next(() => this.#shut(role))
   }
 
@@ -119,11 +120,10 @@ export class Polling {
   }
 
   async #follow(): Promise<void> {
-    const before = this.problem()
     await this.#lookForMissed()
     this.#standing = await this.#options.look()
     const { install } = this.#standing
-    if (this.problem() !== before) this.#tell(this.problem())
+    this.#tell()
     await Promise.all(this.#options.roles.map((role) => this.#align(role, install)))
   }
 
@@ -138,7 +138,11 @@ export class Polling {
     return performance.now() < (this.#foreign.get(role)?.untilMs ?? -Infinity)
   }
 
-  #tell(problem: string | null): void {
+  /** Says what is wrong, once, and when nothing is any more. */
+  #tell(): void {
+    const problem = this.problem()
+    if (problem === this.#told) return
+    this.#told = problem
     const { log } = this.#options
     if (problem === null) log.info('polls again')
     else log.error(`degraded: ${problem}`)

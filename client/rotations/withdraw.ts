@@ -40,7 +40,7 @@ async function endPolicy(
   const handle = client.schedule.getHandle(workflowIds.policy(install))
   try {
     const { action } = await handle.describe()
-    const [input] = (action.type === 'startWorkflow' ? (action.args ?? []) : []) as unknown[]
+    const [input] = (action.args ?? []) as unknown[]
     const { task } = (input ?? {}) as { task?: unknown }
     if (typeof task === 'string' && (await hasTask(store, task))) return false
     await handle.delete()

@@ -13,11 +13,9 @@ export async function copyDatabase(from: Store, name: string): Promise<void> {
     if (collection.startsWith('system.')) continue
     await to.createCollection(collection)
     const indexes = (await from.db.collection(collection).listIndexes().toArray()) as Document[]
-    for (const { key, name: index, v: _, ...options } of indexes) {
-      if (index === '_id_') continue
-      await to
-        .collection(collection)
-        .createIndex(key as never, { name: index as string, ...options })
+    for (const { key, ...options } of indexes) {
+      if (options['name'] === '_id_') continue
+      await to.collection(collection).createIndex(key as never, optionsOf(options), {})
     }
     if (left.has(collection)) continue
     const documents = await from.db.collection(collection).find({}, { raw: false }).toArray()
@@ -34,7 +32,8 @@ export interface Dump {
 export async function dump(store: Store, how: 'same' | 'new'): Promise<Dump> {
   const kept = new Map<string, Document[]>()
   for (const { name } of await store.db.listCollections().toArray()) {
-    if (name.startsWith('system.') || left.has(name)) continue
+    // The roster is written at each heartbeat.
+    if (name.startsWith('system.') || left.has(name) || name === 'fleet_nodes') continue
     kept.set(name, await store.db.collection(name).find().toArray())
   }
   return {
@@ -45,9 +44,9 @@ export async function dump(store: Store, how: 'same' | 'new'): Promise<Dump> {
           const indexes = (await collection.listIndexes().toArray()) as Document[]
           await collection.drop()
           await store.db.createCollection(name)
-          for (const { key, name: index, v: _, ...options } of indexes) {
-            if (index === '_id_') continue
-            await collection.createIndex(key as never, { name: index as string, ...options })
+          for (const { key, ...options } of indexes) {
+            if (options['name'] === '_id_') continue
+            await collection.createIndex(key as never, optionsOf(options), {})
           }
         } else await collection.deleteMany({})
         if (documents.length > 0) await collection.insertMany(documents)
@@ -65,4 +64,9 @@ export async function onCopy(fleet: Fleet, database: string) {
     config,
     cli: (...args: readonly string[]) => fleet.cli('--config', config, ...args),
   }
+}
+
+/** What `createIndexes` takes of what `listIndexes` says. */
+function optionsOf(listed: Document): Document {
+  return Object.fromEntries(Object.entries(listed).filter(([name]) => name !== 'v'))
 }
