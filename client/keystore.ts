@@ -58,7 +58,7 @@ export function requireOriginal({ copied }: Keystore, config: Config): void {
     'keystore-copied',
     `"${config.mongodb.database}" is not where this keystore was recorded: a copy, or moved or restored`,
     {
-      hint: 'say which: keyturn setup --copy, --moved or --restored (docs/security.md)',
+      hint: 'say which: keyturn setup --copy, --moved or --restored',
     },
   )
 }
