@@ -9,6 +9,7 @@ import { policyActivities } from './policy.ts'
 import { removalActivities } from './removal.ts'
 import { rewrapActivities } from './rewrap-range.ts'
 import { rotationActivities } from './rotation.ts'
+import { requireAnswer } from '../store/majority.ts'
 import { shardActivities } from './shards.ts'
 
 export type { ActivityDeps, ControlDeps, Queue } from './deps.ts'
@@ -24,17 +25,26 @@ export function createControlActivities(deps: ControlDeps) {
     ...removalActivities(deps),
     ...policyActivities(deps),
   }
-  return gated(activities, ownTask(deps, 'control'))
+  return gated(activities, admitted(deps, 'control'))
 }
 
 /** Work with keys, on the rewrap queue: sweeps, and the making and unmaking of keys. */
 export function createRewrapActivities(deps: ActivityDeps) {
-  return gated({ ...rewrapActivities(deps), ...ceremonyActivities(deps) }, ownTask(deps, 'rewrap'))
+  return gated({ ...rewrapActivities(deps), ...ceremonyActivities(deps) }, admitted(deps, 'rewrap'))
 }
 
 /** Questions to one host, on its own queue. */
 export function createNodeActivities(deps: ActivityDeps) {
   return gated(nodeActivities(deps), ownTask(deps, 'node'))
+}
+
+/** A worker that is cut off from MongoDB, or from its majority, hands a step back at once: another one may have it. */
+function admitted(deps: ControlDeps, queue: 'control' | 'rewrap') {
+  const requireOwn = ownTask(deps, queue)
+  return async (input: unknown) => {
+    await requireAnswer(deps.store)
+    await requireOwn(input)
+  }
 }
 
 export type ControlActivities = ReturnType<typeof createControlActivities>

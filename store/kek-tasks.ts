@@ -2,6 +2,7 @@ import { randomBytes } from 'node:crypto'
 import { KeyturnError } from '../contracts/errors.ts'
 import type { TaskDoc } from './documents.ts'
 import { keystore } from './keystore.ts'
+import { limits } from './limits.ts'
 import { asStoreError } from './store-errors.ts'
 import type { Store } from './store.ts'
 
@@ -10,9 +11,6 @@ const idLength = 16
 
 /** How long the row of a short task is kept, in milliseconds: longer than all its retries. */
 const shortMs = 86_400_000
-
-/** How long the primary may take, in milliseconds. */
-const answerMs = 2_000
 
 /** Short tasks, whose rows go by themselves: they may be many. */
 const shortKinds: ReadonlySet<TaskDoc['kind']> = new Set(['install', 'verify'])
@@ -48,7 +46,7 @@ export async function insertTask(
  * two seconds.
  */
 export async function hasTask(store: Store, task: string): Promise<boolean> {
-  const signal = AbortSignal.timeout(answerMs)
+  const signal = AbortSignal.timeout(limits.answer)
   try {
     const row = await keystore
       .tasks(store)
@@ -56,9 +54,13 @@ export async function hasTask(store: Store, task: string): Promise<boolean> {
     return row !== null
   } catch (cause) {
     if (!signal.aborted) throw asStoreError(cause)
-    throw new KeyturnError('mongodb-unreachable', `mongodb has not answered for ${answerMs} ms`, {
-      cause,
-    })
+    throw new KeyturnError(
+      'mongodb-unreachable',
+      `mongodb has not answered for ${limits.answer} ms`,
+      {
+        cause,
+      },
+    )
   }
 }
 
