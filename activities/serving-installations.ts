@@ -77,10 +77,11 @@ async function verdict(deps: ActivityDeps, error: unknown, tookMs: number): Prom
   if (!(error instanceof KeyturnError)) return error
   const { scheduledTimestampMs, currentAttemptScheduledTimestampMs } = Context.current().info
   const isLate = currentAttemptScheduledTimestampMs - scheduledTimestampMs + tookMs > END_AFTER_MS
-  if (passing.has(error.code)) return isLate ? failure(error, 'final') : error
-  if (!ofThisProcess.has(error.code)) return error
-  const isFinal = isLate || !(await hasOthers(deps))
-  return failure(error, isFinal ? 'final' : 'back')
+  const mayPass = passing.has(error.code)
+  if (!mayPass && !ofThisProcess.has(error.code)) return error
+  if (isLate) return failure(error, 'final')
+  if (await hasOthers(deps)) return failure(error, 'back')
+  return mayPass ? error : failure(error, 'final')
 }
 
 async function hasOthers(deps: ActivityDeps): Promise<boolean> {

@@ -3,10 +3,11 @@ import type { ActivityDeps, ControlDeps } from '../activities/index.ts'
 import { settingsHash, settingsOf } from '../config/settings.ts'
 import { KeyturnError } from '../contracts/errors.ts'
 import type { Config } from '../contracts/settings.ts'
-import { absentProvider } from '../keyring/absent-provider.ts'
 import { joinFleet } from '../keyring/fleet-member.ts'
 import type { FleetMember } from '../keyring/fleet-member.ts'
 import { openProvider } from '../keyring/open-provider.ts'
+import { openReopening } from '../keyring/reopened-provider.ts'
+import type { ReopenedProvider } from '../keyring/reopened-provider.ts'
 import { createLog } from '../observability/log.ts'
 import type { Log } from '../observability/log.ts'
 import type { KekProvider } from '../providers/provider.ts'
@@ -45,6 +46,8 @@ export async function runWorker(options: WorkerProcessOptions): Promise<void> {
   const metrics = await workerMetrics(config.install, node)
   installRuntime(log, metrics.sdkAddress)
   const stop = stopSignal(log)
+  // A process without keys has nothing to read again; the default would end it.
+  process.on('SIGHUP', () => undefined)
   tellLongWaits((what) => log.warn(`waits for ${what}`))
   await withStore({ uri: config.mongodb.uri, database: config.mongodb.database }, async (store) => {
     const deps = { config, node, store, metrics: metrics.counts, log }
@@ -85,30 +88,43 @@ function controlDuty(deps: ControlDeps, metrics: WorkerMetrics): Duty {
   }
 }
 
-function keyDuty(keys: ActivityDeps, roles: readonly WorkerRole[], metrics: WorkerMetrics): Duty {
+/** What a worker with keys has; its provider comes and goes with the token. */
+interface KeyDeps extends ActivityDeps {
+  readonly provider: ReopenedProvider
+}
+
+function keyDuty(keys: KeyDeps, roles: readonly WorkerRole[], metrics: WorkerMetrics): Duty {
   return {
     // Whoever has keys answers for itself when verify asks.
     roles: [...new Set<WorkerRole>([...roles, 'node'])],
     open: (connection, queue) => createHost(keys, connection, queue),
-    notReady: () => Promise.resolve(notReady(keys.member)),
+    notReady: () => Promise.resolve(notReady(keys)),
     metrics: () => metrics.render(keys),
-    told: () => ({ roles, ...told(keys.member) }),
+    told: () => ({ roles, ...told(keys) }),
   }
 }
 
 async function holdingKeys(
   options: WorkerProcessOptions,
   deps: ControlDeps,
-  use: (keys: ActivityDeps) => Promise<void>,
+  use: (keys: KeyDeps) => Promise<void>,
 ): Promise<void> {
   await held(
-    openOrDegrade(options.config, options.env, deps.log),
+    openKeys(options.config, options.env, deps.log),
     (provider) => provider.close(),
     (provider) =>
       held(
         join(options, deps, provider),
         (member) => member.leave(),
-        (member) => use({ ...deps, provider, member }),
+        async (member) => {
+          provider.onOpened(() => void member.beat().catch(() => undefined))
+          const deaf = renewOnHangUp(provider, deps.log)
+          try {
+            await use({ ...deps, provider, member })
+          } finally {
+            deaf()
+          }
+        },
       ),
   )
 }
@@ -190,19 +206,28 @@ function stopSignal(log: Log): AbortSignal {
   return controller.signal
 }
 
-/** What is wrong with the configuration ends the process; what is wrong with the token only degrades it. */
-async function openOrDegrade(
+/** What is wrong with the configuration ends the process; what is wrong with the token only degrades it, and may pass. */
+async function openKeys(
   config: Config,
   env: NodeJS.ProcessEnv,
   log: Log,
-): Promise<KekProvider> {
-  try {
-    return await openProvider(config, env, log)
-  } catch (error) {
-    if (!(error instanceof KeyturnError) || error.exitCode !== 4) throw error
-    log.error({ code: error.code, hint: error.hint }, `degraded: ${error.message}`)
-    return absentProvider(config.kek.provider, error)
+): Promise<ReopenedProvider> {
+  const { provider: name } = config.kek
+  return await openReopening({ name, log, open: () => openProvider(config, env, log) })
+}
+
+/** SIGHUP: the PIN file is read again, and the token opened by what it says; one try. */
+function renewOnHangUp(provider: ReopenedProvider, log: Log): () => void {
+  const renew = (): void => {
+    log.info('SIGHUP: reads the PIN again')
+    const said = (error: KeyturnError | null): void => {
+      if (error === null) log.info('the key store is open with the PIN of now')
+      else log.error({ code: error.code, hint: error.hint }, `SIGHUP: ${error.message}`)
+    }
+    provider.renew().then(said, (err: unknown) => log.error({ err }, 'SIGHUP failed'))
   }
+  process.on('SIGHUP', renew)
+  return () => process.off('SIGHUP', renew)
 }
 
 async function join(
@@ -220,13 +245,16 @@ async function join(
   })
 }
 
-function notReady(member: FleetMember): string | null {
+function notReady({ member, provider }: KeyDeps): string | null {
+  const trouble = provider.trouble()
+  if (trouble !== null) return `${trouble.code}: ${trouble.message}`
   const { degraded, leaseOk } = member.state()
   if (degraded !== null) return `${degraded.reason}: ${degraded.message}`
   return leaseOk ? null : 'lease-expired: no heartbeat reached MongoDB in time'
 }
 
-function told(member: FleetMember) {
+function told({ member, provider }: KeyDeps) {
   const { installed, active, loaded, degraded } = member.state()
-  return { installed, active: active?.version ?? null, loaded, degraded: degraded?.reason ?? null }
+  const reason = provider.trouble()?.code ?? degraded?.reason ?? null
+  return { installed, active: active?.version ?? null, loaded, degraded: reason }
 }

@@ -23,6 +23,8 @@ export interface PoolLane {
   number: number
   keys: Map<number, number>
   inFlight: number
+  /** Nothing that it did has succeeded yet: what it says of a key is news. */
+  isFresh: boolean
 }
 
 /** Opening failed; `fault` null when the child died on it. */
@@ -176,7 +178,7 @@ export class LaneCrew {
     if (this.#opened === undefined) for (const warning of opened.warnings) log.warn(warning)
     this.#opened = opened
     if (opened.maxSessions !== null) this.#tokenMax = opened.maxSessions
-    const lane: PoolLane = { host, number, keys: new Map(), inFlight: 0 }
+    const lane: PoolLane = { host, number, keys: new Map(), inFlight: 0, isFresh: fresh }
     this.lanes.push(lane)
     log.debug({ pid: host.pid, lane: number, lanes: this.lanes.length }, 'lane opened')
     return lane

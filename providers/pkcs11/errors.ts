@@ -69,6 +69,20 @@ export class CkrError extends Error {
   }
 }
 
+/**
+ * The token can do nothing with a key that is there, nor open what it wrapped a moment ago: whatever it answers, that is the
+ * token's matter or its client's, which some are dead until they are loaded anew.
+ */
+export class TokenTrouble extends CkrError {
+  constructor({ method, ckr }: CkrError) {
+    super(method, ckr)
+  }
+
+  override get fault(): FaultClass {
+    return 'data'
+  }
+}
+
 /** A key that is missing, another one, or useless: the version is not to be trusted any more. */
 export class KeyFault extends KeyturnError {
   readonly version: number
@@ -117,7 +131,7 @@ export function errorFrom(fault: Fault): KeyturnError {
 }
 
 function codeOf(error: CkrError): { code: ErrorCode; hint?: string } {
-  const hint = ckrHint(error.ckr, error.fault)
+  const hint = ckrHint(error.ckr, faultOf(error.ckr))
   if (error.fault === 'reconnect') return { code: 'hsm-away', hint }
   if (error.fault === 'pin')
     return error.ckr === CKR_PIN_LOCKED ? pinLocked : { code: 'pin-refused', hint }

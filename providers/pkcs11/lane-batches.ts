@@ -2,7 +2,14 @@ import { timingSafeEqual } from 'node:crypto'
 import { KeyturnError } from '../../contracts/errors.ts'
 import { CkrError } from './errors.ts'
 import { DEK_BYTES, scratch, unwrapDek, wrapDek } from './gcm.ts'
-import { gcmKey, loadKey, openCanary, openCanaryAtOnce, type LaneKey } from './lane-keys.ts'
+import {
+  gcmKey,
+  loadKey,
+  openCanary,
+  openCanaryAtOnce,
+  proveKey,
+  type LaneKey,
+} from './lane-keys.ts'
 import type { BatchReply, BatchRequest } from './lane-messages.ts'
 import type { LaneSession } from './lane-session.ts'
 import { asBuffer, pack, unpack } from './packing.ts'
@@ -49,10 +56,19 @@ export class LaneBatches {
     try {
       if (request.op === 'rewrap') return this.#rewrap(request)
       return request.op === 'wrap' ? this.#wrap(request) : this.#unwrap(request)
+    } catch (error) {
+      // Once may be chance; where the keys are of no use any more, that is what the pool must hear.
+      if (error instanceof CkrError && error.fault === 'never') this.#requireKeys(request)
+      throw error
     } finally {
       scratch.wipe()
       if (request.op === 'wrap') request.items.fill(0)
     }
+  }
+
+  #requireKeys(request: BatchRequest): void {
+    const versions = request.op === 'rewrap' ? [request.from, request.to] : [request.version]
+    for (const version of versions) proveKey(this.#session, this.#key(version))
   }
 
   #rewrap(request: BatchRequest & { op: 'rewrap' }): BatchReply {

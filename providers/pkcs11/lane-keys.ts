@@ -2,7 +2,7 @@ import { createHash, randomBytes, timingSafeEqual } from 'node:crypto'
 import { KeyturnError } from '../../contracts/errors.ts'
 import type { GcmProfile, IvMode } from '../../contracts/kek.ts'
 import type { Handle } from './driver.ts'
-import { CKR_KEY_FUNCTION_NOT_PERMITTED, CkrError, KeyFault } from './errors.ts'
+import { CKR_KEY_FUNCTION_NOT_PERMITTED, CkrError, KeyFault, TokenTrouble } from './errors.ts'
 import {
   DEK_BYTES,
   formsOf,
@@ -27,6 +27,9 @@ const FIRM_TRIES = 4
 /** The same where the answer may be throttling: a share p of throttled calls does that by chance (p × (1 - p)²)^10 times. */
 const AMBIGUOUS_TRIES = 10
 const AMBIGUOUS_PAUSE_MS = 10
+
+/** Answers to a wrap that speak of the key, or of what may be done with it. */
+const aboutKeys: ReadonlySet<number> = new Set([7, 27, 32, 33, 98, 99, 104, 112, 113])
 
 /** A KEK in a lane. `badTag` is what this token answers a wrong tag with, learned on the canary. */
 export interface LaneKey {
@@ -165,8 +168,8 @@ function proveEncrypts(
   const last = refusals.at(-1)
   const now = last === undefined ? null : otherMode(session, handle, gcm.ivMode, last)
   if (now !== null) throw switched(label, gcm.ivMode, now)
-  const tokens = refusals.find(({ fault }) => fault === 'data')
-  if (tokens !== undefined) throw tokens
+  const tokens = refusals.find(({ ckr }) => !aboutKeys.has(ckr))
+  if (tokens !== undefined) throw new TokenTrouble(tokens)
   throw new KeyturnError(
     'cannot-encrypt',
     `key "${label}" cannot encrypt: ${last?.message ?? ''}`,

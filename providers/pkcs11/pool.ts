@@ -2,6 +2,7 @@ import { setTimeout as pause } from 'node:timers/promises'
 import { KeyturnError } from '../../contracts/errors.ts'
 import { Concurrency } from './concurrency.ts'
 import { LaneCrew, openError, type CrewOptions, type PoolLane } from './crew.ts'
+import { Doubts } from './doubts.ts'
 import { away, errorFrom, poolClosed, type Fault } from './errors.ts'
 import { Flights, type LaneAsk } from './flights.ts'
 import { LaneGrowth } from './growth.ts'
@@ -27,6 +28,7 @@ import { Tally } from './tally.ts'
  */
 
 const DRAIN_MS = 5_000
+const BARREN_REPLIES = 5
 
 export class LanePool {
   readonly #options: CrewOptions
@@ -35,6 +37,9 @@ export class LanePool {
   readonly #queue: JobQueue
   readonly #keys = new PoolKeys()
   readonly #concurrency = new Concurrency()
+  readonly #doubts = new Doubts()
+  /** Throttled replies since something last succeeded. */
+  #barren = 0
   /** Why no further lane can ever be opened: a refused PIN. */
   #final: KeyturnError | undefined
   #closed: Promise<void> | undefined
@@ -189,6 +194,9 @@ export class LanePool {
       if (job.ahead) this.#crew.measure(reply)
       if (reply.fault !== null) this.#onFault(job, lane, reply.fault)
       else {
+        lane.isFresh = false
+        this.#barren = 0
+        this.#doubts.settle(job.versions)
         job.succeed(reply.value)
         this.#concurrency.succeed(this.#crew.most)
       }
@@ -206,8 +214,17 @@ export class LanePool {
   }
 
   #onFault(job: Job, lane: PoolLane, fault: Fault): void {
-    if (fault.version !== undefined) job.onKeyFault?.(fault.version)
-    this.#apply(remedyFor(fault, job), job, lane, errorFrom(fault))
+    const { version, code } = fault
+    if (version !== undefined && !lane.isFresh && this.#doubts.about(code, version)) {
+      const again: Remedy = { lane: 'replace', concurrency: 'keep', pauseMs: 0, job: 'again' }
+      this.#apply(again, job, lane, errorFrom(fault))
+      return
+    }
+    if (version !== undefined) job.onKeyFault?.(version)
+    const remedy = remedyFor(fault, job)
+    // Throttling lets something pass now and then; a dead client library may answer the same.
+    const isDead = fault.fault === 'back-off' && ++this.#barren % BARREN_REPLIES === 0
+    this.#apply(isDead ? { ...remedy, lane: 'replace' } : remedy, job, lane, errorFrom(fault))
   }
 
   #apply(remedy: Remedy, job: Job, lane: PoolLane, error: KeyturnError): void {

@@ -40,15 +40,12 @@ export function remedyFor(fault: Fault, job: Job): Remedy {
       }
     case 'session':
     case 'key':
-      // The lane tried a new session, and the lookup, already. A second time it is more than a session that is lost.
+    case 'data':
+      // The lane tried a new session, the lookup and the canary already. A second time it is more than a session that is
+      // lost, or a moment: a client library may be dead until a new process loads it.
       return ++job.losses === 1
         ? { lane: 'keep', concurrency: 'keep', job: 'again', pauseMs: SHORT_PAUSE_MS }
         : remedyFor({ ...fault, fault: 'reconnect' }, job)
-    case 'data': {
-      // Neither envelope nor canary opens.
-      const again = ++job.losses < MOST_LOSSES ? 'again' : 'fail'
-      return { lane: 'keep', concurrency: 'keep', job: again, pauseMs: SHORT_PAUSE_MS }
-    }
     case 'pin':
     case 'never':
       return { lane: 'keep', concurrency: 'keep', job: 'fail', pauseMs: 0 }

@@ -1,0 +1,170 @@
+import { setTimeout as pause } from 'node:timers/promises'
+import { KeyturnError, type ErrorCode } from '../contracts/errors.ts'
+import type { KekDescriptor, ProviderName } from '../contracts/kek.ts'
+import type { Log } from '../observability/log.ts'
+import type { KekProvider } from '../providers/provider.ts'
+import { absentProvider } from './absent-provider.ts'
+
+/** Another login would only make it worse: nothing is tried again before somebody says so (`renew`). */
+const final: ReadonlySet<ErrorCode> = new Set(['pin-refused', 'pin-locked'])
+const FIRST_PAUSE_MS = 1_000
+const LONGEST_PAUSE_MS = 15_000
+
+export interface Reopening {
+  name: ProviderName
+  /** Opens it anew by what the configuration and the PIN file say now: a new process of the module, one login. */
+  open: () => Promise<KekProvider>
+  log: Log
+}
+
+/** The provider of a process that outlives its key store: one that is not there yet, and one whose PIN is changed. */
+export interface ReopenedProvider extends KekProvider {
+  /** Why there are no keys at present; null while the key store is open. */
+  trouble(): KeyturnError | null
+  /** Called whenever it was opened after it had not been. */
+  onOpened(listener: () => void): void
+  /** Opens it anew, once. What is open stays in use when that fails; the failure is told in the log, and returned. */
+  renew(): Promise<KeyturnError | null>
+}
+
+/**
+ * Opens a key store, or stands in for it and looks for it again, with growing pauses and without end; only a refused PIN
+ * is final. What is wrong with the configuration is thrown.
+ */
+export async function openReopening(options: Reopening): Promise<ReopenedProvider> {
+  const store = new KeyStore(options)
+  await store.begin()
+  return store.asProvider()
+}
+
+class KeyStore {
+  readonly #options: Reopening
+  readonly #kek = new Map<number, KekDescriptor>()
+  readonly #listeners: (() => void)[] = []
+  readonly #closed = new AbortController()
+  #current: KekProvider
+  #trouble: KeyturnError | null = null
+  #turn: Promise<unknown> = Promise.resolve()
+
+  constructor(options: Reopening) {
+    this.#options = options
+    this.#current = absentProvider(options.name, new KeyturnError('pool-closed', 'not opened yet'))
+  }
+
+  async begin(): Promise<void> {
+    try {
+      this.#current = await this.#options.open()
+    } catch (error) {
+      if (!(error instanceof KeyturnError) || error.exitCode !== 4) throw error
+      this.#standIn(error)
+      void this.#lookAgain()
+    }
+  }
+
+  asProvider(): ReopenedProvider {
+    const now = (): KekProvider => this.#current
+    const ceremonyOf = () => now().ceremony
+    const members: ReopenedProvider = {
+      name: this.#options.name,
+      load: async (kek) => {
+        this.#kek.set(kek.version, kek)
+        await now().load(kek)
+      },
+      loaded: () => now().loaded(),
+      unload: async (version) => {
+        this.#kek.delete(version)
+        await now().unload(version)
+      },
+      prove: (version) => now().prove(version),
+      wrap: (version, deks, signal) => now().wrap(version, deks, signal),
+      unwrap: (version, sealed, signal) => now().unwrap(version, sealed, signal),
+      rewrap: (batch, signal) => now().rewrap(batch, signal),
+      get ceremony() {
+        return ceremonyOf()
+      },
+      stats: () => now().stats(),
+      close: () => this.#close(),
+      trouble: () => this.#trouble,
+      onOpened: (listener) => void this.#listeners.push(listener),
+      renew: () => this.#inTurn(() => this.#renew()),
+    }
+    return members
+  }
+
+  #standIn(error: KeyturnError): void {
+    const { name, log } = this.#options
+    if (this.#trouble?.message !== error.message) {
+      log.error({ code: error.code, hint: error.hint }, `degraded: ${error.message}`)
+    }
+    this.#trouble = error
+    this.#current = absentProvider(name, error)
+  }
+
+  /** Until it is open, or nothing may be tried any more. */
+  async #lookAgain(): Promise<void> {
+    const { signal } = this.#closed
+    for (let pauseMs = FIRST_PAUSE_MS; ; pauseMs = Math.min(2 * pauseMs, LONGEST_PAUSE_MS)) {
+      await pause(pauseMs, undefined, { signal, ref: false }).catch(() => undefined)
+      if (signal.aborted || this.#isSettled()) return
+      await this.#inTurn(async () => {
+        if (!this.#isSettled()) await this.#renew()
+      })
+    }
+  }
+
+  #isSettled(): boolean {
+    return this.#trouble === null || final.has(this.#trouble.code)
+  }
+
+  /** One after the other: each is a login. */
+  #inTurn<T>(use: () => Promise<T>): Promise<T> {
+    const turn = this.#turn.then(use)
+    this.#turn = turn.catch(() => undefined)
+    return turn
+  }
+
+  async #renew(): Promise<KeyturnError | null> {
+    let opened: KekProvider
+    try {
+      opened = await this.#options.open()
+    } catch (error) {
+      if (!(error instanceof KeyturnError)) throw error
+      const wasFinal = this.#isSettled() && this.#trouble !== null
+      if (this.#trouble !== null) this.#standIn(error)
+      // A new PIN that met a token which is away: that passes.
+      if (wasFinal && !this.#isSettled()) void this.#lookAgain()
+      return error
+    }
+    if (this.#closed.signal.aborted) {
+      await opened.close()
+      return null
+    }
+    await this.#take(opened)
+    return null
+  }
+
+  /** Keys are loaded before it is in use; what is under way ends with the one that was. */
+  async #take(opened: KekProvider): Promise<void> {
+    const { log } = this.#options
+    for (const kek of this.#kek.values()) {
+      await opened.load(kek).catch((error: unknown) => {
+        log.error({ err: error }, `version ${kek.version} could not be loaded anew`)
+      })
+    }
+    const before = this.#current
+    const wasAbsent = this.#trouble !== null
+    this.#current = opened
+    this.#trouble = null
+    if (wasAbsent) {
+      log.info('the key store is open')
+      for (const listener of this.#listeners) listener()
+    }
+    await before.close()
+  }
+
+  async #close(): Promise<void> {
+    this.#closed.abort()
+    await this.#turn
+    await this.#current.close()
+  }
+}
