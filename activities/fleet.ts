@@ -1,4 +1,4 @@
-import type { NotReadyReason } from '../contracts/fleet.ts'
+import type { NotReadyReason, ProofQuestion } from '../contracts/fleet.ts'
 import { heartbeatFact, rosterFact } from '../protocol/facts.ts'
 import type { HeartbeatFact, RosterFact } from '../protocol/facts.ts'
 import { nothingObserved, observe, settleVerdict } from '../protocol/settle.ts'
@@ -10,7 +10,8 @@ import { readSettings } from '../store/kek-settings.ts'
 import { readVersions } from '../store/kek-versions.ts'
 import { readRoster } from '../store/fleet-nodes.ts'
 import { readHeartbeats } from '../store/process-heartbeats.ts'
-import { readRotation, setAwaiting } from '../store/rotations.ts'
+import { askForProof, readQuestions } from '../store/proof-question.ts'
+import { readRotation, setAwaiting, setMet, setQuestion } from '../store/rotations.ts'
 import { serverNow } from '../store/store.ts'
 import { pause } from './pause.ts'
 import type { ControlDeps } from './deps.ts'
@@ -21,6 +22,8 @@ export interface FleetSnapshot {
   now: string
   roster: RosterFact[]
   heartbeats: HeartbeatFact[]
+  /** The open questions for proofs; the one that stands is the last. */
+  questions: ProofQuestion[]
   /** Hash of `kek_settings` in hex; null before `setup`. */
   settings: string | null
   heartbeatMs: number
@@ -55,6 +58,27 @@ export function fleetActivities(deps: ControlDeps) {
   const { store } = deps
   return {
     readFleet: async (): Promise<FleetSnapshot> => await readFleet(deps),
+
+    /**
+     * Asks every process for a proof of a version, and notes in a rotation's row what it asks. Repeated with the same nonce
+     * it has asked once.
+     */
+    async askFleet(input: {
+      nonce: string
+      target: number
+      /** Null: a person asks. */
+      rotation: string | null
+    }): Promise<FleetSnapshot> {
+      const { nonce, target, rotation } = input
+      const { leaseMs } = await timingsOf(deps)
+      const asked_at = await askForProof(store, { nonce, target, openMs: 2 * leaseMs })
+      if (rotation !== null) await setQuestion(store, rotation, { nonce, asked_at })
+      return await readFleet(deps)
+    },
+
+    /** Notes in the rotation's row who has answered its question. */
+    recordMet: async (input: { rotation: string; nonce: string; met: string[] }): Promise<void> =>
+      await setMet(store, input.rotation, input),
 
     async requireVersion({ version }: { version: number }): Promise<void> {
       const [rows, active] = await Promise.all([readVersions(store), readActive(store)])
@@ -107,9 +131,10 @@ function shortened(lines: readonly string[]): string[] {
 
 export async function readFleet(deps: ControlDeps): Promise<FleetSnapshot> {
   const { store } = deps
-  const [roster, heartbeats, settings, timings] = await Promise.all([
+  const [roster, heartbeats, questions, settings, timings] = await Promise.all([
     readRoster(store),
     readHeartbeats(store),
+    readQuestions(store),
     readSettings(store),
     timingsOf(deps),
   ])
@@ -119,6 +144,7 @@ export async function readFleet(deps: ControlDeps): Promise<FleetSnapshot> {
     now: now.toISOString(),
     roster: roster.map((row) => rosterFact(row, now)),
     heartbeats: heartbeats.map((row) => heartbeatFact(row, now)),
+    questions,
     settings: settings === null ? null : settings.sha256.toString('hex'),
     ...timings,
   }

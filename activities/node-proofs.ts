@@ -2,7 +2,7 @@ import { createHash, randomBytes, timingSafeEqual } from 'node:crypto'
 import { KeyturnError } from '../contracts/errors.ts'
 import type { NotReadyReason } from '../contracts/fleet.ts'
 import type { MemberState } from '../keyring/fleet-member.ts'
-import { reasonOf } from '../keyring/loaded-keys.ts'
+import { reasonOf } from '../keyring/failed-keys.ts'
 import { canaryAad } from '../envelope/aad.ts'
 import { serverNow } from '../store/store.ts'
 import type { ActivityDeps } from './deps.ts'
@@ -32,8 +32,8 @@ export function nodeActivities({ config, member, node, provider, store }: Activi
       try {
         await member.beat()
         requireNewest(member.state())
+        // It has read the question, and proven what that names.
         requireLoaded(member.state().loaded, target)
-        await provider.prove(target)
         const nonce = await wrapNonce(target)
         return { ...answer, reason: null, provenAt: (await serverNow(store)).toISOString(), nonce }
       } catch (error) {

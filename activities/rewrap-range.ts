@@ -14,7 +14,7 @@ const trialMs = 2_000
 export function rewrapActivities(deps: ActivityDeps) {
   const { config, store, provider, member, metrics, log } = deps
   const lease = {
-    requireLease: async () => await member.requireLease(),
+    requireLease: async (version: number) => await member.requireLease(version),
     assertLease: () => member.assertLease(),
     countWraps: (version: number, wraps: number) => {
       member.countWraps(version, wraps)

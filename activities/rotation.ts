@@ -6,7 +6,8 @@ import type {
   RotateResult,
   RotationPhase,
 } from '../contracts/rotation.ts'
-import { provenInAll } from '../protocol/proven-in-all.ts'
+import { isQuestionOld, oldQuestion, provenInAll } from '../protocol/proven-in-all.ts'
+import { countingNonces } from '../protocol/proof-question.ts'
 import { heartbeatFact } from '../protocol/facts.ts'
 import { remainingOf } from '../store/census.ts'
 import { promote } from '../store/promote.ts'
@@ -29,30 +30,38 @@ export function rotationActivities(deps: ControlDeps) {
       throw new KeyturnError('no-rotation', `rotation "${input.rotation}" has ended`)
     },
 
-    /** Not promoted: a live process has no proof of B yet, or verify never met it; the reason names it, and the rotation asks it. */
+    /**
+     * Not promoted: a live process has not answered this rotation's question, or verify never met it, or the question is too
+     * old by now; the reason names it, and the rotation asks again. What was asked and who was met is read from its row.
+     */
     async promote(input: {
       rotation: string
       from: number
       to: number
       epoch: number
-      /** `node/boot` of each process that verify has met. */
-      verified: string[]
-    }): Promise<{ promoted: boolean; reason: string }> {
-      const { to, verified, ...promotion } = input
+    }): Promise<{ promoted: boolean; isOld: boolean; reason: string }> {
+      const { leaseMs } = (await requireSettings(store)).fleet
+      let isOld = false
       try {
         await promote(store, {
-          ...promotion,
-          to,
-          proven: (heartbeats, now) => {
+          ...input,
+          proven: ({ heartbeats, rotation, questions, now }) => {
+            const question = rotation.question ?? null
+            const ageMs = question === null ? null : now.getTime() - question.asked_at.getTime()
+            isOld = isQuestionOld(ageMs, leaseMs)
+            if (isOld || question === null) return oldQuestion(input.to)
             const facts = heartbeats.map((row) => heartbeatFact(row, now))
-            return provenInAll(facts, to, verified)
+            return provenInAll(facts, input.to, {
+              nonces: countingNonces(questions, question.nonce, input.to),
+              met: rotation.met ?? [],
+            })
           },
         })
       } catch (error) {
         if (!(error instanceof KeyturnError) || error.code !== 'not-ready') throw error
-        return { promoted: false, reason: error.message }
+        return { promoted: false, isOld, reason: error.message }
       }
-      return { promoted: true, reason: '' }
+      return { promoted: true, isOld, reason: '' }
     },
 
     readCounters: async ({ rotation }: { rotation: string }): Promise<Counters> =>

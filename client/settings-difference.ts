@@ -1,12 +1,13 @@
 import canonicalize from 'canonicalize'
 import { formatDuration } from '../config/duration.ts'
-import type { CollectionConfig, FleetSettings } from '../contracts/settings.ts'
+import { defaultProveMs, type CollectionConfig, type FleetSettings } from '../contracts/settings.ts'
 
 /** Names of the settings as `keyturn.yaml` writes them. */
 const names = {
   heartbeatMs: 'fleet.heartbeat',
   leaseMs: 'fleet.lease',
   expireMs: 'fleet.expire',
+  proveMs: 'fleet.prove',
   backupWindowMs: 'removal.backup_window',
   undoWindowMs: 'removal.undo_window',
   approvalsRequired: 'removal.approvals_required',
@@ -15,8 +16,8 @@ const names = {
 
 /** A line for each setting that differs, in the words of the file: `fleet.lease: 90s → 60s`. */
 export function settingsDifference(recorded: FleetSettings, wanted: FleetSettings): string[] {
-  const before: Record<string, unknown> = { ...recorded.fleet, ...recorded.removal }
-  const after: Record<string, unknown> = { ...wanted.fleet, ...wanted.removal }
+  const before: Record<string, unknown> = valuesOf(recorded)
+  const after: Record<string, unknown> = valuesOf(wanted)
   const values = Object.entries(names)
     .map(([key, name]) => ({ name, from: spell(key, before[key]), to: spell(key, after[key]) }))
     .filter(({ from, to }) => from !== to)
@@ -29,6 +30,11 @@ export function settingsDifference(recorded: FleetSettings, wanted: FleetSetting
     (field) => `collections: ${field} has another layout`,
   )
   return [...values, ...dropped, ...added, ...relaid]
+}
+
+/** With what is left out of the record while it is at its default. */
+function valuesOf({ fleet, removal }: FleetSettings): Record<string, unknown> {
+  return { proveMs: defaultProveMs, ...fleet, ...removal }
 }
 
 /** The fields that `recorded` has and `wanted` has not. */

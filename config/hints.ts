@@ -23,7 +23,7 @@ const examples: Record<string, string> = {
   'kek.pkcs11.max_sessions': 'max_sessions: 30',
   'kek.pkcs11.use_gcm_iv_from_hsm': 'use_gcm_iv_from_hsm: auto',
   collections: 'collections: [{ name: certificates, envelopes: [private_key] }]',
-  fleet: 'fleet: { heartbeat: 30s, lease: 90s, expire: 120s }',
+  fleet: 'fleet: { heartbeat: 30s, lease: 90s, expire: 120s, prove: 6h }',
   rewrap: 'rewrap: { page: 1000, shards: auto, check: all, max_rate: 0 }',
   removal:
     'removal: { backup_window: 30d, undo_window: 24h, approvals_required: 0, approvers: [] }',

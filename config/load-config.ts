@@ -31,7 +31,12 @@ export function loadConfig(options: LookUp = {}): Config {
     temporal: definedOnly(written.temporal),
     kek: kekConfig(file, written.kek),
     collections: written.collections,
-    fleet: { heartbeatMs: fleet.heartbeat, leaseMs: fleet.lease, expireMs: fleet.expire },
+    fleet: {
+      heartbeatMs: fleet.heartbeat,
+      leaseMs: fleet.lease,
+      expireMs: fleet.expire,
+      proveMs: fleet.prove,
+    },
     rewrap: {
       page: rewrap.page,
       shards: rewrap.shards,

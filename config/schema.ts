@@ -42,8 +42,9 @@ const fleet = section({
   heartbeat: duration.prefault('30s'),
   lease: duration.prefault('90s'),
   expire: duration.prefault('120s'),
+  prove: duration.prefault('6h'),
 })
-  .superRefine(({ heartbeat, lease, expire }, context) => {
+  .superRefine(({ heartbeat, lease, expire, prove }, context) => {
     const refuse = (key: string, message: string) =>
       context.addIssue({ code: 'custom', path: [key], message })
     const [beats, leased, expires] = [heartbeat, lease, expire].map(formatDuration)
@@ -54,6 +55,7 @@ const fleet = section({
     if (lease >= expire) {
       refuse('expire', `is ${expires}: it must be longer than the lease of ${leased}`)
     }
+    if (prove < 1 || prove > maxTimer) refuse('prove', 'must be from 1ms to 24d')
   })
   .prefault({})
 

@@ -1,18 +1,18 @@
 import { createHash } from 'node:crypto'
 import canonicalize from 'canonicalize'
-import type { Config, FleetSettings } from '../contracts/settings.ts'
+import { defaultProveMs, type Config, type FleetSettings } from '../contracts/settings.ts'
 import { deepFreeze } from './freeze.ts'
 
 const dayMs = 86_400_000
 
 /**
  * What `setup` records of a configuration and every heartbeat names by its hash. Lists whose order means nothing are
- * sorted, so that two hosts' files may differ in it.
+ * sorted, so that two hosts' files may differ in it; what a later program added is left out while it is at its default.
  */
 export function settingsOf(
   config: Pick<Config, 'collections' | 'fleet' | 'removal'>,
 ): FleetSettings {
-  const { heartbeatMs, leaseMs, expireMs } = config.fleet
+  const { heartbeatMs, leaseMs, expireMs, proveMs } = config.fleet
   const { backupWindowMs, undoWindowMs, approvalsRequired, approvers } = config.removal
   return deepFreeze<FleetSettings>({
     collections: config.collections
@@ -21,7 +21,7 @@ export function settingsOf(
         ...(layouts.length === 0 ? {} : { layouts: [...layouts].sort(byField) }),
       }))
       .sort((a, b) => (a.name < b.name ? -1 : 1)),
-    fleet: { heartbeatMs, leaseMs, expireMs },
+    fleet: { heartbeatMs, leaseMs, expireMs, ...(proveMs === defaultProveMs ? {} : { proveMs }) },
     removal: {
       backupWindowMs,
       undoWindowMs,

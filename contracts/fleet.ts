@@ -26,6 +26,12 @@ export const cures: Record<NotReadyReason, string> = {
   'config-differs': 'its keyturn.yaml differs from what setup recorded: align the file, restart it',
 }
 
+/** A question for proofs (`kek_questions`): a fresh nonce, and the version that is to be proven; null: each that is loaded. */
+export interface ProofQuestion {
+  readonly nonce: string
+  readonly target: number | null
+}
+
 export interface ReadinessNode {
   node: string
   role: ProcessRole | null

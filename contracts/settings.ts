@@ -83,7 +83,15 @@ export interface FleetTimings {
   readonly heartbeatMs: number
   readonly leaseMs: number
   readonly expireMs: number
+  /** A loaded version is proven anew after so long without use. */
+  readonly proveMs: number
 }
+
+/** `fleet.prove` where neither the file nor the recorded settings say otherwise. */
+export const defaultProveMs = 6 * 3_600_000
+
+/** As they are recorded: a member at its default is left out, so that the settings' hash is the same with it or without. */
+export type RecordedTimings = Omit<FleetTimings, 'proveMs'> & Partial<Pick<FleetTimings, 'proveMs'>>
 
 export type CheckMode = 'all' | 'sampled' | 'none'
 
@@ -105,6 +113,6 @@ export interface RemovalRules {
 /** What `setup` records in `kek_settings`: it counts for the whole fleet, not a host's file. JSON types only. */
 export interface FleetSettings {
   readonly collections: readonly CollectionConfig[]
-  readonly fleet: FleetTimings
+  readonly fleet: RecordedTimings
   readonly removal: RemovalRules
 }

@@ -28,6 +28,7 @@ export function absentProvider(name: ProviderName, error: KeyturnError): KekProv
     loaded: () => [],
     unload: () => Promise.resolve(),
     prove: refuse,
+    check: refuse,
     wrap: refuse,
     unwrap: refuse,
     rewrap: refuse,

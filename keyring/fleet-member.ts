@@ -7,7 +7,7 @@ import type { MemberEventName, MemberListener } from './member-events.ts'
 import { Member } from './member.ts'
 
 /**
- * A process's membership in the fleet, the same for workers and applications. One beat is: prove every version, write the
+ * A process's membership in the fleet, the same for workers and applications. One beat is: prove what is due, write the
  * heartbeat, and only then read the keystore and follow `kek_active`. What is news there is loaded or unloaded, and told, in
  * another round at once. The lease counts from the moment before the heartbeat was sent, and only if all of this succeeded.
  */
@@ -18,10 +18,14 @@ export interface FleetMember {
   state(): MemberState
   /** A whole beat that begins after the call. Rejects with the reason why none succeeded. */
   beat(): Promise<void>
-  /** Returns when this process may wrap under the active version; renews by one beat first. */
-  requireLease(): Promise<void>
-  /** Only the lease, at once: for inside a transaction, when the wraps are made already. Throws lease-expired. */
-  assertLease(): void
+  /**
+   * Returns when this process may wrap under the version (the active one, if none is given): its lease is young, and so is
+   * its proof of that version. Renews the lease by one beat first, and proves the version where the last proof is older
+   * than a lease, so that the cost of proofs goes with use. Throws what stands in the way.
+   */
+  requireLease(version?: number): Promise<void>
+  /** The same at once, of the lease, and with a version of its proof: when the wraps are made already. Throws lease-expired. */
+  assertLease(version?: number): void
   countWraps(version: number, wraps: number): void
   /** Returns when the version can unwrap; re-reads the keystore once. Throws kek-not-loaded. */
   requireVersion(version: number): Promise<void>

@@ -1,6 +1,7 @@
 import { KeyturnError } from '../contracts/errors.ts'
 import type { MemberState } from './fleet-member.ts'
-import { reasonOf, type LoadedKeys } from './loaded-keys.ts'
+import { reasonOf } from './failed-keys.ts'
+import type { LoadedKeys } from './loaded-keys.ts'
 
 export interface ActiveVersion {
   version: number

@@ -51,11 +51,12 @@ export class HeldLease {
   }
 }
 
-export function leaseExpired(state: LeaseState, cause?: unknown): KeyturnError {
+export function leaseExpired(state: LeaseState | 'proof-old', cause?: unknown): KeyturnError {
   const message = {
     none: 'this process has no lease: no heartbeat of it has succeeded',
     young: 'the lease of this process ended while it wrapped',
     expired: 'the lease of this process is over',
+    'proof-old': 'the proof of the key is older than a lease',
     'clock-jumped':
       'the lease of this process is void: its clocks disagree since its last heartbeat',
   }[state]

@@ -1,64 +1,130 @@
 import { KeyturnError } from '../contracts/errors.ts'
-import type { NotReadyReason } from '../contracts/fleet.ts'
+import type { NotReadyReason, ProofQuestion } from '../contracts/fleet.ts'
 import type { VersionState } from '../contracts/kek.ts'
+import { leaseState, type ClockReading } from '../protocol/lease.ts'
+import { isNamed } from '../protocol/proof-question.ts'
 import { isLoadable, versionState } from '../protocol/version-state.ts'
 import type { KekProvider } from '../providers/provider.ts'
 import type { VersionDoc } from '../store/documents.ts'
 import { kekDescriptor } from '../store/kek-versions.ts'
+import { FailedKeys } from './failed-keys.ts'
 import { within } from './within.ts'
 
-/** A proof of a version: it was begun at this moment of the monotonic clock, in ms, and succeeded. */
+/** A proof of a version that succeeded: when it was begun, by `performance.now()`, and for which question; null: for none. */
 export interface KeyProof {
   version: number
   begunMs: number
+  answers: string | null
 }
 
-/** What the keystore says of its versions, and what this process can do with them. */
+interface Proof extends KeyProof {
+  /** When it was begun, by the clock that leases are counted by. */
+  reading: ClockReading
+}
+
+export interface LoadedKeysOptions {
+  provider: KekProvider
+  /** The clock that leases are counted by. */
+  clock: () => ClockReading
+  /** Hears of each version that begins to fail, or fails for another reason. */
+  onFailure: (version: number, error: KeyturnError) => void
+}
+
+/** What a refresh goes by, in ms. */
+export interface RefreshLimits {
+  timeoutMs: number
+  /** A proof of this age is made anew. */
+  proveMs: number
+  heartbeatMs: number
+}
+
+/**
+ * What the keystore says of its versions, and what this process can do with them. A proof costs the token crypt calls, so
+ * it is made only when a version is loaded, when the token was opened anew, when a question names the version, when the
+ * proof is old, and before a use (`requireProof`). Standing still costs next to nothing.
+ */
 export class LoadedKeys {
   readonly #provider: KekProvider
-  readonly #onFailure: (version: number, error: KeyturnError) => void
-  readonly #failures = new Map<number, KeyturnError>()
+  readonly #clock: () => ClockReading
+  readonly #proofs = new Map<number, Proof>()
+  readonly #failed: FailedKeys
   #states = new Map<number, VersionState>()
   #wanted: readonly VersionDoc[] = []
+  #question: ProofQuestion | null = null
   /** Proofs that have not ended: a token that hangs is not asked a second time. */
-  readonly #pending = new Map<number, Promise<KeyProof | null>>()
+  readonly #pending = new Map<number, Promise<void>>()
+  #check: Promise<number> | null = null
+  #reconnects: number | null = null
 
-  constructor(provider: KekProvider, onFailure: (version: number, error: KeyturnError) => void) {
+  constructor({ provider, clock, onFailure }: LoadedKeysOptions) {
     this.#provider = provider
-    this.#onFailure = onFailure
+    this.#clock = clock
+    this.#failed = new FailedKeys(onFailure)
   }
 
   /**
-   * What the keystore says now, and which version is active. True when that asks for a refresh: something that was never
-   * tried is to be loaded, or something to be unloaded.
+   * What the keystore says now, which version is active, and the question that stands. True when that asks for a refresh:
+   * something that was never tried is to be loaded, something to be unloaded, or the question is not answered.
    */
-  note(rows: readonly VersionDoc[], active: number | null): boolean {
+  note(
+    rows: readonly VersionDoc[],
+    active: number | null,
+    question: ProofQuestion | null = null,
+  ): boolean {
     this.#states = new Map(rows.map((row) => [row._id, versionState(row, active)]))
     this.#wanted = rows.filter(({ _id }) => this.#isWanted(_id))
-    const isTried = (version: number) =>
-      this.isLoaded(version) || this.#failures.has(version) || this.#pending.has(version)
+    this.#question = question
     return (
-      this.#wanted.some(({ _id }) => !isTried(_id)) ||
+      this.#wanted.some(({ _id }) => !this.#pending.has(_id) && this.#isNews(_id)) ||
       this.#provider.loaded().some((version) => !this.#isWanted(version))
     )
   }
 
   /**
-   * Unloads what is destroyed or pending removal, loads what is new, proves the rest, all within `timeoutMs`: a token
-   * that hangs must not silence the heartbeat. Returns the proofs that were made; failures are kept by version.
+   * Unloads what is destroyed or pending removal, looks whether the token's session lives, loads what is new and proves
+   * what is due, all within the time given: a token that hangs must not silence the heartbeat. Returns the proofs of what
+   * is loaded; failures are kept by version.
    */
-  async refresh(timeoutMs: number): Promise<KeyProof[]> {
-    for (const version of [...this.#provider.loaded(), ...this.#failures.keys()]) {
+  async refresh(limits: RefreshLimits): Promise<KeyProof[]> {
+    for (const version of [...this.#provider.loaded(), ...this.#failed.versions()]) {
       if (this.#isWanted(version)) continue
-      this.#failures.delete(version)
+      this.#proofs.delete(version)
+      this.#failed.clear(version)
       await this.#provider.unload(version)
     }
-    const proofs = await Promise.all(this.#wanted.map((row) => within(timeoutMs, this.#prove(row))))
-    return proofs.filter((proof) => proof !== null)
+    const { timeoutMs } = limits
+    await within(timeoutMs, this.#checkSession())
+    await Promise.all(this.#wanted.map((row) => within(timeoutMs, this.#follow(row, limits))))
+    const loaded = this.#provider.loaded()
+    return [...this.#proofs.values()]
+      .filter(({ version }) => loaded.includes(version))
+      .map(({ version, begunMs, answers }) => ({ version, begunMs, answers }))
+      .sort((one, other) => one.version - other.version)
   }
 
   isLoaded(version: number): boolean {
     return this.#provider.loaded().includes(version)
+  }
+
+  /** Whether the last proof of a version is young enough to wrap by: what happened to its key since is not known. */
+  isProven(version: number, leaseMs: number): boolean {
+    const proof = this.#proofs.get(version)
+    if (proof === undefined || !this.isLoaded(version)) return false
+    return leaseState(proof.reading, this.#clock(), leaseMs) === 'young'
+  }
+
+  /** Returns when the version has a proof younger than a lease; makes one otherwise. Throws why there is none. */
+  async requireProof(version: number, leaseMs: number): Promise<void> {
+    if (this.isProven(version, leaseMs)) return
+    const row = this.#wanted.find(({ _id }) => _id === version)
+    if (row !== undefined) await (this.#pending.get(version) ?? this.#prove(row))
+    if (this.isProven(version, leaseMs)) return
+    throw this.failureOf(version) ?? this.notLoaded(version, null)
+  }
+
+  /** Failures that were waiting for their next try are tried at the next refresh. */
+  retryNow(): void {
+    this.#failed.retryNow()
   }
 
   /** Null for a version that the keystore did not have when it was last read. */
@@ -67,7 +133,7 @@ export class LoadedKeys {
   }
 
   failureOf(version: number): KeyturnError | null {
-    return this.#failures.get(version) ?? null
+    return this.#failed.errorOf(version)
   }
 
   /** The refusal for who needs a version that is not loaded; `cause` where a look into the keystore failed. */
@@ -81,8 +147,8 @@ export class LoadedKeys {
     })
   }
 
-  failures(): { version: number; reason: NotReadyReason }[] {
-    return [...this.#failures].map(([version, error]) => ({ version, reason: reasonOf(error) }))
+  failures(): { version: number; reason: NotReadyReason; answers: string | null }[] {
+    return this.#failed.all()
   }
 
   #isWanted(version: number): boolean {
@@ -90,46 +156,82 @@ export class LoadedKeys {
     return state !== undefined && isLoadable(state)
   }
 
-  #prove(row: VersionDoc): Promise<KeyProof | null> {
-    const pending = this.#pending.get(row._id)
-    if (pending !== undefined) return pending
-    const proof = this.#proveOnce(row).finally(() => this.#pending.delete(row._id))
+  /** Whether a version was never tried, or not since the question that names it. */
+  #isNews(version: number): boolean {
+    const answers = this.isLoaded(version)
+      ? this.#proofs.get(version)?.answers
+      : this.#failed.answersOf(version)
+    return answers === undefined || (this.#isAsked(version) && answers !== this.#question?.nonce)
+  }
+
+  #isAsked(version: number): boolean {
+    return this.#question !== null && isNamed(this.#question, version)
+  }
+
+  #isDue(version: number, { proveMs }: RefreshLimits): boolean {
+    if (this.#isNews(version)) return true
+    const proof = this.#proofs.get(version)
+    if (proof === undefined || !this.isLoaded(version)) return this.#failed.isDue(version)
+    return performance.now() - proof.begunMs >= proveMs
+  }
+
+  /** What another token, or the same one after a log-in, has under our labels is to be proven. */
+  async #checkSession(): Promise<void> {
+    const loaded = this.#provider.loaded()
+    if (loaded.length === 0) return
+    this.#check ??= this.#provider.check().finally(() => (this.#check = null))
+    try {
+      const reconnects = await this.#check
+      if (this.#reconnects !== null && reconnects !== this.#reconnects) this.#proofs.clear()
+      this.#reconnects = reconnects
+    } catch (cause) {
+      for (const version of loaded) {
+        this.#fail(version, cause, { answers: this.#proofs.get(version)?.answers ?? null })
+      }
+    }
+  }
+
+  async #follow(row: VersionDoc, limits: RefreshLimits): Promise<void> {
+    // One that was begun before the question was read does not answer it.
+    await this.#pending.get(row._id)
+    if (this.#isDue(row._id, limits)) await this.#prove(row, limits.heartbeatMs)
+  }
+
+  #prove(row: VersionDoc, heartbeatMs = 0): Promise<void> {
+    const proof = this.#proveOnce(row, heartbeatMs).finally(() => this.#pending.delete(row._id))
     this.#pending.set(row._id, proof)
     return proof
   }
 
-  async #proveOnce(row: VersionDoc): Promise<KeyProof | null> {
+  async #proveOnce(row: VersionDoc, heartbeatMs: number): Promise<void> {
     const version = row._id
-    const begunMs = performance.now()
+    const begun = { begunMs: performance.now(), reading: this.#clock() }
+    const answers = this.#answers(version)
     try {
       const descriptor = kekDescriptor(row)
-      if (descriptor === null) return null
+      if (descriptor === null) return
       if (this.isLoaded(version)) await this.#provider.prove(version)
       else await this.#provider.load(descriptor)
-      this.#failures.delete(version)
-      return { version, begunMs }
+      this.#failed.clear(version)
+      this.#proofs.set(version, { version, ...begun, answers })
     } catch (cause) {
-      const error = codedError(version, cause)
-      const isNews = this.#failures.get(version)?.code !== error.code
-      this.#failures.set(version, error)
-      if (isNews) this.#onFailure(version, error)
-      return null
+      this.#fail(version, cause, { answers, heartbeatMs })
     }
   }
-}
 
-/** Why a process is not ready, from the error that its provider gave. */
-export function reasonOf(error: KeyturnError): NotReadyReason {
-  switch (error.code) {
-    case 'wrong-key':
-    case 'cannot-encrypt':
-    case 'material-missing':
-      return error.code
-    case 'key-not-found':
-    case 'key-ambiguous':
-      return 'material-missing'
-    default:
-      return 'not-loaded'
+  /** What a proof that begins now answers: the question that stands, or, where it is about others, still the one before. */
+  #answers(version: number): string | null {
+    if (this.#question !== null && this.#isAsked(version)) return this.#question.nonce
+    return this.#proofs.get(version)?.answers ?? null
+  }
+
+  #fail(
+    version: number,
+    cause: unknown,
+    { answers, heartbeatMs = 0 }: { answers: string | null; heartbeatMs?: number },
+  ): void {
+    this.#proofs.delete(version)
+    this.#failed.add(version, { error: codedError(version, cause), answers, heartbeatMs })
   }
 }
 

@@ -1,13 +1,13 @@
 import { randomBytes } from 'node:crypto'
 import { KeyturnError } from '../contracts/errors.ts'
-import type { FleetTimings } from '../contracts/settings.ts'
+import { defaultProveMs, type FleetTimings } from '../contracts/settings.ts'
 import { isLoadable } from '../protocol/version-state.ts'
 import { isOlder, type KeystoreAge } from '../protocol/newest-state.ts'
 import { readForBeat, type BeatReading } from '../store/beat-reading.ts'
 import { leaveNode, seeNode } from '../store/fleet-nodes.ts'
 import { judgeInstall } from '../store/kek-install.ts'
 import { countWraps } from '../store/kek-versions.ts'
-import { removeHeartbeat, writeHeartbeat } from '../store/process-heartbeats.ts'
+import { removeHeartbeat, writeHeartbeat, type Heartbeat } from '../store/process-heartbeats.ts'
 import { asStoreError } from '../store/store-errors.ts'
 import { FollowedVersion } from './followed-version.ts'
 import type { FleetMember, MemberOptions, MemberState } from './fleet-member.ts'
@@ -51,9 +51,12 @@ export class Member implements FleetMember {
     this.#options = options
     this.#timings = options.timings
     this.#voice = new MemberVoice(options.log)
-    this.#keys = new LoadedKeys(options.provider, (version, { code, message }) =>
-      this.#voice.tell('key-missing', { version, code, message }),
-    )
+    this.#keys = new LoadedKeys({
+      provider: options.provider,
+      clock: () => this.#lease.now(),
+      onFailure: (version, { code, message }) =>
+        this.#voice.tell('key-missing', { version, code, message }),
+    })
     this.#followed = new FollowedVersion(this.#keys)
     this.#loop = new HeartbeatLoop({
       beat: () => this.#beat(),
@@ -87,7 +90,13 @@ export class Member implements FleetMember {
     await this.#loop.run()
   }
 
-  async requireLease(): Promise<void> {
+  async requireLease(version?: number): Promise<void> {
+    await this.#requireAble()
+    const wanted = version ?? this.#followed.version
+    if (wanted !== null) await this.#keys.requireProof(wanted, this.#timings.leaseMs)
+  }
+
+  async #requireAble(): Promise<void> {
     if (this.#problem() === null) return
     // A lease is renewed at once; what only the keystore can cure is looked up at most once a second.
     const isNews = this.#loop.isBusy || performance.now() - this.#beatenMs > 1000
@@ -97,9 +106,11 @@ export class Member implements FleetMember {
     if (problem !== null) throw problem
   }
 
-  assertLease(): void {
+  assertLease(version?: number): void {
     const problem = this.#leaseProblem() ?? this.#older
     if (problem !== null) throw problem
+    if (version === undefined || this.#keys.isProven(version, this.#timings.leaseMs)) return
+    throw leaseExpired('proof-old')
   }
 
   countWraps(version: number, wraps: number): void {
@@ -146,6 +157,7 @@ export class Member implements FleetMember {
 
   /** One beat, as long as a caller's patience lasts; what it failed with, null when it did not. */
   async #beatNow(): Promise<unknown> {
+    this.#keys.retryNow()
     return within(
       patienceMs,
       this.beat().then(
@@ -172,14 +184,15 @@ export class Member implements FleetMember {
     }
   }
 
-  /** One round of a beat: prove, write, look. True when what it saw asks for another round. */
+  /** One round of a beat: prove what is due, write, look. True when what it saw asks for another round. */
   async #round(): Promise<boolean> {
     const { store } = this.#options
     if (!this.#hasLooked) await this.#look()
-    const { heartbeatMs, leaseMs } = this.#timings
-    const proofs = await this.#keys.refresh((leaseMs - heartbeatMs) / 2)
-    const loaded = proofs.map(({ version, begunMs }) => ({
-      version,
+    const { heartbeatMs, leaseMs, proveMs } = this.#timings
+    const timeoutMs = (leaseMs - heartbeatMs) / 2
+    const proofs = await this.#keys.refresh({ timeoutMs, proveMs, heartbeatMs })
+    const loaded = proofs.map(({ version, begunMs, answers }) => ({
+      ...{ version, answers },
       proven_at: this.#clock.at(begunMs),
     }))
     const sent = this.#lease.now()
@@ -192,7 +205,7 @@ export class Member implements FleetMember {
     return isNews
   }
 
-  #heartbeat(loaded: { version: number; proven_at: Date }[]) {
+  #heartbeat(loaded: Heartbeat['loaded']) {
     const { node, role, settingsHash } = this.#options
     return {
       ...{ node, boot: this.boot, pid: process.pid, role, settings: settingsHash },
@@ -211,7 +224,7 @@ export class Member implements FleetMember {
     const { store, install: name, provider, node, kind, timings } = this.#options
     const isComingUp = this.#beatenMs === -Infinity && !this.#hasLooked
     const reading = await readForBeat(store, node, kind)
-    const { install, settings, versions, active, isSeen, now } = reading
+    const { install, settings, versions, active, question, isSeen, now } = reading
     if (install !== null) {
       judgeInstall(install, { name, provider: provider.name }, store.db.databaseName)
       // The provider is set once and never changed.
@@ -223,14 +236,15 @@ export class Member implements FleetMember {
       this.#hasLooked = true
       return false
     }
-    this.#timings = settings?.settings.fleet ?? timings
+    this.#timings =
+      settings === null ? timings : { proveMs: defaultProveMs, ...settings.settings.fleet }
     const from = this.#followed.version
     const isSwitched = active !== null && this.#followed.follow(active)
     if (isSwitched) {
       this.#voice.tell('version-switched', { from, to: active.version, epoch: active.epoch })
     }
     const rows = this.#isInstalled ? versions : []
-    const isBehind = this.#keys.note(rows, this.#followed.version)
+    const isBehind = this.#keys.note(rows, this.#followed.version, question)
     this.#hasLooked = true
     return isSwitched || isBehind
   }

@@ -44,6 +44,8 @@ class KeyStore {
   readonly #closed = new AbortController()
   #current: KekProvider
   #trouble: KeyturnError | null = null
+  /** Of the key stores before this one, and one for each that took another's place: `check` only grows. */
+  #reconnects = 0
   #turn: Promise<unknown> = Promise.resolve()
 
   constructor(options: Reopening) {
@@ -76,6 +78,7 @@ class KeyStore {
         await now().unload(version)
       },
       prove: (version) => now().prove(version),
+      check: async () => this.#reconnects + (await now().check()),
       wrap: (version, deks, signal) => now().wrap(version, deks, signal),
       unwrap: (version, sealed, signal) => now().unwrap(version, sealed, signal),
       rewrap: (batch, signal) => now().rewrap(batch, signal),
@@ -154,6 +157,7 @@ class KeyStore {
     const before = this.#current
     const wasAbsent = this.#trouble !== null
     this.#current = opened
+    this.#reconnects += 1 + before.stats().reconnects
     this.#trouble = null
     if (wasAbsent) {
       log.info('the key store is open')

@@ -1,4 +1,5 @@
 import { randomBytes } from 'node:crypto'
+import { KeyturnError } from '../contracts/errors.ts'
 import { dataAad, dekAad } from '../envelope/aad.ts'
 import { sealData } from '../envelope/data.ts'
 import { envelopeFormat, type Envelope } from '../envelope/envelope.ts'
@@ -74,7 +75,7 @@ function sealField(install: string, { plaintext, place }: SealRequest): SealedFi
 }
 
 /**
- * The lease is checked right before the wrap and again when it has come back: a process that was frozen in between, or
+ * Lease and proof are checked right before the wrap and again when it has come back: a process that was frozen in between, or
  * met another active version, throws the wrap away and makes a new one.
  */
 async function wrapAll(
@@ -91,9 +92,22 @@ async function wrapAll(
     const wraps = await provider.wrap(version, deks)
     member.countWraps(version, wraps.length)
     const { active, leaseOk } = member.state()
-    if (leaseOk && active?.version === version) return { version, wraps }
+    if (leaseOk && active?.version === version && isStillProven(member, version)) {
+      return { version, wraps }
+    }
   }
   throw leaseExpired('young')
+}
+
+/** A process that was frozen while it wrapped may have been given another key meanwhile. */
+function isStillProven(member: FleetMember, version: number): boolean {
+  try {
+    member.assertLease(version)
+    return true
+  } catch (error) {
+    if (error instanceof KeyturnError && error.code === 'lease-expired') return false
+    throw error
+  }
 }
 
 function activeVersion(member: FleetMember): number {

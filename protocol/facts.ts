@@ -29,9 +29,13 @@ export interface HeartbeatFact {
   /** The version that it wraps under; null when it wraps nothing. */
   current: number | null
   epoch: number | null
-  loaded: { version: number; provenAt: string }[]
-  /** What it tried to load and could not, with the reason; empty where a foreign application does not say. */
-  notLoaded: { version: number; reason: NotReadyReason }[]
+  /** `answers`: the nonce of the question that the proof was made for; null: made without one. `provenAt` is for the eye. */
+  loaded: { version: number; provenAt: string; answers: string | null }[]
+  /**
+   * What it tried to load and could not, with the reason; empty where a foreign application does not say. `answers` is
+   * absent where the writer repeats no nonce with a failure.
+   */
+  notLoaded: { version: number; reason: NotReadyReason; answers?: string | null }[]
   /** SHA-256 of its settings in hex; null where an application leaves it out. */
   settings: string | null
 }
@@ -53,8 +57,16 @@ interface HeartbeatRow {
   readonly lease_until: Date
   readonly current?: number | null
   readonly epoch?: number | null
-  readonly loaded?: readonly { readonly version: number; readonly proven_at: Date }[]
-  readonly not_loaded?: readonly { readonly version: number; readonly reason: NotReadyReason }[]
+  readonly loaded?: readonly {
+    readonly version: number
+    readonly proven_at: Date
+    readonly answers?: string | null
+  }[]
+  readonly not_loaded?: readonly {
+    readonly version: number
+    readonly reason: NotReadyReason
+    readonly answers?: string | null
+  }[]
   /** A BSON binary or a Buffer. */
   readonly settings?: { toString(encoding: 'hex'): string } | null
 }
@@ -83,11 +95,16 @@ export function heartbeatFact(row: HeartbeatRow, now: Date): HeartbeatFact {
     leaseMs: row.lease_until.getTime() - row.at.getTime(),
     current: row.current ?? null,
     epoch: row.epoch ?? null,
-    loaded: (row.loaded ?? []).map(({ version, proven_at }) => ({
+    loaded: (row.loaded ?? []).map(({ version, proven_at, answers }) => ({
       version,
       provenAt: proven_at.toISOString(),
+      answers: answers ?? null,
     })),
-    notLoaded: (row.not_loaded ?? []).map(({ version, reason }) => ({ version, reason })),
+    notLoaded: (row.not_loaded ?? []).map(({ version, reason, answers }) => ({
+      version,
+      reason,
+      ...(answers === undefined ? {} : { answers }),
+    })),
     settings: row.settings?.toString('hex') ?? null,
   }
 }

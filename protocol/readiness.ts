@@ -1,5 +1,6 @@
 import type { NotReadyReason, ReadinessNode } from '../contracts/fleet.ts'
 import { isCredible, isLive, type HeartbeatFact, type RosterFact } from './facts.ts'
+import { hasAnswered } from './proof-question.ts'
 
 /** What a worker said when it was asked on its own host's queue. */
 export interface WorkerAnswer {
@@ -15,8 +16,8 @@ export interface WorkerAnswer {
 
 export interface ReadinessFacts {
   target: number
-  /** When the question was asked, by the database's clock, ISO 8601. What was proven before it proves nothing. */
-  askedAt: string
+  /** The question's, and those that count for it (`countingNonces`). What was proven for another one proves nothing. */
+  nonces: readonly string[]
   roster: readonly RosterFact[]
   /** All documents that are there, the silent ones too. */
   heartbeats: readonly HeartbeatFact[]
@@ -27,8 +28,8 @@ export interface ReadinessFacts {
 
 /**
  * Who is ready for the target version: a line for each process that must answer, and one for each host that is
- * expected and has none. Ready is only what proved it after the question: a worker by its answer, an application by
- * a heartbeat written after the question with a proof made after it. Nothing follows from a claim of a version.
+ * expected and has none. Ready is only who proved it for the question: its heartbeat repeats the nonce, and a worker has
+ * answered on its host's queue besides. Nothing follows from a claim of a version, or from a time.
  *
  * A silent process (its lease is over, so it cannot wrap) is left out when its node is ephemeral or decommissioned,
  * or when a live process of its kind was started on its node since: it was replaced. Else it is refused by name.
@@ -82,7 +83,7 @@ export function mayStillAnswer(
           one.role === role &&
           one.pid === pid &&
           isLive(one) &&
-          !answers.some(({ boot }) => boot === one.boot),
+          !answers.some(({ boot, opened }) => boot === one.boot && opened !== true),
       )
       return maySpeak && (reason === 'stale' || reason === 'not-loaded')
     })
@@ -107,19 +108,26 @@ function judgeProcess(heartbeat: HeartbeatFact, facts: ReadinessFacts): Readines
   )
   const proof = heartbeat.loaded.find(({ version }) => version === facts.target)
   const reason =
-    (answer === undefined ? heartbeatReason(heartbeat, facts) : answerReason(heartbeat, answer)) ??
-    settingsReason(heartbeat, facts)
+    (answer === undefined
+      ? heartbeatReason(heartbeat, facts)
+      : answerReason(heartbeat, answer, facts)) ?? settingsReason(heartbeat, facts)
   const { node, role, pid } = heartbeat
   const provenAt = answer?.provenAt ?? proof?.provenAt ?? null
   const ready = reason === null
   return { node, role, pid, ready, reason, provenAt: ready ? provenAt : null }
 }
 
-function answerReason(heartbeat: HeartbeatFact, answer: WorkerAnswer): NotReadyReason | null {
+function answerReason(
+  heartbeat: HeartbeatFact,
+  answer: WorkerAnswer,
+  facts: ReadinessFacts,
+): NotReadyReason | null {
   if (answer.reason !== null) return answer.reason
   if (answer.opened === false) return 'wrong-key'
   if (!isLive(heartbeat)) return 'lease-expired'
-  return answer.opened === null ? 'stale' : null
+  return answer.opened === true && hasAnswered(heartbeat, facts.target, facts.nonces)
+    ? null
+    : 'stale'
 }
 
 /** For applications, and for a second worker that goes by the name of a node whose answer another one gave. */
@@ -128,14 +136,14 @@ function heartbeatReason(heartbeat: HeartbeatFact, facts: ReadinessFacts): NotRe
   if (heartbeat.role === 'worker' && !facts.answers.some(({ node }) => node === heartbeat.node)) {
     return 'stale'
   }
-  const asked = Date.parse(facts.askedAt)
-  if (Date.parse(heartbeat.at) <= asked) return 'stale'
-  const proof = heartbeat.loaded.find(({ version }) => version === facts.target)
+  if (hasAnswered(heartbeat, facts.target, facts.nonces)) return null
+  if (heartbeat.loaded.some(({ version }) => version === facts.target)) return 'stale'
   const failed = heartbeat.notLoaded.find(({ version }) => version === facts.target)
-  if (proof === undefined) return failed?.reason ?? 'not-loaded'
-  const provenMs = Date.parse(proof.provenAt)
-  // A proof later than the heartbeat that carries it was not written by a process of ours.
-  return provenMs > asked && provenMs <= Date.parse(heartbeat.at) ? null : 'stale'
+  if (failed === undefined) return 'not-loaded'
+  // What failed before the question may be mended by now; who repeats no nonce with a failure is taken at its word.
+  const { answers, reason } = failed
+  const isOld = answers !== undefined && (answers === null || !facts.nonces.includes(answers))
+  return isOld ? 'stale' : reason
 }
 
 function settingsReason(heartbeat: HeartbeatFact, facts: ReadinessFacts): NotReadyReason | null {

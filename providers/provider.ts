@@ -77,6 +77,11 @@ export interface KekProvider {
   unload(version: number): Promise<void>
   /** Opens the canary again, wraps and unwraps a nonce. Throws like `load`; a version that fails is no longer loaded. */
   prove(version: number): Promise<void>
+  /**
+   * Whether the token's session lives, without a crypt call; answers how often the token was opened anew. When it throws,
+   * hsm-* or why no log-in succeeds, nothing is loaded any more until it is loaded anew.
+   */
+  check(): Promise<number>
   wrap(version: number, deks: readonly PlainDek[], signal?: AbortSignal): Promise<Wrapped[]>
   /** For each item the DEK, or the `envelope-unreadable` error of that item. The caller overwrites the DEKs. */
   unwrap(

@@ -1,7 +1,14 @@
 import type { Document } from 'mongodb'
 import { collections } from '../contracts/names.ts'
-import type { NodeKind } from '../contracts/fleet.ts'
-import type { ActiveDoc, InstallDoc, NodeDoc, SettingsDoc, VersionDoc } from './documents.ts'
+import type { NodeKind, ProofQuestion } from '../contracts/fleet.ts'
+import type {
+  ActiveDoc,
+  InstallDoc,
+  NodeDoc,
+  QuestionDoc,
+  SettingsDoc,
+  VersionDoc,
+} from './documents.ts'
 import { isSeenLately } from './fleet-nodes.ts'
 import { keystore } from './keystore.ts'
 import { serverNow, type Store } from './store.ts'
@@ -18,6 +25,8 @@ export interface BeatReading {
   entries: number
   /** By their numbers, intents among them. */
   versions: VersionDoc[]
+  /** The question for proofs that stands; null before any was asked. */
+  question: ProofQuestion | null
   /** Its row on the roster says all that `seeNode` would write. */
   isSeen: boolean
   /** The database's time when it was read. */
@@ -25,7 +34,7 @@ export interface BeatReading {
 }
 
 /**
- * One question instead of four: in a fleet of hundreds, what a heartbeat costs MongoDB is mostly the number of commands.
+ * One question instead of five: in a fleet of hundreds, what a heartbeat costs MongoDB is mostly the number of commands.
  * The parts are read one after the other, as if they were asked for one by one.
  */
 export async function readForBeat(
@@ -41,6 +50,7 @@ export async function readForBeat(
       version?: VersionDoc
       active?: ActiveDoc
       settings?: SettingsDoc
+      question?: QuestionDoc
       own?: { node: NodeDoc; now: Date }
     }>([
       under('version'),
@@ -53,6 +63,7 @@ export async function readForBeat(
       { $unionWith: { coll: collections.install, pipeline: [under('install')] } },
       { $unionWith: { coll: collections.active, pipeline: [under('active')] } },
       { $unionWith: { coll: collections.settings, pipeline: [under('settings')] } },
+      { $unionWith: { coll: collections.questions, pipeline: [under('question')] } },
       {
         $unionWith: {
           coll: collections.nodes,
@@ -71,6 +82,7 @@ export async function readForBeat(
     entries: rows.find(({ entries }) => entries !== undefined)?.entries ?? 0,
     settings: rows.find(({ settings }) => settings?._id === 'settings')?.settings ?? null,
     active: rows.find(({ active }) => active !== undefined)?.active ?? null,
+    question: rows.find(({ question }) => question !== undefined)?.question ?? null,
     versions: versions.sort((one, other) => one._id - other._id),
     isSeen: own !== undefined && isSeenLately(own.node, kind, own.now),
     now: own?.now ?? (await serverNow(store)),

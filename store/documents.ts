@@ -175,11 +175,23 @@ export interface HeartbeatDoc {
   lease_until: Date
   current: number | null
   epoch: number | null
-  loaded: { version: number; proven_at: Date }[]
+  /** `answers`: the nonce of the question that the proof was made for. */
+  loaded: { version: number; proven_at: Date; answers?: string | null }[]
   /** Why it could not prove a version; absent when the writer does not say. */
-  not_loaded?: { version: number; reason: NotReadyReason }[]
+  not_loaded?: { version: number; reason: NotReadyReason; answers?: string | null }[]
   /** SHA-256 of the settings in its own file; null or absent when it does not say. */
   settings?: Binary | null
+}
+
+/** `kek_questions`: one. The fleet's processes read it with the keystore, prove what it names, and repeat the nonce. */
+export interface QuestionDoc {
+  _id: 'proof'
+  nonce: string
+  /** Null: each version that is loaded. */
+  target: number | null
+  asked_at: Date
+  /** Those that it replaced while they were open, the oldest first. */
+  earlier?: { nonce: string; target: number | null; asked_at: Date }[]
 }
 
 /** `rotations`: one a rotation, the record that outlives Temporal's retention. */
@@ -198,6 +210,10 @@ export interface RotationDoc {
   ended_at: Date | null
   /** When each phase began, by the database's clock; rows of older versions have none. */
   phases?: Partial<Record<RotationPhase, Date>>
+  /** What it asked the fleet last; null before it has. */
+  question?: { nonce: string; asked_at: Date } | null
+  /** `node/boot` of each process that answered it, when all had. */
+  met?: string[]
   /** The epoch that its promote made; null before, and when promote was skipped. */
   epoch: number | null
   /** What preflight expected; rows of older versions have none. */

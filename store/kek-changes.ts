@@ -9,13 +9,17 @@ import type { Store } from './store.ts'
  */
 const awaitMs = 60_000
 
-/** What a process must hear of: another active version, a version that was installed, asked to go, or taken back. */
+/** What a process must hear of: another active version, a version that was installed, asked to go, or taken back, a question. */
 const news: Document[] = [
   {
     $match: {
       $or: [
         { 'ns.coll': collections.active, operationType: { $in: ['insert', 'update', 'replace'] } },
         { 'ns.coll': collections.versions, operationType: { $in: ['insert', 'replace'] } },
+        {
+          'ns.coll': collections.questions,
+          operationType: { $in: ['insert', 'update', 'replace'] },
+        },
         // Not the count of wraps, which grows with each heartbeat of somebody.
         ...['canary', 'removal', 'destroyed_at'].map((member) => ({
           'ns.coll': collections.versions,

@@ -7,6 +7,7 @@ import type {
   InstallDoc,
   NodeDoc,
   QuarantineDoc,
+  QuestionDoc,
   RemovalRequestDoc,
   RotationDoc,
   SettingsDoc,
@@ -32,5 +33,6 @@ export const keystore = {
   removals: (store: Store): Collection<RemovalRequestDoc> =>
     store.db.collection(collections.removals),
   tasks: (store: Store): Collection<TaskDoc> => store.db.collection(collections.tasks),
+  questions: (store: Store): Collection<QuestionDoc> => store.db.collection(collections.questions),
   audit: (store: Store): Collection<AuditDoc> => store.db.collection(collections.audit),
 }

@@ -14,8 +14,8 @@ export interface Heartbeat {
   current: number | null
   epoch: number | null
   /** `proven_at`: the database's time (`serverNow`) read *before* the proof was made, so that it never looks younger. */
-  loaded: readonly { version: number; proven_at: Date }[]
-  notLoaded?: readonly { version: number; reason: NotReadyReason }[]
+  loaded: readonly { version: number; proven_at: Date; answers?: string | null }[]
+  notLoaded?: readonly { version: number; reason: NotReadyReason; answers?: string | null }[]
   /** SHA-256 of the settings in its own file. */
   settings: Uint8Array | null
   leaseMs: number

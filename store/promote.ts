@@ -1,7 +1,9 @@
 import type { ClientSession } from 'mongodb'
 import { KeyturnError } from '../contracts/errors.ts'
-import type { ActiveDoc, HeartbeatDoc } from './documents.ts'
+import type { ProofQuestion } from '../contracts/fleet.ts'
+import type { ActiveDoc, HeartbeatDoc, RotationDoc } from './documents.ts'
 import { keystore } from './keystore.ts'
+import { readQuestions } from './proof-question.ts'
 import { serverNow, type Store } from './store.ts'
 import { inTransaction } from './transaction.ts'
 
@@ -11,11 +13,19 @@ export interface Promotion {
   to: number
   /** The epoch that preflight saw. */
   epoch: number
-  /**
-   * Judges the heartbeats as they are in the transaction: null when `to` is proven in every live one. `now` is the
-   * database's clock, read after them.
-   */
-  proven: (heartbeats: HeartbeatDoc[], now: Date) => KeyturnError | null
+  /** Null when `to` is proven in every live process, as the documents are in the transaction. */
+  proven: (seen: SeenByPromote) => KeyturnError | null
+}
+
+/** What promote's transaction reads: all of one moment. */
+export interface SeenByPromote {
+  heartbeats: HeartbeatDoc[]
+  /** With what the rotation has asked, and whom it met. */
+  rotation: RotationDoc
+  /** The open questions; the one that stands is the last. */
+  questions: ProofQuestion[]
+  /** The database's clock, read after them. */
+  now: Date
 }
 
 /**
@@ -34,11 +44,22 @@ export async function promote(store: Store, promotion: Promotion): Promise<{ epo
     await moveRotation(store, session, promotion)
     await moveVersions(store, session, promotion)
     await moveActive(store, session, promotion, active)
-    const heartbeats = await keystore.heartbeats(store).find({}, { session }).toArray()
-    const refusal = promotion.proven(heartbeats, await serverNow(store))
+    const refusal = promotion.proven(await seenIn(store, session, promotion))
     if (refusal !== null) throw refusal
     return { epoch: promotion.epoch + 1 }
   })
+}
+
+async function seenIn(
+  store: Store,
+  session: ClientSession,
+  promotion: Promotion,
+): Promise<SeenByPromote> {
+  const heartbeats = await keystore.heartbeats(store).find({}, { session }).toArray()
+  const questions = await readQuestions(store, session)
+  const row = await keystore.rotations(store).findOne({ _id: promotion.rotation }, { session })
+  if (row === null) throw rotationIsOver(promotion.rotation, null)
+  return { heartbeats, questions, rotation: row, now: await serverNow(store) }
 }
 
 async function moveRotation(
@@ -55,8 +76,12 @@ async function moveRotation(
     )
   if (matchedCount === 1) return
   const row = await keystore.rotations(store).findOne({ _id: rotation }, { session })
+  throw rotationIsOver(rotation, row)
+}
+
+function rotationIsOver(rotation: string, row: RotationDoc | null): KeyturnError {
   const code = row?.outcome === 'cancelled' ? 'cancelled' : 'no-rotation'
-  throw new KeyturnError(code, `rotation '${rotation}' is over: ${row?.outcome ?? 'unknown'}`, {
+  return new KeyturnError(code, `rotation '${rotation}' is over: ${row?.outcome ?? 'unknown'}`, {
     hint: 'start another: keyturn rotate',
   })
 }

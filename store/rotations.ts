@@ -98,6 +98,31 @@ export async function setPhase(
   return matchedCount === 1
 }
 
+/** What the rotation asks the fleet now; nobody has answered it yet. Nothing is written when it has ended. */
+export async function setQuestion(
+  store: Store,
+  rotation: string,
+  question: NonNullable<RotationDoc['question']>,
+): Promise<void> {
+  await keystore
+    .rotations(store)
+    .updateOne({ _id: rotation, ended_at: null }, { $set: { question, met: [] } })
+}
+
+/** Who has answered the rotation's question: each live process, as `node/boot`. Nothing is written once it asks another one. */
+export async function setMet(
+  store: Store,
+  rotation: string,
+  { nonce, met }: { nonce: string; met: readonly string[] },
+): Promise<void> {
+  await keystore
+    .rotations(store)
+    .updateOne(
+      { _id: rotation, ended_at: null, 'question.nonce': nonce },
+      { $set: { met: [...met] } },
+    )
+}
+
 /** What settle waits for, for whoever looks. A rotation that has ended waits for nothing. */
 export async function setAwaiting(
   store: Store,

@@ -6,8 +6,8 @@ import type { Store } from '../store/store.ts'
 
 /** The part of a fleet member that a sweep needs. */
 export interface SweepLease {
-  /** Returns when this process may wrap; throws lease-expired. */
-  requireLease(): Promise<void>
+  /** Returns when this process may wrap under this version: lease and proof are young. Throws lease-expired, hsm-*, wrong-key. */
+  requireLease(version: number): Promise<void>
   /** The same question without a wait, for inside a transaction. */
   assertLease(): void
   countWraps(version: number, wraps: number): void

@@ -98,9 +98,12 @@ async function rewrap(road: Road, wrappable: Wrappable[]): Promise<RewrapAnswer>
   if (wrappable.length === 0) return { outcomes: [], calls: 0 }
   const { lease, provider, from, to, check } = road.options
   const items = wrappable.map((item) => rewrapItem(road, item))
-  await lease.requireLease()
+  await lease.requireLease(to)
   const answer = await provider.rewrap({ from, to, check, items }, road.abandon.signal)
   road.budget.spent(answer.calls)
+  // A page opens what it wraps, by the very key that wrapped it: only the canary tells whose key that is. One that took
+  // longer than a lease is proven for once more before it is written.
+  await lease.requireLease(to)
   return answer
 }
 

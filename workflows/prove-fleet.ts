@@ -1,9 +1,10 @@
-import { sleep } from '@temporalio/workflow'
+import { sleep, uuid4 } from '@temporalio/workflow'
 import type { FleetSnapshot, Proof } from '../activities/index.ts'
 import type { ReadinessReport } from '../contracts/fleet.ts'
 import type { VerifyInput } from '../contracts/install.ts'
 import { queues } from '../contracts/names.ts'
 import { isLive } from '../protocol/facts.ts'
+import { countingNonces } from '../protocol/proof-question.ts'
 import { isReady, judgeReadiness, mayStillAnswer } from '../protocol/readiness.ts'
 import type { WorkerAnswer } from '../protocol/readiness.ts'
 import { askingNode, deciding } from './profiles.ts'
@@ -11,32 +12,35 @@ import { askingNode, deciding } from './profiles.ts'
 /** A live worker takes a question at once; one that does not within this time is stuck or gone. */
 const answerWithinMs = 5_000
 
-export interface FleetProof {
-  report: ReadinessReport
-  /** `node/boot` of each process that lived and was judged: who comes up, or wakes, later has not been asked. */
-  met: string[]
-}
-
 /**
- * Proves that each process of the fleet can use a version now. Every host's worker opens the canary and wraps a fresh
- * nonce that *another* node unwraps; an application answers by its next heartbeat. Whoever lives and has not spoken is
- * asked again, but only as long as leases run: who is silent then is refused by name, or, if it may leave, has left.
+ * Proves that each process of the fleet can use a version now. A question with a fresh nonce is asked in the keystore; every
+ * process opens the canary, wraps and unwraps, and repeats the nonce in its next heartbeat; a worker is asked on its host's
+ * queue too, and wraps a nonce that *another* node unwraps. Whoever lives and has not spoken is awaited, but only as long as
+ * leases run: who is silent then is refused by name, or, if it may leave, has left. With a rotation, its row takes down what
+ * was asked and each process that lived and was judged: who comes up, or wakes, later has not been asked.
  */
-export async function proveFleet({ install, task, target }: VerifyInput): Promise<FleetProof> {
-  const asked = await deciding.readFleet({ task })
+export async function proveFleet(
+  { install, task, target }: VerifyInput,
+  rotation: string | null = null,
+): Promise<ReadinessReport> {
+  const nonce = uuid4()
+  const asked = await deciding.askFleet({ task, nonce, target, rotation })
   const deadline = Date.now() + asked.heartbeatMs + asked.leaseMs
   const answers: WorkerAnswer[] = []
   for (let fleet = asked; ; fleet = await deciding.readFleet({ task })) {
     answers.push(...(await askUnheard({ install, task, target }, fleet, answers)))
     const seen = await deciding.readFleet({ task })
-    const nodes = judgeReadiness({ ...seen, target, askedAt: asked.now, answers })
+    const nonces = countingNonces(seen.questions, nonce, target)
+    const nodes = judgeReadiness({ ...seen, target, nonces, answers })
     // Two workers that go by one name are one node: it opened its own nonces.
     const hosts = new Set(answers.map(({ node }) => node))
     const crossChecked = hosts.size > 1 && answers.every(({ opened }) => opened === true)
     const report = { target, ready: isReady(nodes), nodes, crossChecked }
     const isFinal = !mayStillAnswer(nodes, { ...seen, answers }, asked.heartbeatMs)
     if (report.ready || isFinal || Date.now() >= deadline) {
-      return { report, met: seen.heartbeats.filter(isLive).map(({ id }) => id) }
+      const met = seen.heartbeats.filter(isLive).map(({ id }) => id)
+      if (rotation !== null && report.ready) await deciding.recordMet({ task, rotation, nonce, met })
+      return report
     }
     await sleep(Math.min(2_000, asked.heartbeatMs / 4), { summary: 'waiting for answers' })
   }

@@ -31,7 +31,10 @@ export async function rotateKek(
     let failure: unknown = null
     try {
       const facts = state.facts ?? (await preflight(state))
-      if (isBeforeSweep(state)) await promote(state, facts, await verify(state))
+      if (isBeforeSweep(state)) {
+        await verify(state)
+        await promote(state, facts)
+      }
       await watchingFleet(state, async (look) => {
         if (state.phase !== 'settle') await rewrap(state)
         await settle(state, facts, look)
@@ -68,19 +71,19 @@ async function preflight(state: RotationState): Promise<Preflight> {
   return facts
 }
 
-/** Answers whom it met. */
-async function verify(state: RotationState): Promise<string[]> {
+async function verify(state: RotationState): Promise<void> {
   enter(state, 'verify')
   await deciding.recordPhase({ ...state.input, phase: 'verify' })
-  const verified = await requireReadiness(state)
+  await requireReadiness(state)
   await mayGoOn(state)
-  return verified
 }
 
-async function requireReadiness(state: RotationState): Promise<string[]> {
-  const { report, met } = await proveFleet({ ...state.input, target: state.input.to })
+/** Asks the fleet; what it asked and whom it met is in the rotation's row afterwards. */
+async function requireReadiness(state: RotationState): Promise<void> {
+  const { to, rotation } = state.input
+  const report = await proveFleet({ ...state.input, target: to }, rotation)
   const lacking = report.nodes.filter((node) => !node.ready)
-  if (report.ready) return met
+  if (report.ready) return
   const names = lacking.map((node) => `${node.node} (${node.reason ?? 'unknown'})`).join(', ')
   const configDiffers = lacking.some((node) => node.reason === 'config-differs')
   throw new KeyturnError(
@@ -91,23 +94,23 @@ async function requireReadiness(state: RotationState): Promise<string[]> {
 }
 
 /** Switches `kek_active` by compare-and-set on the epoch that preflight saw. */
-async function promote(state: RotationState, facts: Preflight, verified: string[]): Promise<void> {
+async function promote(state: RotationState, facts: Preflight): Promise<void> {
   if (!facts.promote) return
   enter(state, 'promote')
   const { task, rotation, from, to } = state.input
-  const switched = async (met: string[]) =>
-    deciding.promote({ task, rotation, from, to, epoch: facts.epoch, verified: met })
-  let answer = await switched(verified)
-  // Who came up since verify is asked before the switch; who comes up during it reads the new version by itself.
-  for (; !answer.promoted; state.asked += 1) {
+  const switched = async () => deciding.promote({ task, rotation, from, to, epoch: facts.epoch })
+  let answer = await switched()
+  // Who came up since verify is asked before the switch; who comes up during it reads the new version by itself. Behind a
+  // pause of two leases all are asked again.
+  for (; !answer.promoted; state.asked += answer.isOld ? 0 : 1) {
     if (state.asked === 3) {
       throw new KeyturnError('not-ready', answer.reason, {
         hint: 'processes keep appearing: wait until the roll-out has ended',
       })
     }
-    const met = await requireReadiness(state)
+    await requireReadiness(state)
     await mayGoOn(state)
-    answer = await switched(met)
+    answer = await switched()
   }
 }
 

@@ -8,7 +8,7 @@ import { refuse, reportOf } from './refusal.ts'
 export async function verifyFleet(input: VerifyInput): Promise<ReadinessReport> {
   try {
     await deciding.requireVersion({ task: input.task, version: input.target })
-    return (await proveFleet(input)).report
+    return await proveFleet(input)
   } catch (failure) {
     refuse(reportOf(failure))
   }

@@ -91,6 +91,11 @@ class EnvProvider implements KekProvider {
     })
   }
 
+  /** The keys are in this very process. */
+  check(): Promise<number> {
+    return attempt(() => this.#requireOpen()).then(() => 0)
+  }
+
   async wrap(version: number, deks: readonly PlainDek[], signal?: AbortSignal): Promise<Wrapped[]> {
     const key = this.#key(version)
     return this.#inTurns(deks, signal, (item) => {

@@ -34,6 +34,7 @@ export type BatchRequest =
 
 export type CeremonyRequest =
   | { op: 'prove'; version: number }
+  | { op: 'check' }
   | { op: 'generate'; label: string; keyId: Uint8Array; keystore: Uint8Array | null }
   | { op: 'find'; label: string; keyId: Uint8Array | null }
   | { op: 'destroy'; label: string; keyId: Uint8Array; proof: CanaryProof | null }

@@ -58,6 +58,16 @@ export class LaneSession {
     }
   }
 
+  /** Whether the session and its login live, without a crypt call; one that does not is replaced. Throws as `replace`. */
+  check(): void {
+    try {
+      this.#requireLogin()
+    } catch (error) {
+      if (!(error instanceof CkrError)) throw error
+      this.replace()
+    }
+  }
+
   /**
    * Another session in place of this one. The new one is opened first, so that the login outlives the old one; when it
    * did not, throws CKR_USER_NOT_LOGGED_IN: logging in again is the pool's decision.

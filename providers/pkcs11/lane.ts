@@ -75,6 +75,9 @@ export class Lane {
       case 'prove':
         proveKey(session, this.#key(request.version))
         return null
+      case 'check':
+        session.check()
+        return null
       case 'generate':
         return generate(session, request.label, {
           keyId: asBuffer(request.keyId),

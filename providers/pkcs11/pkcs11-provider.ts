@@ -83,9 +83,19 @@ export class Pkcs11Provider implements KekProvider {
     }
   }
 
+  async check(): Promise<number> {
+    try {
+      await this.pool.run({ op: 'check' }, { urgent: true, patienceMs: PROOF_PATIENCE_MS })
+      return this.pool.tally.reconnects
+    } catch (error) {
+      this.#proved.clear()
+      throw error
+    }
+  }
+
   async wrap(version: number, deks: readonly PlainDek[], signal?: AbortSignal): Promise<Wrapped[]> {
     this.#require(version)
-    return wrapIn(this.pool, version, deks, this.#road([version], signal))
+    return this.#using([version], wrapIn(this.pool, version, deks, this.#road([version], signal)))
   }
 
   async unwrap(
@@ -94,13 +104,17 @@ export class Pkcs11Provider implements KekProvider {
     signal?: AbortSignal,
   ): Promise<(Buffer | KeyturnError)[]> {
     this.#require(version)
-    return unwrapIn(this.pool, version, sealed, this.#road([version], signal))
+    return this.#using(
+      [version],
+      unwrapIn(this.pool, version, sealed, this.#road([version], signal)),
+    )
   }
 
   async rewrap(batch: RewrapBatch, signal?: AbortSignal): Promise<RewrapAnswer> {
     this.#require(batch.from)
     this.#require(batch.to)
-    return rewrapIn(this.pool, batch, this.#road([batch.from, batch.to], signal))
+    const versions = [batch.from, batch.to]
+    return this.#using(versions, rewrapIn(this.pool, batch, this.#road(versions, signal)))
   }
 
   stats(): ProviderStats {
@@ -115,6 +129,17 @@ export class Pkcs11Provider implements KekProvider {
 
   #road(versions: number[], signal?: AbortSignal): BatchRoad {
     return { versions, signal, onKeyFault: (version) => this.#distrust(version) }
+  }
+
+  /** A token that is away for a use is away for everybody: its versions are proven again before they count as loaded. */
+  async #using<T>(versions: number[], use: Promise<T>): Promise<T> {
+    try {
+      return await use
+    } catch (error) {
+      const isAway = error instanceof KeyturnError && error.code === 'hsm-away'
+      if (isAway) for (const version of versions) this.#proved.delete(version)
+      throw error
+    }
   }
 
   /** What contradicts a version takes it off everywhere until it is loaded again. */

@@ -21,7 +21,7 @@ describe('a configuration', () => {
       temporal: {},
       kek: { provider: 'env', env: { variablePrefix: 'KEYTURN_ENCRYPTION_ENV_KEK_V' } },
       collections: [{ name: 'certificates', envelopes: ['private_key'] }],
-      fleet: { heartbeatMs: 30_000, leaseMs: 90_000, expireMs: 120_000 },
+      fleet: { heartbeatMs: 30_000, leaseMs: 90_000, expireMs: 120_000, proveMs: 21_600_000 },
       rewrap: { page: 1000, shards: 'auto', check: 'all', maxRate: 0 },
       removal: {
         backupWindowMs: 30 * 86_400_000,
@@ -62,7 +62,7 @@ kek:
 collections:
   - { name: certificates, envelopes: [private_key] }
   - { name: dns_accounts, envelopes: [secrets.api_token, secrets.webhook] }
-fleet: { heartbeat: 2s, lease: 6s, expire: 10s }
+fleet: { heartbeat: 2s, lease: 6s, expire: 10s, prove: 1h }
 rewrap: { page: 5000, shards: 4, check: sampled, max_rate: 2000 }
 removal: { backup_window: 0s, undo_window: 1w, approvals_required: 1, approvers: [a, b] }
 worker: { listen: "[::1]:0", shutdown_grace: 500ms }
@@ -85,7 +85,7 @@ log: { level: debug, pretty: true }
       },
     })
     expect(config.collections[1]?.envelopes).toEqual(['secrets.api_token', 'secrets.webhook'])
-    expect(config.fleet).toEqual({ heartbeatMs: 2000, leaseMs: 6000, expireMs: 10_000 })
+    expect(config.fleet).toEqual({ heartbeatMs: 2000, leaseMs: 6000, expireMs: 10_000, proveMs: 3_600_000 })
     expect(config.rewrap).toEqual({ page: 5000, shards: 4, check: 'sampled', maxRate: 2000 })
     expect(config.removal).toEqual({
       backupWindowMs: 0,

@@ -16,7 +16,7 @@ describe('an unknown key', () => {
       "config-unknown-key: keyturn.yaml:6:1: unknown key 'flet' | keys that may stand there: install, mongodb, temporal, kek, collections, fleet, rewrap, removal, worker, log",
     )
     expect(found(`${least}fleet:\n  heartbeat: 30s\n  heart_beat: 30s\n`)).toBe(
-      "config-unknown-key: keyturn.yaml:8:3: unknown key 'fleet.heart_beat' | keys that may stand there: heartbeat, lease, expire",
+      "config-unknown-key: keyturn.yaml:8:3: unknown key 'fleet.heart_beat' | keys that may stand there: heartbeat, lease, expire, prove",
     )
     expect(found(change('envelopes: [private_key]', 'fields: [private_key]'))).toBe(
       "config-unknown-key: keyturn.yaml:5:27: unknown key 'collections[0].fields' | keys that may stand there: name, envelopes",
@@ -81,6 +81,7 @@ describe('a wrong value', () => {
     ],
     ['fleet: { lease: 59s }', "'fleet.lease' is 59s: it must be at least two heartbeats of 30s"],
     ['fleet: { lease: 120s }', "'fleet.expire' is 2m: it must be longer than the lease of 2m"],
+    ['fleet: { prove: 0s }', "'fleet.prove' must be from 1ms to 24d"],
     ['fleet: { expire: 90s }', "'fleet.expire' is 90s: it must be longer than the lease of 90s"],
     ['fleet: [1]', "'fleet' must be a section"],
     ['rewrap: { page: 0 }', "'rewrap.page' must be a number from 1 to 5000, not '0'"],

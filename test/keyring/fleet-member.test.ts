@@ -41,7 +41,7 @@ describe('a member of the fleet', () => {
     })
   })
 
-  test('beats by itself, each time with fresh proofs', async () => {
+  test('beats by itself, and proves nothing anew that nobody asks for', async () => {
     const fleet = await openTestFleet()
     await fleet.member()
     const [first] = await fleet.heartbeats()
@@ -50,9 +50,9 @@ describe('a member of the fleet', () => {
       async () => (await fleet.heartbeats()).find(({ at }) => at > first!.at) ?? null,
       { withinMs: 10_000 },
     )
-    expect(next.loaded[0]!.proven_at.getTime()).toBeGreaterThan(
-      first!.loaded[0]!.proven_at.getTime(),
-    )
+    // The clock of the database as a process knows it is good to some milliseconds.
+    const provenMs = (beat: typeof next) => beat.loaded[0]!.proven_at.getTime()
+    expect(Math.abs(provenMs(next) - provenMs(first!))).toBeLessThan(500)
     expect(next.started_at).toEqual(first!.started_at)
   })
 

@@ -8,7 +8,7 @@ import { waitUntil as until } from '../../devstack/wait-until.ts'
 import { openTestFleet, type TestFleet } from './test-fleet.ts'
 
 /** So long that no heartbeat of its own can be what a test sees. */
-const slow = { heartbeatMs: 600_000, leaseMs: 1_800_000, expireMs: 2_400_000 }
+const slow = { heartbeatMs: 600_000, leaseMs: 1_800_000, expireMs: 2_400_000, proveMs: 1e9 }
 
 const openSlowFleet = () => openTestFleet({ versions: [1] })
 

@@ -1,18 +1,21 @@
 import { describe, expect, test } from 'vitest'
 import { KeyturnError } from '../../contracts/errors.ts'
 import type { FleetMember } from '../../keyring/fleet-member.ts'
-import { LoadedKeys } from '../../keyring/loaded-keys.ts'
 import { openAll } from '../../keyring/open.ts'
 import { sealAll, type KeyringParts } from '../../keyring/seal.ts'
 import type { KekProvider } from '../../providers/provider.ts'
-import type { VersionDoc } from '../../store/documents.ts'
 
 /** A provider that "wraps" by keeping what it was given, and a member whose lease and version a test can change. */
-function fakes(onWrap: (state: { version: number; leaseOk: boolean }, wraps: number) => void) {
+function fakes(
+  onWrap: (
+    state: { version: number; leaseOk: boolean; isProofOld: boolean },
+    wraps: number,
+  ) => void,
+) {
   const seen: Buffer[] = []
   const given: { version: number; dek: string }[] = []
   const counted: [number, number][] = []
-  const state = { version: 1, leaseOk: true }
+  const state = { version: 1, leaseOk: true, isProofOld: false }
   const provider = {
     name: 'env',
     wrap: (version: number, deks: { dek: Buffer }[]) => {
@@ -36,11 +39,13 @@ function fakes(onWrap: (state: { version: number; leaseOk: boolean }, wraps: num
   } as unknown as KekProvider
   const member = {
     requireLease: () => {
-      state.leaseOk = true
+      Object.assign(state, { leaseOk: true, isProofOld: false })
       return Promise.resolve()
     },
     requireVersion: () => Promise.resolve(),
-    assertLease: () => undefined,
+    assertLease: () => {
+      if (state.isProofOld) throw new KeyturnError('lease-expired', 'the proof is old')
+    },
     countWraps: (version: number, wraps: number) => counted.push([version, wraps]),
     state: () => ({ active: { version: state.version, epoch: 1 }, leaseOk: state.leaseOk }),
   } as unknown as FleetMember
@@ -66,6 +71,12 @@ describe('sealing', () => {
     const { parts } = fakes((state) => (state.version = 2))
     const [envelope] = await sealAll(parts, [{ plaintext: 'x', place }])
     expect(envelope?.kek_version).toBe(2)
+  })
+
+  test('throws a wrap away whose proof grew older than a lease while it was made', async () => {
+    const { parts, given } = fakes((state, wraps) => (state.isProofOld = wraps === 1))
+    await sealAll(parts, [{ plaintext: 'x', place }])
+    expect(given).toHaveLength(2)
   })
 
   test('gives up with lease-expired when every wrap comes back too late', async () => {
@@ -120,42 +131,5 @@ describe('opening', () => {
     expect(opened[1]).toMatchObject({ code: 'envelope-unreadable' })
     expect(seen).toHaveLength(3)
     expect(seen.every(isWiped)).toBe(true)
-  })
-})
-
-describe('loaded keys', () => {
-  const bytes = { value: () => new Uint8Array(32) }
-  const row = {
-    ...{ _id: 1, key_id: null, canary: { dek_iv: bytes, dek_wrapped: bytes, digest: bytes } },
-    gcm: { iv_mode: 'caller', iv_length: 12, tag_bits: 128 },
-  } as unknown as VersionDoc
-
-  test('do not wait for a token that hangs, and do not ask it twice', async () => {
-    let asked = 0
-    const provider = {
-      loaded: () => [1],
-      prove: () => {
-        asked += 1
-        return new Promise(() => undefined)
-      },
-    } as unknown as KekProvider
-    const keys = new LoadedKeys(provider, () => undefined)
-    keys.note([row], 1)
-    expect(await keys.refresh(20)).toEqual([])
-    expect(await keys.refresh(20)).toEqual([])
-    expect(asked).toBe(1)
-    expect(keys.isLoaded(1)).toBe(true)
-  })
-
-  test('that hang while they are loaded are no reason for another round', async () => {
-    // A token that hangs cannot be had in this process otherwise.
-    const provider = {
-      loaded: () => [],
-      load: () => new Promise(() => undefined),
-    } as unknown as KekProvider
-    const keys = new LoadedKeys(provider, () => undefined)
-    expect(keys.note([row], 1)).toBe(true)
-    expect(await keys.refresh(20)).toEqual([])
-    expect(keys.note([row], 1)).toBe(false)
   })
 })

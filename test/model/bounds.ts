@@ -6,11 +6,11 @@ import type { Bounds, ProcessBound, Rules } from './state.ts'
 const nothing: Bounds = {
   ...{ rules: protocol, lease: 1, processes: [], envelopes: 0, workers: 0, attempts: 2 },
   ...{ rotations: [[1, 2]], cancels: true, finishes: true, terminates: false, promotes: 1 },
-  ...{ removal: null, deaths: true, ttl: false },
+  ...{ removal: null, deaths: true, ttl: false, verifies: 0 },
 }
 
 const app: ProcessBound = {
-  ...{ kind: 'host', born: true, keys: [1, 2], seals: 1, copies: 0, restores: false },
+  ...{ kind: 'host', born: true, keys: [1, 2], seals: 1, copies: 0, restores: false, loses: false },
 }
 
 const thereAndBack = [
@@ -41,8 +41,17 @@ export const retiring: Bounds = {
   ...{ processes: [{ ...app, seals: 0, copies: 1 }], removal: { version: 1, requests: 1 } },
 }
 
+/** An application whose token loses a key at any moment, without a word, while a rotation asks, promotes and settles. */
+export const losing: Bounds = {
+  ...{ ...nothing, processes: [{ ...app, loses: true }], verifies: 1, deaths: false },
+}
+
+/** The same of one that does nothing but beat. */
+export const idle: Bounds = { ...losing, processes: [{ ...app, loses: true, seals: 0 }] }
+
 /** Larger worlds, for a run by hand: KEYTURN_MODEL=large. */
 export const large: Record<string, Bounds> = {
+  'losing keys, dying and coming up, with a longer lease': { ...losing, deaths: true, lease: 2 },
   'settling, and back': { ...settling, rotations: thereAndBack },
   'settling with a process that comes up': {
     ...{ ...settling, lease: 1, ttl: false },

@@ -1,5 +1,7 @@
 import type { HeartbeatFact, RosterFact } from '../../protocol/facts.ts'
 import { leaseState } from '../../protocol/lease.ts'
+import { countingNonces } from '../../protocol/proof-question.ts'
+import { isQuestionOld } from '../../protocol/proven-in-all.ts'
 import type { RemovalFacts } from '../../protocol/removal-guards.ts'
 import { observe, settleVerdict } from '../../protocol/settle.ts'
 import type { SettleState, SettleVerdict } from '../../protocol/settle.ts'
@@ -13,8 +15,7 @@ import { rowOf } from './state.ts'
 const tickMs = 1000
 const moment = (seconds: number) => new Date(seconds * tickMs).toISOString()
 const times = [0, 1, 2, 3, 4, 5, 6, 7, 8].map(moment)
-/** When verify asked; what it heard before and after. */
-const [started = '', bitZero = '', bitOne = '', before = '', asked = '', after = ''] = times
+const [started = '', bitZero = '', bitOne = '', written = '', asked = '', after = ''] = times
 
 export function mayWrap(process: Process, bounds: Bounds): boolean {
   if (!bounds.rules.lease) return true
@@ -25,24 +26,27 @@ export function mayWrap(process: Process, bounds: Bounds): boolean {
 
 const readingAt = (ms: number) => ({ monotonicMs: ms, bootMs: ms, wallMs: ms })
 
-export function heartbeatsOf(state: State, bounds: Bounds, at = atOf): HeartbeatFact[] {
+export function heartbeatsOf(
+  state: State,
+  bounds: Bounds,
+  at: (process: Process) => string = () => written,
+): HeartbeatFact[] {
   const facts: HeartbeatFact[] = []
   for (const [index, process] of state.processes.entries()) {
     const { doc } = process
     if (doc === null) continue
-    const provenAt = doc.isAsked ? after : before
     facts.push({
       ...{ id: `n${index}/b`, node: `n${index}`, boot: 'b', pid: index, role: 'app' },
       ...{ startedAt: started, at: at(process), ageMs: doc.age * tickMs, settings: null },
       ...{ leaseMs: bounds.lease * tickMs, epoch: doc.epoch === 0 ? null : doc.epoch },
       ...{ current: doc.current === 0 ? null : doc.current, notLoaded: [] },
-      loaded: doc.loaded.map((version) => ({ version, provenAt })),
+      loaded: doc.loaded.map((version) => ({
+        ...{ version, provenAt: written, answers: String(doc.answers[version] ?? 0) },
+      })),
     })
   }
   return facts
 }
-
-const atOf = ({ doc }: Process) => (doc?.isAsked === true ? after : before)
 
 /** Whoever was ever seen. */
 export function rosterOf(state: State, bounds: Bounds): RosterFact[] {
@@ -60,8 +64,37 @@ export function rosterOf(state: State, bounds: Bounds): RosterFact[] {
   )
 }
 
-export const readinessFacts = (state: State, bounds: Bounds, target: number) => ({
-  ...{ target, askedAt: asked, roster: rosterOf(state, bounds), answers: [], settings: null },
+/** The nonces that count for a rotation; where old answers do, all that there ever were, and none (0). */
+export function noncesOf(state: State, bounds: Bounds, rotation: Rotation, to: number): string[] {
+  const all = Array.from({ length: state.nextNonce }, (_, nonce) => String(nonce))
+  if (!bounds.rules.freshAnswers) return all
+  const questions = state.questions.map(({ nonce, target }) => ({
+    ...{ nonce: String(nonce), target: target === 0 ? null : target },
+  }))
+  return countingNonces(questions, String(rotation.nonce), to)
+}
+
+/** Whether an answer to the rotation's question may be older than two leases. */
+export function isOld(bounds: Bounds, { nonce, askedAge }: Rotation): boolean {
+  if (!bounds.rules.freshAnswers) return false
+  return isQuestionOld(nonce === 0 ? null : askedAge * tickMs, bounds.lease * tickMs)
+}
+
+/** Whether a process may wrap by its last proof of a version. */
+export function isProven(process: Process, bounds: Bounds, version: number): boolean {
+  if (!bounds.rules.freshProofs) return true
+  const age = process.proofs[version as 1 | 2] ?? null
+  const begun = age === null ? null : readingAt(0)
+  return leaseState(begun, readingAt((age ?? 0) * tickMs), bounds.lease * tickMs) === 'young'
+}
+
+export const readinessFacts = (
+  state: State,
+  bounds: Bounds,
+  { rotation, target }: { rotation: Rotation; target: number },
+) => ({
+  ...{ target, nonces: noncesOf(state, bounds, rotation, target), settings: null },
+  ...{ roster: rosterOf(state, bounds), answers: [] },
   heartbeats: heartbeatsOf(state, bounds),
 })
 

@@ -6,7 +6,11 @@ import type { Envelope, Process, Rotation, RotationStep, State, Worker } from '.
  */
 export function fingerprint(state: State): number[] {
   const out: number[] = []
-  const names = { wrap: new Map<number, number>(), dek: new Map<number, number>() }
+  const names = {
+    wrap: new Map<number, number>(),
+    dek: new Map<number, number>(),
+    nonce: new Map([[0, 0]]),
+  }
   const { active, removal } = state
   out.push(active.v, active.epoch, active.by, state.fenced, bits(state.leftForGood))
   out.push(removal.request, removalSteps.indexOf(removal.step), removal.guardRun, +removal.passed)
@@ -15,7 +19,9 @@ export function fingerprint(state: State): number[] {
     out.push(row.mark, row.removal, row.undone, row.guardRun, row.leftEpoch)
     out.push(bits([row.destroyed, row.activated, row.left]))
   }
-  for (const rotation of state.rotations) addRotation(out, rotation)
+  for (const rotation of state.rotations) addRotation(out, rotation, names)
+  for (const { nonce, target } of state.questions) out.push(nameOf(nonce, names.nonce), target)
+  out.push(mark, state.verifies)
   for (const { kind, by, guardRun, epoch, open, conflict } of state.transactions) {
     out.push(kind.length, by, guardRun, epoch, bits([open, conflict]))
   }
@@ -32,6 +38,8 @@ export function fingerprint(state: State): number[] {
 interface Names {
   wrap: Map<number, number>
   dek: Map<number, number>
+  /** 0 is no nonce. */
+  nonce: Map<number, number>
 }
 
 /** Between lists whose length varies. */
@@ -44,11 +52,12 @@ const rotationSteps: RotationStep[] = [
   ...(['settle', 'census', 'tail', 'gone'] as const),
 ]
 
-function addRotation(out: number[], rotation: Rotation): void {
+function addRotation(out: number[], rotation: Rotation, names: Names): void {
   const { step, ended, promoted, needsPromote, settled } = rotation
   const { epoch, newEpoch, round, zeros, passes } = rotation
   out.push(rotationSteps.indexOf(step), bits([ended, promoted, needsPromote, settled]))
   out.push(epoch, newEpoch, round ?? nothing, zeros, passes)
+  out.push(nameOf(rotation.nonce, names.nonce), rotation.askedAge)
 }
 
 function addProcess(out: number[], process: Process, names: Names): void {
@@ -58,22 +67,44 @@ function addProcess(out: number[], process: Process, names: Names): void {
   if (beat === null) out.push(nothing)
   else {
     const { v, epoch } = beat.read ?? { v: 0, epoch: 0 }
-    out.push(beat.sent ?? mark, bits([beat.written, beat.isAsked]), v, epoch)
+    out.push(beat.sent ?? mark, +beat.written, v, epoch)
   }
   if (doc === null) out.push(nothing)
   else {
-    out.push(doc.age, doc.current, doc.epoch, bits([doc.isNew, doc.isAsked]))
+    out.push(doc.age, doc.current, doc.epoch, +doc.isNew)
+    addAnswers(out, doc.answers, names)
     out.push(bits([1, 2].map((version) => doc.loaded.includes(version))))
   }
   if (seen === null) out.push(nothing)
   // Which of the two moments was seen last does not matter, only whether the next one is the same.
   else out.push(seen.age, seen.epoch, +seen.gone)
   addHand(out, process.hand, names)
+  addQuestion(out, process, names)
+  const { loss, proofs } = process
+  out.push(proofs[1] ?? nothing, proofs[2] ?? nothing)
+  if (loss === null) out.push(nothing)
+  else out.push(loss.version, loss.age, bits([loss.isNoticed, loss.isAsked]))
   if (saved === null) out.push(nothing)
   else {
     out.push(saved.active, saved.epoch, saved.lease ?? nothing)
     addHand(out, saved.hand, names)
+    addQuestion(out, saved, names)
   }
+}
+
+/** What a process knows of the question, and has answered. */
+function addQuestion(
+  out: number[],
+  { question, answers }: Pick<Process, 'question' | 'answers'>,
+  names: Names,
+): void {
+  if (question === null) out.push(nothing)
+  else out.push(nameOf(question.nonce, names.nonce), question.target)
+  addAnswers(out, answers, names)
+}
+
+function addAnswers(out: number[], [, one, two]: Process['answers'], names: Names): void {
+  out.push(nameOf(one, names.nonce), nameOf(two, names.nonce))
 }
 
 function addHand(out: number[], hand: Process['hand'], names: Names): void {

@@ -2,7 +2,7 @@ import type { Machine } from './explore.ts'
 import { mayWrap } from './facts.ts'
 import { processSteps, tick } from './processes.ts'
 import { removalSteps, transactionSteps } from './removals.ts'
-import { rotationSteps } from './rotations.ts'
+import { rotationSteps, verifySteps } from './rotations.ts'
 import { fingerprint } from './fingerprint.ts'
 import { initialState, rowOf } from './state.ts'
 import type { Bounds, State } from './state.ts'
@@ -16,6 +16,7 @@ export function machineOf(bounds: Bounds): Machine<State> {
     invariant: (state) => brokenIn(state, bounds),
     next: (state) => [
       ...rotationSteps(state, bounds),
+      ...verifySteps(state),
       ...transactionSteps(state, bounds),
       ...removalSteps(state, bounds),
       ...sweepSteps(state, bounds),

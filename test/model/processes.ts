@@ -1,6 +1,6 @@
 import { isLoadable } from '../../protocol/version-state.ts'
-import { mayWrap, versionsOf } from './facts.ts'
-import { step } from './state.ts'
+import { isProven, mayWrap, versionsOf } from './facts.ts'
+import { noAnswers, noProofs, step } from './state.ts'
 import type { Bounds, Process, State, Step } from './state.ts'
 
 /**
@@ -12,6 +12,7 @@ export function processSteps(state: State, bounds: Bounds): Step[] {
   return state.processes.flatMap((process, at) => [
     ...lifeSteps(state, bounds, at, process),
     ...beatSteps(state, bounds, at, process),
+    ...lossSteps(state, bounds, at, process),
     ...writeSteps(state, bounds, at, process),
   ])
 }
@@ -27,15 +28,18 @@ function lifeSteps(state: State, bounds: Bounds, at: number, process: Process): 
   if (process.alive && bounds.deaths) {
     add('dies', (next) => {
       Object.assign(next, { alive: false, active: 0, epoch: 0, lease: null, beat: null })
+      Object.assign(next, { question: null, answers: noAnswers, proofs: noProofs })
+      if (next.loss !== null) next.loss = { ...next.loss, isNoticed: false }
     })
   }
   if (process.doc !== null && (bounds.ttl || process.doc.age > bounds.lease)) {
     add('loses its heartbeat document (TTL)', (next) => void (next.doc = null))
   }
   if (bounds.processes[at]?.restores === true && process.alive && !process.isRestored) {
-    const { active, epoch, lease, hand, saved } = process
+    const { active, epoch, lease, hand, question, answers, saved } = process
     if (saved === null) {
-      add('is saved as a snapshot', (next) => void (next.saved = { active, epoch, lease, hand }))
+      const now = { active, epoch, lease, hand, question, answers }
+      add('is saved as a snapshot', (next) => void (next.saved = now))
     } else {
       add('is restored from its snapshot', (next) => {
         Object.assign(next, saved, { saved: null, isRestored: true, beat: null })
@@ -53,7 +57,7 @@ function beatSteps(state: State, bounds: Bounds, at: number, process: Process): 
     return [
       step(state, `app ${at} reads kek_active, too early: version ${v}, epoch ${epoch}`, (next) => {
         const read = { v, epoch }
-        processOf(next, at).beat = { sent: null, written: false, isAsked: true, read }
+        processOf(next, at).beat = { sent: null, written: false, read }
       }),
     ]
   }
@@ -61,29 +65,82 @@ function beatSteps(state: State, bounds: Bounds, at: number, process: Process): 
     const read = beat?.read ?? null
     return [
       step(state, `app ${at} sends a heartbeat`, (next) => {
-        processOf(next, at).beat = { sent: 0, written: false, isAsked: true, read }
+        const change = processOf(next, at)
+        change.beat = { sent: 0, written: false, read }
+        for (const version of asked(process)) prove(change, bounds, at, version)
       }),
     ]
   }
   if (!beat.written) {
     const loadable = versionsOf(state).filter((row) => isLoadable(row.state))
     const keys = bounds.processes[at]?.keys ?? []
-    const loaded = loadable.map(({ version }) => version).filter((v) => keys.includes(v))
+    const lost = process.loss?.isNoticed === true ? process.loss.version : 0
+    const loaded = loadable
+      .map(({ version }) => version)
+      .filter((version) => keys.includes(version) && version !== lost)
     return [
       step(state, `its heartbeat is written (app ${at}, epoch ${process.epoch})`, (next) => {
-        const { active: current, epoch } = process
-        const { isAsked } = beat
+        const { active: current, epoch, answers } = process
         const change = processOf(next, at)
         change.beat = { ...beat, written: true }
-        change.doc = { age: 0, current, epoch, loaded, isNew: true, isAsked }
+        change.doc = { age: 0, current, epoch, loaded, answers, isNew: true }
       }),
     ]
   }
   const { v, epoch } = beat.read ?? state.active
   return [
     step(state, `app ${at} follows kek_active: version ${v}, epoch ${epoch}`, (next) => {
-      Object.assign(processOf(next, at), { active: v, epoch, lease: beat.sent, beat: null })
+      const question = state.questions.at(-1) ?? null
+      Object.assign(processOf(next, at), {
+        active: v,
+        epoch,
+        lease: beat.sent,
+        beat: null,
+        question,
+      })
     }),
+  ]
+}
+
+/** The versions that it has to prove for the question that it knows. */
+function asked({ question, answers }: Process): number[] {
+  if (question === null) return []
+  const named = question.target === 0 ? [1, 2] : [question.target]
+  return named.filter((version) => answers[version] !== question.nonce)
+}
+
+/** keyring/loaded-keys.ts: opens the canary, wraps and unwraps a nonce. What it says holds for now, and for nothing after. */
+function prove(process: Process, bounds: Bounds, at: number, version: number): void {
+  if (bounds.processes[at]?.keys.includes(version) !== true) return
+  if (process.loss?.version === version) {
+    process.loss = { ...process.loss, isNoticed: true }
+    return
+  }
+  const { question, proofs, answers } = process
+  const isNamed = question?.target === version || question?.target === 0
+  const nonce = isNamed ? question.nonce : answers[version as 1 | 2]
+  process.answers = version === 1 ? [0, nonce, answers[2]] : [0, answers[1], nonce]
+  if (!bounds.processes[at].loses) return
+  process.proofs = version === 1 ? [null, 0, proofs[2]] : [null, proofs[1], 0]
+}
+
+/** The token loses a key, or has another one under its label, and says nothing; and a proof before a use. */
+function lossSteps(state: State, bounds: Bounds, at: number, process: Process): Step[] {
+  const { loses, keys } = bounds.processes[at] ?? { loses: false, keys: [] }
+  if (!loses) return []
+  const name = `app ${at}`
+  const losses = (process.loss === null ? keys : []).map((version) =>
+    step(state, `${name} silently loses its key of version ${version}`, (next) => {
+      processOf(next, at).loss = { version, age: 0, isNoticed: false, isAsked: false }
+    }),
+  )
+  const { alive, seals, active: v } = process
+  if (!alive || seals === 0 || v === 0 || isProven(process, bounds, v)) return losses
+  return [
+    ...losses,
+    step(state, `${name} proves version ${v}, to wrap under it`, (next) =>
+      prove(processOf(next, at), bounds, at, v),
+    ),
   ]
 }
 
@@ -101,10 +158,12 @@ function writeSteps(state: State, bounds: Bounds, at: number, process: Process):
   }
   const steps: Step[] = []
   const isAble = process.alive && v !== 0 && bounds.processes[at]?.keys.includes(v) === true
-  if (isAble && process.seals > 0 && mayWrap(process, bounds)) {
+  if (isAble && process.seals > 0 && mayWrap(process, bounds) && isUsable(process, bounds, at)) {
     for (let place = 0; place < Math.max(1, bounds.envelopes); place += 1) {
       steps.push(
-        step(state, `app ${at} seals under version ${v}`, (next) => seal(next, at, v, place)),
+        step(state, `app ${at} seals under version ${v}`, (next) =>
+          seal(next, bounds, at, v, place),
+        ),
       )
     }
   }
@@ -123,11 +182,23 @@ function writeSteps(state: State, bounds: Bounds, at: number, process: Process):
   return steps
 }
 
-function seal(next: State, at: number, v: number, place: number): string | null {
+/** A key that failed a proof is not loaded; one whose last proof is old is proven first. */
+function isUsable(process: Process, bounds: Bounds, at: number): boolean {
+  if (bounds.processes[at]?.loses !== true) return true
+  const { loss, active: v } = process
+  return !(loss?.isNoticed === true && loss.version === v) && isProven(process, bounds, v)
+}
+
+function seal(next: State, bounds: Bounds, at: number, v: number, place: number): string | null {
   const process = processOf(next, at)
   if (next.leftForGood[v] === true && !process.isRestored) {
     return `app ${at} wrapped under version ${v} after settle`
   }
+  const { loss, proofs } = process
+  if (loss?.version === v && loss.age >= bounds.lease) {
+    return `app ${at} wrapped under version ${v} a lease after its key was lost`
+  }
+  if (!bounds.rules.canaryRenews) process.proofs = v === 1 ? [null, 0, proofs[2]] : [null, proofs[1], 0] // prettier-ignore
   // A fleet without records: only whether it may wrap is of interest.
   if (next.envelopes.length === 0) return null
   const gen = next.nextGen
@@ -148,9 +219,21 @@ export function tick(state: State, bounds: Bounds): Step {
       if (beat !== null && beat.sent !== null) process.beat = { ...beat, sent: older(beat.sent) }
       if (doc !== null) process.doc = { ...doc, age: Math.min(doc.age + 1, bounds.lease + 1) }
       if (seen !== null) process.seen = { ...seen, age: older(seen.age) }
+      const { proofs, loss } = process
+      const [, one, two] = proofs
+      const grown = (age: number | null) => (age === null ? null : older(age))
+      // Where no key is lost every proof succeeds: their ages tell nothing apart.
+      if (bounds.processes.some(({ loses }) => loses)) {
+        process.proofs = [null, grown(one), grown(two)]
+      }
+      if (loss !== null) process.loss = { ...loss, age: older(loss.age) }
     }
     for (const rotation of next.rotations) {
       if (rotation.round !== null) rotation.round = older(rotation.round)
+      const isAsking = rotation.step === 'verify' || rotation.step === 'promote'
+      if (isAsking && bounds.processes.length > 0) {
+        rotation.askedAge = Math.min(rotation.askedAge + 1, 2 * bounds.lease + 1)
+      }
     }
   })
 }

@@ -1,7 +1,17 @@
 import { describe, expect, test } from 'vitest'
 import { explore, traceText } from './explore.ts'
 import { machineOf } from './machine.ts'
-import { large, promoting, removing, retiring, settling, sweeping, without } from './bounds.ts'
+import {
+  idle,
+  large,
+  losing,
+  promoting,
+  removing,
+  retiring,
+  settling,
+  sweeping,
+  without,
+} from './bounds.ts'
 import type { Bounds } from './state.ts'
 
 /** States after which a search gives up; KEYTURN_MODEL_STATES raises it for the larger worlds. */
@@ -36,6 +46,10 @@ describe('the protocol, in every order of its steps', () => {
   test('late attempts of promote change nothing', () => holds('promoting', promoting))
   test('no removal destroys what a rotation makes active', () => holds('removing', removing))
   test('a version that is destroyed is needed by nobody', () => holds('retiring', retiring))
+
+  test('a key that is lost silently is wrapped under no lease later, and promoted by nobody', () =>
+    holds('losing', losing))
+  test('nor is it when the process that lost it stands still', () => holds('idle', idle))
 
   for (const [title, bounds] of Object.entries(large)) {
     test.runIf(isLarge)(title, { timeout: 3_600_000 }, () => holds(title, bounds, false))
@@ -100,6 +114,26 @@ describe('a protocol with one rule left out is broken, and the search shows how'
       /^an envelope is under version 1, which is destroyed$/,
       /^what app 0 has in hand, under version 1, is written$/,
     ))
+
+  test('promote takes an old answer', () => {
+    const lost = /^version 2 was made active, whose key app 0 had lost before it was asked$/
+    for (const [name, bounds] of Object.entries({ losing, idle })) {
+      fails(`old answers, ${name}`, without(bounds, 'freshAnswers'), lost, /commits$/)
+    }
+  })
+
+  describe('a process wraps', () => {
+    const lost = /^app 0 wrapped under version 1 a lease after its key was lost$/
+    test('by an old proof', () =>
+      fails('old proofs', without(losing, 'freshProofs'), lost, /seals under version 1$/))
+
+    // A page of a sweep opens what it wraps, with the very key that wrapped it.
+    test('by a proof that uses have renewed', () => {
+      const busy = { ...losing, processes: losing.processes.map((one) => ({ ...one, seals: 3 })) }
+      const renewed = without(busy, 'canaryRenews')
+      fails('uses renew', renewed, lost, /seals under version 1$/)
+    })
+  })
 
   describe('an epoch read late', () => {
     // Rotations that end by themselves: then the epoch is all that tells a second attempt of promote that it is late.

@@ -144,11 +144,15 @@ function mayDestroy(state: State, bounds: Bounds, { by, guardRun }: Transaction)
   return isOurs && row.mark === 0 && state.active.v !== version
 }
 
-function commit(next: State, bounds: Bounds, at: number, transaction: Transaction): void {
+function commit(
+  next: State,
+  bounds: Bounds,
+  at: number,
+  transaction: Transaction,
+): string | null {
   next.transactions.splice(at, 1)
   if (transaction.kind === 'promote') {
-    commitPromote(next, bounds, transaction)
-    return
+    return commitPromote(next, bounds, transaction)
   }
   const row = rowOf(next, bounds.removal?.version ?? 0)
   if (transaction.kind === 'request') Object.assign(row, { removal: transaction.by, guardRun: 0 })
@@ -158,4 +162,5 @@ function commit(next: State, bounds: Bounds, at: number, transaction: Transactio
   }
   const isWritten: Transaction['kind'][] = ['request', 'destroy']
   conflictWith(next, bounds.rules.marks ? [...isWritten, 'promote'] : isWritten)
+  return null
 }

@@ -1,7 +1,15 @@
 import { provenInAll } from '../../protocol/proven-in-all.ts'
 import { isReady, judgeReadiness } from '../../protocol/readiness.ts'
 import { rotationRoute } from '../../protocol/rotation-route.ts'
-import { censusOf, heartbeatsOf, lookAt, readinessFacts, versionsOf } from './facts.ts'
+import {
+  censusOf,
+  heartbeatsOf,
+  isOld,
+  lookAt,
+  noncesOf,
+  readinessFacts,
+  versionsOf,
+} from './facts.ts'
 import { conflictWith, rowOf, step } from './state.ts'
 import type { Bounds, Rotation, State, Step, Transaction } from './state.ts'
 
@@ -65,17 +73,23 @@ function phaseSteps(
     case 'routed':
       return go('marks its versions', (next) => mark(next, bounds, at))
     case 'verify':
-      if (!isVerified(state, bounds, to)) return []
+      if (!isVerified(state, bounds, rotation, to)) return []
       return go('verify is ready', (_, mine) => {
         mine.step = mine.needsPromote ? 'promote' : 'plan'
       })
     case 'promote': {
       const underway = state.transactions.filter(({ kind, by }) => kind === 'promote' && by === at)
       if (underway.length >= bounds.promotes) return []
-      return go('promote is sent', (next, { epoch }) => {
+      const sent = go('promote is sent', (next, { epoch }) => {
         next.transactions.push(
           transaction('promote', at, bounds.rules.epochOfPreflight ? epoch : 0),
         )
+      })
+      // Behind a pause; its answer would be a refusal.
+      if (bounds.processes.length === 0 || !isOld(bounds, rotation)) return sent
+      return go('its question is old, it asks again', (next, mine) => {
+        mine.step = 'verify'
+        ask(next, at, to)
       })
     }
     case 'plan': {
@@ -103,9 +117,9 @@ function phaseSteps(
 }
 
 /** A fleet that the bounds leave out is ready: then only the order of the workflows is of interest. */
-function isVerified(state: State, bounds: Bounds, to: number): boolean {
+function isVerified(state: State, bounds: Bounds, rotation: Rotation, target: number): boolean {
   if (bounds.processes.length === 0) return true
-  return isReady(judgeReadiness(readinessFacts(state, bounds, to)))
+  return isReady(judgeReadiness(readinessFacts(state, bounds, { rotation, target })))
 }
 
 type Go = (what: string, change: (next: State, rotation: Rotation) => unknown) => Step[]
@@ -172,10 +186,35 @@ function mark(next: State, bounds: Bounds, at: number): void {
   }
   if (closeShards) for (const shard of next.shards) shard.closed = true
   rotation.step = 'verify'
+  if (bounds.processes.length > 0) ask(next, at, bounds.rotations[at]?.[1] ?? 0)
+}
+
+/**
+ * store/proof-question.ts, `askForProof`, and `setQuestion` in the rotation's row, which promote writes too. Time is what
+ * closes a question; here each one stays open until the rotation asks again, so that more nonces count, not fewer.
+ */
+function ask(next: State, at: number, target: number): void {
+  const rotation = rotationOf(next, at)
+  Object.assign(rotation, { nonce: next.nextNonce, askedAge: 0 })
+  next.questions = [{ nonce: next.nextNonce, target }]
+  next.nextNonce += 1
   for (const process of next.processes) {
-    if (process.doc !== null) process.doc = { ...process.doc, isAsked: false }
-    if (process.beat !== null) process.beat = { ...process.beat, isAsked: false }
+    if (process.loss !== null) process.loss = { ...process.loss, isAsked: true }
   }
+  conflictWith(next, ['promote'])
+}
+
+/** Somebody runs `verify` of version 1: while the rotation's question is open the new one names all versions. */
+export function verifySteps(state: State): Step[] {
+  if (state.verifies === 0) return []
+  return [
+    step(state, 'somebody asks for a proof of version 1', (next) => {
+      const isOpen = next.questions.some(({ target }) => target !== 1)
+      next.questions.push({ nonce: next.nextNonce, target: isOpen ? 0 : 1 })
+      next.nextNonce += 1
+      next.verifies -= 1
+    }),
+  ]
 }
 
 /** activities/finish-rotation.ts: shards closed, the moment it was left recorded by its mark, row ended, marks off. */
@@ -214,11 +253,19 @@ export function openPromote(
   if (rules.marks && rules.rotationRow && !(isMarked(from) && isMarked(to))) return null
   if (rowOf(state, to).removal !== 0 || rowOf(state, to).destroyed) return null
   if (rules.epochOfPreflight && (active.v !== from || active.epoch !== epoch)) return null
-  if (provenInAll(heartbeatsOf(state, bounds), to) !== null) return null
+  if (bounds.processes.length > 0) {
+    if (isOld(bounds, rotation)) return null
+    const asked = { nonces: noncesOf(state, bounds, rotation, to), met: null }
+    if (provenInAll(heartbeatsOf(state, bounds), to, asked) !== null) return null
+  }
   return { epoch: rules.epochOfPreflight ? epoch : active.epoch }
 }
 
-export function commitPromote(next: State, bounds: Bounds, { by, epoch }: Transaction): void {
+export function commitPromote(
+  next: State,
+  bounds: Bounds,
+  { by, epoch }: Transaction,
+): string | null {
   const [from = 0, to = 0] = bounds.rotations[by] ?? []
   const rotation = rotationOf(next, by)
   next.active = { v: to, epoch: epoch + 1, by: by + 1 }
@@ -228,7 +275,18 @@ export function commitPromote(next: State, bounds: Bounds, { by, epoch }: Transa
   // Only a rotation that is not over brings a version back.
   if (!rotation.ended) next.leftForGood[to] = false
   if (rotation.step === 'promote') rotation.step = 'plan'
+  rotation.askedAge = 0
   conflictWith(next, bounds.rules.marks ? ['promote', 'request', 'destroy'] : ['promote'])
+  return lostBeforeIn(next, bounds, to)
+}
+
+/** A live process that had lost the key before it was asked has proven something else. */
+function lostBeforeIn({ processes }: State, bounds: Bounds, to: number): string | null {
+  const at = processes.findIndex(({ doc, loss }) => {
+    const isLive = doc !== null && doc.age <= bounds.lease
+    return isLive && loss?.version === to && loss.isAsked
+  })
+  return at < 0 ? null : `version ${to} was made active, whose key app ${at} had lost before it was asked` // prettier-ignore
 }
 
 export function transaction(kind: Transaction['kind'], by: number, epoch: number): Transaction {

@@ -25,12 +25,19 @@ export interface Rules {
   /** Promote's other filters: the rotation has not ended or promoted, the rows have its marks. */
   rotationRow: boolean
   fence: boolean
+  /** Verify and promote count only answers to this rotation's question; else any claim of a version. */
+  freshAnswers: boolean
+  /** A process wraps only by a proof of the version that is younger than its lease, and proves it first otherwise. */
+  freshProofs: boolean
+  /** Only the canary renews a proof; else a use does, which opens what it wrapped itself. */
+  canaryRenews: boolean
 }
 
 export const protocol: Rules = {
   ...{ lease: true, heartbeatFirst: true, settleWaits: true, tailSweep: true },
   ...{ shardDocument: true, closeShards: true, marks: true, epochOfPreflight: true },
   ...{ rotationRow: true, fence: true },
+  ...{ freshAnswers: true, freshProofs: true, canaryRenews: true },
 }
 
 export interface Bounds {
@@ -57,6 +64,8 @@ export interface Bounds {
   readonly removal: { readonly version: number; readonly requests: number } | null
   /** Whether applications may die. One that only falls silent for ever takes no step. */
   readonly deaths: boolean
+  /** Questions of others, of version 1: somebody runs `verify` beside the rotation. */
+  readonly verifies: number
   /** Whether heartbeat documents may vanish at any moment: TTL by a clock that jumped. */
   readonly ttl: boolean
 }
@@ -72,6 +81,8 @@ export interface ProcessBound {
   readonly copies: number
   /** Whether it can be restored from a snapshot of its machine, once. */
   readonly restores: boolean
+  /** Whether the token may lose one of its keys, or have another one under the same label, without a word. */
+  readonly loses: boolean
 }
 
 export interface Envelope {
@@ -89,10 +100,18 @@ export interface HeartbeatDocument {
   current: number
   epoch: number
   loaded: readonly number[]
+  answers: Answers
   /** Written since the observer of settle looked. */
   isNew: boolean
-  /** Written since verify asked. */
-  isAsked: boolean
+}
+
+/** By version: the nonce of the question for which it was proven last; 0: for none. */
+export type Answers = readonly [0, number, number]
+
+export interface Question {
+  nonce: number
+  /** 0: each version. */
+  target: number
 }
 
 export interface Process {
@@ -111,16 +130,30 @@ export interface Process {
   doc: HeartbeatDocument | null
   /** What the observer of settle has of it; `bit` tells a changed document from an unchanged one. */
   seen: { bit: number; gone: boolean; age: number; epoch: number } | null
+  /** The question that it read last. */
+  question: Question | null
+  answers: Answers
+  /** Age of the last proof by version; null: none. Kept up only where keys are lost. */
+  proofs: readonly [null, number | null, number | null]
+  loss: Loss | null
   isRestored: boolean
-  saved: Pick<Process, 'active' | 'epoch' | 'lease' | 'hand'> | null
+  saved: Pick<Process, 'active' | 'epoch' | 'lease' | 'hand' | 'question' | 'answers'> | null
+}
+
+/** A key that the token does not have any more, or has another one for. */
+export interface Loss {
+  version: number
+  age: number
+  /** A proof has failed: the process knows. */
+  isNoticed: boolean
+  /** It was there before the question that the rotation goes by was asked. */
+  isAsked: boolean
 }
 
 export interface Beat {
   /** Age of its sending; null: not yet. */
   sent: number | null
   written: boolean
-  /** Its proofs were begun after verify asked. */
-  isAsked: boolean
   /** What was read of `kek_active` before the heartbeat was written: only where the order is wrong. */
   read: { v: number; epoch: number } | null
 }
@@ -157,6 +190,10 @@ export interface Rotation {
   /** As preflight saw it. */
   epoch: number
   needsPromote: boolean
+  /** Of its question; 0: it has not asked. */
+  nonce: number
+  /** Age of its question, until promote. */
+  askedAge: number
   /** What promote made; settle waits for it. */
   newEpoch: number
   /** Age of the round of settle that goes on; null: none does. */
@@ -218,8 +255,12 @@ export interface State {
   envelopes: Envelope[]
   transactions: Transaction[]
   removal: Removal
+  /** The open questions; the one that stands is the last. */
+  questions: Question[]
+  verifies: number
   nextId: number
   nextGen: number
+  nextNonce: number
   /** For the invariants only: version → it was left, settle ended, and it has not become active again. */
   leftForGood: boolean[]
 }
@@ -239,6 +280,7 @@ export function initialState(bounds: Bounds): State {
     fenced: 0,
     rotations: bounds.rotations.map(() => ({
       ...{ step: 'idle', ended: false, promoted: false, epoch: 0, needsPromote: false },
+      ...{ nonce: 0, askedAge: 0 },
       ...{ newEpoch: 0, round: null, settled: false, zeros: 0, passes: 0 },
     })),
     shards: [],
@@ -249,19 +291,26 @@ export function initialState(bounds: Bounds): State {
     })),
     transactions: [],
     removal: { request: 0, step: 'idle', guardRun: 0, passed: false },
+    questions: [],
+    verifies: bounds.verifies,
     nextId: bounds.envelopes + 1,
     nextGen: bounds.envelopes + 1,
+    nextNonce: 1,
     leftForGood: [false, false, false],
   }
 }
 
+export const noAnswers: Answers = [0, 0, 0]
+export const noProofs = [null, null, null] as const
+
 function newProcess({ born, keys, seals, copies }: ProcessBound): Process {
   const doc: HeartbeatDocument = {
-    ...{ age: 0, current: 1, epoch: 1, loaded: keys, isNew: true, isAsked: false },
+    ...{ age: 0, current: 1, epoch: 1, loaded: keys, answers: noAnswers, isNew: true },
   }
   return {
     ...{ alive: born, active: born ? 1 : 0, epoch: born ? 1 : 0, lease: born ? 0 : null },
     ...{ beat: null, hand: null, seals, copies, doc: born ? doc : null, seen: null },
+    ...{ question: null, answers: noAnswers, proofs: born ? [null, 0, 0] : noProofs, loss: null },
     ...{ isRestored: false, saved: null },
   }
 }
@@ -278,6 +327,7 @@ export function copyOf(state: State): State {
     envelopes: state.envelopes.slice(),
     transactions: state.transactions.map((transaction) => ({ ...transaction })),
     removal: { ...state.removal },
+    questions: state.questions.slice(),
     leftForGood: state.leftForGood.slice(),
   }
 }

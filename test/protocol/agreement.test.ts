@@ -1,26 +1,44 @@
 import { describe, expect, test } from 'vitest'
 import { configAgreement } from '../../protocol/config-agreement.ts'
 import { heartbeatFact, rosterFact } from '../../protocol/facts.ts'
-import { appearedSince, provenInAll } from '../../protocol/proven-in-all.ts'
+import { isQuestionOld, provenInAll } from '../../protocol/proven-in-all.ts'
 import { observeTail, tailBegins } from '../../protocol/tail.ts'
-import { base, heartbeat } from './fleet-facts.ts'
+import { base, heartbeat, nonce, proof } from './fleet-facts.ts'
 
 describe('promote’s condition', () => {
   const without = heartbeat('vm-b/1', { loaded: [], pid: 9, role: 'app' })
 
-  test('holds when each live heartbeat carries the proof', () => {
-    expect(provenInAll([heartbeat('vm-a/1'), { ...without, ageMs: 90_001 }], 2)).toBeNull()
+  const asked = { nonces: [nonce], met: null }
+
+  test('holds when each live heartbeat answers the question', () => {
+    expect(provenInAll([heartbeat('vm-a/1'), { ...without, ageMs: 90_001 }], 2, asked)).toBeNull()
+  })
+
+  test('fails with an answer to an older question, and with a proof that answers none', () => {
+    for (const answers of ['older', null]) {
+      const fleet = [heartbeat('vm-a/1', { loaded: [proof(2, answers)] })]
+      expect(provenInAll(fleet, 2, asked)?.message).toContain('vm-a')
+      expect(provenInAll(fleet, 2, { ...asked, nonces: [nonce, 'older'] })?.code).toBe(
+        answers === null ? 'not-ready' : undefined,
+      )
+    }
+  })
+
+  test('wants the question younger than two leases, by a clock that did not run backwards', () => {
+    expect([null, -1, 180_001].map((ageMs) => isQuestionOld(ageMs, 90_000))).toEqual([true, true, true]) // prettier-ignore
+    expect([0, 180_000].map((ageMs) => isQuestionOld(ageMs, 90_000))).toEqual([false, false])
   })
 
   test('names who has not proven the version', () => {
-    expect(provenInAll([heartbeat('vm-a/1'), without], 2)).toMatchObject({
+    expect(provenInAll([heartbeat('vm-a/1'), without], 2, asked)).toMatchObject({
       code: 'not-ready',
       message: "version '2' is not proven by vm-b (app, pid 9)",
     })
   })
 
-  test('finds the boots that verify has not met', () => {
-    expect(appearedSince([heartbeat('vm-a/1'), without], ['vm-a/1'])).toEqual([without])
+  test('names who came up since verify', () => {
+    const fleet = [heartbeat('vm-a/1'), heartbeat('vm-b/1')]
+    expect(provenInAll(fleet, 2, { ...asked, met: ['vm-a/1'] })?.message).toContain('vm-b')
   })
 })
 

@@ -1,18 +1,18 @@
 import { describe, expect, test } from 'vitest'
 import { provenInAll } from '../../protocol/proven-in-all.ts'
 import { isReady, judgeReadiness } from '../../protocol/readiness.ts'
-import { at, heartbeat, host } from './fleet-facts.ts'
+import { at, heartbeat, host, nonce, proof } from './fleet-facts.ts'
 
 /** A document that somebody wrote by hand, dated far ahead, so that whatever it claims looks fresh for ever. */
 const forged = heartbeat('app-1/x', {
   ...{ role: 'app', at: at(9_000_000), ageMs: -9_000_000_000 },
-  loaded: [{ version: 2, provenAt: at(8_999_999) }],
+  loaded: [proof(2)],
 })
 
 describe('a heartbeat that is dated later than the database’s clock', () => {
   const judge = (heartbeats: (typeof forged)[]) =>
     judgeReadiness({
-      ...{ target: 2, askedAt: at(1), roster: [host('app-1')], answers: [], settings: null },
+      ...{ target: 2, nonces: [nonce], roster: [host('app-1')], answers: [], settings: null },
       heartbeats,
     })
 
@@ -20,24 +20,25 @@ describe('a heartbeat that is dated later than the database’s clock', () => {
     const nodes = judge([forged])
     expect(nodes).toMatchObject([{ node: 'app-1', ready: false, reason: 'stale' }])
     expect(isReady(nodes)).toBe(false)
-    expect(isReady(judge([{ ...forged, at: at(5), ageMs: 0, loaded: [{ version: 2, provenAt: at(4) }] }]))).toBe(true) // prettier-ignore
+    expect(isReady(judge([{ ...forged, at: at(5), ageMs: 0, loaded: [proof(2)] }]))).toBe(true) // prettier-ignore
   })
 
   test('proves nothing to promote, and still counts as somebody who must be asked', () => {
-    expect(provenInAll([forged], 2)?.code).toBe('not-ready')
+    expect(provenInAll([forged], 2, { nonces: [nonce], met: null })?.code).toBe('not-ready')
   })
 })
 
 describe('promote', () => {
   const met = heartbeat('vm-a/1')
   const unmet = heartbeat('vm-b/2')
+  const asked = (...met: string[]) => ({ nonces: [nonce], met })
 
   test('refuses a process that verify has not met, whatever its heartbeat says', () => {
-    expect(provenInAll([met, unmet], 2, ['vm-a/1'])?.message).toContain('vm-b')
-    expect(provenInAll([met, unmet], 2, ['vm-a/1', 'vm-b/2'])).toBeNull()
+    expect(provenInAll([met, unmet], 2, asked('vm-a/1'))?.message).toContain('vm-b')
+    expect(provenInAll([met, unmet], 2, asked('vm-a/1', 'vm-b/2'))).toBeNull()
   })
 
   test('does not wait for one that has fallen silent', () => {
-    expect(provenInAll([met, { ...unmet, ageMs: 90_001 }], 2, ['vm-a/1'])).toBeNull()
+    expect(provenInAll([met, { ...unmet, ageMs: 90_001 }], 2, asked('vm-a/1'))).toBeNull()
   })
 })

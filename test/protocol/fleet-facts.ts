@@ -11,13 +11,20 @@ export function host(node: string, fields: Partial<RosterFact> = {}): RosterFact
   return { node, kind: 'host', decommissioned: false, seenMsAgo: 1000, ...fields }
 }
 
-/** A live worker's heartbeat, written 5 s after the base, with version 2 proven at 4 s. */
+/** The nonce of the question that all facts here are about. */
+export const nonce = 'q'
+
+export const proof = (version: number, answers: string | null = nonce, provenAt = at(4)) => ({
+  ...{ version, provenAt, answers },
+})
+
+/** A live worker's heartbeat, with both versions proven for the question. */
 export function heartbeat(id: string, fields: Partial<HeartbeatFact> = {}): HeartbeatFact {
   const [node = '', boot = ''] = id.split('/')
   return {
     ...{ id, node, boot, pid: 7, role: 'worker', startedAt: at(-600), at: at(5), ageMs: 1000 },
     ...{ leaseMs: 90_000, current: 1, epoch: 1, settings: 'aa', notLoaded: [] },
-    loaded: [1, 2].map((version) => ({ version, provenAt: at(4) })),
+    loaded: [1, 2].map((version) => proof(version)),
     ...fields,
   }
 }

@@ -8,14 +8,14 @@ import {
   type ReadinessFacts,
 } from '../../protocol/readiness.ts'
 import { cures } from '../../contracts/fleet.ts'
-import { at, heartbeat, host } from './fleet-facts.ts'
+import { at, heartbeat, host, nonce, proof } from './fleet-facts.ts'
 
 const answer = (id: string, fields: object = {}) => {
   const [node = '', boot = ''] = id.split('/')
   return { node, boot, pid: 7, reason: null, opened: true, provenAt: at(2), ...fields }
 }
 const facts = (fields: Partial<ReadinessFacts> = {}): ReadinessFacts => ({
-  ...{ target: 2, askedAt: at(0), settings: 'aa' },
+  ...{ target: 2, nonces: [nonce], settings: 'aa' },
   roster: [host('vm-a'), host('vm-b')],
   heartbeats: [heartbeat('vm-a/1'), heartbeat('vm-b/1', { role: 'app' })],
   answers: [answer('vm-a/1')],
@@ -61,8 +61,8 @@ describe('readiness', () => {
   test('asks an ephemeral node while its lease runs, and a decommissioned one that still beats', () => {
     const roster = [host('pod-1', { kind: 'ephemeral' }), host('vm-c', { decommissioned: true })]
     const heartbeats = [
-      heartbeat('pod-1/1', { role: 'app', at: at(-5) }),
-      heartbeat('vm-c/1', { role: 'app', at: at(-5) }),
+      heartbeat('pod-1/1', { role: 'app', loaded: [proof(2, null)] }),
+      heartbeat('vm-c/1', { role: 'app', loaded: [proof(2, null)] }),
     ]
     expect(reasons({ roster, heartbeats, answers: [] })).toEqual(['pod-1: stale', 'vm-c: stale'])
   })
@@ -72,7 +72,7 @@ describe('readiness', () => {
   })
 
   test('judges each of two workers that go by one name', () => {
-    const second = heartbeat('vm-a/2', { pid: 8, loaded: [{ version: 1, provenAt: at(4) }] })
+    const second = heartbeat('vm-a/2', { pid: 8, loaded: [proof(1)] })
     const heartbeats = [...facts().heartbeats, second]
     expect(reasons({ heartbeats })).toEqual(['vm-a: ready', 'vm-a: not-loaded', 'vm-b: ready'])
   })
@@ -94,9 +94,19 @@ describe('readiness', () => {
   })
 
   test.each([
-    ['a heartbeat from before the question', { at: at(-1) }, 'stale'],
-    ['a proof from before the question', { loaded: [{ version: 2, provenAt: at(-1) }] }, 'stale'],
-    ['a proof later than its heartbeat', { loaded: [{ version: 2, provenAt: at(99) }] }, 'stale'],
+    ['an answer to another question', { loaded: [proof(2, 'older')] }, 'stale'],
+    ['a proof that answers no question', { loaded: [proof(2, null)] }, 'stale'],
+    ['an answer of another version only', { loaded: [proof(1), proof(2, null)] }, 'stale'],
+    [
+      'a failure of before the question',
+      { loaded: [], notLoaded: [{ version: 2, reason: 'wrong-key' as const, answers: null }] },
+      'stale',
+    ],
+    [
+      'a failure that repeats the nonce',
+      { loaded: [], notLoaded: [{ version: 2, reason: 'wrong-key' as const, answers: nonce }] },
+      'wrong-key',
+    ],
     ['a heartbeat that lacks the version', { loaded: [] }, 'not-loaded'],
     [
       'a heartbeat that says why',
@@ -147,7 +157,10 @@ describe('readiness', () => {
   test('waits for the process that came up in a container: its dead predecessor had pid 1 as well', () => {
     const app = { role: 'app', pid: 1 } as const
     const dead = heartbeat('vm-b/a', { ...app, at: at(-95), ageMs: 100_000 })
-    const born = heartbeat('vm-b/b', { ...app, startedAt: at(-50), at: at(-1), ageMs: 6_000 })
+    const born = heartbeat('vm-b/b', {
+      ...{ ...app, startedAt: at(-50), at: at(-1), ageMs: 6_000 },
+      loaded: [proof(2, null)],
+    })
     const seen = facts({ heartbeats: [heartbeat('vm-a/1'), dead, born] })
     const nodes = judgeReadiness(seen)
     expect(nodes.map(({ node, reason }) => `${node}: ${reason ?? 'ready'}`)).toEqual([
@@ -166,6 +179,7 @@ describe('readiness', () => {
         fc.record({
           version: fc.constantFrom(1, 2),
           provenAt: fc.integer({ min: -20, max: 20 }).map(at),
+          answers: fc.constantFrom(null, nonce, 'older'),
         }),
         { maxLength: 1 },
       ),
@@ -179,7 +193,7 @@ describe('readiness', () => {
           .every(
             (one) =>
               one.role === 'app' &&
-              one.loaded.some(({ version, provenAt }) => version === 2 && provenAt > at(0)),
+              one.loaded.some(({ version, answers }) => version === 2 && answers === nonce),
           )
         if (ready) expect(proven).toBe(true)
       }),

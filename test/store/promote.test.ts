@@ -61,7 +61,7 @@ describe('promote', () => {
       leaseMs: 1000,
       expireMs: 2000,
     })
-    const proven: Promotion['proven'] = (heartbeats) =>
+    const proven: Promotion['proven'] = ({ heartbeats }) =>
       new KeyturnError('not-ready', `${heartbeats[0]?.node ?? 'none'} has not loaded it`)
     await expect(promote(store, { ...promotion, proven })).rejects.toMatchObject({
       code: 'not-ready',

@@ -58,17 +58,9 @@ describe('the rotation', () => {
     const story = calls.filter(
       (name) => !['readCounters', 'recordPhase', 'readFleet', 'nextShards'].includes(name),
     )
-    expect(story).toEqual([
-      'preflight',
-      'promote',
-      'watchFleet',
-      'planShards',
-      'rewrapRange',
-      'rewrapRange',
-      'readRemaining',
-      'readRemaining',
-      'finishRotation',
-    ])
+    expect(story.join(' ')).toBe(
+      'preflight askFleet recordMet promote watchFleet planShards rewrapRange rewrapRange readRemaining readRemaining finishRotation',
+    )
   })
 
   test.each([
@@ -135,10 +127,23 @@ describe('the rotation', () => {
 
   test('asks the fleet again when a process appeared at promote, three times at most', async () => {
     const { result, calls } = await rotate({
-      promote: async () => ({ promoted: false, reason: 'app-2 is new' }),
+      promote: async () => ({ promoted: false, isOld: false, reason: 'app-2 is new' }),
     })
     expect(result.error).toMatchObject({ code: 'not-ready', message: 'app-2 is new' })
     expect(calls.filter((name) => name === 'promote')).toHaveLength(4)
+  })
+
+  test('asks the fleet again behind a pause, as often as the question has become old', async () => {
+    let tries = 0
+    const { result, calls } = await rotate({
+      promote: async () => {
+        tries += 1
+        return { promoted: tries > 5, isOld: tries <= 5, reason: 'long ago' }
+      },
+    })
+    expect(result.outcome).toBe('completed')
+    expect(calls.filter((name) => name === 'askFleet')).toHaveLength(6)
+    expect(calls.filter((name) => name === 'recordMet')).toHaveLength(6)
   })
 
   test('sweeps the tail until the census is zero twice in a row', async () => {

@@ -27,27 +27,20 @@ export type Steps = Partial<ControlActivities> & {
 export const counters = { rewrapped: 10, superseded: 0, quarantined: 0, hsmCalls: 30 }
 
 /** A fleet of no process is never ready, so verify needs one application that has answered. */
-export const readyFleet = (target: number) => ({
+export const readyFleet = (target: number, nonce = 'another') => ({
   now: new Date(0).toISOString(),
   roster: [],
   heartbeats: [
     {
-      id: 'app-1/b',
-      node: 'app-1',
-      boot: 'b',
-      pid: 1,
-      role: 'app' as const,
-      startedAt: new Date(0).toISOString(),
-      at: new Date(1000).toISOString(),
-      ageMs: 0,
-      leaseMs: 60_000,
-      current: 1,
-      epoch: 1,
-      loaded: [{ version: target, provenAt: new Date(900).toISOString() }],
+      ...{ id: 'app-1/b', node: 'app-1', boot: 'b', pid: 1, role: 'app' as const },
+      ...{ startedAt: new Date(0).toISOString(), at: new Date(1000).toISOString() },
+      ...{ ageMs: 0, leaseMs: 60_000, current: 1, epoch: 1 },
+      loaded: [{ version: target, provenAt: new Date(900).toISOString(), answers: nonce }],
       notLoaded: [],
       settings: null,
     },
   ],
+  questions: [],
   settings: null,
   heartbeatMs: 100,
   leaseMs: 300,
@@ -72,6 +65,7 @@ export async function rotate(
   changes: Partial<RotateInput> = {},
 ): Promise<{ result: RotateResult; calls: string[] }> {
   const calls: string[] = []
+  let nonce = ''
   const input: RotateInput = {
     ...{
       install: { name: freshName('story'), id: '0f' },
@@ -91,8 +85,13 @@ export async function rotate(
       startedAt: new Date(0).toISOString(),
     }),
     recordPhase: async () => undefined,
-    readFleet: async () => readyFleet(2),
-    promote: async () => ({ promoted: true, reason: '' }),
+    askFleet: async (question: { nonce: string }) => {
+      nonce = question.nonce
+      return readyFleet(2)
+    },
+    readFleet: async () => readyFleet(2, nonce),
+    recordMet: async () => undefined,
+    promote: async () => ({ promoted: true, isOld: false, reason: '' }),
     planShards: async () => ({ shards: 2 }),
     nextShards: handingOut(2),
     readCounters: async () => counters,

@@ -4,11 +4,14 @@ import type { Envelope } from '../../../envelope/envelope.ts'
 import { sealAll } from '../../../keyring/seal.ts'
 import type { FleetMember } from '../../../keyring/fleet-member.ts'
 import { leaseState } from '../../../protocol/lease.ts'
+import type { ProofQuestion } from '../../../contracts/fleet.ts'
+import { isNamed } from '../../../protocol/proof-question.ts'
 import { isLoadable, versionState } from '../../../protocol/version-state.ts'
 import { seeNode } from '../../../store/fleet-nodes.ts'
 import { readActive } from '../../../store/kek-active.ts'
 import { readVersions } from '../../../store/kek-versions.ts'
 import { writeHeartbeat } from '../../../store/process-heartbeats.ts'
+import { readQuestions } from '../../../store/proof-question.ts'
 import { serverCode, serverCodes } from '../../../store/store-errors.ts'
 import { serverNow } from '../../../store/store.ts'
 import { install, place, timings, type World } from './world.ts'
@@ -34,6 +37,9 @@ export class Application {
   /** A heartbeat that was written, and whose sender has not read `kek_active` yet. */
   #underway: number | null = null
   #hand: Hand | null = null
+  /** The question as it read it last, and what it has answered by version. */
+  #question: ProofQuestion | null = null
+  readonly #answers = new Map<number, string>()
   #count = 0
 
   constructor(node: string, settings: Buffer) {
@@ -64,7 +70,12 @@ export class Application {
     await writeHeartbeat(store, {
       ...{ node: this.node, boot: this.#boot, pid: 1, role: 'app', settings: this.#settings },
       ...{ current: active, epoch: this.#active?.epoch ?? null },
-      loaded: this.#loaded.map((version) => ({ version, proven_at: provenAt })),
+      loaded: this.#loaded.map((version) => {
+        if (this.#question !== null && isNamed(this.#question, version)) {
+          this.#answers.set(version, this.#question.nonce)
+        }
+        return { version, proven_at: provenAt, answers: this.#answers.get(version) ?? null }
+      }),
       ...{ leaseMs: timings.leaseMs, expireMs: timings.expireMs },
     })
     this.#underway = passedMs
@@ -73,6 +84,7 @@ export class Application {
   async follow({ store }: World): Promise<void> {
     if (this.#underway === null) return
     const active = await readActive(store)
+    this.#question = (await readQuestions(store)).at(-1) ?? null
     if (active !== null) this.#active = { version: active.version, epoch: active.epoch }
     this.#sentMs = this.#underway
     this.#underway = null
@@ -119,6 +131,7 @@ export class Application {
         if (!leaseOk()) throw new KeyturnError('lease-expired', 'no lease')
       },
       state: () => ({ active: this.#active, leaseOk: leaseOk() }),
+      assertLease: () => undefined,
       countWraps: () => undefined,
     } as unknown as FleetMember
   }

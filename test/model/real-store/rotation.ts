@@ -2,6 +2,7 @@ import { ApplicationFailure } from '@temporalio/common'
 import type { FleetSnapshot } from '../../../activities/index.ts'
 import type { Preflight, RotateInput } from '../../../contracts/rotation.ts'
 import { isLive } from '../../../protocol/facts.ts'
+import { countingNonces } from '../../../protocol/proof-question.ts'
 import { isReady, judgeReadiness } from '../../../protocol/readiness.ts'
 import { nothingObserved, observe, settleVerdict } from '../../../protocol/settle.ts'
 import type { SettleState } from '../../../protocol/settle.ts'
@@ -16,9 +17,8 @@ export interface RunningRotation {
   readonly input: RotateInput
   step: 'preflight' | 'verify' | 'promote' | 'plan' | 'sweep' | 'settle' | 'tail'
   facts: Preflight | null
-  /** When verify asked, by the database's clock; null: it has not. */
-  askedAt: string | null
-  met: string[]
+  /** Of its question; null: verify has not asked. */
+  nonce: string | null
   /** Number of the pass of the tail; 0 is the sweep. */
   tail: number
   observed: SettleState
@@ -65,8 +65,7 @@ function rotationBetween(
     ...{
       step: 'preflight',
       facts: null,
-      askedAt: null,
-      met: [],
+      nonce: null,
       tail: 0,
       watchBeganMs: 0,
       settled: false,
@@ -104,12 +103,19 @@ const steps: Record<RunningRotation['step'], Take> = {
 
   /** Asks, and at later steps looks for the answers. */
   async verify({ control }, rotation) {
-    const seen: FleetSnapshot = await act(() => control.readFleet(rotation.input))
-    rotation.askedAt ??= seen.now
-    const { to: target } = rotation.input
-    const facts = { ...seen, target, askedAt: rotation.askedAt, answers: [] }
-    if (!isReady(judgeReadiness(facts))) return 'verify waits'
-    rotation.met = seen.heartbeats.filter(isLive).map(({ id }) => id)
+    const { task, to: target, rotation: id } = rotation.input
+    if (rotation.nonce === null) {
+      const nonce = newId()
+      rotation.nonce = nonce
+      await act(() => control.askFleet({ task, nonce, target, rotation: id }))
+      return 'verify asks'
+    }
+    const { nonce } = rotation
+    const seen: FleetSnapshot = await act(() => control.readFleet({ task }))
+    const nonces = countingNonces(seen.questions, nonce, target)
+    if (!isReady(judgeReadiness({ ...seen, target, nonces, answers: [] }))) return 'verify waits'
+    const met = seen.heartbeats.filter(isLive).map((heartbeat) => heartbeat.id)
+    await act(() => control.recordMet({ task, rotation: id, nonce, met }))
     rotation.step = rotation.facts?.promote === true ? 'promote' : 'plan'
     return 'verify is ready'
   },
@@ -117,8 +123,8 @@ const steps: Record<RunningRotation['step'], Take> = {
   async promote({ control, left }, rotation) {
     const { task, rotation: id, from, to } = rotation.input
     const question = { task, rotation: id, from, to, epoch: rotation.facts?.epoch ?? 0 }
-    const { promoted } = await act(() => control.promote({ ...question, verified: rotation.met }))
-    Object.assign(rotation, promoted ? { step: 'plan' } : { step: 'verify', askedAt: null })
+    const { promoted } = await act(() => control.promote(question))
+    Object.assign(rotation, promoted ? { step: 'plan' } : { step: 'verify', nonce: null })
     if (promoted) left.delete(to)
     return promoted ? 'promoted' : 'promote asks again'
   },

@@ -139,12 +139,12 @@ async function clear(store: Store): Promise<void> {
  * Time goes on for all: what the database has stamped moves back, and so do the moments that somebody remembers, which
  * is the same as if all clocks had gone forward.
  */
-export async function letPass({ store, rotation, ...world }: World, ms: number): Promise<number> {
+export async function letPass({ store, ...world }: World, ms: number): Promise<number> {
   const earlier = (path: string) => ({ $subtract: [path, ms] })
   const loaded = {
     $map: {
       input: '$loaded',
-      in: { version: '$$this.version', proven_at: earlier('$$this.proven_at') },
+      in: { $mergeObjects: ['$$this', { proven_at: earlier('$$this.proven_at') }] },
     },
   }
   const times = ['started_at', 'at', 'lease_until', 'expires_at']
@@ -159,9 +159,17 @@ export async function letPass({ store, rotation, ...world }: World, ms: number):
     .updateMany({ removal: { $ne: null } }, [
       { $set: Object.fromEntries(removal.map((name) => [name, earlier(`$${name}`)])) },
     ])
-  if (rotation !== null && rotation.askedAt !== null) {
-    rotation.askedAt = new Date(Date.parse(rotation.askedAt) - ms).toISOString()
+  // Rows without a question have no such member, and stay so.
+  const { rotations, questions } = names
+  await store.db
+    .collection(rotations)
+    .updateMany({ question: { $ne: null } }, [{ $set: { 'question.asked_at': earlier('$question.asked_at') } }]) // prettier-ignore
+  const before = { $mergeObjects: ['$$this', { asked_at: earlier('$$this.asked_at') }] }
+  const asked = {
+    asked_at: earlier('$asked_at'),
+    earlier: { $map: { input: '$earlier', in: before } },
   }
+  await store.db.collection(questions).updateMany({}, [{ $set: asked }])
   return world.passedMs + ms
 }
 

@@ -1,0 +1,78 @@
+import type { ClientSession } from 'mongodb'
+import type { ProofQuestion } from '../contracts/fleet.ts'
+import type { QuestionDoc } from './documents.ts'
+import { keystore } from './keystore.ts'
+import { isDuplicateKey } from './store-errors.ts'
+import type { Store } from './store.ts'
+
+/**
+ * Asks every process of the fleet for a proof of `target`; who asked with this nonce before has asked once. One question
+ * stands at a time: while another one of another version is open (younger than `openMs`), this one names all versions, so
+ * that whoever waits for that one is answered by this (`countingNonces`). Returns when it was asked, by the database's clock.
+ */
+export async function askForProof(
+  store: Store,
+  { nonce, target, openMs }: ProofQuestion & { openMs: number },
+): Promise<Date> {
+  const replaced = { nonce: '$nonce', target: '$target', asked_at: '$asked_at' }
+  const isOpen = { $gt: ['$$question.asked_at', { $subtract: ['$$NOW', openMs] }] }
+  const isOther = { $ne: ['$$question.target', target] }
+  const others = { $filter: { input: '$earlier', as: 'question', cond: isOther } }
+  const known = { $concatArrays: [{ $ifNull: ['$earlier', []] }, [replaced]] }
+  const earlier = {
+    $cond: [
+      { $eq: [{ $type: '$nonce' }, 'missing'] },
+      [],
+      { $filter: { input: known, as: 'question', cond: isOpen } },
+    ],
+  }
+  try {
+    await keystore.questions(store).updateOne(
+      { _id: 'proof', nonce: { $ne: nonce }, 'earlier.nonce': { $ne: nonce } },
+      [
+        { $set: { earlier } },
+        {
+          $set: {
+            nonce: { $literal: nonce },
+            target: { $cond: [{ $eq: [others, []] }, target, null] },
+            asked_at: '$$NOW',
+          },
+        },
+      ],
+      { upsert: true },
+    )
+  } catch (error) {
+    // It is there, and the filter did not match: this question was asked before. Or two came first at once.
+    if (!isDuplicateKey(error)) throw error
+    const asked = await askedAt(store, nonce)
+    return asked ?? (await askForProof(store, { nonce, target, openMs }))
+  }
+  return (await askedAt(store, nonce)) ?? new Date(0)
+}
+
+/** The questions that are open, and perhaps older ones; the one that stands is the last. */
+export async function readQuestions(
+  store: Store,
+  session?: ClientSession,
+): Promise<ProofQuestion[]> {
+  const standing = await keystore
+    .questions(store)
+    .findOne({ _id: 'proof' }, session === undefined ? {} : { session })
+  return standing === null ? [] : allOf(standing).map(({ nonce, target }) => ({ nonce, target }))
+}
+
+/** Null when it is not among those that are known: others have replaced it since it was open. */
+async function askedAt(store: Store, nonce: string): Promise<Date | null> {
+  const standing = await keystore.questions(store).findOne({ _id: 'proof' })
+  if (standing === null) return null
+  return allOf(standing).find((question) => question.nonce === nonce)?.asked_at ?? null
+}
+
+function allOf({
+  nonce,
+  target,
+  asked_at,
+  earlier = [],
+}: QuestionDoc): NonNullable<QuestionDoc['earlier']> {
+  return [...earlier, { nonce, target, asked_at }]
+}
