@@ -85,7 +85,12 @@ log: { level: debug, pretty: true }
       },
     })
     expect(config.collections[1]?.envelopes).toEqual(['secrets.api_token', 'secrets.webhook'])
-    expect(config.fleet).toEqual({ heartbeatMs: 2000, leaseMs: 6000, expireMs: 10_000, proveMs: 3_600_000 })
+    expect(config.fleet).toEqual({
+      heartbeatMs: 2000,
+      leaseMs: 6000,
+      expireMs: 10_000,
+      proveMs: 3_600_000,
+    })
     expect(config.rewrap).toEqual({ page: 5000, shards: 4, check: 'sampled', maxRate: 2000 })
     expect(config.removal).toEqual({
       backupWindowMs: 0,

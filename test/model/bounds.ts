@@ -43,11 +43,13 @@ export const retiring: Bounds = {
 
 /** An application whose token loses a key at any moment, without a word, while a rotation asks, promotes and settles. */
 export const losing: Bounds = {
-  ...{ ...nothing, processes: [{ ...app, loses: true }], verifies: 1, deaths: false },
+  ...{ ...nothing, processes: [{ ...app, loses: true }], deaths: false, cancels: false },
 }
 
-/** The same of one that does nothing but beat. */
-export const idle: Bounds = { ...losing, processes: [{ ...app, loses: true, seals: 0 }] }
+/** The same of one that does nothing but beat, and somebody runs `verify` meanwhile. */
+export const idle: Bounds = {
+  ...{ ...losing, processes: [{ ...app, loses: true, seals: 0 }], verifies: 1 },
+}
 
 /** Larger worlds, for a run by hand: KEYTURN_MODEL=large. */
 export const large: Record<string, Bounds> = {

@@ -117,7 +117,7 @@ function prove(process: Process, bounds: Bounds, at: number, version: number): v
     return
   }
   const { question, proofs, answers } = process
-  const isNamed = question?.target === version || question?.target === 0
+  const isNamed = question !== null && [0, version].includes(question.target)
   const nonce = isNamed ? question.nonce : answers[version as 1 | 2]
   process.answers = version === 1 ? [0, nonce, answers[2]] : [0, answers[1], nonce]
   if (!bounds.processes[at].loses) return

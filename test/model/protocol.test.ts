@@ -129,7 +129,7 @@ describe('a protocol with one rule left out is broken, and the search shows how'
 
     // A page of a sweep opens what it wraps, with the very key that wrapped it.
     test('by a proof that uses have renewed', () => {
-      const busy = { ...losing, processes: losing.processes.map((one) => ({ ...one, seals: 3 })) }
+      const busy = { ...losing, lease: 2 }
       const renewed = without(busy, 'canaryRenews')
       fails('uses renew', renewed, lost, /seals under version 1$/)
     })

@@ -144,12 +144,7 @@ function mayDestroy(state: State, bounds: Bounds, { by, guardRun }: Transaction)
   return isOurs && row.mark === 0 && state.active.v !== version
 }
 
-function commit(
-  next: State,
-  bounds: Bounds,
-  at: number,
-  transaction: Transaction,
-): string | null {
+function commit(next: State, bounds: Bounds, at: number, transaction: Transaction): string | null {
   next.transactions.splice(at, 1)
   if (transaction.kind === 'promote') {
     return commitPromote(next, bounds, transaction)

@@ -134,13 +134,12 @@ describe('the rotation', () => {
   })
 
   test('asks the fleet again behind a pause, as often as the question has become old', async () => {
-    let tries = 0
-    const { result, calls } = await rotate({
-      promote: async () => {
-        tries += 1
-        return { promoted: tries > 5, isOld: tries <= 5, reason: 'long ago' }
-      },
-    })
+    const old = [true, true, true, true, true]
+    const promote = async () => {
+      const isOld = old.pop() ?? false
+      return { promoted: !isOld, isOld, reason: 'long ago' }
+    }
+    const { result, calls } = await rotate({ promote })
     expect(result.outcome).toBe('completed')
     expect(calls.filter((name) => name === 'askFleet')).toHaveLength(6)
     expect(calls.filter((name) => name === 'recordMet')).toHaveLength(6)
