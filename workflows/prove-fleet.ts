@@ -39,7 +39,8 @@ export async function proveFleet(
     const isFinal = !mayStillAnswer(nodes, { ...seen, answers }, asked.heartbeatMs)
     if (report.ready || isFinal || Date.now() >= deadline) {
       const met = seen.heartbeats.filter(isLive).map(({ id }) => id)
-      if (rotation !== null && report.ready) await deciding.recordMet({ task, rotation, nonce, met })
+      if (rotation !== null && report.ready)
+        await deciding.recordMet({ task, rotation, nonce, met })
       return report
     }
     await sleep(Math.min(2_000, asked.heartbeatMs / 4), { summary: 'waiting for answers' })
