@@ -103,6 +103,24 @@ onEachProvider(
       expect((await fleet.must('verify', '--target', '1'))['ready']).toBe(true)
     })
 
+    test('a policy of the copy runs in the copy alone', async () => {
+      const fleet = fleetOf()
+      await fleet.must('policy', 'set', '--every', '90d')
+      expect((await copy.cli('policy', 'show')).json.error.code).toBe('policy-missing')
+      expect((await copy.cli('policy', 'set', '--every', '30d')).code).toBe(0)
+      expect((await copy.cli('policy', 'run')).code).toBe(0)
+      await fleet.until(
+        'it does not rotate',
+        async () => (await keystore.active(store).findOne())?.version === 3,
+        60_000,
+      )
+      expect((await fleet.must('policy', 'show'))['everyDays']).toBe(90)
+      expect(await keystore.versions(fleet.store).countDocuments()).toBe(2)
+      expect(await fleet.verifyRecords()).toEqual({ 2: 60 })
+      expect((await copy.cli('policy', 'delete')).code).toBe(0)
+      await fleet.must('policy', 'delete')
+    })
+
     test.skipIf(provider === 'env')('each makes its own key under the same label', async () => {
       const fleet = fleetOf()
       expect((await copy.cli('pkcs11-init', '--version', '3')).code).toBe(0)
