@@ -114,7 +114,7 @@ onEachProvider(
         async () => (await keystore.active(store).findOne())?.version === 3,
         60_000,
       )
-      expect((await fleet.must('policy', 'show'))['everyDays']).toBe(90)
+      expect(await fleet.must('policy', 'show')).toMatchObject({ policy: { everyDays: 90 } })
       expect(await keystore.versions(fleet.store).countDocuments()).toBe(2)
       expect(await fleet.verifyRecords()).toEqual({ 2: 60 })
       expect((await copy.cli('policy', 'delete')).code).toBe(0)
