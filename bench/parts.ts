@@ -61,6 +61,12 @@ export const parts: Record<string, Part> = {
     isUsual: true,
     load: () => import('./scan.ts'),
   },
+  fence: {
+    about: "an application's writes beside `remove`, with a long transaction open",
+    minutes: { usual: 1, full: 1 },
+    isUsual: false,
+    load: () => import('./fence.ts'),
+  },
   token: {
     about: 'the raw token alone',
     minutes: { usual: 0.5, full: 0.5 },

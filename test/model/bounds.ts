@@ -6,7 +6,7 @@ import type { Bounds, ProcessBound, Rules } from './state.ts'
 const nothing: Bounds = {
   ...{ rules: protocol, lease: 1, processes: [], envelopes: 0, workers: 0, attempts: 2 },
   ...{ rotations: [[1, 2]], cancels: true, finishes: true, terminates: false, promotes: 1 },
-  ...{ removal: null, deaths: true, ttl: false, verifies: 0 },
+  ...{ removal: null, forges: false, deaths: true, ttl: false, verifies: 0 },
 }
 
 const app: ProcessBound = {
@@ -30,6 +30,12 @@ export const sweeping: Bounds = {
 export const removing: Bounds = {
   ...{ ...nothing, rotations: thereAndBack, terminates: true, promotes: 2 },
   removal: { version: 2, requests: 2 },
+}
+
+/** A removal whose steps somebody else calls too, beside a rotation back. */
+export const forging: Bounds = {
+  ...{ ...removing, terminates: false, promotes: 1, forges: true },
+  removal: { version: 2, requests: 1 },
 }
 
 /** Late attempts of promote, and nothing else. */

@@ -2,6 +2,7 @@ import { describe, expect, test } from 'vitest'
 import { explore, traceText } from './explore.ts'
 import { machineOf } from './machine.ts'
 import {
+  forging,
   idle,
   large,
   losing,
@@ -50,6 +51,7 @@ describe('the protocol, in every order of its steps', () => {
   test('a key that is lost silently is wrapped under no lease later, and promoted by nobody', () =>
     holds('losing', losing))
   test('nor is it when the process that lost it stands still', () => holds('idle', idle))
+  test('a forged step of a removal is an attempt like any other', () => holds('forging', forging))
 
   for (const [title, bounds] of Object.entries(large)) {
     test.runIf(isLarge)(title, { timeout: 3_600_000 }, () => holds(title, bounds, false))
@@ -134,6 +136,14 @@ describe('a protocol with one rule left out is broken, and the search shows how'
       fails('uses renew', renewed, lost, /seals under version 1$/)
     })
   })
+
+  test('a step that destroys without looking itself', () =>
+    fails(
+      'no guards of its own',
+      without({ ...retiring, forges: true }, 'ownGuards'),
+      /^an envelope is under version 1, which is destroyed$/,
+      /(commits|is written)$/,
+    ))
 
   describe('an epoch read late', () => {
     // Rotations that end by themselves: then the epoch is all that tells a second attempt of promote that it is late.

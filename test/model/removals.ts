@@ -34,11 +34,14 @@ export function removalSteps(state: State, bounds: Bounds): Step[] {
       next.removal.step = 'pending'
     })
   }
+  if (stands) steps.push(...forgedSteps(state, bounds, version))
   if (removal.step === 'pending' && stands) {
     add('the guards run again: fleet, rotation, active version', (next) => {
       closeAll(next, bounds)
       const guardRun = row.guardRun + 1
       rowOf(next, version).guardRun = guardRun
+      // Another run's end may be on its way.
+      if (bounds.forges) conflictWith(next, ['promote', 'request', 'destroy'])
       const passed = passes(next, bounds, 'stands', 'before the census')
       Object.assign(next.removal, { step: 'checking', guardRun, passed })
     })
@@ -56,6 +59,31 @@ export function removalSteps(state: State, bounds: Bounds): Step[] {
     })
   }
   return steps
+}
+
+/**
+ * What somebody who may call our steps does, at any moment and with any input, within the second run of the guards. A step
+ * that guards itself begins another run of them, beside the one that is on its way; before the fence is recorded it does
+ * nothing. A step that does as it is told destroys.
+ */
+function forgedSteps(state: State, { rules, forges }: Bounds, version: number): Step[] {
+  const { removal } = state
+  const { guardRun } = rowOf(state, version)
+  if (!forges || guardRun >= 2) return []
+  const name = `removal of version ${version}: a forged step`
+  if (!rules.ownGuards) {
+    const destroy = (next: State) => {
+      rowOf(next, version).guardRun = guardRun + 1
+      const told = transaction('destroy', removal.request, 0)
+      next.transactions.push({ ...told, guardRun: guardRun + 1 })
+    }
+    return [step(state, `${name} says that the guards have passed`, destroy)]
+  }
+  if (removal.step !== 'checking' && removal.step !== 'passed') return []
+  const again = (next: State) => {
+    next.removal.step = 'pending'
+  }
+  return [step(state, `${name} begins another run of the guards`, again)]
 }
 
 /** Whether the guards pass: all, or only those whose facts are read at this moment. */

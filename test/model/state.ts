@@ -31,12 +31,17 @@ export interface Rules {
   freshProofs: boolean
   /** Only the canary renews a proof; else a use does, which opens what it wrapped itself. */
   canaryRenews: boolean
+  /**
+   * The step that destroys looks at all guards itself, behind a fence that is recorded. Else it does what it is told: whoever
+   * may call it says that they have passed.
+   */
+  ownGuards: boolean
 }
 
 export const protocol: Rules = {
   ...{ lease: true, heartbeatFirst: true, settleWaits: true, tailSweep: true },
   ...{ shardDocument: true, closeShards: true, marks: true, epochOfPreflight: true },
-  ...{ rotationRow: true, fence: true },
+  ...{ rotationRow: true, fence: true, ownGuards: true },
   ...{ freshAnswers: true, freshProofs: true, canaryRenews: true },
 }
 
@@ -62,6 +67,8 @@ export interface Bounds {
   readonly promotes: number
   /** Version whose removal is asked for, and how often. */
   readonly removal: { readonly version: number; readonly requests: number } | null
+  /** Whether somebody calls the removal's steps beside its workflow. */
+  readonly forges: boolean
   /** Whether applications may die. One that only falls silent for ever takes no step. */
   readonly deaths: boolean
   /** Questions of others, of version 1: somebody runs `verify` beside the rotation. */
