@@ -75,10 +75,10 @@ async function limited<T>(step: (signal: AbortSignal) => Promise<T>): Promise<T>
 
 async function verdict(deps: ActivityDeps, error: unknown, tookMs: number): Promise<unknown> {
   if (!(error instanceof KeyturnError)) return error
-  const { scheduledTimestampMs, currentAttemptScheduledTimestampMs } = Context.current().info
-  const isLate = currentAttemptScheduledTimestampMs - scheduledTimestampMs + tookMs > END_AFTER_MS
   const mayPass = passing.has(error.code)
   if (!mayPass && !ofThisProcess.has(error.code)) return error
+  const { scheduledTimestampMs, currentAttemptScheduledTimestampMs } = Context.current().info
+  const isLate = currentAttemptScheduledTimestampMs - scheduledTimestampMs + tookMs > END_AFTER_MS
   if (isLate) return failure(error, 'final')
   if (await hasOthers(deps)) return failure(error, 'back')
   return mayPass ? error : failure(error, 'final')

@@ -48,6 +48,23 @@ describe.skipIf(!there)('the commands for an HSM', () => {
   const keygen = (label: string, id: string, ...more: string[]) =>
     tool('--keygen', '--key-type', 'AES:32', '--private', '--label', label, '--id', id, ...more)
 
+  test('an installation that cannot work ends within a minute, with its reason', async () => {
+    await fault.set('answer C_GenerateKey CKR_GENERAL_ERROR')
+    const start = performance.now()
+    const { code, json } = await fleet.cli('pkcs11-init', '--version', '9')
+    expect(performance.now() - start).toBeLessThan(60_000)
+    expect({ code, json }).toMatchObject({
+      code: 4,
+      json: {
+        error: {
+          code: 'hsm-failed',
+          message: 'the token on vm-a is not usable: C_GenerateKey answered CKR_GENERAL_ERROR (5)',
+        },
+      },
+    })
+    expect(await readVersion(fleet.store, 9)).toBeNull()
+  })
+
   describe('pkcs11-register', () => {
     test.each([
       ['loose', 'CKA_EXTRACTABLE=false', ['--sensitive', '--extractable']],

@@ -31,6 +31,7 @@ const faults = [
   'answer crypt CKR_GENERAL_ERROR 3',
   'sessions dropped',
   'handles stale',
+  'dead CKR_GENERAL_ERROR',
   'crash C_Encrypt 1',
   // Costs its ten seconds: the short run leaves it to the pool's tests.
   ...(records > 1_000 ? ['hang C_Decrypt 1'] : []),
@@ -85,22 +86,26 @@ describe.skipIf(!there)(
       expect(await fleet.verifyRecords()).toEqual({ [to]: total })
     })
 
-    test('is paused while the device stays away, says so, and goes on when it is back', async () => {
-      const { to, total } = await route(fleet)
-      const rotation = fleet.start('rotate', '--to-version', `${to}`, '--max-rate', rate)
-      await fleet.rewrapped(Math.floor(total / 10))
-      await fault.set('device removed')
-      const paused = async () => {
-        const { rotation } = await fleet.must('status')
-        return rotation.paused && rotation.pausedBy === 'hsm-away' ? rotation : false
-      }
-      await fleet.until('the status does not say that the HSM is away', paused, 90_000)
-      await fault.heal()
-      const { code, json, stderr } = await rotation.end()
-      expect({ code, stderr }).toMatchObject({ code: 0 })
-      expect(json).toMatchObject({ outcome: 'completed', remaining: 0, quarantined: 0 })
-      expect(await fleet.verifyRecords()).toEqual({ [to]: total })
-    })
+    // The second is a client library that is dead until it is loaded anew, and dies again at once.
+    test.each(['device removed', 'answer crypt CKR_GENERAL_ERROR'])(
+      'is paused while "%s" lasts, says so, and goes on by itself afterwards',
+      async (trouble) => {
+        const { to, total } = await route(fleet)
+        const rotation = fleet.start('rotate', '--to-version', `${to}`, '--max-rate', rate)
+        await fleet.rewrapped(Math.floor(total / 10))
+        await fault.set(trouble)
+        const paused = async () => {
+          const { rotation } = await fleet.must('status')
+          return rotation.paused && rotation.pausedBy === 'hsm-away' ? rotation : false
+        }
+        await fleet.until('the status does not say that the HSM is away', paused, 90_000)
+        await fault.heal()
+        const { code, json, stderr } = await rotation.end()
+        expect({ code, stderr }).toMatchObject({ code: 0 })
+        expect(json).toMatchObject({ outcome: 'completed', remaining: 0, quarantined: 0 })
+        expect(await fleet.verifyRecords()).toEqual({ [to]: total })
+      },
+    )
 
     test('whose PIN was changed stops after one login for each process, and is finished after a restart', async () => {
       const { from, to, total } = await route(fleet)
