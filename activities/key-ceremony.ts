@@ -14,7 +14,7 @@ import type { ActivityDeps } from './deps.ts'
 import { destroyHsmKey } from './hsm-removal.ts'
 import { checkedInput } from './install-input.ts'
 import { installResult, versionDestroyed } from './installation.ts'
-import { requireNewKey, requireStillNew } from './new-key.ts'
+import { requireNewKey, requireStillNew, type NamedKey } from './new-key.ts'
 import { requireSameIntent, requireUnused } from './registration.ts'
 import { serving } from './serving-installations.ts'
 import { requireIdentity } from './settings.ts'
@@ -101,7 +101,7 @@ async function probe(
     await requireNewKey(deps, input.version, named)
     return null
   }
-  if (input.origin === 'registered') await requireNewKey(deps, input.version, named)
+  if (input.origin === 'registered') await requireOtherKey(deps, input.version, named)
   const report =
     input.origin === 'registered'
       ? await ceremony.examine(named.label, named.keyId)
@@ -153,6 +153,18 @@ function requireProof({ member, node }: ActivityDeps): void {
   throw new KeyturnError('kek-not-loaded', `${node} cannot use version ${active.version}`, {
     hint: `${degraded.message}; start a worker on a host that can`,
   })
+}
+
+/** Neither the name nor the material of an administrator's key is another version's. */
+async function requireOtherKey(
+  deps: ActivityDeps,
+  version: number,
+  named: NamedKey,
+): Promise<void> {
+  const { label } = named
+  const { keyId } = await deps.provider.ceremony.find(label, named.keyId)
+  await requireUnused(deps.store, { version, label, keyId })
+  await requireNewKey(deps, version, { label, keyId })
 }
 
 async function requireNotDestroyed(store: Store, version: number): Promise<void> {

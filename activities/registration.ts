@@ -8,7 +8,10 @@ import type { Store } from '../store/store.ts'
  * One key is one version, for ever: a rotation between two versions of one key would change nothing, and a destroyed
  * version's key must not come back under another number. Throws version-exists.
  */
-export async function requireUnused(store: Store, intent: Intent): Promise<void> {
+export async function requireUnused(
+  store: Store,
+  intent: Pick<Intent, 'version' | 'label' | 'keyId'>,
+): Promise<void> {
   const taken = await keyTaken(store, intent)
   if (taken !== null) throw taken
 }

@@ -4,6 +4,7 @@ import { join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, inject, it } from 'vitest'
 import type { ActivityDeps } from '../../activities/deps.ts'
 import { installationActivities } from '../../activities/installation.ts'
+import { insertInstall } from '../../store/kek-install.ts'
 import { ceremonyActivities } from '../../activities/key-ceremony.ts'
 import type { InstallInput } from '../../contracts/install.ts'
 import type { Pkcs11Provider } from '../../providers/pkcs11/pkcs11-provider.ts'
@@ -29,6 +30,7 @@ describe.skipIf(inject('softhsm') === null)('a key that an administrator made', 
   beforeAll(async () => {
     lab = await pkcs11Lab()
     provider = await lab.open()
+    await insertInstall(store, { name: install, created_by: 'test' })
     const member = { state: () => ({ active: null, degraded: null }), beat: async () => undefined }
     const kek = { provider: 'pkcs11' }
     const config = { install, kek, fleet: { heartbeatMs: 2000, leaseMs: 6000, expireMs: 10_000 } }
