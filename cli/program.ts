@@ -1,4 +1,5 @@
 import { Command } from 'commander'
+import { commandAt } from './words.ts'
 
 interface CommandFile {
   register(program: Command): void
@@ -51,12 +52,35 @@ export async function buildProgram(argv: readonly string[]): Promise<Command> {
     const command = await load()
     command.register(program)
   }
+  requireAfterUnknown(program)
   return program
+}
+
+/**
+ * Commander misses a required option before it looks at the unknown ones, of which one may be the same, misspelt. Here the
+ * unknown ones come first.
+ */
+function requireAfterUnknown(program: Command): void {
+  for (const command of [
+    program,
+    ...program.commands.flatMap((each) => [each, ...each.commands]),
+  ]) {
+    const required = command.options.filter(({ mandatory }) => mandatory)
+    for (const option of required) option.mandatory = false
+    command.hook('preAction', (_, action) => {
+      if (action !== command) return
+      const missing = required.find(
+        (each) => command.getOptionValue(each.attributeName()) === undefined,
+      )
+      if (missing !== undefined)
+        command.error(`error: required option '${missing.flags}' not specified`)
+    })
+  }
 }
 
 /** The one that is typed; all of them for the list in the help, and for a suggestion. */
 function commandsFor(argv: readonly string[]): (() => Promise<CommandFile>)[] {
-  const typed = argv.find((word, index) => !word.startsWith('-') && argv[index - 1] !== '--config')
+  const typed = argv[commandAt(argv)]
   const load = typed !== undefined && Object.hasOwn(commands, typed) ? commands[typed] : undefined
   return load === undefined ? Object.values(commands) : [load]
 }

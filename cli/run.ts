@@ -2,6 +2,7 @@ import { CommanderError } from 'commander'
 import { tellLongWaits } from '../client/awaiting.ts'
 import type { KeyturnError } from '../contracts/errors.ts'
 import { buildProgram } from './program.ts'
+import { unexplained, withoutKek } from './words.ts'
 import { exitCodeOf, reportError } from './ui/errors.ts'
 import { note, surviveClosedPipes } from './ui/output.ts'
 
@@ -25,9 +26,9 @@ export async function run(argv: string[]): Promise<number> {
     ? () => undefined
     : tellLongWaits((what) => note(`waits for ${what}`))
   try {
-    const words = versionAsCommand(argv)
+    const words = withoutKek(versionAsCommand(argv))
     const program = await buildProgram(words)
-    await program.parseAsync(words, { from: 'user' })
+    await program.parseAsync(unexplained(program, words), { from: 'user' })
     return Number(process.exitCode ?? 0)
   } catch (error) {
     if (error instanceof CommanderError && error.exitCode === 0) return 0

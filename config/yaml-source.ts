@@ -18,26 +18,55 @@ export interface YamlSource {
 /** Throws `config-invalid` with line and column for what is no YAML; the text itself is never shown (it may hold a PIN). */
 export function parseYaml(file: string, text: string): YamlSource {
   const lines = new LineCounter()
-  const document = parseDocument(text, { lineCounter: lines, prettyErrors: false })
+  const document = reading(file, () =>
+    parseDocument(text, { lineCounter: lines, prettyErrors: false }),
+  )
   const at = (offset: number): string => {
     const { line, col } = lines.linePos(offset)
     return `${file}:${Math.max(line, 1)}:${Math.max(col, 1)}`
   }
   const [error] = document.errors
+  if (error?.code === 'DUPLICATE_KEY') {
+    const key = /^["']?([\w.-]{1,64})/.exec(text.slice(error.pos[0]))?.[1]
+    const named = key === undefined ? 'a key' : `the key '${key}'`
+    throw new KeyturnError('config-invalid', `${at(error.pos[0])}: ${named} is there twice`, {
+      hint: 'keep one of the two: a section that is continued stands in one piece',
+    })
+  }
   if (error !== undefined) {
     throw new KeyturnError(
       'config-invalid',
       `${at(error.pos[0])}: not valid yaml (${error.code.toLowerCase().replaceAll('_', ' ')})`,
-      { hint: 'look at indentation, quotes and doubled keys around that place' },
+      { hint: 'look at indentation and quotes around that place' },
     )
   }
   const offsetOf = (path: KeyPath): number => offsetIn(document, path)
   return {
     file,
-    value: nullsAsAbsent(document.toJS()),
+    value: reading(file, () => nullsAsAbsent(document.toJS())),
     offsetOf,
     locate: (path) => at(offsetOf(path)),
   }
+}
+
+/**
+ * The library refuses aliases that are unknown or multiply without end by plain errors; one inside of itself, or nesting
+ * without end, overflows the stack. Neither says where.
+ */
+function reading<T>(file: string, read: () => T): T {
+  try {
+    return read()
+  } catch (cause) {
+    const reason = cause instanceof RangeError ? 'it is nested without end' : aliasReason(cause)
+    throw new KeyturnError('config-invalid', `${file}: not valid yaml (${reason})`, {
+      hint: 'write the values out instead of anchors (&) and aliases (*)',
+      cause,
+    })
+  }
+}
+
+function aliasReason(cause: unknown): string {
+  return /excessive alias/i.test(String(cause)) ? 'its aliases multiply' : 'an alias has no anchor'
 }
 
 /** Keys stand for their values: a reader looks for the key. */

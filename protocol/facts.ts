@@ -1,3 +1,4 @@
+import { inWords } from '../contracts/durations.ts'
 import type { NodeKind, NotReadyReason, ProcessRole } from '../contracts/fleet.ts'
 
 /**
@@ -129,5 +130,5 @@ export function processName(process: { node: string; role: ProcessRole; pid: num
 
 /** A duration in ms in the words of a message. */
 export function inSeconds(ms: number): string {
-  return `${Math.ceil(ms / 1000)} s`
+  return inWords(Math.ceil(ms / 1000) * 1000)
 }

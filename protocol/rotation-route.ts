@@ -25,17 +25,21 @@ export interface RotationRoute {
   promote: boolean
 }
 
+/** Throws versions-equal for the same version twice: that needs no look at anything. */
+export function requireTwoVersions({ from, to }: { from: number | null; to: number }): void {
+  if (from !== to) return
+  throw new KeyturnError('versions-equal', `from and to are the same version '${to}'`, {
+    hint: 'name two versions; keyturn status lists them',
+  })
+}
+
 /** Between which versions a rotation runs. Throws the refusals of preflight: no key and no envelope was touched. */
 export function rotationRoute(facts: RouteFacts): RotationRoute {
   const { active, to } = facts
   const given = facts.from ?? null
   requireNumber(to)
   if (given !== null) requireNumber(given)
-  if (given === to) {
-    throw new KeyturnError('versions-equal', `from and to are the same version '${to}'`, {
-      hint: 'name two versions; keyturn status lists them',
-    })
-  }
+  requireTwoVersions({ from: given, to })
   if (active === null) {
     throw new KeyturnError('not-installed', 'no version is active in this database', {
       hint: 'run: keyturn pkcs11-init --version 1, or: keyturn env-init --version 1',

@@ -8,8 +8,8 @@ import {
 } from '../activities/index.ts'
 import type { ActivityDeps, ControlDeps, Queue } from '../activities/index.ts'
 import { temporalEndpoint } from '../config/temporal-endpoint.ts'
+import { temporalFailure } from '../config/temporal-failures.ts'
 import type { Config } from '../contracts/settings.ts'
-import { KeyturnError } from '../contracts/errors.ts'
 import { queues, type InstallIdentity } from '../contracts/names.ts'
 
 /** What a worker process may do. `control`: workflows and steps without keys; `rewrap`: HSM work; `node`: proofs on this host. */
@@ -28,17 +28,29 @@ const sweepsAtOnce = 16
 /** Beyond the grace a module that hangs must not keep the process. */
 const forceAfterGraceMs = 5_000
 
-/** Connects to Temporal. Throws `temporal-unreachable`. */
+/** Connects to Temporal. Throws `temporal-unreachable`, `temporal-refused`, `config-invalid`. */
 export async function connectTemporal(config: Config): Promise<NativeConnection> {
-  const { address, security } = temporalEndpoint(config)
+  const endpoint = temporalEndpoint(config)
+  const { address, security } = endpoint
   try {
     return await NativeConnection.connect({ address, ...security })
-  } catch (cause) {
-    throw new KeyturnError('temporal-unreachable', `temporal does not answer at "${address}"`, {
-      hint: 'look at temporal.address in keyturn.yaml, or TEMPORAL_ADDRESS; keyturn doctor tells more',
-      cause,
-    })
+  } catch (error) {
+    throw temporalFailure(error, endpoint)
   }
+}
+
+/** What a host is made, or run, for: the core's errors about the server come out as ours, all others as they are. */
+export async function askingTemporal<T>(config: Config, use: () => Promise<T>): Promise<T> {
+  try {
+    return await use()
+  } catch (error) {
+    throw isOfTransport(error) ? temporalFailure(error, temporalEndpoint(config)) : error
+  }
+}
+
+/** The core's errors of calls to the server; the SDK exports no class of them. */
+function isOfTransport(error: unknown): boolean {
+  return error instanceof Error && error.name === 'TransportError'
 }
 
 /** Everything but the keys: workflows and the short steps that they take. */

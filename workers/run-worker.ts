@@ -17,7 +17,7 @@ import { requireAnswer } from '../store/majority.ts'
 import { withStore } from '../store/store.ts'
 import { openHealthPages } from './health.ts'
 import type { HealthSources } from './health.ts'
-import { connectTemporal, createControlHost, createHost } from './hosts.ts'
+import { askingTemporal, connectTemporal, createControlHost, createHost } from './hosts.ts'
 import type { QueueToPoll, WorkerRole } from './hosts.ts'
 import { workerMetrics } from './metrics.ts'
 import type { WorkerMetrics } from './metrics.ts'
@@ -145,10 +145,12 @@ async function serve(duty: Duty, deps: ControlDeps, stop: AbortSignal): Promise<
         look: keystoreLook(deps.store, { name: config.install, provider: config.kek.provider }),
         open: (role, install) => duty.open(connection, { role, install, onForeignTask }),
       })
-      await held(
-        polling.begin(),
-        () => polling.close(),
-        () => shown(duty, polling, deps, stop),
+      await askingTemporal(config, () =>
+        held(
+          polling.begin(),
+          () => polling.close(),
+          () => shown(duty, polling, deps, stop),
+        ),
       )
     },
   )

@@ -38,7 +38,11 @@ export function positive(text: string): number {
 export function duration(text: string): number {
   const milliseconds = parseDuration(text)
   if (milliseconds === null || milliseconds === 0) {
-    throw new KeyturnError('usage', `a duration is written as 30s, 24h or 90d, not "${text}"`)
+    throw new KeyturnError('usage', `a duration is written as 30s, 24h or 90d, not "${text}"`, {
+      hint: /^[1-9]\d*$/.test(text)
+        ? `did you mean ${text}d? units are ms, s, m, h, d and w`
+        : 'a whole number and a unit: ms, s, m, h, d or w',
+    })
   }
   return milliseconds
 }

@@ -1,5 +1,6 @@
 import type { FleetNode } from '../../contracts/fleet.ts'
 import { colours } from './colours.ts'
+import { seconds } from './figures.ts'
 import { nodesText } from './present-nodes.ts'
 import { table } from './tables.ts'
 
@@ -47,7 +48,7 @@ function groupsText(nodes: FleetNode[]): string {
     .sort((one, other) => one.names.length - other.names.length)
     .map(({ cells, names, processes, oldestSeconds }) => [
       ...[names.length, processes, ...cells],
-      oldestSeconds === null ? null : `${oldestSeconds} s`,
+      oldestSeconds === null ? null : seconds(oldestSeconds),
       names.length > 3 ? `${names.slice(0, 3).join(' ')} …` : names.join(' '),
     ])
   const head = [

@@ -1,5 +1,6 @@
 import type { FleetNode } from '../../contracts/fleet.ts'
 import { colours } from './colours.ts'
+import { seconds } from './figures.ts'
 import { table } from './tables.ts'
 
 /** The roster: a line for each process, and one for each node without any. */
@@ -22,7 +23,7 @@ export function nodesText(nodes: FleetNode[]): string {
       process.pid,
       process.current === null ? null : `v${process.current}`,
       process.loaded.map((version) => `v${version}`).join(' '),
-      `${process.heartbeatAgeSeconds} s`,
+      seconds(process.heartbeatAgeSeconds),
     ])
   })
   return table(['node', 'kind', 'state', 'role', 'pid', 'current', 'loaded', 'heartbeat'], rows)

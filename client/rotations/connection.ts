@@ -5,12 +5,16 @@ import {
   isGrpcServiceError,
   makeGrpcRetryInterceptor,
 } from '@temporalio/client'
-import { temporalEndpoint } from '../../config/temporal-endpoint.ts'
+import { temporalEndpoint, type TemporalEndpoint } from '../../config/temporal-endpoint.ts'
+import { isTemporalAway, temporalFailure } from '../../config/temporal-failures.ts'
 import { KeyturnError } from '../../contracts/errors.ts'
 import type { Config } from '../../contracts/settings.ts'
 
 /** How long a command waits for Temporal before it says that it is not there. */
 const connectTimeoutMs = 5000
+
+/** How long the look takes that finds out why it is not there. */
+const lookMs = 2000
 
 /** Fewer than the SDK's ten: a person waits, and followers have a patience of their own. */
 const callAttempts = 4
@@ -32,81 +36,73 @@ export async function withTemporal<T>(
   use: (link: TemporalLink) => Promise<T>,
   withinMs = connectTimeoutMs,
 ): Promise<T> {
-  const { address, namespace, security } = temporalEndpoint(config)
-  let connection: Connection
-  try {
-    connection = await Connection.connect({
-      ...security,
-      address,
-      connectTimeout: withinMs,
-      interceptors: [
-        makeGrpcRetryInterceptor(defaultGrpcRetryOptions({ maxAttempts: callAttempts })),
-      ],
-    })
-  } catch (cause) {
-    throw unreachable(address, cause)
-  }
+  const endpoint = temporalEndpoint(config)
+  const { address, namespace } = endpoint
+  const connection = await connect(endpoint, withinMs)
   const link = { client: new Client({ connection, namespace }), address, namespace }
   try {
     return await use(link)
   } catch (error) {
-    throw isGrpcCaused(error) ? asTemporalError(error, link) : error
+    throw isTemporals(error) ? asTemporalError(error, endpoint) : error
   } finally {
     await connection.close()
   }
 }
 
-/** Whether the server could not be asked at all, so that the same question may be repeated. */
-export function isTransient(error: unknown): boolean {
-  const code = grpcCode(error)
-  return code === grpc.unavailable || code === grpc.deadline || code === grpc.cancelled
-}
+/** Whether the server could not be asked, or not now, so that the same question may be repeated. */
+export const isTransient = isTemporalAway
 
-/** gRPC status codes (grpc/doc/statuscodes.md) that need an answer of their own. */
-const grpc = { cancelled: 1, deadline: 4, notFound: 5, unavailable: 14 } as const
-
-function grpcCode(error: unknown): number | null {
-  for (let current = error; current instanceof Error; current = current.cause) {
-    if (isGrpcServiceError(current)) return current.code
-  }
-  return null
-}
-
-function isGrpcCaused(error: unknown): boolean {
-  if (error instanceof KeyturnError) return false
-  return grpcCode(error) !== null || (error instanceof Error && error.name.startsWith('Namespace'))
-}
-
-function asTemporalError(error: unknown, link: TemporalLink): KeyturnError {
-  if (isTransient(error)) return unreachable(link.address, error)
-  const text = reason(error)
-  if (/search ?attribute/i.test(text)) {
-    return new KeyturnError('setup-missing', 'temporal does not know our search attributes', {
-      hint: 'run: keyturn setup',
-      cause: error,
+async function connect(endpoint: TemporalEndpoint, withinMs: number): Promise<Connection> {
+  const { address, security } = endpoint
+  const retrying = makeGrpcRetryInterceptor(defaultGrpcRetryOptions({ maxAttempts: callAttempts }))
+  try {
+    return await Connection.connect({
+      ...{ ...security, address },
+      connectTimeout: withinMs,
+      interceptors: [retrying],
     })
+  } catch (cause) {
+    if (cause instanceof TypeError) throw temporalFailure(cause, endpoint)
+    throw temporalFailure((await whyNot(endpoint, withinMs)) ?? cause, endpoint)
   }
-  return new KeyturnError(
-    'temporal-refused',
-    `temporal at "${link.address}", namespace "${link.namespace}", refused: ${text}`,
-    { hint: 'look at the namespace and at the permissions of this client', cause: error },
-  )
 }
 
-function unreachable(address: string, cause: unknown): KeyturnError {
-  return new KeyturnError('temporal-unreachable', `temporal does not answer at "${address}"`, {
-    hint: 'look at temporal.address in keyturn.yaml, or TEMPORAL_ADDRESS; keyturn doctor tells more',
-    cause,
-  })
+/**
+ * What one call without retries fails with. A connection that is waited for tells only that its time is over; null when
+ * the server has come up meanwhile.
+ */
+async function whyNot({ address, security }: TemporalEndpoint, withinMs: number): Promise<unknown> {
+  let connection: Connection | undefined
+  try {
+    // A channel of its own: one that is shared is in its backoff, and has forgotten the last error.
+    const channelArgs = { 'grpc.use_local_subchannel_pool': 1 }
+    const asked = Connection.lazy({ ...security, address, channelArgs, interceptors: [] })
+    connection = asked
+    const deadline = Date.now() + Math.min(withinMs, lookMs)
+    await asked.withDeadline(deadline, () => asked.workflowService.getSystemInfo({}))
+    return null
+  } catch (error) {
+    return error
+  } finally {
+    await connection?.close()
+  }
 }
 
-/** The innermost explanation, in one line. */
-function reason(error: unknown): string {
-  let text = String(error)
+function isTemporals(error: unknown): boolean {
   for (let current = error; current instanceof Error; current = current.cause) {
-    const { details } = current as { details?: unknown }
-    text = typeof details === 'string' && details !== '' ? details : current.message
+    if (current instanceof KeyturnError) return false
+    if (isGrpcServiceError(current) || current.name.startsWith('Namespace')) return true
   }
-  const line = (text.split('\n')[0] ?? '').replace(/\.$/, '')
-  return line.replace(/^[A-Z](?=[a-z])/, (letter) => letter.toLowerCase())
+  return false
+}
+
+function asTemporalError(error: unknown, endpoint: TemporalEndpoint): KeyturnError {
+  const failure = temporalFailure(error, endpoint)
+  if (failure.code !== 'temporal-refused' || !/search ?attribute/i.test(failure.message)) {
+    return failure
+  }
+  return new KeyturnError('setup-missing', 'temporal does not know our search attributes', {
+    hint: 'run: keyturn setup',
+    cause: error,
+  })
 }

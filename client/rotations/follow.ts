@@ -1,4 +1,5 @@
 import { setTimeout as sleep } from 'node:timers/promises'
+import { inWords } from '../../contracts/durations.ts'
 import { KeyturnError } from '../../contracts/errors.ts'
 import type { RotateResult, RotationProgress } from '../../contracts/rotation.ts'
 import { readRotation, sumCounters } from '../../store/rotations.ts'
@@ -79,7 +80,7 @@ class Patience {
     // A long poll that merely ran out is no loss; the pause keeps a server that refuses at once from being hammered.
     await sleep(betweenTriesMs / 4, undefined, { signal })
     if (await this.answers()) return
-    this.say(`lost temporal at "${this.link.address}"; trying again for ${patienceMs / 1000} s`)
+    this.say(`lost temporal at "${this.link.address}"; trying again for ${inWords(patienceMs)}`)
     while (performance.now() - lostAt < patienceMs) {
       await sleep(betweenTriesMs, undefined, { signal })
       if (!(await this.answers())) continue

@@ -30,8 +30,8 @@ export async function installKek(
   version: number,
   registered?: RegisteredKey,
 ): Promise<InstallResult> {
+  requireProvider(config, provider)
   return withOwnKeystore(config, async (keystore) => {
-    requireProvider(config, provider)
     return withTemporal(config, async (link) => {
       const install = await prepareForInstall(config, keystore, link)
       await requireWorker(keystore.store)

@@ -5,6 +5,7 @@ import { measuredRate } from '../../store/measured-rate.ts'
 import { lastRotation } from '../../store/rotations.ts'
 import { requireInstalled, withKeystore, type Keystore } from '../keystore.ts'
 import { countByField } from '../views/census.ts'
+import { requireTwoVersions } from '../../protocol/rotation-route.ts'
 import { routeOf } from './route.ts'
 
 /** Times some envelopes of the fullest field against this host's token; null where this host cannot. */
@@ -22,6 +23,7 @@ export async function planRotation(
   asked: { from: number | null; to: number; maxRate: number; maxHsmCalls: number },
   time: TimeEnvelopes,
 ): Promise<RotationPlan & { from: number; to: number }> {
+  requireTwoVersions(asked)
   return withKeystore(config, async (keystore) => {
     requireInstalled(keystore, config)
     const { from, to } = await routeOf(keystore, asked)

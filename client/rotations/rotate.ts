@@ -15,6 +15,7 @@ import { requireDuties } from './duties.ts'
 import { fromReport } from './failures.ts'
 import { followRotation, type Follower } from './follow.ts'
 import { newRotationId, requester } from './names.ts'
+import { requireTwoVersions } from '../../protocol/rotation-route.ts'
 import { routeOf } from './route.ts'
 import { liveRotation, type LiveRotation } from './running.ts'
 import { startAlone } from './start.ts'
@@ -61,6 +62,7 @@ export async function rotate(
   request: RotateRequest,
   follower: Follower,
 ): Promise<RotationReply> {
+  requireTwoVersions(request)
   return withOwnKeystore(config, async (keystore) => {
     const install = requireInstalled(keystore, config)
     return withTemporal(config, async (link) => {

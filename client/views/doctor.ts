@@ -1,3 +1,4 @@
+import { inWords } from '../../contracts/durations.ts'
 import { KeyturnError } from '../../contracts/errors.ts'
 import type { Config } from '../../contracts/settings.ts'
 import { missingIndexes } from '../../store/indexes.ts'
@@ -107,10 +108,10 @@ async function clockCheck({ store }: Keystore): Promise<Check> {
   const here = (before + Date.now()) / 2
   const offMs = Math.round(Math.abs(server - here))
   return offMs < clockWarnMs
-    ? ok('clock', `${offMs} ms from that of MongoDB`)
+    ? ok('clock', `${inWords(offMs)} from that of MongoDB`)
     : warn(
         'clock',
-        `${offMs} ms from that of MongoDB`,
+        `${inWords(offMs)} from that of MongoDB`,
         'synchronise it (chrony, systemd-timesyncd)',
       )
 }
@@ -128,7 +129,10 @@ async function fleetCheck(config: Config, { store }: Keystore): Promise<Check> {
   const { heartbeatMs, leaseMs } = config.fleet
   return nodes.length === 0
     ? warn('fleet', 'no worker was ever seen', 'start one: keyturn worker')
-    : ok('fleet', `${nodes.length} live; heartbeat ${heartbeatMs} ms, lease ${leaseMs} ms`)
+    : ok(
+        'fleet',
+        `${nodes.length} live; heartbeat ${inWords(heartbeatMs)}, lease ${inWords(leaseMs)}`,
+      )
 }
 
 /** Names the processes whose file has other settings than the recorded ones, and says so of this very file. */

@@ -1,7 +1,26 @@
-import { afterAll, describe, expect, test } from 'vitest'
+import { mkdtemp, rm, writeFile } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { afterAll, describe, expect, onTestFinished, test } from 'vitest'
+import { stringify } from 'yaml'
 import { WarmCli } from '../support/warm-cli.ts'
 
 const help = 'hint: keyturn --help lists the commands, keyturn COMMAND --help explains one\n'
+
+/** A file whose servers are not there. */
+async function configFile(provider: string): Promise<string> {
+  const folder = await mkdtemp(join(tmpdir(), 'keyturn-usage-'))
+  onTestFinished(() => rm(folder, { recursive: true, force: true }))
+  const file = join(folder, 'keyturn.yaml')
+  const config = {
+    ...{ install: 'payments', temporal: { address: '127.0.0.1:1' } },
+    mongodb: { uri: 'mongodb://127.0.0.1:1/', database: 'app' },
+    kek: { provider, pkcs11: { module_path: '/usr/lib/none.so', token_label: 'payments' } },
+    collections: [{ name: 'certificates', envelopes: ['private_key'] }],
+  }
+  await writeFile(file, stringify(config))
+  return file
+}
 
 describe('the command line', () => {
   const warm = new WarmCli({})
@@ -35,8 +54,28 @@ describe('the command line', () => {
     ],
     [
       ['policy', 'set', '--every', 'monthly'],
-      'error: a duration is written as 30s, 24h or 90d, not "monthly"\n',
+      'error: a duration is written as 30s, 24h or 90d, not "monthly"\n' +
+        'hint: a whole number and a unit: ms, s, m, h, d or w\n',
     ],
+    [
+      ['policy', 'set', '--every', '90'],
+      'error: a duration is written as 30s, 24h or 90d, not "90"\n' +
+        'hint: did you mean 90d? units are ms, s, m, h, d and w\n',
+    ],
+    [
+      ['rotate', '--to-verson', '2'],
+      'error: unknown option "--to-verson"\nhint: did you mean --to-version?\n',
+    ],
+    [
+      ['policy', 'set', '--evry', '90d'],
+      'error: unknown option "--evry"\nhint: did you mean --every?\n',
+    ],
+    [['approv', '--help'], 'error: unknown command "approv"\n' + help],
+    [['statsu', '--help'], 'error: unknown command "statsu"\nhint: did you mean status?\n'],
+    [['help', 'statsu'], 'error: unknown command "statsu"\nhint: did you mean status?\n'],
+    [['--json', 'statsu', '-h'], 'error: unknown command "statsu"\nhint: did you mean status?\n'],
+    [['policy', 'sett', '--help'], 'error: unknown command "sett"\nhint: did you mean set?\n'],
+    [['kek', 'rate'], 'error: missing required argument "n"\n' + help],
     [['pkcs11-register'], 'error: required option "--version <n>" not specified\n' + help],
     [
       ['pkcs11-register', '--version', '1', '--label', ''],
@@ -53,7 +92,21 @@ describe('the command line', () => {
     ],
   ])('answers %j with error, hint and exit code 2', async (args, stderr) => {
     const answer = await keyturn(...args)
+    if (args.includes('--json')) answer.stdout = ''
     expect(answer).toMatchObject({ code: 2, stdout: '', stderr })
+  })
+
+  test.each([
+    ['env', ['kek', 'rotate', '--from-version=1', '--to-version=1'], 'versions-equal'],
+    ['env', ['rotate', '--from-version', '1', '--to-version', '1', '--dry-run'], 'versions-equal'],
+    ['env', ['pkcs11-init', '--version', '1'], 'config-invalid'],
+    ['env', ['pkcs11-register', '--version', '1'], 'config-invalid'],
+    ['pkcs11', ['env-init', '--version', '1'], 'config-invalid'],
+  ])('with provider %s, %j is usage without any server', async (provider, args, code) => {
+    const file = await configFile(provider)
+    const answer = await keyturn(...args, `--config=${file}`, '--json')
+    expect(answer.code).toBe(2)
+    expect(JSON.parse(answer.stdout)).toMatchObject({ error: { code } })
   })
 
   test('with --json a usage error is one document on stdout, and still said on stderr', async () => {

@@ -1,0 +1,198 @@
+import { KeyturnError, type ErrorCode } from '../contracts/errors.ts'
+import { innermost, inOneLine, reasonOf } from '../contracts/reasons.ts'
+import type { TemporalEndpoint } from './temporal-endpoint.ts'
+
+/** gRPC status codes that need an answer of their own (grpc/doc/statuscodes.md). */
+const grpc = {
+  cancelled: 1,
+  deadline: 4,
+  notFound: 5,
+  permissionDenied: 7,
+  exhausted: 8,
+  unimplemented: 12,
+  unavailable: 14,
+  unauthenticated: 16,
+} as const
+
+type Place = Pick<TemporalEndpoint, 'address'> & Partial<TemporalEndpoint>
+
+/**
+ * An error of one of Temporal's two SDK connections as one of ours: grpc-js in clients, the Rust core in workers. The
+ * innermost cause is in the message, an API key never is. No hint names a command: doctor shows them too.
+ */
+export function temporalFailure(error: unknown, place: Place): KeyturnError {
+  if (error instanceof KeyturnError) return error
+  const { text, status } = causeOf(error)
+  const told = withoutKey(inOneLine(text), place)
+  const fail = (code: ErrorCode, message: string, hint: string) =>
+    new KeyturnError(code, message, { hint, cause: error })
+  const where = `temporal at "${place.address}"`
+  if (status !== null && !isAway(status) && !noGrpc.test(told)) {
+    const inNamespace = place.namespace === undefined ? '' : `, namespace "${place.namespace}",`
+    const { says, hint } = refusalOf(status, told)
+    return fail('temporal-refused', `${where}${inNamespace} ${says}: ${told}`, hint)
+  }
+  if (error instanceof TypeError || error instanceof RangeError) {
+    return fail(
+      'config-invalid',
+      `the address "${place.address}" of temporal cannot be used: ${told}`,
+      addressHint,
+    )
+  }
+  const isLate = status === grpc.deadline
+  const met = ways.find(({ pattern }) => pattern.test(told)) ?? (isLate ? slow : undefined)
+  return fail(
+    'temporal-unreachable',
+    `temporal does not answer at "${place.address}": ${met?.says?.(told) ?? told}`,
+    met?.hint ?? addressHint,
+  )
+}
+
+const addressHint =
+  'is it running, and is temporal.address in keyturn.yaml (or TEMPORAL_ADDRESS), host:port of its front end, right?'
+
+interface Refusal {
+  says: string
+  hint: string
+}
+
+const refusals: Readonly<Record<number, Refusal>> = {
+  [grpc.notFound]: {
+    says: 'does not know it',
+    hint: 'check temporal.namespace (or TEMPORAL_NAMESPACE); make one with: temporal operator namespace create --namespace NAME',
+  },
+  [grpc.permissionDenied]: {
+    says: 'does not permit it',
+    hint: 'give this client, by its API key or certificate, write access to the namespace',
+  },
+  [grpc.exhausted]: {
+    says: 'is over its limit',
+    hint: 'too many requests or too much data for this namespace: try again later, or have its limits raised',
+  },
+  [grpc.unimplemented]: {
+    says: 'does not know the call',
+    hint: 'is it a Temporal server of a supported version, and not a proxy or another gRPC server?',
+  },
+  [grpc.unauthenticated]: {
+    says: 'does not know this client',
+    hint: 'check the API key (TEMPORAL_API_KEY) or the client certificate (TEMPORAL_TLS_CLIENT_CERT_PATH), and its expiry',
+  },
+}
+
+function refusalOf(status: number, told: string): Refusal {
+  const other = { says: 'refused', hint: 'look at the log of the Temporal server' }
+  // What is not found is something of ours, unless it is the namespace itself.
+  if (status === grpc.notFound && !/namespace/i.test(told)) return other
+  return refusals[status] ?? other
+}
+
+/** The statuses of the way to the server. */
+function isAway(status: number): boolean {
+  return status === grpc.unavailable || status === grpc.deadline || status === grpc.cancelled
+}
+
+/** A web server or a proxy answered. */
+const noGrpc = /protocol error|http2 error|FRAME_SIZE|HTTP status|content-type/i
+
+interface Way {
+  pattern: RegExp
+  /** The reason in words of our own, where those of the SDK are none. */
+  says?: (text: string) => string
+  hint: string
+}
+
+const slow: Way = {
+  pattern: /deadline|timed? ?out|TimeoutExpired|Timeout expired/i,
+  says: () => 'it takes the connection, or drops it, and does not answer',
+  hint: 'is a firewall in between, is it busy, and is it Temporal?',
+}
+
+/** What the way to the server met, in the words of grpc-js (with OpenSSL) and of tonic (with rustls). */
+const ways: readonly Way[] = [
+  {
+    pattern: /wrong version number|InvalidContentType|packet length too long/i,
+    says: () => 'it does not speak TLS',
+    hint: 'take TLS out of the Temporal environment (TEMPORAL_TLS=false; an API key turns it on), or name the port that speaks it',
+  },
+  {
+    pattern: /InvalidCertificate|certificate|UnknownIssuer|altname/i,
+    says: (text) => {
+      const kind = /InvalidCertificate\((\w+)/.exec(text)?.[1]
+      return kind === undefined ? text : `its certificate is not accepted (${kind})`
+    },
+    hint: 'name its CA in TEMPORAL_TLS_SERVER_CA_CERT_PATH, and its name in TEMPORAL_TLS_SERVER_NAME',
+  },
+  {
+    pattern: /PrivateKeyParse|PEM routines|no start line|DECODER|CertificateParse/i,
+    says: () => 'the client certificate or its key cannot be read as PEM',
+    hint: 'check TEMPORAL_TLS_CLIENT_CERT_PATH and TEMPORAL_TLS_CLIENT_KEY_PATH',
+  },
+  {
+    pattern: /dns error|name resolution failed|ENOTFOUND|EAI_AGAIN/i,
+    says: (text) => /error: "([^"]+)"/.exec(text)?.[1] ?? text,
+    hint: 'is the host in temporal.address (or TEMPORAL_ADDRESS) right, and does the DNS of this host know it?',
+  },
+  {
+    pattern: /ConnectionRefused|ECONNREFUSED/,
+    says: () => 'connection refused',
+    hint: addressHint,
+  },
+  {
+    pattern: noGrpc,
+    says: () => 'what answers there does not speak gRPC',
+    hint: 'name the port of the front end (7233 by default), not that of the web UI or a proxy for HTTP/1',
+  },
+  {
+    pattern:
+      /BrokenPipe|broken pipe|^failed to connect$|ECONNRESET|socket closed|connection (reset|closed)/i,
+    says: () => 'it closes the connection at once',
+    hint: 'does it want TLS (TEMPORAL_TLS=true, or an API key)? is it Temporal?',
+  },
+  slow,
+]
+
+/** What tonic calls the statuses, as number. */
+const tonicStatuses: readonly (readonly [RegExp, number])[] = [
+  [/code: (NotFound|'Some requested entity was not found')/, grpc.notFound],
+  [/code: (PermissionDenied|'The caller does not have permission)/, grpc.permissionDenied],
+  [/code: (ResourceExhausted|'Some resource has been exhausted')/, grpc.exhausted],
+  [/code: (Unimplemented|'Operation is not implemented)/, grpc.unimplemented],
+  [/code: (Unauthenticated|'The request does not have valid auth)/, grpc.unauthenticated],
+]
+
+/** grpc-js has status and details as members; the core tells everything in one text. */
+function causeOf(error: unknown): { text: string; status: number | null } {
+  const cause = innermost(error)
+  const { code, details } = (cause ?? {}) as { code?: unknown; details?: unknown }
+  if (typeof code === 'number' && typeof details === 'string') {
+    return { text: connectionError(details === '' ? reasonOf(cause) : details), status: code }
+  }
+  const text = reasonOf(cause)
+  const status = tonicStatuses.find(([pattern]) => pattern.test(text))?.[1] ?? null
+  const message = /message: "((?:[^"\\]|\\.)*)"/.exec(text)?.[1]
+  const isNamespace = cause instanceof Error && cause.name.startsWith('NamespaceNotFound')
+  return {
+    text: status === null ? text : (message ?? text),
+    status: isNamespace ? grpc.notFound : status,
+  }
+}
+
+/** grpc-js: "No connection established. Last error: X (time). Resolution note: …". */
+function connectionError(details: string): string {
+  const inner =
+    /Last error: (?:\w*Error(?: \[\w+\])?: )?([\s\S]*?)(?: \(\d{4}-[^)]*\))?\.? Resolution note:/.exec(
+      details,
+    )?.[1]
+  return inner ?? details
+}
+
+function withoutKey(text: string, { security }: Place): string {
+  const key = security?.apiKey
+  return typeof key === 'string' && key !== '' ? text.replaceAll(key, '[redacted]') : text
+}
+
+/** Whether the server could not be asked, or not now, so that the same question may be repeated. */
+export function isTemporalAway(error: unknown): boolean {
+  const { status } = causeOf(error)
+  return status !== null && (isAway(status) || status === grpc.exhausted)
+}

@@ -1,0 +1,35 @@
+import { describe, expect, test } from 'vitest'
+import { parseYaml } from '../../config/yaml-source.ts'
+
+const nine = (item: string) => `[${Array<string>(9).fill(item).join(', ')}]`
+const bomb = [
+  'a: &a ' + nine('x'),
+  ...[...'bcdefghi'].map((name, at) => `${name}: &${name} ${nine('*' + 'abcdefgh'.charAt(at))}`),
+]
+
+describe('a file that is no plain YAML', () => {
+  test.each([
+    ['aliases that multiply', bomb.join('\n'), /^f: not valid yaml \(its aliases multiply\)$/],
+    ['an alias inside of itself', 'a: &a [*a]', /nested without end/],
+    ['an alias that is unknown', 'a: *b', /alias has no anchor/],
+    ['nesting without end', `a: ${'['.repeat(20_000)}`, /^f:1:\d+: not valid yaml/],
+    [
+      'a doubled key',
+      'install: x\nkek: { provider: env }\ninstall: y\n',
+      /^f:3:1: the key 'install' is there twice$/,
+    ],
+    [
+      'a doubled key of a section',
+      'kek: { provider: env, "provider": env }\n',
+      /^f:1:22: the key 'provider' is there twice$/,
+    ],
+  ])('with %s is refused in one line', (_, text, message) => {
+    expect(() => parseYaml('f', text)).toThrow(
+      expect.objectContaining({
+        code: 'config-invalid',
+        exitCode: 2,
+        message: expect.stringMatching(message) as string,
+      }),
+    )
+  })
+})
