@@ -33,10 +33,11 @@ export async function finishRotation(deps: ControlDeps, input: FinishInput): Pro
   const row = await readRotation(store, rotation)
   const counters = await sumCounters(store, rotation)
   const collections = (await readSettings(store))?.settings.collections ?? []
-  await recheckQuarantine(store, from)
+  for (const version of [from, null]) await recheckQuarantine(store, version)
   const remaining = await remainingOf(store, collections, from)
   const silent = input.settled ? await whoIsSilent(deps, input, row) : input.silent
-  const outcome = outcomeOf(input, row, await countQuarantine(store, from))
+  const quarantined = (await countQuarantine(store, from)) + (await countQuarantine(store, null))
+  const outcome = outcomeOf(input, row, quarantined)
   if (input.settled) {
     await recordLeft(store, from, rotation)
     await setPhase(store, rotation, 'finish')

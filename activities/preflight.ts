@@ -7,7 +7,7 @@ import { plannedCalls, plannedSeconds } from '../protocol/rotation-plan.ts'
 import { rotationRoute } from '../protocol/rotation-route.ts'
 import type { RotationRoute } from '../protocol/rotation-route.ts'
 import { versionState } from '../protocol/version-state.ts'
-import { countVersions, remainingOf } from '../store/census.ts'
+import { countVersions, leftOf } from '../store/census.ts'
 import { fenceOn, requireNoFence } from '../store/fence.ts'
 import { checkShapes, missingIndexes } from '../store/indexes.ts'
 import { readActive } from '../store/kek-active.ts'
@@ -52,7 +52,9 @@ export async function runPreflight(deps: ControlDeps, input: RotateInput): Promi
   for (const version of [route.from, route.to]) await mark(deps, version, input.rotation)
   await clearEndedMarks(store)
   await closeShards(store, 'all')
-  const total = await remainingOf(store, settings.collections, route.from)
+  const { under } = await leftOf(store, settings.collections, route.from)
+  const { odd } = await countVersions(store, settings.collections)
+  const total = under + odd
   const plan = await planOf(deps, input, settings, total)
   await setPhase(store, input.rotation, 'preflight', { total, plan })
   const { heartbeatMs, leaseMs } = settings.fleet

@@ -3,6 +3,7 @@ import { removalFacts } from '../protocol/removal-facts.ts'
 import { removalGuards } from '../protocol/removal-guards.ts'
 import type { RemovalRequestDoc } from '../store/documents.ts'
 import { readSettings } from '../store/kek-settings.ts'
+import { quarantineOdd } from '../store/odd-quarantine.ts'
 import { readForRemoval } from '../store/removal-reading.ts'
 import { closeIdleShards } from '../store/rewrap-shards.ts'
 import { recheckQuarantine } from '../store/rewrap-quarantine.ts'
@@ -22,6 +23,7 @@ export async function evaluateGuards(
   const { collections, removal } = await requireSettings(store)
   if (fenced) await closeIdleShards(store, version)
   await recheckQuarantine(store, version)
+  await quarantineOdd(store, collections, null)
   const row = await requireInstalled(store, version)
   const reading = await readForRemoval(store, version, collections)
   const facts = removalFacts(

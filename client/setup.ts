@@ -126,15 +126,18 @@ async function refuseToDropEnvelopes(
   recorded: FleetSettings,
   wanted: FleetSettings,
 ): Promise<void> {
-  const { byField } = await countVersions(store, [
+  const { byField, oddByField } = await countVersions(store, [
     ...droppedFields(recorded, wanted),
     ...relaidFields(recorded, wanted),
   ])
-  const held = byField.find(({ envelopes }) => envelopes > 0)
+  const held = [
+    ...byField.map(({ version, ...field }) => ({ ...field, what: `envelopes of v${version}` })),
+    ...oddByField.map((field) => ({ ...field, what: 'odd envelopes' })),
+  ].find(({ envelopes }) => envelopes > 0)
   if (held === undefined) return
   throw new KeyturnError(
     'collection-in-use',
-    `"${held.collection}.${held.field}" still holds ${held.envelopes} envelopes of v${held.version}`,
+    `"${held.collection}.${held.field}" still holds ${held.envelopes} ${held.what}`,
     { hint: 'leave it in the file: what keyturn does not know it cannot re-wrap' },
   )
 }

@@ -12,12 +12,20 @@ export interface StatusView {
   active: { version: number; epoch: number; since: string } | null
   versions: {
     version: number
-    state: VersionState
+    /** `unknown`: envelopes name it, and the keystore has no such version. */
+    state: VersionState | 'unknown'
     label: string
-    createdAt: string
+    /** Null where it is `unknown`. */
+    createdAt: string | null
     envelopes: number
   }[]
-  envelopes: { total: number; byVersion: Record<string, number>; quarantined: number }
+  /** `odd`: envelopes that cannot be placed under a version; `total` counts them too. */
+  envelopes: {
+    total: number
+    byVersion: Record<string, number>
+    odd: number
+    quarantined: number
+  }
   rotation: RotationView | null
   lastRotation: LastRotation | null
   fleet: FleetNode[]
@@ -48,8 +56,17 @@ export interface PolicyView {
 export interface ScanView {
   envelopes: number
   byVersion: Record<string, number>
+  /** Envelopes that cannot be placed under a version; the first 10,000 of a field are among `failed`. */
+  odd: number
   opened: number | null
-  failed: { collection: string; id: unknown; field: string; kekVersion: number; code: string }[]
+  failed: {
+    collection: string
+    id: unknown
+    field: string
+    /** Null where it is odd. */
+    kekVersion: number | null
+    code: string
+  }[]
 }
 
 export type GuardName =
@@ -86,12 +103,26 @@ export interface QuarantineView {
   collection: string
   id: unknown
   field: string
-  kekVersion: number
+  /** Null where it is odd. */
+  kekVersion: number | null
   code: string
   message: string
-  rotation: string
+  /** The last rotation that met it; null when only `quarantine scan` or a removal did. */
+  rotation: string | null
   firstSeen: string
   attempts: number
+  /** How many envelopes it stands for: more than one in the row `odd-many` only, which has no id. */
+  count: number
+}
+
+/** The shape of `quarantine scan --json`. */
+export interface QuarantineScanView {
+  /** Odd envelopes that were found. */
+  odd: number
+  /** Of them, new in quarantine. */
+  quarantined: number
+  /** Rows of envelopes that were repaired or deleted. */
+  cleared: number
 }
 
 /** The shape of `report --json`: what preflight expected beside what came of it. */

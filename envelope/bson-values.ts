@@ -28,9 +28,26 @@ function asNumber(value: unknown): number | null {
       return Number((value as { value: unknown }).value)
     case 'Long':
       return (value as { toNumber(): number }).toNumber()
+    case 'Decimal128':
+      return decimalInteger((value as { toString(): string }).toString())
     default:
       return null
   }
+}
+
+/** Of a Decimal128's text (`1`, `1.0`, `1E+2`, `NaN`): the integer that it is exactly, else NaN. */
+function decimalInteger(text: string): number {
+  const [, sign = '', whole = '', fraction = '', exponent = '0'] =
+    /^(-?)(\d+)(?:\.(\d+))?(?:E([+-]?\d+))?$/.exec(text) ?? []
+  const digits = `${whole}${fraction}`.replace(/^0+/, '')
+  if (whole === '') return NaN
+  if (digits === '') return 0
+  const zeros = Number(exponent) - fraction.length
+  const kept = zeros < 0 ? digits.slice(0, zeros) : digits
+  const isIntegral = zeros >= 0 || /^0*$/.test(digits.slice(zeros))
+  // Longer ones are beyond 2^53.
+  if (!isIntegral || kept.length + Math.max(0, zeros) > 16) return NaN
+  return Number(`${sign}${kept}${'0'.repeat(Math.max(0, zeros))}`)
 }
 
 /** Binary of subtype 0 as a Buffer over the same memory; null for everything else, other subtypes too. */

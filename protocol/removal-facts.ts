@@ -15,7 +15,9 @@ export interface Reading {
   readonly heartbeats: readonly Parameters<typeof heartbeatFact>[0][]
   readonly now: Date
   readonly remaining: number
+  readonly odd: number
   readonly quarantined: number
+  readonly oddQuarantined: number
   readonly fence: 'stands' | 'missing' | 'refused'
 }
 
@@ -45,7 +47,9 @@ export function removalFacts(reading: Reading, rules: RemovalRulesNow): RemovalF
     leftAt: row.left_at?.toISOString() ?? null,
     leftEpoch: row.left_epoch,
     remaining: reading.remaining,
+    odd: reading.odd,
     quarantined: reading.quarantined,
+    oddQuarantined: reading.oddQuarantined,
     acceptQuarantine: rules.acceptQuarantine,
     backupWindowMs: rules.backupWindowMs,
     now: now.toISOString(),

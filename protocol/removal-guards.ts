@@ -34,7 +34,11 @@ export interface RemovalFacts {
   leftEpoch: number | null
   /** Census without exactly the quarantined bytes, over all collections of `kek_settings`. */
   remaining: number
+  /** Odd envelopes that are not in quarantine: any of them may need N. */
+  odd: number
   quarantined: number
+  /** Odd envelopes in quarantine. */
+  oddQuarantined: number
   acceptQuarantine: boolean
   backupWindowMs: number
   /** The database's clock, and that of the process that judges, ISO 8601. */
@@ -157,20 +161,29 @@ function settingsAgree({ settings, heartbeats, roster }: RemovalFacts): Guard {
   return guard('settings-agree', false, `${who}: ${cures['config-differs']}`)
 }
 
-function censusZero({ version, remaining }: RemovalFacts): Guard {
-  return remaining === 0
+function censusZero({ version, remaining, odd }: RemovalFacts): Guard {
+  const found = [
+    ...(remaining === 0 ? [] : [`${remaining} envelopes are under version ${version}`]),
+    ...(odd === 0 ? [] : [`${odd} odd envelopes may be: keyturn quarantine scan`]),
+  ]
+  return found.length === 0
     ? guard('census-zero', true, `no envelope is under version ${version}`)
-    : guard('census-zero', false, `${remaining} envelopes are under version ${version}`)
+    : guard('census-zero', false, found.join('; '))
 }
 
-function quarantineEmpty({ version, quarantined, acceptQuarantine }: RemovalFacts): Guard {
-  if (quarantined === 0) {
+function quarantineEmpty(facts: RemovalFacts): Guard {
+  const { version, quarantined, oddQuarantined, acceptQuarantine } = facts
+  if (quarantined + oddQuarantined === 0) {
     return guard('quarantine-empty', true, `nothing of version ${version} is in quarantine`)
   }
-  const held = `${quarantined} envelopes of version ${version} are in quarantine`
+  const held = [
+    ...(quarantined === 0 ? [] : [`${quarantined} envelopes of version ${version}`]),
+    ...(oddQuarantined === 0 ? [] : [`${oddQuarantined} odd envelopes`]),
+  ]
+  const told = `${held.join(' and ')} are in quarantine`
   return acceptQuarantine
-    ? guard('quarantine-empty', true, `${held}, accepted: they will never open again`)
-    : guard('quarantine-empty', false, `${held}: repair them, or use --accept-quarantine`)
+    ? guard('quarantine-empty', true, `${told}, accepted: they will never open again`)
+    : guard('quarantine-empty', false, `${told}: repair them, or use --accept-quarantine`)
 }
 
 /** A backup may hold N until the end of the settle that left it; a version that became active again starts anew. */

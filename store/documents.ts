@@ -292,15 +292,18 @@ export interface QuarantineId {
 /** `rewrap_quarantine`: envelopes that could not be opened or written. */
 export interface QuarantineDoc {
   _id: QuarantineId
-  kek_version: number
+  /** Null for an odd envelope: nobody can say which key it needs. */
+  kek_version: number | null
   /** SHA-256 of the wrap fields as found (envelope/wrap-digest.ts): only these very bytes are in quarantine. */
   digest: Binary
   code: string
   message: string
-  /** The last rotation that met it. */
-  rotation: string
+  /** The last rotation that met it; null when only a look at what is odd did. */
+  rotation: string | null
   first_seen: Date
   attempts: number
+  /** Of the row `odd-many`: how many odd envelopes it stands for. */
+  count?: number
 }
 
 /** `kek_audit`: insert-only, `_id` from 1 without gaps. */

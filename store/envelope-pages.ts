@@ -1,19 +1,25 @@
+import { hash } from 'node:crypto'
 import { Binary, MinKey, type Document } from 'mongodb'
 import { KeyturnError } from '../contracts/errors.ts'
+import { asDocument } from '../envelope/bson-values.ts'
+import { wrapFieldNames } from '../envelope/envelope.ts'
 import { idBytesFromElement } from '../envelope/record-id.ts'
 import { keyturnLayout, type Layout } from '../envelope/layout.ts'
 import type { Bound } from './documents.ts'
+import { asVersion, boundedPart, longestPart, presenceOf, versionIndex } from './presence.ts'
 import {
   elementOf,
   NotFaithful,
   rawAt,
   rawElements,
   rawMembers,
+  rawNearest,
   rawValue,
   sameElement,
   type RawElement,
 } from './raw-bson.ts'
 import type { Moment } from './snapshot.ts'
+import { isBadHint } from './store-errors.ts'
 import type { Store } from './store.ts'
 
 /**
@@ -50,11 +56,13 @@ export interface PageEntry {
   id: unknown
   /** The same for the AAD (envelope/record-id.ts), from the raw bytes. */
   idBytes: Buffer
+  /** The walk meets it among the envelopes of its version, but it is an odd one (presence.ts). */
+  isOdd: boolean
   /** Where to go on when this entry is dealt with. */
   cursor: Bound
   /**
    * The wrap fields as found, unpromoted, under the names of `keyturn-1` whatever the layout; anything at all where the
-   * envelope is malformed.
+   * envelope is malformed, and `{bytes: n}` in the place of a value that is longer than any part of a wrap.
    */
   wrap: unknown
 }
@@ -65,48 +73,96 @@ export interface Page {
   more: boolean
 }
 
-/** The index that makes walk, census and sweep cheap; `setup` creates it. */
-export function versionIndex({ version }: Layout): Record<string, 1> {
-  return { [version]: 1, _id: 1 }
-}
-
 /** The projection of `_id` and the wrap fields: the data itself is never read. */
 export function wrapProjection({ paths }: Layout): Document {
   return Object.fromEntries(['_id', ...paths].map((path) => [path, 1]))
+}
+
+/** The same without values that are longer than any part of a wrap. MongoDB takes half as long again for it. */
+export function boundedProjection({ paths }: Layout): Document {
+  return { _id: 1, ...Object.fromEntries(paths.map((path) => [path, boundedPart(path)])) }
 }
 
 /** The wrap fields of a record as found; undefined where there is no envelope. */
 export function wrapAt(document: Buffer | readonly RawElement[], layout: Layout): unknown {
   if (layout.declared === null) {
     const envelope = rawAt(document, layout.field)
-    return envelope === null ? undefined : rawMembers(envelope)
+    return envelope === null ? undefined : rawMembers(envelope, longestPart)
   }
   const found: Record<string, unknown> = {}
   const members = { kek_version: layout.version, dek_iv: layout.iv, dek_wrapped: layout.wrapped }
   for (const [name, path] of Object.entries(members)) {
     const element = path === null ? null : rawAt(document, path)
-    if (element !== null) found[name] = rawMembers(element)
+    if (element !== null) found[name] = rawNearest(element, longestPart)
   }
-  return 'kek_version' in found ? found : undefined
+  return 'kek_version' in found || 'dek_wrapped' in found ? found : undefined
 }
 
-/** Reads at most `limit` entries behind `after`. Throws `index-missing` without the index. */
+/** What a page may hold of `_id`s and wraps, in bytes: a few hundred each, unless somebody wrote others. */
+const pageBytes = 4 * 2 ** 20
+/** What an entry takes besides its `_id`. */
+const entryBytes = 512
+/** A document with more than this besides its `_id` has a value in it that no wrap has. */
+const plainBytes = 8 * longestPart
+
+/**
+ * Reads at most `limit` entries behind `after`; fewer where they are large. Throws `index-missing` without the index.
+ * What it holds in memory is one answer of MongoDB (16 MB) and `pageBytes`: a page with a value in it that is longer than
+ * any part of a wrap is read once more, and MongoDB then leaves that value out.
+ */
 export async function readPage(store: Store, page: PageRequest): Promise<Page> {
-  // One more that may be the old cursor still, and one that shows whether there is more.
-  const documents = await readRaw(store, page, page.limit + 2)
-  const rest = documents.slice(isOldCursor(documents[0], page.after) ? 1 : 0)
-  const here = rest.slice(0, page.limit)
   const layout = page.layout ?? keyturnLayout(page.field)
-  let cursor = page.after
-  const entries: PageEntry[] = []
-  for (const document of here) {
-    const entry = entryOf(document, layout, cursor)
-    cursor = entry.cursor
-    entries.push(entry)
+  const found = await collectPage(store, page, wrapProjection(layout), plainBytes)
+  return found ?? (await collectPage(store, page, boundedProjection(layout), Infinity)) ?? noPage
+}
+
+const noPage: Page = { entries: [], more: false }
+
+/** Null: a document has more than `most` bytes besides its `_id`. */
+async function collectPage(
+  store: Store,
+  page: PageRequest,
+  projection: Document,
+  most: number,
+): Promise<Page | null> {
+  const collected = pageOf(page)
+  // One more that may be the old cursor still, and one that shows whether there is more.
+  for await (const documents of readRaw(store, page, page.limit + 2, projection)) {
+    for (const document of documents) {
+      const elements = rawElements(document)
+      if (document.length - idOf(elements).bytes.length > most) return null
+      if (!collected.add(elements)) return collected.page(true)
+    }
   }
-  const more = rest.length > page.limit
-  if (more && cursor === page.after) throw noWayOn(page)
-  return { entries, more }
+  return collected.page(false)
+}
+
+function pageOf(page: PageRequest) {
+  const layout = page.layout ?? keyturnLayout(page.field)
+  const { after } = page
+  const old = after === null ? null : elementOf(after.v)
+  const entries: PageEntry[] = []
+  let cursor = after
+  let bytes = 0
+  let isFirst = true
+  return {
+    /** False: the page is full. */
+    add(elements: readonly RawElement[]): boolean {
+      const isOld = isFirst && old !== null && sameElement(idOf(elements), old)
+      isFirst = false
+      if (isOld) return true
+      if (entries.length === page.limit || bytes > pageBytes) return false
+      const entry = entryOf(elements, layout, cursor)
+      entries.push(entry)
+      bytes += 2 * entry.idBytes.length + entryBytes
+      cursor = entry.cursor
+      return true
+    },
+    page(more: boolean): Page {
+      if (more && cursor === after) throw noWayOn(page)
+      return { entries, more }
+    },
+  }
 }
 
 /**
@@ -123,11 +179,10 @@ export async function idBehind(
 ): Promise<Bound | null> {
   const range = { ...place, after: null }
   // A few, in case that the first is one that cannot be a bound.
-  for (const document of await readRaw(store, range, 8, place.skip)) {
-    try {
-      return { v: rawValue(idOf(rawElements(document))) }
-    } catch (error) {
-      if (!(error instanceof NotFaithful)) throw error
+  for await (const documents of readRaw(store, range, 8, { _id: 1 }, place.skip)) {
+    for (const document of documents) {
+      const bound = boundAt(idOf(rawElements(document)))
+      if (bound !== null) return bound
     }
   }
   return null
@@ -135,14 +190,20 @@ export async function idBehind(
 
 type Range = Omit<PageRequest, 'limit'>
 
-async function readRaw(store: Store, page: Range, limit: number, skip = 0): Promise<Buffer[]> {
+async function* readRaw(
+  store: Store,
+  page: Range,
+  limit: number,
+  projection: Document,
+  skip = 0,
+): AsyncGenerator<Buffer[], void> {
   const layout = page.layout ?? keyturnLayout(page.field)
   const { version } = layout
   const begin = page.after ?? page.from ?? null
   const cursor = store.db.collection(page.collection).find<Buffer>(
     {},
     {
-      projection: wrapProjection(layout),
+      projection,
       hint: versionIndex(layout),
       // A mongos puts the answers of several shards together. Elsewhere the index is the order, of arrays too.
       ...(store.isRouter ? { sort: versionIndex(layout) } : {}),
@@ -162,32 +223,69 @@ async function readRaw(store: Store, page: Range, limit: number, skip = 0): Prom
     },
   )
   try {
-    return await cursor.toArray()
+    while (await cursor.hasNext()) yield cursor.readBufferedDocuments()
   } catch (error) {
     throw asIndexMissing(error, page)
+  } finally {
+    await cursor.close()
   }
 }
 
-function isOldCursor(document: Buffer | undefined, after: Bound | null): boolean {
-  if (document === undefined || after === null) return false
-  return sameElement(idOf(rawElements(document)), elementOf(after.v))
-}
-
-function entryOf(document: Buffer, layout: Layout, before: Bound | null): PageEntry {
-  const elements = rawElements(document)
-  const idElement = idOf(elements)
-  const idBytes = idBytesFromElement(idElement)
+function entryOf(elements: readonly RawElement[], layout: Layout, before: Bound | null): PageEntry {
+  const { id, idBytes, isNamed } = namedId(idOf(elements))
   const wrap = wrapAt(elements, layout)
+  const isOdd = !isWhole(wrap, layout) && presenceOf(elements, layout) === 'odd'
+  const cursor = isNamed ? { v: id } : (before ?? { v: new MinKey() })
+  return { id, idBytes, isOdd, cursor, wrap }
+}
+
+/** A shard's document holds three bounds, and a document of MongoDB has 16 MB. */
+const longestId = 4 * 2 ** 20
+
+/**
+ * An `_id` as `PageEntry` has it. One that this driver cannot give back, or that is too long for a bound, is not named: a
+ * binary of its bytes stands in for it, of their digest where they are many.
+ */
+export function namedId(element: RawElement): { id: unknown; idBytes: Buffer; isNamed: boolean } {
+  const bound = boundAt(element)
+  if (bound !== null) return { id: bound.v, idBytes: idBytesFromElement(element), isNamed: true }
+  const idBytes = bytesOfUnnamed(element)
+  return { id: new Binary(idBytes), idBytes, isNamed: false }
+}
+
+function bytesOfUnnamed(element: RawElement): Buffer {
+  if (element.bytes.length > longestId) return hash('sha256', element.bytes, 'buffer')
   try {
-    const id = rawValue(idElement)
-    return { id, idBytes, cursor: { v: id }, wrap }
-  } catch (error) {
-    if (!(error instanceof NotFaithful)) throw error
-    return { id: new Binary(idBytes), idBytes, cursor: before ?? { v: new MinKey() }, wrap }
+    return idBytesFromElement(element)
+  } catch {
+    return Buffer.from([element.type, ...element.bytes])
   }
 }
 
-function idOf(elements: readonly RawElement[]): RawElement {
+/** Null for an `_id` that cannot be named. */
+function boundAt(element: RawElement): Bound | null {
+  if (element.bytes.length > longestId) return null
+  try {
+    return { v: rawValue(element) }
+  } catch (error) {
+    if (error instanceof NotFaithful) return null
+    throw error
+  }
+}
+
+/** What nearly all are: saves a second look at each part. */
+function isWhole(wrap: unknown, layout: Layout): boolean {
+  const members = asDocument(wrap)
+  if (members === null || asVersion(members['kek_version']) === null) return false
+  const names = layout.declared === null ? wrapFieldNames : declaredNames(layout)
+  return names.every((name) => members[name] !== undefined && members[name] !== null)
+}
+
+function declaredNames({ iv }: Layout): string[] {
+  return ['dek_wrapped', ...(iv === null ? [] : ['dek_iv'])]
+}
+
+export function idOf(elements: readonly RawElement[]): RawElement {
   const id = elements.find(({ name }) => name === '_id')
   if (id === undefined) throw new KeyturnError('internal', 'a record came without _id')
   return id
@@ -202,12 +300,8 @@ function noWayOn({ collection, limit }: PageRequest): KeyturnError {
   )
 }
 
-/** A missing index answers with code 2 (BadValue) or 17007, and these words. */
 function asIndexMissing(error: unknown, { collection, field, layout }: Range): unknown {
-  const text = error instanceof Error ? error.message : ''
-  if (!/hint provided does not correspond|planner returned error: bad hint/i.test(text)) {
-    return error
-  }
+  if (!isBadHint(error)) return error
   return new KeyturnError(
     'index-missing',
     `collection '${collection}' lacks the index on '${(layout ?? keyturnLayout(field)).version}'`,

@@ -1,10 +1,11 @@
-import type { CollectionInfo, Document } from 'mongodb'
+import type { Document } from 'mongodb'
 import { KeyturnError } from '../contracts/errors.ts'
 import { collections as keystoreNames } from '../contracts/names.ts'
 import type { CollectionConfig } from '../contracts/settings.ts'
 import { layoutIn, type Layout } from '../envelope/layout.ts'
-import { versionIndex } from './envelope-pages.ts'
+import { collectionInfos, whyNotSwept } from './collections.ts'
 import { keystore } from './keystore.ts'
+import { oddIndex, versionIndex } from './presence.ts'
 import { serverCode, serverCodes } from './store-errors.ts'
 import type { Store } from './store.ts'
 
@@ -37,14 +38,12 @@ export async function createIndexes(
   for (const { name, envelopes } of collections) {
     await createCollection(store, name)
     for (const field of envelopes) {
+      const layout = layoutIn(collections, name, field)
       // Of its own collation, so that strings are walked byte by byte whatever the collection's default is.
-      await store.db
-        .collection(name)
-        .createIndex(
-          versionIndex(layoutIn(collections, name, field)),
-          { collation: { locale: 'simple' } },
-          {},
-        )
+      const collation = { locale: 'simple' }
+      const { key, ...odd } = oddIndex(layout)
+      await store.db.collection(name).createIndex(versionIndex(layout), { collation }, {})
+      await store.db.collection(name).createIndex(key, { ...odd, collation }, {})
     }
   }
 }
@@ -59,36 +58,26 @@ export async function missingIndexes(
     const indexes = await indexesOf(store, name)
     for (const field of envelopes) {
       const layout = layoutIn(collections, name, field)
-      if (!indexes.some((index) => isVersionIndex(index, layout))) missing.push(`${name}.${field}`)
+      const odd = oddIndex(layout).name
+      const isThere =
+        indexes.some((index) => isVersionIndex(index, layout)) &&
+        indexes.some((index) => index['name'] === odd && index['hidden'] !== true)
+      if (!isThere) missing.push(`${name}.${field}`)
     }
   }
   return missing
 }
 
-/**
- * Throws `unsupported-shape` for what cannot be swept: views, time series, and envelopes whose path leads through an
- * array. Looks at the data only where the index says that there was an array once.
- */
+/** Throws `unsupported-shape` for collections that cannot be swept. What is not there yet is made by `setup`. */
 export async function checkShapes(
   store: Store,
   collections: readonly CollectionConfig[],
 ): Promise<void> {
-  const infos = await store.db.listCollections().toArray()
-  for (const { name, envelopes } of collections) {
-    const info = infos.find((each) => each.name === name) as CollectionInfo | undefined
-    if (info === undefined) continue
-    if (info.type !== 'collection') {
-      throw unsupported(`'${name}' is a ${info.type ?? 'view'}, not a collection`)
-    }
-    for (const field of envelopes) {
-      const layout = layoutIn(collections, name, field)
-      // A layout's other paths are in no index that would know.
-      if (layout.declared === null && !(await mayHaveArrays(store, name, layout))) continue
-      for (const place of layout.declared === null ? [field] : layout.paths) {
-        const path = await arrayIn(store, name, place)
-        if (path !== null) throw unsupported(`'${path}' of collection '${name}' is an array`)
-      }
-    }
+  const infos = await collectionInfos(store)
+  for (const { name } of collections) {
+    const info = infos.get(name)
+    const why = info === undefined ? null : whyNotSwept(info)
+    if (why !== null) throw unsupported(`collection '${name}' ${why}`)
   }
 }
 
@@ -118,30 +107,8 @@ function isVersionIndex(index: Document, layout: Layout): boolean {
   )
 }
 
-/** An index is multikey for ever once a record had an array on its path. Without the index: perhaps. */
-async function mayHaveArrays(store: Store, name: string, layout: Layout): Promise<boolean> {
-  const plan = await store.db
-    .collection(name)
-    .find({ [layout.version]: 1 }, { hint: versionIndex(layout), collation: { locale: 'simple' } })
-    .explain('queryPlanner')
-    .catch((): Document => ({}))
-  return !JSON.stringify(plan).includes('"isMultiKey":false')
-}
-
-async function arrayIn(store: Store, name: string, field: string): Promise<string | null> {
-  const parts = field.split('.')
-  for (const depth of parts.keys()) {
-    const path = parts.slice(0, depth + 1).join('.')
-    const found = await store.db
-      .collection(name)
-      .findOne({ [path]: { $type: 'array' } }, { projection: { _id: 1 } })
-    if (found !== null) return path
-  }
-  return null
-}
-
 function unsupported(message: string): KeyturnError {
   return new KeyturnError('unsupported-shape', message, {
-    hint: 'an envelope is a sub-document at a fixed path, in an ordinary collection',
+    hint: 'envelopes stand in ordinary collections: move them, and name the new collection in keyturn.yaml',
   })
 }

@@ -1,9 +1,11 @@
-import { Binary, MongoServerError, type ClientSession } from 'mongodb'
+import { Binary, BSON, MongoServerError, type ClientSession } from 'mongodb'
 import type { Document } from 'mongodb'
 import { keyturnLayout, wrapMembers } from '../envelope/layout.ts'
-import type { CountersDoc, QuarantineDoc, ShardId } from './documents.ts'
+import { byteSlices } from './byte-slices.ts'
+import type { CountersDoc, ShardId } from './documents.ts'
 import { keystore } from './keystore.ts'
-import type { PageCounts, PageQuarantine, PageStep } from './page-step.ts'
+import type { PageCounts, PageStep } from './page-step.ts'
+import { writeRows } from './quarantine-rows.ts'
 import { serverCodes } from './store-errors.ts'
 import type { Store } from './store.ts'
 import { transactionOptions } from './transaction.ts'
@@ -90,8 +92,24 @@ async function wasCommitted(
   return committed !== null
 }
 
-/** Of one command, which must stay below 16 MB. */
+/** Of one command. */
 const statementsAtMost = 1_000
+
+/** An upper bound for the size of a statement: its `_id`, the old wrap and the new one. */
+function statementBytes({ q: { _id: id } }: { q: Document }): number {
+  return statementBase + roughSize(id)
+}
+
+const statementBase = 1_024
+
+/** Measured only where it may be large: measuring each costs five per cent of a rotation with `env`. */
+function roughSize(id: unknown): number {
+  if (typeof id === 'string') return 3 * id.length
+  if (id instanceof Binary) return id.position
+  return typeof id === 'object' && id !== null && !('_bsontype' in id)
+    ? BSON.calculateObjectSize({ id })
+    : 0
+}
 
 interface UpdateReply {
   /** How many matched. */
@@ -106,12 +124,13 @@ interface UpdateReply {
 async function writeWraps(store: Store, session: ClientSession, step: PageStep): Promise<number> {
   const statements = wrapUpdates(step)
   let matched = 0
-  for (let at = 0; at < statements.length; at += statementsAtMost) {
-    const updates = statements.slice(at, at + statementsAtMost)
+  let at = 0
+  for (const updates of byteSlices(statements, statementBytes, { count: statementsAtMost })) {
     const command = { update: step.collection, updates, ordered: false }
     const { n, writeErrors = [] } = (await store.db.command(command, { session })) as UpdateReply
     if (writeErrors.length > 0) throw asRefusal(writeErrors, at)
     matched += n
+    at += updates.length
   }
   return matched
 }
@@ -146,48 +165,13 @@ function asRefusal(errors: NonNullable<UpdateReply['writeErrors']>, at: number):
   )
 }
 
-/** Returns how many of the rows are new for this rotation. */
 async function writeQuarantine(
   store: Store,
   session: ClientSession,
   step: PageStep,
 ): Promise<number> {
-  if (step.quarantine.length === 0) return 0
-  const { collection, field, rotation } = step
-  const rows = step.quarantine.map((row) => ({ row, _id: { collection, id: row.id, field } }))
-  const quarantine = keystore.quarantine(store)
-  const known = await quarantine
-    .find(
-      { _id: { $in: rows.map(({ _id }) => _id) }, rotation },
-      { session, projection: { rotation: 1 } },
-    )
-    .toArray()
-  await quarantine.bulkWrite(
-    rows.map(({ row, _id }) => ({
-      updateOne: {
-        filter: { _id },
-        update: [{ $set: quarantineFields(step, row) }] as Document[],
-        upsert: true,
-      },
-    })),
-    { session, ordered: false },
-  )
-  return rows.length - known.length
-}
-
-function quarantineFields(step: PageStep, row: PageQuarantine): Document {
-  const fields: Pick<QuarantineDoc, 'kek_version' | 'digest'> = {
-    kek_version: step.from,
-    digest: new Binary(row.digest),
-  }
-  return {
-    ...fields,
-    code: { $literal: row.code },
-    message: { $literal: row.message },
-    rotation: { $literal: step.rotation },
-    first_seen: { $ifNull: ['$first_seen', '$$NOW'] },
-    attempts: { $add: [{ $ifNull: ['$attempts', 0] }, 1] },
-  }
+  const { collection, field, rotation, from } = step
+  return writeRows(store, session, { collection, field, rotation, version: from }, step.quarantine)
 }
 
 async function addCounters(

@@ -20,6 +20,8 @@ export interface PageQuarantine {
   digest: Uint8Array
   code: string
   message: string
+  /** How many envelopes it stands for; one unless given. */
+  count?: number
 }
 
 /** What one transaction writes: a page, or a part of one. */

@@ -29,7 +29,7 @@ export interface RawElement {
 }
 
 /** BSON 1.1, https://bsonspec.org/spec.html */
-const types = {
+export const bsonTypes = {
   double: 1,
   string: 2,
   document: 3,
@@ -99,7 +99,7 @@ export function rawAt(
   for (const [depth, part] of parts.entries()) {
     const found = here.find(({ name }) => name === part) ?? null
     if (found === null || depth === parts.length - 1) return found
-    if (found.type !== types.document) return null
+    if (found.type !== bsonTypes.document) return null
     here = rawElements(found.bytes)
   }
   return null
@@ -114,13 +114,34 @@ export function rawValue(element: RawElement): unknown {
   return value
 }
 
-/** A sub-document's members for the eye, one level deep, each in the nearest form that there is. Never throws. */
-export function rawMembers(element: RawElement): unknown {
-  if (element.type !== types.document) return decodeOr(element)
+/** The value of an element in the nearest form that there is; `otherwise` where there is none. Never throws. */
+export function rawValueOr(element: RawElement, otherwise: unknown): unknown {
+  try {
+    return decode(element)
+  } catch {
+    return otherwise
+  }
+}
+
+/** A sub-document's members, one level deep, each as `rawNearest` gives it. Never throws. */
+export function rawMembers(element: RawElement, longest: number): unknown {
+  if (element.type !== bsonTypes.document) return rawNearest(element, longest)
   const members: Record<string, unknown> = {}
-  for (const member of rawElements(element.bytes)) members[member.name] = decodeOr(member)
+  for (const member of rawElements(element.bytes))
+    members[member.name] = rawNearest(member, longest)
   return members
 }
+
+/** The value in the nearest form that there is; `{bytes: n}` for one that is longer as `{v: value}`. Never throws. */
+export function rawNearest(element: RawElement, longest: number): unknown {
+  const size = element.bytes.length + documentOfOne
+  if (size > longest) return { bytes: size }
+  const value = rawValueOr(element, undefined)
+  return value === undefined ? new Binary(Buffer.from(element.bytes)) : value
+}
+
+/** Of `{v: …}` without the value: length, type, name, and the closing zero. */
+const documentOfOne = 8
 
 /** Exactly the same type and bytes. */
 export function sameElement(one: RawElement, other: RawElement): boolean {
@@ -136,19 +157,19 @@ export function elementOf(value: unknown): RawElement {
 
 /** These go back as they came whatever their bytes are; the others are proved each time. */
 const alwaysFaithful = new Set<number>([
-  types.objectId,
-  types.boolean,
-  types.null,
-  types.int32,
-  types.int64,
-  types.timestamp,
-  types.decimal128,
-  types.minKey,
-  types.maxKey,
+  bsonTypes.objectId,
+  bsonTypes.boolean,
+  bsonTypes.null,
+  bsonTypes.int32,
+  bsonTypes.int64,
+  bsonTypes.timestamp,
+  bsonTypes.decimal128,
+  bsonTypes.minKey,
+  bsonTypes.maxKey,
 ])
 
 function isSame(value: unknown, element: RawElement): boolean {
-  if (element.type === types.string) return isUtf8(element.bytes)
+  if (element.type === bsonTypes.string) return isUtf8(element.bytes)
   try {
     return sameElement(elementOf(value), element)
   } catch {
@@ -156,39 +177,31 @@ function isSame(value: unknown, element: RawElement): boolean {
   }
 }
 
-function decodeOr(element: RawElement): unknown {
-  try {
-    return decode(element)
-  } catch {
-    return new Binary(Buffer.from(element.bytes))
-  }
-}
-
 function decode({ type, bytes }: RawElement): unknown {
   switch (type) {
-    case types.double:
+    case bsonTypes.double:
       return new Double(bytes.readDoubleLE())
-    case types.string:
+    case bsonTypes.string:
       return textOf(bytes)
-    case types.document:
+    case bsonTypes.document:
       return new Map(rawElements(bytes).map((member) => [member.name, decode(member)]))
-    case types.array:
+    case bsonTypes.array:
       return rawElements(bytes).map(decode)
-    case types.binary:
+    case bsonTypes.binary:
       return binaryOf(bytes)
-    case types.objectId:
+    case bsonTypes.objectId:
       return new ObjectId(Buffer.from(bytes))
-    case types.boolean:
+    case bsonTypes.boolean:
       return bytes[0] === 1
-    case types.date:
+    case bsonTypes.date:
       return new Date(Number(bytes.readBigInt64LE()))
-    case types.null:
+    case bsonTypes.null:
       return null
-    case types.int32:
+    case bsonTypes.int32:
       return new Int32(bytes.readInt32LE())
-    case types.int64:
+    case bsonTypes.int64:
       return Long.fromBigInt(bytes.readBigInt64LE())
-    case types.decimal128:
+    case bsonTypes.decimal128:
       return new Decimal128(Buffer.from(bytes))
     default:
       return decodeRare(type, bytes)
@@ -197,22 +210,22 @@ function decode({ type, bytes }: RawElement): unknown {
 
 function decodeRare(type: number, bytes: Buffer): unknown {
   switch (type) {
-    case types.timestamp:
+    case bsonTypes.timestamp:
       return new Timestamp(Long.fromBigInt(bytes.readBigInt64LE()).toUnsigned())
-    case types.code:
+    case bsonTypes.code:
       return new Code(textOf(bytes))
-    case types.symbol:
+    case bsonTypes.symbol:
       return new BSONSymbol(textOf(bytes))
-    case types.regExp: {
+    case bsonTypes.regExp: {
       const end = bytes.indexOf(0)
       return new BSONRegExp(
         bytes.toString('utf8', 0, end),
         bytes.toString('utf8', end + 1, bytes.length - 1),
       )
     }
-    case types.minKey:
+    case bsonTypes.minKey:
       return new MinKey()
-    case types.maxKey:
+    case bsonTypes.maxKey:
       return new MaxKey()
     default:
       // undefined, DBPointer and code with scope are deprecated, and this driver writes them as something else.

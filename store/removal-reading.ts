@@ -1,5 +1,5 @@
 import type { CollectionConfig } from '../contracts/settings.ts'
-import { remainingOf } from './census.ts'
+import { leftOf } from './census.ts'
 import type { ActiveDoc, HeartbeatDoc, NodeDoc, VersionDoc } from './documents.ts'
 import { fenceObstacle, fenceOn, hasFence } from './fence.ts'
 import { readRoster } from './fleet-nodes.ts'
@@ -19,7 +19,10 @@ export interface RemovalReading {
   now: Date
   /** Census without exactly the quarantined bytes. */
   remaining: number
+  /** Odd envelopes that are not in quarantine, and those that are. */
+  odd: number
   quarantined: number
+  oddQuarantined: number
   fence: 'stands' | 'missing' | 'refused'
 }
 
@@ -34,9 +37,11 @@ export async function readForRemoval(
   const [roster, heartbeats] = await Promise.all([readRoster(store), readHeartbeats(store)])
   const now = await serverNow(store)
   const fence = await fenceAround(store, version, collections)
-  const remaining = await remainingOf(store, collections, version)
+  const { under: remaining, odd } = await leftOf(store, collections, version)
   const quarantined = await countQuarantine(store, version)
-  return { row, active, roster, heartbeats, now, remaining, quarantined, fence }
+  const oddQuarantined = await countQuarantine(store, null)
+  const counts = { remaining, odd, quarantined, oddQuarantined }
+  return { row, active, roster, heartbeats, now, ...counts, fence }
 }
 
 /** `refused`: it does not stand, and could not hold. */

@@ -1,17 +1,30 @@
+import { layoutIn } from '../envelope/layout.ts'
 import type { QuarantineDoc, QuarantineId } from './documents.ts'
+import { readSettings } from './kek-settings.ts'
 import { keystore } from './keystore.ts'
+import { clearOddRows } from './odd-envelopes.ts'
 import { readQuarantine, standsThere } from './quarantined-bytes.ts'
 import type { Store } from './store.ts'
 
 /** Oldest first; of one version when it is given. */
-export async function listQuarantine(store: Store, version?: number): Promise<QuarantineDoc[]> {
+export async function listQuarantine(
+  store: Store,
+  version?: number | null,
+): Promise<QuarantineDoc[]> {
   const rows = await readQuarantine(store, filterOf(version))
   return rows.map(({ doc }) => doc)
 }
 
-/** How many rows there are; of one version when it is given. */
-export async function countQuarantine(store: Store, version?: number): Promise<number> {
-  return keystore.quarantine(store).countDocuments(filterOf(version))
+/** How many envelopes are in quarantine; of one version when it is given, `null` for those that are odd. */
+export async function countQuarantine(store: Store, version?: number | null): Promise<number> {
+  const [sum] = await keystore
+    .quarantine(store)
+    .aggregate<{ envelopes: number }>([
+      { $match: filterOf(version) },
+      { $group: { _id: null, envelopes: { $sum: { $ifNull: ['$count', 1] } } } },
+    ])
+    .toArray()
+  return sum?.envelopes ?? 0
 }
 
 /**
@@ -33,18 +46,28 @@ export async function clearQuarantine(
  * Looks at each accused envelope again, and clears the row of one that its owner has repaired, rewritten, put back or
  * deleted. Returns how many rows were cleared.
  */
-export async function recheckQuarantine(store: Store, version?: number): Promise<number> {
+export async function recheckQuarantine(store: Store, version?: number | null): Promise<number> {
   const rows = await readQuarantine(store, filterOf(version))
   const standing = await standsThere(store, rows)
+  const odd = new Map<string, { collection: string; field: string }>()
   let cleared = 0
   for (const [index, { doc }] of rows.entries()) {
-    if (standing[index] === true) continue
-    // Filtered by what was looked at: a sweep may have accused it of other bytes meanwhile.
-    if (await clearQuarantine(store, doc._id, doc.digest)) cleared += 1
+    const { collection, field } = doc._id
+    if (doc.kek_version === null)
+      odd.set(JSON.stringify([collection, field]), { collection, field })
+    else if (standing[index] !== true) {
+      // Filtered by what was looked at: a sweep may have accused it of other bytes meanwhile.
+      if (await clearQuarantine(store, doc._id, doc.digest)) cleared += 1
+    }
+  }
+  const collections = (await readSettings(store))?.settings.collections ?? []
+  for (const { collection, field } of odd.values()) {
+    const layout = layoutIn(collections, collection, field)
+    cleared += await clearOddRows(store, { collection, field, layout })
   }
   return cleared
 }
 
-function filterOf(version?: number): { kek_version?: number } {
+function filterOf(version?: number | null): { kek_version?: number | null } {
   return version === undefined ? {} : { kek_version: version }
 }

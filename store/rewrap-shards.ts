@@ -35,15 +35,7 @@ export async function insertShards(
   shards: readonly NewShard[],
 ): Promise<void> {
   await inTransaction(store, async (session) => {
-    // Conflicts with the end of the rotation and with closeShards: nothing is inserted behind them.
-    const { matchedCount } = await keystore
-      .rotations(store)
-      .updateOne(
-        { _id: rotation, ended_at: null, shards_closed: { $ne: true } },
-        { $inc: { touches: 1 } },
-        { session },
-      )
-    if (matchedCount === 0) throw rotationOver(rotation)
+    await touchRotation(store, session, rotation)
     if (shards.length === 0) return
     await keystore.shards(store).bulkWrite(
       shards.map(({ shard, ...place }) => ({
@@ -56,6 +48,30 @@ export async function insertShards(
       { session, ordered: false },
     )
   })
+}
+
+/**
+ * Counts rows that are written in the same transaction for odd envelopes of a field, which no shard has: in a document of
+ * their own among the rotation's shards, closed from its begin. Throws `no-rotation` as `insertShards` does.
+ */
+export async function countOddRows(
+  store: Store,
+  session: ClientSession,
+  { rotation, collection, field }: { rotation: string; collection: string; field: string },
+  quarantined: number,
+): Promise<void> {
+  await touchRotation(store, session, rotation)
+  const { attempt, session: none, cursor } = untouched()
+  const range = { collection, field, min: null, max: null, closed: true }
+  const zeros = { 'counters.rewrapped': 0, 'counters.superseded': 0, 'counters.hsm_calls': 0 }
+  await keystore.shards(store).updateOne(
+    { _id: shardId({ rotation, shard: `odd/${collection}/${field}` }) },
+    {
+      $inc: { 'counters.quarantined': quarantined },
+      $setOnInsert: { ...range, attempt, session: none, cursor, ...zeros },
+    },
+    { upsert: true, session },
+  )
 }
 
 /** In the order of their names. */
@@ -78,6 +94,22 @@ export async function readPass(
   // The character behind the hyphen ends the names of this pass.
   const end = shardId({ rotation, shard: `${pass}.` })
   return findRaw(store, { _id: { $gt: begin, $lt: end } }, { sort: { _id: 1 }, limit })
+}
+
+/** Conflicts with the end of the rotation and with closeShards: nothing is inserted behind them. */
+async function touchRotation(
+  store: Store,
+  session: ClientSession,
+  rotation: string,
+): Promise<void> {
+  const { matchedCount } = await keystore
+    .rotations(store)
+    .updateOne(
+      { _id: rotation, ended_at: null, shards_closed: { $ne: true } },
+      { $inc: { touches: 1 } },
+      { session },
+    )
+  if (matchedCount === 0) throw rotationOver(rotation)
 }
 
 /** Null when there is no such shard. */

@@ -84,6 +84,12 @@ export function isDuplicateKey(error: unknown): boolean {
   return serverCode(error) === serverCodes.duplicateKey
 }
 
+/** The index that a statement names is not there. Such an answer has code 2 (BadValue) or 17007, and these words. */
+export function isBadHint(error: unknown): boolean {
+  const text = error instanceof Error ? error.message : ''
+  return /hint provided does not correspond|planner returned error: bad hint/i.test(text)
+}
+
 /** What a statement of a killed session is answered with. */
 export function wasKilled(error: unknown): boolean {
   const code = serverCode(error)

@@ -35,13 +35,17 @@ const unsupportedId: Fault = {
 
 const noPlace = { install: '', collection: '' }
 
-/** Leaves out what this rotation has quarantined with exactly these bytes, and looks at the shape of the rest. */
+/**
+ * Leaves out what this rotation has quarantined with exactly these bytes, and looks at the shape of the rest. Odd ones that
+ * the walk meets are left to the look before each pass (store/odd-quarantine.ts), which meets all of them.
+ */
 export async function judgePage(road: Road, entries: PageEntry[]): Promise<JudgedEntry[]> {
   const { store, rotation, provider } = road.options
   const { collection, field } = road
+  const placed = entries.filter(({ isOdd }) => !isOdd)
   const fresh = road.hasQuarantine
-    ? await withoutQuarantined(store, { rotation, collection, field }, entries)
-    : entries
+    ? await withoutQuarantined(store, { rotation, collection, field }, placed)
+    : placed
   return fresh.map((entry) => judge(entry, road.layout, provider.name))
 }
 

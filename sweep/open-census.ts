@@ -110,7 +110,8 @@ async function* pagesOf(
     signal.throwIfAborted()
     const options = { collection, field, layout, version, after, until: null, limit: page, signal }
     const { entries, more }: Awaited<ReturnType<typeof readPage>> = await readPage(store, options)
-    yield entries
+    // Odd ones are of no version, though the walk may meet them.
+    yield entries.filter(({ isOdd }) => !isOdd)
     if (!more) return
     after = entries.at(-1)?.cursor ?? after
   }

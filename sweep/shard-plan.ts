@@ -2,6 +2,7 @@ import type { ShardPlan } from '../contracts/rotation.ts'
 import type { CollectionConfig } from '../contracts/settings.ts'
 import { layoutIn } from '../envelope/layout.ts'
 import { countVersions, splitPoints } from '../store/census.ts'
+import { quarantineOdd } from '../store/odd-quarantine.ts'
 import { insertShards, readPass, type NewShard } from '../store/rewrap-shards.ts'
 import type { Store } from '../store/store.ts'
 
@@ -26,11 +27,13 @@ export interface ShardPlanOptions {
 
 /**
  * Cuts each field's envelopes of a version into ranges of `_id` of nearly equal size and inserts a document for each.
- * Fields without such envelopes get none. Repeating it with the same pass answers what was inserted first, since ranges
+ * Fields without such envelopes get none; odd envelopes go into quarantine first, since no version's walk meets them all.
+ * Repeating it with the same pass answers what was inserted first, since ranges
  * cut anew would overlap them. Throws `no-rotation` when the rotation is over.
  */
 export async function planShards(store: Store, options: ShardPlanOptions): Promise<ShardPlan[]> {
-  const { rotation, pass = 0 } = options
+  const { rotation, collections, pass = 0 } = options
+  await quarantineOdd(store, collections, rotation)
   const there = await readPass(store, rotation, pass)
   if (there.length > 0) {
     return there.map(({ _id, collection, field }) => ({ shard: _id.shard, collection, field }))

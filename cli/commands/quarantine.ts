@@ -1,6 +1,7 @@
 import type { Command } from 'commander'
 import { releaseQuarantine, type Selection } from '../../client/release-quarantine.ts'
 import { retryQuarantine } from '../../client/rotations/retry-quarantine.ts'
+import { scanQuarantine } from '../../client/scan-quarantine.ts'
 import { readQuarantine } from '../../client/views/quarantine.ts'
 import { KeyturnError } from '../../contracts/errors.ts'
 import { answering } from '../answer.ts'
@@ -16,6 +17,7 @@ export function register(program: Command): void {
     .description('Envelopes that could not be opened or written, and were stepped over.')
     .addHelpText('after', '\nExample: keyturn quarantine list --json')
   registerList(quarantine)
+  registerScan(quarantine)
   registerRetry(quarantine)
   registerRelease(quarantine)
 }
@@ -31,6 +33,31 @@ function registerList(quarantine: Command): void {
       answering(async (context) => {
         const view = await readQuarantine(context.config())
         return { json: view, text: quarantineText(view.envelopes) }
+      }),
+    )
+}
+
+function registerScan(quarantine: Command): void {
+  quarantine
+    .command('scan')
+    .description(
+      'Looks for odd envelopes (no version can be told of them, or they lack a part) and puts them into quarantine; rows of ' +
+        'those that were repaired or deleted go. Needs no key and no worker. Exit 6 where one is odd.',
+    )
+    .addHelpText('after', '\nExample: keyturn quarantine scan --json')
+    .action(
+      answering(async (context) => {
+        const view = await scanQuarantine(context.config())
+        const error =
+          view.odd === 0
+            ? null
+            : new KeyturnError('quarantined', `${plural(view.odd, 'odd envelope')} in quarantine`, {
+                hint: 'keyturn quarantine list names each: repair it, or restore it from a backup',
+              })
+        const text =
+          `${plural(view.odd, 'odd envelope')} found, ${view.quarantined} new in quarantine, ` +
+          `${view.cleared} left it`
+        return { json: view, text, error }
       }),
     )
 }

@@ -4,11 +4,12 @@ import { loadableKeks, openingView } from '../../client/views/opening.ts'
 import { scan } from '../../client/views/scan.ts'
 import { KeyturnError } from '../../contracts/errors.ts'
 import type { Config } from '../../contracts/settings.ts'
+import type { ScanView } from '../../contracts/views.ts'
 import { scanUnwrap } from '../../sweep/open-census.ts'
 import { answering } from '../answer.ts'
 import { untilInterrupted } from '../ui/detach.ts'
 import { withLocalProvider } from '../local-provider.ts'
-import { scanText } from '../ui/present-scan.ts'
+import { failures, scanText } from '../ui/present-scan.ts'
 
 export function register(program: Command): void {
   program
@@ -16,7 +17,7 @@ export function register(program: Command): void {
     .summary('count all envelopes, or open each of them')
     .description(
       'Counts all envelopes by version. With --unwrap it opens the wrapped data key of each one, with the keys of this ' +
-        'host, and proves it; nothing is written. Exit 6 where one does not open.',
+        'host, and proves it; nothing is written. Exit 6 where one does not open, or is odd: no version can be told.',
     )
     .option('--unwrap', 'open each wrapped data key')
     .addHelpText('after', '\nExample: keyturn scan --unwrap --json | jq .failed')
@@ -24,16 +25,20 @@ export function register(program: Command): void {
       answering<{ unwrap?: boolean }>(async (context, { unwrap }) => {
         const config = context.config()
         const view = await scan(config, unwrap === true ? openAll(config) : null)
-        const failures = view.failed.length
-        const error =
-          failures === 0
-            ? null
-            : new KeyturnError('envelope-unreadable', `${failures} envelopes could not be opened`, {
-                hint: 'each is listed with its reason; restore it from a backup',
-              })
-        return { json: view, text: scanText(view), error }
+        return { json: view, text: scanText(view), error: failureOf(view) }
       }),
     )
+}
+
+function failureOf(view: ScanView): KeyturnError | null {
+  const hint = 'each is listed with its reason; restore it from a backup'
+  const all = failures(view)
+  if (all === 0) return null
+  if (all > view.odd) {
+    return new KeyturnError('envelope-unreadable', `${all} envelopes could not be opened`, { hint })
+  }
+  const message = `${all} envelopes are odd: nobody can say which key they need`
+  return new KeyturnError('malformed', message, { hint })
 }
 
 function openAll(config: Config) {

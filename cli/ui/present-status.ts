@@ -12,11 +12,12 @@ export function statusText(status: StatusView): string {
     active === null
       ? `${bold(install)}: no key is installed`
       : `${bold(install)}: v${active.version} is active (${String(provider)}, epoch ${active.epoch}, since ${active.since})`
+  const odd = envelopes.odd === 0 ? '' : `, ${count(envelopes.odd)} of them odd`
   const quarantine =
     envelopes.quarantined === 0 ? '' : `, ${count(envelopes.quarantined)} in quarantine`
   const parts = [
     head,
-    `${plural(envelopes.total, 'envelope')}${quarantine}`,
+    `${plural(envelopes.total, 'envelope')}${odd}${quarantine}`,
     status.versions.length === 0 ? null : versionsTable(status),
     rotationText(status),
     `${dim('fleet')}\n${fleetText(status.fleet)}`,
@@ -28,7 +29,13 @@ export function statusText(status: StatusView): string {
 function versionsTable({ versions }: StatusView): string {
   return table(
     ['version', 'state', 'envelopes', 'label', 'created'],
-    versions.map((row) => [`v${row.version}`, row.state, row.envelopes, row.label, row.createdAt]),
+    versions.map((row) => [
+      `v${row.version}`,
+      row.state,
+      row.envelopes,
+      row.label,
+      row.createdAt ?? '',
+    ]),
   )
 }
 

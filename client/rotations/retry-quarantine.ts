@@ -58,7 +58,8 @@ async function look(config: Config) {
     // What its owner put back has no row any more afterwards, but waits to be re-wrapped all the same.
     for (const version of new Set(rows.map(({ kek_version }) => kek_version))) {
       await recheckQuarantine(store, version)
-      if (version === active) continue
+      // What is odd is of no version: its owner repairs it.
+      if (version === null || version === active) continue
       if ((await countVersion(store, settings.collections, version)) > 0) versions.push(version)
     }
     return { before: rows.length, active, versions: versions.sort((a, b) => a - b) }

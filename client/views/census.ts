@@ -10,36 +10,40 @@ interface FieldCount {
 }
 
 export interface Census {
+  /** With those that are odd. */
   total: number
   /** Raw counts, what is in quarantine included, zeros left out. */
   byVersion: Record<string, number>
   byField: FieldCount[]
+  /** Envelopes that cannot be placed under a version. */
+  odd: number
+  oddByField: { collection: string; field: string; envelopes: number }[]
 }
 
 /** Counts every envelope of the recorded collections by the version that it names. */
 export async function takeCensus(store: Store, settings: FleetSettings): Promise<Census> {
-  const { byField } = await countVersions(store, settings.collections)
+  const { byField, odd, oddByField } = await countVersions(store, settings.collections)
   const byVersion: Record<string, number> = {}
   for (const { version, envelopes } of byField) {
     if (envelopes > 0) byVersion[version] = (byVersion[version] ?? 0) + envelopes
   }
-  const total = Object.values(byVersion).reduce((sum, envelopes) => sum + envelopes, 0)
-  return { total, byVersion, byField }
+  const total = Object.values(byVersion).reduce((sum, envelopes) => sum + envelopes, odd)
+  return { total, byVersion, byField, odd, oddByField }
 }
 
-/** How many envelopes name this version, for each field of the recorded collections. */
+/** How many envelopes a rotation from this version meets in each field: those that name it, and those that are odd. */
 export async function countByField(
   store: Store,
   settings: FleetSettings,
   version: number,
 ): Promise<{ collection: string; field: string; envelopes: number }[]> {
-  const { byField } = await takeCensus(store, settings)
+  const { byField, oddByField } = await takeCensus(store, settings)
   return settings.collections.flatMap(({ name, envelopes }) =>
     envelopes.map((field) => ({
       collection: name,
       field,
-      envelopes: byField
-        .filter((row) => row.collection === name && row.field === field && row.version === version)
+      envelopes: [...byField.filter((row) => row.version === version), ...oddByField]
+        .filter((row) => row.collection === name && row.field === field)
         .reduce((sum, row) => sum + row.envelopes, 0),
     })),
   )

@@ -16,7 +16,7 @@ export async function readQuarantine(config: Config): Promise<{ envelopes: Quara
 export function quarantineView(row: QuarantineDoc): QuarantineView {
   return {
     collection: row._id.collection,
-    id: ejson(row._id.id),
+    id: row.code === 'odd-many' ? null : ejson(row._id.id),
     field: row._id.field,
     kekVersion: row.kek_version,
     code: row.code,
@@ -24,5 +24,6 @@ export function quarantineView(row: QuarantineDoc): QuarantineView {
     rotation: row.rotation,
     firstSeen: row.first_seen.toISOString(),
     attempts: row.attempts,
+    count: row.count ?? 1,
   }
 }

@@ -1,9 +1,12 @@
 import type { Config } from '../../contracts/settings.ts'
 import type { ScanView } from '../../contracts/views.ts'
+import { fieldsOf } from '../../store/field-census.ts'
+import { firstOdd } from '../../store/odd-envelopes.ts'
 import { withKeystore, type Keystore } from '../keystore.ts'
 import { takeCensus } from './census.ts'
+import { ejson } from './ejson.ts'
 
-/** What opening every envelope found; `failed` with ids as EJSON. */
+/** What opening every envelope that has a version found; `failed` with ids as EJSON. */
 export type Opening = Pick<ScanView, 'opened' | 'failed'>
 
 /** Counts all envelopes; `open`, where given, opens each of them beside. */
@@ -13,7 +16,22 @@ export async function scan(
 ): Promise<ScanView> {
   return withKeystore(config, async (keystore) => {
     const opening = open === null ? { opened: null, failed: [] } : await open(keystore)
-    const { total, byVersion } = await takeCensus(keystore.store, keystore.settings)
-    return { envelopes: total, byVersion, ...opening }
+    const { total, byVersion, odd } = await takeCensus(keystore.store, keystore.settings)
+    const failed = [...opening.failed, ...(odd === 0 ? [] : await oddOnes(keystore))]
+    return { envelopes: total, byVersion, odd, opened: opening.opened, failed }
   })
+}
+
+/** The first of each field that quarantine has rows for. */
+async function oddOnes({ store, settings }: Keystore): Promise<ScanView['failed']> {
+  const failed: ScanView['failed'] = []
+  for (const place of fieldsOf(settings.collections)) {
+    const { collection, field } = place
+    for await (const found of firstOdd(store, place)) {
+      for (const { id } of found) {
+        failed.push({ collection, id: ejson(id), field, kekVersion: null, code: 'malformed' })
+      }
+    }
+  }
+  return failed
 }

@@ -53,7 +53,7 @@ export async function statusView(
     provider: install?.provider ?? null,
     active: activeView(active),
     versions: versionViews(rows, active, census),
-    envelopes: { total: census.total, byVersion: census.byVersion, quarantined },
+    envelopes: { total: census.total, byVersion: census.byVersion, odd: census.odd, quarantined },
     rotation:
       live.rotation === null ? null : await rotationView(keystore, live.rotation, unconfirmedSince),
     lastRotation: lastView(last),
@@ -76,7 +76,12 @@ function versionViews(
   active: ActiveDoc | null,
   census: Census,
 ): StatusView['versions'] {
-  return rows
+  const known = new Set(rows.map(({ _id }) => _id))
+  const unknown = Object.entries(census.byVersion)
+    .map(([version, envelopes]) => ({ version: Number(version), envelopes }))
+    .filter(({ version }) => !known.has(version))
+    .map((each) => ({ ...each, state: 'unknown' as const, label: '', createdAt: null }))
+  const installed = rows
     .map((row) => ({
       version: row._id,
       state: versionState(row, active?.version ?? null),
@@ -84,7 +89,8 @@ function versionViews(
       createdAt: row.created_at.toISOString(),
       envelopes: census.byVersion[row._id] ?? 0,
     }))
-    .filter(({ state }) => state !== 'installing')
+    .filter(({ state, envelopes }) => state !== 'installing' || envelopes > 0)
+  return [...installed, ...unknown].sort((one, other) => one.version - other.version)
 }
 
 function lastView(row: RotationDoc | null): LastRotation | null {

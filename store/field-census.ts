@@ -1,0 +1,214 @@
+import type { Document } from 'mongodb'
+import type { CollectionConfig } from '../contracts/settings.ts'
+import { layoutIn, type Layout } from '../envelope/layout.ts'
+import { asVersion, oddCandidates, oddIndex, presenceExpression } from './presence.ts'
+import { atOneMoment, type Moment } from './snapshot.ts'
+import { isBadHint } from './store-errors.ts'
+import type { Store } from './store.ts'
+
+/** The count of one field's envelopes, in two ways. */
+
+/** A field of a collection, with its layout. */
+export interface FieldPlace {
+  collection: string
+  field: string
+  layout: Layout
+}
+
+/** One field's envelopes by version, and the odd ones. */
+export interface PlaceCounts {
+  versions: Map<number, number>
+  odd: number
+}
+
+/**
+ * Numbers by the version's index; then everything that is odd for another reason by the index of those, and out of the
+ * versions again what has a version and lacks a part. With `only`, the counts of other versions mean nothing.
+ */
+export async function countField(
+  store: Store,
+  place: FieldPlace,
+  moment: Moment,
+  only?: number,
+): Promise<PlaceCounts> {
+  const counts: PlaceCounts = { versions: new Map(), odd: 0 }
+  const add = (version: number, by: number) =>
+    void counts.versions.set(version, (counts.versions.get(version) ?? 0) + by)
+  for (const { value, envelopes } of await countNumbers(store, place, moment, only)) {
+    // An array: its record is among the others.
+    if (value === null) continue
+    const version = asVersion(value)
+    if (version === null) counts.odd += envelopes
+    else add(version, envelopes)
+  }
+  for (const { value, envelopes } of await countOthers(store, place, moment)) {
+    const version = asVersion(value)
+    // A number that is no version was counted above.
+    if (version === null && value !== null) continue
+    counts.odd += envelopes
+    if (version !== null) add(version, -envelopes)
+  }
+  return counts
+}
+
+/** Envelopes by what stands in the place of a version; null is no number. */
+interface ValueCount {
+  value: unknown
+  envelopes: number
+}
+
+/** More distinct values than so many are counted in one walk over the index. */
+const countedAlone = 64
+
+/**
+ * By the version's index alone: MongoDB steps from one value to the next, then counts each. Where an array is among them
+ * the index cannot tell, and the records are read. With `only`, versions but this one are left out.
+ */
+async function countNumbers(
+  store: Store,
+  { collection, layout }: Omit<FieldPlace, 'field'>,
+  moment: Moment,
+  only?: number,
+): Promise<ValueCount[]> {
+  const path = layout.version
+  const records = store.db.collection(collection)
+  const numbers = numbersAt(path)
+  const values = await distinctNumbers(store, { collection, layout }, moment)
+  if (values.length <= countedAlone && !values.some(Array.isArray)) {
+    const wanted = values.filter((value) => only === undefined || isOddOr(only, value))
+    const counts: ValueCount[] = []
+    for (const value of wanted) {
+      const envelopes = await records.countDocuments({ [path]: value }, { ...moment })
+      counts.push({ value, envelopes })
+    }
+    return counts
+  }
+  const groups = await records
+    .aggregate<{ _id: unknown; envelopes: number }>(
+      [numbers, { $group: { _id: `$${path}`, envelopes: { $sum: 1 } } }],
+      { ...moment },
+    )
+    .toArray()
+  return groups.map(({ _id, envelopes }) => {
+    return { value: Array.isArray(_id) ? null : _id, envelopes }
+  })
+}
+
+/** MongoDB steps over the index from one value to the next. Arrays among them are of records whose path has one. */
+async function distinctNumbers(
+  store: Store,
+  { collection, layout }: Omit<FieldPlace, 'field'>,
+  moment?: Moment,
+): Promise<unknown[]> {
+  const path = layout.version
+  const distinct = await store.db
+    .collection(collection)
+    .aggregate<{ _id: unknown }>(
+      [numbersAt(path), { $sort: { [path]: 1 } }, { $group: { _id: `$${path}` } }],
+      { ...moment },
+    )
+    .toArray()
+  return distinct.map(({ _id }) => _id)
+}
+
+/** All but NaN, which is among the candidates of what is odd. */
+function numbersAt(path: string): Document {
+  return { $match: { [path]: { $gte: -Infinity } } }
+}
+
+function isOddOr(version: number, value: unknown): boolean {
+  return (asVersion(value) ?? version) === version
+}
+
+/** Odd ones among the candidates. */
+async function countOthers(store: Store, place: FieldPlace, moment: Moment): Promise<ValueCount[]> {
+  const path = `$${place.layout.version}`
+  const number = { $cond: [{ $isNumber: path }, path, null] }
+  const pipeline = [
+    { $match: { $expr: { $eq: [presenceExpression(place.layout), 'odd'] } } },
+    { $group: { _id: number, envelopes: { $sum: 1 } } },
+  ]
+  const counts: ValueCount[] = []
+  type Group = { _id: unknown; envelopes: number }
+  for await (const groups of candidatesOf<Group>(store, place, pipeline, { ...moment })) {
+    for (const { _id, envelopes } of groups) {
+      counts.push({ value: isNaNumber(_id) ? null : _id, envelopes })
+    }
+  }
+  return counts
+}
+
+/**
+ * A pipeline over the index of odd candidates, over the collection where that is not there yet: a batch of MongoDB's
+ * answers at a time.
+ */
+export async function* candidatesOf<T extends Document>(
+  store: Store,
+  { collection, layout }: FieldPlace,
+  pipeline: Document[],
+  options: Document,
+): AsyncGenerator<T[], void> {
+  const open = (index: Document) =>
+    store.db
+      .collection(collection)
+      .aggregate<T>([{ $match: oddCandidates(layout) }, ...pipeline], { ...options, ...index })
+  let cursor = open({ hint: oddIndex(layout).name, collation: { locale: 'simple' } })
+  try {
+    const isFirstThere = await cursor.hasNext().catch(async (error: unknown) => {
+      if (!isBadHint(error)) throw error
+      await cursor.close()
+      cursor = open({})
+      return await cursor.hasNext()
+    })
+    for (let more = isFirstThere; more; more = await cursor.hasNext()) {
+      yield cursor.readBufferedDocuments()
+    }
+  } finally {
+    await cursor.close()
+  }
+}
+
+/** Numbers that stand in the place of a version and are none. */
+export async function oddNumbers(
+  store: Store,
+  place: FieldPlace,
+  moment?: Moment,
+): Promise<unknown[]> {
+  const values = await distinctNumbers(store, place, moment)
+  return values.filter((value) => !Array.isArray(value) && asVersion(value) === null)
+}
+
+export async function countOdd(store: Store, place: FieldPlace): Promise<number> {
+  const { odd } = await atOneMoment(store, (moment) => countField(store, place, moment, 0))
+  return odd
+}
+
+function isNaNumber(value: unknown): boolean {
+  return Number.isNaN(value) || String(value) === 'NaN'
+}
+
+/** The same by the definition alone: over all records in their natural order, without an index. */
+export async function scanField(
+  store: Store,
+  { collection, layout }: FieldPlace,
+  moment: Moment,
+): Promise<Map<number | 'odd', number>> {
+  const groups = await store.db
+    .collection(collection)
+    .aggregate<{ _id: number | 'odd' | null; envelopes: number }>(
+      [{ $group: { _id: presenceExpression(layout), envelopes: { $sum: 1 } } }],
+      { ...moment, hint: { $natural: 1 } },
+    )
+    .toArray()
+  return new Map(
+    groups.flatMap(({ _id, envelopes }) => (_id === null ? [] : [[_id, envelopes] as const])),
+  )
+}
+
+export function fieldsOf(collections: readonly CollectionConfig[]): FieldPlace[] {
+  return collections.flatMap(({ name, envelopes }) =>
+    envelopes.map((field) => {
+      return { collection: name, field, layout: layoutIn(collections, name, field) }
+    }),
+  )
+}

@@ -1,0 +1,176 @@
+import { hash } from 'node:crypto'
+import { BSON, type Document } from 'mongodb'
+import { byteSlices } from './byte-slices.ts'
+import { idOf, namedId } from './envelope-pages.ts'
+import { candidatesOf, countOdd, oddNumbers, type FieldPlace } from './field-census.ts'
+import { keystore } from './keystore.ts'
+import { oddLook, presenceExpression } from './presence.ts'
+import { readQuarantine, type QuarantineRow } from './quarantined-bytes.ts'
+import { rawAt, rawElements } from './raw-bson.ts'
+import type { Moment } from './snapshot.ts'
+import type { Store } from './store.ts'
+
+/** Odd envelopes (presence.ts) one by one, and whether those that have a row in quarantine still stand there. */
+
+export interface OddEnvelope {
+  /** As `PageEntry.id`. */
+  id: unknown
+  idBytes: Buffer
+  /** False where `id` is a stand-in that meets no record. */
+  isNamed: boolean
+  /** SHA-256 of what is seen of it, long values by their length. */
+  digest: Buffer
+}
+
+/** The code of the one row for all that have none of their own. */
+export const oddMany = 'odd-many'
+
+/** A field's odd envelopes up to this many get a row each; one row counts the rest. */
+export const rowsAtMost = 10_000
+
+/** Values of one filter, and records of one. */
+const valuesAtMost = 500
+const lookUp = 1_000
+
+/** All odd envelopes of a field, each once or twice, a batch of MongoDB's answers at a time. */
+export async function* oddEnvelopes(
+  store: Store,
+  place: FieldPlace,
+  moment?: Moment,
+): AsyncGenerator<OddEnvelope[], void> {
+  const look = lookAt(place)
+  for await (const documents of candidatesOf<Buffer>(store, place, look, {
+    raw: true,
+    ...moment,
+  })) {
+    yield documents.map(oddEnvelope)
+  }
+  const numbers = await oddNumbers(store, place, moment)
+  for (const values of byteSlices(numbers, () => 16, { count: valuesAtMost })) {
+    yield* lookedAt(store, place, { [place.layout.version]: { $in: values } }, moment)
+  }
+}
+
+/** The same, each once, and no more of them than get rows. */
+export async function* firstOdd(
+  store: Store,
+  place: FieldPlace,
+): AsyncGenerator<OddEnvelope[], void> {
+  const seen = new Set<string>()
+  for await (const found of oddEnvelopes(store, place)) {
+    yield found.filter(({ idBytes }) => {
+      const key = hash('sha256', idBytes)
+      if (seen.has(key) || seen.size >= rowsAtMost) return false
+      seen.add(key)
+      return true
+    })
+    if (seen.size >= rowsAtMost) return
+  }
+}
+
+/**
+ * How many odd envelopes of a field are in quarantine: those whose row stands, seen as they were then, and those that one
+ * row counts.
+ */
+export async function oddStanding(
+  store: Store,
+  place: FieldPlace,
+  moment?: Moment,
+): Promise<number> {
+  const rows = await oddRows(store, place, moment)
+  const standing = await oddStandsThere(store, place, rows, moment)
+  const many = rows.reduce((sum, { doc }) => sum + (doc.code === oddMany ? (doc.count ?? 0) : 0), 0)
+  return many + standing.filter(Boolean).length
+}
+
+/**
+ * Deletes the rows of a field's envelopes that were repaired or deleted, or are odd in another way now. Returns how many.
+ */
+export async function clearOddRows(store: Store, place: FieldPlace): Promise<number> {
+  const rows = await oddRows(store, place)
+  if (rows.length === 0) return 0
+  const standing = await oddStandsThere(store, place, rows)
+  const isRestThere = (await countOdd(store, place)) > rowsAtMost
+  const gone = rows.filter(({ doc }, index) => {
+    return standing[index] !== true && !(doc.code === oddMany && isRestThere)
+  })
+  let cleared = 0
+  const bytes = ({ idBytes }: QuarantineRow) => idBytes.length + 256
+  for (const slice of byteSlices(gone, bytes, { count: lookUp })) {
+    // Filtered by what was looked at: another look may have written them anew meanwhile.
+    const deletions = slice.map(({ doc: { _id, digest } }) => ({
+      deleteOne: { filter: { _id, digest } },
+    }))
+    const { deletedCount } = await keystore
+      .quarantine(store)
+      .bulkWrite(deletions, { ordered: false })
+    cleared += deletedCount
+  }
+  return cleared
+}
+
+async function oddRows(
+  store: Store,
+  { collection, field }: FieldPlace,
+  moment?: Moment,
+): Promise<QuarantineRow[]> {
+  const filter = { '_id.collection': collection, '_id.field': field, kek_version: null }
+  return readQuarantine(store, filter, moment)
+}
+
+/** For each row whether its envelope is odd in the very way in which it was. The row that counts many: no. */
+async function oddStandsThere(
+  store: Store,
+  place: FieldPlace,
+  rows: readonly QuarantineRow[],
+  moment?: Moment,
+): Promise<boolean[]> {
+  const standing = new Set<string>()
+  const named = rows.filter(({ doc }) => doc.code !== 'id-unsupported' && doc.code !== oddMany)
+  const bytes = ({ idBytes }: QuarantineRow) => idBytes.length + 16
+  for (const slice of byteSlices(named, bytes, { count: lookUp })) {
+    const filter = { _id: { $in: slice.map(({ doc }) => doc._id.id) } }
+    for await (const found of lookedAt(store, place, filter, moment)) found.forEach(stands)
+  }
+  if (rows.some(({ doc }) => doc.code === 'id-unsupported')) {
+    for await (const found of oddEnvelopes(store, place, moment)) found.forEach(stands)
+  }
+  return rows.map(({ doc }) => standing.has(keyOf(doc._id.id, doc.digest.value())))
+
+  function stands({ id, digest }: OddEnvelope): void {
+    standing.add(keyOf(id, digest))
+  }
+}
+
+function keyOf(id: unknown, digest: Uint8Array): string {
+  return `${hash('sha256', BSON.serialize({ id }))} ${Buffer.from(digest).toString('hex')}`
+}
+
+async function* lookedAt(
+  store: Store,
+  place: FieldPlace,
+  filter: Document,
+  moment?: Moment,
+): AsyncGenerator<OddEnvelope[], void> {
+  const cursor = store.db
+    .collection(place.collection)
+    .aggregate<Buffer>([{ $match: filter }, ...lookAt(place)], { raw: true, ...moment })
+  try {
+    while (await cursor.hasNext()) yield cursor.readBufferedDocuments().map(oddEnvelope)
+  } finally {
+    await cursor.close()
+  }
+}
+
+function lookAt({ layout }: FieldPlace): Document[] {
+  return [
+    { $match: { $expr: { $eq: [presenceExpression(layout), 'odd'] } } },
+    { $project: { _id: 1, look: oddLook(layout) } },
+  ]
+}
+
+function oddEnvelope(document: Buffer): OddEnvelope {
+  const look = rawAt(document, 'look')
+  const digest = hash('sha256', look?.bytes ?? Buffer.alloc(0), 'buffer')
+  return { ...namedId(idOf(rawElements(document))), digest }
+}

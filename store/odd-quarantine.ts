@@ -1,0 +1,111 @@
+import { hash } from 'node:crypto'
+import { Binary, BSON, type ClientSession } from 'mongodb'
+import type { CollectionConfig } from '../contracts/settings.ts'
+import { byteSlices } from './byte-slices.ts'
+import { countOdd, fieldsOf, type FieldPlace } from './field-census.ts'
+import { keystore } from './keystore.ts'
+import { clearOddRows, firstOdd, oddMany, type OddEnvelope } from './odd-envelopes.ts'
+import type { PageQuarantine } from './page-step.ts'
+import { writeRows } from './quarantine-rows.ts'
+import { countOddRows } from './rewrap-shards.ts'
+import type { Store } from './store.ts'
+import { inTransaction } from './transaction.ts'
+
+/** Rows of one transaction. */
+const rowsAtOnce = 500
+
+/** `_id.id` of the row that counts the rest: no record has it. */
+const restId = new Binary(Buffer.from(oddMany), 0x80)
+
+export interface OddLook {
+  /** Odd envelopes that were found. */
+  odd: number
+  /** Of them, new in quarantine: for this rotation, or at all where it is of none. */
+  quarantined: number
+}
+
+/**
+ * Puts every odd envelope of these collections into quarantine, without a KEK version, and takes the rows of those away
+ * that are none any more. In a rotation its rows are counted among the rotation's; throws `no-rotation` when that is over.
+ * Repeating it changes nothing but `attempts`.
+ */
+export async function quarantineOdd(
+  store: Store,
+  collections: readonly CollectionConfig[],
+  rotation: string | null,
+): Promise<OddLook> {
+  const look: OddLook = { odd: 0, quarantined: 0 }
+  for (const place of fieldsOf(collections)) {
+    await clearOddRows(store, place)
+    const odd = await countOdd(store, place)
+    look.odd += odd
+    if (odd > 0) look.quarantined += await quarantineField(store, place, odd, rotation)
+  }
+  return look
+}
+
+async function quarantineField(
+  store: Store,
+  place: FieldPlace,
+  odd: number,
+  rotation: string | null,
+): Promise<number> {
+  let found = 0
+  let quarantined = 0
+  for await (const some of firstOdd(store, place)) {
+    found += some.length
+    const bytes = ({ id }: PageQuarantine) => 2 * BSON.calculateObjectSize({ id })
+    for (const rows of byteSlices(some.map(rowOf), bytes, { count: rowsAtOnce })) {
+      quarantined += await write(store, place, rotation, rows)
+    }
+  }
+  const rest = odd - found
+  if (rest <= 0) return quarantined
+  return quarantined + (await write(store, place, rotation, [restRow(place, rest)]))
+}
+
+/** One transaction: the rows, and in a rotation its counter. */
+async function write(
+  store: Store,
+  { collection, field }: FieldPlace,
+  rotation: string | null,
+  rows: readonly PageQuarantine[],
+): Promise<number> {
+  return inTransaction(store, async (session: ClientSession) => {
+    const place = { collection, field, rotation, version: null }
+    const before = rows.some(({ count }) => count !== undefined)
+      ? await countBefore(store, session, place)
+      : null
+    const fresh = await writeRows(store, session, place, rows)
+    const quarantined = before === null ? fresh : Math.max(0, (rows[0]?.count ?? 0) - before)
+    if (rotation !== null) await countOddRows(store, session, { ...place, rotation }, quarantined)
+    return quarantined
+  })
+}
+
+/** What the row of the rest counted for this rotation. */
+async function countBefore(
+  store: Store,
+  session: ClientSession,
+  { collection, field, rotation }: { collection: string; field: string; rotation: string | null },
+): Promise<number> {
+  const _id = { collection, id: restId, field }
+  const filter = { _id, ...(rotation === null ? {} : { rotation }) }
+  const row = await keystore.quarantine(store).findOne(filter, { session })
+  return row?.count ?? 0
+}
+
+function rowOf({ id, isNamed, digest }: OddEnvelope): PageQuarantine {
+  return {
+    ...{ id, digest, code: isNamed ? 'malformed' : 'id-unsupported' },
+    message:
+      'it is odd: it lacks a part, or its version is none, so nobody can say which key it needs',
+  }
+}
+
+function restRow({ collection, field }: FieldPlace, count: number): PageQuarantine {
+  return {
+    ...{ id: restId, digest: hash('sha256', oddMany, 'buffer'), code: oddMany, count },
+    message: `${count} more envelopes in '${field}' of '${collection}' are odd`,
+  }
+}
