@@ -8,6 +8,7 @@ import { rotationRoute } from '../protocol/rotation-route.ts'
 import type { RotationRoute } from '../protocol/rotation-route.ts'
 import { versionState } from '../protocol/version-state.ts'
 import { countVersions, leftOf } from '../store/census.ts'
+import { requireCollections } from '../store/collections.ts'
 import { fenceOn, requireNoFence } from '../store/fence.ts'
 import { checkShapes, missingIndexes } from '../store/indexes.ts'
 import { readActive } from '../store/kek-active.ts'
@@ -87,13 +88,14 @@ async function requireLock({ store, config }: ControlDeps): Promise<void> {
 }
 
 async function requireIndexes({ store }: ControlDeps, settings: FleetSettings): Promise<void> {
+  await requireCollections(store, settings.collections)
+  await checkShapes(store, settings.collections)
   const missing = await missingIndexes(store, settings.collections)
   if (missing.length > 0) {
     throw new KeyturnError('index-missing', `no index for ${missing.join(', ')}`, {
       hint: 'run: keyturn setup',
     })
   }
-  await checkShapes(store, settings.collections)
 }
 
 /** Behind a fence that was left over every page would be refused, and all go to quarantine. */

@@ -4,7 +4,7 @@ import { KeyturnError } from '../contracts/errors.ts'
 import type { InstallIdentity } from '../contracts/names.ts'
 import type { Config, FleetSettings } from '../contracts/settings.ts'
 import { countVersions } from '../store/census.ts'
-import { createIndexes } from '../store/indexes.ts'
+import { checkShapes, createIndexes } from '../store/indexes.ts'
 import { identityOf, insertInstall, judgeInstall } from '../store/kek-install.ts'
 import { collectionUuids } from '../store/keystore-home.ts'
 import { appendAudit } from '../store/kek-audit.ts'
@@ -64,6 +64,7 @@ async function prepare(
 ): Promise<{ report: SetupReport; identity: InstallIdentity }> {
   const { store, settings: recorded, isSetUp } = keystore
   const wanted = settingsOf(config)
+  await checkShapes(store, wanted.collections)
   const changes = isSetUp
     ? [
         ...settingsDifference(recorded, wanted),

@@ -15,6 +15,7 @@ export interface Reading {
   readonly heartbeats: readonly Parameters<typeof heartbeatFact>[0][]
   readonly now: Date
   readonly remaining: number
+  readonly lost: RemovalFacts['lost']
   readonly odd: number
   readonly quarantined: number
   readonly oddQuarantined: number
@@ -47,6 +48,7 @@ export function removalFacts(reading: Reading, rules: RemovalRulesNow): RemovalF
     leftAt: row.left_at?.toISOString() ?? null,
     leftEpoch: row.left_epoch,
     remaining: reading.remaining,
+    lost: reading.lost,
     odd: reading.odd,
     quarantined: reading.quarantined,
     oddQuarantined: reading.oddQuarantined,

@@ -34,6 +34,8 @@ export interface RemovalFacts {
   leftEpoch: number | null
   /** Census without exactly the quarantined bytes, over all collections of `kek_settings`. */
   remaining: number
+  /** Recorded collections that are not what they were: their envelopes were not counted. */
+  lost: readonly { code: ErrorReport['code']; message: string }[]
   /** Odd envelopes that are not in quarantine: any of them may need N. */
   odd: number
   quarantined: number
@@ -77,8 +79,9 @@ export function refusalOf(version: number, guards: readonly Guard[]): ErrorRepor
   const [first, second] = failing
   if (first === undefined) return null
   const own = first.code ?? codes[first.guard]
+  const lost = failing.find(({ guard }) => guard === 'census-zero')?.code
   return {
-    code: second === undefined && own !== undefined ? own : 'removal-refused',
+    code: lost ?? (second === undefined && own !== undefined ? own : 'removal-refused'),
     message: `version ${version} may not be removed: ${failing.map((each) => each.guard).join(', ')}`,
     hint: first.detail,
   }
@@ -161,7 +164,12 @@ function settingsAgree({ settings, heartbeats, roster }: RemovalFacts): Guard {
   return guard('settings-agree', false, `${who}: ${cures['config-differs']}`)
 }
 
-function censusZero({ version, remaining, odd }: RemovalFacts): Guard {
+function censusZero({ version, remaining, odd, lost }: RemovalFacts): Guard {
+  const [first] = lost
+  if (first !== undefined) {
+    const detail = lost.map(({ message }) => message).join('; ')
+    return { ...guard('census-zero', false, detail), code: first.code }
+  }
   const found = [
     ...(remaining === 0 ? [] : [`${remaining} envelopes are under version ${version}`]),
     ...(odd === 0 ? [] : [`${odd} odd envelopes may be: keyturn quarantine scan`]),

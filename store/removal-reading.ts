@@ -1,5 +1,6 @@
 import type { CollectionConfig } from '../contracts/settings.ts'
 import { leftOf } from './census.ts'
+import { lostCollections, type LostCollection } from './collections.ts'
 import type { ActiveDoc, HeartbeatDoc, NodeDoc, VersionDoc } from './documents.ts'
 import { fenceObstacle, fenceOn, hasFence } from './fence.ts'
 import { readRoster } from './fleet-nodes.ts'
@@ -19,6 +20,8 @@ export interface RemovalReading {
   now: Date
   /** Census without exactly the quarantined bytes. */
   remaining: number
+  /** Recorded collections that are not what they were. */
+  lost: LostCollection[]
   /** Odd envelopes that are not in quarantine, and those that are. */
   odd: number
   quarantined: number
@@ -36,12 +39,13 @@ export async function readForRemoval(
   const active = await readActive(store)
   const [roster, heartbeats] = await Promise.all([readRoster(store), readHeartbeats(store)])
   const now = await serverNow(store)
+  const lost = await lostCollections(store, collections)
   const fence = await fenceAround(store, version, collections)
   const { under: remaining, odd } = await leftOf(store, collections, version)
   const quarantined = await countQuarantine(store, version)
   const oddQuarantined = await countQuarantine(store, null)
   const counts = { remaining, odd, quarantined, oddQuarantined }
-  return { row, active, roster, heartbeats, now, ...counts, fence }
+  return { row, active, roster, heartbeats, now, lost, ...counts, fence }
 }
 
 /** `refused`: it does not stand, and could not hold. */

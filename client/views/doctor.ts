@@ -3,6 +3,8 @@ import { KeyturnError } from '../../contracts/errors.ts'
 import type { Config } from '../../contracts/settings.ts'
 import { missingIndexes } from '../../store/indexes.ts'
 import { proveMajority, readMembers } from '../../store/majority.ts'
+import { requireCollections } from '../../store/collections.ts'
+import { checkShapes, missingIndexes } from '../../store/indexes.ts'
 import { readHeartbeats } from '../../store/process-heartbeats.ts'
 import { proveKillSessions } from '../../store/sessions.ts'
 import { serverNow } from '../../store/store.ts'
@@ -42,6 +44,7 @@ export async function keystoreChecks(config: Config, keystore: Keystore): Promis
     checks.push(fail('setup', 'it was not run for this database', 'run: keyturn setup'))
     return checks
   }
+  checks.push(await collectionsCheck(keystore))
   const missing = await missingIndexes(store, settings.collections)
   checks.push(
     missing.length === 0
@@ -60,6 +63,19 @@ export async function keystoreChecks(config: Config, keystore: Keystore): Promis
     await settingsCheck(config, keystore),
   )
   return checks
+}
+
+/** Each recorded collection is there, is the recorded one, and can be swept. */
+async function collectionsCheck({ store, settings }: Keystore): Promise<Check> {
+  try {
+    await requireCollections(store, settings.collections)
+    await checkShapes(store, settings.collections)
+    return ok('collections', `${settings.collections.length} recorded, each can be swept`)
+  } catch (error) {
+    if (!(error instanceof KeyturnError)) throw error
+    const cure = error.hint ?? 'see docs/commands.md'
+    return fail('collections', `${error.code}: ${error.message}`, cure)
+  }
 }
 
 export async function temporalChecks(config: Config): Promise<Check[]> {

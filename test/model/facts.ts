@@ -159,7 +159,7 @@ export function removalFacts(state: State, bounds: Bounds, version: number): Rem
     activatedAt: row.activated ? started : null,
     leftAt: row.left ? asked : null,
     leftEpoch: row.leftEpoch === 0 ? null : row.leftEpoch,
-    ...{ remaining: censusOf(state, version), odd: 0, quarantined: 0, oddQuarantined: 0 },
+    ...{ remaining: censusOf(state, version), lost: [], odd: 0, quarantined: 0, oddQuarantined: 0 },
     acceptQuarantine: false,
     ...{
       backupWindowMs: 0,

@@ -6,7 +6,7 @@ import { at, heartbeat, host } from './fleet-facts.ts'
 const day = 86_400
 const facts = (fields: Partial<RemovalFacts> = {}): RemovalFacts => ({
   ...{ version: 1, active: 2, rotation: null, activatedAt: at(-90 * day) },
-  ...{ leftAt: at(-31 * day), leftEpoch: 2, remaining: 0, odd: 0 },
+  ...{ leftAt: at(-31 * day), leftEpoch: 2, remaining: 0, odd: 0, lost: [] },
   ...{ quarantined: 0, oddQuarantined: 0 },
   ...{ acceptQuarantine: false, backupWindowMs: 30 * day * 1000, now: at(0), ownNow: at(0) },
   ...{
@@ -129,6 +129,22 @@ describe('the guards of a removal', () => {
       "approvals: 1 of 2 approvals, the requester's own not counted",
     ])
     expect(failing({ approvalsRequired, approvedBy: ['bob', 'eve'] })).toEqual([])
+  })
+
+  test('count what is odd as an envelope that may need the version', () => {
+    expect(failing({ odd: 3 })).toEqual([
+      'census-zero: 3 odd envelopes may be: keyturn quarantine scan',
+    ])
+    expect(failing({ oddQuarantined: 2 })[0]).toMatch(/^quarantine-empty: 2 odd envelopes are/)
+    expect(failing({ oddQuarantined: 2, acceptQuarantine: true })).toEqual([])
+  })
+
+  test('take no census for zero whose collection is gone', () => {
+    const lost = [{ code: 'collection-missing' as const, message: "collection 'x' is missing" }]
+    expect(failing({ lost })).toEqual(["census-zero: collection 'x' is missing"])
+    expect(removalGuards(facts({ lost }))).toContainEqual(
+      expect.objectContaining({ guard: 'census-zero', code: 'collection-missing' }),
+    )
   })
 
   test('want the quarantine empty or accepted, and the fence standing or waived', () => {

@@ -41,7 +41,9 @@ import {
   runningRotation,
   setPhase,
 } from '../../store/rotations.ts'
+import { lostCollections, requireCollections } from '../../store/collections.ts'
 import { checkShapes, createIndexes, missingIndexes } from '../../store/indexes.ts'
+import { collectionUuids } from '../../store/keystore-home.ts'
 import { keystore } from '../../store/keystore.ts'
 import { serverNow } from '../../store/store.ts'
 import {
@@ -50,7 +52,6 @@ import {
   field,
   installVersion,
   otherProcess,
-  record,
   startRotation,
   testStore,
 } from './support.ts'
@@ -371,20 +372,41 @@ describe('indexes and shapes', () => {
     expect(await missingIndexes(store, more)).toEqual([])
   })
 
-  it('refuse paths through arrays, and views', async () => {
-    const records = store.db.collection(certificates)
-    await records.insertOne(record('fine', 1) as never)
-    await checkShapes(store, configured)
-    await records.insertOne({ _id: 'array', secret: [{ key: { kek_version: 1 } }] } as never)
-    await expect(checkShapes(store, configured)).rejects.toMatchObject({
-      code: 'unsupported-shape',
-      message: `'secret' of collection '${certificates}' is an array`,
-    })
-    await records.deleteOne({ _id: 'array' } as never)
+  it('take ordinary and clustered collections, and refuse views, time series and capped ones', async () => {
     await checkShapes(store, configured)
     await store.db.createCollection('view', { viewOn: certificates, pipeline: [] })
-    await expect(checkShapes(store, [{ name: 'view', envelopes: [field] }])).rejects.toMatchObject({
-      code: 'unsupported-shape',
+    await store.db.createCollection('log', { capped: true, size: 4_096 })
+    await store.db.createCollection('series', { timeseries: { timeField: 'at' } })
+    await store.db.createCollection('clustered', {
+      clusteredIndex: { key: { _id: 1 }, unique: true },
+    })
+    const refused: Record<string, RegExp> = {
+      ...{ view: /is a view$/, log: /is capped/, series: /is a time series$/ },
+    }
+    for (const [name, message] of Object.entries(refused)) {
+      await expect(checkShapes(store, [{ name, envelopes: [field] }])).rejects.toMatchObject({
+        code: 'unsupported-shape',
+        message: expect.stringMatching(message) as string,
+      })
+    }
+    await checkShapes(store, [{ name: 'clustered', envelopes: [field] }])
+  })
+
+  it('know a recorded collection that is gone, replaced or a view now', async () => {
+    const names = ['kept', 'renamed', 'dropped', 'anew', 'viewed']
+    for (const name of names) await store.db.createCollection(name)
+    const uuids = await collectionUuids(store)
+    const recorded = names.map((name) => ({ name, envelopes: [field], uuid: uuids.get(name)! }))
+    await requireCollections(store, recorded)
+    await store.db.renameCollection('renamed', 'elsewhere')
+    for (const name of ['dropped', 'anew', 'viewed']) await store.db.dropCollection(name)
+    await store.db.createCollection('anew')
+    await store.db.createCollection('viewed', { viewOn: 'kept', pipeline: [] })
+    expect((await lostCollections(store, recorded)).map(({ code }) => code)).toEqual([
+      ...['collection-missing', 'collection-missing', 'collection-replaced', 'collection-replaced'],
+    ])
+    await expect(requireCollections(store, recorded)).rejects.toMatchObject({
+      ...{ code: 'collection-missing', message: "collection 'renamed' is missing" },
     })
   })
 })

@@ -140,7 +140,7 @@ describe('one definition of "an envelope is here"', () => {
     const records = store.db.collection<{ _id: string }>('flat')
     const ids = ['repaired', 'deleted', 'other', 'same']
     await records.insertMany(
-      ids.map((_id) => ({ _id, secret: { ...envelope(1), kek_version: 'x' } })) as never[],
+      ids.map((_id) => ({ _id, secret: { ...envelope(1), kek_version: 'x' } })),
     )
     await quarantineOdd(store, collections, null)
     await records.updateOne({ _id: 'repaired' }, { $set: { 'secret.kek_version': 1 } })

@@ -1,6 +1,6 @@
 import { Binary } from 'mongodb'
 import { beforeEach, describe, expect, it } from 'vitest'
-import { countVersion, countVersions, remainingOf } from '../../store/census.ts'
+import { countVersion, countVersions, leftOf, remainingOf } from '../../store/census.ts'
 import { commitPage } from '../../store/page-transaction.ts'
 import {
   clearQuarantine,
@@ -51,10 +51,11 @@ describe('the census', () => {
         { collection: certificates, field: 'secret.key', version: 1, envelopes: ids.length },
         { collection: certificates, field: 'secret.key', version: 2, envelopes: 2 },
       ],
+      ...{ odd: 1, oddByField: [{ collection: certificates, field: 'secret.key', envelopes: 1 }] },
     })
     expect(await countVersion(store, configured, 2)).toBe(2)
-    expect(await remainingOf(store, configured, 1)).toBe(0)
-    expect(await remainingOf(store, configured, 2)).toBe(2)
+    expect(await leftOf(store, configured, 1)).toEqual({ under: 0, odd: 1 })
+    expect(await leftOf(store, configured, 2)).toEqual({ under: 2, odd: 1 })
   })
 
   it('leaves out exactly the bytes that are in quarantine: a restored copy is seen', async () => {

@@ -117,7 +117,7 @@ async function sweep(collections: CollectionConfig[], shards = 2) {
 const doctor = async (collections: CollectionConfig[]) => {
   const records = await sampleWraps(lab.store, collections, place, 50)
   const keystore = {
-    install: { install: lab.install } as never,
+    install: { name: lab.install } as never,
     settings: { collections } as unknown as FleetSettings,
   }
   const [check] = await layoutChecks(keystore, [{ ...place, records }], lab.provider)

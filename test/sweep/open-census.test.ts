@@ -30,7 +30,9 @@ describe('scanUnwrap', () => {
     const [first, second] = await lab.seal(names(2))
     await lab.insert([
       { ...first, _id: 'moved' },
-      { ...second, secret: { kek_version: 1 } },
+      { ...second, secret: { ...second!.secret, dek_wrapped: 'text' } },
+      // Odd: of no version, so `scan` lists it by itself.
+      { _id: 'odd', secret: { kek_version: 1 } },
     ])
     await lab.fill(names(10, 's'))
     expect(await scan()).toEqual({
