@@ -41,20 +41,10 @@ import {
   runningRotation,
   setPhase,
 } from '../../store/rotations.ts'
-import { lostCollections, requireCollections } from '../../store/collections.ts'
-import { checkShapes, createIndexes, missingIndexes } from '../../store/indexes.ts'
-import { collectionUuids } from '../../store/keystore-home.ts'
+import { createIndexes, missingIndexes } from '../../store/indexes.ts'
 import { keystore } from '../../store/keystore.ts'
 import { serverNow } from '../../store/store.ts'
-import {
-  certificates,
-  configured,
-  field,
-  installVersion,
-  otherProcess,
-  startRotation,
-  testStore,
-} from './support.ts'
+import { configured, installVersion, otherProcess, startRotation, testStore } from './support.ts'
 
 const store = await testStore()
 const other = await otherProcess(store)
@@ -370,43 +360,5 @@ describe('indexes and shapes', () => {
     await createIndexes(store, more)
     await createIndexes(store, more)
     expect(await missingIndexes(store, more)).toEqual([])
-  })
-
-  it('take ordinary and clustered collections, and refuse views, time series and capped ones', async () => {
-    await checkShapes(store, configured)
-    await store.db.createCollection('view', { viewOn: certificates, pipeline: [] })
-    await store.db.createCollection('log', { capped: true, size: 4_096 })
-    await store.db.createCollection('series', { timeseries: { timeField: 'at' } })
-    await store.db.createCollection('clustered', {
-      clusteredIndex: { key: { _id: 1 }, unique: true },
-    })
-    const refused: Record<string, RegExp> = {
-      ...{ view: /is a view$/, log: /is capped/, series: /is a time series$/ },
-    }
-    for (const [name, message] of Object.entries(refused)) {
-      await expect(checkShapes(store, [{ name, envelopes: [field] }])).rejects.toMatchObject({
-        code: 'unsupported-shape',
-        message: expect.stringMatching(message) as string,
-      })
-    }
-    await checkShapes(store, [{ name: 'clustered', envelopes: [field] }])
-  })
-
-  it('know a recorded collection that is gone, replaced or a view now', async () => {
-    const names = ['kept', 'renamed', 'dropped', 'anew', 'viewed']
-    for (const name of names) await store.db.createCollection(name)
-    const uuids = await collectionUuids(store)
-    const recorded = names.map((name) => ({ name, envelopes: [field], uuid: uuids.get(name)! }))
-    await requireCollections(store, recorded)
-    await store.db.renameCollection('renamed', 'elsewhere')
-    for (const name of ['dropped', 'anew', 'viewed']) await store.db.dropCollection(name)
-    await store.db.createCollection('anew')
-    await store.db.createCollection('viewed', { viewOn: 'kept', pipeline: [] })
-    expect((await lostCollections(store, recorded)).map(({ code }) => code)).toEqual([
-      ...['collection-missing', 'collection-missing', 'collection-replaced', 'collection-replaced'],
-    ])
-    await expect(requireCollections(store, recorded)).rejects.toMatchObject({
-      ...{ code: 'collection-missing', message: "collection 'renamed' is missing" },
-    })
   })
 })
