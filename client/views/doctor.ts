@@ -1,7 +1,6 @@
 import { inWords } from '../../contracts/durations.ts'
 import { KeyturnError } from '../../contracts/errors.ts'
 import type { Config } from '../../contracts/settings.ts'
-import { missingIndexes } from '../../store/indexes.ts'
 import { proveMajority, readMembers } from '../../store/majority.ts'
 import { requireCollections } from '../../store/collections.ts'
 import { checkShapes, missingIndexes } from '../../store/indexes.ts'
