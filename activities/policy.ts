@@ -30,7 +30,7 @@ export interface ScheduledPlan {
 export function policyActivities({ store, config }: ControlDeps) {
   return {
     /** What one run of the policy will do: the number after the highest that ever was, and the host file's way of sweeping. */
-    async planScheduledRotation(): Promise<ScheduledPlan> {
+    async planScheduledRotation(input: { maxHsmCalls: number }): Promise<ScheduledPlan> {
       const active = await readActive(store)
       if (active === null) throw new KeyturnError('not-installed', 'no key is installed')
       const versions = await readVersions(store)
@@ -55,7 +55,7 @@ export function policyActivities({ store, config }: ControlDeps) {
           task: await insertTask(store, { kind: 'rotate', by: actor }),
           ...{ install, from, to, rotation: `r-${randomUUID()}`, requestedBy: actor },
           ...{ page: rewrap.page, shards: rewrap.shards, check: rewrap.check },
-          ...{ reason: scheduled, maxRate: rewrap.maxRate, maxHsmCalls: 0 },
+          ...{ reason: scheduled, maxRate: rewrap.maxRate, maxHsmCalls: input.maxHsmCalls },
         },
       }
     },

@@ -55,6 +55,12 @@ export const parts: Record<string, Part> = {
     isUsual: true,
     load: () => import('./rate.ts'),
   },
+  idle: {
+    about: 'crypt calls of a process that stands still, with two versions, a day (pkcs11)',
+    minutes: { usual: 0.5, full: 0.5 },
+    isUsual: true,
+    load: () => import('./idle.ts'),
+  },
   scan: {
     about: '`scan --unwrap` beside a rotation',
     minutes: { usual: 2, full: 4 },

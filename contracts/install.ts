@@ -41,6 +41,8 @@ export interface PolicyInput {
   task: string
   /** How long after the rotation the old version's removal is asked for. Null: it stays. */
   removeAfterMs: number | null
+  /** Crypt calls that each of its rotations may spend; 0 is no limit. */
+  maxHsmCalls: number
 }
 
 export interface PolicyResult {

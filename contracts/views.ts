@@ -47,6 +47,8 @@ export interface PolicyView {
   everyDays: number
   at: string
   removeAfterDays: number | null
+  /** Crypt calls that each of its rotations may spend; null: no limit. */
+  maxHsmCalls: number | null
   paused: boolean
   nextRun: string | null
   lastRun: string | null

@@ -8,6 +8,7 @@ interface SetOptions {
   every: number
   at?: number
   removeAfter?: number
+  maxHsmCalls?: number
 }
 
 const steering = [
@@ -35,9 +36,11 @@ export function register(program: Command): void {
     .requiredOption('--every <duration>', 'the period: 90d', parse.duration)
     .option('--at <time>', 'time of the day, UTC (default: 03:00)', parse.timeOfDay)
     .option('--remove-after <duration>', 'ask for the removal of the old version', parse.duration)
+    .option('--max-hsm-calls <n>', 'of each of its rotations, as of keyturn rotate', parse.limit)
     .action(
-      answering<SetOptions>(async (context, { every, at, removeAfter }) => {
-        const asked = { everyMs: every, atMs: at ?? null, removeAfterMs: removeAfter ?? null }
+      answering<SetOptions>(async (context, { every, at, removeAfter, maxHsmCalls = 0 }) => {
+        const removeAfterMs = removeAfter ?? null
+        const asked = { everyMs: every, atMs: at ?? null, removeAfterMs, maxHsmCalls }
         return policyAnswer(await setPolicy(context.config(), asked))
       }),
     )

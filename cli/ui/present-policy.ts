@@ -3,13 +3,14 @@ import type { Answer } from '../answer.ts'
 
 /** A policy in a few lines. */
 function policyText(policy: PolicyView): string {
-  const { everyDays, at, removeAfterDays, paused, nextRun, lastRun } = policy
+  const { everyDays, at, removeAfterDays, maxHsmCalls, paused, nextRun, lastRun } = policy
   const removal =
     removeAfterDays === null
       ? 'the old version stays'
       : `the old version's removal is asked for after ${removeAfterDays} days`
   return [
     `rotation every ${everyDays} days at ${at} UTC; ${removal}`,
+    ...(maxHsmCalls === null ? [] : [`each may spend ${maxHsmCalls} crypt calls`]),
     paused ? 'paused' : `next run ${nextRun ?? 'unknown'}`,
     `last run ${lastRun ?? 'never'}`,
   ].join('\n')

@@ -25,7 +25,7 @@ export function firstRun(options: {
 
 /** A Schedule as `policy show` and `status` answer it. */
 export function policyView(schedule: ScheduleDescription): PolicyView {
-  const { everyMs, removeAfterMs } = memoOf(schedule)
+  const { everyMs, removeAfterMs, maxHsmCalls } = memoOf(schedule)
   const [interval] = schedule.spec.intervals ?? []
   const offset = (interval?.offset ?? 0) % dayMs
   const next = schedule.info.nextActionTimes[0]
@@ -34,6 +34,7 @@ export function policyView(schedule: ScheduleDescription): PolicyView {
     everyDays: (everyMs ?? interval?.every ?? 0) / dayMs,
     at: new Date(offset).toISOString().slice(11, 16),
     removeAfterDays: removeAfterMs === null ? null : removeAfterMs / dayMs,
+    maxHsmCalls: maxHsmCalls === 0 ? null : maxHsmCalls,
     paused: schedule.state.paused,
     nextRun: schedule.state.paused ? null : (next?.toISOString() ?? null),
     lastRun: last?.takenAt.toISOString() ?? null,
@@ -48,5 +49,6 @@ function memoOf(schedule: ScheduleDescription) {
   return {
     everyMs: number('everyMs'),
     removeAfterMs: number('removeAfterMs'),
+    maxHsmCalls: number('maxHsmCalls'),
   }
 }

@@ -40,6 +40,8 @@ export interface PolicyRequest {
   /** After midnight UTC; null: 03:00, or, for periods that are no whole days, counted from now. */
   atMs: number | null
   removeAfterMs: number | null
+  /** Of each of its rotations; 0 is no limit. */
+  maxHsmCalls: number
 }
 
 /** Sets the policy, or replaces the one that is there. The first run is one period after the active version became so. */
@@ -109,8 +111,8 @@ function scheduleOf(
   request: PolicyRequest,
   first: Date,
 ): ScheduleOptions {
-  const { removeAfterMs, everyMs } = request
-  const input: PolicyInput = { install, task, removeAfterMs }
+  const { removeAfterMs, everyMs, maxHsmCalls } = request
+  const input: PolicyInput = { install, task, removeAfterMs, maxHsmCalls }
   return {
     scheduleId: workflowIds.policy(install),
     // An interval alone would also meet the period before the first run.
@@ -133,7 +135,7 @@ function scheduleOf(
       catchupWindow: catchUp,
       pauseOnFailure: true,
     },
-    memo: { everyMs, removeAfterMs },
+    memo: { everyMs, removeAfterMs, maxHsmCalls },
   }
 }
 

@@ -6,7 +6,17 @@ import { onEachProvider } from '../support/each-provider.ts'
 onEachProvider('a policy', { records: 200, versions: [1] }, (fleetOf, provider) => {
   test('installs the next version, rotates to it, and asks for the removal of the old one', async () => {
     const fleet = fleetOf()
-    await fleet.must('policy', 'set', '--every', '90d', '--remove-after', '30d')
+    const budget = ['--max-hsm-calls', '700']
+    const set = await fleet.must(
+      'policy',
+      'set',
+      '--every',
+      '90d',
+      '--remove-after',
+      '30d',
+      ...budget,
+    )
+    expect(set['policy']).toMatchObject({ maxHsmCalls: 700, removeAfterDays: 30 })
     await fleet.must('policy', 'run')
     const rotation = await fleet.until(
       'the policy does not rotate',
@@ -16,7 +26,7 @@ onEachProvider('a policy', { records: 200, versions: [1] }, (fleetOf, provider) 
       },
       60_000,
     )
-    expect(rotation).toMatchObject({ from: 1, to: 2, outcome: 'completed' })
+    expect(rotation).toMatchObject({ from: 1, to: 2, outcome: 'completed', max_hsm_calls: 700 })
     expect(await fleet.active()).toBe(2)
     expect(await fleet.verifyRecords()).toEqual({ 2: 200 })
 
