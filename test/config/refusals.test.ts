@@ -193,7 +193,7 @@ describe('fields and collections', () => {
 describe('text that is no yaml', () => {
   it.each([
     ['install: [a', 'keyturn.yaml:1:12: not valid yaml (bad indent)'],
-    ['install: a\ninstall: b\n', 'keyturn.yaml:2:1: not valid yaml (duplicate key)'],
+    ['install: a\ninstall: b\n', "keyturn.yaml:2:1: the key 'install' is there twice"],
     ['a: 1\n---\nb: 2\n', 'not valid yaml (multiple docs)'],
     ['kek:\n\tprovider: env\n', 'keyturn.yaml:2:1: not valid yaml (tab as indent)'],
   ])('is refused with its place: %#', (text, message) => {
