@@ -6,6 +6,7 @@ import { withKeystore, type Keystore } from './keystore.ts'
 import { withTemporal, type TemporalLink } from './rotations/connection.ts'
 import { policyOrNull } from './rotations/policy.ts'
 import { isTaken } from './rotations/duties.ts'
+import { awaitedSteps } from './rotations/pending-steps.ts'
 import { lastPause, liveRotation, queryProgress } from './rotations/running.ts'
 import { liveWorkers } from './views/workers.ts'
 import { statusView, type Live } from './views/status.ts'
@@ -44,13 +45,22 @@ async function askTemporal({ store, install: row }: Keystore, link: TemporalLink
   ])
   if (running === null) return { rotation: null, policy, unreachable: false }
   const { rotation: id, workflowId, runId } = running
-  const [progress, pause, isSwept, workers] = await Promise.all([
+  const [progress, pause, isSwept, workers, awaiting] = await Promise.all([
     queryProgress(link, workflowId),
     lastPause(link, workflowId),
     isTaken(link, install, 'rewrap'),
     liveWorkers(store),
+    awaitedSteps(link, workflowId),
   ])
   const lacksKeys = !isSwept || workers === 0
-  const rotation = { id, workflowId, runId, progress, pause: progress ?? pause, lacksKeys }
+  const rotation = {
+    id,
+    workflowId,
+    runId,
+    progress,
+    pause: progress ?? pause,
+    lacksKeys,
+    awaiting,
+  }
   return { rotation, policy, unreachable: false }
 }

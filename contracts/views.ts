@@ -28,6 +28,8 @@ export interface StatusView {
   }
   rotation: RotationView | null
   lastRotation: LastRotation | null
+  /** One that has not ended although its workflow is gone: it stands still, and the same command goes on with it. */
+  abandoned?: { id: string; from: number; to: number; phase: RotationPhase; startedAt: string }
   fleet: FleetNode[]
   policy: PolicyView | null
   temporal?: 'unreachable'

@@ -1,4 +1,4 @@
-import { writeFile } from 'node:fs/promises'
+import { mkdir, writeFile } from 'node:fs/promises'
 import { join, resolve } from 'node:path'
 import type { ProviderName } from '../contracts/kek.ts'
 import { aborted, orAborted } from './interruption.ts'
@@ -7,6 +7,8 @@ import { startStack } from './stack.ts'
 import type { Stack } from './stack.ts'
 import type { Say } from './servers/progress.ts'
 import { ensureSoftHsm } from './servers/softhsm.ts'
+import { fillStack } from './fill-stack.ts'
+import { commandLine } from './worker-process.ts'
 import type { WorkerProcess } from './worker-process.ts'
 
 export interface DevOptions {
@@ -14,6 +16,8 @@ export interface DevOptions {
   readonly data: string
   readonly nodes: number
   readonly provider: ProviderName
+  /** Sealed under version 1 where nothing is sealed yet; 0: the stack stays empty. */
+  readonly records: number
   readonly signal: AbortSignal
   readonly say: Say
 }
@@ -44,6 +48,7 @@ export async function runDev(
     const starts = Promise.all(nodes.map((node) => stack.startWorker(node)))
     const workers = await orAborted(signal, starts)
     for (const worker of workers) reportEnd(worker, signal, say)
+    if (options.records > 0) await orAborted(signal, fillStack(stack, options.records, say))
     ready({
       mongodb: stack.mongoUri,
       temporal: stack.temporalAddress,
@@ -77,11 +82,26 @@ function reportEnd(
   })
 }
 
-/** Mode 0600: with the `env` provider the keys are in it. */
+/**
+ * What another terminal reads in: the keys' variables, the configuration, and `keyturn` itself on the PATH, which a checkout
+ * does not put there. Mode 0600: with the `env` provider the keys are in it.
+ */
 async function writeShellFile(stack: Stack): Promise<string> {
+  const bin = join(stack.folder, 'bin')
+  await mkdir(bin, { recursive: true })
+  const command = [process.execPath, commandLine()].map(quoted).join(' ')
+  await writeFile(join(bin, 'keyturn'), `#!/bin/sh\nexec ${command} "$@"\n`, { mode: 0o755 })
   const file = join(stack.folder, 'env')
   const variables = { ...stack.keyEnv, KEYTURN_CONFIG: stack.configPath }
-  const lines = Object.entries(variables).map(([name, value]) => `export ${name}='${value}'\n`)
-  await writeFile(file, lines.join(''), { mode: 0o600 })
+  const lines = Object.entries(variables).map(
+    ([name, value]) => `export ${name}=${quoted(value)}\n`,
+  )
+  const path = `export PATH=${quoted(bin)}:"$PATH"\n`
+  await writeFile(file, [...lines, path].join(''), { mode: 0o600 })
   return file
+}
+
+/** For a shell. */
+function quoted(text: string): string {
+  return `'${text.replaceAll("'", `'\\''`)}'`
 }

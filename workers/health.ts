@@ -3,6 +3,9 @@ import type { IncomingMessage, Server, ServerResponse } from 'node:http'
 import type { AddressInfo } from 'node:net'
 import type { Log } from '../observability/log.ts'
 
+/** How long a rendered page of figures is given out, in milliseconds. */
+const renderedForMs = 1_000
+
 /** Where the pages get what they show. */
 export interface HealthSources {
   /** Null: this process does its work; else why not. */
@@ -24,8 +27,9 @@ export async function openHealthPages(
   sources: HealthSources,
   log: Log,
 ): Promise<HealthPages> {
+  const shared = { ...sources, metrics: onceASecond(() => sources.metrics()) }
   const server = createServer((request, response) => {
-    answer(request, response, sources).catch((error: unknown) => {
+    answer(request, response, shared).catch((error: unknown) => {
       log.warn({ err: error }, 'health page failed')
       response.writeHead(500).end('the page failed\n')
     })
@@ -66,6 +70,20 @@ async function pageOf(url: string | undefined, sources: HealthSources) {
       return { status: 200, text: (await sources.metrics()).trimEnd() }
     default:
       return { status: 404, text: 'there are /healthz, /readyz and /metrics' }
+  }
+}
+
+/** However many ask at once: one rendering a second answers them all. One that failed is not kept. */
+export function onceASecond<T>(render: () => Promise<T>): () => Promise<T> {
+  let last: { at: number; page: Promise<T> } | null = null
+  return () => {
+    if (last !== null && performance.now() - last.at < renderedForMs) return last.page
+    const rendered = { at: performance.now(), page: render() }
+    last = rendered
+    rendered.page.catch(() => {
+      if (last === rendered) last = null
+    })
+    return rendered.page
   }
 }
 

@@ -1,5 +1,7 @@
 import { Runtime } from '@temporalio/worker'
 import type { LogLevel, LogMetadata } from '@temporalio/worker'
+import { exitCodes, isErrorCode } from '../contracts/errors.ts'
+import type { ErrorCode } from '../contracts/errors.ts'
 import { logOf } from '../observability/log.ts'
 import type { Log } from '../observability/log.ts'
 
@@ -18,7 +20,9 @@ export function installRuntime(log: Log, metricsAddress: string): void {
     ERROR: sdk.error.bind(sdk),
   } satisfies Record<LogLevel, unknown>
   const write = (level: LogLevel, message: string, meta?: LogMetadata) => {
-    levels[level](plain(meta), message)
+    const { error } = (meta ?? {}) as { error?: unknown }
+    const isExpected = ordinary.test(message) || isRefusal(error)
+    levels[level === 'WARN' && isExpected ? 'DEBUG' : level](plain(meta), message)
   }
   Runtime.install({
     logger: {
@@ -37,6 +41,31 @@ export function installRuntime(log: Log, metricsAddress: string): void {
   })
 }
 
+/** What each of our workers is: one for activities alone has no workflows. */
+const ordinary = /^No (workflows|activities|Nexus services) registered/
+
+/** One of our errors that a guard or a wrong input caused: it is an answer, and whoever asked is told. */
+function isRefusal(error: unknown): boolean {
+  const code = codeOf(error)
+  return code !== null && (exitCodes[code] === 2 || exitCodes[code] === 3)
+}
+
+/** Of one of our errors, inside of whatever the SDK has wrapped it in. */
+function codeOf(error: unknown): ErrorCode | null {
+  for (let current = error; current instanceof Error; current = current.cause) {
+    const { type } = current as { type?: unknown }
+    if (isErrorCode(type)) return type
+  }
+  return null
+}
+
+/** One of our errors says all in its message; a stack is for what nobody foresaw. */
+function told(error: unknown): object {
+  const code = codeOf(error)
+  if (code === null || code === 'internal' || !(error instanceof Error)) return { err: error }
+  return { code, reason: error.message }
+}
+
 /** The SDK's metadata without what only it understands. */
 function plain(meta: LogMetadata | undefined): object {
   if (meta === undefined) return {}
@@ -44,5 +73,5 @@ function plain(meta: LogMetadata | undefined): object {
     string,
     unknown
   >
-  return { workflowId, runId, activityType, taskQueue, attempt, err: error }
+  return { workflowId, runId, activityType, taskQueue, attempt, ...told(error) }
 }

@@ -4,12 +4,13 @@ import type { ProviderName } from '../../contracts/kek.ts'
 import type { DevAddresses } from '../../devstack/run-dev.ts'
 import { answering } from '../answer.ts'
 import { note, printJson, printText } from '../ui/output.ts'
-import { positive } from '../ui/parse.ts'
+import { limit, positive } from '../ui/parse.ts'
 
 interface Options {
   data: string
   nodes: number
   provider: ProviderName
+  records: number
 }
 
 export function register(program: Command): void {
@@ -21,12 +22,13 @@ export function register(program: Command): void {
     )
     .option('--data <dir>', 'where everything is kept', '.keyturn/dev')
     .option('--nodes <number>', 'how many workers, each as a node of its own', positive, 2)
+    .option('--records <number>', 'secrets that it seals, to have something to rotate', limit, 0)
     .addOption(
       new Option('--provider <name>', 'where keys are')
         .choices(['pkcs11', 'env'])
         .default('pkcs11'),
     )
-    .addHelpText('after', '\nExample: keyturn dev --data ~/keyturn-dev --nodes 3')
+    .addHelpText('after', '\nExample: keyturn dev --data ~/keyturn-dev --nodes 3 --records 10000')
     .action(
       answering<Options>(async ({ json }, options) => {
         const { runDev } = await import('../../devstack/run-dev.ts')

@@ -39,8 +39,12 @@ function versionsTable({ versions }: StatusView): string {
   )
 }
 
-function rotationText({ rotation, lastRotation, temporal }: StatusView): string {
+function rotationText({ rotation, lastRotation, abandoned, temporal }: StatusView): string {
   if (temporal === 'unreachable') return 'rotation: not known, temporal is unreachable'
+  if (abandoned !== undefined) {
+    const { id, from, to, phase, startedAt } = abandoned
+    return `rotation ${id}, v${from} to v${to}, since ${startedAt}: stopped in ${phase}, its workflow is gone from temporal\nboth keys stay in use; to go on: keyturn rotate --to-version ${to}`
+  }
   if (rotation === null) {
     if (lastRotation === null) return 'no rotation ran yet'
     const { id, from, to, outcome, endedAt } = lastRotation

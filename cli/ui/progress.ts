@@ -3,7 +3,7 @@ import type { RotationProgress } from '../../contracts/rotation.ts'
 import { errorColours } from './colours.ts'
 import { count, seconds } from './figures.ts'
 import { note, onTerminal } from './output.ts'
-import { RateMeter } from './rate-meter.ts'
+import { RateMeter, Standstill } from './rate-meter.ts'
 
 /** Shows a rotation while it runs, on stderr. */
 export interface ProgressView {
@@ -20,6 +20,7 @@ export function openProgress(): ProgressView {
 
 class BarView implements ProgressView {
   private readonly meter = new RateMeter()
+  private readonly standstill = new Standstill()
   private readonly bar = new SingleBar(
     {
       format: '{phase} {bar} {percentage}% {figures}',
@@ -55,17 +56,25 @@ class BarView implements ProgressView {
   }
 
   private figures(progress: RotationProgress, done: number): string {
+    const since = this.standstill.since(`${progress.phase} ${done}`)
+    const still = since === null ? '' : `stands still since ${since.toISOString()}`
     const [waitsFor] = progress.awaiting
-    if (waitsFor !== undefined) return errorColours().dim(`waits for ${waitsFor}`)
+    if (waitsFor !== undefined) {
+      return errorColours().dim([`waits for ${waitsFor}`, still].filter(Boolean).join(', '))
+    }
     const rate = this.meter.rate(done, progress.phase)
-    const eta = rate > 0 ? `, ${seconds((progress.total - done) / rate)} left` : ''
-    return `${count(done)}/${count(progress.total)}, ${count(rate)}/s${eta}`
+    const ofAll = `${count(done)}/${count(progress.total)}`
+    if (still !== '') return `${ofAll}, ${still}: keyturn status and the workers' logs say why`
+    const left = progress.total - done
+    const eta = rate > 0 && left > 0 ? `, ${seconds(left / rate)} left` : ''
+    return `${ofAll}, ${count(rate)}/s${eta}`
   }
 }
 
 /** For logs and pipes: a line when the phase, the pause or what is waited for changes, and at each tenth of the way. */
 class LineView implements ProgressView {
   private readonly meter = new RateMeter()
+  private readonly standstill = new Standstill()
   private last = ''
 
   show(progress: RotationProgress): void {
@@ -73,12 +82,15 @@ class LineView implements ProgressView {
     const rate = this.meter.rate(done, progress.phase)
     const tenths = progress.total === 0 ? 0 : Math.floor((10 * done) / progress.total)
     const [waitsFor] = progress.awaiting
-    const state = [phaseOf(progress), tenths, waitsFor === undefined ? '' : 'waits'].join()
+    const since = this.standstill.since(`${progress.phase} ${done}`)
+    const still = since === null ? '' : `, stands still since ${since.toISOString()}`
+    const state = [phaseOf(progress), tenths, waitsFor === undefined ? '' : 'waits', still].join()
     if (state === this.last) return
     this.last = state
     const speed = rate > 0 ? `, ${count(rate)}/s` : ''
     const figures = `${count(done)} of ${count(progress.total)} envelopes${speed}`
-    note(`${phaseOf(progress)}: ${waitsFor === undefined ? figures : `waits for ${waitsFor}`}`)
+    const what = waitsFor === undefined ? figures : `waits for ${waitsFor}`
+    note(`${phaseOf(progress)}: ${what}${still}`)
   }
 
   say(line: string): void {

@@ -1,6 +1,24 @@
 /** How far back the rate looks, in milliseconds: long enough to be calm, short enough to notice a pause. */
 const windowMs = 5000
 
+/** Progress that has not changed for so long stands still, in milliseconds. */
+const standsStillMs = 60_000
+
+/** Notices when nothing moves any more. */
+export class Standstill {
+  #last = ''
+  #since = new Date()
+
+  /** Since when `state` has been the same; null while it changes within a minute. */
+  since(state: string, now = new Date()): Date | null {
+    if (state !== this.#last) {
+      this.#last = state
+      this.#since = now
+    }
+    return now.getTime() - this.#since.getTime() >= standsStillMs ? this.#since : null
+  }
+}
+
 /** Envelopes a second from successive counts. A new phase begins anew: what it waited for before is no speed. */
 export class RateMeter {
   private samples: { at: number; done: number }[] = []

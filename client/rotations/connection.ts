@@ -4,6 +4,7 @@ import {
   defaultGrpcRetryOptions,
   isGrpcServiceError,
   makeGrpcRetryInterceptor,
+  type ConnectionOptions,
 } from '@temporalio/client'
 import { temporalEndpoint, type TemporalEndpoint } from '../../config/temporal-endpoint.ts'
 import { isTemporalAway, temporalFailure } from '../../config/temporal-failures.ts'
@@ -18,6 +19,22 @@ const lookMs = 2000
 
 /** Fewer than the SDK's ten: a person waits, and followers have a patience of their own. */
 const callAttempts = 4
+
+/** One call to Temporal, in milliseconds; one that waits at the server for news comes back within a minute by itself. */
+const callMs = 10_000
+const pollMs = 70_000
+const polls =
+  /GetWorkflowExecutionHistory|PollWorkflowExecutionUpdate|UpdateWorkflowExecution|QueryWorkflow/
+
+/** A server that hangs answers nothing: each try of a call has its limit, unless the caller has set one. */
+const withLimit: NonNullable<ConnectionOptions['interceptors']>[number] = (options, next) => {
+  const ms = polls.test(options.method_definition.path) ? pollMs : callMs
+  // What `next` answers with is one, by another name: the class is of a package that is not ours to import.
+  // eslint-disable-next-line @typescript-eslint/no-unsafe-class-instance-assignment
+  return next({ ...options, deadline: options.deadline ?? Date.now() + ms }) as InterceptedCall
+}
+
+type InterceptedCall = ReturnType<NonNullable<ConnectionOptions['interceptors']>[number]>
 
 /** An open road to Temporal. `address` and `namespace` are for messages. */
 export interface TemporalLink {
@@ -59,7 +76,7 @@ async function connect(endpoint: TemporalEndpoint, withinMs: number): Promise<Co
     return await Connection.connect({
       ...{ ...security, address },
       connectTimeout: withinMs,
-      interceptors: [retrying],
+      interceptors: [retrying, withLimit],
     })
   } catch (cause) {
     if (cause instanceof TypeError) throw temporalFailure(cause, endpoint)
@@ -98,11 +115,22 @@ function isTemporals(error: unknown): boolean {
 
 function asTemporalError(error: unknown, endpoint: TemporalEndpoint): KeyturnError {
   const failure = temporalFailure(error, endpoint)
+  const { code, message } = failure
+  if (code === 'temporal-refused' && /workflow task/i.test(message))
+    return taskFailed(message, error)
   if (failure.code !== 'temporal-refused' || !/search ?attribute/i.test(failure.message)) {
     return failure
   }
   return new KeyturnError('setup-missing', 'temporal does not know our search attributes', {
     hint: 'run: keyturn setup',
     cause: error,
+  })
+}
+
+/** A worker polls, and cannot run the workflow: it lacks its code, or has another that does not fit its history. */
+export function taskFailed(text: string, cause: unknown): KeyturnError {
+  return new KeyturnError('no-worker', `no worker can run the workflow: ${text}`, {
+    hint: 'a worker of another build polls, or the workflow fails there: its log says why; deploy one build on all hosts',
+    cause,
   })
 }

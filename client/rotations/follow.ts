@@ -6,11 +6,14 @@ import { readRotation, sumCounters } from '../../store/rotations.ts'
 import type { Keystore } from '../keystore.ts'
 import { isTransient, type TemporalLink } from './connection.ts'
 import { decodeFailure } from './failures.ts'
+import { awaitedSteps } from './pending-steps.ts'
 import { lastPause, queryProgress, type LiveRotation } from './running.ts'
 
 /** How long Temporal may be away before a follower gives up. The rotation itself waits for ever. */
 const patienceMs = 60_000
 const betweenLooksMs = 500
+/** What its steps wait for is asked every other second. */
+const looksBetweenSteps = 4
 const betweenTriesMs = 1000
 
 /** Who watches a rotation. `signal` detaches: the rotation goes on. */
@@ -117,9 +120,15 @@ async function watchProgress(
 ): Promise<void> {
   const stop = AbortSignal.any([ended, follower.signal])
   const goesOn = () => !stop.aborted
-  while (goesOn()) {
+  let steps: string[] = []
+  for (let look = 0; goesOn(); look += 1) {
     const progress = await lookAt(link, keystore, running)
-    if (progress !== null && goesOn()) follower.onProgress(progress)
+    if (look % looksBetweenSteps === 0) {
+      steps = await awaitedSteps(link, running.workflowId).catch(() => steps)
+    }
+    if (progress !== null && goesOn()) {
+      follower.onProgress({ ...progress, awaiting: [...steps, ...progress.awaiting] })
+    }
     await sleep(betweenLooksMs, undefined, { signal: stop }).catch(() => undefined)
   }
 }

@@ -6,7 +6,7 @@ import type { Config } from '../../contracts/settings.ts'
 import type { Store } from '../../store/store.ts'
 import { requireInstalled, withOwnKeystore, type Keystore } from '../keystore.ts'
 import { liveWorkers, requireWorker, whileWorkersLive } from '../views/workers.ts'
-import { withTemporal, type TemporalLink } from './connection.ts'
+import { taskFailed, withTemporal, type TemporalLink } from './connection.ts'
 import { isTaken, requireDuties } from './duties.ts'
 import { decodeFailure } from './failures.ts'
 import { followRotation, type Follower } from './follow.ts'
@@ -76,7 +76,7 @@ async function send(
         ? handle.executeUpdate(message)
         : handle.executeUpdate<unknown, [number]>(message, { args })
     const isHeard = (await liveWorkers(store)) > 0
-    await (isHeard ? whileWorkersLive(store, update) : soon(update))
+    await soon(isHeard ? whileWorkersLive(store, update) : update, isHeard)
   } catch (error) {
     if (error instanceof WorkflowNotFoundError) throw nothingRuns()
     if (error instanceof WorkflowUpdateFailedError) throw decodeFailure(error, 'temporal-refused')
@@ -95,11 +95,13 @@ async function requireControl(
 }
 
 /** Nobody's heartbeat says whether the worker that polled lately is still there. */
-async function soon(update: Promise<unknown>): Promise<void> {
+async function soon(update: Promise<unknown>, isHeard: boolean): Promise<void> {
   const late = sleep(takenWithinMs, 'late' as const, { ref: false })
   const first = await Promise.race([update, late])
   if (first === 'late') {
     update.catch(() => undefined)
+    if (isHeard)
+      throw taskFailed(`the message was not taken within ${takenWithinMs / 1000} s`, null)
     throw new KeyturnError('no-worker', 'no worker took the message in time', {
       hint: 'start one: keyturn worker; keyturn nodes shows the fleet',
     })

@@ -8,7 +8,7 @@ import { readActive } from '../../store/kek-active.ts'
 import { readVersions } from '../../store/kek-versions.ts'
 import { readMembers, unconfirmed } from '../../store/majority.ts'
 import { countQuarantine } from '../../store/rewrap-quarantine.ts'
-import { lastRotation, readRotation, sumCounters } from '../../store/rotations.ts'
+import { lastRotation, readRotation, runningRotation, sumCounters } from '../../store/rotations.ts'
 import { serverNow } from '../../store/store.ts'
 import type { Keystore } from '../keystore.ts'
 import { takeCensus, type Census } from './census.ts'
@@ -24,6 +24,8 @@ export interface Live {
     pause: RotationPause
     /** Nobody is there who could sweep. */
     lacksKeys: boolean
+    /** What its steps wait for, and since when. */
+    awaiting: string[]
   } | null
   policy: PolicyView | null
   unreachable: boolean
@@ -38,7 +40,7 @@ export async function statusView(
   live: Live,
 ): Promise<StatusView> {
   const { store, settings, install } = keystore
-  const [rows, active, census, quarantined, fleet, last, members] = await Promise.all([
+  const [rows, active, census, quarantined, fleet, last, members, unended] = await Promise.all([
     readVersions(store),
     readActive(store),
     takeCensus(store, settings),
@@ -46,6 +48,7 @@ export async function statusView(
     fleetNodes(store),
     lastRotation(store),
     readMembers(store),
+    runningRotation(store),
   ])
   const { unconfirmedSince } = members
   return {
@@ -57,6 +60,7 @@ export async function statusView(
     rotation:
       live.rotation === null ? null : await rotationView(keystore, live.rotation, unconfirmedSince),
     lastRotation: lastView(last),
+    ...(live.rotation === null && !live.unreachable ? abandonedView(unended) : {}),
     fleet,
     policy: live.policy,
     ...(live.unreachable ? { temporal: 'unreachable' } : {}),
@@ -99,6 +103,13 @@ function lastView(row: RotationDoc | null): LastRotation | null {
   return { id, from, to, outcome, endedAt: row.ended_at.toISOString() }
 }
 
+/** MongoDB knows what Temporal has lost. */
+function abandonedView(row: RotationDoc | null): Pick<StatusView, 'abandoned'> {
+  if (row === null) return {}
+  const { _id: id, from, to, phase } = row
+  return { abandoned: { id, from, to, phase, startedAt: row.started_at.toISOString() } }
+}
+
 /** Null while the rotation has neither a row nor a worker that answers for it. */
 async function rotationView(
   { store, settings }: Keystore,
@@ -116,6 +127,9 @@ async function rotationView(
   const remaining = await remainingOf(store, settings.collections, known.from)
   const { rewrapped, superseded, quarantined } = counters
   const ratePerSecond = averageRate(rewrapped + superseded + quarantined, row, now)
+  const isSwept = known.phase === 'rewrap' || known.phase === 'settle'
+  const stands = running.pause.paused || running.lacksKeys || running.awaiting.length > 0
+  const moves = isSwept && !stands && unconfirmedSince === null && ratePerSecond > 0
   return {
     id: running.id,
     workflowId: running.workflowId,
@@ -123,7 +137,7 @@ async function rotationView(
     ...{ from: known.from, to: known.to, phase: known.phase },
     ...{ paused: running.pause.paused, pausedBy: running.pause.pausedBy },
     ...{ rewrapped, superseded, quarantined, remaining, ratePerSecond },
-    etaSeconds: ratePerSecond > 0 ? Math.ceil(remaining / ratePerSecond) : null,
+    etaSeconds: moves && remaining > 0 ? Math.ceil(remaining / ratePerSecond) : null,
     startedAt: told?.startedAt ?? row?.started_at.toISOString() ?? now.toISOString(),
     awaiting: [
       // Heartbeats that are not confirmed look like workers that are gone.
@@ -132,6 +146,7 @@ async function rotationView(
         : running.lacksKeys
           ? [`a worker with keys: ${startOne}`]
           : []),
+      ...running.awaiting,
       // The row knows it within two seconds, the workflow only after a whole round.
       ...(known.phase === 'settle' ? (row?.awaiting ?? told?.awaiting ?? []) : []),
     ],

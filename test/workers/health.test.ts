@@ -1,0 +1,38 @@
+import { expect, onTestFinished, test } from 'vitest'
+import { silentLog } from '../../observability/log.ts'
+import { openHealthPages } from '../../workers/health.ts'
+
+test('1,000 parallel looks at /metrics are answered from one rendering', async () => {
+  let rendered = 0
+  const sources = {
+    notReady: async () => null,
+    metrics: async () => `page ${++rendered}\n`,
+  }
+  const pages = await openHealthPages('127.0.0.1:0', sources, silentLog)
+  onTestFinished(() => pages.close())
+  const began = performance.now()
+  const looks = Array.from({ length: 1_000 }, async () =>
+    (await fetch(`http://${pages.address}/metrics`)).text(),
+  )
+  const answers = await Promise.all(looks)
+  const seconds = Math.ceil((performance.now() - began) / 1_000)
+  expect(answers.every((text) => text.startsWith('page '))).toBe(true)
+  expect(rendered).toBeLessThanOrEqual(seconds)
+})
+
+test('a rendering that failed is not given out again', async () => {
+  let failed = false
+  const sources = {
+    notReady: async () => null,
+    metrics: async () => {
+      if (failed) return 'well\n'
+      failed = true
+      throw new Error('not now')
+    },
+  }
+  const pages = await openHealthPages('127.0.0.1:0', sources, silentLog)
+  onTestFinished(() => pages.close())
+  const look = () => fetch(`http://${pages.address}/metrics`)
+  expect((await look()).status).toBe(500)
+  expect((await look()).status).toBe(200)
+})
