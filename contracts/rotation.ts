@@ -102,12 +102,26 @@ export interface RotationPlan {
   collections: { collection: string; field: string; envelopes: number }[]
   envelopes: number
   hsmCalls: number
+  /** The whole budget, this rotation's part included. */
+  hsmBudget: HsmBudget
   /** Of `--max-hsm-calls`: whether it reaches; null without one. */
   hsmQuota: { max: number; enough: boolean } | null
   estimatedSeconds: number
   /** What the estimate goes by. */
   basis: 'sample' | 'last-rotation' | 'assumed'
   sample: TimedSample | null
+}
+
+/** Crypt calls on the key store, failures and repeats left out. */
+export interface HsmBudget {
+  /** Proofs of all processes in a day in which nothing is wrapped or opened. */
+  standingPerDay: number
+  /** One `verify`, also the one of a rotation. */
+  verify: number
+  /** Re-wrapping the envelopes of the version that is, or would be, left. */
+  rotation: number
+  /** One `scan --unwrap`. */
+  scan: number
 }
 
 /** Envelopes that were read and re-wrapped in memory with the real token; nothing was written. */

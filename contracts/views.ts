@@ -1,7 +1,13 @@
 import type { ErrorCode } from './errors.ts'
 import type { ProviderName, VersionState } from './kek.ts'
 import type { FleetNode } from './fleet.ts'
-import type { Counters, RotationOutcome, RotationPhase, RotationView } from './rotation.ts'
+import type {
+  Counters,
+  HsmBudget,
+  RotationOutcome,
+  RotationPhase,
+  RotationView,
+} from './rotation.ts'
 import type { HsmKeyState } from './removal.ts'
 import type { CheckMode } from './settings.ts'
 
@@ -32,6 +38,8 @@ export interface StatusView {
   abandoned?: { id: string; from: number; to: number; phase: RotationPhase; startedAt: string }
   fleet: FleetNode[]
   policy: PolicyView | null
+  /** What the key store is asked for; `rotation` is one away from the active version. */
+  hsmBudget: HsmBudget
   temporal?: 'unreachable'
   /** There when no write is confirmed by a majority of MongoDB's members: heartbeats and counts are of before. */
   mongodb?: { unconfirmedSince: string }

@@ -1,18 +1,11 @@
 import type { TimedSample } from '../contracts/rotation.ts'
-import type { CheckMode, FleetTimings } from '../contracts/settings.ts'
-
-/** Crypt calls for one envelope: unwrap and wrap, and the check, which opens again (sampled: 1 in 16). */
-const callsPerEnvelope: Record<CheckMode, number> = { all: 3, sampled: 2 + 1 / 16, none: 2 }
+import type { FleetTimings } from '../contracts/settings.ts'
 
 /** Envelopes a second where nothing was measured yet: the order of magnitude of two cores and a soft token. */
 const assumedRate = 5_000
 
 /** What MongoDB takes of an envelope's write, measured on two cores (docs/performance.md); a dry run writes nothing. */
 const assumedWritesPerSecond = 20_000
-
-export function plannedCalls(check: CheckMode, envelopes: number): number {
-  return Math.ceil(envelopes * callsPerEnvelope[check])
-}
 
 /** Envelopes a second by what a sample took, as if stages had to share one machine: rather too slow than too fast. */
 export function sampledRate({ envelopes, readSeconds, tokenSeconds }: TimedSample): number | null {

@@ -1,5 +1,5 @@
 import type { RotationAnswer } from '../../client/rotations/rotate.ts'
-import type { RotationPlan } from '../../contracts/rotation.ts'
+import type { HsmBudget, RotationPlan } from '../../contracts/rotation.ts'
 import { colours } from './colours.ts'
 import { count, plural, seconds } from './figures.ts'
 import { table } from './tables.ts'
@@ -32,6 +32,7 @@ export function planText(plan: RotationPlan & { from: number; to: number }): str
     `v${plan.from} to v${plan.to} would re-wrap ${plural(plan.envelopes, 'envelope')} with ` +
       `${plural(plan.hsmCalls, 'crypt call')}, in about ${seconds(plan.estimatedSeconds)}`,
     basisText(plan),
+    budgetText(plan.hsmBudget),
     ...(plan.hsmQuota === null ? [] : [quotaText(plan.hsmQuota)]),
     '',
     table(['collection', 'field', 'envelopes'], rows),
@@ -50,4 +51,12 @@ function basisText({ basis, sample }: RotationPlan): string {
 function quotaText({ max, enough }: NonNullable<RotationPlan['hsmQuota']>): string {
   const verdict = enough ? 'is enough' : 'is not enough: it would pause with hsm-budget'
   return `--max-hsm-calls ${count(max)} ${verdict}`
+}
+
+/** What the key store is asked for besides, for one whose calls are counted. */
+export function budgetText({ standingPerDay, verify, rotation, scan }: HsmBudget): string {
+  return (
+    `crypt calls: standing still ${count(standingPerDay)} a day, verify ${count(verify)}, ` +
+    `rotation ${count(rotation)}, scan --unwrap ${count(scan)}`
+  )
 }

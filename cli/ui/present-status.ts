@@ -2,6 +2,7 @@ import type { StatusView } from '../../contracts/views.ts'
 import { colours } from './colours.ts'
 import { count, plural, seconds } from './figures.ts'
 import { fleetText } from './present-fleet.ts'
+import { budgetText } from './present-rotation.ts'
 import { table } from './tables.ts'
 
 /** The whole of `keyturn status`. */
@@ -22,6 +23,7 @@ export function statusText(status: StatusView): string {
     rotationText(status),
     `${dim('fleet')}\n${fleetText(status.fleet)}`,
     policyText(status),
+    provider === 'pkcs11' ? budgetText(status.hsmBudget) : null,
   ]
   return parts.filter((part) => part !== null).join('\n\n')
 }

@@ -1,10 +1,12 @@
-import type { Config } from '../../contracts/settings.ts'
+import { defaultProveMs, type Config } from '../../contracts/settings.ts'
 import type { RotationPlan, TimedSample } from '../../contracts/rotation.ts'
-import { plannedCalls, plannedSeconds, sampledRate } from '../../protocol/rotation-plan.ts'
+import { hsmBudget } from '../../protocol/crypt-calls.ts'
+import { plannedSeconds, sampledRate } from '../../protocol/rotation-plan.ts'
 import { measuredRate } from '../../store/measured-rate.ts'
 import { lastRotation } from '../../store/rotations.ts'
 import { requireInstalled, withKeystore, type Keystore } from '../keystore.ts'
-import { countByField } from '../views/census.ts'
+import { countByField, takeCensus } from '../views/census.ts'
+import { fleetNodes } from '../views/nodes.ts'
 import { requireTwoVersions } from '../../protocol/rotation-route.ts'
 import { routeOf } from './route.ts'
 
@@ -28,7 +30,8 @@ export async function planRotation(
     requireInstalled(keystore, config)
     const { from, to } = await routeOf(keystore, asked)
     const { check } = config.rewrap
-    const collections = await countByField(keystore.store, keystore.settings, from)
+    const census = await takeCensus(keystore.store, keystore.settings)
+    const collections = countByField(census, keystore.settings, from)
     const envelopes = collections.reduce((sum, field) => sum + field.envelopes, 0)
     const place = [...collections].sort((a, b) => b.envelopes - a.envelopes)[0]
     const sample =
@@ -38,10 +41,17 @@ export async function planRotation(
     const sampled = sample === null ? null : sampledRate(sample)
     const measured = measuredRate(await lastRotation(keystore.store))
     const rates = [sampled, measured]
-    const hsmCalls = plannedCalls(check, envelopes)
+    const budget = hsmBudget({
+      fleet: await fleetNodes(keystore.store),
+      envelopes: { rotation: envelopes, all: census.total },
+      check,
+      proveMs: keystore.settings.fleet.proveMs ?? defaultProveMs,
+    })
+    const hsmCalls = budget.rotation
     const quota = { max: asked.maxHsmCalls, enough: hsmCalls <= asked.maxHsmCalls }
     return {
       ...{ from, to, collections, envelopes, hsmCalls },
+      hsmBudget: budget,
       hsmQuota: asked.maxHsmCalls === 0 ? null : quota,
       estimatedSeconds: plannedSeconds({
         ...{ envelopes, rates, maxRate: asked.maxRate },

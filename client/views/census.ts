@@ -32,12 +32,11 @@ export async function takeCensus(store: Store, settings: FleetSettings): Promise
 }
 
 /** How many envelopes a rotation from this version meets in each field: those that name it, and those that are odd. */
-export async function countByField(
-  store: Store,
+export function countByField(
+  { byField, oddByField }: Census,
   settings: FleetSettings,
   version: number,
-): Promise<{ collection: string; field: string; envelopes: number }[]> {
-  const { byField, oddByField } = await takeCensus(store, settings)
+): { collection: string; field: string; envelopes: number }[] {
   return settings.collections.flatMap(({ name, envelopes }) =>
     envelopes.map((field) => ({
       collection: name,

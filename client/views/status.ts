@@ -1,6 +1,7 @@
 import type { RotationPause, RotationProgress, RotationView } from '../../contracts/rotation.ts'
-import type { Config } from '../../contracts/settings.ts'
+import { defaultProveMs, type Config } from '../../contracts/settings.ts'
 import type { LastRotation, PolicyView, StatusView } from '../../contracts/views.ts'
+import { hsmBudget } from '../../protocol/crypt-calls.ts'
 import { versionState } from '../../protocol/version-state.ts'
 import type { ActiveDoc, RotationDoc, VersionDoc } from '../../store/documents.ts'
 import { remainingOf } from '../../store/census.ts'
@@ -63,6 +64,12 @@ export async function statusView(
     ...(live.rotation === null && !live.unreachable ? abandonedView(unended) : {}),
     fleet,
     policy: live.policy,
+    hsmBudget: hsmBudget({
+      fleet,
+      envelopes: { rotation: census.byVersion[active?.version ?? 0] ?? 0, all: census.total },
+      check: config.rewrap.check,
+      proveMs: settings.fleet.proveMs ?? defaultProveMs,
+    }),
     ...(live.unreachable ? { temporal: 'unreachable' } : {}),
     ...(unconfirmedSince === null
       ? {}
