@@ -1,82 +1,162 @@
+import { isErrorCode } from '../contracts/errors.ts'
 import type { ErrorReport } from '../contracts/errors.ts'
-import type { RotateInput, RotateResult } from '../contracts/rotation.ts'
+import type { RotateResult } from '../contracts/rotation.ts'
+import { isLive } from '../protocol/facts.ts'
 import { silentAtEnd } from '../protocol/settle.ts'
+import { observeTail, tailBegins } from '../protocol/tail.ts'
 import { remainingOf } from '../store/census.ts'
 import type { RotationDoc } from '../store/documents.ts'
 import { appendAudit } from '../store/kek-audit.ts'
-import { readSettings } from '../store/kek-settings.ts'
 import { readActive } from '../store/kek-active.ts'
+import { readSettings } from '../store/kek-settings.ts'
 import { clearMarks, recordLeft } from '../store/kek-versions.ts'
 import { closeShards } from '../store/rewrap-shards.ts'
 import { countQuarantine, recheckQuarantine } from '../store/rewrap-quarantine.ts'
 import { endRotation, readRotation, setPhase, sumCounters } from '../store/rotations.ts'
-import { serverNow } from '../store/store.ts'
 import type { ControlDeps } from './deps.ts'
 import { readFleet } from './fleet.ts'
+import { requirePromoted, requireWorkflow, rotationOf } from './own-rotation.ts'
+import { pause } from './pause.ts'
+import { requireSettings } from './settings.ts'
 
-export interface FinishInput extends RotateInput {
-  /** Nobody can write under A any more, and the census of A was zero twice. */
-  settled: boolean
-  /** Nodes that settle's look found silent. */
-  silent: string[]
+export interface FinishInput {
+  rotation: string
+  /** Null: nothing is left to do. Whether that is so, finish finds out for itself. */
   error: ErrorReport | null
 }
 
 /**
- * The end of every rotation, however it came: shards closed (so that no page in flight is written behind it), record,
- * marks off, audit. Repeating it changes nothing.
+ * `ended` with its result. `tail`: envelopes are left under A. `fleet`: somebody may still wrap under A, so settle must look
+ * at the fleet again. `unknown`: there is no row, for the rotation was refused before it had one.
  */
-export async function finishRotation(deps: ControlDeps, input: FinishInput): Promise<RotateResult> {
+export type FinishAnswer =
+  | { state: 'ended'; result: RotateResult }
+  | { state: 'tail'; remaining: number }
+  | { state: 'fleet' }
+  | { state: 'unknown' }
+
+/**
+ * The end of every rotation, however it came: shards closed (so that no page in flight is written behind it), record,
+ * marks off, audit. Without an error it is the end of settle: then a look has found that nobody can write under A, and A
+ * is counted here, twice, a heartbeat apart. Repeating it changes nothing, and answers what was recorded.
+ */
+export async function finishRotation(
+  deps: ControlDeps,
+  { rotation, error }: FinishInput,
+  signal: AbortSignal,
+): Promise<FinishAnswer> {
   const { store } = deps
-  const { rotation, from, to, error } = input
+  const row = await rotationOf(store, rotation)
+  if (row === null) return { state: 'unknown' }
+  if (row.ended_at === null) {
+    requireWorkflow(row)
+    if (error === null) {
+      const open = await whatIsLeft(deps, row, signal)
+      if (open !== null) return open
+    }
+    await end(deps, row, error === null ? null : checkedReport(error))
+  }
+  await clearMarks(store, row._id)
+  return { state: 'ended', result: await resultOf(deps, row._id) }
+}
+
+/** Null when settle is over: what removal's backup window counts from. */
+async function whatIsLeft(
+  deps: ControlDeps,
+  row: RotationDoc,
+  signal: AbortSignal,
+): Promise<FinishAnswer | null> {
+  const { store } = deps
+  await requirePromoted(store, row._id)
+  const epoch = await epochOf(deps, row)
+  const { heartbeats } = await readFleet(deps)
+  const isBehind = heartbeats.some((one) => isLive(one) && (one.epoch ?? 0) < epoch)
+  if (row.fleet_left?.epoch !== epoch || isBehind) return { state: 'fleet' }
+  const { collections, fleet } = await requireSettings(store)
+  for (let tail = tailBegins; ;) {
+    const remaining = await remainingOf(store, collections, row.from)
+    if (remaining > 0) return { state: 'tail', remaining }
+    const { heartbeatMs } = fleet
+    const seen = observeTail(tail, { remaining, observerMs: performance.now(), heartbeatMs })
+    if (seen.done) return null
+    tail = seen
+    await pause(heartbeatMs, signal)
+  }
+}
+
+async function end(deps: ControlDeps, row: RotationDoc, error: ErrorReport | null): Promise<void> {
+  const { store } = deps
+  const { _id: rotation, from, to } = row
   await closeShards(store, { rotation })
-  const row = await readRotation(store, rotation)
-  const counters = await sumCounters(store, rotation)
-  const collections = (await readSettings(store))?.settings.collections ?? []
   for (const version of [from, null]) await recheckQuarantine(store, version)
-  const remaining = await remainingOf(store, collections, from)
-  const silent = input.settled ? await whoIsSilent(deps, input, row) : input.silent
+  const counters = await sumCounters(store, rotation)
+  const silent = await whoIsSilent(deps, row)
   const quarantined = (await countQuarantine(store, from)) + (await countQuarantine(store, null))
-  const outcome = outcomeOf(input, row, quarantined)
-  if (input.settled) {
+  const outcome = outcomeOf(row, error, quarantined)
+  if (error === null) {
     await recordLeft(store, from, rotation)
     await setPhase(store, rotation, 'finish')
   }
-  const isNew = await endRotation(store, rotation, outcome, { error, counters, silent })
-  await clearMarks(store, rotation)
-  if (isNew) {
-    await appendAudit(store, {
-      actor: input.requestedBy,
-      action: `rotation-${outcome}`,
-      subject: rotation,
-      details: { from, to, ...counters, remaining, silent, error: error?.code ?? null },
-    })
+  if (!(await endRotation(store, rotation, outcome, { error, counters, silent }))) return
+  const remaining = await remainingNow(deps, from)
+  await appendAudit(store, {
+    actor: row.requested_by,
+    action: `rotation-${outcome}`,
+    subject: rotation,
+    details: { from, to, ...counters, remaining, silent, error: error?.code ?? null },
+  })
+}
+
+/** What is in the row, and what remains now. */
+async function resultOf(deps: ControlDeps, rotation: string): Promise<RotateResult> {
+  const { store } = deps
+  const row = await readRotation(store, rotation)
+  if (row?.outcome == null || row.ended_at === null) {
+    throw new Error('a rotation that has ended has no end')
   }
-  const endedAt = (await readRotation(store, rotation))?.ended_at ?? (await serverNow(store))
-  const startedAt = row?.started_at ?? endedAt
-  const durationSeconds = (endedAt.getTime() - startedAt.getTime()) / 1000
-  return { rotation, from, to, outcome, remaining, silent, error, ...counters, durationSeconds }
+  const { from, to, outcome, silent, error } = row
+  return {
+    ...{ rotation, from, to, outcome, silent, error },
+    ...(await sumCounters(store, rotation)),
+    remaining: await remainingNow(deps, from),
+    durationSeconds: (row.ended_at.getTime() - row.started_at.getTime()) / 1000,
+  }
+}
+
+/** Before setup there is nothing to count. */
+async function remainingNow({ store }: ControlDeps, from: number): Promise<number> {
+  const settings = await readSettings(store)
+  return settings === null ? 0 : await remainingOf(store, settings.settings.collections, from)
+}
+
+async function epochOf({ store }: ControlDeps, row: RotationDoc): Promise<number> {
+  return row.epoch ?? (await readActive(store))?.epoch ?? 0
 }
 
 /** Settle looked at the fleet long ago if the sweep was long: who has come back since is not named. */
-async function whoIsSilent(
-  deps: ControlDeps,
-  { silent }: FinishInput,
-  row: RotationDoc | null,
-): Promise<string[]> {
-  const epoch = row?.epoch ?? (await readActive(deps.store))?.epoch ?? 0
+async function whoIsSilent(deps: ControlDeps, row: RotationDoc): Promise<string[]> {
+  if (row.fleet_left === null) return []
   const { roster, heartbeats } = await readFleet(deps)
-  return silentAtEnd(silent, roster, heartbeats, epoch)
+  return silentAtEnd(row.fleet_left.silent, roster, heartbeats, await epochOf(deps, row))
+}
+
+/** What a workflow says of its failure, in the bounds of a row. */
+function checkedReport({ code, message, hint }: ErrorReport): ErrorReport {
+  const line = (text: unknown) => (typeof text === 'string' ? text : '').slice(0, 1_000)
+  return {
+    code: isErrorCode(code) ? code : 'internal',
+    message: line(message),
+    ...(hint === undefined ? {} : { hint: line(hint) }),
+  }
 }
 
 function outcomeOf(
-  { settled, error }: FinishInput,
-  row: RotationDoc | null,
+  row: RotationDoc,
+  error: ErrorReport | null,
   quarantined: number,
 ): RotateResult['outcome'] {
-  if (settled) return quarantined > 0 ? 'completed-with-quarantine' : 'completed'
-  if (error?.code === 'cancelled') return 'cancelled'
-  const isTouched =
-    row !== null && (row.promoted_at !== null || ['rewrap', 'settle'].includes(row.phase))
+  if (error === null) return quarantined > 0 ? 'completed-with-quarantine' : 'completed'
+  if (error.code === 'cancelled') return 'cancelled'
+  const isTouched = row.promoted_at !== null || ['rewrap', 'settle'].includes(row.phase)
   return isTouched ? 'failed' : 'refused'
 }

@@ -4,18 +4,19 @@ import type { HeartbeatFact, RosterFact } from '../protocol/facts.ts'
 import { nothingObserved, observe, settleVerdict } from '../protocol/settle.ts'
 import { requireUsable } from '../protocol/rotation-route.ts'
 import { versionState } from '../protocol/version-state.ts'
-import type { RotateInput, SettleRound } from '../contracts/rotation.ts'
+import type { SettleRound } from '../contracts/rotation.ts'
 import { readActive } from '../store/kek-active.ts'
 import { readSettings } from '../store/kek-settings.ts'
 import { readVersions } from '../store/kek-versions.ts'
 import { readRoster } from '../store/fleet-nodes.ts'
 import { readHeartbeats } from '../store/process-heartbeats.ts'
 import { askForProof, readQuestions } from '../store/proof-question.ts'
-import { readRotation, setAwaiting, setMet, setQuestion } from '../store/rotations.ts'
+import { recordFleetLeft, setAwaiting, setMet, setQuestion } from '../store/rotations.ts'
 import { serverNow } from '../store/store.ts'
 import { pause } from './pause.ts'
 import type { ControlDeps } from './deps.ts'
 import { heartbeating } from './heartbeating.ts'
+import { requirePromoted } from './own-rotation.ts'
 
 /** The fleet at one moment, in JSON types; times by the database's clock. */
 export interface FleetSnapshot {
@@ -93,11 +94,11 @@ export function fleetActivities(deps: ControlDeps) {
      * One round of settle, begun after promote: at least one lease of looking by this process's own monotonic clock,
      * since silence is counted by the observer. It starts anew wherever it is repeated, which can only make it longer.
      */
-    watchFleet: async ({ rotation }: RotateInput): Promise<SettleRound> =>
+    watchFleet: async ({ rotation }: { rotation: string }): Promise<SettleRound> =>
       await heartbeating(async (signal, tell) => {
         const { heartbeatMs, leaseMs } = await timingsOf(deps)
-        const epoch =
-          (await readRotation(store, rotation))?.epoch ?? (await readActive(store))?.epoch ?? 0
+        const row = await requirePromoted(store, rotation)
+        const epoch = row.epoch ?? (await readActive(store))?.epoch ?? 0
         const startedMs = performance.now()
         const question = { epoch, promotedMs: startedMs, leaseMs }
         const giveUpMs = startedMs + leaseMs + 2 * heartbeatMs
@@ -115,6 +116,7 @@ export function fleetActivities(deps: ControlDeps) {
             tellAtMs = nowMs + tellEveryMs
           }
           if (isOver) {
+            if (done) await recordFleetLeft(store, rotation, { epoch, silent })
             return { settled: done, awaiting: shortened(awaiting), silent }
           }
           await pause(lookEveryMs, signal)

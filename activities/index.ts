@@ -13,6 +13,7 @@ import { requireAnswer } from '../store/majority.ts'
 import { shardActivities } from './shards.ts'
 
 export type { ActivityDeps, ControlDeps, Queue } from './deps.ts'
+export type { FinishAnswer } from './finish-rotation.ts'
 export type { FleetSnapshot, Nonce, Proof } from './fleet.ts'
 
 /** The steps that workflows take on the control queue; none needs a key. */

@@ -1,5 +1,6 @@
 import { Context } from '@temporalio/activity'
 import { KeyturnError } from '../contracts/errors.ts'
+import { workflowIds } from '../contracts/names.ts'
 import type { Preflight, RotateInput } from '../contracts/rotation.ts'
 import type { FleetSettings } from '../contracts/settings.ts'
 import { configAgreement } from '../protocol/config-agreement.ts'
@@ -23,11 +24,13 @@ import {
 } from '../store/kek-versions.ts'
 import { closeShards } from '../store/rewrap-shards.ts'
 import type { RotationDoc } from '../store/documents.ts'
+import type { Store } from '../store/store.ts'
 import { measuredRate } from '../store/measured-rate.ts'
 import { endRotation, insertRotation, lastRotation, setPhase } from '../store/rotations.ts'
 import type { ControlDeps } from './deps.ts'
 import { readFleet } from './fleet.ts'
-import { requireSettings } from './settings.ts'
+import { checkedRotation } from './rotation-input.ts'
+import { requireIdentity, requireSettings } from './settings.ts'
 
 /**
  * Everything that may refuse a rotation before it touches anything, and the marks that fence it: by compare-and-set on
@@ -37,31 +40,55 @@ import { requireSettings } from './settings.ts'
 export async function runPreflight(deps: ControlDeps, input: RotateInput): Promise<Preflight> {
   const { store } = deps
   await requireLock(deps)
-  const { workflowExecution } = Context.current().info
   const row = await insertRotation(store, {
-    ...input,
-    workflowId: workflowExecution?.workflowId ?? '',
-    runId: workflowExecution?.runId ?? null,
+    ...checkedRotation(input),
+    ...(await rotationWorkflow(store)),
   })
+  if (row.ended_at !== null) {
+    throw new KeyturnError('no-rotation', `rotation "${row._id}" has ended`)
+  }
   const settings = await requireSettings(store)
+  // A run that was reset to its beginning: the marks are there, and shards are being swept.
+  if (row.seen !== null) return factsOf(row, row.seen, settings)
   const fleet = await readFleet(deps)
   const differing = configAgreement(fleet.heartbeats, fleet.settings)
   if (differing !== null) throw differing
   await requireIndexes(deps, settings)
-  const route = await routeOf(deps, input, settings)
+  const route = await routeOf(deps, row, settings)
   await requireOpen(deps, settings, route.to)
   const epoch = (await readActive(store))?.epoch ?? 0
-  for (const version of [route.from, route.to]) await mark(deps, version, input.rotation)
+  for (const version of [route.from, route.to]) await mark(deps, version, row._id)
   await clearEndedMarks(store)
   await closeShards(store, 'all')
   const { under } = await leftOf(store, settings.collections, route.from)
   const { odd } = await countVersions(store, settings.collections)
   const total = under + odd
   const plan = await planOf(deps, input, settings, total)
-  await setPhase(store, input.rotation, 'preflight', { total, plan })
-  const { heartbeatMs, leaseMs } = settings.fleet
-  const startedAt = row.started_at.toISOString()
-  return { epoch, promote: route.promote, total, heartbeatMs, leaseMs, startedAt }
+  const seen = { epoch, promote: route.promote }
+  await setPhase(store, row._id, 'preflight', { total, plan, seen })
+  return factsOf({ ...row, total }, seen, settings)
+}
+
+function factsOf(
+  { total, started_at }: RotationDoc,
+  seen: NonNullable<RotationDoc['seen']>,
+  { fleet }: FleetSettings,
+): Preflight {
+  const { heartbeatMs, leaseMs } = fleet
+  return { ...seen, total: total ?? 0, heartbeatMs, leaseMs, startedAt: started_at.toISOString() }
+}
+
+/**
+ * Rotations run one at a time because they have one workflow id: a workflow of another id is none, and would take over
+ * the marks of the one that runs. Throws rotation-running.
+ */
+async function rotationWorkflow(store: Store): Promise<{ workflowId: string; runId: string }> {
+  const { workflowId = '', runId = '' } = Context.current().info.workflowExecution ?? {}
+  const own = workflowIds.rotate(await requireIdentity(store))
+  if (workflowId === own) return { workflowId, runId }
+  throw new KeyturnError('rotation-running', `workflow "${workflowId}" is no rotation`, {
+    hint: `rotations run one at a time, as "${own}": keyturn rotate starts one`,
+  })
 }
 
 /** For the report, which sets plan and truth side by side. No sample: it would spend calls of a token's quota. */
@@ -113,7 +140,7 @@ async function requireOpen(
 
 async function routeOf(
   { store }: ControlDeps,
-  { from, to }: RotateInput,
+  { from, to }: RotationDoc,
   { collections }: FleetSettings,
 ): Promise<RotationRoute> {
   const [rows, active, census] = await Promise.all([

@@ -6,6 +6,7 @@ import { sweepShard } from '../sweep/sweep-shard.ts'
 import type { SweepOptions } from '../sweep/sweep-shard.ts'
 import type { ActivityDeps } from './deps.ts'
 import { heartbeating } from './heartbeating.ts'
+import { requirePromoted, rotationOf } from './own-rotation.ts'
 
 /** A batch is many pages, bounded in time: long enough that starting it costs nothing, short enough to move to another worker. */
 const batchMs = 30_000
@@ -30,13 +31,24 @@ export function rewrapActivities(deps: ActivityDeps) {
       }),
   }
 
-  async function sweep(input: RewrapShardInput, signal: AbortSignal) {
-    await requireVersions([input.from, input.to])
+  /** What is swept, and how, is in the rows of the rotation and of the shard. */
+  async function sweep(
+    { rotation, shard, steering, trial }: RewrapShardInput,
+    signal: AbortSignal,
+  ) {
+    const ended = (await rotationOf(store, rotation))?.ended_at ?? null
+    // A late attempt: its shards are closed.
+    if (ended !== null) return { end: 'end' as const }
+    const { from, to, way, max_hsm_calls: maxHsmCalls } = await requirePromoted(store, rotation)
+    if (typeof shard !== 'string') throw new KeyturnError('usage', 'the shard has no name')
+    const { page, check, priority } = way
+    await requireVersions([from, to])
     return await sweepShard({
-      ...input,
+      ...{ rotation, shard, from, to, page, check, priority, maxHsmCalls },
+      tail: !shard.startsWith('0-'),
       install: config.install,
-      ratePerSecond: input.steering.rate,
-      deadline: performance.now() + (input.trial === true ? trialMs : batchMs),
+      ratePerSecond: Number.isFinite(steering.rate) ? Math.max(0, steering.rate) : 0,
+      deadline: performance.now() + (trial === true ? trialMs : batchMs),
       lease,
       onPage: tellingPages(metrics),
       store,

@@ -1,11 +1,5 @@
 import { KeyturnError } from '../contracts/errors.ts'
-import type {
-  Counters,
-  Preflight,
-  RotateInput,
-  RotateResult,
-  RotationPhase,
-} from '../contracts/rotation.ts'
+import type { Counters, Preflight, RotateInput, RotationPhase } from '../contracts/rotation.ts'
 import { isQuestionOld, oldQuestion, provenInAll } from '../protocol/proven-in-all.ts'
 import { countingNonces } from '../protocol/proof-question.ts'
 import { heartbeatFact } from '../protocol/facts.ts'
@@ -14,10 +8,14 @@ import { promote } from '../store/promote.ts'
 import { setPhase, sumCounters } from '../store/rotations.ts'
 import type { ControlDeps } from './deps.ts'
 import { finishRotation } from './finish-rotation.ts'
-import type { FinishInput } from './finish-rotation.ts'
+import type { FinishAnswer, FinishInput } from './finish-rotation.ts'
 import { heartbeating } from './heartbeating.ts'
+import { requireOwn, requirePromoted } from './own-rotation.ts'
 import { runPreflight } from './preflight.ts'
 import { requireSettings } from './settings.ts'
+
+/** Phases that a rotation's workflow tells. */
+const told: ReadonlySet<RotationPhase> = new Set(['verify', 'rewrap', 'settle'])
 
 export function rotationActivities(deps: ControlDeps) {
   const { store } = deps
@@ -25,35 +23,43 @@ export function rotationActivities(deps: ControlDeps) {
     preflight: async (input: RotateInput): Promise<Preflight> =>
       await heartbeating(async () => await runPreflight(deps, input)),
 
+    /** Forward only: a run that was reset to an earlier phase does not take the row back. */
     async recordPhase(input: { rotation: string; phase: RotationPhase }): Promise<void> {
-      if (await setPhase(store, input.rotation, input.phase)) return
-      throw new KeyturnError('no-rotation', `rotation "${input.rotation}" has ended`)
+      const { rotation, phase } = input
+      await requireOwn(store, rotation)
+      // The other phases are written by the steps that decide them.
+      if (!told.has(phase)) throw new KeyturnError('usage', `phase "${phase}" is not told`)
+      if (phase !== 'verify') await requirePromoted(store, rotation)
+      await setPhase(store, rotation, phase)
     },
 
     /**
-     * Not promoted: a live process has not answered this rotation's question, or verify never met it, or the question is too
-     * old by now; the reason names it, and the rotation asks again. What was asked and who was met is read from its row.
+     * Switches to B, by compare-and-set on the epoch that preflight saw. Not promoted: a live process has not answered this
+     * rotation's question, or verify never met it, or the question is too old by now; the reason names it, and the rotation
+     * asks again. Versions, epoch, what was asked and who was met are read from its row.
      */
     async promote(input: {
       rotation: string
-      from: number
-      to: number
-      epoch: number
     }): Promise<{ promoted: boolean; isOld: boolean; reason: string }> {
-      const { leaseMs } = (await requireSettings(store)).fleet
+      const { _id: rotation, from, to, seen } = await requireOwn(store, input.rotation)
+      if (seen === null) {
+        throw new KeyturnError('no-rotation', `rotation "${rotation}" has not passed preflight`)
+      }
       let isOld = false
+      if (!seen.promote) return { promoted: true, isOld, reason: '' }
+      const { leaseMs } = (await requireSettings(store)).fleet
       try {
         await promote(store, {
-          ...input,
-          proven: ({ heartbeats, rotation, questions, now }) => {
-            const question = rotation.question ?? null
+          ...{ rotation, from, to, epoch: seen.epoch },
+          proven: ({ heartbeats, rotation: row, questions, now }) => {
+            const question = row.question ?? null
             const ageMs = question === null ? null : now.getTime() - question.asked_at.getTime()
             isOld = isQuestionOld(ageMs, leaseMs)
-            if (isOld || question === null) return oldQuestion(input.to)
-            const facts = heartbeats.map((row) => heartbeatFact(row, now))
-            return provenInAll(facts, input.to, {
-              nonces: countingNonces(questions, question.nonce, input.to),
-              met: rotation.met ?? [],
+            if (isOld || question === null) return oldQuestion(to)
+            const facts = heartbeats.map((one) => heartbeatFact(one, now))
+            return provenInAll(facts, to, {
+              nonces: countingNonces(questions, question.nonce, to),
+              met: row.met ?? [],
             })
           },
         })
@@ -75,7 +81,7 @@ export function rotationActivities(deps: ControlDeps) {
       }),
 
     /** Marks off, shards closed, record, audit: for every way in which a rotation can end. */
-    finishRotation: async (input: FinishInput): Promise<RotateResult> =>
-      await heartbeating(async () => await finishRotation(deps, input)),
+    finishRotation: async (input: FinishInput): Promise<FinishAnswer> =>
+      await heartbeating(async (signal) => await finishRotation(deps, input, signal)),
   }
 }

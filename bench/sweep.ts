@@ -41,7 +41,7 @@ async function sweepAll(lab: Lab, options: BenchOptions, rotation: string): Prom
   const { store, provider } = lab
   const { page, check } = options
   const row = { rotation, from: 1, to: 2, requestedBy: 'bench', reason: '', maxHsmCalls: 0 }
-  await insertRotation(store, { ...row, workflowId: rotation, runId: null })
+  await insertRotation(store, { ...row, page, shards, check, workflowId: rotation, runId: null })
   const planned = await planShards(store, { rotation, collections, version: 1, shards })
   const lease = {
     requireLease: () => Promise.resolve(),

@@ -194,18 +194,12 @@ export interface Steering {
   rate: number
 }
 
+/** From which version to which, and how, is in the rotation's row. */
 export interface RewrapShardInput extends ShardPlan {
   install: InstallIdentity
   /** The row of its task, in the keystore that it is for. */
   task: string
   rotation: string
-  from: number
-  to: number
-  page: number
-  check: CheckMode
-  maxHsmCalls: number
-  priority?: Priority
-  tail: boolean
   steering: Steering
   /** After the HSM was away: a short batch, so that it is told soon that it is back. */
   trial?: boolean

@@ -2,7 +2,7 @@ import type { Binary } from 'mongodb'
 import type { CheckMode, FleetSettings } from '../contracts/settings.ts'
 import type { IvMode, ProviderName } from '../contracts/kek.ts'
 import type { NodeKind, NotReadyReason, ProcessRole } from '../contracts/fleet.ts'
-import type { RotationOutcome, RotationPhase } from '../contracts/rotation.ts'
+import type { Priority, RotationOutcome, RotationPhase } from '../contracts/rotation.ts'
 
 /**
  * The keystore's documents exactly as they are stored (docs/protocol.md, "Collections of the keystore"): snake_case,
@@ -214,8 +214,14 @@ export interface RotationDoc {
   question?: { nonce: string; asked_at: Date } | null
   /** `node/boot` of each process that answered it, when all had. */
   met?: string[]
+  /** What preflight saw: the epoch that promote compares against, and whether it has to promote. Null before it has ended. */
+  seen: { epoch: number; promote: boolean } | null
+  /** How it sweeps. */
+  way: { page: number; shards: number | 'auto'; check: CheckMode; priority: Priority }
   /** The epoch that its promote made; null before, and when promote was skipped. */
   epoch: number | null
+  /** Settle's look found that nobody can wrap under `from` any more; null before. */
+  fleet_left: { epoch: number; at: Date; silent: string[] } | null
   /** What preflight expected; rows of older versions have none. */
   plan?: {
     envelopes: number

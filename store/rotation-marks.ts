@@ -57,8 +57,10 @@ export async function takeOverMark(
   })
 }
 
-/** Takes this rotation's marks off, wherever they are. Call it when the rotation's row has ended, not before. */
+/** Takes this rotation's marks off, wherever they are. A rotation that runs keeps them. */
 export async function clearMarks(store: Store, rotation: string): Promise<void> {
+  const running = await keystore.rotations(store).findOne({ _id: rotation, ended_at: null })
+  if (running !== null) return
   await keystore.versions(store).updateMany({ rotation }, { $set: { rotation: null } })
 }
 

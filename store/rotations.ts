@@ -1,17 +1,14 @@
 import { KeyturnError, type ErrorReport } from '../contracts/errors.ts'
-import type { Counters, RotationPhase } from '../contracts/rotation.ts'
+import type { Counters, RotateInput, RotationPhase } from '../contracts/rotation.ts'
 import type { RotationDoc } from './documents.ts'
 import { keystore } from './keystore.ts'
 import { isDuplicateKey } from './store-errors.ts'
 import { serverNow, type Store } from './store.ts'
 
-export interface NewRotation {
-  rotation: string
-  from: number
-  to: number
-  requestedBy: string
-  reason: string
-  maxHsmCalls: number
+type Asked = 'rotation' | 'from' | 'to' | 'requestedBy' | 'reason' | 'maxHsmCalls'
+type Way = 'page' | 'shards' | 'check' | 'priority'
+
+export interface NewRotation extends Pick<RotateInput, Asked | Way> {
   workflowId: string
   runId: string | null
 }
@@ -30,7 +27,13 @@ export async function insertRotation(store: Store, input: NewRotation): Promise<
     promoted_at: null,
     settled_at: null,
     ended_at: null,
+    seen: null,
+    way: {
+      ...{ page: input.page, shards: input.shards, check: input.check },
+      priority: input.priority ?? 'rotation',
+    },
     epoch: null,
+    fleet_left: null,
     total: null,
     counters: null,
     hsm_reserved: 0,
@@ -73,19 +76,32 @@ export async function runningRotation(store: Store): Promise<RotationDoc | null>
 
 /** Members of the row that a phase may write with it. */
 export type PhaseFields = Partial<
-  Pick<RotationDoc, 'total' | 'plan' | 'run_id' | 'silent' | 'workflow_id' | 'max_hsm_calls'>
+  Pick<RotationDoc, 'total' | 'plan' | 'seen' | 'silent' | 'max_hsm_calls'>
 >
 
-/** Moves the row on; entering `finish` dates `settled_at`. False when it has ended: then nothing is written. */
+const phases: readonly RotationPhase[] = [
+  'preflight',
+  'verify',
+  'promote',
+  'rewrap',
+  'settle',
+  'finish',
+]
+
+/**
+ * Moves the row on, never back; entering `finish` dates `settled_at`. False, and nothing written, when it has ended or
+ * is in a later phase.
+ */
 export async function setPhase(
   store: Store,
   rotation: string,
   phase: RotationPhase,
   fields: PhaseFields = {},
 ): Promise<boolean> {
+  const reached = phases.slice(0, phases.indexOf(phase) + 1)
   const { matchedCount } = await keystore
     .rotations(store)
-    .updateOne({ _id: rotation, ended_at: null }, [
+    .updateOne({ _id: rotation, ended_at: null, phase: { $in: reached } }, [
       {
         $set: {
           ...literals(fields),
@@ -121,6 +137,19 @@ export async function setMet(
       { _id: rotation, ended_at: null, 'question.nonce': nonce },
       { $set: { met: [...met] } },
     )
+}
+
+/** Settle's look has ended well, for a rotation that has not ended. */
+export async function recordFleetLeft(
+  store: Store,
+  rotation: string,
+  { epoch, silent }: { epoch: number; silent: readonly string[] },
+): Promise<void> {
+  await keystore
+    .rotations(store)
+    .updateOne({ _id: rotation, ended_at: null }, [
+      { $set: { fleet_left: { ...literals({ epoch, silent: [...silent] }), at: '$$NOW' } } },
+    ])
 }
 
 /** What settle waits for, for whoever looks. A rotation that has ended waits for nothing. */

@@ -35,7 +35,8 @@ interface Crew {
 
 /** Cuts what is to be swept into shards. Their documents are the plan: it may be longer than a payload. */
 export async function planPass(state: RotationState, pass: number): Promise<SweepPlan> {
-  await surveying.planShards({ ...state.input, tail: pass })
+  const { task, rotation } = state.input
+  await surveying.planShards({ task, rotation, pass })
   return { pass, waiting: [], after: null, isRead: false }
 }
 
@@ -99,14 +100,12 @@ async function leaveWhenFull(state: RotationState, crew: Crew): Promise<void> {
 }
 
 async function sweepShard(state: RotationState, crew: Crew, shard: ShardPlan): Promise<void> {
-  const { install, task, rotation, from, to, page, check, maxHsmCalls, priority } = state.input
-  const paging = { page, check, maxHsmCalls, ...(priority === undefined ? {} : { priority }) }
-  const tail = crew.plan.pass > 0
+  const { install, task, rotation, from, to } = state.input
   while (!state.cancelled && !crew.leaving) {
     const steering = steeringOf(state, crew)
     const child = await startChild(rewrapShard, {
       workflowId: workflowIds.shard(install, shard.field, shard.shard),
-      args: [{ ...shard, install, task, rotation, from, to, ...paging, tail, steering }],
+      args: [{ ...shard, install, task, rotation, steering }],
       staticSummary: `v${from} → v${to}, ${shard.collection}.${shard.field}`,
       typedSearchAttributes: workflowInfo().typedSearchAttributes,
     })

@@ -28,23 +28,22 @@ export async function rotateKek(
   answerMessages(state)
   cancelOnRequest(state)
   return await CancellationScope.nonCancellable(async () => {
-    let failure: unknown = null
+    let result: RotateResult
     try {
       const facts = state.facts ?? (await preflight(state))
       if (isBeforeSweep(state)) {
         await verify(state)
         await promote(state, facts)
       }
-      await watchingFleet(state, async (look) => {
+      result = await watchingFleet(state, async (look) => {
         if (state.phase !== 'settle') await rewrap(state)
-        await settle(state, facts, look)
+        return await settle(state, facts, look)
       })
     } catch (error) {
       if (error instanceof RunIsFull) return await beginNextRun(state)
-      failure = error
+      result = await endWith(state, error)
     }
-    const result = await finish(state, failure)
-    await condition(allHandlersFinished)
+    await ended(state, result)
     return result
   })
 }
@@ -97,8 +96,8 @@ async function requireReadiness(state: RotationState): Promise<void> {
 async function promote(state: RotationState, facts: Preflight): Promise<void> {
   if (!facts.promote) return
   enter(state, 'promote')
-  const { task, rotation, from, to } = state.input
-  const switched = async () => deciding.promote({ task, rotation, from, to, epoch: facts.epoch })
+  const { task, rotation } = state.input
+  const switched = async () => deciding.promote({ task, rotation })
   let answer = await switched()
   // Who came up since verify is asked before the switch; who comes up during it reads the new version by itself. Behind a
   // pause of two leases all are asked again.
@@ -124,17 +123,19 @@ async function rewrap(state: RotationState): Promise<void> {
   state.plan = null
 }
 
-async function finish(state: RotationState, failure: unknown): Promise<RotateResult> {
+/** A rotation that was refused before it had a row has nothing to finish. */
+async function endWith(state: RotationState, failure: unknown): Promise<RotateResult> {
+  const { task, rotation, from, to } = state.input
+  const error = reportOf(failure)
+  const answer = await surveying.finishRotation({ task, rotation, error })
+  if (answer.state === 'ended') return answer.result
+  const { counters, silent } = state
+  const nothing = { remaining: 0, durationSeconds: 0, silent }
+  return { rotation, from, to, outcome: 'refused', error, ...nothing, ...counters }
+}
+
+async function ended(state: RotationState, result: RotateResult): Promise<void> {
+  Object.assign(state, { counters: result, awaiting: [] })
   enter(state, 'finish')
-  state.awaiting = []
-  const error = failure === null ? null : reportOf(failure)
-  const result = await surveying.finishRotation({
-    ...state.input,
-    settled: failure === null,
-    silent: state.silent,
-    error,
-  })
-  state.counters = result
-  show(state)
-  return result
+  await condition(allHandlersFinished)
 }

@@ -1,6 +1,6 @@
 import { CancellationScope, condition } from '@temporalio/workflow'
-import type { Preflight, SettleRound } from '../contracts/rotation.ts'
-import { observeTail, tailBegins } from '../protocol/tail.ts'
+import type { FinishAnswer } from '../activities/index.ts'
+import type { Preflight, RotateResult, SettleRound } from '../contracts/rotation.ts'
 import { deciding, surveying } from './profiles.ts'
 import { planPass, rewrapShards } from './rewrap-shards.ts'
 import { enter, mayGoOn, show } from './rotation-state.ts'
@@ -14,19 +14,21 @@ type Look = () => Promise<SettleRound>
  * nothing is left to wait for. What it found stays true, since nobody goes back to a version that was left; so the next
  * run of a long rotation looks again only where no look has found the fleet settled.
  */
-export async function watchingFleet(
+export async function watchingFleet<T>(
   state: RotationState,
-  work: (look: Look) => Promise<void>,
-): Promise<void> {
+  work: (look: Look) => Promise<T>,
+): Promise<T> {
+  const { task, rotation } = state.input
   const scope = new CancellationScope()
   void condition(() => state.cancelled).then(() => scope.cancel())
-  const begin = async () => (state.fleet = await scope.run(() => surveying.watchFleet(state.input)))
+  const begin = async () =>
+    (state.fleet = await scope.run(() => surveying.watchFleet({ task, rotation })))
   const found = state.fleet?.settled === true ? state.fleet : null
   // One that failed, for MongoDB was away for long, is repeated when its answer is needed: the sweep may have outlasted that.
   let first: Promise<SettleRound> | null = found === null ? begin() : Promise.resolve(found)
   first.catch(() => undefined)
   try {
-    await work(async () => {
+    return await work(async () => {
       const round = first?.catch(begin) ?? begin()
       first = null
       return await round.catch(async (failure: unknown) => {
@@ -40,24 +42,43 @@ export async function watchingFleet(
 }
 
 /**
- * Waits until nobody can write under A, then sweeps what came late, until the census of A is zero twice, a heartbeat
- * apart. What an application writes back after that is seen by the census of removal, and refused by its fence.
+ * Waits until nobody can write under A, then sweeps what came late, until finish finds the census of A at zero twice, a
+ * heartbeat apart. What an application writes back after that is seen by the census of removal, and refused by its fence.
  */
-export async function settle(state: RotationState, facts: Preflight, look: Look): Promise<void> {
+export async function settle(
+  state: RotationState,
+  facts: Preflight,
+  look: Look,
+): Promise<RotateResult> {
   enter(state, 'settle')
   await deciding.recordPhase({ ...state.input, phase: 'settle' })
   await awaitFleet(state, look)
-  for (let tail = tailBegins; ;) {
-    const { heartbeatMs } = facts
-    const remaining = state.plan === null ? await remainingOf(state) : null
-    const seen = observeTail(tail, {
-      ...{ remaining: remaining ?? 1, observerMs: Date.now(), heartbeatMs },
-    })
-    if (seen.done) return
-    tail = seen
-    if (remaining !== 0) await sweepTail(state)
-    await condition(() => state.cancelled, heartbeatMs)
+  for (;;) {
+    if (state.plan !== null || (await remainingOf(state)) > 0) {
+      await sweepTail(state)
+      await condition(() => state.cancelled, facts.heartbeatMs)
+    } else {
+      const answer = await finish(state)
+      if (answer.state === 'ended') return answer.result
+      if (answer.state === 'fleet') await awaitFleet(state, look)
+    }
     await mayGoOn(state)
+  }
+}
+
+/** Finish counts for a heartbeat or more: a cancel does not wait for that. */
+async function finish(state: RotationState): Promise<FinishAnswer> {
+  const { task, rotation } = state.input
+  const scope = new CancellationScope()
+  let isDone = false
+  void condition(() => state.cancelled || isDone).then(() => scope.cancel())
+  try {
+    return await scope.run(() => surveying.finishRotation({ task, rotation, error: null }))
+  } catch (failure) {
+    if (state.cancelled) await mayGoOn(state)
+    throw failure
+  } finally {
+    isDone = true
   }
 }
 

@@ -95,6 +95,7 @@ export async function startRotation(store: Store, from = 1, to = 2): Promise<str
     requestedBy: 'alice',
     reason: 'test',
     maxHsmCalls: 0,
+    ...{ page: 50, shards: 1, check: 'all' },
     workflowId: 'w',
     runId: null,
   })

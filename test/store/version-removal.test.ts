@@ -126,6 +126,9 @@ describe('marks', () => {
     expect(await recordLeft(store, 2, winner)).toBe(false)
     expect(await recordLeft(store, 2, loser)).toBe(true)
     await clearMarks(store, loser)
+    expect((await readVersion(store, 2))?.rotation).toBe(loser)
+    await endRotation(store, loser, 'completed')
+    await clearMarks(store, loser)
     expect(await readVersion(store, 2)).toMatchObject({
       rotation: null,
       left_at: expect.any(Date) as Date,

@@ -74,6 +74,7 @@ export async function openLab(
     requestedBy: 'test',
     reason: '',
     maxHsmCalls: options.maxHsmCalls ?? 0,
+    ...{ page: 50, shards: 1, check: 'all' },
     workflowId: rotation,
     runId: null,
   })

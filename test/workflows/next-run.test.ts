@@ -111,9 +111,9 @@ describe('a rotation whose history grows long', () => {
     const { result, times, runs } = await told({
       nextShards: handingOut(1),
       readRemaining: async () => ({ remaining: Math.max(0, left--) }),
-      watchFleet: async () => ({ settled: true, awaiting: [], silent: ['app-9'] }),
+      watchFleet: async () => ({ settled: true, awaiting: [], silent: [] }),
     })
-    expect(result).toMatchObject({ outcome: 'completed', silent: ['app-9'] })
+    expect(result.outcome).toBe('completed')
     expect(runs).toBeGreaterThan(1)
     // One for the sweep, then one for each walk of the tail.
     expect(times('planShards')).toBe(9)

@@ -3,7 +3,7 @@ import type { Client, WorkflowHandle } from '@temporalio/client'
 import { defineSearchAttributeKey } from '@temporalio/common'
 import { Worker } from '@temporalio/worker'
 import type { NativeConnection } from '@temporalio/worker'
-import type { FinishInput } from '../../activities/finish-rotation.ts'
+import type { FinishAnswer, FinishInput } from '../../activities/finish-rotation.ts'
 import type { ControlActivities } from '../../activities/index.ts'
 import { queues, searchAttributes, workflowIds } from '../../contracts/names.ts'
 import type {
@@ -45,6 +45,14 @@ export const readyFleet = (target: number, nonce = 'another') => ({
   heartbeatMs: 100,
   leaseMs: 300,
 })
+
+/** Finish as it ends a rotation from 1 to 2. */
+export async function finished({ rotation, error }: FinishInput): Promise<FinishAnswer> {
+  const outcome = error === null ? 'completed' : error.code === 'cancelled' ? 'cancelled' : 'failed'
+  const nothing = { silent: [], remaining: 0, durationSeconds: 0 }
+  const result = { rotation, from: 1, to: 2, outcome, error, ...nothing, ...counters } as const
+  return Promise.resolve({ state: 'ended', result })
+}
 
 /** Hands out the shards of each pass as the product does, some at a time. */
 export function handingOut(count: number, atOnce = 10): ControlActivities['nextShards'] {
@@ -98,11 +106,7 @@ export async function rotate(
     watchFleet: async () => ({ settled: true, awaiting: [], silent: [] }),
     readRemaining: async () => ({ remaining: 0 }),
     rewrapRange: async () => 'end',
-    finishRotation: async ({ settled, error, rotation, from, to, silent }: FinishInput) => ({
-      ...{ rotation, from, to, silent, error, remaining: 0, durationSeconds: 0 },
-      outcome: settled ? 'completed' : error?.code === 'cancelled' ? 'cancelled' : 'failed',
-      ...counters,
-    }),
+    finishRotation: finished,
     ...steps,
   }
   const activities = Object.fromEntries(

@@ -1,5 +1,6 @@
 import { ApplicationFailure } from '@temporalio/common'
 import type { FleetSnapshot } from '../../../activities/index.ts'
+import { collections } from '../../../contracts/names.ts'
 import type { Preflight, RotateInput } from '../../../contracts/rotation.ts'
 import { isLive } from '../../../protocol/facts.ts'
 import { countingNonces } from '../../../protocol/proof-question.ts'
@@ -8,7 +9,8 @@ import { nothingObserved, observe, settleVerdict } from '../../../protocol/settl
 import type { SettleState } from '../../../protocol/settle.ts'
 import { observeTail, tailBegins, type TailState } from '../../../protocol/tail.ts'
 import { readActive } from '../../../store/kek-active.ts'
-import { readRotation } from '../../../store/rotations.ts'
+import { readRotation, recordFleetLeft } from '../../../store/rotations.ts'
+import type { Store } from '../../../store/store.ts'
 import { sweepPage } from './frozen-sweep.ts'
 import { act, newId, readKeks, timings, type World } from './world.ts'
 
@@ -96,7 +98,7 @@ const steps: Record<RunningRotation['step'], Take> = {
   async preflight(world, rotation) {
     const { control } = world
     world.rotations += 1
-    rotation.facts = await act(() => control.preflight(rotation.input))
+    rotation.facts = await act(() => control.preflight(rotation.input), rotation.input.install)
     rotation.step = 'verify'
     return 'preflight'
   },
@@ -121,9 +123,8 @@ const steps: Record<RunningRotation['step'], Take> = {
   },
 
   async promote({ control, left }, rotation) {
-    const { task, rotation: id, from, to } = rotation.input
-    const question = { task, rotation: id, from, to, epoch: rotation.facts?.epoch ?? 0 }
-    const { promoted } = await act(() => control.promote(question))
+    const { task, rotation: id, to, install } = rotation.input
+    const { promoted } = await act(() => control.promote({ task, rotation: id }), install)
     Object.assign(rotation, promoted ? { step: 'plan' } : { step: 'verify', nonce: null })
     if (promoted) left.delete(to)
     return promoted ? 'promoted' : 'promote asks again'
@@ -131,8 +132,9 @@ const steps: Record<RunningRotation['step'], Take> = {
 
   async plan(world, rotation) {
     const { control } = world
-    await act(() => control.recordPhase({ ...rotation.input, phase: 'rewrap' }))
-    await act(() => control.planShards({ ...rotation.input, tail: 0 }))
+    const { install } = rotation.input
+    await act(() => control.recordPhase({ ...rotation.input, phase: 'rewrap' }), install)
+    await act(() => control.planShards({ ...rotation.input, pass: 0 }))
     Object.assign(rotation, { step: 'sweep', watchBeganMs: world.passedMs })
     return 'planned'
   },
@@ -158,13 +160,10 @@ const steps: Record<RunningRotation['step'], Take> = {
     const { heartbeatMs } = timings
     const seen = observeTail(rotation.zeros, { remaining, observerMs: passedMs, heartbeatMs })
     rotation.zeros = seen
-    if (seen.done) {
-      await end(world, rotation, null)
-      return 'finished'
-    }
+    if (seen.done) return await end(world, rotation, null)
     if (remaining === 0) return 'the tail is empty once'
     rotation.tail += 1
-    await act(() => control.planShards({ ...rotation.input, tail: rotation.tail }))
+    await act(() => control.planShards({ ...rotation.input, pass: rotation.tail }))
     rotation.step = 'sweep'
     return 'a tail is swept'
   },
@@ -176,19 +175,41 @@ export async function cancel(world: World): Promise<void> {
   await end(world, world.rotation, { code: 'cancelled', message: 'cancelled' })
 }
 
+/** Answers what came of it. */
 async function end(
   world: World,
-  { input }: RunningRotation,
+  running: RunningRotation,
   error: { code: 'cancelled'; message: string } | null,
-): Promise<void> {
-  const { control } = world
-  const settled = error === null
-  const result = await act(() => control.finishRotation({ ...input, settled, silent: [], error }))
-  world.rotation = null
-  if (!settled) return
-  if (result.outcome !== 'completed' || result.remaining > 0) {
-    throw new Error(`a rotation ended as ${result.outcome} with ${result.remaining} remaining`)
+): Promise<string> {
+  const { control, store } = world
+  const { task, rotation, install } = running.input
+  const answer = await aMomentLong(store, () =>
+    act(() => control.finishRotation({ task, rotation, error }), install),
+  )
+  if (answer.state === 'fleet') {
+    const again = { settled: false, observed: nothingObserved, watchBeganMs: world.passedMs }
+    Object.assign(running, { step: 'settle', ...again })
+    return 'finish sends it back to settle'
   }
+  if (answer.state === 'tail') {
+    throw new Error(`finish counted ${answer.remaining} where nobody had written`)
+  }
+  world.rotation = null
+  if (answer.state === 'unknown' || error !== null) return 'ended'
+  const { outcome, remaining } = answer.result
+  if (outcome !== 'completed' || remaining > 0) {
+    throw new Error(`a rotation ended as ${outcome} with ${remaining} remaining`)
+  }
+  return 'finished'
+}
+
+/** Time stands still in the model: finish counts twice, a heartbeat apart, and this one is short. */
+async function aMomentLong<T>(store: Store, step: () => Promise<T>): Promise<T> {
+  const settings = store.db.collection(collections.settings)
+  await settings.updateOne({}, { $set: { 'settings.fleet.heartbeatMs': 1 } })
+  return await step().finally(() =>
+    settings.updateOne({}, { $set: { 'settings.fleet.heartbeatMs': timings.heartbeatMs } }),
+  )
 }
 
 /** Looks at the fleet once, as `watchFleet` does again and again from promote on, until it has settled. */
@@ -205,7 +226,11 @@ async function look(world: World, rotation: RunningRotation): Promise<void> {
   const epoch = row?.epoch ?? (await readActive(store))?.epoch ?? 0
   const { leaseMs } = timings
   const question = { epoch, promotedMs: rotation.watchBeganMs, leaseMs }
-  rotation.settled = settleVerdict(rotation.observed, question).done
+  const verdict = settleVerdict(rotation.observed, question)
+  rotation.settled = verdict.done
+  if (verdict.done) {
+    await recordFleetLeft(store, rotation.input.rotation, { epoch, silent: verdict.silent })
+  }
   const { from } = rotation.input
   if (rotation.settled && (await readActive(store))?.version !== from) world.left.add(from)
 }

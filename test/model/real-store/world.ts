@@ -5,7 +5,7 @@ import { createControlActivities, type ControlActivities } from '../../../activi
 import type { InstallIdentity } from '../../../contracts/names.ts'
 import type { ActivityDeps } from '../../../activities/deps.ts'
 import { settingsHash } from '../../../config/settings.ts'
-import { collections as names } from '../../../contracts/names.ts'
+import { collections as names, workflowIds } from '../../../contracts/names.ts'
 import type { FleetSettings } from '../../../contracts/settings.ts'
 import { silentLog } from '../../../observability/log.ts'
 import { openEnvProvider } from '../../../providers/env/env-provider.ts'
@@ -66,9 +66,11 @@ export interface World {
   readonly story: string[]
 }
 
-/** Runs a step of the product as its worker would. */
-export async function act<T>(step: () => Promise<T>): Promise<T> {
-  return await new MockActivityEnvironment().run(step)
+/** Runs a step of the product as its worker would, for the rotation's workflow if it has an install. */
+export async function act<T>(step: () => Promise<T>, install?: InstallIdentity): Promise<T> {
+  const workflowId = install === undefined ? 'another' : workflowIds.rotate(install)
+  const workflowExecution = { workflowId, runId: 'run' }
+  return await new MockActivityEnvironment({ workflowExecution }).run(step)
 }
 
 /** All versions installed, the first active, two applications that have beaten, each record sealed by one of them. */

@@ -1,0 +1,43 @@
+import { KeyturnError } from '../contracts/errors.ts'
+import type { RotateInput } from '../contracts/rotation.ts'
+
+const lastVersion = 2 ** 31 - 1
+const mostInPage = 5_000
+const mostShards = 1_000
+const longestText = 1_000
+
+/**
+ * An input of preflight as it may become a row: everything after goes by the row. Whoever has access to the Temporal
+ * namespace can write one, so each member is looked at. Throws usage.
+ */
+export function checkedRotation(input: RotateInput): RotateInput {
+  const { rotation, from, to, page, shards, check, priority = 'rotation' } = input
+  const { maxRate, maxHsmCalls, requestedBy, reason } = input
+  if (!isText(rotation) || rotation === '') throw forged('rotation', rotation)
+  for (const version of [from, to])
+    if (!isWithin(version, lastVersion)) throw forged('version', version)
+  if (!isWithin(page, mostInPage)) throw forged('page', page)
+  if (shards !== 'auto' && !isWithin(shards, mostShards)) throw forged('shards', shards)
+  if (!['all', 'sampled', 'none'].includes(check)) throw forged('check', check)
+  if (!['rotation', 'applications'].includes(priority)) throw forged('priority', priority)
+  for (const limit of [maxRate, maxHsmCalls]) {
+    if (!Number.isFinite(limit) || limit < 0) throw forged('limit', limit)
+  }
+  for (const text of [requestedBy, reason]) if (!isText(text)) throw forged('text', text)
+  return input
+}
+
+function isText(value: unknown): boolean {
+  return typeof value === 'string' && value.length <= longestText
+}
+
+function isWithin(value: unknown, most: number): boolean {
+  return Number.isInteger(value) && (value as number) >= 1 && (value as number) <= most
+}
+
+function forged(what: string, value: unknown): KeyturnError {
+  const shown = (typeof value === 'string' ? value : JSON.stringify(value ?? null)).slice(0, 100)
+  return new KeyturnError('usage', `a rotation was asked for with ${what} "${shown}"`, {
+    hint: 'keyturn rotate asks for rotations',
+  })
+}

@@ -1,0 +1,209 @@
+import { fileURLToPath } from 'node:url'
+import { Client, Connection, WorkflowFailedError } from '@temporalio/client'
+import { ActivityFailure, ApplicationFailure } from '@temporalio/common'
+import { NativeConnection, Worker } from '@temporalio/worker'
+import { afterAll, beforeAll, describe, expect, inject, test } from 'vitest'
+import type { FinishAnswer } from '../../activities/index.ts'
+import { queues, workflowIds } from '../../contracts/names.ts'
+import type { InstallIdentity } from '../../contracts/names.ts'
+import { identityOf, readInstall } from '../../store/kek-install.ts'
+import { insertTask } from '../../store/kek-tasks.ts'
+import { readVersion } from '../../store/kek-versions.ts'
+import { readRotation, runningRotation } from '../../store/rotations.ts'
+import { openFleet } from '../support/fleet.ts'
+import type { Fleet } from '../support/fleet.ts'
+import { freshName } from '../support/fresh.ts'
+import { holdVerify } from '../support/holds.ts'
+import { quiet } from '../support/quiet.ts'
+
+/** Whoever reaches the Temporal namespace can call any step with any input: no version is left, or promoted, by that. */
+describe('forged steps of a rotation', () => {
+  let fleet: Fleet
+  let install: InstallIdentity
+  let connection: Connection
+  let native: NativeConnection
+  let worker: Worker
+  let forging: Promise<void>
+  /** A task's id is no secret: each history has one. */
+  let task: string
+  const forgers = freshName('forgers')
+
+  beforeAll(async () => {
+    fleet = await openFleet({ provider: 'env' })
+    await fleet.fill(400)
+    const row = await readInstall(fleet.store)
+    if (row === null) throw new Error('nothing is installed')
+    install = identityOf(row)
+    task = await insertTask(fleet.store, { kind: 'rotate', by: 'mallory' })
+    const address = inject('temporalAddress')
+    connection = await Connection.connect({ address })
+    native = await NativeConnection.connect({ address })
+    const workflowsPath = fileURLToPath(new URL('../support/forger.ts', import.meta.url))
+    worker = await Worker.create({ connection: native, taskQueue: forgers, workflowsPath })
+    forging = worker.run()
+  })
+  afterAll(async () => {
+    worker.shutdown()
+    await forging
+    await native.close()
+    await connection.close()
+    await fleet.close()
+  })
+
+  /** The answer, or the code of the refusal. */
+  async function forge(
+    activity: string,
+    input: object,
+    options: { workflowId?: string; queue?: 'control' | 'rewrap' } = {},
+  ): Promise<unknown> {
+    const { workflowId = freshName('forged'), queue = 'control' } = options
+    const taskQueue = queues[queue](install)
+    const start = {
+      workflowId,
+      taskQueue: forgers,
+      args: [{ taskQueue, activity, input: { task, ...input } }],
+    }
+    try {
+      return await new Client({ connection }).workflow.execute('forge', start)
+    } catch (error) {
+      if (!(error instanceof WorkflowFailedError)) throw error
+      const { cause } = error
+      const failure = cause instanceof ActivityFailure ? cause.cause : cause
+      if (!(failure instanceof ApplicationFailure)) throw error
+      return failure.type
+    }
+  }
+
+  const steering = { paused: false, cancelled: false, rate: 0 }
+  const running = async () => {
+    const row = await runningRotation(fleet.store)
+    if (row === null) throw new Error('no rotation runs')
+    return row
+  }
+  /** Nobody has left the version, and each envelope opens. */
+  const nothingIsLost = async () => {
+    for (const version of [1, 2]) {
+      const row = await readVersion(fleet.store, version)
+      const { [version]: envelopes = 0 } = await fleet.census()
+      if (envelopes > 0) expect(row?.left_at).toBeNull()
+    }
+    await fleet.verifyRecords()
+  }
+
+  test('of none that runs do nothing', async () => {
+    const input = { install, rotation: 'r-forged', from: 1, to: 2, requestedBy: 'mallory' }
+    const way = { reason: '', maxRate: 0, maxHsmCalls: 0, page: 10, shards: 1, check: 'none' }
+    expect(await forge('preflight', { ...input, ...way })).toBe('rotation-running')
+    const own = { workflowId: workflowIds.rotate(install) }
+    for (const wrong of [{ page: 1e9 }, { from: { $gt: 0 } }, { check: 'never' }, { shards: -1 }]) {
+      expect(await forge('preflight', { ...input, ...way, ...wrong }, own)).toBe('usage')
+    }
+    for (const rotation of ['r-forged', { $ne: null }, 7, null]) {
+      const finish = { ...input, rotation, settled: true, silent: [], error: null }
+      expect(await forge('finishRotation', finish)).toEqual({ state: 'unknown' })
+      const forged = { ...input, rotation, epoch: 1, verified: [], phase: 'settle', pass: 0 }
+      for (const step of ['promote', 'recordPhase', 'planShards', 'watchFleet']) {
+        expect(await forge(step, forged)).toBe('no-rotation')
+      }
+      const range = { ...input, rotation, shard: '0-0', steering, page: 1, check: 'none' }
+      expect(await forge('rewrapRange', range, { queue: 'rewrap' })).toBe('no-rotation')
+    }
+    expect(await fleet.active()).toBe(1)
+    await nothingIsLost()
+  })
+
+  test('of one that verifies promote nothing and move nothing, under its own workflow id neither', async () => {
+    const hold = await holdVerify(fleet)
+    const command = fleet.start('rotate', '--to-version', '2')
+    await hold.reached()
+    await fleet.until('it has not passed preflight', async () => (await running()).seen !== null)
+    const { _id: rotation } = await running()
+    await fleet.rotateWorkflow().terminate('by the test')
+    await command.end()
+    const own = { workflowId: workflowIds.rotate(install) }
+    for (const step of ['planShards', 'watchFleet']) {
+      expect(await forge(step, { rotation, pass: 0 }, own)).toBe('not-active')
+    }
+    expect(await forge('recordPhase', { rotation, phase: 'settle' }, own)).toBe('not-active')
+    expect(await forge('recordPhase', { rotation, phase: 'finish' }, own)).toBe('usage')
+    const range = { rotation, shard: '0-0', steering, from: 1, to: 2, page: 10, check: 'none' }
+    expect(await forge('rewrapRange', range, { queue: 'rewrap' })).toBe('not-active')
+    const claim = { rotation, from: 1, to: 2, epoch: 1, verified: ['slow/held'] }
+    expect(await forge('promote', claim)).toBe('no-rotation')
+    expect(await forge('promote', claim, own)).toMatchObject({ promoted: false })
+    const finish = { rotation, settled: true, error: null }
+    expect(await forge('finishRotation', finish, own)).toBe('not-active')
+    expect(await fleet.active()).toBe(1)
+    await hold.release()
+    await nothingIsLost()
+  })
+
+  test('of one that sweeps do not end it, and what was reset or forged back stays forward', async () => {
+    const command = fleet.start('rotate', '--to-version', '2', '--max-rate', '60')
+    await fleet.rewrapped(50)
+    await fleet.must('pause')
+    await quiet(fleet)
+    const { _id: rotation } = await running()
+    const finish = { rotation, from: 1, to: 2, settled: true, silent: [], error: null }
+    expect(await forge('finishRotation', finish)).toBe('no-rotation')
+    const cancelled = { ...finish, error: { code: 'cancelled', message: 'by mallory' } }
+    expect(await forge('finishRotation', cancelled)).toBe('no-rotation')
+    expect(await forge('recordPhase', { rotation, phase: 'verify' })).toBe('no-rotation')
+    await fleet.rotateWorkflow().terminate('by the test')
+    await command.end()
+    const own = { workflowId: workflowIds.rotate(install) }
+    // Settle has not looked, or the sweep has not ended: finish says so, whatever is claimed.
+    const first = (await forge('finishRotation', finish, own)) as FinishAnswer
+    expect(first.state).toBe('fleet')
+    expect(await forge('watchFleet', { rotation }, own)).toMatchObject({ settled: true })
+    const second = (await forge('finishRotation', finish, own)) as FinishAnswer
+    expect(second).toMatchObject({ state: 'tail' })
+    await forge('recordPhase', { rotation, phase: 'verify' }, own)
+    expect(await readRotation(fleet.store, rotation)).toMatchObject({
+      ...{ phase: 'rewrap', ended_at: null },
+    })
+    await nothingIsLost()
+  })
+
+  test('starts of its workflows with forged input lose nothing, and the next command goes on', async () => {
+    const client = new Client({ connection })
+    const taskQueue = queues.control(install)
+    const counters = { rewrapped: 1, superseded: 0, quarantined: 0, hsmCalls: 0 }
+    const carried = {
+      ...{ phase: 'settle', paused: false, pausedBy: null, cancelled: false, maxRate: 0, total: 0 },
+      ...{ shown: { paused: false, pausedBy: null }, counters, startedAt: '', asked: 0, round: 0 },
+      facts: { epoch: 9, promote: false, total: 0, heartbeatMs: 1, leaseMs: 1, startedAt: '' },
+      ...{ plan: null, fleet: { settled: true, awaiting: [], silent: [] }, awaiting: [] },
+      silent: [],
+    }
+    const { _id: rotation } = await running()
+    for (const forged of ['r-forged', rotation]) {
+      const input = {
+        install,
+        task,
+        rotation: forged,
+        from: 2,
+        to: 1,
+        maxRate: 0,
+        priority: 'rotation',
+      }
+      const start = { workflowId: freshName('forged'), taskQueue, args: [input, carried] }
+      expect(await client.workflow.execute('rotateKek', start)).toMatchObject({
+        error: { code: 'no-rotation' },
+      })
+    }
+    const shard = { install, task, rotation, shard: '7-7', collection: 'c', field: 'f', steering }
+    const start = { workflowId: freshName('forged'), taskQueue, args: [shard] }
+    await expect(client.workflow.execute('rewrapShard', start)).rejects.toThrow()
+    const verify = {
+      workflowId: freshName('forged'),
+      taskQueue,
+      args: [{ install, task, target: 99 }],
+    }
+    await expect(client.workflow.execute('verifyFleet', verify)).rejects.toThrow()
+    await nothingIsLost()
+    await fleet.must('rotate', '--to-version', '2')
+    expect(await fleet.verifyRecords()).toEqual({ 2: 400 })
+    expect(await readRotation(fleet.store, rotation)).toMatchObject({ outcome: 'failed' })
+  })
+})

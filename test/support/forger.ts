@@ -1,0 +1,16 @@
+import { proxyActivities } from '@temporalio/workflow'
+
+export interface Forgery {
+  taskQueue: string
+  activity: string
+  input: unknown
+}
+
+/** What anybody with access to the Temporal namespace can start: a workflow that calls a step of the product by its name. */
+export async function forge({ taskQueue, activity, input }: Forgery): Promise<unknown> {
+  const steps = proxyActivities<Record<string, (input: unknown) => Promise<unknown>>>({
+    ...{ taskQueue, startToCloseTimeout: '30s', scheduleToCloseTimeout: '30s' },
+    retry: { maximumAttempts: 1 },
+  })
+  return await steps[activity]?.(input)
+}
