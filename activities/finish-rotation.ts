@@ -103,7 +103,10 @@ async function end(deps: ControlDeps, row: RotationDoc, error: ErrorReport | nul
     actor: row.requested_by,
     action: `rotation-${outcome}`,
     subject: rotation,
-    details: { from, to, ...counters, remaining, silent, error: error?.code ?? null },
+    details: {
+      ...{ from, to, ...counters, remaining, silent, error: error?.code ?? null },
+      ...{ claimed: true, worker: deps.node },
+    },
   })
 }
 

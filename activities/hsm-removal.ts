@@ -3,13 +3,12 @@ import type { RemovalStep, RemoveInput } from '../contracts/removal.ts'
 import { ownKeyRefusal } from '../protocol/own-key.ts'
 import { hsmKeyOf } from '../protocol/removal-phase.ts'
 import { remainingOf } from '../store/census.ts'
-import type { VersionDoc } from '../store/documents.ts'
+import type { RemovalRequestDoc, VersionDoc } from '../store/documents.ts'
 import { readActive } from '../store/kek-active.ts'
 import { kekDescriptor, recordHsmKey, sharesKey } from '../store/kek-versions.ts'
-import { closeRemoval } from '../store/removal-requests.ts'
 import type { ActivityDeps } from './deps.ts'
 import { auditStep, requireRequest, stepOf } from './removal-requests.ts'
-import { requireInstalled, requireSettings } from './settings.ts'
+import { requireIdentity, requireInstalled, requireSettings } from './settings.ts'
 
 /**
  * The object in the HSM of a version that is destroyed, where its request says so. Rows can be edited, and an object does
@@ -30,16 +29,28 @@ export async function destroyHsmKey(deps: ActivityDeps, input: RemoveInput): Pro
     const keyId = row.key_id === null ? null : Buffer.from(row.key_id.value())
     if (kek === null || keyId === null) throw refused(row, 'its row names no key in an HSM')
     const gone = await provider.ceremony.destroy(row.label, keyId, kek)
-    await recordHsmKey(store, row._id, gone)
-    const action = gone === 'destroyed' ? 'hsm-key-destroyed' : 'hsm-key-absent'
-    await auditStep(deps, request, action, { label: row.label, id: keyId.toString('hex') })
+    await audit(deps, request, row, gone)
+    await recordHsmKey(store, request._id, gone)
+  } else {
+    // Nothing is left to do: a key that another request had destroyed, or a provider that has none.
+    await recordHsmKey(store, request._id, outcome)
   }
-  await closeRemoval(store, request._id)
   return await stepOf(deps, input, now)
 }
 
+/** Before the request is over: whoever repeats the step after a crash finds the entry, or writes it. */
+async function audit(
+  deps: ActivityDeps,
+  request: RemovalRequestDoc,
+  { label, key_id }: VersionDoc,
+  gone: 'destroyed' | 'absent',
+): Promise<void> {
+  const action = gone === 'destroyed' ? 'hsm-key-destroyed' : 'hsm-key-absent'
+  await auditStep(deps, request, action, { label, id: key_id?.toString('hex') ?? null })
+}
+
 async function requireNotNeeded({ store }: ActivityDeps, row: VersionDoc): Promise<void> {
-  const foreign = ownKeyRefusal(row)
+  const foreign = ownKeyRefusal(row, await requireIdentity(store))
   if (foreign !== null) throw foreign
   const { collections, removal } = await requireSettings(store)
   if (removal.approvalsRequired > 0) {

@@ -3,6 +3,7 @@ import { KeyturnError } from '../contracts/errors.ts'
 import type { InstallInput, InstallResult } from '../contracts/install.ts'
 import type { ProbeReport } from '../contracts/kek.ts'
 import type { RemovalStep, RemoveInput } from '../contracts/removal.ts'
+import { keyIdDigits } from '../protocol/own-key.ts'
 import { probeFailure, profileFrom } from '../providers/pkcs11/probe-failure.ts'
 import { insertFirstActive } from '../store/kek-active.ts'
 import { appendAudit } from '../store/kek-audit.ts'
@@ -23,7 +24,7 @@ import { requireIdentity } from './settings.ts'
  * A CKA_ID of ours: the first bytes of the keystore's id, so that a copy's keys are known from the original's, then random
  * ones, so that after a crash we know our own key from an administrator's.
  */
-const keyIdLength = { keystore: 8, random: 8 }
+const keyIdLength = { keystore: keyIdDigits / 2, random: 8 }
 
 /**
  * The steps that need a key store's hands, of `installKek` and of a removal with its key; each may be repeated, by this
@@ -184,6 +185,6 @@ async function audit(deps: ActivityDeps, input: InstallInput, intent: VersionDoc
     actor: input.requestedBy,
     action: 'version-installed',
     subject: `v${input.version}`,
-    details: { provider, origin, label: intent.label, node: deps.node },
+    details: { provider, origin, label: intent.label, claimed: true, worker: deps.node },
   })
 }

@@ -12,7 +12,7 @@ import { heartbeating } from './heartbeating.ts'
 import { lowerFences, raiseAll } from './removal-fence.ts'
 import { evaluateGuards } from './removal-guards.ts'
 import { auditStep, requireRequest, stepOf } from './removal-requests.ts'
-import { requireInstalled, requireSettings } from './settings.ts'
+import { requireIdentity, requireInstalled, requireSettings } from './settings.ts'
 
 /**
  * The steps of `removeKek`. Anybody with access to the Temporal namespace can call them, in any order and with any input:
@@ -56,7 +56,9 @@ class Removal {
       return before
     }
     const row = await requireInstalled(store, request.version)
-    const foreign = request.destroy_hsm_key ? ownKeyRefusal(row) : null
+    const foreign = request.destroy_hsm_key
+      ? ownKeyRefusal(row, await requireIdentity(store))
+      : null
     if (foreign !== null) return await this.#refuse(input, request, [], foreign.toJSON())
     const look = { fenced: false, ownNow: this.#ownNow }
     const guards = await evaluateGuards(this.#deps, request, look)

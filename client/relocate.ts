@@ -29,7 +29,7 @@ export interface CanaryCheck {
   error: ErrorReport | null
 }
 
-/** The shape of `setup --moved|--copy|--restored --json`. The last two are of a restore. */
+/** The shape of `setup --moved|--copy|--restored --json`: canaries are of a restore, withdrawn of it and of a copy. */
 export interface RelocationReport {
   install: string
   database: string
@@ -65,7 +65,8 @@ export async function relocate(
     await recordUuids(keystore)
     const report = {
       ...{ ...base, id: done.id },
-      ...(done.withdrawn === null ? {} : { canaries, withdrawn: done.withdrawn }),
+      ...(how === 'restored' ? { canaries } : {}),
+      ...(done.withdrawn === null ? {} : { withdrawn: done.withdrawn }),
     }
     await appendAudit(keystore.store, {
       actor: requester(),
@@ -84,21 +85,25 @@ async function declare(
   how: Relocation,
 ): Promise<{ id: string; withdrawn: NonNullable<RelocationReport['withdrawn']> | null }> {
   const home = await readHome(store)
+  const { collections } = settings
   switch (how) {
     case 'moved':
       await declareMoved(store, row, home)
       return { id: row.id, withdrawn: null }
     case 'copied':
-      return { ...(await declareCopy(store, row, home)), withdrawn: null }
+      return withWorkflows(await declareCopy(store, row, { home, collections }), [])
     case 'restored':
       return withTemporal(config, async (link) => {
-        const { collections } = settings
         const withdrawn = await declareRestored(store, row, { home, collections })
         // After the rows: what began in between has one.
         const workflows = await endForeignWork(link, store, identityOf(row))
-        return { id: row.id, withdrawn: { ...withdrawn, workflows } }
+        return withWorkflows({ id: row.id, withdrawn }, workflows)
       })
   }
+}
+
+function withWorkflows({ id, withdrawn }: { id: string; withdrawn: Withdrawn }, ended: string[]) {
+  return { id, withdrawn: { ...withdrawn, workflows: ended } }
 }
 
 /** The collections of a restore are others than those that were recorded, and this person says that they are meant. */

@@ -13,17 +13,18 @@ export interface HomeVerdict {
 
 /**
  * Whether a keystore is where it was recorded. Copied means that the UUID differs, or that no recorded host is among
- * today's: hosts are replaced one by one, and each look records those of its time. What is unknown is no difference.
+ * today's: hosts are replaced one by one, and each look records those of its time. What is unknown is no difference, and
+ * what was unknown when it was recorded is filled in by the first who can read it.
  */
 export function judgeHome(recorded: Home, today: Home): HomeVerdict {
-  const { collection } = recorded
-  const isOther =
-    collection !== null && today.collection !== null && collection !== today.collection
-  const before = recorded.hosts ?? []
-  const now = today.hosts ?? []
+  const collection = recorded.collection ?? today.collection
+  const before = [...(recorded.hosts ?? [])].sort()
+  const now = [...(today.hosts ?? [])].sort()
+  const isOther = today.collection !== null && collection !== today.collection
   const isApart = before.length > 0 && now.length > 0 && !now.some((host) => before.includes(host))
   if (isOther || isApart) return { copied: true, news: null }
-  const isChanged = now.length > 0 && [...now].sort().join() !== [...before].sort().join()
-  if (!isChanged || before.length === 0) return { copied: false, news: null }
-  return { copied: false, news: { collection, hosts: [...now].sort() } }
+  const isMoved = now.length > 0 && now.join() !== before.join()
+  const isNews = isMoved || collection !== recorded.collection
+  const hosts = isMoved ? now : recorded.hosts
+  return { copied: false, news: isNews ? { collection, hosts } : null }
 }

@@ -3,26 +3,33 @@ import { KeyturnError } from '../contracts/errors.ts'
 interface KeyRow {
   readonly origin: 'generated' | 'registered' | 'environment'
   readonly label: string
-  /** A BSON binary. */
   /** It came with a copy: the original needs it. */
   readonly of_original?: boolean
+  /** A BSON binary. */
   readonly key_id: { toString(encoding: 'hex'): string } | null
 }
 
-/** Null for a key that this keystore made in an HSM; for every other one the refusal to destroy it. */
-export function ownKeyRefusal(row: KeyRow): KeyturnError | null {
-  if (row.origin === 'generated' && row.of_original !== true) return null
+/** Hex digits with which the CKA_ID of a generated key begins: of the id of the keystore that made it. */
+export const keyIdDigits = 16
+
+/**
+ * Null for a key that this very keystore made in an HSM; for every other one the refusal to destroy it. The row says
+ * whether it came with a copy, and so does the key's id, for rows of a dump may be put back later without that.
+ */
+export function ownKeyRefusal(row: KeyRow, keystore: { readonly id: string }): KeyturnError | null {
   const id = row.key_id === null ? 'none' : row.key_id.toString('hex')
-  if (row.of_original === true) {
+  if (row.origin !== 'generated') {
     return new KeyturnError(
       'removal-refused',
-      `the key "${row.label}" (id ${id}) came with a copy: the original needs it`,
-      { hint: 'leave --destroy-hsm-key out: it is destroyed from the original' },
+      `the key "${row.label}" (id ${id}) was not made by keyturn, so keyturn does not destroy it`,
+      { hint: 'leave --destroy-hsm-key out, and let its administrator destroy it afterwards' },
     )
   }
+  const isOurs = row.of_original !== true && id.startsWith(keystore.id.slice(0, keyIdDigits))
+  if (isOurs) return null
   return new KeyturnError(
     'removal-refused',
-    `the key "${row.label}" (id ${id}) was not made by keyturn, so keyturn does not destroy it`,
-    { hint: 'leave --destroy-hsm-key out, and let its administrator destroy it afterwards' },
+    `the key "${row.label}" (id ${id}) came with a copy: the original needs it`,
+    { hint: 'leave --destroy-hsm-key out: it is destroyed from the original' },
   )
 }

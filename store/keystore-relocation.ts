@@ -1,5 +1,5 @@
 import { randomBytes } from 'node:crypto'
-import { KeyturnError } from '../contracts/errors.ts'
+import { KeyturnError, type ErrorReport } from '../contracts/errors.ts'
 import type { CollectionConfig } from '../contracts/settings.ts'
 import type { HomeDoc, InstallDoc } from './documents.ts'
 import { fenceOn, lowerFence } from './fence.ts'
@@ -22,15 +22,17 @@ export async function declareMoved(store: Store, row: InstallDoc, home: HomeDoc)
 
 /**
  * The original lives on: this one gets an id of its own, and no version that is there now is ever destroyed in an HSM
- * from here. What stood in the original (requests, rotations) does not stand here.
+ * from here. What stood in the original (requests, rotations, installations that had begun) does not stand here.
  */
 export async function declareCopy(
   store: Store,
   row: InstallDoc,
-  home: HomeDoc,
-): Promise<{ id: string }> {
+  { home, collections }: { home: HomeDoc; collections: readonly CollectionConfig[] },
+): Promise<{ id: string; withdrawn: Withdrawn }> {
   const id = newInstallId()
   await inTransaction(store, async (session) => {
+    // The key of an intent is the original's: going on with it here would make one key two keystores' new version.
+    await keystore.versions(store).deleteMany({ canary: null, activated_at: null }, { session })
     await keystore.versions(store).updateMany({}, { $set: { of_original: true } }, { session })
     const { matchedCount } = await keystore
       .install(store)
@@ -38,13 +40,15 @@ export async function declareCopy(
     if (matchedCount === 0) throw raced(store)
   })
   await keystore.tasks(store).deleteMany({})
-  return { id }
+  const removals = await withdrawRemovals(store, collections)
+  const rotations = await endRotations(store, ofOriginal)
+  return { id, withdrawn: { removals, rotations, epoch: null } }
 }
 
 export interface Withdrawn {
   removals: number[]
   rotations: string[]
-  /** Of kek_active, from and to; null where no version is active. */
+  /** Of kek_active, from and to; null where no version is active, and in a copy, where it stays. */
   epoch: { from: number; to: number } | null
 }
 
@@ -59,7 +63,7 @@ export async function declareRestored(
 ): Promise<Withdrawn> {
   await withdrawTasks(store)
   const removals = await withdrawRemovals(store, collections)
-  const rotations = await endRotations(store)
+  const rotations = await endRotations(store, whileRestored)
   const epoch = await raiseEpoch(store)
   await replaceIdentity(store, row, { home, restoration: randomBytes(8).toString('hex') })
   return { removals, rotations, epoch }
@@ -90,17 +94,27 @@ async function withdrawRemovals(
     for (const collection of collections) await lowerFence(store, fenceOn(collection, version))
     withdrawn.push(version)
   }
+  // Of a version that is destroyed, only the key in the HSM was left: whoever still wants that asks for it here.
+  await keystore
+    .removals(store)
+    .updateMany({ standing: true, state: 'destroyed' }, { $set: { standing: false } })
   return withdrawn
 }
 
-async function endRotations(store: Store): Promise<string[]> {
+const ofOriginal = {
+  code: 'keystore-copied' as const,
+  message: 'it ran in the original, of which this is a copy',
+}
+
+const whileRestored = {
+  code: 'keystore-older' as const,
+  message: 'the keystore was restored while it ran',
+}
+
+async function endRotations(store: Store, error: ErrorReport): Promise<string[]> {
   const ended: string[] = []
   for (let row = await runningRotation(store); row !== null; row = await runningRotation(store)) {
     await closeShards(store, { rotation: row._id })
-    const error = {
-      code: 'keystore-older' as const,
-      message: 'the keystore was restored while it ran',
-    }
     await endRotation(store, row._id, 'failed', { error })
     ended.push(row._id)
   }

@@ -88,10 +88,3 @@ export async function withdrawRemoval(
     return true
   })
 }
-
-/** Nothing of the request is left to do. */
-export async function closeRemoval(store: Store, request: string): Promise<void> {
-  await keystore
-    .removals(store)
-    .updateOne({ _id: request }, { $set: { state: 'destroyed', standing: false } })
-}

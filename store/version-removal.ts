@@ -155,18 +155,33 @@ export async function destroyVersion(
   })
 }
 
-/** Records what became of the object in the HSM of a version that is destroyed. */
+/**
+ * Records what became of the object in the HSM of a version that is destroyed, and ends the request that asked for it.
+ * False, and nothing changes, when that request does not stand, or did not ask for it. `none`: there never was one.
+ */
 export async function recordHsmKey(
   store: Store,
-  version: number,
-  outcome: 'destroyed' | 'absent',
-): Promise<void> {
-  await keystore
-    .versions(store)
-    .updateOne(
-      { _id: version, destroyed_at: { $ne: null }, removal: { $ne: null } },
-      { $set: { 'removal.hsm_key': outcome } },
-    )
+  request: string,
+  outcome: 'destroyed' | 'absent' | 'none',
+): Promise<boolean> {
+  return inTransaction(store, async (session) => {
+    const asked = await keystore
+      .removals(store)
+      .findOneAndUpdate(
+        { _id: request, standing: true, destroy_hsm_key: true },
+        { $set: { state: 'destroyed', standing: false } },
+        { session },
+      )
+    if (asked === null) return false
+    const { matchedCount } = await keystore
+      .versions(store)
+      .updateOne(
+        { _id: asked.version, destroyed_at: { $ne: null }, removal: { $ne: null } },
+        outcome === 'none' ? { $set: {} } : { $set: { 'removal.hsm_key': outcome } },
+        { session },
+      )
+    return matchedCount === 1 || refuse(session)
+  })
 }
 
 /** Other rows that name the same label or the same key: whoever destroys this one's object could destroy theirs. */

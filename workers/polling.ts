@@ -4,8 +4,8 @@ import type { Log } from '../observability/log.ts'
 import type { WorkerRole } from './hosts.ts'
 import type { Standing } from './standing.ts'
 
-/** The pause of a queue on which foreign work is met again and again, in milliseconds. */
-const longestPauseMs = 3_600_000
+/** The longest pause of a queue on which foreign work is met again and again, in milliseconds. */
+const longestPauseMs = 300_000
 
 /**
  * Which queues this process polls. The keystore decides: its id is in their names, and a process whose keystore is not
@@ -69,13 +69,14 @@ export class Polling {
 
   /**
    * Work was met that was not asked for in this keystore: no more is taken from that queue. It is polled again when the
-   * missed row is there, and else after a pause that doubles each time, so that one forged task stops nobody for long.
+   * missed row is there, and else after a pause, which doubles each time up to five minutes. After a pause the queue is
+   * polled for at least as long, whatever is met there: whoever forges tasks holds up the fleet for half of the time.
    */
   meetForeign(role: WorkerRole, task: string | null): void {
     const before = this.#foreign.get(role)
-    if (before !== undefined && performance.now() < before.untilMs) return
+    if (before !== undefined && performance.now() < before.untilMs + before.pauseMs) return
     const { firstPauseMs } = this.#options
-    const isOld = before === undefined || performance.now() > before.untilMs + longestPauseMs
+    const isOld = before === undefined || performance.now() > before.untilMs + 2 * longestPauseMs
     const pauseMs = Math.min(longestPauseMs, isOld ? firstPauseMs : 2 * before.pauseMs)
     this.#foreign.set(role, { task, pauseMs, untilMs: performance.now() + pauseMs })
     this.#tell()

@@ -2,6 +2,7 @@ import type { Command } from 'commander'
 import { removeKek } from '../../client/rotations/remove.ts'
 import { lookAtRemoval } from '../../client/rotations/removal-look.ts'
 import { undoRemoval } from '../../client/rotations/undo-removal.ts'
+import { KeyturnError } from '../../contracts/errors.ts'
 import { answering } from '../answer.ts'
 import { note } from '../ui/output.ts'
 import * as parse from '../ui/parse.ts'
@@ -38,6 +39,7 @@ export function register(program: Command): void {
       answering<Options>(async (context, options) => {
         const config = context.config()
         const { version, destroyHsmKey = false, acceptQuarantine = false } = options
+        requireAlone(options)
         if (options.undo === true) {
           const view = await undoRemoval(config, version, note)
           return { json: view, text: removalText(view) }
@@ -57,4 +59,18 @@ export function register(program: Command): void {
         return { json: view, text: removalText(view), error }
       }),
     )
+}
+
+/** An undo has no options: one that were parsed and not heeded would undo what was only to be looked at. */
+function requireAlone(options: Options): void {
+  const others = [
+    ...(options.dryRun === true ? ['--dry-run'] : []),
+    ...(options.destroyHsmKey === true ? ['--destroy-hsm-key'] : []),
+    ...(options.acceptQuarantine === true ? ['--accept-quarantine'] : []),
+    ...(options.withoutFence === true ? ['--without-fence'] : []),
+  ]
+  if (options.undo !== true || others.length === 0) return
+  throw new KeyturnError('usage', `--undo and ${others.join(', ')} exclude each other`, {
+    hint: 'keyturn remove --version N --undo takes back all that was asked for',
+  })
 }

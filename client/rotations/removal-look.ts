@@ -2,6 +2,7 @@ import { KeyturnError } from '../../contracts/errors.ts'
 import type { Config } from '../../contracts/settings.ts'
 import type { RemovalOptions } from '../../contracts/removal.ts'
 import type { Guard } from '../../contracts/views.ts'
+import { ownKeyRefusal } from '../../protocol/own-key.ts'
 import { removalFacts } from '../../protocol/removal-facts.ts'
 import { refusalOf, removalGuards } from '../../protocol/removal-guards.ts'
 import { hsmKeyOf } from '../../protocol/removal-phase.ts'
@@ -17,12 +18,13 @@ import type { RemovalReply, RemoveRequest } from './removal-reply.ts'
 /** What `remove` would find now: all guards. Reads only; nothing is asked for, closed or cleared. */
 export async function lookAtRemoval(config: Config, asked: RemoveRequest): Promise<RemovalReply> {
   return withKeystore(config, async (keystore) => {
-    requireInstalled(keystore, config)
+    const install = requireInstalled(keystore, config)
     const { version } = asked
     const { row, state } = await requireVersion(keystore.store, version)
     const shown = { version, state, hsmKey: hsmKeyOf(row) }
+    const foreign = asked.destroyHsmKey ? ownKeyRefusal(row, install) : null
     if (state === 'destroyed') {
-      return { view: { ...shown, dueAt: null, guards: [] }, error: null, leftover: null }
+      return { view: { ...shown, dueAt: null, guards: [] }, error: foreign, leftover: null }
     }
     const standing = await standingRemoval(keystore.store, version)
     const guards = await guardsNow(keystore, version, asked)
@@ -30,7 +32,7 @@ export async function lookAtRemoval(config: Config, asked: RemoveRequest): Promi
     const view = { ...shown, dueAt: dueAt?.toISOString() ?? null, guards }
     return {
       view,
-      error: fromReport(refusalOf(version, guards), 'removal-refused'),
+      error: foreign ?? fromReport(refusalOf(version, guards), 'removal-refused'),
       leftover: null,
     }
   })

@@ -1,6 +1,9 @@
 import { KeyturnError } from '../../contracts/errors.ts'
 import type { HsmKeyState, RemovalOptions } from '../../contracts/removal.ts'
 import type { RemovalView } from '../../contracts/views.ts'
+import type { VersionDoc } from '../../store/documents.ts'
+import { readInstall } from '../../store/kek-install.ts'
+import { ownKeyRefusal } from '../../protocol/own-key.ts'
 import type { Store } from '../../store/store.ts'
 import { fleetNodes } from '../views/nodes.ts'
 import { requireVersion } from '../views/versions.ts'
@@ -28,12 +31,19 @@ export async function leftoverOf(
     return `no key "${row.label}" was found in the HSM: if it was in another token, destroy it there`
   }
   if (hsmKey === 'kept') {
-    const ours = `keyturn remove --version ${version} --destroy-hsm-key`
-    const how = row.origin === 'generated' ? ours : 'its administrator destroys it'
-    return `the key "${row.label}" is still in the HSM; when nobody needs it: ${how}`
+    const install = await readInstall(store)
+    const foreign = install === null ? null : ownKeyRefusal(row, install)
+    const ours = `when nobody needs it: keyturn remove --version ${version} --destroy-hsm-key`
+    return `the key "${row.label}" is still in the HSM; ${foreign === null ? ours : othersKey(row)}`
   }
   const nodes = (await fleetNodes(store)).filter(({ decommissioned }) => !decommissioned)
   return `delete the variable "${row.label}" on ${nodes.map(({ node }) => node).join(', ')}`
+}
+
+function othersKey({ origin }: VersionDoc): string {
+  return origin === 'generated'
+    ? 'the keystore that this is a copy of destroys it'
+    : 'when nobody needs it, its administrator destroys it'
 }
 
 /** A key that should be gone and is not: the removal is not done. */

@@ -45,7 +45,7 @@ export async function removeKek(
     const { row, state } = await requireVersion(keystore.store, request.version)
     if (state === 'destroyed') {
       if (!request.destroyHsmKey) return await kept(keystore, request)
-      const foreign = ownKeyRefusal(row)
+      const foreign = ownKeyRefusal(row, install)
       if (foreign !== null) throw foreign
       if (hsmKeyOf(row) === 'destroyed') return await kept(keystore, request)
     }

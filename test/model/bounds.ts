@@ -6,7 +6,7 @@ import type { Bounds, ProcessBound, Rules } from './state.ts'
 const nothing: Bounds = {
   ...{ rules: protocol, lease: 1, processes: [], envelopes: 0, workers: 0, attempts: 2 },
   ...{ rotations: [[1, 2]], cancels: true, finishes: true, terminates: false, promotes: 1 },
-  ...{ removal: null, forges: false, deaths: true, ttl: false, verifies: 0 },
+  ...{ removal: null, forges: false, copied: false, deaths: true, ttl: false, verifies: 0 },
 }
 
 const app: ProcessBound = {
@@ -56,6 +56,10 @@ export const losing: Bounds = {
 export const idle: Bounds = {
   ...{ ...losing, processes: [{ ...app, loses: true, seals: 0 }], verifies: 1 },
 }
+
+/** Workers of a copy beside those of the original, while a fleet settles, and while the last envelopes are counted. */
+export const copiedSettling: Bounds = { ...settling, lease: 1, ttl: false, copied: true }
+export const copiedCensus: Bounds = { ...sweeping, workers: 1, terminates: false, copied: true }
 
 /** Larger worlds, for a run by hand: KEYTURN_MODEL=large. */
 export const large: Record<string, Bounds> = {

@@ -2,6 +2,8 @@ import { describe, expect, test } from 'vitest'
 import { explore, traceText } from './explore.ts'
 import { machineOf } from './machine.ts'
 import {
+  copiedCensus,
+  copiedSettling,
   forging,
   idle,
   large,
@@ -52,6 +54,11 @@ describe('the protocol, in every order of its steps', () => {
     holds('losing', losing))
   test('nor is it when the process that lost it stands still', () => holds('idle', idle))
   test('a forged step of a removal is an attempt like any other', () => holds('forging', forging))
+
+  test('a copy decides nothing for the original', () => {
+    holds('a copy beside settle', copiedSettling)
+    holds('a copy beside the last count', copiedCensus)
+  })
 
   for (const [title, bounds] of Object.entries(large)) {
     test.runIf(isLarge)(title, { timeout: 3_600_000 }, () => holds(title, bounds, false))
@@ -144,6 +151,24 @@ describe('a protocol with one rule left out is broken, and the search shows how'
       /^an envelope is under version 1, which is destroyed$/,
       /(commits|is written)$/,
     ))
+
+  describe('a copy of the keystore answers for the original', () => {
+    test('and says that the fleet is past the switch', () =>
+      fails(
+        'a copy settles',
+        without(copiedSettling, 'ownTasks'),
+        wrapped,
+        /^app 0 seals under version 1$/,
+      ))
+
+    test('and counts its own envelopes', () =>
+      fails(
+        'a copy counts',
+        without(copiedCensus, 'ownTasks'),
+        /^rotation 1 completed with 1 envelopes under version 1$/,
+        /a copy counts nothing$/,
+      ))
+  })
 
   describe('an epoch read late', () => {
     // Rotations that end by themselves: then the epoch is all that tells a second attempt of promote that it is late.

@@ -31,6 +31,7 @@ export function rotationSteps(state: State, bounds: Bounds): Step[] {
     const [from, to] = pair
     const name = `rotation ${at + 1} (${from} → ${to})`
     steps.push(...phaseSteps(state, bounds, at, rotation, name))
+    if (bounds.copied) steps.push(...copySteps(state, bounds, at, name))
     if (bounds.cancels) {
       steps.push(step(state, `${name} is cancelled`, (next) => end(next, bounds, at, false)))
     }
@@ -112,6 +113,32 @@ function phaseSteps(
       return censusSteps(state, bounds, at, from, go)
     case 'idle':
     case 'gone':
+      return []
+  }
+}
+
+/**
+ * activities/foreign-task.ts: a worker whose keystore is a copy takes the step, finds no row of its task there, and hands it
+ * back. Without that it answers by what the copy says: a fleet that has long settled, nothing left under the old version.
+ */
+function copySteps(state: State, bounds: Bounds, at: number, name: string): Step[] {
+  const go = (what: string, change: (next: State, rotation: Rotation) => unknown) => [
+    step(state, `${name}: a copy ${what}`, (next) => change(next, rotationOf(next, at))),
+  ]
+  if (bounds.rules.ownTasks) return go('hands its step back', () => null)
+  const [from = 0] = bounds.rotations[at] ?? []
+  switch (rotationOf(state, at).step) {
+    case 'settle':
+      return go('has settled', (next, mine) => {
+        Object.assign(mine, { settled: true, round: null, step: 'census' })
+        if (next.active.v !== from) next.leftForGood[from] = true
+      })
+    case 'sweep':
+    case 'tail':
+      return go('has swept', (_, mine) => void (mine.step = mine.settled ? 'census' : 'settle'))
+    case 'census':
+      return go('counts nothing', (next) => end(next, bounds, at, true))
+    default:
       return []
   }
 }

@@ -36,12 +36,14 @@ export interface Rules {
    * may call it says that they have passed.
    */
   ownGuards: boolean
+  /** A step looks for its task's row in the keystore that it has open; else a worker of a copy answers by what it finds there. */
+  ownTasks: boolean
 }
 
 export const protocol: Rules = {
   ...{ lease: true, heartbeatFirst: true, settleWaits: true, tailSweep: true },
   ...{ shardDocument: true, closeShards: true, marks: true, epochOfPreflight: true },
-  ...{ rotationRow: true, fence: true, ownGuards: true },
+  ...{ rotationRow: true, fence: true, ownGuards: true, ownTasks: true },
   ...{ freshAnswers: true, freshProofs: true, canaryRenews: true },
 }
 
@@ -69,6 +71,8 @@ export interface Bounds {
   readonly removal: { readonly version: number; readonly requests: number } | null
   /** Whether somebody calls the removal's steps beside its workflow. */
   readonly forges: boolean
+  /** Whether a worker whose keystore is a copy takes work from the same queues. */
+  readonly copied: boolean
   /** Whether applications may die. One that only falls silent for ever takes no step. */
   readonly deaths: boolean
   /** Questions of others, of version 1: somebody runs `verify` beside the rotation. */

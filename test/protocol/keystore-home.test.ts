@@ -35,7 +35,6 @@ describe('where a keystore is', () => {
     const unknown = { collection: null, hosts: null }
     for (const [recorded, today] of [
       [here, unknown],
-      [unknown, here],
       [unknown, unknown],
       [here, { collection: 'u1', hosts: [] }],
     ] as const) {
@@ -44,6 +43,39 @@ describe('where a keystore is', () => {
         news: null,
       })
     }
+  })
+})
+
+describe('a member that could not be read when it was recorded', () => {
+  const unknown = { collection: null, hosts: null }
+
+  it.each([
+    [unknown, here, here],
+    [{ ...here, collection: null }, here, here],
+    [{ ...here, hosts: null }, here, here],
+    [
+      { ...here, collection: null },
+      { ...here, hosts: ['b:1'] },
+      { ...here, hosts: ['b:1'] },
+    ],
+    [{ ...here, collection: null }, { ...here, hosts: null }, here],
+    [unknown, { ...here, hosts: null }, { ...here, hosts: null }],
+    [
+      { ...here, hosts: null },
+      { collection: null, hosts: ['a:1'] },
+      { ...here, hosts: ['a:1'] },
+    ],
+  ])('%o, read today: %o', (recorded, today, news) => {
+    expect(judgeHome(recorded, today)).toEqual({ copied: false, news })
+  })
+
+  it('is not filled in where the other one says that it is a copy', () => {
+    expect(judgeHome({ ...here, collection: null }, { collection: 'u2', hosts: ['x:1'] })).toEqual({
+      ...{ copied: true, news: null },
+    })
+    expect(judgeHome({ ...here, hosts: null }, { collection: 'u2', hosts: ['a:1'] })).toEqual({
+      ...{ copied: true, news: null },
+    })
   })
 })
 

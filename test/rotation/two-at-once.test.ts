@@ -1,20 +1,23 @@
 import { expect, test } from 'vitest'
 import { onEachProvider, route } from '../support/each-provider.ts'
+import type { Fleet, RunningCli } from '../support/fleet.ts'
+
+/** So slow that no rotation ends before its second command has met it; the rate is lifted then. */
+const slowly = ['--max-rate', '5']
 
 onEachProvider('two rotations at once', { records: 600, versions: [1, 2, 3] }, (fleetOf) => {
   test('to different versions: one runs, the other is refused', async () => {
     const fleet = fleetOf()
     const { from, to, total } = await route(fleet)
-    const ends = await Promise.all(
-      [to, 3].map((version) =>
-        fleet.cli('rotate', '--to-version', `${version}`, '--max-rate', '300'),
-      ),
-    )
-    const [winner, loser] = ends[0]?.code === 0 ? ends : ends.toReversed()
+    const ends = [to, 3].map((version) => rotate(fleet, version).end())
+    const loser = await Promise.race(ends)
+    expect({ code: loser.code, error: loser.json.error.code }).toEqual({
+      ...{ code: 3, error: 'rotation-running' },
+    })
+    await fleet.must('rate', '0')
+    const winner = (await Promise.all(ends)).find((end) => end !== loser)
     expect(winner?.code).toBe(0)
     expect(winner?.json).toMatchObject({ from, outcome: 'completed', rewrapped: total })
-    expect(loser?.code).toBe(3)
-    expect(loser?.json.error.code).toBe('rotation-running')
     const now = await fleet.active()
     expect(winner?.json.to).toBe(now)
     expect(await fleet.verifyRecords()).toEqual({ [now]: total })
@@ -24,9 +27,10 @@ onEachProvider('two rotations at once', { records: 600, versions: [1, 2, 3] }, (
   test('between the same versions are one, and both commands end with its result', async () => {
     const fleet = fleetOf()
     const { to, total } = await route(fleet)
-    const ends = await Promise.all(
-      [1, 2].map(() => fleet.cli('rotate', '--to-version', `${to}`, '--max-rate', '300')),
-    )
+    const both = [rotate(fleet, to), rotate(fleet, to)]
+    await attached(fleet, both)
+    await fleet.must('rate', '0')
+    const ends = await Promise.all(both.map((command) => command.end()))
     expect(ends.map(({ code }) => code)).toEqual([0, 0])
     expect(ends[0]?.json.rotationId).toBe(ends[1]?.json.rotationId)
     for (const { json } of ends)
@@ -38,17 +42,29 @@ onEachProvider('two rotations at once', { records: 600, versions: [1, 2, 3] }, (
   test('a later command attaches to the one that runs, another version is refused meanwhile', async () => {
     const fleet = fleetOf()
     const { to } = await route(fleet)
-    const first = fleet.start('rotate', '--to-version', `${to}`, '--max-rate', '100')
-    await fleet.rewrapped(50)
+    const first = rotate(fleet, to)
+    await fleet.rewrapped(10)
     const other = await fleet.cli('rotate', '--to-version', '3')
     expect({ code: other.code, error: other.json.error.code }).toEqual({
       code: 3,
       error: 'rotation-running',
     })
     const second = fleet.start('rotate', '--to-version', `${to}`)
+    await attached(fleet, [second])
     await fleet.must('rate', '0')
     const ends = await Promise.all([first.end(), second.end()])
     expect(ends.map(({ code }) => code)).toEqual([0, 0])
     expect(ends[0].json.rotationId).toBe(ends[1].json.rotationId)
   })
 })
+
+function rotate(fleet: Fleet, version: number): RunningCli {
+  return fleet.start('rotate', '--to-version', `${version}`, ...slowly)
+}
+
+/** Resolves when one of them has met the rotation of the other. */
+async function attached(fleet: Fleet, commands: readonly RunningCli[]): Promise<void> {
+  await fleet.until('nobody has attached', () =>
+    Promise.resolve(commands.some((command) => command.said().includes('attached to rotation'))),
+  )
+}

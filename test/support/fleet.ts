@@ -62,6 +62,8 @@ export interface CliJson {
 /** A command that still runs. */
 export interface RunningCli {
   readonly pid: number
+  /** What it has written to stderr so far. */
+  said(): string
   signal(signal: NodeJS.Signals): void
   end(): Promise<CliEnd>
 }
@@ -297,6 +299,7 @@ function startCli(
   const closed = new Promise((resolve) => leashed.child.once('close', resolve))
   return {
     pid: leashed.pid,
+    said: () => stderr,
     signal: (signal) => leashed.signal(signal),
     async end() {
       await closed
