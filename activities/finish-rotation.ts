@@ -6,6 +6,7 @@ import { silentAtEnd } from '../protocol/settle.ts'
 import { observeTail, tailBegins } from '../protocol/tail.ts'
 import { remainingOf } from '../store/census.ts'
 import type { RotationDoc } from '../store/documents.ts'
+import { endFault } from '../store/ending.ts'
 import { appendAudit } from '../store/kek-audit.ts'
 import { readActive } from '../store/kek-active.ts'
 import { readSettings } from '../store/kek-settings.ts'
@@ -54,7 +55,9 @@ export async function finishRotation(
       const open = await whatIsLeft(deps, row, signal)
       if (open !== null) return open
     }
-    await end(deps, row, error === null ? null : checkedReport(error))
+    const collections = (await readSettings(store))?.settings.collections ?? []
+    const fault = error === null ? await endFault(store, collections, row.from) : null
+    await end(deps, row, error === null ? fault : checkedReport(error))
   }
   await clearMarks(store, row._id)
   return { state: 'ended', result: await resultOf(deps, row._id) }

@@ -2,6 +2,8 @@ import { KeyturnError } from '../contracts/errors.ts'
 import { noCounters } from '../contracts/rotation.ts'
 import type { Counters, RewrapShardInput, SweepEnd } from '../contracts/rotation.ts'
 import type { Metrics } from '../observability/metrics.ts'
+import { requireCollections } from '../store/collections.ts'
+import { readSettings } from '../store/kek-settings.ts'
 import { sweepShard } from '../sweep/sweep-shard.ts'
 import type { SweepOptions } from '../sweep/sweep-shard.ts'
 import type { ActivityDeps } from './deps.ts'
@@ -26,9 +28,21 @@ export function rewrapActivities(deps: ActivityDeps) {
     /** Sweeps one shard from its cursor until its end, the batch's time, a cancel, or a later attempt's takeover. */
     rewrapRange: async (input: RewrapShardInput): Promise<SweepEnd> =>
       await heartbeating(async (signal) => {
-        const { end } = await orHsmAway(() => sweep(input, signal))
+        const { end } = await orHsmAway(() => orLost(() => sweep(input, signal)))
         return end
       }),
+  }
+
+  /** An index that is missing in the middle of a rotation is often a collection that is: then that is said. */
+  async function orLost<T>(sweeping: () => Promise<T>): Promise<T> {
+    try {
+      return await sweeping()
+    } catch (error) {
+      if (error instanceof KeyturnError && error.code === 'index-missing') {
+        await requireCollections(store, (await readSettings(store))?.settings.collections ?? [])
+      }
+      throw error
+    }
   }
 
   /** What is swept, and how, is in the rows of the rotation and of the shard. */

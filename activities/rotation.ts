@@ -4,6 +4,7 @@ import { isQuestionOld, oldQuestion, provenInAll } from '../protocol/proven-in-a
 import { countingNonces } from '../protocol/proof-question.ts'
 import { heartbeatFact } from '../protocol/facts.ts'
 import { remainingOf } from '../store/census.ts'
+import { requireCollections } from '../store/collections.ts'
 import { promote } from '../store/promote.ts'
 import { setPhase, sumCounters } from '../store/rotations.ts'
 import type { ControlDeps } from './deps.ts'
@@ -77,6 +78,7 @@ export function rotationActivities(deps: ControlDeps) {
     readRemaining: async ({ version }: { version: number }): Promise<{ remaining: number }> =>
       await heartbeating(async () => {
         const { collections } = await requireSettings(store)
+        await requireCollections(store, collections)
         return { remaining: await remainingOf(store, collections, version) }
       }),
 

@@ -1,5 +1,6 @@
 import { KeyturnError } from '../contracts/errors.ts'
 import type { ShardPlan } from '../contracts/rotation.ts'
+import { requireCollections } from '../store/collections.ts'
 import { readPass } from '../store/rewrap-shards.ts'
 import { planShards } from '../sweep/shard-plan.ts'
 import type { ControlDeps } from './deps.ts'
@@ -17,6 +18,7 @@ export function shardActivities({ store }: ControlDeps) {
     planShards: async (input: { rotation: string; pass: number }): Promise<{ shards: number }> =>
       await heartbeating(async () => {
         const { collections } = await requireSettings(store)
+        await requireCollections(store, collections)
         const { _id: rotation, from, way } = await requirePromoted(store, input.rotation)
         const pass = passOf(input.pass)
         const shards = pass === 0 ? way.shards : 1

@@ -1,6 +1,9 @@
 import { CancellationScope, condition } from '@temporalio/workflow'
 import type { FinishAnswer } from '../activities/index.ts'
+import { KeyturnError } from '../contracts/errors.ts'
 import type { Preflight, RotateResult, SettleRound } from '../contracts/rotation.ts'
+import { observeWalk, walksBegin } from '../protocol/tail.ts'
+import type { WalkState } from '../protocol/tail.ts'
 import { deciding, surveying } from './profiles.ts'
 import { planPass, rewrapShards } from './rewrap-shards.ts'
 import { enter, mayGoOn, show } from './rotation-state.ts'
@@ -53,9 +56,11 @@ export async function settle(
   enter(state, 'settle')
   await deciding.recordPhase({ ...state.input, phase: 'settle' })
   await awaitFleet(state, look)
-  for (;;) {
-    if (state.plan !== null || (await remainingOf(state)) > 0) {
+  for (let walk = walksBegin; ;) {
+    const remaining = state.plan === null ? await remainingOf(state) : walk.remaining
+    if (remaining > 0) {
       await sweepTail(state)
+      walk = requireProgress(state, walk, remaining)
       await condition(() => state.cancelled, facts.heartbeatMs)
     } else {
       const answer = await finish(state)
@@ -80,6 +85,18 @@ async function finish(state: RotationState): Promise<FinishAnswer> {
   } finally {
     isDone = true
   }
+}
+
+/** Throws `rotation-failed` when walk after walk meets nothing of what is counted. */
+function requireProgress(state: RotationState, walk: WalkState, remaining: number): WalkState {
+  const { rewrapped, superseded, quarantined } = state.counters
+  const seen = observeWalk(walk, { dealt: rewrapped + superseded + quarantined, remaining })
+  if (!seen.stuck) return seen
+  throw new KeyturnError(
+    'rotation-failed',
+    `${remaining} envelopes under v${state.input.from} remain, and ${seen.idle} walks have met none of them`,
+    { hint: 'keyturn doctor looks at the indexes and the collections; then rotate again' },
+  )
 }
 
 async function remainingOf({ input }: RotationState): Promise<number> {

@@ -1,0 +1,29 @@
+import type { ErrorReport } from '../contracts/errors.ts'
+import type { CollectionConfig } from '../contracts/settings.ts'
+import { censusDifferences } from './census.ts'
+import { lostCollections } from './collections.ts'
+import type { Store } from './store.ts'
+
+/**
+ * Whether the counts that a rotation ends by may be believed; null when they may. It fails where a recorded collection is not
+ * the one that was counted, and where a second count, of all records and without an index, finds other envelopes of this
+ * version, or other odd ones, than the indexes do, which the sweep goes by.
+ */
+export async function endFault(
+  store: Store,
+  collections: readonly CollectionConfig[],
+  version: number,
+): Promise<ErrorReport | null> {
+  const [lost] = await lostCollections(store, collections)
+  if (lost !== undefined) return { ...lost, hint: 'keyturn doctor names it; then rotate again' }
+  const differences = await censusDifferences(store, collections)
+  const ours = differences.find((each) => each.version === version || each.version === 'odd')
+  if (ours === undefined) return null
+  const { collection, field, byIndex, byScan } = ours
+  const what = ours.version === 'odd' ? 'odd' : `under v${version}`
+  return {
+    code: 'rotation-failed',
+    message: `'${field}' of '${collection}' has ${byScan} envelopes ${what}, and its index shows ${byIndex}`,
+    hint: 'the index was made anew in another way, or is damaged: drop it, run keyturn setup, rotate again',
+  }
+}
