@@ -12,7 +12,8 @@ import { versionState } from '../protocol/version-state.ts'
 import { countVersions, leftOf } from '../store/census.ts'
 import { requireCollections } from '../store/collections.ts'
 import { fenceOn, requireNoFence } from '../store/fence.ts'
-import { checkShapes, missingIndexes } from '../store/indexes.ts'
+import { indexFaults } from '../store/index-faults.ts'
+import { checkShapes, indexMissing } from '../store/indexes.ts'
 import { readActive } from '../store/kek-active.ts'
 import { requireInstall } from '../store/kek-install.ts'
 import {
@@ -118,12 +119,8 @@ async function requireLock({ store, config }: ControlDeps): Promise<void> {
 async function requireIndexes({ store }: ControlDeps, settings: FleetSettings): Promise<void> {
   await requireCollections(store, settings.collections)
   await checkShapes(store, settings.collections)
-  const missing = await missingIndexes(store, settings.collections)
-  if (missing.length > 0) {
-    throw new KeyturnError('index-missing', `no index for ${missing.join(', ')}`, {
-      hint: 'run: keyturn setup',
-    })
-  }
+  const faults = await indexFaults(store, settings.collections)
+  if (faults.length > 0) throw indexMissing(faults)
 }
 
 /** Behind a fence that was left over every page would be refused, and all go to quarantine. */

@@ -1,10 +1,11 @@
 import type { Command } from 'commander'
 import type { KeyturnError } from '../contracts/errors.ts'
+import { addressNotes } from '../client/address-notes.ts'
 import { forgetCopied, isKnownCopied } from '../client/copied-keystores.ts'
 import { loadConfig } from '../config/load-config.ts'
 import type { Config } from '../contracts/settings.ts'
 import { noColours } from './ui/colours.ts'
-import { sayError } from './ui/errors.ts'
+import { asSaidHere, noteCommand, sayError } from './ui/errors.ts'
 import { note, printJson, printText } from './ui/output.ts'
 import { confirmed } from './ui/prompts.ts'
 
@@ -43,11 +44,18 @@ export function answering<Options extends object>(
   body: (context: Context, options: Options, args: string[]) => Promise<Answer | null>,
 ): (this: Command) => Promise<void> {
   return async function (this: Command) {
+    noteCommand(nameOf(this))
     const context = contextOf(this)
     const answer = await body(context, this.opts<Options>(), this.args)
     if (answer === null) return
     give(context.isCopied() ? asCopied(answer) : answer, context.json)
   }
+}
+
+/** As it is typed behind `keyturn`. */
+function nameOf(command: Command): string {
+  const { parent } = command
+  return parent?.parent ? `${nameOf(parent)} ${command.name()}` : command.name()
 }
 
 /** What was read may be true of another keystore, and nothing may be changed by it. */
@@ -60,12 +68,24 @@ function asCopied(answer: Answer): Answer {
 
 /** Prints an answer and sets the exit code that belongs to it. */
 function give(answer: Answer, json: boolean): void {
-  const error = answer.error ?? null
+  const error = answer.error ? asSaidHere(answer.error) : null
   if (json) printJson(error === null ? answer.json : { ...answer.json, error: error.toJSON() })
   else printText(answer.text)
   if (error === null) return
   sayError(error)
   process.exitCode = error.exitCode
+}
+
+/** These tell by themselves what of the address does not count: in the log, and as a check. */
+const tellThemselves: readonly string[] = ['worker', 'doctor']
+
+/** The configuration, after a warning for each option of MongoDB's address that does not count as written. */
+function loaded(file: string | undefined, command: string): Config {
+  const config = loadConfig(file === undefined ? {} : { file })
+  if (!tellThemselves.includes(command)) {
+    for (const text of addressNotes(config.mongodb.uri)) note(`warning: ${text}`)
+  }
+  return config
 }
 
 export function contextOf(command: Command): Context {
@@ -78,7 +98,7 @@ export function contextOf(command: Command): Context {
     json: global.json ?? false,
     yes,
     file,
-    config: () => (config ??= loadConfig(file === undefined ? {} : { file })),
+    config: () => (config ??= loaded(file, command.name())),
     isCopied: () => config !== null && isKnownCopied(config),
     forgetCopied: () => {
       if (config !== null) forgetCopied(config)

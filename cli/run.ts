@@ -3,7 +3,7 @@ import { tellLongWaits } from '../client/awaiting.ts'
 import type { KeyturnError } from '../contracts/errors.ts'
 import { buildProgram } from './program.ts'
 import { unexplained, withoutKek } from './words.ts'
-import { exitCodeOf, reportError } from './ui/errors.ts'
+import { exitCodeOf, noteCommand, reportError } from './ui/errors.ts'
 import { note, surviveClosedPipes } from './ui/output.ts'
 
 /** The longest delay of a timer in Node.js. */
@@ -15,6 +15,7 @@ const maxDelayMs = 2 ** 31 - 1
  */
 export async function run(argv: string[]): Promise<number> {
   surviveClosedPipes()
+  noteCommand('')
   const json = wantsJson(argv)
   const die = (error: unknown) => process.exit(exitCodeOf(reportError(error, json)))
   process.on('uncaughtException', die)

@@ -2,7 +2,7 @@ import { KeyturnError } from '../contracts/errors.ts'
 import type { Config } from '../contracts/settings.ts'
 import { withKeystore, type Keystore } from './keystore.ts'
 import { fail, type Check } from './views/check.ts'
-import { keystoreChecks, temporalChecks } from './views/doctor.ts'
+import { addressChecks, keystoreChecks, temporalChecks } from './views/doctor.ts'
 
 /**
  * Looks at everything that a configuration names, and changes nothing. `kekChecks` looks at the token or the variables; it
@@ -13,6 +13,7 @@ export async function examine(
   kekChecks: (keystore: Keystore | null) => Promise<Check[]>,
 ): Promise<Check[]> {
   const behindMongo = async (keystore: Keystore) => [
+    ...addressChecks(config),
     ...(await keystoreChecks(config, keystore)),
     ...(await orFailing('temporal', () => temporalChecks(config))),
     ...(await orFailing('kek', () => kekChecks(keystore))),
@@ -26,6 +27,7 @@ export async function examine(
   } catch (error) {
     if (reached.mongodb || !(error instanceof KeyturnError)) throw error
     return [
+      ...addressChecks(config),
       failing('mongodb', error),
       ...(await orFailing('temporal', () => temporalChecks(config))),
       ...(await orFailing('kek', () => kekChecks(null))),
@@ -43,5 +45,5 @@ async function orFailing(check: string, look: () => Promise<Check[]>): Promise<C
 }
 
 export function failing(check: string, error: KeyturnError): Check {
-  return fail(check, error.message, error.hint ?? 'see docs/commands.md')
+  return fail(check, error.message, error.hint ?? 'see docs/troubleshooting.md')
 }

@@ -61,7 +61,7 @@ export async function requireCollections(
 }
 
 const lostHint =
-  'restore or rename it back; keyturn setup records another one, or the file without it'
+  'restore it, rename it back, or take it out of keyturn.yaml; keyturn setup records what is there'
 
 async function readableInfos(store: Store): Promise<Map<string, CollectionInfo> | null> {
   try {

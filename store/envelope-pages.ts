@@ -6,6 +6,7 @@ import { wrapFieldNames } from '../envelope/envelope.ts'
 import { idBytesFromElement } from '../envelope/record-id.ts'
 import { keyturnLayout, type Layout } from '../envelope/layout.ts'
 import type { Bound } from './documents.ts'
+import { forgetHints, indexHint } from './index-hints.ts'
 import { asVersion, boundedPart, longestPart, presenceOf, versionIndex } from './presence.ts'
 import {
   elementOf,
@@ -204,7 +205,7 @@ async function* readRaw(
     {},
     {
       projection,
-      hint: versionIndex(layout),
+      hint: (await indexHint(store, page.collection, layout, 'version')) ?? versionIndex(layout),
       // A mongos puts the answers of several shards together. Elsewhere the index is the order, of arrays too.
       ...(store.isRouter ? { sort: versionIndex(layout) } : {}),
       min: { [version]: page.version, _id: begin === null ? new MinKey() : begin.v },
@@ -225,6 +226,7 @@ async function* readRaw(
   try {
     while (await cursor.hasNext()) yield cursor.readBufferedDocuments()
   } catch (error) {
+    if (isBadHint(error)) forgetHints(store)
     throw asIndexMissing(error, page)
   } finally {
     await cursor.close()

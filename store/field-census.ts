@@ -1,7 +1,8 @@
 import type { Document } from 'mongodb'
 import type { CollectionConfig } from '../contracts/settings.ts'
 import { layoutIn, type Layout } from '../envelope/layout.ts'
-import { asVersion, oddCandidates, oddIndex, presenceExpression } from './presence.ts'
+import { forgetHints, indexHint } from './index-hints.ts'
+import { asVersion, oddCandidates, presenceExpression } from './presence.ts'
 import { atOneMoment, type Moment } from './snapshot.ts'
 import { isBadHint } from './store-errors.ts'
 import type { Store } from './store.ts'
@@ -152,10 +153,12 @@ export async function* candidatesOf<T extends Document>(
     store.db
       .collection(collection)
       .aggregate<T>([{ $match: oddCandidates(layout) }, ...pipeline], { ...options, ...index })
-  let cursor = open({ hint: oddIndex(layout).name, collation: { locale: 'simple' } })
+  const hint = await indexHint(store, collection, layout, 'odd')
+  let cursor = open(hint === null ? {} : { hint, collation: { locale: 'simple' } })
   try {
     const isFirstThere = await cursor.hasNext().catch(async (error: unknown) => {
       if (!isBadHint(error)) throw error
+      forgetHints(store)
       await cursor.close()
       cursor = open({})
       return await cursor.hasNext()

@@ -55,6 +55,16 @@ export function readAddress(uri: string): MongoAddress {
   return { uri: `${scheme}${base.includes('/') ? base : `${base}/`}${query}`, notes }
 }
 
+/** What of an address does not count as written, one sentence each; none of one that cannot be used at all. */
+export function addressNotes(uri: string): readonly string[] {
+  try {
+    return readAddress(uri).notes
+  } catch (error) {
+    if (error instanceof KeyturnError) return []
+    throw error
+  }
+}
+
 /** User and password as the driver wants them. Its own messages would quote what it takes for a user's name. */
 function requireEscaped(login: string): void {
   const [user = '', ...password] = login.split(':')

@@ -29,7 +29,10 @@ export const serverCodes = {
   namespaceExists: 48,
   maxTimeExpired: 50,
   writeConcernFailed: 64,
+  cannotCreateIndex: 67,
   unknownReplWriteConcern: 79,
+  indexOptionsConflict: 85,
+  indexKeySpecsConflict: 86,
   networkTimeout: 89,
   shutdownInProgress: 91,
   primarySteppedDown: 189,
@@ -56,23 +59,16 @@ export const serverCodes = {
   objectTooLargeAfterUpdate: 17419,
 } as const
 
-/** The primary is away, changing, or did not get done in time: the same statement may succeed a moment later. */
+/** Not got to, or not done in time: the same statement may succeed a moment later. A change of primary has its own test. */
 const passingCodes: ReadonlySet<number> = new Set([
   serverCodes.hostUnreachable,
   serverCodes.hostNotFound,
   serverCodes.maxTimeExpired,
   serverCodes.writeConcernFailed,
   serverCodes.networkTimeout,
-  serverCodes.shutdownInProgress,
   serverCodes.writeConflict,
-  serverCodes.primarySteppedDown,
   serverCodes.exceededTimeLimit,
   serverCodes.socketException,
-  serverCodes.notWritablePrimary,
-  serverCodes.interruptedAtShutdown,
-  serverCodes.interruptedByStateChange,
-  serverCodes.notPrimaryNoSecondaryOk,
-  serverCodes.notPrimaryOrSecondary,
 ])
 
 /** The server's error code, of a bulk write's first error too; null for anything that is not a server's answer. */
@@ -84,10 +80,10 @@ export function isDuplicateKey(error: unknown): boolean {
   return serverCode(error) === serverCodes.duplicateKey
 }
 
-/** The index that a statement names is not there. Such an answer has code 2 (BadValue) or 17007, and these words. */
+/** The index that a statement names is not there, or its key means several. Such an answer has code 2 (BadValue) or 17007, and these words. */
 export function isBadHint(error: unknown): boolean {
   const text = error instanceof Error ? error.message : ''
-  return /hint provided does not correspond|planner returned error: bad hint/i.test(text)
+  return /hint provided does not correspond|planner returned error: bad hint|hint matched multiple indexes/i.test(text)
 }
 
 /** What a statement of a killed session is answered with. */
@@ -234,6 +230,7 @@ function isPassing(error: MongoError): boolean {
     /^MongoPool|WaitQueueTimeout/.test(error.name) ||
     error.hasErrorLabel('RetryableWriteError') ||
     error.hasErrorLabel('TransientTransactionError') ||
+    isChangeOfPrimary(error) ||
     passingCodes.has(serverCode(error) ?? 0)
   )
 }

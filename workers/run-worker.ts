@@ -14,6 +14,7 @@ import type { KekProvider } from '../providers/provider.ts'
 import { tellLongWaits } from '../store/awaiting.ts'
 import { hasTask } from '../store/kek-tasks.ts'
 import { requireAnswer } from '../store/majority.ts'
+import { addressNotes } from '../store/mongodb-address.ts'
 import { withStore } from '../store/store.ts'
 import { openHealthPages } from './health.ts'
 import type { HealthSources } from './health.ts'
@@ -49,6 +50,7 @@ export async function runWorker(options: WorkerProcessOptions): Promise<void> {
   // A process without keys has nothing to read again; the default would end it.
   process.on('SIGHUP', () => undefined)
   tellLongWaits((what) => log.warn(`waits for ${what}`))
+  for (const note of addressNotes(config.mongodb.uri)) log.warn(note)
   await withStore({ uri: config.mongodb.uri, database: config.mongodb.database }, async (store) => {
     const deps = { config, node, store, metrics: metrics.counts, log }
     const serving = async (duty: Duty) => await serve(duty, deps, stop)

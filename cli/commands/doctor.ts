@@ -10,6 +10,7 @@ import { answering } from '../answer.ts'
 import { declaredLayoutChecks } from '../layout-checks.ts'
 import { withLocalProvider } from '../local-provider.ts'
 import { probeInterruptibly } from '../ui/interruptible-probe.ts'
+import { lookedUp, withoutItself } from '../ui/own-hint.ts'
 import { checksText } from '../ui/present-checks.ts'
 import { tokenChecks } from '../token-checks.ts'
 
@@ -26,7 +27,7 @@ export function register(program: Command): void {
       answering(async (context) => {
         const config = context.config()
         const found = await examine(config, (keystore) => kekChecks(config, keystore))
-        const checks = [ok('configuration', config.file), ...found]
+        const checks = [ok('configuration', config.file), ...found].map(asSaidByDoctor)
         const failed = checks.filter(({ state }) => state === 'fail')
         const [first] = failed
         const error =
@@ -38,6 +39,12 @@ export function register(program: Command): void {
         return { json: { checks, ok: error === null }, text: checksText(checks), error }
       }),
     )
+}
+
+/** Nothing that doctor finds is cured by doctor. */
+function asSaidByDoctor(check: Check): Check {
+  const { cure } = check
+  return cure === null ? check : { ...check, cure: withoutItself(cure, 'doctor') ?? lookedUp }
 }
 
 /** The probe of pkcs11-init, by a session of this host; then each installed key by its canary. Nothing is left behind. */
@@ -56,7 +63,7 @@ async function kekChecks(config: Config, keystore: Keystore | null): Promise<Che
       } catch (error) {
         if (!(error instanceof KeyturnError)) throw error
         const isWorkersBusiness = error.code === 'material-missing'
-        const cure = error.hint ?? 'see docs/commands.md'
+        const cure = error.hint ?? 'see docs/troubleshooting.md'
         checks.push((isWorkersBusiness ? warn : fail)(name, error.message, cure))
       }
     }

@@ -3,13 +3,26 @@ import { KeyturnError } from '../../contracts/errors.ts'
 import { asSystemError, reasonOf } from '../../contracts/reasons.ts'
 import { errorColours } from './colours.ts'
 import { note, printJson } from './output.ts'
+import { asSaidBy } from './own-hint.ts'
+
+/** The command that runs in this process, with that of its parent: `quarantine list`. */
+const running = { command: '' }
+
+export function noteCommand(command: string): void {
+  running.command = command
+}
+
+/** As the running command may say it: no hint sends a person to the command that has just said it. */
+export function asSaidHere(error: KeyturnError): KeyturnError {
+  return asSaidBy(error, running.command)
+}
 
 /**
  * Says what went wrong, to a person on stderr and, with `--json`, to a script on stdout. `beside` is the command's own
  * answer, when it got far enough to have one.
  */
 export function reportError(error: unknown, json: boolean, beside: object = {}): KeyturnError {
-  const reported = asKeyturnError(error)
+  const reported = asSaidHere(asKeyturnError(error))
   sayError(reported)
   if (json) printJson({ ...beside, error: reported.toJSON() })
   return reported

@@ -2,8 +2,10 @@ import { inWords } from '../../contracts/durations.ts'
 import { KeyturnError } from '../../contracts/errors.ts'
 import type { Config } from '../../contracts/settings.ts'
 import { proveMajority, readMembers } from '../../store/majority.ts'
+import { addressNotes } from '../../store/mongodb-address.ts'
 import { requireCollections } from '../../store/collections.ts'
-import { checkShapes, missingIndexes } from '../../store/indexes.ts'
+import { indexFaults } from '../../store/index-faults.ts'
+import { checkShapes, indexMissing } from '../../store/indexes.ts'
 import { readHeartbeats } from '../../store/process-heartbeats.ts'
 import { proveKillSessions } from '../../store/sessions.ts'
 import { serverNow } from '../../store/store.ts'
@@ -22,7 +24,7 @@ const clockWarnMs = 1000
  * write is confirmed, nothing else of it is looked at: it would show what was long ago.
  */
 export async function keystoreChecks(config: Config, keystore: Keystore): Promise<Check[]> {
-  const { store, install, settings, isSetUp } = keystore
+  const { store, install, isSetUp } = keystore
   const majority = await majorityCheck(keystore)
   const checks: Check[] = [
     ok('mongodb', `a replica set, database "${config.mongodb.database}"`),
@@ -44,12 +46,7 @@ export async function keystoreChecks(config: Config, keystore: Keystore): Promis
     return checks
   }
   checks.push(await collectionsCheck(keystore))
-  const missing = await missingIndexes(store, settings.collections)
-  checks.push(
-    missing.length === 0
-      ? ok('indexes', 'each envelope field has its index')
-      : fail('indexes', `missing on ${missing.join(', ')}`, 'run: keyturn setup'),
-  )
+  checks.push(await indexesCheck(keystore))
   checks.push(
     install === null || install.provider === null
       ? warn(
@@ -64,6 +61,13 @@ export async function keystoreChecks(config: Config, keystore: Keystore): Promis
   return checks
 }
 
+/** One check, and only where something of MongoDB's address does not count as written. */
+export function addressChecks({ mongodb }: Config): Check[] {
+  const notes = addressNotes(mongodb.uri)
+  const cure = 'take it out of the address; docs/configuration.md lists the options'
+  return notes.length === 0 ? [] : [warn('mongodb address', notes.join('; '), cure)]
+}
+
 /** Each recorded collection is there, is the recorded one, and can be swept. */
 async function collectionsCheck({ store, settings }: Keystore): Promise<Check> {
   try {
@@ -72,9 +76,16 @@ async function collectionsCheck({ store, settings }: Keystore): Promise<Check> {
     return ok('collections', `${settings.collections.length} recorded, each can be swept`)
   } catch (error) {
     if (!(error instanceof KeyturnError)) throw error
-    const cure = error.hint ?? 'see docs/commands.md'
+    const cure = error.hint ?? 'see docs/troubleshooting.md'
     return fail('collections', `${error.code}: ${error.message}`, cure)
   }
+}
+
+async function indexesCheck({ store, settings }: Keystore): Promise<Check> {
+  const faults = await indexFaults(store, settings.collections)
+  if (faults.length === 0) return ok('indexes', 'each envelope field has its indexes')
+  const { message, hint } = indexMissing(faults)
+  return fail('indexes', message, hint ?? 'run: keyturn setup')
 }
 
 export async function temporalChecks(config: Config): Promise<Check[]> {

@@ -56,7 +56,7 @@ describe('a wrong configuration', () => {
     await bench.config({ temporal: { address: dead } })
     expect(await said(bench, 'setup')).toMatchObject({
       code: 4,
-      error: `error: temporal does not answer at "${dead}"`,
+      error: `error: temporal does not answer at "${dead}": connection refused`,
     })
     const status = await bench.keyturn('status', '--json')
     expect(status).toMatchObject({

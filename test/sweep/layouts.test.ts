@@ -5,7 +5,8 @@ import { layoutChecks } from '../../cli/layout-checks.ts'
 import type { CollectionConfig, DeclaredLayout, FleetSettings } from '../../contracts/settings.ts'
 import { remainingOf } from '../../store/census.ts'
 import { fenceOn, hasFence, lowerFence, raiseFence } from '../../store/fence.ts'
-import { createIndexes, missingIndexes } from '../../store/indexes.ts'
+import { indexFaults } from '../../store/index-faults.ts'
+import { createIndexes } from '../../store/indexes.ts'
 import { writeSettings } from '../../store/kek-settings.ts'
 import { sampleWraps } from '../../store/sample-wraps.ts'
 import { listQuarantine, recheckQuarantine } from '../../store/rewrap-quarantine.ts'
@@ -127,7 +128,7 @@ const doctor = async (collections: CollectionConfig[]) => {
 describe.each(Object.entries(shapes))('%s', (_, shape) => {
   it('is rotated, and nothing but version, iv and wrapped DEK is touched', async () => {
     const { collections, deks, records } = await open(shape)
-    expect(await missingIndexes(lab.store, collections)).toEqual([])
+    expect(await indexFaults(lab.store, collections)).toEqual([])
     expect(await doctor(collections)).toMatchObject({ state: 'ok' })
     expect(await remainingOf(lab.store, collections, 1)).toBe(count)
     await sweep(collections)

@@ -1,0 +1,1 @@
+export { addressNotes } from '../store/mongodb-address.ts'

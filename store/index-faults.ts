@@ -1,0 +1,164 @@
+import type { Document } from 'mongodb'
+import type { CollectionConfig } from '../contracts/settings.ts'
+import { layoutIn, type Layout } from '../envelope/layout.ts'
+import { oddIndex, versionIndex } from './presence.ts'
+import { serverCode, serverCodes } from './store-errors.ts'
+import type { Store } from './store.ts'
+
+/**
+ * The one judgement of indexes: setup, doctor, preflight and the walks themselves go by it. An index of any name serves
+ * that has exactly the wanted key, covers the wanted records, compares byte by byte, is neither hidden nor still being built.
+ * Whether it is unique does not matter, since `_id` is in each key.
+ */
+export interface WantedIndex {
+  /** What `setup` calls it. */
+  readonly name: string
+  readonly key: Readonly<Record<string, 1>>
+  /** The records that it covers; absent for all. */
+  readonly partialFilterExpression?: Document
+}
+
+/** As listed by MongoDB. */
+export interface FoundIndex {
+  readonly name: string
+  readonly spec: Document
+  readonly isBuilding: boolean
+}
+
+/** A field without a usable index. */
+export interface IndexFault {
+  /** `collection.field`. */
+  readonly place: string
+  /** What is wrong, as a sentence. */
+  readonly why: string
+  readonly cure: string
+  /** `setup` cannot make its own beside what is there. */
+  readonly isInTheWay: boolean
+}
+
+/** As many as MongoDB lets a collection have. */
+const mostIndexes = 64
+
+/** What walk, census and sweep of a field go by. */
+export function wantedIndexes(layout: Layout): { version: WantedIndex; odd: WantedIndex } {
+  const key = versionIndex(layout)
+  const name = Object.entries(key)
+    .map(([path, order]) => `${path}_${order}`)
+    .join('_')
+  return { version: { key, name }, odd: oddIndex(layout) }
+}
+
+/** All indexes of a collection, those too that are being built; none where the collection is not there. */
+export async function listIndexes(store: Store, collection: string): Promise<FoundIndex[]> {
+  try {
+    const answer = await store.db.command({
+      ...{ listIndexes: collection, cursor: { batchSize: 1_000 }, includeBuildUUIDs: true },
+    })
+    const { firstBatch } = answer['cursor'] as { firstBatch: Document[] }
+    return firstBatch.map((listed) => {
+      const isBuilding = listed['spec'] !== undefined
+      const spec = (isBuilding ? listed['spec'] : listed) as Document
+      return { name: String(spec['name']), spec, isBuilding }
+    })
+  } catch (error) {
+    if (serverCode(error) === serverCodes.namespaceNotFound) return []
+    throw error
+  }
+}
+
+/** The index that serves; null where none does. */
+export function servingIndex(found: readonly FoundIndex[], wanted: WantedIndex): FoundIndex | null {
+  const fit = found.filter((index) => oddities(index, wanted).length === 0)
+  return fit.find(({ name }) => name === wanted.name) ?? fit[0] ?? null
+}
+
+/** What does not serve, one by field and index, with its cure. */
+export async function indexFaults(
+  store: Store,
+  collections: readonly CollectionConfig[],
+): Promise<IndexFault[]> {
+  const faults: IndexFault[] = []
+  for (const { name, envelopes } of collections) {
+    const found = await listIndexes(store, name)
+    for (const field of envelopes) {
+      for (const wanted of Object.values(wantedIndexes(layoutIn(collections, name, field)))) {
+        const fault = faultOf(found, wanted, { collection: name, field })
+        if (fault !== null) faults.push(fault)
+      }
+    }
+  }
+  return faults
+}
+
+/** Null where one serves. */
+export function faultOf(
+  found: readonly FoundIndex[],
+  wanted: WantedIndex,
+  { collection, field }: { collection: string; field: string },
+): IndexFault | null {
+  if (servingIndex(found, wanted) !== null) return null
+  const place = `${collection}.${field}`
+  const inTheWay = (why: string, cure: string) => ({ place, why, cure, isInTheWay: true })
+  const near = found.filter(
+    ({ name, spec }) => name === wanted.name || sameJson(spec['key'], wanted.key),
+  )
+  for (const index of near) {
+    const said = `index '${index.name}' on '${collection}'`
+    const odd = oddities(index, wanted)
+    if (odd.length === 1 && index.isBuilding) {
+      const cure = 'wait for it: db.currentOp() shows how far it is'
+      return { place, why: `${said} is still being built`, cure, isInTheWay: false }
+    }
+    if (odd.length === 1 && index.spec['hidden'] === true) {
+      return inTheWay(`${said} is hidden`, `show it: ${unhidden(collection, index.name)}`)
+    }
+    if (index.name === wanted.name) {
+      return inTheWay(
+        `${said} does not serve: it ${odd.join(', ')}`,
+        `drop it: ${dropped(collection, index.name)}, then run: keyturn setup`,
+      )
+    }
+  }
+  if (found.length >= mostIndexes) {
+    return inTheWay(
+      `'${collection}' lacks the index '${wanted.name}', and has ${found.length} indexes, as many as mongodb allows`,
+      `drop one that nobody needs: db.getCollection("${collection}").dropIndex(NAME), then run: keyturn setup`,
+    )
+  }
+  const others = near.map((index) => `'${index.name}' ${oddities(index, wanted).join(', ')}`)
+  const beside = others.length === 0 ? '' : `, and ${others.join('; ')}`
+  const why = `'${collection}' lacks the index '${wanted.name}'${beside}`
+  return { place, why, cure: 'run: keyturn setup', isInTheWay: false }
+}
+
+/** `dropIndex` for the shell of MongoDB. */
+export function dropped(collection: string, index: string): string {
+  return `db.getCollection("${collection}").dropIndex("${index}")`
+}
+
+function unhidden(collection: string, name: string): string {
+  return `db.runCommand({ collMod: "${collection}", index: { name: "${name}", hidden: false } })`
+}
+
+/** Why an index does not serve, each as the end of a sentence; empty where it serves. */
+function oddities({ spec, isBuilding }: FoundIndex, wanted: WantedIndex): string[] {
+  const { key, partialFilterExpression: covers, collation, sparse, hidden } = spec
+  const locale: unknown = (collation as Document | undefined)?.['locale'] ?? 'simple'
+  const isCovering =
+    covers === undefined || wanted.partialFilterExpression === undefined
+      ? covers === wanted.partialFilterExpression
+      : sameJson(covers, wanted.partialFilterExpression)
+  return [
+    ...(sameJson(key, wanted.key) ? [] : [`has the key ${JSON.stringify(key)}`]),
+    ...(isCovering ? [] : [covers === undefined ? 'is not partial' : 'covers other records']),
+    ...(sparse === true ? ['is sparse'] : []),
+    ...(locale === 'simple' ? [] : [`has the collation '${String(locale)}'`]),
+    ...(hidden === true ? ['is hidden'] : []),
+    ...(isBuilding ? ['is still being built'] : []),
+  ]
+}
+
+/** Order counts: of a key it is what the index is about. */
+function sameJson(one: unknown, other: unknown): boolean {
+  return JSON.stringify(one) === JSON.stringify(other)
+}

@@ -1,0 +1,38 @@
+import type { Layout } from '../envelope/layout.ts'
+import { listIndexes, servingIndex, wantedIndexes } from './index-faults.ts'
+import { serverCode, serverCodes } from './store-errors.ts'
+import type { Store } from './store.ts'
+
+/** Names of the indexes that serve, by database, collection and wanted name. */
+const known = new WeakMap<Store['db'], Map<string, string>>()
+
+/**
+ * The name of the index that a walk goes by, whatever it is called; looked up once. Null where none serves, or where this
+ * user may not look. A key alone could mean several: MongoDB has indexes of one key that differ in what they cover.
+ */
+export async function indexHint(
+  store: Store,
+  collection: string,
+  layout: Layout,
+  which: 'version' | 'odd',
+): Promise<string | null> {
+  const names = known.get(store.db) ?? new Map<string, string>()
+  known.set(store.db, names)
+  const wanted = wantedIndexes(layout)[which]
+  const place = `${collection} ${wanted.name}`
+  const before = names.get(place)
+  if (before !== undefined) return before
+  try {
+    const name = servingIndex(await listIndexes(store, collection), wanted)?.name ?? null
+    if (name !== null) names.set(place, name)
+    return name
+  } catch (error) {
+    if (serverCode(error) === serverCodes.unauthorized) return null
+    throw error
+  }
+}
+
+/** After MongoDB did not know one: it was dropped, hidden or renamed since. */
+export function forgetHints(store: Store): void {
+  known.delete(store.db)
+}
