@@ -83,7 +83,9 @@ export function isDuplicateKey(error: unknown): boolean {
 /** The index that a statement names is not there, or its key means several. Such an answer has code 2 (BadValue) or 17007, and these words. */
 export function isBadHint(error: unknown): boolean {
   const text = error instanceof Error ? error.message : ''
-  return /hint provided does not correspond|planner returned error: bad hint|hint matched multiple indexes/i.test(text)
+  return /hint provided does not correspond|planner returned error: bad hint|hint matched multiple indexes/i.test(
+    text,
+  )
 }
 
 /** What a statement of a killed session is answered with. */
