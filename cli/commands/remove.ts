@@ -37,9 +37,9 @@ export function register(program: Command): void {
     .addHelpText('after', '\nExample: keyturn remove --version 1 --destroy-hsm-key')
     .action(
       answering<Options>(async (context, options) => {
+        requireAlone(options)
         const config = context.config()
         const { version, destroyHsmKey = false, acceptQuarantine = false } = options
-        requireAlone(options)
         if (options.undo === true) {
           const view = await undoRemoval(config, version, note)
           return { json: view, text: removalText(view) }

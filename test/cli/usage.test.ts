@@ -53,6 +53,16 @@ describe('the command line', () => {
       'error: a limit is a whole number from 0, not "fast"\nhint: 0 means no limit\n',
     ],
     [
+      ['remove', '--version', '1', '--undo', '--dry-run'],
+      'error: --undo and --dry-run exclude each other\n' +
+        'hint: keyturn remove --version N --undo takes back all that was asked for\n',
+    ],
+    [
+      ['setup', '--copy', '--restored'],
+      'error: --moved, --copy and --restored exclude each other\n',
+    ],
+    [['setup', '--confirm', 'app'], 'error: --confirm belongs to --moved, --copy or --restored\n'],
+    [
       ['policy', 'set', '--every', 'monthly'],
       'error: a duration is written as 30s, 24h or 90d, not "monthly"\n' +
         'hint: a whole number and a unit: ms, s, m, h, d or w\n',
