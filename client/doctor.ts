@@ -15,7 +15,7 @@ export async function examine(
   const behindMongo = async (keystore: Keystore) => [
     ...addressChecks(config),
     ...(await keystoreChecks(config, keystore)),
-    ...(await orFailing('temporal', () => temporalChecks(config))),
+    ...(await orFailing('temporal', () => temporalChecks(config, keystore))),
     ...(await orFailing('kek', () => kekChecks(keystore))),
   ]
   const reached = { mongodb: false }
@@ -29,7 +29,7 @@ export async function examine(
     return [
       ...addressChecks(config),
       failing('mongodb', error),
-      ...(await orFailing('temporal', () => temporalChecks(config))),
+      ...(await orFailing('temporal', () => temporalChecks(config, null))),
       ...(await orFailing('kek', () => kekChecks(null))),
     ]
   }

@@ -1,4 +1,5 @@
 import canonicalize from 'canonicalize'
+import { buildId } from '../config/build-id.ts'
 import { settingsHash, settingsOf } from '../config/settings.ts'
 import { KeyturnError } from '../contracts/errors.ts'
 import type { InstallIdentity } from '../contracts/names.ts'
@@ -12,6 +13,7 @@ import { writeSettings } from '../store/kek-settings.ts'
 import { proveMajority } from '../store/majority.ts'
 import type { Store } from '../store/store.ts'
 import { withOwnKeystore, type Keystore } from './keystore.ts'
+import { isServed, makeCurrent, readBuilds } from './rotations/builds.ts'
 import { withTemporal, type TemporalLink } from './rotations/connection.ts'
 import { requester } from './rotations/names.ts'
 import { uuidDifference, withUuids } from './recorded-uuids.ts'
@@ -27,7 +29,12 @@ export interface SetupReport {
   changes: string[]
   /** Search attributes that were not there before. */
   searchAttributes: string[]
+  /** This Keyturn's build of the workflows, and whether new runs go to it from now on; absent before a worker polls. */
+  build?: { id: string; current: boolean; by: BuildRouting }
 }
+
+/** `unserved`: no worker of this build lives, so that nothing was changed. `off`: the server keeps no builds apart. */
+export type BuildRouting = 'made' | 'was' | 'unserved' | 'off'
 
 /** Called with a line for each difference before a recorded setting is changed; throws to leave all as it is. */
 export type AskChange = (changes: string[]) => Promise<void>
@@ -38,8 +45,28 @@ export type AskChange = (changes: string[]) => Promise<void>
  */
 export async function setup(config: Config, ask: AskChange): Promise<SetupReport> {
   return withOwnKeystore(config, async (keystore) =>
-    withTemporal(config, async (link) => (await prepare(config, keystore, link, ask)).report),
+    withTemporal(config, async (link) => {
+      const { report, identity } = await prepare(config, keystore, link, ask)
+      const build = await routeToThisBuild(link, keystore.store, identity)
+      return build === null ? report : { ...report, build }
+    }),
   )
+}
+
+/** New runs go to the build of this very command, if a worker of it lives. Null where no control worker does. */
+async function routeToThisBuild(
+  link: TemporalLink,
+  store: Store,
+  install: InstallIdentity,
+): Promise<NonNullable<SetupReport['build']> | null> {
+  const builds = await readBuilds(link, store, install)
+  if (builds.workers.length === 0) return null
+  const id = buildId()
+  if (builds.off !== null) return { id, current: isServed(builds, id), by: 'off' }
+  if (builds.current === id) return { id, current: true, by: 'was' }
+  if (!isServed(builds, id)) return { id, current: false, by: 'unserved' }
+  await makeCurrent(link, install, id, requester())
+  return { id, current: true, by: 'made' }
 }
 
 /** What the init commands do first: everything that needs no question. Throws settings-differ where one would be asked. */

@@ -10,6 +10,7 @@ import { awaitedSteps } from './rotations/pending-steps.ts'
 import { lastPause, liveRotation, queryProgress } from './rotations/running.ts'
 import { liveWorkers } from './views/workers.ts'
 import { statusView, type Live } from './views/status.ts'
+import { askWorkflows } from './views/workflows.ts'
 
 /**
  * The state of an install. It works without an installation and without Temporal: then `temporal` is `unreachable` and the
@@ -23,7 +24,17 @@ export async function readStatus(config: Config): Promise<StatusView> {
 
 async function readLive(config: Config, keystore: Keystore): Promise<Live> {
   try {
-    return await withTemporal(config, (link) => askTemporal(keystore, link), askWithinMs)
+    return await withTemporal(
+      config,
+      async (link) => {
+        const [live, workflows] = await Promise.all([
+          askTemporal(keystore, link),
+          askWorkflows(keystore, link),
+        ])
+        return { ...live, ...(workflows === null ? {} : { workflows }) }
+      },
+      askWithinMs,
+    )
   } catch (error) {
     if (!(error instanceof KeyturnError) || !withoutTemporal.has(error.code)) throw error
     return { rotation: null, policy: null, unreachable: error.code !== 'no-worker' }

@@ -30,6 +30,13 @@ export const queues = {
     `keyturn.${install.name}.${install.id}.node.${node}`,
 } as const
 
+/** The deployment of a keystore's control workers: Temporal keeps runs on their build by it. No '.' may be in its name. */
+export const deploymentName = (install: InstallIdentity) => root(install).replaceAll('.', '_')
+
+/** How a worker names itself to Temporal. One without keys writes no heartbeat, so that only its polls tell whether it lives. */
+export const workerIdentity = (node: string, pid: number, holdsKeys: boolean) =>
+  `keyturn/${node}/${pid}${holdsKeys ? '' : '/keyless'}`
+
 export const workflowIds = {
   rotate: (install: InstallIdentity) => `${root(install)}/rotate`,
   install: (install: InstallIdentity, version: number) => `${root(install)}/install/v${version}`,

@@ -40,9 +40,34 @@ export interface StatusView {
   policy: PolicyView | null
   /** What the key store is asked for; `rotation` is one away from the active version. */
   hsmBudget: HsmBudget
+  /** What Temporal knows of builds and of runs that do not go on; absent where it does not answer. */
+  workflows?: WorkflowsView
   temporal?: 'unreachable'
   /** There when no write is confirmed by a majority of MongoDB's members: heartbeats and counts are of before. */
   mongodb?: { unconfirmedSince: string }
+}
+
+export interface WorkflowsView {
+  /** False: the server keeps no builds apart, and any worker takes any run. */
+  versioned: boolean
+  /** The build that new runs go to; null while there is none. */
+  current: string | null
+  /** Who serves workflows now; `build`: null when it does not say. */
+  workers: { node: string; pid: number; build: string | null }[]
+  /** Runs that do not go on. */
+  troubled: TroubledRun[]
+}
+
+/**
+ * `build-unserved`: no worker of the build that it needs is alive. `task-failing`: its workflow fails again and again on
+ * each worker, with `message`.
+ */
+export interface TroubledRun {
+  workflowId: string
+  type: string
+  build: string | null
+  reason: 'build-unserved' | 'task-failing'
+  message: string | null
 }
 
 export interface LastRotation {

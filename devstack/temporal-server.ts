@@ -26,11 +26,15 @@ const startMs = 60_000
 /** The dev server's default is a day; a rotation should still be seen a month later. */
 export const retention = '30d'
 
-/** Without the first, a timer of 100 ms takes a second; the others let one chain of activities go at full speed. */
+/**
+ * Without the first, a timer of 100 ms takes a second; the next two let one chain of activities go at full speed. Each
+ * keystore is a deployment of its own, and a namespace takes a hundred.
+ */
 export const dynamicConfig = [
   'history.timerProcessorMaxTimeShift="50ms"',
   'history.transferProcessorMaxPollRPS=1000',
   'history.timerProcessorMaxPollRPS=1000',
+  'matching.maxDeployments=100000',
 ]
 
 /**

@@ -1,6 +1,6 @@
 import { createRequire } from 'node:module'
 import { NativeConnection, Worker } from '@temporalio/worker'
-import type { WorkerOptions } from '@temporalio/worker'
+import type { WorkerDeploymentOptions, WorkerOptions } from '@temporalio/worker'
 import {
   createControlActivities,
   createNodeActivities,
@@ -10,7 +10,7 @@ import type { ActivityDeps, ControlDeps, Queue } from '../activities/index.ts'
 import { temporalEndpoint } from '../config/temporal-endpoint.ts'
 import { temporalFailure } from '../config/temporal-failures.ts'
 import type { Config } from '../contracts/settings.ts'
-import { queues, type InstallIdentity } from '../contracts/names.ts'
+import { queues, workerIdentity, type InstallIdentity } from '../contracts/names.ts'
 
 /** What a worker process may do. `control`: workflows and steps without keys; `rewrap`: HSM work; `node`: proofs on this host. */
 export type WorkerRole = Queue
@@ -20,6 +20,8 @@ export interface QueueToPoll {
   readonly role: WorkerRole
   readonly install: InstallIdentity
   readonly onForeignTask: NonNullable<ControlDeps['onForeignTask']>
+  /** As which build the control queue is polled; the queues of activities are not versioned, so any build serves them. */
+  readonly build: () => Promise<WorkerDeploymentOptions>
 }
 
 /** Shards that one process sweeps at a time: more than a rotation's window, so that a lost worker's are taken at once. */
@@ -57,10 +59,11 @@ function isOfTransport(error: unknown): boolean {
 export async function createControlHost(
   deps: ControlDeps,
   connection: NativeConnection,
-  { install, onForeignTask }: QueueToPoll,
+  { install, onForeignTask, build }: QueueToPoll,
 ): Promise<Worker> {
   return await Worker.create({
     ...commonOptions(deps, connection),
+    workerDeploymentOptions: await build(),
     taskQueue: queues.control(install),
     workflowBundle: { codePath: createRequire(import.meta.url).resolve('#workflow-bundle') },
     activities: createControlActivities({ ...deps, onForeignTask }),
@@ -98,11 +101,12 @@ export async function createHost(
   }
 }
 
-function commonOptions({ config, node }: ControlDeps, connection: NativeConnection) {
+function commonOptions(deps: ControlDeps | ActivityDeps, connection: NativeConnection) {
+  const { config, node } = deps
   return {
     connection,
     namespace: temporalEndpoint(config).namespace,
-    identity: `keyturn/${node}/${process.pid}`,
+    identity: workerIdentity(node, process.pid, 'member' in deps),
     shutdownGraceTime: config.worker.shutdownGraceMs,
     shutdownForceTime: config.worker.shutdownGraceMs + forceAfterGraceMs,
     maxHeartbeatThrottleInterval: '1s',

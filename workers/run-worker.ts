@@ -1,6 +1,8 @@
 import type { NativeConnection, Worker } from '@temporalio/worker'
 import type { ActivityDeps, ControlDeps } from '../activities/index.ts'
+import { buildId } from '../config/build-id.ts'
 import { settingsHash, settingsOf } from '../config/settings.ts'
+import { temporalEndpoint } from '../config/temporal-endpoint.ts'
 import { KeyturnError } from '../contracts/errors.ts'
 import type { Config } from '../contracts/settings.ts'
 import { joinFleet } from '../keyring/fleet-member.ts'
@@ -16,6 +18,7 @@ import { hasTask } from '../store/kek-tasks.ts'
 import { requireAnswer } from '../store/majority.ts'
 import { addressNotes } from '../store/mongodb-address.ts'
 import { withStore } from '../store/store.ts'
+import { BuildRouting } from './build-routing.ts'
 import { openHealthPages } from './health.ts'
 import type { HealthSources } from './health.ts'
 import { askingTemporal, connectTemporal, createControlHost, createHost } from './hosts.ts'
@@ -140,17 +143,29 @@ async function serve(duty: Duty, deps: ControlDeps, stop: AbortSignal): Promise<
     async (connection) => {
       const onForeignTask = (role: WorkerRole, task: string | null) =>
         polling.meetForeign(role, task)
+      const routing = new BuildRouting({
+        ...{ connection, store: deps.store, build: buildId(), log },
+        namespace: temporalEndpoint(config).namespace,
+        everyMs: config.fleet.heartbeatMs,
+      })
       const polling: Polling = new Polling({
         ...{ roles: duty.roles, log, everyMs: config.fleet.heartbeatMs },
         firstPauseMs: 2 * config.fleet.leaseMs,
         hasTask: (task) => hasTask(deps.store, task),
         look: keystoreLook(deps.store, { name: config.install, provider: config.kek.provider }),
-        open: (role, install) => duty.open(connection, { role, install, onForeignTask }),
+        open: (role, install) =>
+          duty.open(connection, {
+            ...{ role, install, onForeignTask },
+            build: () => routing.begin(install),
+          }),
       })
       await askingTemporal(config, () =>
         held(
           polling.begin(),
-          () => polling.close(),
+          async () => {
+            routing.close()
+            await polling.close()
+          },
           () => shown(duty, polling, deps, stop),
         ),
       )

@@ -95,7 +95,7 @@ function relocationText({ install, database, keystore, canaries, withdrawn }: Re
   return [...lines, 'keyturn doctor shows what is left to do'].join('\n')
 }
 
-function textOf({ install, database, settings, searchAttributes }: SetupReport): string {
+function textOf({ install, database, settings, searchAttributes, build }: SetupReport): string {
   const attributes =
     searchAttributes.length === 0
       ? 'search attributes are registered'
@@ -104,5 +104,19 @@ function textOf({ install, database, settings, searchAttributes }: SetupReport):
     `install "${install}" in database "${database}": settings ${settings}`,
     'indexes are there',
     attributes,
+    ...(build === undefined ? [] : [buildText(build)]),
   ].join('\n')
+}
+
+function buildText({ id, by }: NonNullable<SetupReport['build']>): string {
+  switch (by) {
+    case 'made':
+      return `new runs go to build ${id} from now on; what runs stays in its build`
+    case 'was':
+      return `new runs go to build ${id}`
+    case 'unserved':
+      return `no worker of this build (${id}) is alive: new runs stay with the one that is`
+    case 'off':
+      return 'this temporal keeps no builds apart: deploy one build on all hosts at a time'
+  }
 }

@@ -3,6 +3,7 @@ import { colours } from './colours.ts'
 import { count, plural, seconds } from './figures.ts'
 import { fleetText } from './present-fleet.ts'
 import { budgetText } from './present-rotation.ts'
+import { workflowsText } from './present-workflows.ts'
 import { table } from './tables.ts'
 
 /** The whole of `keyturn status`. */
@@ -24,6 +25,7 @@ export function statusText(status: StatusView): string {
     `${dim('fleet')}\n${fleetText(status.fleet)}`,
     policyText(status),
     provider === 'pkcs11' ? budgetText(status.hsmBudget) : null,
+    status.workflows === undefined ? null : workflowsText(status.workflows),
   ]
   return parts.filter((part) => part !== null).join('\n\n')
 }

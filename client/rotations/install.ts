@@ -11,6 +11,7 @@ import { withTemporal } from './connection.ts'
 import { requireDuties } from './duties.ts'
 import { requester } from './names.ts'
 import { resultOf, startOrJoin } from './start.ts'
+import { endUnserved } from './troubled-runs.ts'
 
 /** A key that an administrator made: null for the configured label, and for whatever id it has. */
 export interface RegisteredKey {
@@ -46,6 +47,7 @@ export async function installKek(
         keyId: registered?.keyId ?? null,
         requestedBy: requester(),
       }
+      await endUnserved(link, keystore.store, install, workflowIds.install(install, version))
       const handle = await startOrJoin(link, {
         type: workflowTypes.install,
         workflowId: workflowIds.install(install, version),

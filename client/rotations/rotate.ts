@@ -17,6 +17,7 @@ import { followRotation, type Follower } from './follow.ts'
 import { newRotationId, requester } from './names.ts'
 import { requireTwoVersions } from '../../protocol/rotation-route.ts'
 import { routeOf } from './route.ts'
+import { endUnserved } from './troubled-runs.ts'
 import { liveRotation, type LiveRotation } from './running.ts'
 import { startAlone } from './start.ts'
 
@@ -85,7 +86,11 @@ async function runningOrNew(
 ): Promise<LiveRotation> {
   const { store } = keystore
   const running = await liveRotation(link, store, install)
-  if (running !== null) return attach(running, keystore, request, follower)
+  if (running !== null) {
+    const attached = await attach(running, keystore, request, follower)
+    // Its build has no worker any more: what it did is in MongoDB, and a new run goes on with it.
+    if ((await endUnserved(link, store, install, running.workflowId)) === null) return attached
+  }
   const { from, to } = await routeOf(keystore, request)
   await requireWorker(store)
   await requireDuties(link, install, ['control', 'rewrap'])

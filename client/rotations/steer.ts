@@ -6,12 +6,14 @@ import type { Config } from '../../contracts/settings.ts'
 import type { Store } from '../../store/store.ts'
 import { requireInstalled, withOwnKeystore, type Keystore } from '../keystore.ts'
 import { liveWorkers, requireWorker, whileWorkersLive } from '../views/workers.ts'
+import { readBuilds } from './builds.ts'
 import { taskFailed, withTemporal, type TemporalLink } from './connection.ts'
 import { isTaken, requireDuties } from './duties.ts'
 import { decodeFailure } from './failures.ts'
 import { followRotation, type Follower } from './follow.ts'
 import { rotationReply, type RotationReply } from './rotate.ts'
 import { liveRotation, type LiveRotation } from './running.ts'
+import { unservedBuild } from './troubled-runs.ts'
 
 /** How long a message may wait for a control node, in milliseconds. */
 const takenWithinMs = 10_000
@@ -57,6 +59,7 @@ async function withRunning<T>(
       const running = await liveRotation(link, keystore.store, install)
       if (running === null) throw nothingRuns()
       await requireControl(link, keystore.store, install)
+      await requireServed(link, keystore.store, install, running)
       return use(link, keystore, running)
     })
   })
@@ -92,6 +95,25 @@ async function requireControl(
 ): Promise<void> {
   if ((await liveWorkers(store)) > 0) return requireDuties(link, install, ['control'])
   if (!(await isTaken(link, install, 'control'))) await requireWorker(store)
+}
+
+/** A run stays in its build: without a worker of that nobody takes the message, though others live. */
+async function requireServed(
+  link: TemporalLink,
+  store: Store,
+  install: InstallIdentity,
+  { rotation, workflowId, to }: LiveRotation,
+): Promise<void> {
+  const builds = await readBuilds(link, store, install)
+  const build = await unservedBuild(link, builds, workflowId)
+  if (build === null) return
+  throw new KeyturnError(
+    'no-worker',
+    `rotation "${rotation}" waits for a worker of build "${build}", and none is alive`,
+    {
+      hint: `start a worker of that build, or: keyturn rotate --to-version ${to}, which ends the run and goes on in the build of now`,
+    },
+  )
 }
 
 /** Nobody's heartbeat says whether the worker that polled lately is still there. */

@@ -13,6 +13,7 @@ import { withTemporal } from './connection.ts'
 import { requireDuties } from './duties.ts'
 import { requester } from './names.ts'
 import { resultOf, startOrJoin } from './start.ts'
+import { endUnserved } from './troubled-runs.ts'
 
 export interface Verification {
   report: ReadinessReport
@@ -47,6 +48,7 @@ async function ask(
     await requireDuties(link, install, ['control'])
     const task = await insertTask(store, { kind: 'verify', by: requester() })
     const input: VerifyInput = { install, task, target }
+    await endUnserved(link, store, install, workflowIds.verify(install, target))
     const handle = await startOrJoin(link, {
       type: workflowTypes.verify,
       workflowId: workflowIds.verify(install, target),

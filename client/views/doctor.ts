@@ -15,6 +15,8 @@ import { withTemporal } from '../rotations/connection.ts'
 import { missingAttributes } from '../search-attributes.ts'
 import { fail, ok, warn, type Check } from './check.ts'
 import { fleetNodes } from './nodes.ts'
+import { askWorkflows } from './workflows.ts'
+import { workflowChecks } from './runs.ts'
 
 /** A clock that is this far off makes times in records and logs misleading; the protocol itself counts by MongoDB's. */
 const clockWarnMs = 1000
@@ -88,14 +90,16 @@ async function indexesCheck({ store, settings }: Keystore): Promise<Check> {
   return fail('indexes', message, hint ?? 'run: keyturn setup')
 }
 
-export async function temporalChecks(config: Config): Promise<Check[]> {
+export async function temporalChecks(config: Config, keystore: Keystore | null): Promise<Check[]> {
   return withTemporal(config, async (link) => {
     const missing = await missingAttributes(link)
+    const workflows = keystore === null ? null : await askWorkflows(keystore, link)
     return [
       ok('temporal', `"${link.address}", namespace "${link.namespace}"`),
       missing.length === 0
         ? ok('search attributes', 'registered')
         : fail('search attributes', `missing: ${missing.join(', ')}`, 'run: keyturn setup'),
+      ...(workflows === null ? [] : workflowChecks(workflows)),
     ]
   })
 }

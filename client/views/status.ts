@@ -1,6 +1,6 @@
 import type { RotationPause, RotationProgress, RotationView } from '../../contracts/rotation.ts'
 import { defaultProveMs, type Config } from '../../contracts/settings.ts'
-import type { LastRotation, PolicyView, StatusView } from '../../contracts/views.ts'
+import type { LastRotation, PolicyView, StatusView, WorkflowsView } from '../../contracts/views.ts'
 import { hsmBudget } from '../../protocol/crypt-calls.ts'
 import { versionState } from '../../protocol/version-state.ts'
 import type { ActiveDoc, RotationDoc, VersionDoc } from '../../store/documents.ts'
@@ -29,6 +29,7 @@ export interface Live {
     awaiting: string[]
   } | null
   policy: PolicyView | null
+  workflows?: WorkflowsView
   unreachable: boolean
 }
 
@@ -70,6 +71,7 @@ export async function statusView(
       check: config.rewrap.check,
       proveMs: settings.fleet.proveMs ?? defaultProveMs,
     }),
+    ...(live.workflows === undefined ? {} : { workflows: live.workflows }),
     ...(live.unreachable ? { temporal: 'unreachable' } : {}),
     ...(unconfirmedSince === null
       ? {}

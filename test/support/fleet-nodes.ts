@@ -6,7 +6,7 @@ import { spawnLeashed } from '../../devstack/leash.ts'
 import type { Leashed } from '../../devstack/leash.ts'
 import { waitUntil } from '../../devstack/wait-until.ts'
 
-const main = fileURLToPath(new URL('../../dist/cli/main.js', import.meta.url))
+const ownMain = fileURLToPath(new URL('../../dist/cli/main.js', import.meta.url))
 
 /** The worker processes of a fleet, one a node: what happens to them is what happens to hosts. */
 export interface FleetNodes {
@@ -37,6 +37,8 @@ export interface StartOptions {
   as?: string
   /** Of its worker; all by default. */
   roles?: string
+  /** The command line of another build (test/support/other-build.ts). */
+  main?: string
 }
 
 export function fleetNodes(options: {
@@ -57,7 +59,10 @@ export function fleetNodes(options: {
     for (const pid of membersOf(of(node).pid)) process.kill(pid, signal)
   }
   const nodes: FleetNodes = {
-    async start(node, { config = options.config, env = {}, as = node, roles } = {}) {
+    async start(
+      node,
+      { config = options.config, env = {}, as = node, roles, main = ownMain } = {},
+    ) {
       const before = (await log(node)).length
       const worker = spawnLeashed({
         command: process.execPath,

@@ -1,0 +1,33 @@
+import { runTrouble } from '../../client/views/runs.ts'
+import type { WorkflowsView } from '../../contracts/views.ts'
+import { table } from './tables.ts'
+
+/** Builds where there is more than one, and each run that does not go on; null where all is as always. */
+export function workflowsText(workflows: WorkflowsView): string | null {
+  const { troubled } = workflows
+  const lines = troubled.map((run) => {
+    const { what, cure } = runTrouble(run)
+    return `${what}\n  ${cure}`
+  })
+  const builds = buildsTable(workflows)
+  const parts = [...(builds === null ? [] : [builds]), ...lines]
+  return parts.length === 0 ? null : parts.join('\n')
+}
+
+function buildsTable({ versioned, current, workers }: WorkflowsView): string | null {
+  const builds = [...new Set(workers.map(({ build }) => build))]
+  const isPlain =
+    builds.length === 0 || (builds.length === 1 && (!versioned || builds[0] === current))
+  if (isPlain) return null
+  return table(
+    ['build', 'new runs', 'workers'],
+    builds.map((build) => [
+      build ?? 'unknown',
+      versioned && build === current ? 'yes' : '',
+      workers
+        .filter((worker) => worker.build === build)
+        .map(({ node }) => node)
+        .join(', '),
+    ]),
+  )
+}

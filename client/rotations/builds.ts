@@ -1,0 +1,96 @@
+import { isGrpcServiceError } from '@temporalio/client'
+import { deploymentName, queues, type InstallIdentity } from '../../contracts/names.ts'
+import { controlWorkers, type ControlWorker } from '../../protocol/builds.ts'
+import { readHeartbeats } from '../../store/process-heartbeats.ts'
+import { serverNow, type Store } from '../../store/store.ts'
+import type { TemporalLink } from './connection.ts'
+
+/** Who serves which build of an install's workflows. */
+export interface Builds {
+  /** Why this server keeps no builds apart; null when it does. */
+  readonly off: string | null
+  /** What new runs go to; null while no worker has made its build that. */
+  readonly current: string | null
+  readonly workers: readonly ControlWorker[]
+}
+
+/** gRPC status codes (grpc/doc/statuscodes.md). */
+const notFound = 5
+const withoutDeployments = new Set([7, 12])
+
+/** Of temporal.api.enums.v1.TaskQueueType: workflows. */
+const workflowTasks = 1
+
+export async function readBuilds(
+  link: TemporalLink,
+  store: Store,
+  install: InstallIdentity,
+): Promise<Builds> {
+  const [routing, workers] = await Promise.all([
+    readRouting(link, install),
+    readWorkers(link, store, install),
+  ])
+  return { ...routing, workers }
+}
+
+/** Whether a run of this build goes on: on a server that keeps none apart any worker takes it. */
+export function isServed({ off, workers }: Builds, build: string | null): boolean {
+  return off === null ? workers.some((worker) => worker.build === build) : workers.length > 0
+}
+
+/** Gives new runs, and those that upgrade, to `build`. Throws what Temporal answers; a build that no worker has is unknown to it. */
+export async function makeCurrent(
+  link: TemporalLink,
+  install: InstallIdentity,
+  build: string,
+  by: string,
+): Promise<void> {
+  await link.client.workflowService.setWorkerDeploymentCurrentVersion({
+    namespace: link.namespace,
+    deploymentName: deploymentName(install),
+    buildId: build,
+    identity: by,
+    // Only the control queue is versioned.
+    ignoreMissingTaskQueues: true,
+  })
+}
+
+async function readRouting(
+  link: TemporalLink,
+  install: InstallIdentity,
+): Promise<Pick<Builds, 'off' | 'current'>> {
+  try {
+    const { workerDeploymentInfo } = await link.client.workflowService.describeWorkerDeployment({
+      namespace: link.namespace,
+      deploymentName: deploymentName(install),
+    })
+    const version = workerDeploymentInfo?.routingConfig?.currentDeploymentVersion
+    return { off: null, current: version?.buildId ?? null }
+  } catch (error) {
+    const code: number = isGrpcServiceError(error) ? error.code : -1
+    if (code === notFound) return { off: null, current: null }
+    if (!isGrpcServiceError(error) || !withoutDeployments.has(code)) throw error
+    return { off: error.details.replace(/\.$/, ''), current: null }
+  }
+}
+
+async function readWorkers(
+  link: TemporalLink,
+  store: Store,
+  install: InstallIdentity,
+): Promise<ControlWorker[]> {
+  const request = {
+    namespace: link.namespace,
+    taskQueue: { name: queues.control(install) },
+    taskQueueType: workflowTasks,
+  }
+  const [{ pollers }, heartbeats, now] = await Promise.all([
+    // The enum is of a package that is not ours to import.
+    // eslint-disable-next-line @typescript-eslint/no-unsafe-enum-assignment
+    link.client.workflowService.describeTaskQueue(request),
+    readHeartbeats(store),
+    serverNow(store),
+  ])
+  const live = heartbeats.filter(({ expires_at }) => expires_at > now)
+  return controlWorkers(pollers, live, Date.now())
+}

@@ -1,0 +1,132 @@
+import { afterAll, beforeAll, expect, test } from 'vitest'
+import { workflowIds } from '../../contracts/names.ts'
+import { openFleet } from '../support/fleet.ts'
+import type { Fleet } from '../support/fleet.ts'
+import { otherBuild } from '../support/other-build.ts'
+import type { OtherBuild } from '../support/other-build.ts'
+
+/**
+ * Two builds of the workflows at once. The other one takes a timer more at the start of a rotation, which no history of
+ * the first can follow, and one more at the end of a removal, behind `patched`.
+ */
+let fleet: Fleet
+let other: OtherBuild
+let own: string
+
+beforeAll(async () => {
+  other = await otherBuild({
+    'rotate-kek.js': [
+      ['allHandlersFinished,', 'allHandlersFinished, sleep,'],
+      ['cancelOnRequest(state);', 'cancelOnRequest(state);\n    await sleep(1);'],
+    ],
+    'remove-kek.js': [
+      ['allHandlersFinished,', 'allHandlersFinished, patched,'],
+      [
+        'show(progress, step);\n        return',
+        "if (patched('one-timer-more')) await sleep(1);\n        show(progress, step);\n        return",
+      ],
+    ],
+  })
+  fleet = await openFleet({
+    provider: 'env',
+    nodes: ['vm-a'],
+    versions: [1, 2, 3],
+    config: { removal: { backup_window: '0s', undo_window: '1h' } },
+  })
+  own = ((await fleet.must('version')) as unknown as { build: string }).build
+}, 240_000)
+
+afterAll(async () => {
+  await fleet.close()
+  await other.remove()
+})
+
+/** The build of the worker that took a run's last task. */
+async function buildOf(workflowId: string): Promise<string | undefined> {
+  const { raw } = await fleet.temporal.workflow.getHandle(workflowId).describe()
+  return raw.workflowExecutionInfo?.versioningInfo?.deploymentVersion?.buildId ?? undefined
+}
+
+test('a rotation ends in the build that began it, beside another one that serves new runs', async () => {
+  expect(other.id).not.toBe(own)
+  await fleet.fill(300)
+  const rotation = fleet.start('rotate', '--to-version', '2', '--max-rate', '20')
+  await fleet.rewrapped(20)
+  const id = workflowIds.rotate(fleet.identity)
+  expect(await buildOf(id)).toBe(own)
+
+  await fleet.must('pause')
+  await fleet.nodes.start('vm-b', { main: other.main })
+  // What a worker of the first build does not take, the other one must not have taken either.
+  expect(await buildOf(id)).toBe(own)
+  const setup = JSON.parse(await other.cli(fleet.config, fleet.env, 'setup')) as object
+  expect(setup).toMatchObject({ build: { id: other.id, current: true, by: 'made' } })
+  await fleet.must('rate', '0')
+  await fleet.must('resume')
+  const end = await rotation.end()
+  expect(end.stderr).not.toContain('stands still')
+  expect(end).toMatchObject({ code: 0, json: { outcome: 'completed', remaining: 0 } })
+  expect(await buildOf(id)).toBe(own)
+
+  await fleet.must('rotate', '--to-version', '3')
+  expect(await buildOf(id)).toBe(other.id)
+  await fleet.verifyRecords()
+}, 120_000)
+
+test('a pending removal goes on in the newer build, and the last worker of a build leaves nobody unserved', async () => {
+  const back = await fleet.cli('setup')
+  expect(back.json).toMatchObject({ build: { id: own, current: true, by: 'made' } })
+  await fleet.must('remove', '--version', '1')
+  const id = workflowIds.remove(fleet.identity, 1)
+  await fleet.until('the removal does not begin', async () => (await buildOf(id)) === own)
+
+  await fleet.nodes.stop('vm-a')
+  await fleet.must('nodes', 'decommission', 'vm-a')
+  // The build that is left makes itself current: nobody ran a command for it.
+  const { handler } = await fleet.until('nobody serves the removal', async () => {
+    const end = await fleet.cli('remove', '--version', '1', '--undo')
+    return end.code === 0 && { handler: await buildOf(id) }
+  })
+  expect(handler).toBe(other.id)
+  await fleet.must('verify', '--target', '2')
+  expect(await buildOf(workflowIds.verify(fleet.identity, 2))).toBe(other.id)
+}, 120_000)
+
+test('a rotation whose build has no worker is named with its cure, and goes on in another build', async () => {
+  await fleet.nodes.start('vm-a')
+  await fleet.must('setup')
+  await fleet.must('rotate', '--to-version', '2', '--max-rate', '20', '--detach')
+  await fleet.rewrapped(20)
+  await fleet.must('pause')
+  const id = workflowIds.rotate(fleet.identity)
+  expect(await buildOf(id)).toBe(own)
+  await fleet.nodes.kill('vm-a')
+  await fleet.must('nodes', 'decommission', 'vm-a')
+
+  const run = { workflowId: id, build: own, reason: 'build-unserved' }
+  await fleet.until('status does not name the run', async () => {
+    const { workflows } = await fleet.must('status')
+    const { current, troubled } = workflows as { current: string; troubled: object[] }
+    return current === other.id && troubled.some((one) => isLike(one, run))
+  })
+  const { checks } = (await fleet.cli('doctor')).json as unknown as { checks: { detail: string }[] }
+  expect(checks.find(({ detail }) => detail.includes(id))).toMatchObject({
+    check: 'runs',
+    state: 'warn',
+    cure: expect.stringContaining('keyturn rotate') as string,
+  })
+  for (const command of [['pause'], ['cancel'], ['rate', '5']]) {
+    const { json } = await fleet.cli(...command)
+    expect(json.error.code, command.join(' ')).toBe('no-worker')
+    expect(json.error.message).toContain(own)
+    expect(json.error.hint).toContain('keyturn rotate --to-version 2')
+  }
+
+  expect(await fleet.must('rotate', '--to-version', '2')).toMatchObject({ outcome: 'completed' })
+  expect(await buildOf(id)).toBe(other.id)
+  await fleet.verifyRecords()
+}, 120_000)
+
+function isLike(one: object, like: Record<string, unknown>): boolean {
+  return Object.entries(like).every(([name, value]) => Reflect.get(one, name) === value)
+}

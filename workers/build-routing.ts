@@ -1,0 +1,177 @@
+import type { NativeConnection, WorkerDeploymentOptions } from '@temporalio/worker'
+import { deploymentName, queues, type InstallIdentity } from '../contracts/names.ts'
+import type { Log } from '../observability/log.ts'
+import { controlWorkers, takesOver } from '../protocol/builds.ts'
+import { readHeartbeats } from '../store/process-heartbeats.ts'
+import { serverNow, type Store } from '../store/store.ts'
+
+/**
+ * Keeps runs on the build that began them, and new ones served. A control worker polls as one build of its keystore's
+ * deployment; Temporal gives new runs, and those that upgrade, to the build that is current. A worker makes its own build
+ * current where there is none, or the current one has no worker left, so a rolling restart needs no command; `keyturn
+ * setup` of a newer build does it sooner. A server without worker deployments gives each task to any worker.
+ */
+export interface RoutingOptions {
+  readonly connection: NativeConnection
+  readonly namespace: string
+  readonly store: Store
+  readonly build: string
+  /** Between two looks at who is current, in milliseconds. */
+  readonly everyMs: number
+  readonly log: Log
+}
+
+/** Between two looks until some build is current: a worker that has just come up is known a moment later. */
+const firstLooksMs = 1_000
+
+/** gRPC status codes (grpc/doc/statuscodes.md): the server has no worker deployments, or this namespace must not have them. */
+const withoutDeployments = new Set([7, 12])
+const notFound = 5
+
+/** Of temporal.api.enums.v1.TaskQueueType: workflows. */
+const workflowTasks = 1
+
+interface Current {
+  readonly build: string | null
+  readonly conflictToken: Uint8Array | null
+}
+
+export class BuildRouting {
+  readonly #options: RoutingOptions
+  #timer: NodeJS.Timeout | null = null
+  #isClosed = false
+  #told: string | null = null
+
+  constructor(options: RoutingOptions) {
+    this.#options = options
+  }
+
+  /** How the control queue is to be polled; from now on it looks who is current. Throws what Temporal answers. */
+  async begin(install: InstallIdentity): Promise<WorkerDeploymentOptions> {
+    const { build, log } = this.#options
+    const version = { deploymentName: deploymentName(install), buildId: build }
+    this.#clear()
+    const off = await this.#refusal(install)
+    if (off !== null) {
+      log.warn(
+        { build },
+        `temporal keeps no builds apart (${off}): deploy one build on all hosts at a time`,
+      )
+      return { version, useWorkerVersioning: false }
+    }
+    this.#schedule(install, firstLooksMs)
+    return { version, useWorkerVersioning: true, defaultVersioningBehavior: 'PINNED' }
+  }
+
+  close(): void {
+    this.#isClosed = true
+    this.#clear()
+  }
+
+  #clear(): void {
+    if (this.#timer !== null) clearTimeout(this.#timer)
+    this.#timer = null
+  }
+
+  #schedule(install: InstallIdentity, ms: number): void {
+    if (this.#isClosed) return
+    this.#clear()
+    const look = async () => {
+      const isSettled = await this.#look(install)
+      this.#schedule(install, isSettled ? this.#options.everyMs : firstLooksMs)
+    }
+    this.#timer = setTimeout(() => void look(), ms)
+  }
+
+  /** True once some build is current; a look that fails is repeated like one that finds none. */
+  async #look(install: InstallIdentity): Promise<boolean> {
+    const { build, log } = this.#options
+    try {
+      const current = await this.#current(install)
+      if (current.build === build) {
+        this.#tell(`build ${build} is current`)
+        return true
+      }
+      if (takesOver(build, current.build, await this.#workers(install))) {
+        await this.#makeCurrent(install, current)
+        this.#tell(`build ${build} is current`)
+        return true
+      }
+      if (current.build === null) return false
+      this.#tell(
+        `build ${current.build} is current, and ${build} serves only what it began: keyturn setup of ${build} makes it current`,
+      )
+      return true
+    } catch (err) {
+      log.debug({ err }, 'who is current could not be looked up or changed')
+      return false
+    }
+  }
+
+  #tell(line: string): void {
+    if (line !== this.#told) this.#options.log.info(line)
+    this.#told = line
+  }
+
+  /** Why this server keeps no builds apart; null when it does. */
+  async #refusal(install: InstallIdentity): Promise<string | null> {
+    try {
+      await this.#current(install)
+      return null
+    } catch (error) {
+      if (!withoutDeployments.has(grpcCode(error) ?? -1)) throw error
+      const { details } = error as { details?: unknown }
+      return typeof details === 'string' ? details.replace(/\.$/, '') : 'it has no such call'
+    }
+  }
+
+  async #current(install: InstallIdentity): Promise<Current> {
+    const { connection, namespace } = this.#options
+    const request = { namespace, deploymentName: deploymentName(install) }
+    try {
+      const { workerDeploymentInfo, conflictToken } =
+        await connection.workflowService.describeWorkerDeployment(request)
+      const version = workerDeploymentInfo?.routingConfig?.currentDeploymentVersion
+      return { build: version?.buildId ?? null, conflictToken }
+    } catch (error) {
+      if (grpcCode(error) !== notFound) throw error
+      return { build: null, conflictToken: null }
+    }
+  }
+
+  async #workers(install: InstallIdentity) {
+    const { connection, namespace, store } = this.#options
+    const [{ pollers }, heartbeats, now] = await Promise.all([
+      connection.workflowService.describeTaskQueue({
+        namespace,
+        taskQueue: { name: queues.control(install) },
+        // The enum is of a package that is not ours to import.
+        // eslint-disable-next-line @typescript-eslint/no-unsafe-enum-assignment
+        taskQueueType: workflowTasks,
+      }),
+      readHeartbeats(store),
+      serverNow(store),
+    ])
+    const live = heartbeats.filter(({ expires_at }) => expires_at > now)
+    return controlWorkers(pollers, live, Date.now())
+  }
+
+  /** By compare-and-set: when two builds find none, one of them is it. */
+  async #makeCurrent(install: InstallIdentity, { conflictToken }: Current): Promise<void> {
+    const { connection, namespace, build } = this.#options
+    await connection.workflowService.setWorkerDeploymentCurrentVersion({
+      namespace,
+      deploymentName: deploymentName(install),
+      buildId: build,
+      identity: `keyturn build ${build}`,
+      // Only the control queue is versioned.
+      ignoreMissingTaskQueues: true,
+      ...(conflictToken === null ? {} : { conflictToken }),
+    })
+  }
+}
+
+function grpcCode(error: unknown): number | null {
+  const { code } = error as { code?: unknown }
+  return typeof code === 'number' ? code : null
+}
