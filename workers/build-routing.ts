@@ -46,10 +46,12 @@ export class BuildRouting {
     this.#options = options
   }
 
-  /** How the control queue is to be polled; from now on it looks who is current. Throws what Temporal answers. */
-  async begin(install: InstallIdentity): Promise<WorkerDeploymentOptions> {
+  /**
+   * How the control queue is to be polled, null where the server keeps no builds apart; from now on it looks who is current.
+   * Throws what Temporal answers.
+   */
+  async begin(install: InstallIdentity): Promise<WorkerDeploymentOptions | null> {
     const { build, log } = this.#options
-    const version = { deploymentName: deploymentName(install), buildId: build }
     this.#clear()
     const off = await this.#refusal(install)
     if (off !== null) {
@@ -57,9 +59,10 @@ export class BuildRouting {
         { build },
         `temporal keeps no builds apart (${off}): deploy one build on all hosts at a time`,
       )
-      return { version, useWorkerVersioning: false }
+      return null
     }
     this.#schedule(install, firstLooksMs)
+    const version = { deploymentName: deploymentName(install), buildId: build }
     return { version, useWorkerVersioning: true, defaultVersioningBehavior: 'PINNED' }
   }
 

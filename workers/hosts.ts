@@ -21,7 +21,7 @@ export interface QueueToPoll {
   readonly install: InstallIdentity
   readonly onForeignTask: NonNullable<ControlDeps['onForeignTask']>
   /** As which build the control queue is polled; the queues of activities are not versioned, so any build serves them. */
-  readonly build: () => Promise<WorkerDeploymentOptions>
+  readonly build: () => Promise<WorkerDeploymentOptions | null>
 }
 
 /** Shards that one process sweeps at a time: more than a rotation's window, so that a lost worker's are taken at once. */
@@ -61,9 +61,10 @@ export async function createControlHost(
   connection: NativeConnection,
   { install, onForeignTask, build }: QueueToPoll,
 ): Promise<Worker> {
+  const workerDeploymentOptions = await build()
   return await Worker.create({
     ...commonOptions(deps, connection),
-    workerDeploymentOptions: await build(),
+    ...(workerDeploymentOptions === null ? {} : { workerDeploymentOptions }),
     taskQueue: queues.control(install),
     workflowBundle: { codePath: createRequire(import.meta.url).resolve('#workflow-bundle') },
     activities: createControlActivities({ ...deps, onForeignTask }),

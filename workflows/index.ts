@@ -1,4 +1,4 @@
-import { setWorkflowOptions } from '@temporalio/workflow'
+import { setWorkflowOptions, workflowInfo } from '@temporalio/workflow'
 import { installKek } from './install-kek.ts'
 import { removeKek } from './remove-kek.ts'
 import { rewrapShard } from './rewrap-shard.ts'
@@ -6,15 +6,16 @@ import { rotateKek } from './rotate-kek.ts'
 import { scheduledRotation } from './scheduled-rotation.ts'
 import { verifyFleet } from './verify-fleet.ts'
 
-/** Ends in the build that began it, its children too; a change of these needs no `patched`. */
-const pinned = { versioningBehavior: 'PINNED' } as const
-/** Lives for weeks, and goes on in the newest build: a change of what it does is made behind `patched`. */
-const upgrading = { versioningBehavior: 'AUTO_UPGRADE' } as const
+/**
+ * By the worker's default a run is pinned: it ends in the build that began it, and a change needs no `patched`. These two
+ * live for weeks and go on in the newest build: a change of what they do is made behind `patched`. A worker that is no
+ * build of a deployment must not name a behaviour: the server refuses its tasks.
+ */
+const upgrading = () =>
+  workflowInfo().currentDeploymentVersion?.deploymentName
+    ? { versioningBehavior: 'AUTO_UPGRADE' as const }
+    : {}
 
-setWorkflowOptions(pinned, installKek)
-setWorkflowOptions(pinned, verifyFleet)
-setWorkflowOptions(pinned, rotateKek)
-setWorkflowOptions(pinned, rewrapShard)
 setWorkflowOptions(upgrading, removeKek)
 setWorkflowOptions(upgrading, scheduledRotation)
 

@@ -24,11 +24,15 @@ export function runTrouble(run: TroubledRun): { what: string; cure: string } {
 /** Builds, and the runs that do not go on, as `doctor` says it. */
 export function workflowChecks({ versioned, current, workers, troubled }: WorkflowsView): Check[] {
   const names = [...new Set(workers.map(({ build }) => build ?? 'unknown'))].sort().join(', ')
+  const count = workers.length === 1 ? 'one worker serves' : `${workers.length} workers serve`
   const serving = workers.length === 0 ? 'no worker serves workflows' : `served: ${names}`
   return [
     versioned
       ? ok('builds', `${serving}; new runs go to ${current ?? 'none yet'}`)
-      : ok('builds', `${serving}; this temporal keeps no builds apart: deploy one at a time`),
+      : ok(
+          'builds',
+          `${count} workflows; this temporal keeps no builds apart: deploy one at a time`,
+        ),
     ...troubled.map((run) => {
       const { what, cure } = runTrouble(run)
       return run.reason === 'build-unserved' ? warn('runs', what, cure) : fail('runs', what, cure)

@@ -93,15 +93,15 @@ test('a pending removal goes on in the newer build, and the last worker of a bui
 }, 120_000)
 
 test('a rotation whose build has no worker is named with its cure, and goes on in another build', async () => {
-  await fleet.nodes.start('vm-a')
+  await fleet.nodes.start('vm-c')
   await fleet.must('setup')
   await fleet.must('rotate', '--to-version', '2', '--max-rate', '20', '--detach')
   await fleet.rewrapped(20)
   await fleet.must('pause')
   const id = workflowIds.rotate(fleet.identity)
   expect(await buildOf(id)).toBe(own)
-  await fleet.nodes.kill('vm-a')
-  await fleet.must('nodes', 'decommission', 'vm-a')
+  await fleet.nodes.kill('vm-c')
+  await fleet.must('nodes', 'decommission', 'vm-c')
 
   const run = { workflowId: id, build: own, reason: 'build-unserved' }
   await fleet.until('status does not name the run', async () => {
