@@ -128,7 +128,7 @@ describe('each option of an address', () => {
     for (const [name] of rules) {
       const said = (() => {
         try {
-          void new MongoClient(`${base}${name}=${values[name] ?? '1'}`)
+          new MongoClient(`${base}${name}=${values[name] ?? '1'}`)
           return ''
         } catch (error) {
           return error instanceof Error ? error.message : ''

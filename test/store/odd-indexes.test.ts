@@ -73,8 +73,7 @@ describe('setup uses', () => {
   })
 
   it('the index of what is odd under another name', async () => {
-    const { name: _, ...wanted } = odd
-    await made('odd_renamed', [{ ...wanted, name: 'strange' }])
+    await made('odd_renamed', [{ ...odd, name: 'strange' }])
     await createIndexes(store, place('odd_renamed'))
     expect(await namesOf('odd_renamed')).toEqual(['_id_', ours, 'strange'])
     await expectServed('odd_renamed')
@@ -184,7 +183,7 @@ describe('setup says what is in the way of its index, and what to do', () => {
       ({ expireAfterSeconds }) => expireAfterSeconds === 0,
     )
     await heartbeats.dropIndex(found!.name!)
-    await heartbeats.createIndex({ expires_at: 1 }, { name: 'theirs' })
+    await heartbeats.createIndex({ expires_at: 1 }, { name: 'theirs' }, {})
     await expect(createIndexes(store, configured)).rejects.toMatchObject({
       code: 'index-missing',
       hint: expect.stringContaining('dropIndex("theirs")') as string,
@@ -199,7 +198,7 @@ it('an index that is dropped or renamed while a process runs is looked up again'
   await createIndexes(store, place('moved'))
   await expectServed('moved')
   await db.collection('moved').dropIndex(ours)
-  await db.collection('moved').createIndex(key, { name: 'elsewhere' })
+  await db.collection('moved').createIndex(key, { name: 'elsewhere' }, {})
   const read = () =>
     readPage(store, {
       ...{ collection: 'moved', field, version: 1, after: null, until: null, limit: 10 },
