@@ -9,7 +9,7 @@ import { readActive } from '../store/kek-active.ts'
 import { readSettings } from '../store/kek-settings.ts'
 import { readVersions } from '../store/kek-versions.ts'
 import { readRoster } from '../store/fleet-nodes.ts'
-import { readHeartbeats } from '../store/process-heartbeats.ts'
+import { readHeartbeats, tidyHeartbeats } from '../store/process-heartbeats.ts'
 import { askForProof, readQuestions } from '../store/proof-question.ts'
 import { recordFleetLeft, setAwaiting, setMet, setQuestion } from '../store/rotations.ts'
 import { serverNow } from '../store/store.ts'
@@ -133,13 +133,16 @@ function shortened(lines: readonly string[]): string[] {
 
 export async function readFleet(deps: ControlDeps): Promise<FleetSnapshot> {
   const { store } = deps
-  const [roster, heartbeats, questions, settings, timings] = await Promise.all([
+  const [roster, heartbeats, questions, settings, { expireMs, ...timings }] = await Promise.all([
     readRoster(store),
     readHeartbeats(store),
     readQuestions(store),
     readSettings(store),
     timingsOf(deps),
   ])
+  if (heartbeats.some(({ malformed }) => malformed !== undefined)) {
+    await tidyHeartbeats(store, expireMs)
+  }
   // After the documents: what is dated later than this was not stamped by the database.
   const now = await serverNow(store)
   return {
@@ -154,6 +157,7 @@ export async function readFleet(deps: ControlDeps): Promise<FleetSnapshot> {
 
 /** The recorded timings count, not this host's file; the file only before `setup`. */
 async function timingsOf({ store, config }: ControlDeps) {
-  const { heartbeatMs, leaseMs } = (await readSettings(store))?.settings.fleet ?? config.fleet
-  return { heartbeatMs, leaseMs }
+  const { heartbeatMs, leaseMs, expireMs } =
+    (await readSettings(store))?.settings.fleet ?? config.fleet
+  return { heartbeatMs, leaseMs, expireMs }
 }

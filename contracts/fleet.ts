@@ -57,6 +57,8 @@ export interface FleetProcess {
   epoch: number | null
   loaded: number[]
   heartbeatAgeSeconds: number
+  /** The member of its document that could not be read; absent where all can. */
+  malformed?: string
 }
 
 /** The shape of one entry of `status.fleet` and of `nodes`. */

@@ -39,6 +39,8 @@ export interface HeartbeatFact {
   notLoaded: { version: number; reason: NotReadyReason; answers?: string | null }[]
   /** SHA-256 of its settings in hex; null where an application leaves it out. */
   settings: string | null
+  /** Its document could not be read: the member, and a digest that changes with the document. It is believed in nothing. */
+  malformed?: { what: string; print: string }
 }
 
 interface RosterRow {
@@ -70,6 +72,7 @@ interface HeartbeatRow {
   }[]
   /** A BSON binary or a Buffer. */
   readonly settings?: { toString(encoding: 'hex'): string } | null
+  readonly malformed?: { readonly what: string; readonly print: string }
 }
 
 /** A row of `fleet_nodes` as a fact; `now` is the database's clock at the reading. */
@@ -84,6 +87,7 @@ export function rosterFact(row: RosterRow, now: Date): RosterFact {
 
 /** A document of `process_heartbeats` as a fact; `now` is the database's clock at the reading. */
 export function heartbeatFact(row: HeartbeatRow, now: Date): HeartbeatFact {
+  if (row.malformed !== undefined) return malformedFact(row, row.malformed)
   return {
     id: row._id,
     node: row.node,
@@ -110,6 +114,16 @@ export function heartbeatFact(row: HeartbeatRow, now: Date): HeartbeatFact {
   }
 }
 
+/** As if it were dated in the future: it may live, and proves nothing. */
+function malformedFact(row: HeartbeatRow, malformed: { what: string; print: string }) {
+  return {
+    ...{ id: row._id, node: row.node, boot: row._id.slice(row._id.lastIndexOf('/') + 1) },
+    ...{ pid: row.pid, role: row.role, malformed },
+    ...{ startedAt: row.started_at.toISOString(), at: row.at.toISOString(), ageMs: -1, leaseMs: 0 },
+    ...{ current: null, epoch: null, loaded: [], notLoaded: [], settings: null },
+  }
+}
+
 /** Whether the lease that a heartbeat gave its process still ran, by the database's clock. */
 export function isLive(heartbeat: Pick<HeartbeatFact, 'ageMs' | 'leaseMs'>): boolean {
   return heartbeat.ageMs <= heartbeat.leaseMs
@@ -124,7 +138,14 @@ export function isCredible(heartbeat: Pick<HeartbeatFact, 'ageMs' | 'leaseMs'>):
 }
 
 /** A process in the words of a message: `vm-a (worker, pid 12)`. */
-export function processName(process: { node: string; role: ProcessRole; pid: number }): string {
+export function processName(process: {
+  node: string
+  role: ProcessRole
+  pid: number
+  malformed?: HeartbeatFact['malformed']
+}): string {
+  const { malformed } = process
+  if (malformed !== undefined) return `${process.node} (malformed heartbeat: ${malformed.what})`
   return `${process.node} (${process.role}, pid ${process.pid})`
 }
 

@@ -111,7 +111,9 @@ function judgeProcess(heartbeat: HeartbeatFact, facts: ReadinessFacts): Readines
     (answer === undefined
       ? heartbeatReason(heartbeat, facts)
       : answerReason(heartbeat, answer, facts)) ?? settingsReason(heartbeat, facts)
-  const { node, role, pid } = heartbeat
+  const { node, role, malformed } = heartbeat
+  // 0: it could not be read.
+  const pid = malformed !== undefined && heartbeat.pid === 0 ? null : heartbeat.pid
   const provenAt = answer?.provenAt ?? proof?.provenAt ?? null
   const ready = reason === null
   return { node, role, pid, ready, reason, provenAt: ready ? provenAt : null }

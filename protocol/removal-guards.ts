@@ -129,8 +129,12 @@ function fleetPast(facts: RemovalFacts): Guard {
     .map(({ node }) => `${node} has no live process`)
   const behind = heartbeats
     .filter((one) => mayStillAct(one, roster))
-    .filter(({ current, epoch }) => {
-      return current === version || (leftEpoch !== null && (epoch ?? 0) < leftEpoch)
+    .filter(({ current, epoch, malformed }) => {
+      return (
+        malformed !== undefined ||
+        current === version ||
+        (leftEpoch !== null && (epoch ?? 0) < leftEpoch)
+      )
     })
     .map((one) => {
       return `${processName(one)} reports version ${one.current ?? 'none'} at epoch ${one.epoch ?? 'none'}`

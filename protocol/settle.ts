@@ -25,6 +25,8 @@ export interface ObservedProcess {
   sinceMs: number
   epoch: number | null
   leaseMs: number
+  /** Its document could not be read when it was last seen. */
+  malformed?: HeartbeatFact['malformed']
 }
 
 export const nothingObserved: SettleState = { atMs: 0, processes: {} }
@@ -48,8 +50,9 @@ export function observe(
   for (const [id, process] of Object.entries(previous.processes)) {
     note(id, { ...process, print: 'gone' })
   }
-  for (const { id, node, role, pid, at, epoch, leaseMs } of heartbeats) {
-    note(id, { node, role, pid, print: `${at} ${epoch ?? '-'}`, epoch, leaseMs })
+  for (const { id, node, role, pid, at, epoch, leaseMs, malformed } of heartbeats) {
+    const print = malformed?.print ?? `${at} ${epoch ?? '-'}`
+    note(id, { node, role, pid, print, epoch, leaseMs, ...(malformed && { malformed }) })
   }
   return { atMs: observerMs, processes }
 }

@@ -9,6 +9,7 @@ import type {
   SettingsDoc,
   VersionDoc,
 } from './documents.ts'
+import { parseNode } from './fleet-documents.ts'
 import { isSeenLately } from './fleet-nodes.ts'
 import { keystore } from './keystore.ts'
 import { serverNow, type Store } from './store.ts'
@@ -84,7 +85,7 @@ export async function readForBeat(
     active: rows.find(({ active }) => active !== undefined)?.active ?? null,
     question: rows.find(({ question }) => question !== undefined)?.question ?? null,
     versions: versions.sort((one, other) => one._id - other._id),
-    isSeen: own !== undefined && isSeenLately(own.node, kind, own.now),
+    isSeen: own !== undefined && isSeenLately(parseNode(own.node), kind, own.now),
     now: own?.now ?? (await serverNow(store)),
   }
 }

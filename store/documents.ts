@@ -160,6 +160,8 @@ export interface NodeDoc {
   last_seen: Date | null
   decommissioned_at: Date | null
   decommissioned_by: string | null
+  /** Never stored: the member that a reading could not make out (store/fleet-documents.ts). */
+  malformed?: string
 }
 
 /** `process_heartbeats`, `_id` is `<node>/<boot>`. Applications in other languages write it too, so much may be absent. */
@@ -181,6 +183,8 @@ export interface HeartbeatDoc {
   not_loaded?: { version: number; reason: NotReadyReason; answers?: string | null }[]
   /** SHA-256 of the settings in its own file; null or absent when it does not say. */
   settings?: Binary | null
+  /** Never stored: the member that a reading could not make out, and a digest that changes with the document. */
+  malformed?: { what: string; print: string }
 }
 
 /** `kek_questions`: one. The fleet's processes read it with the keystore, prove what it names, and repeat the nonce. */

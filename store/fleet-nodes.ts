@@ -1,13 +1,26 @@
+import type { Document } from 'mongodb'
 import { KeyturnError } from '../contracts/errors.ts'
 import type { NodeKind } from '../contracts/fleet.ts'
 import type { NodeDoc } from './documents.ts'
+import { anyText, parseNode } from './fleet-documents.ts'
 import { keystore } from './keystore.ts'
+import { readHeartbeats } from './process-heartbeats.ts'
 import { serverNow, type Store } from './store.ts'
 import { inTransaction } from './transaction.ts'
 
 /** All nodes that were ever seen or expected, decommissioned ones too; ephemeral ones until they leave. */
 export async function readRoster(store: Store): Promise<NodeDoc[]> {
-  return keystore.nodes(store).find().sort({ _id: 1 }).toArray()
+  const found = await keystore.nodes(store).find({}, anyText).sort({ _id: 1 }).toArray()
+  return found.map(parseNode)
+}
+
+function isDate(member: string): Document {
+  return { $eq: [{ $type: member }, 'date'] }
+}
+
+/** An aggregation's expression: what stands there, if it is a date. */
+function dateOr(member: string, otherwise: '$$NOW' | null): Document {
+  return { $cond: [isDate(member), member, otherwise] }
 }
 
 /** How precise `last_seen` is, in milliseconds; heartbeats are what tells who lives. */
@@ -24,12 +37,10 @@ export async function seeNode(store: Store, node: string, kind: NodeKind): Promi
       {
         $set: {
           kind: { $cond: [{ $eq: ['$kind', 'host'] }, 'host', { $literal: kind }] },
-          first_seen: { $ifNull: ['$first_seen', '$$NOW'] },
+          first_seen: dateOr('$first_seen', '$$NOW'),
           // Not of a decommissioned one: it is not there officially.
-          last_seen: {
-            $cond: [{ $gt: ['$decommissioned_at', null] }, '$last_seen', '$$NOW'],
-          },
-          decommissioned_at: { $ifNull: ['$decommissioned_at', null] },
+          last_seen: { $cond: [isDate('$decommissioned_at'), '$last_seen', '$$NOW'] },
+          decommissioned_at: dateOr('$decommissioned_at', null),
           decommissioned_by: { $ifNull: ['$decommissioned_by', null] },
         },
       },
@@ -60,8 +71,8 @@ export async function expectNode(store: Store, node: string): Promise<NodeDoc> {
       {
         $set: {
           kind: 'host',
-          first_seen: { $ifNull: ['$first_seen', '$$NOW'] },
-          last_seen: { $ifNull: ['$last_seen', null] },
+          first_seen: dateOr('$first_seen', '$$NOW'),
+          last_seen: dateOr('$last_seen', null),
           decommissioned_at: null,
           decommissioned_by: null,
         },
@@ -80,13 +91,10 @@ export async function expectNode(store: Store, node: string): Promise<NodeDoc> {
 export async function decommissionNode(store: Store, node: string, by: string): Promise<NodeDoc> {
   const now = await serverNow(store)
   return inTransaction(store, async (session) => {
-    const live = await keystore
-      .heartbeats(store)
-      .findOne(
-        { node, $or: [{ expires_at: { $gt: now } }, { lease_until: { $gt: now } }] },
-        { session },
-      )
-    if (live !== null) {
+    const live = (await readHeartbeats(store, session)).find(
+      (one) => one.node === node && (one.expires_at > now || one.lease_until > now),
+    )
+    if (live !== undefined) {
       throw new KeyturnError(
         'node-live',
         `node '${node}' is live: process ${live.pid} (${live.role})`,
@@ -100,7 +108,9 @@ export async function decommissionNode(store: Store, node: string, by: string): 
       [
         {
           $set: {
-            decommissioned_at: { $ifNull: ['$decommissioned_at', '$$NOW'] },
+            kind: { $cond: [{ $eq: ['$kind', 'ephemeral'] }, 'ephemeral', 'host'] },
+            last_seen: dateOr('$last_seen', null),
+            decommissioned_at: dateOr('$decommissioned_at', '$$NOW'),
             decommissioned_by: { $ifNull: ['$decommissioned_by', { $literal: by }] },
           },
         },

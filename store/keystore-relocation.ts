@@ -7,6 +7,7 @@ import { newInstallId } from './kek-install.ts'
 import { withdrawTasks } from './kek-tasks.ts'
 import { clearEndedMarks } from './kek-versions.ts'
 import { keystore } from './keystore.ts'
+import { readHeartbeats } from './process-heartbeats.ts'
 import { withdrawRemoval } from './removal-requests.ts'
 import { closeShards } from './rewrap-shards.ts'
 import { endRotation, runningRotation } from './rotations.ts'
@@ -125,7 +126,7 @@ async function endRotations(store: Store, error: ErrorReport): Promise<string[]>
 async function raiseEpoch(store: Store): Promise<Withdrawn['epoch']> {
   const active = await keystore.active(store).findOne({ _id: 'active' })
   if (active === null) return null
-  const heartbeats = await keystore.heartbeats(store).find().toArray()
+  const heartbeats = await readHeartbeats(store)
   const seen = heartbeats.flatMap(({ epoch }) => (Number.isSafeInteger(epoch) ? [epoch ?? 0] : []))
   const to = Math.max(active.epoch, ...seen) + 1
   const { matchedCount } = await keystore

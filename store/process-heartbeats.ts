@@ -1,8 +1,9 @@
-import { Binary } from 'mongodb'
+import { Binary, type ClientSession } from 'mongodb'
 import type { NotReadyReason, ProcessRole } from '../contracts/fleet.ts'
 import type { HeartbeatDoc } from './documents.ts'
+import { anyText, parseHeartbeat } from './fleet-documents.ts'
 import { keystore } from './keystore.ts'
-import type { Store } from './store.ts'
+import { serverNow, type Store } from './store.ts'
 
 export interface Heartbeat {
   node: string
@@ -52,9 +53,33 @@ export async function writeHeartbeat(store: Store, beat: Heartbeat): Promise<voi
   )
 }
 
-/** All documents that are there, expired ones that TTL has not tidied yet too: judge them by `at` or `lease_until`. */
-export async function readHeartbeats(store: Store): Promise<HeartbeatDoc[]> {
-  return keystore.heartbeats(store).find().sort({ _id: 1 }).toArray()
+/**
+ * All documents that are there, expired ones that TTL has not tidied yet too: judge them by `at` or `lease_until`. One that
+ * cannot be read is among them by name, as `malformed`.
+ */
+export async function readHeartbeats(
+  store: Store,
+  session?: ClientSession,
+): Promise<HeartbeatDoc[]> {
+  const found = keystore.heartbeats(store).find({}, { ...anyText, ...(session && { session }) })
+  return (await found.sort({ _id: 1 }).toArray()).map(parseHeartbeat)
+}
+
+/** No process's expiry is further away, in milliseconds. */
+const furthestExpiryMs = 24 * 3_600_000
+
+/**
+ * Gives an expiry to documents that TTL would never tidy, since theirs is no date or far away. A process that lives
+ * writes its own with its next heartbeat.
+ */
+export async function tidyHeartbeats(store: Store, expireMs: number): Promise<void> {
+  const furthest = new Date((await serverNow(store)).getTime() + furthestExpiryMs)
+  await keystore
+    .heartbeats(store)
+    .updateMany(
+      { $or: [{ expires_at: { $not: { $type: 'date' } } }, { expires_at: { $gt: furthest } }] },
+      [{ $set: { expires_at: { $add: ['$$NOW', expireMs] } } }],
+    )
 }
 
 /** A clean stop. `id` is `<node>/<boot>`. */

@@ -3,6 +3,7 @@ import { KeyturnError } from '../contracts/errors.ts'
 import type { ProofQuestion } from '../contracts/fleet.ts'
 import type { ActiveDoc, HeartbeatDoc, RotationDoc } from './documents.ts'
 import { keystore } from './keystore.ts'
+import { readHeartbeats } from './process-heartbeats.ts'
 import { readQuestions } from './proof-question.ts'
 import { serverNow, type Store } from './store.ts'
 import { inTransaction } from './transaction.ts'
@@ -55,7 +56,7 @@ async function seenIn(
   session: ClientSession,
   promotion: Promotion,
 ): Promise<SeenByPromote> {
-  const heartbeats = await keystore.heartbeats(store).find({}, { session }).toArray()
+  const heartbeats = await readHeartbeats(store, session)
   const questions = await readQuestions(store, session)
   const row = await keystore.rotations(store).findOne({ _id: promotion.rotation }, { session })
   if (row === null) throw rotationIsOver(promotion.rotation, null)

@@ -18,7 +18,7 @@ export function nodesText(nodes: FleetNode[]): string {
     return node.processes.map((process) => [
       node.node,
       node.kind,
-      state,
+      process.malformed === undefined ? state : red('malformed'),
       process.role,
       process.pid,
       process.current === null ? null : `v${process.current}`,

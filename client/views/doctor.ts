@@ -148,6 +148,14 @@ async function clockCheck({ store }: Keystore): Promise<Check> {
 
 async function fleetCheck(config: Config, { store }: Keystore): Promise<Check> {
   const nodes = (await fleetNodes(store)).filter(({ decommissioned }) => !decommissioned)
+  const malformed = nodes.filter(({ processes }) => processes.some((one) => one.malformed))
+  if (malformed.length > 0) {
+    return warn(
+      'fleet',
+      `malformed heartbeats of ${malformed.map(({ node }) => node).join(', ')}`,
+      'mend or stop what writes them (docs/protocol.md); keyturn nodes shows which',
+    )
+  }
   const silent = nodes.filter(({ live }) => !live).map(({ node }) => node)
   if (silent.length > 0) {
     return warn(

@@ -12,7 +12,9 @@ export async function fleetNodes(store: Store): Promise<FleetNode[]> {
     readHeartbeats(store),
     serverNow(store),
   ])
-  const live = heartbeats.filter(({ expires_at }) => expires_at > now)
+  const live = heartbeats.filter(({ expires_at, malformed }) => {
+    return malformed !== undefined || expires_at > now
+  })
   const names = new Set([...roster.map(({ _id }) => _id), ...live.map(({ node }) => node)])
   return [...names].sort().map((node) => {
     const row = roster.find(({ _id }) => _id === node)
@@ -20,7 +22,9 @@ export async function fleetNodes(store: Store): Promise<FleetNode[]> {
     return {
       node,
       kind: row?.kind ?? 'ephemeral',
-      live: processes.some(({ lease_until }) => lease_until > now),
+      live: processes.some(({ lease_until, malformed }) => {
+        return malformed === undefined && lease_until > now
+      }),
       decommissioned: (row?.decommissioned_at ?? null) !== null,
       processes: processes.map((heartbeat) => processOf(heartbeat, now)),
     }
@@ -47,6 +51,7 @@ function processOf(heartbeat: HeartbeatDoc, now: Date): FleetProcess {
     current: heartbeat.current,
     epoch: heartbeat.epoch,
     loaded: heartbeat.loaded.map(({ version }) => version).sort((one, other) => one - other),
+    ...(heartbeat.malformed && { malformed: heartbeat.malformed.what }),
     heartbeatAgeSeconds: Math.max(0, Math.round(age * 10) / 10),
   }
 }

@@ -9,7 +9,9 @@ const lookEveryMs = 2000
 /** How many workers have a heartbeat that has not expired, by the database's clock. */
 export async function liveWorkers(store: Store): Promise<number> {
   const [heartbeats, now] = await Promise.all([readHeartbeats(store), serverNow(store)])
-  return heartbeats.filter(({ role, expires_at }) => role === 'worker' && expires_at > now).length
+  return heartbeats.filter(({ role, expires_at, malformed }) => {
+    return malformed === undefined && role === 'worker' && expires_at > now
+  }).length
 }
 
 /**

@@ -1,0 +1,172 @@
+import fc from 'fast-check'
+import { Binary, type Document } from 'mongodb'
+import { beforeEach, describe, expect, it } from 'vitest'
+import type { ControlDeps } from '../../activities/deps.ts'
+import { readFleet } from '../../activities/fleet.ts'
+import { fleetNodes } from '../../client/views/nodes.ts'
+import { liveWorkers } from '../../client/views/workers.ts'
+import { heartbeatFact } from '../../protocol/facts.ts'
+import { provenInAll } from '../../protocol/proven-in-all.ts'
+import { isReady, judgeReadiness } from '../../protocol/readiness.ts'
+import { observe, nothingObserved } from '../../protocol/settle.ts'
+import { decommissionNode, expectNode, seeNode } from '../../store/fleet-nodes.ts'
+import { keystore } from '../../store/keystore.ts'
+import { readHeartbeats } from '../../store/process-heartbeats.ts'
+import { serverNow } from '../../store/store.ts'
+import { anyValue } from './odd.ts'
+import { testStore } from './support.ts'
+
+/** Documents that others may write: any value and size in any field ends in a named process, never in a TypeError. */
+
+const store = await testStore()
+const fleet = { heartbeatMs: 1_000, leaseMs: 3_000, expireMs: 60_000 }
+const deps = { store, config: { fleet } } as unknown as ControlDeps
+const huge = 'x'.repeat(3_000_000)
+const anything = fc.oneof(
+  { arbitrary: anyValue, weight: 8 },
+  fc.constantFrom<unknown>(huge, new Binary(Buffer.alloc(3_000_000)), new Date(NaN), NaN, -1, ''),
+)
+
+async function wellFormed(): Promise<Document> {
+  const at = await serverNow(store)
+  const later = new Date(at.getTime() + 60_000)
+  return {
+    ...{ _id: 'vm-x/1', node: 'vm-x', pid: 9, role: 'app', started_at: at, at, expires_at: later },
+    ...{ lease_until: later, current: 1, epoch: 1, settings: new Binary(Buffer.alloc(32)) },
+    loaded: [{ version: 1, proven_at: at, answers: 'q' }],
+    not_loaded: [{ version: 2, reason: 'wrong-key', answers: null }],
+  }
+}
+
+beforeEach(async () => {
+  await keystore.heartbeats(store).deleteMany({})
+  await keystore.nodes(store).deleteMany({})
+})
+
+/** All that looks at the fleet, and the one process that is there. */
+async function looks() {
+  const seen = await readFleet(deps)
+  expect(JSON.stringify(seen).length).toBeLessThan(200_000)
+  const nodes = judgeReadiness({ ...seen, target: 1, nonces: ['q'], answers: [] })
+  observe(nothingObserved, seen.heartbeats, 1)
+  expect(JSON.stringify(await fleetNodes(store)).length).toBeLessThan(200_000)
+  await liveWorkers(store)
+  return { seen, nodes }
+}
+
+describe('a heartbeat', () => {
+  it('of any content is one process by name; what cannot be read is stale and proves nothing', async () => {
+    const good = await wellFormed()
+    const members = Object.keys(good).filter((name) => name !== '_id')
+    await fc.assert(
+      fc.asyncProperty(fc.constantFrom(...members), anything, async (member, value) => {
+        const beats = keystore.heartbeats(store)
+        await beats.deleteMany({})
+        await beats.insertOne({ ...(await wellFormed()), [member]: value } as never)
+        const { seen, nodes } = await looks()
+        const [one] = seen.heartbeats
+        expect(one).toMatchObject({ id: 'vm-x/1', node: 'vm-x' })
+        if (one?.malformed === undefined) return
+        expect(one.malformed.what.split('.')[0]).toBe(member)
+        expect(nodes).toMatchObject([{ node: 'vm-x', ready: false, reason: 'stale' }])
+        const promoted = provenInAll(seen.heartbeats, 1, { nonces: ['q'], met: [one.id] })
+        expect(promoted?.message).toContain(`vm-x (malformed heartbeat: ${member}`)
+      }),
+      { numRuns: 100 },
+    )
+  })
+
+  it('may have any _id, and be as large as a document is', async () => {
+    await fc.assert(
+      fc.asyncProperty(anything, async (value) => {
+        if (Array.isArray(value) || value === undefined || value instanceof RegExp) return
+        await keystore.heartbeats(store).deleteMany({})
+        const row = { ...(await wellFormed()), _id: value }
+        const isStored = await keystore
+          .heartbeats(store)
+          .insertOne(row as never)
+          .then(() => true)
+          .catch(() => false)
+        if (!isStored) return
+        const { nodes } = await looks()
+        expect(nodes).toMatchObject([{ reason: 'stale', ready: false }])
+      }),
+      { numRuns: 60 },
+    )
+  })
+
+  it('whose expiry is no date gets one, so that TTL tidies it; a living neighbour is judged as before', async () => {
+    const beats = keystore.heartbeats(store)
+    const good = await wellFormed()
+    await beats.insertMany([
+      { ...good, expires_at: 'soon', _id: 'vm-y/1', node: 'vm-y' },
+      { ...good, at: null, expires_at: new Date(8e15), _id: 'vm-z/1', node: 'vm-z' },
+      good,
+    ] as never)
+    const { nodes } = await looks()
+    expect(nodes.map(({ node, reason }) => [node, reason])).toEqual([
+      ...[
+        ['vm-x', null],
+        ['vm-y', 'stale'],
+        ['vm-z', 'stale'],
+      ],
+    ])
+    expect(isReady(nodes)).toBe(false)
+    const latest = Date.now() + 2 * fleet.expireMs
+    for (const row of await beats.find().toArray()) {
+      expect(row.expires_at.getTime()).toBeLessThan(latest)
+    }
+  })
+
+  it('that cannot be read and still changes is never past a settle', async () => {
+    const beats = keystore.heartbeats(store)
+    await beats.insertOne({ ...(await wellFormed()), pid: 'one', at: 'now' } as never)
+    const facts = async () => {
+      const now = await serverNow(store)
+      return (await readHeartbeats(store)).map((row) => heartbeatFact(row, now))
+    }
+    const first = observe(nothingObserved, await facts(), 0)
+    await beats.updateOne({ _id: 'vm-x/1' }, { $set: { at: 'later' } } as never)
+    const second = observe(first, await facts(), 5_000)
+    expect(second.processes['vm-x/1']?.sinceMs).toBe(5_000)
+    expect(observe(second, await facts(), 9_000).processes['vm-x/1']?.sinceMs).toBe(5_000)
+  })
+})
+
+describe('a row of the roster', () => {
+  it('of any content stays there by name, and is mended by nodes expect, decommission or its process', async () => {
+    const members = ['kind', 'first_seen', 'last_seen', 'decommissioned_at']
+    const mend = {
+      expect: () => expectNode(store, 'vm-x'),
+      decommission: () => decommissionNode(store, 'vm-x', 'ann'),
+      see: () => seeNode(store, 'vm-x', 'host'),
+    }
+    await fc.assert(
+      fc.asyncProperty(
+        fc.constantFrom(...members),
+        anything,
+        fc.constantFrom(...Object.keys(mend)),
+        async (member, value, by) => {
+          const rows = keystore.nodes(store)
+          await rows.deleteMany({})
+          const at = await serverNow(store)
+          const row = { _id: 'vm-x', kind: 'host', first_seen: at, last_seen: at }
+          const members = { decommissioned_at: null, decommissioned_by: null, [member]: value }
+          await rows.insertOne({ ...row, ...members } as never)
+          const { seen, nodes } = await looks()
+          expect(seen.roster).toHaveLength(1)
+          expect(seen.roster[0]).toMatchObject({ node: 'vm-x' })
+          const { kind, decommissioned } = seen.roster[0]!
+          if (kind === 'host' && !decommissioned) {
+            expect(nodes).toMatchObject([{ node: 'vm-x', reason: 'missing' }])
+          }
+          if (decommissioned && by === 'see') return
+          await mend[by as keyof typeof mend]()
+          const [after] = (await readFleet(deps)).roster
+          expect(after?.decommissioned).toBe(by === 'decommission')
+        },
+      ),
+      { numRuns: 60 },
+    )
+  })
+})
