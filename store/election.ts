@@ -2,6 +2,7 @@ import { MongoError, MongoErrorLabel, MongoNetworkError } from 'mongodb'
 import { setTimeout as pause } from 'node:timers/promises'
 import { limits } from './limits.ts'
 import { isChangeOfPrimary, isNotPrimary } from './store-errors.ts'
+import { sent } from './unsent.ts'
 
 /** Between two tries, in milliseconds. */
 const pauseMs = 250
@@ -14,7 +15,7 @@ export async function throughElection<T>(ask: () => Promise<T>, mayRepeat: boole
   const began = performance.now()
   for (;;) {
     try {
-      return await ask()
+      return await sent(ask)
     } catch (error) {
       const isOver = performance.now() - began > limits.election
       if (isOver || !(mayRepeat ? isElection(error) : isUndone(error))) throw error

@@ -3,6 +3,7 @@ import { collections } from '../contracts/names.ts'
 import { awaiting } from './awaiting.ts'
 import { throughElection } from './election.ts'
 import { limits } from './limits.ts'
+import { sent } from './unsent.ts'
 
 /**
  * The one gate to MongoDB's statements: each has a limit (`maxTimeMS`), is repeated through an election, and is known as
@@ -110,14 +111,14 @@ async function limitedCall(
   const options = (args[at] ?? {}) as Options
   const ask = () => awaiting(`mongodb: ${what}`, () => call(placed(args, at, bounded(options, ms))))
   // A statement of a transaction is repeated with all of it.
-  return isInTransaction(options) ? await ask() : await throughElection(ask, isRead)
+  return isInTransaction(options) ? await sent(ask) : await throughElection(ask, isRead)
 }
 
 async function limitedCommand(db: Db, command: Document, options?: Options): Promise<Document> {
   const [name = 'a command'] = Object.keys(command)
   const send = (document: Document) =>
     awaiting(`mongodb: ${name}`, () => db.command(document, options))
-  if (isInTransaction(options)) return await send(command)
+  if (isInTransaction(options)) return await sent(() => send(command))
   const limited = { maxTimeMS: limits.statement, ...command }
   // The command's name has to stand first.
   return await throughElection(() => send({ [name]: undefined, ...limited }), true)
@@ -140,7 +141,7 @@ function limitedCursor(
       })
     return mayRepeat
       ? await throughElection(read, true)
-      : await awaiting(`mongodb: ${what}`, toArray)
+      : await sent(() => awaiting(`mongodb: ${what}`, toArray))
   }
   return cursor
 }

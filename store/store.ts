@@ -6,9 +6,11 @@ import {
   type Document,
   type MongoClientOptions,
 } from 'mongodb'
+import { setTimeout as pause } from 'node:timers/promises'
 import { KeyturnError } from '../contracts/errors.ts'
 import { reasonOf } from '../contracts/reasons.ts'
 import { awaiting } from './awaiting.ts'
+import { throughElection } from './election.ts'
 import { KnownMembers } from './known-members.ts'
 import { limitedDb } from './limited-db.ts'
 import { limits } from './limits.ts'
@@ -18,6 +20,9 @@ import { checkTlsFiles } from './tls-files.ts'
 
 /** How long a statement waits for a connection of the pool, in milliseconds; the driver waits without end. */
 const waitQueueMs = 10_000
+
+/** Between two looks for a primary, in milliseconds. */
+const lookAgainMs = 250
 
 /** One database of a MongoDB that has transactions. Statements take it as their first argument. */
 export interface Store {
@@ -69,7 +74,7 @@ export async function openStore(options: StoreOptions): Promise<Store> {
   try {
     const db = client.db(options.database, { ...concerns, ...bson })
     const hello = await awaiting('mongodb: a primary', () =>
-      members.unlessNobodyAnswers(db.command({ hello: 1 })),
+      members.unlessNobodyAnswers(greeting(client, db)),
     )
     const isRouter = requireTransactions(hello, client)
     return { client, db: limitedDb(db), isRouter, close }
@@ -100,6 +105,18 @@ export async function withStore<T>(
 export async function serverNow(store: Store): Promise<Date> {
   const { localTime } = await store.db.command({ hello: 1 })
   return localTime as Date
+}
+
+/** A primary that steps down still answers; another one is waited for, where the address leads to all members. */
+async function greeting(client: MongoClient, db: Db): Promise<Document> {
+  const began = performance.now()
+  for (;;) {
+    const hello = await throughElection(() => db.command({ hello: 1 }), true)
+    const mayPass = typeof hello['setName'] === 'string' && !client.options.directConnection
+    if (hello['isWritablePrimary'] === true || !mayPass) return hello
+    if (performance.now() - began > limits.election) return hello
+    await pause(lookAgainMs)
+  }
 }
 
 function clientFor(uri: string): MongoClient {
@@ -147,9 +164,10 @@ function requireTransactions(hello: Document, client: MongoClient): boolean {
   }
   // All other addresses lead to the primary by themselves.
   if (hello['isWritablePrimary'] === true) return false
-  throw new KeyturnError('mongodb-unreachable', `${addressOf(client)} is not the primary`, {
-    hint: `take directConnection=true out of mongodb.uri, and name the set: replicaSet=${hello['setName']}`,
-  })
+  const hint = client.options.directConnection
+    ? `take directConnection=true out of mongodb.uri, and name the set: replicaSet=${hello['setName']}`
+    : 'its members elect none: rs.status() on one of them shows why'
+  throw new KeyturnError('mongodb-unreachable', `${addressOf(client)} is not the primary`, { hint })
 }
 
 function addressOf(client: MongoClient): string {

@@ -3,6 +3,7 @@ import { awaiting } from './awaiting.ts'
 import { limits } from './limits.ts'
 import { asStoreError } from './store-errors.ts'
 import type { Store } from './store.ts'
+import { wasUnsent } from './unsent.ts'
 
 /** One point in time for all reads, and what was read or written is known to stay once the commit has answered. */
 export const transactionOptions: TransactionOptions = {
@@ -34,7 +35,16 @@ export async function inTransaction<T>(
       throw error
     }
   }
-  return await awaiting('mongodb: a transaction', () =>
-    store.client.withSession((session) => session.withTransaction(once, transactionOptions)),
-  )
+  const whole = () =>
+    store.client.withSession((session) => session.withTransaction(once, transactionOptions))
+  return await awaiting('mongodb: a transaction', async () => {
+    for (;;) {
+      try {
+        return await whole()
+      } catch (error) {
+        // The commit was not sent; the driver repeats neither it nor the transaction.
+        if (!wasUnsent(error) || performance.now() > giveUpAt) throw error
+      }
+    }
+  })
 }

@@ -188,7 +188,10 @@ async function shown(
     openHealthPages(config.worker.listen, sources, log),
     (pages) => pages.close(),
     async (pages) => {
-      log.info({ listen: pages.address, ...duty.told() }, 'worker is up')
+      const degraded = codeOf(await sources.notReady())
+      const told = { listen: pages.address, ...duty.told(), degraded }
+      if (degraded === null) log.info(told, 'worker is up')
+      else log.warn(told, 'worker is up, and degraded')
       const stopped = new Promise<void>((resolve) => {
         if (stop.aborted) resolve()
         else stop.addEventListener('abort', () => resolve(), { once: true })
@@ -272,8 +275,12 @@ function notReady({ member, provider }: KeyDeps): string | null {
   return leaseOk ? null : 'lease-expired: no heartbeat reached MongoDB in time'
 }
 
-function told({ member, provider }: KeyDeps) {
-  const { installed, active, loaded, degraded } = member.state()
-  const reason = provider.trouble()?.code ?? degraded?.reason ?? null
-  return { installed, active: active?.version ?? null, loaded, degraded: reason }
+function told({ member }: KeyDeps) {
+  const { installed, active, loaded } = member.state()
+  return { installed, active: active?.version ?? null, loaded }
+}
+
+/** Of what `/readyz` says: its code stands in front. */
+function codeOf(problem: string | null): string | null {
+  return problem?.split(':', 1)[0] ?? null
 }
