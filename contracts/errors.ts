@@ -1,3 +1,5 @@
+import { clipped } from './clipped.ts'
+
 /**
  * Every way in which Keyturn can fail, with the exit code a script sees. Codes are part of the contract:
  * they may be added, never renamed.
@@ -112,6 +114,9 @@ export interface ErrorReport {
   hint?: string
 }
 
+/** Characters of a message, and of a hint: what they quote may have any length, a row or a payload has not. */
+const longest = 2_000
+
 /**
  * The one error of this program. `message` is one line, lower case, no full stop, with the offending value quoted and
  * never a secret; `hint` says what to do about it. Branch on `code`, never on `message`.
@@ -122,9 +127,12 @@ export class KeyturnError extends Error {
   readonly hint: string | undefined
 
   constructor(code: ErrorCode, message: string, options: { hint?: string; cause?: unknown } = {}) {
-    super(message, options.cause === undefined ? undefined : { cause: options.cause })
+    super(
+      clipped(message, longest),
+      options.cause === undefined ? undefined : { cause: options.cause },
+    )
     this.code = code
-    this.hint = options.hint
+    this.hint = options.hint === undefined ? undefined : clipped(options.hint, longest)
   }
 
   get exitCode(): number {

@@ -16,6 +16,7 @@ export interface Reading {
   readonly now: Date
   readonly remaining: number
   readonly lost: RemovalFacts['lost']
+  readonly unknown: readonly number[]
   readonly odd: number
   readonly quarantined: number
   readonly oddQuarantined: number
@@ -49,6 +50,7 @@ export function removalFacts(reading: Reading, rules: RemovalRulesNow): RemovalF
     leftEpoch: row.left_epoch,
     remaining: reading.remaining,
     lost: reading.lost,
+    unknown: reading.unknown,
     odd: reading.odd,
     quarantined: reading.quarantined,
     oddQuarantined: reading.oddQuarantined,

@@ -3,6 +3,7 @@ import { setTimeout as pause } from 'node:timers/promises'
 import { wrapDigest } from '../envelope/wrap-digest.ts'
 import { keyturnLayout } from '../envelope/layout.ts'
 import { wrapAt, wrapProjection } from './envelope-pages.ts'
+import { culpritsOf, mayPass } from './page-culprits.ts'
 import { idEquals, WriteRefused, writeStep, type TryOutcome } from './page-statements.ts'
 import type { PageCounts, PageQuarantine, PageStep, PageUpdate } from './page-step.ts'
 import { rawAt } from './raw-bson.ts'
@@ -16,7 +17,8 @@ import type { Store } from './store.ts'
  * Its first statement is the fence: attempt and old cursor in the shard's document. Every try begins with it anew, so a
  * worker that was frozen anywhere in here finds out that it was replaced. If the fence does not match because the cursor
  * is the new one already, an earlier try was committed and only its answer was lost. A conflict repeats the same wraps,
- * with growing pauses, then in halves, each with a cursor of its own. What MongoDB refuses to store goes to quarantine.
+ * with growing pauses, then in halves, each with a cursor of its own. What MongoDB refuses to store goes to quarantine,
+ * and so does a document with which the page fails the same way again and again (page-culprits.ts).
  */
 
 export type { PageQuarantine, PageUpdate } from './page-step.ts'
@@ -61,9 +63,15 @@ async function commitStep(
       return resultOf(await tryOnce(store, session, step, lost), lost)
     } catch (error) {
       if (error instanceof WriteRefused) {
-        return await commitRest(store, session, step, error, allowed)
+        return await commitRest(store, session, step, reasonsOf(error), allowed)
       }
-      if (!isTransient(error) || performance.now() > giveUpAt) throw error
+      if (!isTransient(error)) {
+        if (mayPass(error) || lost.counts !== null) throw error
+        const culprits = await culpritsOf(store, session, step)
+        if (culprits === null) throw error
+        return await commitRest(store, session, step, culprits, allowed, error)
+      }
+      if (performance.now() > giveUpAt) throw error
       if (tried >= allowed && step.updates.length > 1 && lost.counts === null) {
         return await commitHalves(store, session, step)
       }
@@ -147,23 +155,31 @@ async function commitHalves(
   return two.kind === 'replaced' ? two : { kind: 'committed', ...sumOf(one, two) }
 }
 
-/** Leaves out what was refused, with rows for quarantine, and repeats the rest. */
+function reasonsOf({ refused }: WriteRefused): ReadonlyMap<number, string> {
+  return new Map(refused.map(({ index, code }) => [index, `with code ${code}`]))
+}
+
+/**
+ * Leaves out what was refused, by its position, with rows for quarantine, and repeats the rest. Throws `unlessFound` when
+ * none of it stands there any more.
+ */
 async function commitRest(
   store: Store,
   session: ClientSession,
   step: PageStep,
-  { refused }: WriteRefused,
+  reasons: ReadonlyMap<number, string>,
   allowed: number,
+  unlessFound?: unknown,
 ): Promise<PageResult> {
-  const codes = new Map(refused.map(({ index, code }) => [index, code]))
   const rows: PageQuarantine[] = []
   const updates: PageUpdate[] = []
   for (const [index, update] of step.updates.entries()) {
-    const code = codes.get(index)
-    const row = code === undefined ? null : await refusedRow(store, step, update, code)
+    const reason = reasons.get(index)
+    const row = reason === undefined ? null : await refusedRow(store, step, update, reason)
     if (row === null) updates.push(update)
     else rows.push(row)
   }
+  if (rows.length === 0 && unlessFound !== undefined) throw unlessFound
   const rest = { ...step, updates, quarantine: [...step.quarantine, ...rows] }
   return commitStep(store, session, rest, allowed)
 }
@@ -173,7 +189,7 @@ async function refusedRow(
   store: Store,
   step: PageStep,
   update: PageUpdate,
-  code: number,
+  reason: string,
 ): Promise<PageQuarantine | null> {
   const layout = step.layout ?? keyturnLayout(step.field)
   const found = await store.db
@@ -188,7 +204,7 @@ async function refusedRow(
     id: update.id,
     digest: wrapDigest(wrapAt(found, layout)),
     code: 'write-refused',
-    message: `mongodb refused to store the new wrap with code ${code}`,
+    message: `mongodb refused to store the new wrap ${reason}`,
   }
 }
 

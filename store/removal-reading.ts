@@ -1,11 +1,11 @@
 import type { CollectionConfig } from '../contracts/settings.ts'
-import { leftOf } from './census.ts'
+import { countVersions, leftOf } from './census.ts'
 import { lostCollections, type LostCollection } from './collections.ts'
 import type { ActiveDoc, HeartbeatDoc, NodeDoc, VersionDoc } from './documents.ts'
 import { fenceObstacle, fenceOn, hasFence } from './fence.ts'
 import { readRoster } from './fleet-nodes.ts'
 import { readActive } from './kek-active.ts'
-import { readVersion } from './kek-versions.ts'
+import { readVersion, readVersions } from './kek-versions.ts'
 import { readHeartbeats } from './process-heartbeats.ts'
 import { countQuarantine } from './rewrap-quarantine.ts'
 import { serverNow, type Store } from './store.ts'
@@ -22,6 +22,8 @@ export interface RemovalReading {
   remaining: number
   /** Recorded collections that are not what they were. */
   lost: LostCollection[]
+  /** Versions of envelopes that have no row. */
+  unknown: number[]
   /** Odd envelopes that are not in quarantine, and those that are. */
   odd: number
   quarantined: number
@@ -41,11 +43,23 @@ export async function readForRemoval(
   const now = await serverNow(store)
   const lost = await lostCollections(store, collections)
   const fence = await fenceAround(store, version, collections)
+  const unknown = await versionsWithoutRow(store, collections)
   const { under: remaining, odd } = await leftOf(store, collections, version)
   const quarantined = await countQuarantine(store, version)
   const oddQuarantined = await countQuarantine(store, null)
   const counts = { remaining, odd, quarantined, oddQuarantined }
-  return { row, active, roster, heartbeats, now, lost, ...counts, fence }
+  return { row, active, roster, heartbeats, now, lost, unknown, ...counts, fence }
+}
+
+async function versionsWithoutRow(
+  store: Store,
+  collections: readonly CollectionConfig[],
+): Promise<number[]> {
+  const { byVersion } = await countVersions(store, collections)
+  const known = new Set((await readVersions(store)).map(({ _id }) => _id))
+  return Object.keys(byVersion)
+    .map(Number)
+    .filter((version) => !known.has(version))
 }
 
 /** `refused`: it does not stand, and could not hold. */

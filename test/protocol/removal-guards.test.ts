@@ -36,6 +36,13 @@ describe('the guards of a removal', () => {
     expect(guards.every(({ detail }) => detail.length > 10)).toBe(true)
   })
 
+  test('know of versions in the records that have no row', () => {
+    expect(failing({ unknown: [7, 9] })).toEqual([
+      "settings-agree: envelopes are under version 7, 9, of which this keystore has no row: they are another's, or its row is gone",
+    ])
+    expect(refusalOf(1, removalGuards(facts({ unknown: [7] })))?.code).toBe('version-unknown')
+  })
+
   test('are all evaluated, also when the first one fails', () => {
     expect(failing({ active: 1, rotation: 'r1', remaining: 3, fence: 'refused' })).toEqual([
       'not-active: version 1 is active: rotate to another one first',

@@ -1,5 +1,5 @@
 import { randomBytes } from 'node:crypto'
-import { MongoNetworkError } from 'mongodb'
+import { MongoNetworkError, MongoServerError } from 'mongodb'
 import { beforeEach, describe, expect, it } from 'vitest'
 import { KeyturnError } from '../../contracts/errors.ts'
 import { remainingOf } from '../../store/census.ts'
@@ -357,5 +357,51 @@ describe('quarantine rows of a page', () => {
     const next = await startSweep(store)
     sweep = next
     expect(await commit({ updates: [], quarantine: bad })).toMatchObject({ quarantined: 3 })
+  })
+})
+
+describe('a page that fails the same way again and again', () => {
+  /** The store, where each update of a record that `isBad` names throws. */
+  const failing = (isBad: (id: unknown) => boolean, thrown: () => Error): Store => {
+    const db = new Proxy(store.db, {
+      get(target, name) {
+        const own: unknown = Reflect.get(target, name)
+        if (name !== 'command')
+          return typeof own === 'function' ? (own.bind(target) as unknown) : own
+        return async (command: { updates?: { q: { _id: unknown } }[] }, options: object) => {
+          if (command.updates?.some(({ q }) => isBad(q._id))) throw thrown()
+          return target.command(command, options)
+        }
+      },
+    })
+    return new Proxy(store, {
+      get: (target, name) => (name === 'db' ? db : (Reflect.get(target, name) as unknown)),
+    })
+  }
+  const through = (own: Store, more = {}) =>
+    commitPage(own, sweep.taken.session, pageInput(sweep, entries, more))
+  const refusal = () => new MongoServerError({ code: 17, errmsg: 'of this document' })
+
+  it('is halved down to the document, which is quarantined', async () => {
+    const own = failing((id) => id === 'r017', refusal)
+    expect(await through(own)).toMatchObject({ rewrapped: size - 1, quarantined: 1 })
+    const rows = (await listQuarantine(store)).filter((row) => row.rotation === sweep.rotation)
+    expect(rows).toMatchObject([{ _id: { id: 'r017' }, code: 'write-refused' }])
+    expect(rows[0]?.message).toContain('of this document')
+    expect(await under(2)).toBe(size - 1)
+  })
+
+  it.each([
+    ['of the network', () => new MongoNetworkError('reset'), (id: unknown) => id === 'r017'],
+    ['of a lease', () => new KeyturnError('lease-expired', 'over'), (id: unknown) => id === 'r017'],
+    ['of a role', () => new MongoServerError({ code: 13, errmsg: 'no' }), () => true],
+    ['of a full disk', () => new MongoServerError({ code: 14031, errmsg: 'full' }), () => true],
+    ['of every document', refusal, () => true],
+    ['of every record', refusal, (id: unknown) => typeof id === 'string'],
+  ])('quarantines nobody for a fault %s', async (_, thrown, isBad) => {
+    await expect(through(failing(isBad, thrown))).rejects.toThrow(thrown().message)
+    expect(await under(1)).toBe(size)
+    const rows = (await listQuarantine(store)).filter((row) => row.rotation === sweep.rotation)
+    expect(rows).toEqual([])
   })
 })
