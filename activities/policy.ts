@@ -3,12 +3,14 @@ import type { InstallInput } from '../contracts/install.ts'
 import type { RemoveInput } from '../contracts/removal.ts'
 import type { RotateInput } from '../contracts/rotation.ts'
 import { KeyturnError } from '../contracts/errors.ts'
+import type { RotationDoc, VersionDoc } from '../store/documents.ts'
 import { readActive } from '../store/kek-active.ts'
 import { insertTask } from '../store/kek-tasks.ts'
 import { readVersions } from '../store/kek-versions.ts'
 import { openRemoval } from '../store/removal-requests.ts'
-import { readRotation } from '../store/rotations.ts'
+import { runningRotation } from '../store/rotations.ts'
 import type { ControlDeps } from './deps.ts'
+import { rotationOf } from './own-rotation.ts'
 import { requireIdentity } from './settings.ts'
 
 const actor = 'policy'
@@ -29,17 +31,22 @@ export interface ScheduledPlan {
 
 export function policyActivities({ store, config }: ControlDeps) {
   return {
-    /** What one run of the policy will do: the number after the highest that ever was, and the host file's way of sweeping. */
+    /**
+     * What one run of the policy will do: to the version that an earlier run has left unused, else to the number after the
+     * highest that ever was; in the host file's way of sweeping. Throws rotation-running while a rotation has not ended,
+     * also one whose workflow is gone: a person looks.
+     */
     async planScheduledRotation(input: { maxHsmCalls: number }): Promise<ScheduledPlan> {
       const active = await readActive(store)
       if (active === null) throw new KeyturnError('not-installed', 'no key is installed')
-      const versions = await readVersions(store)
-      const to = Math.max(...versions.map((row) => row._id)) + 1
+      const unended = await runningRotation(store)
+      if (unended !== null) throw notEnded(unended)
       const install = await requireIdentity(store)
       const { rewrap } = config
       const { provider } = config.kek
       const from = active.version
       const origin = provider === 'env' ? 'environment' : 'generated'
+      const to = nextVersion(await readVersions(store), origin)
       return {
         from,
         install: {
@@ -65,7 +72,10 @@ export function policyActivities({ store, config }: ControlDeps) {
      * due: the rotation was no policy's, has not completed, or the version has a removal already.
      */
     async planRemoval({ rotation, removeAfterMs }: PlannedRemoval): Promise<RemoveInput | null> {
-      const row = await readRotation(store, rotation)
+      if (!Number.isSafeInteger(removeAfterMs) || removeAfterMs < 0) {
+        throw new KeyturnError('usage', `a removal after "${String(removeAfterMs)}" ms is no time`)
+      }
+      const row = await rotationOf(store, rotation)
       if (row?.reason !== scheduled || row.outcome?.startsWith('completed') !== true) return null
       const request = `p-${rotation}`
       const there = await openRemoval(store, {
@@ -77,4 +87,18 @@ export function policyActivities({ store, config }: ControlDeps) {
       return { install: await requireIdentity(store), task, version: row.from, request }
     },
   }
+}
+
+/** A run that was ended between its parts has installed a version, or begun to, which was never active. */
+function nextVersion(rows: readonly VersionDoc[], origin: VersionDoc['origin']): number {
+  const highest = rows.reduce((one, other) => (other._id > one._id ? other : one))
+  const { activated_at, destroyed_at, removal } = highest
+  const isUnused = activated_at === null && destroyed_at === null && removal === null
+  return isUnused && highest.origin === origin ? highest._id : highest._id + 1
+}
+
+function notEnded({ _id, to }: RotationDoc): KeyturnError {
+  return new KeyturnError('rotation-running', `rotation "${_id}" has not ended`, {
+    hint: `keyturn status shows it; keyturn rotate --to-version ${to} goes on with it`,
+  })
 }

@@ -18,6 +18,7 @@ import { readActive } from '../store/kek-active.ts'
 import { requireInstall } from '../store/kek-install.ts'
 import {
   clearEndedMarks,
+  endAbandoned,
   markRotation,
   readVersion,
   readVersions,
@@ -27,7 +28,7 @@ import { closeShards } from '../store/rewrap-shards.ts'
 import type { RotationDoc } from '../store/documents.ts'
 import type { Store } from '../store/store.ts'
 import { measuredRate } from '../store/measured-rate.ts'
-import { endRotation, insertRotation, lastRotation, setPhase } from '../store/rotations.ts'
+import { insertRotation, lastRotation, setPhase } from '../store/rotations.ts'
 import type { ControlDeps } from './deps.ts'
 import { readFleet } from './fleet.ts'
 import { checkedRotation } from './rotation-input.ts'
@@ -57,6 +58,10 @@ export async function runPreflight(deps: ControlDeps, input: RotateInput): Promi
   await requireIndexes(deps, settings)
   const route = await routeOf(deps, row, settings)
   await requireOpen(deps, settings, route.to)
+  await endAbandoned(store, row, {
+    code: 'rotation-failed',
+    message: 'its workflow was gone when the next one began',
+  })
   const epoch = (await readActive(store))?.epoch ?? 0
   for (const version of [route.from, route.to]) await mark(deps, version, row._id)
   await clearEndedMarks(store)
@@ -71,12 +76,14 @@ export async function runPreflight(deps: ControlDeps, input: RotateInput): Promi
 }
 
 function factsOf(
-  { total, started_at }: RotationDoc,
+  { total, started_at, promoted_at, phase }: RotationDoc,
   seen: NonNullable<RotationDoc['seen']>,
   { fleet }: FleetSettings,
 ): Preflight {
   const { heartbeatMs, leaseMs } = fleet
-  return { ...seen, total: total ?? 0, heartbeatMs, leaseMs, startedAt: started_at.toISOString() }
+  const isPast = promoted_at !== null || phase === 'rewrap' || phase === 'settle'
+  const startedAt = started_at.toISOString()
+  return { ...seen, isPast, total: total ?? 0, heartbeatMs, leaseMs, startedAt }
 }
 
 /**
@@ -158,9 +165,6 @@ async function mark({ store }: ControlDeps, version: number, rotation: string): 
   if (await markRotation(store, version, rotation)) return
   const other = (await readVersion(store, version))?.rotation
   if (other !== undefined && other !== null && other !== rotation) {
-    await endRotation(store, other, 'failed', {
-      error: { code: 'rotation-failed', message: 'its workflow was gone when the next one began' },
-    })
     if (await takeOverMark(store, version, other, rotation)) return
   }
   throw new KeyturnError('removal-pending', `version ${version} is being removed`, {

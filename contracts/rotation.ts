@@ -138,6 +138,8 @@ export interface Preflight {
   epoch: number
   /** False when B is active already: a rotation that was cancelled is being finished. */
   promote: boolean
+  /** An earlier run of its workflow, which was reset, has made the switch: verify and promote are over. */
+  isPast: boolean
   /** Envelopes under A, quarantine not counted. */
   total: number
   heartbeatMs: number

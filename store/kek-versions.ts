@@ -8,6 +8,7 @@ import { serverNow, type Store } from './store.ts'
 
 export {
   clearEndedMarks,
+  endAbandoned,
   clearMarks,
   markRotation,
   recordLeft,

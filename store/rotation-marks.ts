@@ -1,4 +1,6 @@
 import type { ClientSession } from 'mongodb'
+import type { ErrorReport } from '../contracts/errors.ts'
+import type { RotationDoc } from './documents.ts'
 import { keystore } from './keystore.ts'
 import type { Store } from './store.ts'
 import { inTransaction } from './transaction.ts'
@@ -35,8 +37,29 @@ export async function markRotation(
 }
 
 /**
- * Puts `newRotation`'s mark in the place of `oldRotation`'s, whose workflow is gone. False when the mark is not the old
- * one's any more, or by the reasons of `markRotation`. The old one is yet to be ended as `failed` (rotations.ts).
+ * Ends the rotations that began before this one as failed: they run one at a time, so their workflow is gone. Nothing is
+ * written when this one has ended itself, so a late attempt of it ends nobody.
+ */
+export async function endAbandoned(
+  store: Store,
+  { _id, started_at }: RotationDoc,
+  error: ErrorReport,
+): Promise<void> {
+  await inTransaction(store, async (session) => {
+    if (!(await touchRunning(store, _id, session))) return
+    await keystore
+      .rotations(store)
+      .updateMany(
+        { _id: { $ne: _id }, ended_at: null, started_at: { $lte: started_at } },
+        [{ $set: { outcome: 'failed', error: { $literal: error }, ended_at: '$$NOW' } }],
+        { session },
+      )
+  })
+}
+
+/**
+ * Puts `newRotation`'s mark in the place of `oldRotation`'s, which `endAbandoned` has ended. False when the mark is not
+ * the old one's any more, or by the reasons of `markRotation`.
  */
 export async function takeOverMark(
   store: Store,

@@ -1,7 +1,9 @@
 import {
   ActivityFailure,
   ApplicationFailure,
+  CancelledFailure,
   ChildWorkflowFailure,
+  TerminatedFailure,
   TimeoutFailure,
 } from '@temporalio/workflow'
 import { isErrorCode, KeyturnError } from '../contracts/errors.ts'
@@ -26,10 +28,35 @@ export function reportOf(failure: unknown): ErrorReport {
       hint: 'start one where the keys are: keyturn worker --roles rewrap',
     }
   }
+  if (failure instanceof TerminatedFailure) {
+    return {
+      code: 'temporal-refused',
+      message: 'one of its workflows was terminated from outside',
+      hint: 'the temporal ui shows by whom; the same command starts it anew',
+    }
+  }
+  if (failure instanceof CancelledFailure) {
+    return {
+      code: 'cancelled',
+      message: 'its workflow was cancelled from outside',
+      hint: 'the same command starts it anew',
+    }
+  }
   if (failure instanceof ActivityFailure || failure instanceof ChildWorkflowFailure) {
     return reportOf(failure.cause)
   }
   return { code: 'internal', message: failure instanceof Error ? failure.message : String(failure) }
+}
+
+/** Whether an operator has ended a child workflow: it says nothing of what the child did. */
+export function isEndedFromOutside(failure: unknown): boolean {
+  if (!(failure instanceof ChildWorkflowFailure)) return false
+  const { cause } = failure
+  return (
+    cause instanceof TerminatedFailure ||
+    cause instanceof CancelledFailure ||
+    cause instanceof TimeoutFailure
+  )
 }
 
 /** Ends a workflow with a coded refusal that the client can read back. Never a plain Error: it would repeat the task for ever. */

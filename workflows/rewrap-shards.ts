@@ -1,9 +1,16 @@
-import { condition, startChild, workflowInfo } from '@temporalio/workflow'
+import { WorkflowExecutionAlreadyStartedError } from '@temporalio/common'
+import {
+  condition,
+  getExternalWorkflowHandle,
+  startChild,
+  workflowInfo,
+} from '@temporalio/workflow'
 import type { ChildWorkflowHandle } from '@temporalio/workflow'
 import { workflowIds } from '../contracts/names.ts'
-import type { ShardPlan, Steering, SweepPlan } from '../contracts/rotation.ts'
+import type { ShardPlan, Steering, SweepEnd, SweepPlan } from '../contracts/rotation.ts'
 import { isRunFull } from './next-run.ts'
 import { deciding, surveying } from './profiles.ts'
+import { isEndedFromOutside } from './refusal.ts'
 import { rewrapShard, steer } from './rewrap-shard.ts'
 import { show } from './rotation-state.ts'
 import type { RotationState } from './rotation-state.ts'
@@ -18,6 +25,9 @@ const shardWindow = { rotation: 12, applications: 2 }
 const firstLookMs = 2_000
 const oftenMs = 600_000
 const lookGrowth = { often: 1.5, seldom: 1.02 }
+
+/** A shard whose workflow somebody has ended is begun again after this pause. */
+const againAfterMs = 1_000
 
 /** The shards that are being swept. */
 interface Crew {
@@ -100,11 +110,30 @@ async function leaveWhenFull(state: RotationState, crew: Crew): Promise<void> {
 }
 
 async function sweepShard(state: RotationState, crew: Crew, shard: ShardPlan): Promise<void> {
-  const { install, task, rotation, from, to } = state.input
   while (!state.cancelled && !crew.leaving) {
-    const steering = steeringOf(state, crew)
+    const end = await sweepOnce(state, crew, shard)
+    if (end === 'end') return
+    if (end === 'hsm-budget') await pauseForBudget(state, crew)
+    if (end === 'interrupted') await condition(() => state.cancelled || crew.leaving, againAfterMs)
+  }
+  crew.plan.waiting.unshift(shard)
+}
+
+/**
+ * One child workflow. `interrupted`: an operator has ended it, or one that is not this run's child has its id, which is
+ * told to end. Nothing is lost by that: the shard's document knows how far it came.
+ */
+async function sweepOnce(
+  state: RotationState,
+  crew: Crew,
+  shard: ShardPlan,
+): Promise<SweepEnd | 'interrupted'> {
+  const { install, task, rotation, from, to } = state.input
+  const steering = steeringOf(state, crew)
+  const workflowId = workflowIds.shard(install, shard.field, shard.shard)
+  try {
     const child = await startChild(rewrapShard, {
-      workflowId: workflowIds.shard(install, shard.field, shard.shard),
+      workflowId,
       args: [{ ...shard, install, task, rotation, steering }],
       staticSummary: `v${from} → v${to}, ${shard.collection}.${shard.field}`,
       typedSearchAttributes: workflowInfo().typedSearchAttributes,
@@ -117,10 +146,16 @@ async function sweepShard(state: RotationState, crew: Crew, shard: ShardPlan): P
       state.sweeping = crew.told.size
       state.hsmAway.delete(shard.shard)
     })
-    if (end === 'end') return
-    if (end === 'hsm-budget') await pauseForBudget(state, crew)
+    return end
+  } catch (failure) {
+    if (isEndedFromOutside(failure)) return 'interrupted'
+    if (!(failure instanceof WorkflowExecutionAlreadyStartedError)) throw failure
+    // One that has ended in this moment cannot be told, and need not be.
+    await getExternalWorkflowHandle(workflowId)
+      .cancel()
+      .catch(() => undefined)
+    return 'interrupted'
   }
-  crew.plan.waiting.unshift(shard)
 }
 
 async function pauseForBudget(state: RotationState, crew: Crew): Promise<void> {

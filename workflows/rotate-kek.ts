@@ -31,7 +31,7 @@ export async function rotateKek(
     let result: RotateResult
     try {
       const facts = state.facts ?? (await preflight(state))
-      if (isBeforeSweep(state)) {
+      if (isBeforeSweep(state) && !facts.isPast) {
         await verify(state)
         await promote(state, facts)
       }

@@ -1,4 +1,9 @@
-import { ApplicationFailure, TerminatedFailure, TimeoutFailure } from '@temporalio/common'
+import {
+  ApplicationFailure,
+  CancelledFailure,
+  TerminatedFailure,
+  TimeoutFailure,
+} from '@temporalio/common'
 import { isErrorCode, KeyturnError, type ErrorCode } from '../../contracts/errors.ts'
 
 /**
@@ -10,8 +15,9 @@ export function decodeFailure(error: unknown, otherwise: ErrorCode): unknown {
   if (error instanceof KeyturnError) return error
   for (let current = error; current instanceof Error; current = current.cause) {
     if (current instanceof ApplicationFailure) return fromApplication(current, otherwise)
-    if (current instanceof TerminatedFailure) {
-      return new KeyturnError(otherwise, 'its workflow was terminated from outside', {
+    if (current instanceof TerminatedFailure || current instanceof CancelledFailure) {
+      const how = current instanceof TerminatedFailure ? 'terminated' : 'cancelled'
+      return new KeyturnError(otherwise, `its workflow was ${how} from outside`, {
         hint: 'the temporal ui shows by whom; the same command starts it anew',
         cause: error,
       })

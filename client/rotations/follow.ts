@@ -1,4 +1,6 @@
 import { setTimeout as sleep } from 'node:timers/promises'
+import { WorkflowFailedError } from '@temporalio/client'
+import { TerminatedFailure } from '@temporalio/common'
 import { inWords } from '../../contracts/durations.ts'
 import { KeyturnError } from '../../contracts/errors.ts'
 import type { RotateResult, RotationProgress } from '../../contracts/rotation.ts'
@@ -7,7 +9,7 @@ import type { Keystore } from '../keystore.ts'
 import { isTransient, type TemporalLink } from './connection.ts'
 import { decodeFailure } from './failures.ts'
 import { awaitedSteps } from './pending-steps.ts'
-import { lastPause, queryProgress, type LiveRotation } from './running.ts'
+import { describe, firstRunOf, lastPause, queryProgress, type LiveRotation } from './running.ts'
 
 /** How long Temporal may be away before a follower gives up. The rotation itself waits for ever. */
 const patienceMs = 60_000
@@ -54,16 +56,39 @@ async function awaitResult(
   follower: Follower,
 ): Promise<RotateResult> {
   const { signal } = follower
-  const handle = link.client.workflow.getHandle(running.workflowId, running.runId)
   const patience = new Patience(link, running, (line) => follower.onNote(line))
-  for (;;) {
+  for (let { runId } = running; ;) {
     try {
+      const handle = link.client.workflow.getHandle(running.workflowId, runId)
       return (await link.client.withAbortSignal(signal, () => handle.result())) as RotateResult
     } catch (error) {
-      if (signal.aborted || !isTransient(error)) throw error
+      if (signal.aborted) throw error
+      if (isTerminated(error)) {
+        const reset = await resetRun(link, running, follower)
+        if (reset === null) throw error
+        runId = reset
+        continue
+      }
+      if (!isTransient(error)) throw error
       await patience.untilBack(signal)
     }
   }
+}
+
+const isTerminated = (error: unknown) =>
+  error instanceof WorkflowFailedError && error.cause instanceof TerminatedFailure
+
+/** A reset ends a run as terminated, and the rotation goes on in another one. Null: it was terminated for good. */
+async function resetRun(
+  link: TemporalLink,
+  running: LiveRotation,
+  follower: Follower,
+): Promise<string | null> {
+  const latest = await describe(link, running.workflowId)
+  if (latest === null || latest.status.name === 'TERMINATED') return null
+  if (firstRunOf(latest) !== running.runId) return null
+  follower.onNote('its workflow was reset from outside; following the new run')
+  return latest.runId
 }
 
 /** One absence of Temporal, from its loss until it answers again. */

@@ -3,6 +3,7 @@ import { WorkflowNotFoundError, WorkflowUpdateFailedError } from '@temporalio/cl
 import { KeyturnError } from '../../contracts/errors.ts'
 import { messages, type InstallIdentity } from '../../contracts/names.ts'
 import type { Config } from '../../contracts/settings.ts'
+import { runningRotation } from '../../store/rotations.ts'
 import type { Store } from '../../store/store.ts'
 import { requireInstalled, withOwnKeystore, type Keystore } from '../keystore.ts'
 import { liveWorkers, requireWorker, whileWorkersLive } from '../views/workers.ts'
@@ -57,7 +58,7 @@ async function withRunning<T>(
     const install = requireInstalled(keystore, config)
     return withTemporal(config, async (link) => {
       const running = await liveRotation(link, keystore.store, install)
-      if (running === null) throw nothingRuns()
+      if (running === null) throw await nothingRuns(keystore.store)
       await requireControl(link, keystore.store, install)
       await requireServed(link, keystore.store, install, running)
       return use(link, keystore, running)
@@ -81,7 +82,7 @@ async function send(
     const isHeard = (await liveWorkers(store)) > 0
     await soon(isHeard ? whileWorkersLive(store, update) : update, isHeard)
   } catch (error) {
-    if (error instanceof WorkflowNotFoundError) throw nothingRuns()
+    if (error instanceof WorkflowNotFoundError) throw await nothingRuns(store)
     if (error instanceof WorkflowUpdateFailedError) throw decodeFailure(error, 'temporal-refused')
     throw error
   }
@@ -130,8 +131,18 @@ async function soon(update: Promise<unknown>, isHeard: boolean): Promise<void> {
   }
 }
 
-function nothingRuns(): KeyturnError {
-  return new KeyturnError('no-rotation', 'no rotation is running', {
-    hint: 'keyturn status shows the last one; keyturn rotate starts one',
-  })
+/** One whose workflow was ended from outside has left its marks: the next rotation takes them over. */
+async function nothingRuns(store: Store): Promise<KeyturnError> {
+  const abandoned = await runningRotation(store)
+  if (abandoned === null) {
+    return new KeyturnError('no-rotation', 'no rotation is running', {
+      hint: 'keyturn status shows the last one; keyturn rotate starts one',
+    })
+  }
+  const { _id: rotation, to } = abandoned
+  return new KeyturnError(
+    'no-rotation',
+    `the workflow of rotation "${rotation}" was ended from outside`,
+    { hint: `go on: keyturn rotate --to-version ${to}` },
+  )
 }

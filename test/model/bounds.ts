@@ -7,6 +7,7 @@ const nothing: Bounds = {
   ...{ rules: protocol, lease: 1, processes: [], envelopes: 0, workers: 0, attempts: 2 },
   ...{ rotations: [[1, 2]], cancels: true, finishes: true, terminates: false, promotes: 1 },
   ...{ removal: null, forges: false, copied: false, deaths: true, ttl: false, verifies: 0 },
+  forgesRotation: false,
 }
 
 const app: ProcessBound = {
@@ -60,6 +61,10 @@ export const idle: Bounds = {
 /** Workers of a copy beside those of the original, while a fleet settles, and while the last envelopes are counted. */
 export const copiedSettling: Bounds = { ...settling, lease: 1, ttl: false, copied: true }
 export const copiedCensus: Bounds = { ...sweeping, workers: 1, terminates: false, copied: true }
+
+/** Steps of a rotation that somebody else calls: beside a sweep and behind it, and while a fleet settles. */
+export const forgedSweep: Bounds = { ...sweeping, workers: 1, forgesRotation: true }
+export const forgedSettle: Bounds = { ...settling, lease: 1, ttl: false, forgesRotation: true }
 
 /** Larger worlds, for a run by hand: KEYTURN_MODEL=large. */
 export const large: Record<string, Bounds> = {

@@ -1,5 +1,6 @@
 import type { Machine } from './explore.ts'
 import { mayWrap } from './facts.ts'
+import { forgedSteps } from './forged-steps.ts'
 import { processSteps, tick } from './processes.ts'
 import { removalSteps, transactionSteps } from './removals.ts'
 import { rotationSteps, verifySteps } from './rotations.ts'
@@ -16,6 +17,7 @@ export function machineOf(bounds: Bounds): Machine<State> {
     invariant: (state) => brokenIn(state, bounds),
     next: (state) => [
       ...rotationSteps(state, bounds),
+      ...forgedSteps(state, bounds),
       ...verifySteps(state),
       ...transactionSteps(state, bounds),
       ...removalSteps(state, bounds),

@@ -4,6 +4,8 @@ import { machineOf } from './machine.ts'
 import {
   copiedCensus,
   copiedSettling,
+  forgedSettle,
+  forgedSweep,
   forging,
   idle,
   large,
@@ -54,6 +56,11 @@ describe('the protocol, in every order of its steps', () => {
     holds('losing', losing))
   test('nor is it when the process that lost it stands still', () => holds('idle', idle))
   test('a forged step of a removal is an attempt like any other', () => holds('forging', forging))
+
+  test('a forged step of a rotation is one of its own at another moment, or nothing', () => {
+    holds('forged beside a sweep', forgedSweep)
+    holds('forged beside settle', forgedSettle)
+  })
 
   test('a copy decides nothing for the original', () => {
     holds('a copy beside settle', copiedSettling)
@@ -151,6 +158,24 @@ describe('a protocol with one rule left out is broken, and the search shows how'
       /^an envelope is under version 1, which is destroyed$/,
       /(commits|is written)$/,
     ))
+
+  describe('finish believes whoever says that settle is over', () => {
+    test('and a version is left with envelopes under it', () =>
+      fails(
+        'finish counts nothing',
+        without(forgedSweep, 'ownEnd'),
+        /^rotation 1 completed with 1 envelopes under version 1$/,
+        /a forged finish says that settle is over$/,
+      ))
+
+    test('and while somebody may still wrap under it', () =>
+      fails(
+        'finish looks at nobody',
+        without(forgedSettle, 'ownEnd'),
+        wrapped,
+        /^app 0 seals under version 1$/,
+      ))
+  })
 
   describe('a copy of the keystore answers for the original', () => {
     test('and says that the fleet is past the switch', () =>

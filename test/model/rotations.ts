@@ -245,7 +245,7 @@ export function verifySteps(state: State): Step[] {
 }
 
 /** activities/finish-rotation.ts: shards closed, the moment it was left recorded by its mark, row ended, marks off. */
-function end(next: State, bounds: Bounds, at: number, settled: boolean): string | null {
+export function end(next: State, bounds: Bounds, at: number, settled: boolean): string | null {
   const [from = 0] = bounds.rotations[at] ?? []
   const rotation = rotationOf(next, at)
   if (bounds.rules.closeShards) {

@@ -36,6 +36,11 @@ export interface Rules {
    * may call it says that they have passed.
    */
   ownGuards: boolean
+  /**
+   * Finish counts, and looks whether the fleet is past, itself. Else it does what it is told: whoever may call it says that
+   * settle is over.
+   */
+  ownEnd: boolean
   /** A step looks for its task's row in the keystore that it has open; else a worker of a copy answers by what it finds there. */
   ownTasks: boolean
 }
@@ -44,6 +49,7 @@ export const protocol: Rules = {
   ...{ lease: true, heartbeatFirst: true, settleWaits: true, tailSweep: true },
   ...{ shardDocument: true, closeShards: true, marks: true, epochOfPreflight: true },
   ...{ rotationRow: true, fence: true, ownGuards: true, ownTasks: true },
+  ...{ ownEnd: true },
   ...{ freshAnswers: true, freshProofs: true, canaryRenews: true },
 }
 
@@ -71,6 +77,8 @@ export interface Bounds {
   readonly removal: { readonly version: number; readonly requests: number } | null
   /** Whether somebody calls the removal's steps beside its workflow. */
   readonly forges: boolean
+  /** Whether somebody calls promote and finish beside the rotation's workflow, or behind its end. */
+  readonly forgesRotation: boolean
   /** Whether a worker whose keystore is a copy takes work from the same queues. */
   readonly copied: boolean
   /** Whether applications may die. One that only falls silent for ever takes no step. */

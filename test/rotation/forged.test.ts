@@ -9,7 +9,8 @@ import type { InstallIdentity } from '../../contracts/names.ts'
 import { identityOf, readInstall } from '../../store/kek-install.ts'
 import { insertTask } from '../../store/kek-tasks.ts'
 import { readVersion } from '../../store/kek-versions.ts'
-import { readRotation, runningRotation } from '../../store/rotations.ts'
+import { standingRemoval } from '../../store/removal-requests.ts'
+import { lastRotation, readRotation, runningRotation } from '../../store/rotations.ts'
 import { openFleet } from '../support/fleet.ts'
 import type { Fleet } from '../support/fleet.ts'
 import { freshName } from '../support/fresh.ts'
@@ -203,9 +204,26 @@ describe('forged steps of a rotation', () => {
       args: [{ install, task, target: 99 }],
     }
     await expect(client.workflow.execute('verifyFleet', verify)).rejects.toThrow()
+    // The policy's too: a rotation that has not ended is a person's to go on with, and no version is made.
+    const policy = { install, task, maxHsmCalls: 0, removeAfterMs: 0 }
+    const run = { workflowId: freshName('forged'), taskQueue, args: [policy] }
+    await expect(client.workflow.execute('scheduledRotation', run)).rejects.toThrow()
+    expect(await forge('planScheduledRotation', policy)).toBe('rotation-running')
+    expect(await readVersion(fleet.store, 3)).toBeNull()
     await nothingIsLost()
     await fleet.must('rotate', '--to-version', '2')
     expect(await fleet.verifyRecords()).toEqual({ 2: 400 })
     expect(await readRotation(fleet.store, rotation)).toMatchObject({ outcome: 'failed' })
+  })
+
+  test('a policy’s steps ask for no removal that is not due to them', async () => {
+    const ended = (await lastRotation(fleet.store))?._id
+    for (const rotation of [ended, 'r-forged', { $ne: null }, 7, null]) {
+      expect(await forge('planRemoval', { rotation, removeAfterMs: 0 })).toBeNull()
+    }
+    for (const removeAfterMs of [-1, 0.5, '0', null]) {
+      expect(await forge('planRemoval', { rotation: ended, removeAfterMs })).toBe('usage')
+    }
+    expect(await standingRemoval(fleet.store, 1)).toBeNull()
   })
 })

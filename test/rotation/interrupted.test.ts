@@ -1,0 +1,305 @@
+import type { Document } from 'mongodb'
+import { afterAll, afterEach, beforeAll, expect, test } from 'vitest'
+import { collections, workflowIds } from '../../contracts/names.ts'
+import type { RotationPhase } from '../../contracts/rotation.ts'
+import { readVersion } from '../../store/kek-versions.ts'
+import { lastRotation, readRotation, runningRotation, sumCounters } from '../../store/rotations.ts'
+import { openFleet } from '../support/fleet.ts'
+import type { Fleet } from '../support/fleet.ts'
+import { places } from '../support/fleet-records.ts'
+import { holdPromote, holdVerify } from '../support/holds.ts'
+import type { Hold } from '../support/holds.ts'
+import { resetToBegin } from '../support/reset.ts'
+
+/**
+ * What operators do in Temporal's UI, in each phase of a rotation: terminate, and reset to the first task. The next command
+ * goes on, and nothing is lost.
+ */
+
+const records = 120
+
+let fleet: Fleet
+beforeAll(async () => {
+  fleet = await openFleet({ provider: 'pkcs11', nodes: ['vm-a'], config: { rewrap: { page: 10 } } })
+  await fleet.fill(records)
+})
+afterAll(async () => {
+  await fleet.close()
+})
+
+const locks: Hold[] = []
+afterEach(async () => {
+  for (const lock of locks.splice(0)) await lock.release()
+})
+
+/** The way that is open now: versions 1 and 2 take turns. */
+let from = 1
+let to = 2
+
+/** A transaction of the test has written a document: whoever writes it waits. */
+async function lockDocument(collection: string, filter: Document): Promise<Hold> {
+  const session = fleet.store.client.startSession()
+  session.startTransaction()
+  const { matchedCount } = await fleet.store.db
+    .collection(collection)
+    .updateOne(filter, { $set: { held: true } }, { session })
+  expect(matchedCount).toBe(1)
+  const hold: Hold = {
+    reached: () => Promise.resolve(),
+    async release() {
+      if (session.inTransaction()) await session.abortTransaction()
+      await session.endSession()
+    },
+  }
+  locks.push(hold)
+  return hold
+}
+
+const rotateId = () => workflowIds.rotate(fleet.identity)
+
+const pending = async (activity: string, workflowId = rotateId()) =>
+  await fleet.until(`"${activity}" does not begin`, async () => {
+    const handle = fleet.temporal.workflow.getHandle(workflowId)
+    const described = await handle.describe().catch(() => null)
+    const activities = described?.raw.pendingActivities ?? []
+    return activities.some(({ activityType }) => activityType?.name === activity)
+  })
+
+const inPhase = async (phase: RotationPhase) =>
+  await fleet.until(`it is not in ${phase}`, async () => {
+    return (await runningRotation(fleet.store))?.phase === phase
+  })
+
+/** Holds the page of one of the records back; the others are swept. */
+async function holdSweep(): Promise<Hold> {
+  const [{ collection }] = places
+  const last = await fleet.store.db.collection(collection).findOne({}, { sort: { _id: -1 } })
+  return await lockDocument(collection, { _id: last?.['_id'] as never })
+}
+
+/** Holds settle: once the switch is made, an application seems to live that knows nothing of it. */
+async function holdSettle(): Promise<Hold> {
+  const sweep = await holdSweep()
+  let late: Hold | null = null
+  const hold: Hold = {
+    async reached() {
+      await inPhase('rewrap')
+      late = await holdVerify(fleet)
+      await sweep.release()
+      await inPhase('settle')
+    },
+    release: async () => await late?.release(),
+  }
+  locks.push(hold)
+  return hold
+}
+
+/** Holds finish where it records that the version was left. */
+async function holdFinish(): Promise<Hold> {
+  const settle = await holdSettle()
+  let row: Hold | null = null
+  return {
+    async reached() {
+      await settle.reached()
+      row = await lockDocument(collections.versions, { _id: from })
+      await settle.release()
+      await fleet.until('it does not close its shards', async () => {
+        const rotation = (await runningRotation(fleet.store))?._id
+        const open = { '_id.rotation': rotation, closed: false }
+        return (await fleet.store.db.collection(collections.shards).countDocuments(open)) === 0
+      })
+    },
+    release: async () => await row?.release(),
+  }
+}
+
+const kept = async (opened: Promise<Hold>) => {
+  const hold = await opened
+  locks.push(hold)
+  return hold
+}
+
+/** Each is held where it is, for as long as the test wants. */
+const phases: Record<RotationPhase, () => Promise<Hold>> = {
+  async preflight() {
+    const lock = await lockDocument(collections.versions, { _id: to })
+    return { ...lock, reached: () => pending('preflight') }
+  },
+  verify: async () => await kept(holdVerify(fleet)),
+  promote: async () => await kept(holdPromote(fleet)),
+  async rewrap() {
+    return { ...(await holdSweep()), reached: async () => await fleet.rewrapped(20) }
+  },
+  settle: holdSettle,
+  finish: holdFinish,
+}
+
+const rotate = () => fleet.start('rotate', '--to-version', `${to}`)
+
+/** Everything has moved, each envelope once; the next rotation goes back. */
+async function completed(rotations: readonly string[]): Promise<void> {
+  const all = await Promise.all(rotations.map((id) => sumCounters(fleet.store, id)))
+  expect(all.reduce((sum, { rewrapped }) => sum + rewrapped, 0)).toBe(records)
+  expect(all.map(({ quarantined }) => quarantined)).toEqual(all.map(() => 0))
+  expect(await fleet.verifyRecords()).toEqual({ [to]: records })
+  for (const version of [from, to]) {
+    expect(await readVersion(fleet.store, version)).toMatchObject({ rotation: null })
+  }
+  ;[from, to] = [to, from]
+}
+
+for (const phase of Object.keys(phases) as RotationPhase[]) {
+  test(`terminated in ${phase}: status and cancel say so, and the next rotate goes on`, async () => {
+    const hold = await phases[phase]()
+    const command = rotate()
+    await hold.reached()
+    const first = (await runningRotation(fleet.store))?._id ?? ''
+    await fleet.rotateWorkflow().terminate()
+    const { code, json } = await command.end()
+    expect({ code, error: json.error.code }).toEqual({ code: 5, error: 'rotation-failed' })
+    const status = await fleet.must('status')
+    expect(status).toMatchObject({ rotation: null, abandoned: { id: first, from, to } })
+    const cancel = await fleet.cli('cancel')
+    expect(cancel.json.error).toMatchObject({ code: 'no-rotation' })
+    expect(cancel.json.error.hint).toContain(`keyturn rotate --to-version ${to}`)
+    const removal = await fleet.cli('remove', '--version', `${from}`)
+    expect(removal.code).not.toBe(0)
+    await hold.release()
+    const second = await fleet.must('rotate', '--from-version', `${from}`, '--to-version', `${to}`)
+    expect(second.outcome).toBe('completed')
+    expect(await readRotation(fleet.store, first)).toMatchObject({ outcome: 'failed' })
+    expect((await fleet.must('status'))['abandoned']).toBeUndefined()
+    await completed([first, second.rotationId])
+  })
+
+  test(`reset in ${phase}: its follower follows the new run, and nothing is done twice`, async () => {
+    const hold = await phases[phase]()
+    const command = rotate()
+    await hold.reached()
+    const first = (await runningRotation(fleet.store))?._id ?? ''
+    await resetToBegin(fleet.temporal, rotateId())
+    await fleet.until('the follower does not hear of it', () =>
+      Promise.resolve(command.said().includes('was reset')),
+    )
+    await hold.release()
+    const { code, json } = await command.end()
+    expect({ code, json }).toMatchObject({
+      ...{ code: 0, json: { outcome: 'completed', rotationId: first } },
+    })
+    await completed([first])
+  })
+}
+
+test('reset after its end: it answers what was recorded', async () => {
+  const before = await lastRotation(fleet.store)
+  await resetToBegin(fleet.temporal, rotateId())
+  expect(await fleet.rotateWorkflow().result()).toMatchObject({ outcome: 'completed' })
+  expect(await readRotation(fleet.store, before?._id ?? '')).toEqual(before)
+})
+
+test('reset, then cancelled: the cancel is of the new run', async () => {
+  const hold = await phases.rewrap()
+  const command = rotate()
+  await hold.reached()
+  await resetToBegin(fleet.temporal, rotateId())
+  await fleet.until('nothing is swept anew', async () => {
+    return ((await fleet.rotateWorkflow().describe()).raw.pendingChildren ?? []).length > 0
+  })
+  const cancelled = fleet.start('cancel')
+  await hold.release()
+  expect((await cancelled.end()).code).toBe(0)
+  const { code, json } = await command.end()
+  expect({ code, outcome: json.outcome }).toEqual({ code: 7, outcome: 'cancelled' })
+  const second = await fleet.must('rotate', '--from-version', `${from}`, '--to-version', `${to}`)
+  await completed([json.rotationId, second.rotationId])
+})
+
+test('a shard terminated, cancelled or reset goes on where its document stands', async () => {
+  const hold = await phases.rewrap()
+  const command = rotate()
+  await hold.reached()
+  const children = async () =>
+    await fleet.until('no shard is swept', async () => {
+      const { raw } = await fleet.rotateWorkflow().describe()
+      const [one] = raw.pendingChildren ?? []
+      return one?.workflowId && one.runId ? { id: one.workflowId, run: one.runId } : null
+    })
+  const anew = async (run: string) =>
+    await fleet.until('it does not begin again', async () => (await children()).run !== run)
+  for (const end of ['terminate', 'cancel'] as const) {
+    await fleet.until('only the held one is left', async () => {
+      return ((await fleet.rotateWorkflow().describe()).raw.pendingChildren ?? []).length === 1
+    })
+    const { id, run } = await children()
+    await fleet.temporal.workflow.getHandle(id)[end]()
+    await anew(run)
+  }
+  await resetToBegin(fleet.temporal, (await children()).id)
+  await hold.release()
+  const { code, json } = await command.end()
+  expect({ code, outcome: json.outcome }).toEqual({ code: 0, outcome: 'completed' })
+  await completed([json.rotationId])
+})
+
+test('verify terminated: the command ends with a word, and the next one asks anew', async () => {
+  const hold = await kept(holdVerify(fleet))
+  const workflowId = workflowIds.verify(fleet.identity, to)
+  const command = fleet.start('verify', '--target', `${to}`)
+  const handle = fleet.temporal.workflow.getHandle(workflowId)
+  await fleet.until('nobody asks', async () => await handle.describe().catch(() => null))
+  await handle.terminate()
+  const { code, json } = await command.end()
+  expect({ code, message: json.error.message }).toEqual({
+    ...{ code: 4, message: 'its workflow was terminated from outside' },
+  })
+  await hold.release()
+  expect(await fleet.must('verify', '--target', `${to}`)).toMatchObject({ ready: true })
+})
+
+test('an installation terminated behind its intent: the next one finishes it, with the same key', async () => {
+  const lock = await lockDocument(collections.install, {})
+  const command = fleet.start('pkcs11-init', '--version', '3')
+  const keyOf = async () => (await readVersion(fleet.store, 3))?.key_id?.toString('hex') ?? null
+  await fleet.until('nothing is intended', keyOf)
+  const intended = await keyOf()
+  await pending('makeKek', workflowIds.install(fleet.identity, 3))
+  await fleet.temporal.workflow.getHandle(workflowIds.install(fleet.identity, 3)).terminate()
+  const { code, json } = await command.end()
+  expect({ code, error: json.error.code }).toEqual({ code: 4, error: 'temporal-refused' })
+  await lock.release()
+  await fleet.must('pkcs11-init', '--version', '3')
+  expect(await keyOf()).toBe(intended)
+  await resetToBegin(fleet.temporal, workflowIds.install(fleet.identity, 3))
+  const again: unknown = await fleet.temporal.workflow
+    .getHandle(workflowIds.install(fleet.identity, 3))
+    .result()
+  expect(again).toMatchObject({ version: 3, created: false })
+  expect(await fleet.must('verify', '--target', '3')).toMatchObject({ ready: true })
+})
+
+test('a policy’s run terminated while it rotates: a person’s rotate goes on', async () => {
+  await fleet.must('policy', 'set', '--every', '90d', '--remove-after', '30d')
+  // Version 3 was installed, and never used: what a run leaves that is ended behind its installation.
+  to = 3
+  const hold = await phases.rewrap()
+  await fleet.must('policy', 'run')
+  await hold.reached()
+  const first = (await runningRotation(fleet.store))?._id ?? ''
+  const described = await fleet.rotateWorkflow().describe()
+  const parent = described.raw.workflowExecutionInfo?.parentExecution?.workflowId ?? ''
+  await fleet.temporal.workflow.getHandle(parent).terminate()
+  await fleet.until('its rotation goes on without it', async () => {
+    return (await fleet.rotateWorkflow().describe()).status.name !== 'RUNNING'
+  })
+  await hold.release()
+  // The next run leaves it to a person.
+  await fleet.must('policy', 'run')
+  await fleet.until('its next run does not refuse', async () => {
+    const { policy } = (await fleet.must('status')) as { policy?: { paused: boolean } }
+    return policy?.paused === true
+  })
+  const second = await fleet.must('rotate', '--from-version', `${from}`, '--to-version', `${to}`)
+  expect(second.outcome).toBe('completed')
+  await completed([first, second.rotationId])
+  await fleet.must('policy', 'delete')
+})
