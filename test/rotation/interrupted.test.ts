@@ -1,5 +1,5 @@
 import type { Document } from 'mongodb'
-import { afterAll, afterEach, beforeAll, expect, test } from 'vitest'
+import { afterAll, afterEach, beforeAll, beforeEach, expect, test } from 'vitest'
 import { collections, workflowIds } from '../../contracts/names.ts'
 import type { RotationPhase } from '../../contracts/rotation.ts'
 import { readVersion } from '../../store/kek-versions.ts'
@@ -30,6 +30,10 @@ afterAll(async () => {
 const locks: Hold[] = []
 afterEach(async () => {
   for (const lock of locks.splice(0)) await lock.release()
+})
+beforeEach(async () => {
+  to = (await fleet.active()) === 1 ? 2 : 1
+  from = 3 - to
 })
 
 /** The way that is open now: versions 1 and 2 take turns. */
@@ -65,10 +69,11 @@ const pending = async (activity: string, workflowId = rotateId()) =>
     return activities.some(({ activityType }) => activityType?.name === activity)
   })
 
-const inPhase = async (phase: RotationPhase) =>
+const inPhase = async (phase: RotationPhase): Promise<void> => {
   await fleet.until(`it is not in ${phase}`, async () => {
     return (await runningRotation(fleet.store))?.phase === phase
   })
+}
 
 /** Holds the page of one of the records back; the others are swept. */
 async function holdSweep(): Promise<Hold> {
@@ -123,7 +128,7 @@ const kept = async (opened: Promise<Hold>) => {
 const phases: Record<RotationPhase, () => Promise<Hold>> = {
   async preflight() {
     const lock = await lockDocument(collections.versions, { _id: to })
-    return { ...lock, reached: () => pending('preflight') }
+    return { ...lock, reached: () => inPhase('preflight') }
   },
   verify: async () => await kept(holdVerify(fleet)),
   promote: async () => await kept(holdPromote(fleet)),
@@ -145,7 +150,6 @@ async function completed(rotations: readonly string[]): Promise<void> {
   for (const version of [from, to]) {
     expect(await readVersion(fleet.store, version)).toMatchObject({ rotation: null })
   }
-  ;[from, to] = [to, from]
 }
 
 for (const phase of Object.keys(phases) as RotationPhase[]) {
@@ -279,6 +283,7 @@ test('an installation terminated behind its intent: the next one finishes it, wi
 
 test('a policy’s run terminated while it rotates: a person’s rotate goes on', async () => {
   await fleet.must('policy', 'set', '--every', '90d', '--remove-after', '30d')
+  from = await fleet.active()
   // Version 3 was installed, and never used: what a run leaves that is ended behind its installation.
   to = 3
   const hold = await phases.rewrap()
