@@ -1,0 +1,16 @@
+import { runningRotation } from '../../store/rotations.ts'
+import type { Fleet } from './fleet.ts'
+
+/** A rotation to the other one of versions 1 and 2 that has begun its sweep, and is paused there. */
+export async function pausedRotation(fleet: Fleet) {
+  const from = await fleet.active()
+  const to = 3 - from
+  const rotation = fleet.start('rotate', '--to-version', `${to}`, '--max-rate', '1')
+  await fleet.until(
+    'the rotation does not sweep',
+    async () => (await runningRotation(fleet.store))?.phase === 'rewrap',
+    60_000,
+  )
+  await fleet.must('pause')
+  return { from, to, rotation }
+}
