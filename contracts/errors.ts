@@ -58,6 +58,7 @@ export const exitCodes = {
   'collection-replaced': 3,
   'fence-left': 3,
   'clock-differs': 3,
+  'document-malformed': 3,
 
   'mongodb-unreachable': 4,
   'mongodb-not-replica-set': 4,

@@ -1,11 +1,12 @@
 import type { ActiveDoc } from './documents.ts'
 import { keystore } from './keystore.ts'
+import { wellFormed } from './own-documents.ts'
 import { serverNow, type Store } from './store.ts'
 import { inTransaction } from './transaction.ts'
 
 /** Null before the first version was installed. */
 export async function readActive(store: Store): Promise<ActiveDoc | null> {
-  return keystore.active(store).findOne({ _id: 'active' })
+  return wellFormed.active(await keystore.active(store).findOne({ _id: 'active' }))
 }
 
 /**

@@ -5,6 +5,7 @@ import { collections, type InstallIdentity } from '../contracts/names.ts'
 import type { HomeDoc, InstallDoc } from './documents.ts'
 import { keystore } from './keystore.ts'
 import { readHome } from './keystore-home.ts'
+import { wellFormed } from './own-documents.ts'
 import { isDuplicateKey, serverCode, serverCodes } from './store-errors.ts'
 import { serverNow, type Store } from './store.ts'
 
@@ -30,7 +31,7 @@ export function identityOf({ name, id }: InstallDoc): InstallIdentity {
 
 /** Null on a database where `setup` has not run. Not judged: see `requireInstall`. */
 export async function readInstall(store: Store): Promise<InstallDoc | null> {
-  return keystore.install(store).findOne({ _id: 'install' })
+  return wellFormed.install(await keystore.install(store).findOne({ _id: 'install' }))
 }
 
 /**

@@ -2,11 +2,12 @@ import { Binary } from 'mongodb'
 import type { FleetSettings } from '../contracts/settings.ts'
 import type { SettingsDoc } from './documents.ts'
 import { keystore } from './keystore.ts'
+import { wellFormed } from './own-documents.ts'
 import type { Store } from './store.ts'
 
 /** What `setup` recorded for the whole fleet; null before it ran. */
 export async function readSettings(store: Store): Promise<SettingsDoc | null> {
-  return keystore.settings(store).findOne({ _id: 'settings' })
+  return wellFormed.settings(await keystore.settings(store).findOne({ _id: 'settings' }))
 }
 
 /** Only `setup` calls this, after it has shown the difference and asked. */

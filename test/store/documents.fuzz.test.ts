@@ -9,12 +9,19 @@ import { heartbeatFact } from '../../protocol/facts.ts'
 import { provenInAll } from '../../protocol/proven-in-all.ts'
 import { isReady, judgeReadiness } from '../../protocol/readiness.ts'
 import { observe, nothingObserved } from '../../protocol/settle.ts'
+import { insertFirstActive, readActive } from '../../store/kek-active.ts'
+import { identityOf, insertInstall, readInstall } from '../../store/kek-install.ts'
+import { readSettings, writeSettings } from '../../store/kek-settings.ts'
+import { kekDescriptor, readVersion, readVersions } from '../../store/kek-versions.ts'
+import { collections } from '../../contracts/names.ts'
+import type { FleetSettings } from '../../contracts/settings.ts'
+import { versionState } from '../../protocol/version-state.ts'
 import { decommissionNode, expectNode, seeNode } from '../../store/fleet-nodes.ts'
 import { keystore } from '../../store/keystore.ts'
 import { readHeartbeats } from '../../store/process-heartbeats.ts'
 import { serverNow } from '../../store/store.ts'
 import { anyValue } from './odd.ts'
-import { testStore } from './support.ts'
+import { configured, installVersion, testStore } from './support.ts'
 
 /** Documents that others may write: any value and size in any field ends in a named process, never in a TypeError. */
 
@@ -72,7 +79,7 @@ describe('a heartbeat', () => {
         const promoted = provenInAll(seen.heartbeats, 1, { nonces: ['q'], met: [one.id] })
         expect(promoted?.message).toContain(`vm-x (malformed heartbeat: ${member}`)
       }),
-      { numRuns: 100 },
+      { numRuns: 40 },
     )
   })
 
@@ -91,7 +98,7 @@ describe('a heartbeat', () => {
         const { nodes } = await looks()
         expect(nodes).toMatchObject([{ reason: 'stale', ready: false }])
       }),
-      { numRuns: 60 },
+      { numRuns: 20 },
     )
   })
 
@@ -166,7 +173,54 @@ describe('a row of the roster', () => {
           expect(after?.decommissioned).toBe(by === 'decommission')
         },
       ),
-      { numRuns: 60 },
+      { numRuns: 20 },
+    )
+  })
+})
+
+describe("the keystore's own documents", () => {
+  it('of any content are read, or refused by collection and _id', async () => {
+    const row = await insertInstall(store, { name: 'fuzz', created_by: 'ann' })
+    await writeSettings(store, {
+      settings: { collections: configured, fleet } as unknown as FleetSettings,
+      ...{ sha256: Buffer.alloc(32), by: 'ann' },
+    })
+    await installVersion(store, 1)
+    await insertFirstActive(store, 1)
+    const reads: Record<string, () => Promise<unknown>> = {
+      [collections.install]: async () => identityOf((await readInstall(store)) ?? row),
+      [collections.settings]: async () => (await readSettings(store))?.sha256.toString('hex'),
+      [collections.active]: () => readActive(store),
+      [collections.versions]: async () => {
+        const active = await readActive(store)
+        const rows = await readVersions(store)
+        await readVersion(store, 1)
+        return rows.map((each) => [versionState(each, active?.version ?? 1), kekDescriptor(each)])
+      },
+    }
+    const goods = new Map<string, Document>()
+    for (const name of Object.keys(reads)) {
+      goods.set(name, (await store.db.collection(name).findOne({}))!)
+    }
+    const places = [...goods].flatMap(([name, good]) =>
+      Object.keys(good).flatMap((member) => (member === '_id' ? [] : [[name, member] as const])),
+    )
+    await fc.assert(
+      fc.asyncProperty(fc.constantFrom(...places), anything, async ([name, member], value) => {
+        const good = goods.get(name)!
+        const rows = store.db.collection(name)
+        await rows.replaceOne({ _id: good._id as never }, { ...good, [member]: value })
+        try {
+          await reads[name]!()
+        } catch (error) {
+          expect(error).toMatchObject({ code: 'document-malformed' })
+          const text = `document '${String(good._id)}' of ${name} is malformed: "${member}`
+          expect((error as Error).message).toContain(text)
+        } finally {
+          await rows.replaceOne({ _id: good._id as never }, good)
+        }
+      }),
+      { numRuns: 40 },
     )
   })
 })
