@@ -4,7 +4,7 @@ import { parseYaml } from '../../config/yaml-source.ts'
 const nine = (item: string) => `[${Array<string>(9).fill(item).join(', ')}]`
 const bomb = [
   'a: &a ' + nine('x'),
-  ...[...'bcdefghi'].map((name, at) => `${name}: &${name} ${nine('*' + 'abcdefgh'.charAt(at))}`),
+  ...Array.from('bcdefghi', (name, at) => `${name}: &${name} ${nine('*' + 'abcdefgh'.charAt(at))}`),
 ]
 
 describe('a file that is no plain YAML', () => {

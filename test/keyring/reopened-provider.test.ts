@@ -45,7 +45,7 @@ describe.skipIf(!there)('a key store that comes, goes and changes its PIN', () =
     await initToken(lab.token, label)
     await until(() => provider.trouble() === null)
     expect(opened).toBe(1)
-    const kek = await lab.make(provider as never, 1)
+    const kek = await lab.make(provider, 1)
     await provider.load(kek)
     expect(provider.loaded()).toEqual([1])
   })
@@ -72,7 +72,7 @@ describe.skipIf(!there)('a key store that comes, goes and changes its PIN', () =
     label = lab.token.label
     pin = lab.token.pin
     const provider = await open()
-    await provider.load(await lab.make(provider as never, 1))
+    await provider.load(await lab.make(provider, 1))
     pin = '22222222'
     expect(await provider.renew()).toMatchObject({ code: 'pin-refused' })
     expect(provider.trouble()).toBeNull()
