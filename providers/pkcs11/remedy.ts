@@ -52,10 +52,14 @@ export function remedyFor(fault: Fault, job: Job): Remedy {
   }
 }
 
-/** A lane died under a job, or was killed for its silence. Twice may be chance, three times it is this very work. */
+/**
+ * A lane died under a job, or was killed for its silence. Twice may be chance, three times it is this very work. A lane
+ * that was replaced because of another job says nothing about this one, whatever it has met before: patience ends it.
+ */
 export function remedyForLoss(lost: LaneLost, job: Job): Remedy {
-  if (lost.why !== 'discarded') job.losses += 1
-  const again = job.losses < MOST_LOSSES ? 'again' : 'fail'
+  const isOwn = lost.why !== 'discarded'
+  if (isOwn) job.losses += 1
+  const again = isOwn && job.losses >= MOST_LOSSES ? 'fail' : 'again'
   return { lane: 'replace', concurrency: 'keep', job: again, pauseMs: 0 }
 }
 

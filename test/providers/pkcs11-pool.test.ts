@@ -45,7 +45,7 @@ describe.skipIf(!there)('the pool of a token', () => {
   const probe = () => probeToken({ config: lab.config, pin: lab.token.pin })
 
   it.each([
-    ['throttles by the second', 'throttle 600', 200],
+    ['throttles by the second', 'throttle 100', 100],
     ['takes one call at a time', 'busy 1', 200],
   ])('gets a page through a token that %s, and accuses nobody', async (_, line, count) => {
     const items = await sealedItems(provider, 1, randomDeks(count))
