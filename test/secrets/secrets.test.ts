@@ -25,8 +25,10 @@ onEachProvider('after a rotation', { records: 300 }, (fleetOf) => {
     expect(before.length).toBe(300)
     await fleet.must('verify', '--target', `${to}`)
     // A kill and a refusal on the way: errors are where secrets leak.
-    const rotation = fleet.start('rotate', '--to-version', `${to}`, '--max-rate', '60')
-    await fleet.rewrapped(100)
+    const rotation = fleet.start('rotate', '--to-version', `${to}`, '--max-rate', '20')
+    await fleet.rewrapped(40)
+    // Held in its middle, however long the next steps take.
+    await fleet.must('rate', '1')
     await fleet.nodes.kill('vm-a')
     await fleet.nodes.start('vm-a')
     await fleet.cli('rotate', '--to-version', '9')
