@@ -165,6 +165,19 @@ export interface SweepPlan {
   isRead: boolean
 }
 
+/** What the walks of a tail have come to. JSON. */
+export interface WalkState {
+  /** Envelopes that the rotation has dealt with, as its counters say; -1 before the first walk. */
+  dealt: number
+  /** What remained at the last walk, and the fewest at any; null before the first. */
+  remaining: number | null
+  fewest: number | null
+  /** Walks in a row that dealt with none, and after which no fewer remain. */
+  idle: number
+  /** Walks in a row since fewer remained than ever before. */
+  vain: number
+}
+
 /** What a rotation's next run begins with: a run's history is bounded, a rotation's length is not. */
 export interface CarriedRotation extends RotationPause {
   phase: RotationPhase
@@ -183,6 +196,8 @@ export interface CarriedRotation extends RotationPause {
   plan: SweepPlan | null
   /** Walks of the tail that were planned. */
   round: number
+  /** What those have come to. */
+  walk: WalkState
   /** The last round of looking at the fleet; null before the first has ended. */
   fleet: SettleRound | null
   awaiting: string[]

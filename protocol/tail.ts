@@ -1,3 +1,5 @@
+import type { WalkState } from '../contracts/rotation.ts'
+
 /** When the census of A was first seen at zero with nothing but zeros since; null while it is not. JSON. */
 export interface TailState {
   zeroSinceMs: number | null
@@ -19,29 +21,31 @@ export function observeTail(
   return { zeroSinceMs, done: isRunning && seen.observerMs - zeroSinceMs >= seen.heartbeatMs }
 }
 
-/** What the walks of a tail have come to. JSON. */
-export interface WalkState {
-  /** Envelopes that the rotation has dealt with, as its counters say. */
-  dealt: number
-  remaining: number
-  /** Walks in a row that dealt with none, and after which no fewer remain. */
-  idle: number
-}
-
-export const walksBegin: WalkState = { dealt: -1, remaining: Infinity, idle: 0 }
+export const walksBegin: WalkState = { dealt: -1, remaining: null, fewest: null, idle: 0, vain: 0 }
 
 /** So many walks without progress, and what remains is out of a walk's reach: no further one would help. */
 export const idleWalksAtMost = 10
 
 /**
- * Whether another walk makes sense. A writer that lags gives each walk something to do; what is counted and never met, for
- * the index or the collection is another one by now, does not.
+ * So many walks, each a heartbeat or more after the one before, and never fewer envelopes: nobody lags that long. Somebody
+ * writes old bytes back again and again.
+ */
+export const vainWalksAtMost = 100
+
+/**
+ * Whether another walk makes sense. `idle`: what is counted is never met, for the index or the collection is another one by
+ * now. `vain`: it is met each time, and is there again. A writer that lags is waited for until then.
  */
 export function observeWalk(
   previous: WalkState,
   seen: { dealt: number; remaining: number },
-): WalkState & { stuck: boolean } {
-  const hasProgress = seen.dealt !== previous.dealt || seen.remaining < previous.remaining
-  const idle = hasProgress ? 0 : previous.idle + 1
-  return { ...seen, idle, stuck: idle >= idleWalksAtMost }
+): WalkState & { stuck: 'idle' | 'vain' | null } {
+  const { dealt, remaining } = seen
+  const isFewer = previous.remaining === null || remaining < previous.remaining
+  const isFewest = previous.fewest === null || remaining < previous.fewest
+  const idle = isFewer || dealt !== previous.dealt ? 0 : previous.idle + 1
+  const vain = isFewest ? 0 : previous.vain + 1
+  const fewest = isFewest ? remaining : previous.fewest
+  const stuck = idle >= idleWalksAtMost ? 'idle' : vain >= vainWalksAtMost ? 'vain' : null
+  return { dealt, remaining, fewest, idle, vain, stuck }
 }

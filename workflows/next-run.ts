@@ -32,9 +32,9 @@ export async function beginNextRun(state: RotationState): Promise<never> {
 
 function carriedBy(state: RotationState): CarriedRotation {
   const { phase, paused, pausedBy, shown, cancelled, maxRate, total, counters, startedAt } = state
-  const { facts, asked, plan, round, fleet, awaiting, silent } = state
+  const { facts, asked, plan, round, walk, fleet, awaiting, silent } = state
   return {
     ...{ phase, paused, pausedBy, shown, cancelled, maxRate, total, counters, startedAt },
-    ...{ facts, asked, plan, round, fleet, awaiting, silent },
+    ...{ facts, asked, plan, round, walk, fleet, awaiting, silent },
   }
 }

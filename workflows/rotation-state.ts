@@ -19,6 +19,7 @@ import type {
   RotationPhase,
   RotationProgress,
 } from '../contracts/rotation.ts'
+import { walksBegin } from '../protocol/tail.ts'
 import { isRunFull, RunIsFull } from './next-run.ts'
 import { refuse } from './refusal.ts'
 import { hsmNews } from './rewrap-shard.ts'
@@ -62,6 +63,7 @@ function begun({ maxRate }: RotateInput): CarriedRotation {
     asked: 0,
     plan: null,
     round: 0,
+    walk: walksBegin,
     fleet: null,
     awaiting: [],
     silent: [],

@@ -2,8 +2,7 @@ import { CancellationScope, condition } from '@temporalio/workflow'
 import type { FinishAnswer } from '../activities/index.ts'
 import { KeyturnError } from '../contracts/errors.ts'
 import type { Preflight, RotateResult, SettleRound } from '../contracts/rotation.ts'
-import { observeWalk, walksBegin } from '../protocol/tail.ts'
-import type { WalkState } from '../protocol/tail.ts'
+import { observeWalk } from '../protocol/tail.ts'
 import { deciding, surveying } from './profiles.ts'
 import { planPass, rewrapShards } from './rewrap-shards.ts'
 import { enter, mayGoOn, show } from './rotation-state.ts'
@@ -56,11 +55,12 @@ export async function settle(
   enter(state, 'settle')
   await deciding.recordPhase({ ...state.input, phase: 'settle' })
   await awaitFleet(state, look)
-  for (let walk = walksBegin; ;) {
-    const remaining = state.plan === null ? await remainingOf(state) : walk.remaining
-    if (remaining > 0) {
+  for (;;) {
+    // A walk that the run before has begun is ended first.
+    const remaining = state.plan === null ? await remainingOf(state) : null
+    if (remaining === null || remaining > 0) {
       await sweepTail(state)
-      walk = requireProgress(state, walk, remaining)
+      if (remaining !== null) requireProgress(state, remaining)
       await condition(() => state.cancelled, facts.heartbeatMs)
     } else {
       const answer = await finish(state)
@@ -87,15 +87,25 @@ async function finish(state: RotationState): Promise<FinishAnswer> {
   }
 }
 
-/** Throws `rotation-failed` when walk after walk meets nothing of what is counted. */
-function requireProgress(state: RotationState, walk: WalkState, remaining: number): WalkState {
+/** Throws `rotation-failed` when walk after walk meets nothing of what is counted, or leaves as much as before. */
+function requireProgress(state: RotationState, remaining: number): void {
   const { rewrapped, superseded, quarantined } = state.counters
-  const seen = observeWalk(walk, { dealt: rewrapped + superseded + quarantined, remaining })
-  if (!seen.stuck) return seen
+  const seen = { dealt: rewrapped + superseded + quarantined, remaining }
+  const { stuck, ...walk } = observeWalk(state.walk, seen)
+  state.walk = walk
+  if (stuck === null) return
+  const under = `${remaining} envelopes under v${state.input.from}`
+  if (stuck === 'idle') {
+    throw new KeyturnError(
+      'rotation-failed',
+      `${under} remain, and ${walk.idle} walks have met none of them`,
+      { hint: 'keyturn doctor looks at the indexes and the collections; then rotate again' },
+    )
+  }
   throw new KeyturnError(
     'rotation-failed',
-    `${remaining} envelopes under v${state.input.from} remain, and ${seen.idle} walks have met none of them`,
-    { hint: 'keyturn doctor looks at the indexes and the collections; then rotate again' },
+    `${under} were there again after ${walk.vain} walks: an application writes old ones back`,
+    { hint: 'find who writes envelopes that it read long ago, stop it, then rotate again' },
   )
 }
 

@@ -1,24 +1,35 @@
 import { describe, expect, test } from 'vitest'
-import { idleWalksAtMost, observeWalk, walksBegin } from '../../protocol/tail.ts'
+import { idleWalksAtMost, observeWalk, vainWalksAtMost, walksBegin } from '../../protocol/tail.ts'
 
 describe('the walks of a tail', () => {
-  test('go on while each has something to do, however long a writer lags', () => {
+  test('go on while fewer and fewer remain, however long a writer lags', () => {
     let walk = walksBegin
     for (let dealt = 1; dealt < 500; dealt++) {
-      const seen = observeWalk(walk, { dealt, remaining: 1 })
-      expect(seen.stuck).toBe(false)
+      const { stuck, ...seen } = observeWalk(walk, { dealt, remaining: 500 - dealt })
+      expect(stuck).toBeNull()
       walk = seen
     }
+  })
+
+  test('end where what they deal with is there again a hundred times', () => {
+    let walk = observeWalk(walksBegin, { dealt: 3, remaining: 3 })
+    for (let walks = 1; walks < vainWalksAtMost; walks++) {
+      // It is not the same number each time.
+      walk = observeWalk(walk, { dealt: 3 + walks, remaining: 3 + (walks % 2) })
+      expect(walk.stuck).toBeNull()
+    }
+    expect(observeWalk(walk, { dealt: 900, remaining: 4 }).stuck).toBe('vain')
+    expect(observeWalk(walk, { dealt: 900, remaining: 2 })).toMatchObject({ vain: 0, stuck: null })
   })
 
   test('end after ten in a row that dealt with nothing, and begin to count anew with each that did', () => {
     let walk = observeWalk(walksBegin, { dealt: 7, remaining: 3 })
     for (let idle = 1; idle < idleWalksAtMost; idle++) {
       walk = observeWalk(walk, { dealt: 7, remaining: 3 })
-      expect(walk.stuck).toBe(false)
+      expect(walk.stuck).toBeNull()
     }
-    expect(observeWalk(walk, { dealt: 7, remaining: 3 }).stuck).toBe(true)
-    expect(observeWalk(walk, { dealt: 8, remaining: 3 })).toMatchObject({ idle: 0, stuck: false })
-    expect(observeWalk(walk, { dealt: 7, remaining: 2 })).toMatchObject({ idle: 0, stuck: false })
+    expect(observeWalk(walk, { dealt: 7, remaining: 3 }).stuck).toBe('idle')
+    expect(observeWalk(walk, { dealt: 8, remaining: 3 })).toMatchObject({ idle: 0, stuck: null })
+    expect(observeWalk(walk, { dealt: 7, remaining: 2 })).toMatchObject({ idle: 0, stuck: null })
   })
 })
