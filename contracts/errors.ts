@@ -126,18 +126,21 @@ export class KeyturnError extends Error {
   override readonly name = 'KeyturnError'
   readonly code: ErrorCode
   readonly hint: string | undefined
+  readonly exitCode: number
 
-  constructor(code: ErrorCode, message: string, options: { hint?: string; cause?: unknown } = {}) {
+  /** `exitCode`: where it is not the code's own, as after promote, when what refuses a rotation lets it fail. */
+  constructor(
+    code: ErrorCode,
+    message: string,
+    options: { hint?: string; cause?: unknown; exitCode?: number } = {},
+  ) {
     super(
       clipped(message, longest),
       options.cause === undefined ? undefined : { cause: options.cause },
     )
     this.code = code
     this.hint = options.hint === undefined ? undefined : clipped(options.hint, longest)
-  }
-
-  get exitCode(): number {
-    return exitCodes[this.code]
+    this.exitCode = options.exitCode ?? exitCodes[code]
   }
 
   toJSON(): ErrorReport {

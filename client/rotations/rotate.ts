@@ -1,4 +1,4 @@
-import { KeyturnError } from '../../contracts/errors.ts'
+import { exitCodes, KeyturnError, type ErrorCode } from '../../contracts/errors.ts'
 import { workflowIds, workflowTypes, type InstallIdentity } from '../../contracts/names.ts'
 import type {
   Priority,
@@ -200,9 +200,15 @@ function errorOf({ rotation, from, to }: LiveRotation, result: RotateResult): Ke
       return reported ?? new KeyturnError('not-ready', `rotation "${rotation}" was refused`)
     case 'failed':
       return new KeyturnError(
-        'rotation-failed',
+        reported !== null && namedEnds.has(reported.code) ? reported.code : 'rotation-failed',
         reported?.message ?? `rotation "${rotation}" failed`,
-        { hint: reported?.hint ?? `both keys stay: keyturn rotate --to-version ${to} goes on` },
+        {
+          hint: reported?.hint ?? `both keys stay: keyturn rotate --to-version ${to} goes on`,
+          exitCode: exitCodes['rotation-failed'],
+        },
       )
   }
 }
+
+/** Why a rotation failed, where scripts want to know it from the code. */
+const namedEnds: ReadonlySet<ErrorCode> = new Set(['collection-missing', 'collection-replaced'])
