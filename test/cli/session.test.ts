@@ -149,6 +149,7 @@ describe('the commands on a live fleet', () => {
     expect(await fleet.must('scan')).toEqual({
       envelopes,
       byVersion: { 2: envelopes },
+      odd: 0,
       opened: null,
       failed: [],
     })
@@ -180,7 +181,7 @@ describe('the commands on a live fleet', () => {
       code: 3,
       json: { state: 'active', error: { code: 'removal-refused' } },
     })
-    expect(active.json.guards).toHaveLength(8)
+    expect(active.json.guards).toHaveLength(9)
     const { code, json, stderr } = await fleet.cli('remove', '--version', '1')
     expect({ code, state: json.state }).toEqual({ code: 0, state: 'destroyed' })
     expect(stderr).toContain('hint: delete the variable "KEYTURN_ENCRYPTION_ENV_KEK_V1"')
