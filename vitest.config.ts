@@ -19,11 +19,11 @@ export default defineConfig({
     pool: 'forks',
     // A process takes one file after the other, so that only the first pays for loading drivers and SDKs.
     isolate: false,
-    // Tests of a fleet mostly wait for heartbeats and leases, so two cores serve more than two files at once.
-    maxWorkers: 5,
+    // Tests of a fleet mostly wait for heartbeats and leases, so two cores serve more than two files at once, and are late with more than three.
+    maxWorkers: 3,
     sequence: { sequencer: LongFirst },
-    testTimeout: 120_000,
-    hookTimeout: 120_000,
+    testTimeout: 240_000,
+    hookTimeout: 240_000,
     reporters: ['default'],
   },
 })

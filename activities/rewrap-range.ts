@@ -1,4 +1,4 @@
-import { KeyturnError } from '../contracts/errors.ts'
+import { KeyturnError, type ErrorCode } from '../contracts/errors.ts'
 import { noCounters } from '../contracts/rotation.ts'
 import type { Counters, RewrapShardInput, SweepEnd } from '../contracts/rotation.ts'
 import type { Metrics } from '../observability/metrics.ts'
@@ -78,9 +78,9 @@ export function rewrapActivities(deps: ActivityDeps) {
     if (lacking().length > 0) await member.beat()
     const [first] = lacking()
     if (first === undefined) return
-    // With the HSM away nothing is proved either; then this says so.
-    await provider.prove(first).catch((error: unknown) => {
-      if (isAway(error)) throw error
+    await member.requireVersion(first).catch((error: unknown) => {
+      const cause = error instanceof KeyturnError ? error.cause : null
+      if (isAway(cause)) throw cause
     })
     if (lacking().length === 0) return
     throw new KeyturnError('kek-not-loaded', `version ${first} is not loaded on ${deps.node}`, {
@@ -99,8 +99,11 @@ async function orHsmAway<T>(sweep: () => Promise<T>): Promise<T | { end: 'hsm-aw
   }
 }
 
-function isAway(error: unknown): boolean {
-  return error instanceof KeyturnError && (error.code === 'hsm-away' || error.code === 'hsm-busy')
+/** `hsm-failed`: a client library that is dead until it is loaded anew fails each call, with any code. */
+const awayCodes: ReadonlySet<ErrorCode> = new Set(['hsm-away', 'hsm-busy', 'hsm-failed'])
+
+function isAway(error: unknown): error is KeyturnError {
+  return error instanceof KeyturnError && awayCodes.has(error.code)
 }
 
 /** Pages come with the sums of their attempt, the metrics want what each page added. */

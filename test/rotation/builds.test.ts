@@ -101,7 +101,9 @@ test('a rotation whose build has no worker is named with its cure, and goes on i
   const id = workflowIds.rotate(fleet.identity)
   expect(await buildOf(id)).toBe(own)
   await fleet.nodes.kill('vm-c')
-  await fleet.must('nodes', 'decommission', 'vm-c')
+  await fleet.until('the killed worker does not expire', async () => {
+    return (await fleet.cli('nodes', 'decommission', 'vm-c')).code === 0
+  })
 
   const run = { workflowId: id, build: own, reason: 'build-unserved' }
   await fleet.until('status does not name the run', async () => {
