@@ -79,8 +79,11 @@ export function rewrapActivities(deps: ActivityDeps) {
     const [first] = lacking()
     if (first === undefined) return
     await member.requireVersion(first).catch((error: unknown) => {
-      const cause = error instanceof KeyturnError ? error.cause : null
-      if (isAway(cause)) throw cause
+      if (!(error instanceof KeyturnError)) throw error
+      // Nothing has failed yet: its proof still waits for the token.
+      const isPending = (error.cause ?? null) === null
+      if (isPending) throw new KeyturnError('hsm-away', error.message)
+      if (isAway(error.cause)) throw error.cause
     })
     if (lacking().length === 0) return
     throw new KeyturnError('kek-not-loaded', `version ${first} is not loaded on ${deps.node}`, {
