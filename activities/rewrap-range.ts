@@ -56,7 +56,7 @@ export function rewrapActivities(deps: ActivityDeps) {
     const { from, to, way, max_hsm_calls: maxHsmCalls } = await requirePromoted(store, rotation)
     if (typeof shard !== 'string') throw new KeyturnError('usage', 'the shard has no name')
     const { page, check, priority } = way
-    await requireVersions([from, to])
+    await requireVersions(deps, [from, to])
     return await sweepShard({
       ...{ rotation, shard, from, to, page, check, priority, maxHsmCalls },
       tail: !shard.startsWith('0-'),
@@ -71,25 +71,28 @@ export function rewrapActivities(deps: ActivityDeps) {
       log,
     })
   }
+}
 
-  /** A worker whose token lacks a version leaves the work to others; a version that is only new is loaded now. */
-  async function requireVersions(versions: readonly number[]): Promise<void> {
-    const lacking = () => versions.filter((version) => !provider.loaded().includes(version))
-    if (lacking().length > 0) await member.beat()
-    const [first] = lacking()
-    if (first === undefined) return
-    await member.requireVersion(first).catch((error: unknown) => {
-      if (!(error instanceof KeyturnError)) throw error
-      // Nothing has failed yet: its proof still waits for the token.
-      const isPending = (error.cause ?? null) === null
-      if (isPending) throw new KeyturnError('hsm-away', error.message)
-      if (isAway(error.cause)) throw error.cause
-    })
-    if (lacking().length === 0) return
-    throw new KeyturnError('kek-not-loaded', `version ${first} is not loaded on ${deps.node}`, {
-      hint: `keyturn verify --target ${first} says why`,
-    })
-  }
+/** A worker whose token lacks a version leaves the work to others; a version that is only new is loaded now. */
+async function requireVersions(
+  { provider, member, node }: ActivityDeps,
+  versions: readonly number[],
+): Promise<void> {
+  const lacking = () => versions.filter((version) => !provider.loaded().includes(version))
+  if (lacking().length > 0) await member.beat()
+  const [first] = lacking()
+  if (first === undefined) return
+  await member.requireVersion(first).catch((error: unknown) => {
+    if (!(error instanceof KeyturnError)) throw error
+    // Nothing has failed yet: its proof still waits for the token.
+    const isPending = (error.cause ?? null) === null
+    if (isPending) throw new KeyturnError('hsm-away', error.message)
+    if (isAway(error.cause)) throw error.cause
+  })
+  if (lacking().length === 0) return
+  throw new KeyturnError('kek-not-loaded', `version ${first} is not loaded on ${node}`, {
+    hint: `keyturn verify --target ${first} says why`,
+  })
 }
 
 /** An HSM that does not answer is the rotation's to wait for, and to show: no failure of the activity. */
