@@ -179,7 +179,9 @@ async function commitRest(
     if (row === null) updates.push(update)
     else rows.push(row)
   }
-  if (rows.length === 0 && unlessFound !== undefined) throw unlessFound
+  if (rows.length === 0 && unlessFound !== undefined) {
+    throw unlessFound instanceof Error ? unlessFound : new Error(String(unlessFound))
+  }
   const rest = { ...step, updates, quarantine: [...step.quarantine, ...rows] }
   return commitStep(store, session, rest, allowed)
 }

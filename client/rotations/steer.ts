@@ -16,8 +16,11 @@ import { rotationReply, type RotationReply } from './rotate.ts'
 import { liveRotation, type LiveRotation } from './running.ts'
 import { unservedBuild } from './troubled-runs.ts'
 
-/** How long a message may wait for a control node, in milliseconds. */
+/** How long a message may wait for a control node that has no heartbeat, in milliseconds. */
 const takenWithinMs = 10_000
+
+/** The same while workers live: Temporal may hand the task to one that is frozen, and again after ten seconds. */
+const heardWithinMs = 45_000
 
 /** Throws no-rotation when there is nothing to steer, no-worker when nobody would take the message. */
 export async function steer(
@@ -119,12 +122,12 @@ async function requireServed(
 
 /** Nobody's heartbeat says whether the worker that polled lately is still there. */
 async function soon(update: Promise<unknown>, isHeard: boolean): Promise<void> {
-  const late = sleep(takenWithinMs, 'late' as const, { ref: false })
+  const withinMs = isHeard ? heardWithinMs : takenWithinMs
+  const late = sleep(withinMs, 'late' as const, { ref: false })
   const first = await Promise.race([update, late])
   if (first === 'late') {
     update.catch(() => undefined)
-    if (isHeard)
-      throw taskFailed(`the message was not taken within ${takenWithinMs / 1000} s`, null)
+    if (isHeard) throw taskFailed(`the message was not taken within ${withinMs / 1000} s`, null)
     throw new KeyturnError('no-worker', 'no worker took the message in time', {
       hint: 'start one: keyturn worker; keyturn nodes shows the fleet',
     })

@@ -159,14 +159,12 @@ describe('the fence', () => {
     const restored = pageInput(sweep, entries, { newCursor: { v: 'r010' } })
     expect(await commitPage(store, sweep.taken.session, restored)).toEqual({ kind: 'replaced' })
   })
-
   it('lets nobody write when the rotation is over', async () => {
     const late = pageInput(sweep, entries)
     expect(await closeShards(store, { rotation: sweep.rotation })).toBe(1)
     expect(await commitPage(store, sweep.taken.session, late)).toEqual({ kind: 'replaced' })
     expect(await under(2)).toBe(0)
   })
-
   it('holds in each try: replaced while its page was in conflict, it writes nothing', async () => {
     const session = sweep.taken.session
     const app = store.client.startSession()
@@ -179,7 +177,6 @@ describe('the fence', () => {
     expect(await late).toEqual({ kind: 'replaced' })
     expect(await under(2)).toBe(0)
   })
-
   it('asks for the lease in each try, and before the commit', async () => {
     let asked = 0
     const leaseCheck = () => {
@@ -209,7 +206,6 @@ describe('a conflict', () => {
     expect(await going).toMatchObject({ rewrapped: size, superseded: 0 })
     expect(await records.findOne({ _id: 'r020' })).toMatchObject({ name: 'app' })
   })
-
   it('that lasts is halved down to the one envelope, and everything is counted once', async () => {
     const app = store.client.startSession()
     app.startTransaction()
@@ -239,7 +235,6 @@ describe('a conflict', () => {
     })
     expect((await readShard(store, sweep))?.cursor).toEqual({ v: 'r039' })
   })
-
   it('with a document hammered by majority writes gets through', async () => {
     const stop = new AbortController()
     let writes = 0
@@ -287,7 +282,6 @@ describe('what MongoDB refuses to store', () => {
     expect(await under(1)).toBe(3)
     expect(await remainingOf(store, configured, 1)).toBe(0)
   })
-
   it('is found in a page of several commands too', async () => {
     const large = 1_010
     await fill(
@@ -308,7 +302,6 @@ describe('what MongoDB refuses to store', () => {
     ])
     expect(await under(1)).toBe(1)
   })
-
   it('is refused for its size too', async () => {
     const room = 16 * 1024 * 1024 - 700
     await records.updateOne(
@@ -390,7 +383,6 @@ describe('a page that fails the same way again and again', () => {
     expect(rows[0]?.message).toContain('of this document')
     expect(await under(2)).toBe(size - 1)
   })
-
   it.each([
     ['of the network', () => new MongoNetworkError('reset'), (id: unknown) => id === 'r017'],
     ['of a lease', () => new KeyturnError('lease-expired', 'over'), (id: unknown) => id === 'r017'],
