@@ -180,7 +180,9 @@ async function commitRest(
     else rows.push(row)
   }
   if (rows.length === 0 && unlessFound !== undefined) {
-    throw unlessFound instanceof Error ? unlessFound : new Error('the page failed', { cause: unlessFound })
+    throw unlessFound instanceof Error
+      ? unlessFound
+      : new Error('the page failed', { cause: unlessFound })
   }
   const rest = { ...step, updates, quarantine: [...step.quarantine, ...rows] }
   return commitStep(store, session, rest, allowed)
