@@ -121,17 +121,22 @@ describe('a rotation whose history grows long', () => {
   })
 
   test('stops a shard that is long behind its page in flight, and goes on with it', async () => {
+    let isHeld = true
     const batches: RewrapShardInput[] = []
     const { result, runs } = await told(
       {
         nextShards: handingOut(1),
-        rewrapRange: async (input) => (batches.push(input) > 12 ? 'end' : 'deadline'),
+        rewrapRange: async (input) => {
+          batches.push(input)
+          return isHeld ? 'deadline' : 'end'
+        },
       },
       async (handle) => {
         // One after the other, each costs its events: the shard itself never ends.
         for (let rate = 1; batches.length < 12; rate++) {
           await handle.executeUpdate(messages.setRate, { args: [rate] })
         }
+        isHeld = false
       },
     )
     expect(result.outcome).toBe('completed')
