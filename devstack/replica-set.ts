@@ -7,7 +7,7 @@ import type { Leashed } from './leash.ts'
 import { replicaSet, spawnMongod, untilListening } from './mongod.ts'
 import { waitUntil } from './wait-until.ts'
 
-/** What a member is: the first one becomes the primary. An arbiter votes and holds no data. */
+/** What a member is. An arbiter votes and holds no data; in a set with one the first member becomes the primary. */
 export type MemberKind = 'data' | 'arbiter'
 
 export interface Member {
@@ -64,22 +64,19 @@ export async function startReplicaSet(options: {
 function setOf(members: readonly OwnMember[]): ReplicaSet {
   const hosts = members.filter(({ kind }) => kind === 'data').map(({ host }) => host)
   const primary = async () =>
-    await waitUntil(
-      'the replica set has no primary',
-      async () => {
-        for (const member of members) if (await isPrimary(member)) return member
-        return null
-      },
-      { withinMs: waitMs },
-    )
+    await waitUntil('the replica set has no primary', () => primaryOf(members), {
+      withinMs: waitMs,
+    })
   return {
     uri: `mongodb://${hosts.join(',')}/?replicaSet=${replicaSet}`,
     members,
     command: async ({ port }, command) => await ask(port, command),
     primary,
     stepDown: async () => {
-      const { port } = await primary()
-      await ask(port, { replSetStepDown: 20, secondaryCatchUpPeriodSecs: 10 })
+      // None that could follow it has caught up yet, or another one was elected meanwhile.
+      await waitUntil('no primary steps down', async () => stepDown(await primary()), {
+        withinMs: waitMs,
+      })
     },
     healthy: async () => {
       await waitUntil('the replica set is not whole', () => isWhole(members, primary), {
@@ -148,19 +145,37 @@ class OwnMember implements Member {
 async function initiate(members: readonly OwnMember[]): Promise<void> {
   const [first] = members
   if (first === undefined) return
+  const hasArbiter = members.some(({ kind }) => kind === 'arbiter')
+  const priorityOf = (member: OwnMember) =>
+    member.kind === 'arbiter' ? 0 : hasArbiter && member === first ? 2 : 1
   await ask(first.port, {
     replSetInitiate: {
       _id: replicaSet,
-      members: members.map(({ host, kind }, index) => ({
-        ...{ _id: index, host, priority: kind === 'arbiter' ? 0 : index === 0 ? 2 : 1 },
-        ...(kind === 'arbiter' ? { arbiterOnly: true } : {}),
+      members: members.map((member, index) => ({
+        ...{ _id: index, host: member.host, priority: priorityOf(member) },
+        ...(member.kind === 'arbiter' ? { arbiterOnly: true } : {}),
       })),
       settings: { electionTimeoutMillis: 2_000, heartbeatIntervalMillis: 500 },
     },
   })
-  await waitUntil('the first member does not become primary', () => isPrimary(first), {
-    withinMs: waitMs,
-  })
+  await waitUntil('no member becomes primary', () => primaryOf(members), { withinMs: waitMs })
+}
+
+/** It may be elected again soon, so that several elections in a row are possible. */
+async function stepDown({ port }: OwnMember): Promise<boolean> {
+  try {
+    await ask(port, { replSetStepDown: 4, secondaryCatchUpPeriodSecs: 3 })
+    return true
+  } catch (error) {
+    const { codeName } = error as { codeName?: unknown }
+    if (codeName === 'ExceededTimeLimit' || codeName === 'NotWritablePrimary') return false
+    throw error
+  }
+}
+
+async function primaryOf(members: readonly OwnMember[]): Promise<OwnMember | null> {
+  for (const member of members) if (await isPrimary(member)) return member
+  return null
 }
 
 async function isPrimary(member: OwnMember): Promise<boolean> {

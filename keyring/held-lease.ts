@@ -1,4 +1,5 @@
 import { KeyturnError } from '../contracts/errors.ts'
+import { reasonOf } from '../contracts/reasons.ts'
 import { leaseState, type ClockReading, type LeaseState } from '../protocol/lease.ts'
 import { openLeaseClock, type LeaseClock } from './lease-clock.ts'
 
@@ -60,7 +61,8 @@ export function leaseExpired(state: LeaseState | 'proof-old', cause?: unknown): 
     'clock-jumped':
       'the lease of this process is void: its clocks disagree since its last heartbeat',
   }[state]
-  return new KeyturnError('lease-expired', message, {
+  const why = cause instanceof Error ? `${message}: ${reasonOf(cause)}` : message
+  return new KeyturnError('lease-expired', why, {
     hint: 'it wraps again after its next heartbeat: look at its way to MongoDB and at its clock',
     cause,
   })

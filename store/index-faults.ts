@@ -34,6 +34,8 @@ export interface IndexFault {
   readonly cure: string
   /** `setup` cannot make its own beside what is there. */
   readonly isInTheWay: boolean
+  /** It will serve as soon as it is built. */
+  readonly isBuilding?: true
 }
 
 /** As many as MongoDB lets a collection have. */
@@ -106,8 +108,10 @@ export function faultOf(
     const said = `index '${index.name}' on '${collection}'`
     const odd = oddities(index, wanted)
     if (odd.length === 1 && index.isBuilding) {
-      const cure = 'wait for it: db.currentOp() shows how far it is'
-      return { place, why: `${said} is still being built`, cure, isInTheWay: false }
+      const cure =
+        'wait for it: db.currentOp() shows how far it is; a member that is down may hold it up'
+      const why = `${said} is still being built`
+      return { place, why, cure, isInTheWay: false, isBuilding: true }
     }
     if (odd.length === 1 && index.spec['hidden'] === true) {
       return inTheWay(`${said} is hidden`, `show it: ${unhidden(collection, index.name)}`)

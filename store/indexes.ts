@@ -1,21 +1,29 @@
 import type { CreateIndexesOptions } from 'mongodb'
+import { setTimeout as pause } from 'node:timers/promises'
 import { KeyturnError } from '../contracts/errors.ts'
 import { reasonOf } from '../contracts/reasons.ts'
 import { collections as keystoreNames } from '../contracts/names.ts'
 import type { CollectionConfig } from '../contracts/settings.ts'
 import { layoutIn } from '../envelope/layout.ts'
+import { awaiting } from './awaiting.ts'
 import { collectionInfos, whyNotSwept } from './collections.ts'
 import {
   dropped,
   faultOf,
   listIndexes,
-  servingIndex,
   wantedIndexes,
   type IndexFault,
   type WantedIndex,
 } from './index-faults.ts'
+import { limits } from './limits.ts'
 import { serverCode, serverCodes } from './store-errors.ts'
 import type { Store } from './store.ts'
+
+/** All members that hold data build an index; with one of them down the others do not wait for it. */
+const quorum = { commitQuorum: 'majority' } as const
+
+/** Between two looks at an index that is being built, in milliseconds. */
+const lookAgainMs = 500
 
 /**
  * Creates the keystore's collections, its indexes, and on each field of `collections` the index that walk, census and
@@ -80,7 +88,7 @@ const ownIndexes: readonly OwnIndex[] = [
 /** Of a keystore's collection, where no other index has any business. */
 async function createOwn(store: Store, { collection, key, options }: OwnIndex): Promise<void> {
   try {
-    await store.db.collection(collection).createIndex({ ...key }, options ?? {}, {})
+    await store.db.collection(collection).createIndex({ ...key }, { ...options }, { ...quorum })
   } catch (error) {
     if (!isInTheWay(error)) throw error
     const found = await listIndexes(store, collection)
@@ -101,29 +109,52 @@ async function createOwn(store: Store, { collection, key, options }: OwnIndex): 
   }
 }
 
-/** Null where it serves, or does from now on. One that is being built already is waited for under its own name. */
+interface Place {
+  collection: string
+  field: string
+}
+
+/** Null where it serves, or does from now on. */
 async function createWanted(
   store: Store,
-  place: { collection: string; field: string },
-  { name, ...wanted }: WantedIndex,
+  place: Place,
+  wanted: WantedIndex,
 ): Promise<IndexFault | null> {
-  const found = await listIndexes(store, place.collection)
-  const fault = faultOf(found, { name, ...wanted }, place)
-  if (fault === null || fault.isInTheWay) return fault
-  const ready = found.map((index) => ({ ...index, isBuilding: false }))
-  const building = servingIndex(ready, { name, ...wanted })
+  const fault = await faultOnceBuilt(store, place, wanted)
+  if (fault === null || fault.isInTheWay || fault.isBuilding === true) return fault
   const { key, ...options } = wanted
   try {
     // Of its own collation, so that strings are walked byte by byte whatever the collection's default is.
-    const exact = { ...options, collation: { locale: 'simple' }, name: building?.name ?? name }
-    await store.db.collection(place.collection).createIndex({ ...key }, exact, {})
+    const exact = { ...options, collation: { locale: 'simple' } }
+    await store.db.collection(place.collection).createIndex({ ...key }, exact, { ...quorum })
     return null
   } catch (error) {
     if (!isInTheWay(error)) throw error
-    const now = faultOf(await listIndexes(store, place.collection), { name, ...wanted }, place)
+    const now = await faultNow(store, place, wanted)
     if (now === null || now.isInTheWay) return now
     return { ...now, why: `${now.why}: ${reasonOf(error)}`, cure: listThem(place.collection) }
   }
+}
+
+/** Waits for an index that somebody else builds, but not for hours: it is said what is awaited, and who waits comes again. */
+async function faultOnceBuilt(
+  store: Store,
+  place: Place,
+  wanted: WantedIndex,
+): Promise<IndexFault | null> {
+  const first = await faultNow(store, place, wanted)
+  if (first?.isBuilding !== true) return first
+  return await awaiting(`mongodb: ${first.why}`, async () => {
+    const giveUpAt = performance.now() + limits.othersIndex
+    for (let now: IndexFault | null = first; ; now = await faultNow(store, place, wanted)) {
+      if (now?.isBuilding !== true || performance.now() > giveUpAt) return now
+      await pause(lookAgainMs)
+    }
+  })
+}
+
+async function faultNow(store: Store, place: Place, wanted: WantedIndex) {
+  return faultOf(await listIndexes(store, place.collection), wanted, place)
 }
 
 function listThem(collection: string): string {

@@ -1,3 +1,4 @@
+import { BSON } from 'mongodb'
 import { randomBytes } from 'node:crypto'
 import { KeyturnError } from '../contracts/errors.ts'
 import type { ProviderName } from '../contracts/kek.ts'
@@ -29,9 +30,15 @@ export function identityOf({ name, id }: InstallDoc): InstallIdentity {
   return { name, id }
 }
 
-/** Null on a database where `setup` has not run. Not judged: see `requireInstall`. */
+/**
+ * Null on a database where `setup` has not run. Throws `schema-older` and `schema-newer`; whose it is, is not judged: see
+ * `requireInstall`.
+ */
 export async function readInstall(store: Store): Promise<InstallDoc | null> {
-  return wellFormed.install(await keystore.install(store).findOne({ _id: 'install' }))
+  const row = await keystore.install(store).findOne({ _id: 'install' })
+  // Before its shape, which another layout has another of.
+  if (row !== null) requireSchema(row, store.db.databaseName)
+  return wellFormed.install(row)
 }
 
 /**
@@ -152,18 +159,19 @@ export function judgeInstall(row: InstallDoc, expected: InstallName, database: s
 function requireSchema(row: InstallDoc, database: string): void {
   const found: unknown = row.schema
   if (found === schema) return
-  const shown = typeof found === 'number' ? found.toString() : typeof found
   const isNewer = typeof found === 'number' && found > schema
+  const isOlder = typeof found === 'number' && found < schema
+  const shown = found === undefined ? 'none' : BSON.EJSON.stringify(found)
   throw new KeyturnError(
     isNewer ? 'schema-newer' : 'schema-older',
-    `the keystore in "${database}" has schema "${shown}", this keyturn reads and writes ${schema}`,
-    {
-      hint: isNewer
-        ? 'upgrade keyturn on this host'
-        : 'a keystore of before 2 cannot be upgraded: set up a new database',
-    },
+    `the keystore in "${database}" has schema '${shown}', this keyturn reads and writes ${schema}`,
+    { hint: isNewer ? newerHint : isOlder ? olderHint : oddHint },
   )
 }
+
+const newerHint = 'upgrade keyturn on this host'
+const olderHint = `a keystore of before ${schema} cannot be upgraded: set up a new database`
+const oddHint = `kek_install.schema is a whole number, from ${schema} on: restore kek_install from a backup`
 
 async function refuseOrphans(store: Store): Promise<void> {
   const orphan = await keystore.versions(store).findOne({}, { sort: { _id: 1 } })

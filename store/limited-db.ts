@@ -85,7 +85,7 @@ function limitedCollection(collection: Collection): Collection {
       const method = methods[name]
       const what = `${name} on ${collectionName}`
       if (method !== undefined) {
-        const ms = name === 'createIndex' ? limits.index : usual
+        const ms = name === 'createIndex' && !isOurs ? limits.index : usual
         return (...args: unknown[]) =>
           limitedCall(what, args, method, ms, (bound) => call(...bound) as Promise<unknown>)
       }

@@ -15,6 +15,8 @@ export const limits = {
   records: 10 * 60_000,
   /** The build of one index. */
   index: 6 * 3_600_000,
+  /** One that somebody else builds. */
+  othersIndex: 15_000,
   /** Until a majority of the members has a write. */
   majority: 8_000,
   /** A transaction with all its repeats. */

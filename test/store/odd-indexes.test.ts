@@ -211,8 +211,9 @@ it('an index that is still being built does not serve yet', () => {
   const { version } = wantedIndexes(keyturnLayout(field))
   const building = { name: 'mine', spec: { key, name: 'mine' }, isBuilding: true }
   expect(faultOf([building], version, { collection: 'c', field })).toEqual({
-    ...{ place: `c.${field}`, why: "index 'mine' on 'c' is still being built", isInTheWay: false },
-    cure: 'wait for it: db.currentOp() shows how far it is',
+    ...{ place: `c.${field}`, why: "index 'mine' on 'c' is still being built" },
+    cure: 'wait for it: db.currentOp() shows how far it is; a member that is down may hold it up',
+    ...{ isInTheWay: false, isBuilding: true },
   })
   const served = { ...building, name: ours, spec: { key, name: ours }, isBuilding: false }
   expect(faultOf([building, served], version, { collection: 'c', field })).toBeNull()

@@ -1,0 +1,80 @@
+import { afterAll, beforeAll, describe, expect, onTestFinished, test } from 'vitest'
+import { MongoClient } from 'mongodb'
+import type { ReplicaSet } from '../../devstack/replica-set.ts'
+import { wantedIndexes } from '../../store/index-faults.ts'
+import { keyturnLayout } from '../../envelope/layout.ts'
+import { limits } from '../../store/limits.ts'
+import { openFleet } from '../support/fleet.ts'
+import type { Fleet } from '../support/fleet.ts'
+import { places } from '../support/fleet-records.ts'
+import { replicaSet } from '../support/replica-set.ts'
+
+/** Who builds an index waits by default for all members that hold data: one that is down holds the build. */
+describe('three members that hold data, one of them down', () => {
+  const started = replicaSet(['data', 'data', 'data'])
+  const [{ collection, field }] = places
+  const wanted = wantedIndexes(keyturnLayout(field)).version
+  let set: ReplicaSet
+  let fleet: Fleet
+
+  beforeAll(async () => {
+    set = started()
+    fleet = await openFleet({ provider: 'env', nodes: [], versions: [], mongoUri: set.uri })
+  })
+  afterAll(() => fleet.close())
+
+  const loseMember = async () => {
+    const primary = await set.primary()
+    const other = set.members.find((member) => member !== primary)
+    onTestFinished(async () => {
+      await other?.restart()
+      await set.healthy()
+    })
+    await other?.kill()
+  }
+
+  test('setup builds its own with the others', async () => {
+    await loseMember()
+    await fleet.store.db.collection(collection).dropIndex(wanted.name)
+    await fleet.must('setup')
+    expect((await fleet.cli('doctor')).json['checks']).toContainEqual(
+      expect.objectContaining({ check: 'indexes', state: 'ok' }),
+    )
+  })
+
+  test.each([
+    ['of our name', wanted.name],
+    ['of another name', 'mine'],
+  ])('setup says that somebody builds the index, %s, and ends within seconds', async (_, name) => {
+    const client = await MongoClient.connect(set.uri)
+    onTestFinished(() => client.close())
+    const theirs = client.db(fleet.install).collection(collection)
+    await theirs.dropIndex(wanted.name).catch(() => theirs.dropIndex('mine'))
+    let building: Promise<unknown> = Promise.resolve()
+    onTestFinished(async () => {
+      // The member is back by now, so that it is built to its end.
+      await building
+      expect(await fleet.must('setup')).toMatchObject({ settings: 'unchanged' })
+    })
+    await loseMember()
+    building = theirs.createIndex(wanted.key, { name })
+    await fleet.until('the build does not begin', async () => {
+      const { json } = await fleet.cli('doctor')
+      return JSON.stringify(json['checks']).includes('still being built')
+    })
+    const setup = fleet.start('setup')
+    const began = performance.now()
+    const { code, json, stderr } = await setup.end()
+    expect(performance.now() - began).toBeLessThan(limits.othersIndex + 10_000)
+    const why = `index '${name}' on '${collection}' is still being built`
+    expect({ code, error: json.error }).toMatchObject({
+      code: 3,
+      error: {
+        code: 'index-missing',
+        message: why,
+        hint: expect.stringContaining('db.currentOp()') as string,
+      },
+    })
+    expect(stderr).toContain(`waits for mongodb: ${why}`)
+  })
+})
