@@ -20,6 +20,8 @@ describe('three members that hold data, one of them down', () => {
   beforeAll(async () => {
     set = started()
     fleet = await openFleet({ provider: 'env', nodes: [], versions: [], mongoUri: set.uri })
+    // That of an empty collection is there at once.
+    await fleet.store.db.collection(collection).insertOne({ at: 'rest' })
   })
   afterAll(() => fleet.close())
 
