@@ -7,29 +7,19 @@ import { join } from 'node:path'
 import { table } from '../cli/ui/tables.ts'
 import { holds, type BenchFigures, type Ratio } from './figures.ts'
 import { machine } from './machine.ts'
-import { readOptions, usage, type BenchOptions } from './options.ts'
+import { benchCommand } from './command.ts'
+import type { BenchOptions } from './options.ts'
 import { parts, type Part } from './parts.ts'
 import { plot } from './plot.ts'
 
-async function main(): Promise<void> {
-  const args = process.argv.slice(2)
-  if (args.includes('--help')) {
-    console.log(usage)
-    return
-  }
-  const { names, options } = readOptions(args)
+async function run(names: string[], options: BenchOptions): Promise<void> {
   const usual = Object.keys(parts).filter((name) => parts[name]?.isUsual === true)
-  const wanted = (names.length === 0 ? usual : names).map((name) => ({ name, part: partOf(name) }))
-  for (const { name, part } of wanted) {
+  for (const name of names.length === 0 ? usual : names) {
+    const part = parts[name]
+    if (part === undefined) throw new TypeError(`there is no part "${name}"`)
     const ratios = await runPart(name, part, options)
     if (!ratios.every(holds)) process.exitCode = 1
   }
-}
-
-function partOf(name: string): Part {
-  const part = parts[name]
-  if (part === undefined) throw new TypeError(`there is no part "${name}"`)
-  return part
 }
 
 async function runPart(name: string, part: Part, options: BenchOptions): Promise<Ratio[]> {
@@ -83,10 +73,4 @@ function barOf(ratio: Ratio): string {
   return `${bar}: ${holds(ratio) ? 'holds' : 'MISSED'}`
 }
 
-try {
-  await main()
-} catch (error) {
-  if (!(error instanceof TypeError)) throw error
-  console.error(`error: ${error.message}\n\n${usage}`)
-  process.exitCode = 2
-}
+await benchCommand(run).parseAsync()

@@ -3,7 +3,8 @@ import { join } from 'node:path'
 import { MongoClient } from 'mongodb'
 import type { Document } from 'mongodb'
 import { KeyturnError } from '../contracts/errors.ts'
-import { freePort, isFree, isListening } from './free-port.ts'
+import { freePort } from '../workers/free-port.ts'
+import { isListening } from './is-listening.ts'
 import { spawnLeashed } from './leash.ts'
 import type { Leashed } from './leash.ts'
 import { lastLine } from './servers/run-command.ts'
@@ -32,7 +33,8 @@ export async function startMongod(options: {
   const data = join(options.folder, 'mongodb')
   const logFile = join(options.folder, 'mongod.log')
   await mkdir(data, { recursive: true })
-  const wished = options.port !== undefined && (await isFree(options.port)) ? options.port : null
+  const wished =
+    options.port !== undefined && !(await isListening(options.port)) ? options.port : null
   const port = wished ?? (await freePort())
   const process = spawnMongod({ path: options.path, port, data, logFile })
   try {

@@ -2,7 +2,8 @@ import { mkdir } from 'node:fs/promises'
 import { join } from 'node:path'
 import { KeyturnError } from '../contracts/errors.ts'
 import { searchAttributes } from '../contracts/names.ts'
-import { freePort, isFree, isListening } from './free-port.ts'
+import { freePort } from '../workers/free-port.ts'
+import { isListening } from './is-listening.ts'
 import { spawnLeashed } from './leash.ts'
 import type { Leashed } from './leash.ts'
 import { lastLine, runCommand } from './servers/run-command.ts'
@@ -82,7 +83,7 @@ export async function startTemporalServer(options: {
 }
 
 async function portsOf(wished: TemporalPorts | undefined): Promise<TemporalPorts> {
-  if (wished && (await isFree(wished.grpc)) && (await isFree(wished.ui))) return wished
+  if (wished && !(await isListening(wished.grpc)) && !(await isListening(wished.ui))) return wished
   return { grpc: await freePort(), ui: await freePort() }
 }
 

@@ -1,8 +1,7 @@
-import { createServer } from 'node:net'
-import type { AddressInfo } from 'node:net'
 import { createMetrics } from '../observability/metrics.ts'
 import type { Metrics } from '../observability/metrics.ts'
 import type { ActivityDeps } from '../activities/index.ts'
+import { freePort } from './free-port.ts'
 
 /** How long `/metrics` waits for the SDK's own page, in ms. */
 const sdkAnswersWithinMs = 2_000
@@ -20,7 +19,7 @@ export interface WorkerMetrics {
 
 export async function workerMetrics(install: string, node: string): Promise<WorkerMetrics> {
   const metrics = createMetrics({ install, node, processMetrics: true })
-  const sdkAddress = await freeLoopbackAddress()
+  const sdkAddress = `127.0.0.1:${await freePort()}`
   return {
     counts: metrics,
     sdkAddress,
@@ -44,12 +43,4 @@ async function sdkPage(address: string): Promise<string> {
   } catch {
     return ''
   }
-}
-
-async function freeLoopbackAddress(): Promise<string> {
-  const server = createServer()
-  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve))
-  const { port } = server.address() as AddressInfo
-  await new Promise((resolve) => server.close(resolve))
-  return `127.0.0.1:${port}`
 }

@@ -11,16 +11,16 @@ const answerMs = 4_000
 const downloadMs = 10 * 60_000
 
 /**
- * Downloads an official archive. Whether the host can be reached is asked first and briefly, because
- * mongodb-memory-server retries for a long time. Throws a plain Error with the reason.
+ * Downloads an official archive into the folder. Whether the host can be reached is asked first and briefly: the download
+ * itself may take long. Throws a plain Error with the reason.
  */
-export async function downloadOfficial(
-  name: ServerName,
-  archive: Archive,
-  folder: string,
-): Promise<string> {
+export async function downloadOfficial(archive: Archive, folder: string): Promise<string> {
   await askHost(archive.from)
-  return name === 'mongod' ? downloadMongodb(archive, folder) : download(archive.from, folder)
+  const answer = await fetch(archive.from, { signal: AbortSignal.timeout(downloadMs) })
+  if (!answer.ok || answer.body === null) throw new Error(`answered ${answer.status.toString()}`)
+  const file = join(folder, archive.from.slice(archive.from.lastIndexOf('/') + 1))
+  await pipeline(Readable.fromWeb(answer.body), createWriteStream(file))
+  return file
 }
 
 async function askHost(address: string): Promise<void> {
@@ -39,32 +39,6 @@ async function askHost(address: string): Promise<void> {
       { cause: error },
     )
   }
-}
-
-/**
- * mongodb-memory-server knows MongoDB's download site (mirrors, proxies). It does not verify TLS unless npm is told to,
- * and knows only MD5: our SHA-256, checked by the caller, is what counts.
- */
-async function downloadMongodb(archive: Archive, folder: string): Promise<string> {
-  const library = await import('mongodb-memory-server-core/lib/util/MongoBinaryDownload.js').catch(
-    () => null,
-  )
-  if (library === null) return download(archive.from, folder)
-  const fetcher = new library.MongoBinaryDownload({
-    version: archive.version,
-    downloadDir: folder,
-    checkMD5: false,
-  })
-  fetcher.printDownloadProgress = () => undefined
-  return fetcher.download(archive.from)
-}
-
-async function download(address: string, folder: string): Promise<string> {
-  const answer = await fetch(address, { signal: AbortSignal.timeout(downloadMs) })
-  if (!answer.ok || answer.body === null) throw new Error(`answered ${answer.status.toString()}`)
-  const file = join(folder, address.slice(address.lastIndexOf('/') + 1))
-  await pipeline(Readable.fromWeb(answer.body), createWriteStream(file))
-  return file
 }
 
 /** Unpacks a .tar.gz; answers with the path of the server in it. */

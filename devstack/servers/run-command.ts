@@ -1,4 +1,4 @@
-import { spawn } from 'node:child_process'
+import { execa } from 'execa'
 
 export interface CommandEnd {
   /** Null when the program could not be started or a signal ended it. */
@@ -7,31 +7,21 @@ export interface CommandEnd {
   stderr: string
 }
 
-/** Runs a short program to its end; never rejects. */
-export function runCommand(
+/** Runs a short program to its end; never rejects. `env` replaces the environment. */
+export async function runCommand(
   command: string,
   args: readonly string[],
-  options: { env?: NodeJS.ProcessEnv; timeoutMs?: number } = {},
+  { env, timeoutMs }: { env?: NodeJS.ProcessEnv; timeoutMs?: number } = {},
 ): Promise<CommandEnd> {
-  return new Promise((resolve) => {
-    const child = spawn(command, args, {
-      stdio: ['ignore', 'pipe', 'pipe'],
-      ...(options.env === undefined ? {} : { env: options.env }),
-      ...(options.timeoutMs === undefined
-        ? {}
-        : { timeout: options.timeoutMs, killSignal: 'SIGKILL' as const }),
-    })
-    let stdout = ''
-    let stderr = ''
-    child.stdout.on('data', (chunk: Buffer) => (stdout += chunk.toString()))
-    child.stderr.on('data', (chunk: Buffer) => (stderr += chunk.toString()))
-    child.on('error', (error) => {
-      resolve({ code: null, stdout, stderr: stderr + error.message })
-    })
-    child.on('close', (code) => {
-      resolve({ code, stdout, stderr })
-    })
+  const end = await execa(command, args, {
+    reject: false,
+    stdin: 'ignore',
+    extendEnv: env === undefined,
+    ...(env === undefined ? {} : { env }),
+    ...(timeoutMs === undefined ? {} : { timeout: timeoutMs, killSignal: 'SIGKILL' as const }),
   })
+  const stderr = end.stderr || (end.originalMessage ?? '')
+  return { code: end.exitCode ?? null, stdout: end.stdout, stderr }
 }
 
 /** The last line of a program's complaint: enough for an error message. */
