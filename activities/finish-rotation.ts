@@ -5,6 +5,7 @@ import { isLive } from '../protocol/facts.ts'
 import { silentAtEnd } from '../protocol/settle.ts'
 import { observeTail, tailBegins } from '../protocol/tail.ts'
 import { remainingOf } from '../store/census.ts'
+import { requireCollections } from '../store/collections.ts'
 import type { RotationDoc } from '../store/documents.ts'
 import { endFault } from '../store/ending.ts'
 import { appendAudit } from '../store/kek-audit.ts'
@@ -77,6 +78,7 @@ async function whatIsLeft(
   if (row.fleet_left?.epoch !== epoch || isBehind) return { state: 'fleet' }
   const { collections, fleet } = await requireSettings(store)
   for (let tail = tailBegins; ;) {
+    await requireCollections(store, collections)
     const remaining = await remainingOf(store, collections, row.from)
     if (remaining > 0) return { state: 'tail', remaining }
     const { heartbeatMs } = fleet

@@ -13,7 +13,7 @@ import { countVersions, leftOf } from '../store/census.ts'
 import { requireCollections } from '../store/collections.ts'
 import { fenceOn, requireNoFence } from '../store/fence.ts'
 import { indexFaults } from '../store/index-faults.ts'
-import { checkShapes, indexMissing } from '../store/indexes.ts'
+import { indexMissing } from '../store/indexes.ts'
 import { readActive } from '../store/kek-active.ts'
 import { requireInstall } from '../store/kek-install.ts'
 import {
@@ -125,7 +125,6 @@ async function requireLock({ store, config }: ControlDeps): Promise<void> {
 
 async function requireIndexes({ store }: ControlDeps, settings: FleetSettings): Promise<void> {
   await requireCollections(store, settings.collections)
-  await checkShapes(store, settings.collections)
   const faults = await indexFaults(store, settings.collections)
   if (faults.length > 0) throw indexMissing(faults)
 }

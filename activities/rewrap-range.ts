@@ -33,16 +33,21 @@ export function rewrapActivities(deps: ActivityDeps) {
       }),
   }
 
-  /** An index that is missing in the middle of a rotation is often a collection that is: then that is said. */
+  /**
+   * Whatever a batch fails with but the HSM, it may be that a collection is not what it was: then that is said, once and
+   * for good, for MongoDB's answers about a view or an index that is gone would be tried again without an end.
+   */
   async function orLost<T>(sweeping: () => Promise<T>): Promise<T> {
     try {
       return await sweeping()
     } catch (error) {
-      if (error instanceof KeyturnError && error.code === 'index-missing') {
-        await requireCollections(store, (await readSettings(store))?.settings.collections ?? [])
-      }
+      if (!isAway(error)) await requireRecorded()
       throw error
     }
+  }
+
+  async function requireRecorded(): Promise<void> {
+    await requireCollections(store, (await readSettings(store))?.settings.collections ?? [])
   }
 
   /** What is swept, and how, is in the rows of the rotation and of the shard. */
@@ -57,6 +62,8 @@ export function rewrapActivities(deps: ActivityDeps) {
     if (typeof shard !== 'string') throw new KeyturnError('usage', 'the shard has no name')
     const { page, check, priority } = way
     await requireVersions(deps, [from, to])
+    // One that was made anew with all its indexes is swept without a fault: it is looked at before each batch.
+    await requireRecorded()
     return await sweepShard({
       ...{ rotation, shard, from, to, page, check, priority, maxHsmCalls },
       tail: !shard.startsWith('0-'),

@@ -43,8 +43,16 @@ export interface StatusView {
   /** What Temporal knows of builds and of runs that do not go on; absent where it does not answer. */
   workflows?: WorkflowsView
   temporal?: 'unreachable'
+  /** There when recorded collections are not what they were: what they held is not in these counts. */
+  lost?: LostCollectionView[]
   /** There when no write is confirmed by a majority of MongoDB's members: heartbeats and counts are of before. */
   mongodb?: { unconfirmedSince: string }
+}
+
+/** A recorded collection that is missing, another one, or of a kind that cannot be swept. */
+export interface LostCollectionView {
+  code: ErrorCode
+  message: string
 }
 
 export interface WorkflowsView {
@@ -104,6 +112,8 @@ export interface ScanView {
     kekVersion: number | null
     code: string
   }[]
+  /** As in `status`. */
+  lost?: LostCollectionView[]
 }
 
 export type GuardName =

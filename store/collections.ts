@@ -4,6 +4,9 @@ import type { CollectionConfig } from '../contracts/settings.ts'
 import { serverCode, serverCodes } from './store-errors.ts'
 import type { Store } from './store.ts'
 
+const shapeHint =
+  'envelopes stand in ordinary collections: move them, and name the new collection in keyturn.yaml'
+
 /** What MongoDB says of the collections of a database, by name. */
 export async function collectionInfos(store: Store): Promise<Map<string, CollectionInfo>> {
   const infos = await store.db.listCollections().toArray()
@@ -20,15 +23,30 @@ export function whyNotSwept({ type, options }: CollectionInfo): string | null {
   return null
 }
 
+/** Throws `unsupported-shape` for collections that cannot be swept. What is not there yet is made by `setup`. */
+export async function checkShapes(
+  store: Store,
+  collections: readonly CollectionConfig[],
+): Promise<void> {
+  const infos = await collectionInfos(store)
+  for (const { name } of collections) {
+    const info = infos.get(name)
+    const why = info === undefined ? null : whyNotSwept(info)
+    if (why === null) continue
+    throw lostError({ code: 'unsupported-shape', message: `collection '${name}' ${why}` })
+  }
+}
+
 /** What became of a recorded collection that is not what it was. */
 export interface LostCollection {
-  code: 'collection-missing' | 'collection-replaced'
+  code: 'collection-missing' | 'collection-replaced' | 'unsupported-shape'
   message: string
 }
 
 /**
- * Recorded collections that are gone, renamed, or made anew since `setup` recorded them: their envelopes were not counted, so
- * nothing may be concluded from a count. What this user may not read, or a mongos does not tell, is no loss.
+ * Recorded collections that are gone, renamed, made anew since `setup` recorded them, or cannot be swept: their envelopes
+ * were not counted, or cannot be met, so nothing may be concluded from a count. What this user may not read, or a mongos
+ * does not tell, is no loss.
  */
 export async function lostCollections(
   store: Store,
@@ -36,32 +54,53 @@ export async function lostCollections(
 ): Promise<LostCollection[]> {
   const infos = await readableInfos(store)
   if (infos === null) return []
-  return collections.flatMap(({ name, uuid }): LostCollection[] => {
-    const info = infos.get(name)
-    const code = 'collection-replaced'
-    if (info === undefined) {
-      return [{ code: 'collection-missing', message: `collection '${name}' is missing` }]
-    }
-    if (info.type !== 'collection') {
-      return [{ code, message: `'${name}' is a ${info.type ?? 'view'} now, not the collection` }]
-    }
-    const today = uuidOf(info)
-    if (uuid === undefined || today === null || today === uuid) return []
-    return [{ code, message: `collection '${name}' is not the one that was recorded` }]
+  return collections.flatMap((collection) => {
+    const lost = lossOf(collection, infos.get(collection.name))
+    return lost === null ? [] : [lost]
   })
 }
 
-/** Throws `collection-missing` or `collection-replaced` for the first of `lostCollections`. */
+function lossOf(
+  { name, uuid }: CollectionConfig,
+  info: CollectionInfo | undefined,
+): LostCollection | null {
+  const lost = (code: LostCollection['code'], message: string) => ({ code, message })
+  if (info === undefined) return lost('collection-missing', `collection '${name}' is missing`)
+  const why = whyNotSwept(info)
+  const today = uuidOf(info)
+  if (info.type !== 'collection') {
+    return lost('collection-replaced', `'${name}' ${why ?? 'is another'} now, not the collection`)
+  }
+  if (uuid !== undefined && today !== null && today !== uuid) {
+    const more = why === null ? '' : `, and ${why}`
+    return lost(
+      'collection-replaced',
+      `collection '${name}' is not the one that was recorded${more}`,
+    )
+  }
+  return why === null ? null : lost('unsupported-shape', `collection '${name}' ${why}`)
+}
+
+/** Throws for the first of `lostCollections`, under its code. */
 export async function requireCollections(
   store: Store,
   collections: readonly CollectionConfig[],
 ): Promise<void> {
   const [lost] = await lostCollections(store, collections)
-  if (lost !== undefined) throw new KeyturnError(lost.code, lost.message, { hint: lostHint })
+  if (lost !== undefined) throw lostError(lost)
 }
 
-const lostHint =
-  'restore it, rename it back, or take it out of keyturn.yaml; keyturn setup records what is there'
+export function lostError({ code, message }: LostCollection): KeyturnError {
+  return new KeyturnError(code, message, { hint: lostHints[code] })
+}
+
+const lostHints: Record<LostCollection['code'], string> = {
+  'collection-missing':
+    'rename it back, restore it (mongorestore --preserveUUID), or take it out of keyturn.yaml; keyturn setup records what is there',
+  'collection-replaced':
+    'bring the recorded one back (mongorestore --drop --preserveUUID), or record the one that is there: keyturn setup',
+  'unsupported-shape': shapeHint,
+}
 
 async function readableInfos(store: Store): Promise<Map<string, CollectionInfo> | null> {
   try {

@@ -1,7 +1,7 @@
 import type { ErrorReport } from '../contracts/errors.ts'
 import type { CollectionConfig } from '../contracts/settings.ts'
 import { censusDifferences } from './census.ts'
-import { lostCollections } from './collections.ts'
+import { lostCollections, lostError } from './collections.ts'
 import type { Store } from './store.ts'
 
 /**
@@ -14,9 +14,13 @@ export async function endFault(
   collections: readonly CollectionConfig[],
   version: number,
 ): Promise<ErrorReport | null> {
-  const [lost] = await lostCollections(store, collections)
-  if (lost !== undefined) return { ...lost, hint: 'keyturn doctor names it; then rotate again' }
   const differences = await censusDifferences(store, collections)
+  // Behind the counts: one that went before them was not counted.
+  const [lost] = await lostCollections(store, collections)
+  if (lost !== undefined) {
+    const { code, message, hint } = lostError(lost)
+    return { code, message, ...(hint === undefined ? {} : { hint }) }
+  }
   const ours = differences.find((each) => each.version === version || each.version === 'odd')
   if (ours === undefined) return null
   const { collection, field, byIndex, byScan } = ours

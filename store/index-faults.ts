@@ -50,7 +50,7 @@ export function wantedIndexes(layout: Layout): { version: WantedIndex; odd: Want
   return { version: { key, name }, odd: oddIndex(layout) }
 }
 
-/** All indexes of a collection, those too that are being built; none where the collection is not there. */
+/** All indexes of a collection, those too that are being built; none where there is no collection, or a view in its place. */
 export async function listIndexes(store: Store, collection: string): Promise<FoundIndex[]> {
   try {
     const answer = await store.db.command({
@@ -63,7 +63,10 @@ export async function listIndexes(store: Store, collection: string): Promise<Fou
       return { name: String(spec['name']), spec, isBuilding }
     })
   } catch (error) {
-    if (serverCode(error) === serverCodes.namespaceNotFound) return []
+    const code = serverCode(error)
+    if (code === serverCodes.namespaceNotFound || code === serverCodes.commandNotSupportedOnView) {
+      return []
+    }
     throw error
   }
 }

@@ -6,7 +6,6 @@ import { collections as keystoreNames } from '../contracts/names.ts'
 import type { CollectionConfig } from '../contracts/settings.ts'
 import { layoutIn } from '../envelope/layout.ts'
 import { awaiting } from './awaiting.ts'
-import { collectionInfos, whyNotSwept } from './collections.ts'
 import {
   dropped,
   faultOf,
@@ -171,29 +170,10 @@ function isInTheWay(error: unknown): boolean {
   )
 }
 
-/** Throws `unsupported-shape` for collections that cannot be swept. What is not there yet is made by `setup`. */
-export async function checkShapes(
-  store: Store,
-  collections: readonly CollectionConfig[],
-): Promise<void> {
-  const infos = await collectionInfos(store)
-  for (const { name } of collections) {
-    const info = infos.get(name)
-    const why = info === undefined ? null : whyNotSwept(info)
-    if (why !== null) throw unsupported(`collection '${name}' ${why}`)
-  }
-}
-
 async function createCollection(store: Store, name: string): Promise<void> {
   try {
     await store.db.createCollection(name)
   } catch (error) {
     if (serverCode(error) !== serverCodes.namespaceExists) throw error
   }
-}
-
-function unsupported(message: string): KeyturnError {
-  return new KeyturnError('unsupported-shape', message, {
-    hint: 'envelopes stand in ordinary collections: move them, and name the new collection in keyturn.yaml',
-  })
 }

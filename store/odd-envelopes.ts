@@ -51,20 +51,21 @@ export async function* oddEnvelopes(
   }
 }
 
-/** The same, each once, and no more of them than get rows. */
+/** The same, each once, and the first `most` of them: those that get rows, unless given. */
 export async function* firstOdd(
   store: Store,
   place: FieldPlace,
+  most = rowsAtMost,
 ): AsyncGenerator<OddEnvelope[], void> {
   const seen = new Set<string>()
   for await (const found of oddEnvelopes(store, place)) {
     yield found.filter(({ idBytes }) => {
       const key = hash('sha256', idBytes)
-      if (seen.has(key) || seen.size >= rowsAtMost) return false
+      if (seen.has(key) || seen.size >= most) return false
       seen.add(key)
       return true
     })
-    if (seen.size >= rowsAtMost) return
+    if (seen.size >= most) return
   }
 }
 
@@ -85,12 +86,17 @@ export async function oddStanding(
 
 /**
  * Deletes the rows of a field's envelopes that were repaired or deleted, or are odd in another way now. Returns how many.
+ * `most`: how many have a row of their own.
  */
-export async function clearOddRows(store: Store, place: FieldPlace): Promise<number> {
+export async function clearOddRows(
+  store: Store,
+  place: FieldPlace,
+  most = rowsAtMost,
+): Promise<number> {
   const rows = await oddRows(store, place)
   if (rows.length === 0) return 0
   const standing = await oddStandsThere(store, place, rows)
-  const isRestThere = (await countOdd(store, place)) > rowsAtMost
+  const isRestThere = (await countOdd(store, place)) > most
   const gone = rows.filter(({ doc }, index) => {
     return standing[index] !== true && !(doc.code === oddMany && isRestThere)
   })

@@ -4,7 +4,7 @@ import type { CollectionConfig } from '../contracts/settings.ts'
 import { byteSlices } from './byte-slices.ts'
 import { countOdd, fieldsOf, type FieldPlace } from './field-census.ts'
 import { keystore } from './keystore.ts'
-import { clearOddRows, firstOdd, oddMany, type OddEnvelope } from './odd-envelopes.ts'
+import { clearOddRows, firstOdd, oddMany, rowsAtMost, type OddEnvelope } from './odd-envelopes.ts'
 import type { PageQuarantine } from './page-step.ts'
 import { writeRows } from './quarantine-rows.ts'
 import { countOddRows } from './rewrap-shards.ts'
@@ -27,19 +27,20 @@ export interface OddLook {
 /**
  * Puts every odd envelope of these collections into quarantine, without a KEK version, and takes the rows of those away
  * that are none any more. In a rotation its rows are counted among the rotation's; throws `no-rotation` when that is over.
- * Repeating it changes nothing but `attempts`.
+ * Repeating it changes nothing but `attempts`. `most`: how many of a field get a row of their own.
  */
 export async function quarantineOdd(
   store: Store,
   collections: readonly CollectionConfig[],
   rotation: string | null,
+  most = rowsAtMost,
 ): Promise<OddLook> {
   const look: OddLook = { odd: 0, quarantined: 0 }
   for (const place of fieldsOf(collections)) {
-    await clearOddRows(store, place)
+    await clearOddRows(store, place, most)
     const odd = await countOdd(store, place)
     look.odd += odd
-    if (odd > 0) look.quarantined += await quarantineField(store, place, odd, rotation)
+    if (odd > 0) look.quarantined += await quarantineField(store, place, { odd, rotation, most })
   }
   return look
 }
@@ -47,12 +48,11 @@ export async function quarantineOdd(
 async function quarantineField(
   store: Store,
   place: FieldPlace,
-  odd: number,
-  rotation: string | null,
+  { odd, rotation, most }: { odd: number; rotation: string | null; most: number },
 ): Promise<number> {
   let found = 0
   let quarantined = 0
-  for await (const some of firstOdd(store, place)) {
+  for await (const some of firstOdd(store, place, most)) {
     found += some.length
     const bytes = ({ id }: PageQuarantine) => 2 * BSON.calculateObjectSize({ id })
     for (const rows of byteSlices(some.map(rowOf), bytes, { count: rowsAtOnce })) {

@@ -41,12 +41,13 @@ export async function readForRemoval(
   const active = await readActive(store)
   const [roster, heartbeats] = await Promise.all([readRoster(store), readHeartbeats(store)])
   const now = await serverNow(store)
-  const lost = await lostCollections(store, collections)
   const fence = await fenceAround(store, version, collections)
   const unknown = await versionsWithoutRow(store, collections)
   const { under: remaining, odd } = await leftOf(store, collections, version)
   const quarantined = await countQuarantine(store, version)
   const oddQuarantined = await countQuarantine(store, null)
+  // Behind the counts: one that went before them was not counted.
+  const lost = await lostCollections(store, collections)
   const counts = { remaining, odd, quarantined, oddQuarantined }
   return { row, active, roster, heartbeats, now, lost, unknown, ...counts, fence }
 }

@@ -3,9 +3,9 @@ import { setTimeout as pause } from 'node:timers/promises'
 import { serverCode, serverCodes } from './store-errors.ts'
 import type { Store } from './store.ts'
 
-/** Options of a read at that moment; spread them into each statement's. */
+/** Options of a read at that moment; spread them into each statement's. Without a session: the latest that is known to stay. */
 export interface Moment {
-  session: ClientSession
+  session?: ClientSession
   readConcern: ReadConcernLike
 }
 
@@ -16,7 +16,8 @@ const pauseMs = 200
 /**
  * Runs reads that all see the same moment, of what is known to stay (read concern snapshot, outside of a transaction:
  * they hold nothing). MongoDB keeps a moment for five minutes, and none while a collection is being made: the reads are
- * then repeated at another one.
+ * then repeated at another one. Of a capped collection it keeps none at all: then each read sees the latest, and
+ * `lostCollections` refuses what such counts would allow.
  */
 export async function atOneMoment<T>(
   store: Store,
@@ -28,6 +29,7 @@ export async function atOneMoment<T>(
       // Named in each statement: the database's own read concern would take its place.
       return await read({ session, readConcern: { level: 'snapshot' } })
     } catch (error) {
+      if (isOfCapped(error)) return await read({ readConcern: { level: 'majority' } })
       const code = serverCode(error)
       const gone = code === serverCodes.snapshotTooOld || code === serverCodes.snapshotUnavailable
       if (!gone || tried === moments) throw error
@@ -36,4 +38,10 @@ export async function atOneMoment<T>(
       await session.endSession()
     }
   }
+}
+
+/** The code is that of a moment that will come; only the words tell the two apart. */
+function isOfCapped(error: unknown): boolean {
+  if (serverCode(error) !== serverCodes.snapshotUnavailable) return false
+  return error instanceof Error && /capped collection/i.test(error.message)
 }

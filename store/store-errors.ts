@@ -38,6 +38,7 @@ export const serverCodes = {
   primarySteppedDown: 189,
   writeConflict: 112,
   documentValidationFailure: 121,
+  commandNotSupportedOnView: 166,
   cannotIndexParallelArrays: 171,
   transactionTooOld: 225,
   snapshotTooOld: 239,

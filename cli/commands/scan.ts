@@ -17,7 +17,8 @@ export function register(program: Command): void {
     .summary('count all envelopes, or open each of them')
     .description(
       'Counts all envelopes by version. With --unwrap it opens the wrapped data key of each one, with the keys of this ' +
-        'host, and proves it; nothing is written. Exit 6 where one does not open, or is odd: no version can be told.',
+        'host, and proves it; nothing is written. Exit 6 where one does not open, or is odd: no version can be told. ' +
+        'Exit 3 where a recorded collection is missing or another one: what it held is not counted.',
     )
     .option('--unwrap', 'open each wrapped data key')
     .addHelpText('after', '\nExample: keyturn scan --unwrap --json | jq .failed')
@@ -31,6 +32,12 @@ export function register(program: Command): void {
 }
 
 function failureOf(view: ScanView): KeyturnError | null {
+  const [lost] = view.lost ?? []
+  if (lost !== undefined) {
+    return new KeyturnError(lost.code, lost.message, {
+      hint: 'what it held is not counted; keyturn doctor names the cure',
+    })
+  }
   const hint = 'each is listed with its reason; restore it from a backup'
   const all = failures(view)
   if (all === 0) return null

@@ -45,7 +45,10 @@ export function register(program: Command): void {
     )
 }
 
-function warn({ temporal, mongodb }: StatusView): void {
+function warn({ temporal, mongodb, lost = [] }: StatusView): void {
+  for (const { message } of lost) {
+    note(`warning: ${message}, so its envelopes are not counted; keyturn doctor knows the cure`)
+  }
   if (temporal !== undefined) note('warning: temporal is unreachable, so no rotation is shown')
   if (mongodb === undefined) return
   const since = mongodb.unconfirmedSince

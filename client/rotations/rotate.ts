@@ -211,4 +211,8 @@ function errorOf({ rotation, from, to }: LiveRotation, result: RotateResult): Ke
 }
 
 /** Why a rotation failed, where scripts want to know it from the code. */
-const namedEnds: ReadonlySet<ErrorCode> = new Set(['collection-missing', 'collection-replaced'])
+const namedEnds: ReadonlySet<ErrorCode> = new Set([
+  'collection-missing',
+  'collection-replaced',
+  'unsupported-shape',
+])

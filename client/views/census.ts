@@ -1,6 +1,9 @@
 import type { FleetSettings } from '../../contracts/settings.ts'
+import type { LostCollectionView } from '../../contracts/views.ts'
 import { countVersions } from '../../store/census.ts'
+import { lostCollections } from '../../store/collections.ts'
 import type { Store } from '../../store/store.ts'
+import type { Keystore } from '../keystore.ts'
 
 interface FieldCount {
   collection: string
@@ -29,6 +32,19 @@ export async function takeCensus(store: Store, settings: FleetSettings): Promise
   }
   const total = Object.values(byVersion).reduce((sum, envelopes) => sum + envelopes, odd)
   return { total, byVersion, byField, odd, oddByField }
+}
+
+/**
+ * What makes a census worth nothing, as a member of an answer; none where all recorded collections are what they were. To be
+ * asked for behind the census: a collection that went before it was not counted.
+ */
+export async function lostMember({
+  store,
+  settings,
+  isSetUp,
+}: Keystore): Promise<{ lost?: LostCollectionView[] }> {
+  const lost = isSetUp ? await lostCollections(store, settings.collections) : []
+  return lost.length === 0 ? {} : { lost }
 }
 
 /** How many envelopes a rotation from this version meets in each field: those that name it, and those that are odd. */

@@ -3,9 +3,9 @@ import { KeyturnError } from '../../contracts/errors.ts'
 import type { Config } from '../../contracts/settings.ts'
 import { proveMajority, readMembers } from '../../store/majority.ts'
 import { addressNotes } from '../../store/mongodb-address.ts'
-import { requireCollections } from '../../store/collections.ts'
+import { lostCollections, lostError } from '../../store/collections.ts'
 import { indexFaults } from '../../store/index-faults.ts'
-import { checkShapes, indexMissing } from '../../store/indexes.ts'
+import { indexMissing } from '../../store/indexes.ts'
 import { readHeartbeats } from '../../store/process-heartbeats.ts'
 import { proveKillSessions } from '../../store/sessions.ts'
 import { serverNow } from '../../store/store.ts'
@@ -72,15 +72,16 @@ export function addressChecks({ mongodb }: Config): Check[] {
 
 /** Each recorded collection is there, is the recorded one, and can be swept. */
 async function collectionsCheck({ store, settings }: Keystore): Promise<Check> {
-  try {
-    await requireCollections(store, settings.collections)
-    await checkShapes(store, settings.collections)
+  const lost = await lostCollections(store, settings.collections)
+  if (lost.length === 0) {
     return ok('collections', `${settings.collections.length} recorded, each can be swept`)
-  } catch (error) {
-    if (!(error instanceof KeyturnError)) throw error
-    const cure = error.hint ?? 'see docs/troubleshooting.md'
-    return fail('collections', `${error.code}: ${error.message}`, cure)
   }
+  const cures = new Set(lost.map((one) => lostError(one).hint ?? 'see docs/troubleshooting.md'))
+  return fail(
+    'collections',
+    lost.map(({ code, message }) => `${code}: ${message}`).join('; '),
+    [...cures].join('; '),
+  )
 }
 
 async function indexesCheck({ store, settings }: Keystore): Promise<Check> {

@@ -3,7 +3,7 @@ import type { ScanView } from '../../contracts/views.ts'
 import { fieldsOf } from '../../store/field-census.ts'
 import { firstOdd } from '../../store/odd-envelopes.ts'
 import { withKeystore, type Keystore } from '../keystore.ts'
-import { takeCensus } from './census.ts'
+import { lostMember, takeCensus } from './census.ts'
 import { ejson } from './ejson.ts'
 
 /** What opening every envelope that has a version found; `failed` with ids as EJSON. */
@@ -18,7 +18,8 @@ export async function scan(
     const opening = open === null ? { opened: null, failed: [] } : await open(keystore)
     const { total, byVersion, odd } = await takeCensus(keystore.store, keystore.settings)
     const failed = [...opening.failed, ...(odd === 0 ? [] : await oddOnes(keystore))]
-    return { envelopes: total, byVersion, odd, opened: opening.opened, failed }
+    const lost = await lostMember(keystore)
+    return { envelopes: total, byVersion, odd, opened: opening.opened, failed, ...lost }
   })
 }
 

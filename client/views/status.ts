@@ -12,7 +12,7 @@ import { countQuarantine } from '../../store/rewrap-quarantine.ts'
 import { lastRotation, readRotation, runningRotation, sumCounters } from '../../store/rotations.ts'
 import { serverNow } from '../../store/store.ts'
 import type { Keystore } from '../keystore.ts'
-import { takeCensus, type Census } from './census.ts'
+import { lostMember, takeCensus, type Census } from './census.ts'
 import { fleetNodes } from './nodes.ts'
 
 /** What only Temporal knows. `unreachable` leaves the rotation and the policy out: the rest comes from the keystore. */
@@ -72,6 +72,7 @@ export async function statusView(
       proveMs: settings.fleet.proveMs ?? defaultProveMs,
     }),
     ...(live.workflows === undefined ? {} : { workflows: live.workflows }),
+    ...(await lostMember(keystore)),
     ...(live.unreachable ? { temporal: 'unreachable' } : {}),
     ...(unconfirmedSince === null
       ? {}

@@ -1,8 +1,13 @@
+import type { CreateCollectionOptions } from 'mongodb'
 import { describe, expect, it } from 'vitest'
-import { lostCollections, requireCollections } from '../../store/collections.ts'
-import { checkShapes } from '../../store/indexes.ts'
+import { censusDifferences, countVersions, leftOf } from '../../store/census.ts'
+import { checkShapes, lostCollections, requireCollections } from '../../store/collections.ts'
+import { endFault } from '../../store/ending.ts'
+import { createIndexes } from '../../store/indexes.ts'
 import { collectionUuids } from '../../store/keystore-home.ts'
-import { certificates, configured, field, testStore } from './support.ts'
+import { quarantineOdd } from '../../store/odd-quarantine.ts'
+import { readForRemoval } from '../../store/removal-reading.ts'
+import { certificates, configured, field, fill, record, testStore } from './support.ts'
 
 const store = await testStore()
 
@@ -43,5 +48,38 @@ describe('collections', () => {
     await expect(requireCollections(store, recorded)).rejects.toMatchObject({
       ...{ code: 'collection-missing', message: "collection 'renamed' is missing" },
     })
+  })
+
+  it('are counted whatever stands in their place, and each count is disowned by name', async () => {
+    const name = 'changing'
+    const places = [{ name, envelopes: [field] }]
+    const shapes: Record<string, CreateCollectionOptions> = {
+      'is a view': { viewOn: certificates, pipeline: [] },
+      'is capped': { capped: true, size: 2 ** 16 },
+      'is a time series': { timeseries: { timeField: 'at' } },
+    }
+    await fill(store, ['a', 'b'])
+    for (const [why, options] of Object.entries(shapes)) {
+      // The names of its indexes are known by then.
+      await createIndexes(store, places)
+      await countVersions(store, places)
+      await store.db.dropCollection(name)
+      await store.db.createCollection(name, options)
+      if (options.viewOn === undefined) {
+        const records = ['a', 'b'].map((id) => ({ ...record(id, 1), at: new Date() }))
+        await store.db.collection(name).insertMany(records as never[])
+      }
+      const counts = { why, ...(await countVersions(store, places)) }
+      expect(counts).toMatchObject({ why, byVersion: { 1: 2 }, odd: 0 })
+      expect(await leftOf(store, places, 1)).toEqual({ under: 2, odd: 0 })
+      expect(await censusDifferences(store, places)).toEqual([])
+      expect(await quarantineOdd(store, places, null)).toMatchObject({ odd: 0 })
+      const code = why === 'is capped' ? 'unsupported-shape' : 'collection-replaced'
+      const message = expect.stringContaining(why) as string
+      expect(await lostCollections(store, places)).toMatchObject([{ code, message }])
+      expect(await endFault(store, places, 1)).toMatchObject({ code, message })
+      expect((await readForRemoval(store, 1, places)).lost).toMatchObject([{ code }])
+      await store.db.dropCollection(name)
+    }
   })
 })
