@@ -30,7 +30,7 @@ export function uuidDifference(
     if (uuid === undefined || !isKept || today === uuid) return []
     return [
       today === undefined
-        ? `collections: ${name} is missing, it was there when it was recorded`
+        ? `collections: ${name} is missing, it was there when it was recorded; an empty one is made`
         : `collections: ${name} is another collection than the recorded one`,
     ]
   })

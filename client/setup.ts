@@ -102,6 +102,8 @@ async function prepare(
   if (changes.length > 0) {
     await refuseToDropEnvelopes(store, recorded, wanted)
     await ask(changes)
+    // A person may think for long, and applications write meanwhile.
+    await refuseToDropEnvelopes(store, recorded, wanted)
   }
   const searchAttributes = await registerAttributes(link)
   // An index is built by all members that hold data: without one of them it would wait for it.

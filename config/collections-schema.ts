@@ -14,6 +14,10 @@ const collectionName = z
   .string('must be the name of a collection')
   .min(1, 'must not be empty')
   .refine((name) => !/[$\0]/.test(name), "must not contain '$'")
+  .refine(
+    (name) => !/^\.|\.$|\.\./.test(name),
+    'must not begin or end with a dot, nor have two in a row',
+  )
   .refine((name) => !name.startsWith('system.'), "must not be one of MongoDB's own")
   .refine((name) => !own.includes(name), "must not be one of keyturn's own collections")
 

@@ -183,6 +183,8 @@ describe('fields and collections', () => {
     ],
     ['kek_versions', "must not be one of keyturn's own collections, not 'kek_versions'"],
     ['system.users', "must not be one of MongoDB's own"],
+    ['.hidden', 'must not begin or end with a dot, nor have two in a row'],
+    ['a..b', 'must not begin or end with a dot, nor have two in a row'],
     ['a$b', "must not contain '$'"],
     ['""', 'must not be empty'],
   ])('of this name are refused: %s', (name, message) => {

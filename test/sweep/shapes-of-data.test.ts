@@ -1,6 +1,7 @@
 import { randomBytes } from 'node:crypto'
 import { afterEach, describe, expect, inject, it } from 'vitest'
-import { Binary } from 'mongodb'
+import { Binary, type CreateCollectionOptions } from 'mongodb'
+import { createIndexes } from '../../store/indexes.ts'
 import { openStore } from '../../store/store.ts'
 import { collection, names, openLab, type Lab, type SealedRecord } from './lab.ts'
 
@@ -73,5 +74,26 @@ describe('a sweep', () => {
       onPage: ({ counters }) => sums.push(counters.rewrapped),
     })
     expect(sums).toEqual([250, 500, 600])
+  })
+
+  it.each<[string, CreateCollectionOptions]>([
+    ['clustered', { clusteredIndex: { key: { _id: 1 }, unique: true } }],
+    ['of another collation', { collation: { locale: 'de', numericOrdering: true } }],
+  ])('meets each record of a collection that is %s', async (_, options) => {
+    lab = await openLab()
+    await lab.store.db.dropCollection(collection)
+    await lab.store.db.createCollection(collection, options)
+    await createIndexes(lab.store, [{ name: collection, envelopes: ['secret'] }])
+    // By bytes 10 is before 9, and Z before a; by that collation it is the other way round.
+    const ids = Array.from({ length: 90 }, (__, at) => `${'Zaä'[at % 3]}${at}`)
+    await lab.fill([...ids, ...Array.from({ length: 30 }, (__, at) => at)])
+    for (const { shard } of await lab.plan(3)) {
+      const stopping = new AbortController()
+      const stop = { page: 7, signal: stopping.signal, onPage: () => stopping.abort() }
+      expect(await lab.sweep(shard, stop)).toMatchObject({ end: 'aborted' })
+      expect(await lab.sweep(shard, { page: 7 })).toMatchObject({ end: 'end' })
+    }
+    expect(await lab.counters()).toMatchObject({ rewrapped: 120, superseded: 0, quarantined: 0 })
+    expect(await lab.openAll()).toEqual({ 2: 120 })
   })
 })
