@@ -1,9 +1,11 @@
 import { KeyturnError, type ErrorCode } from '../contracts/errors.ts'
 import { noCounters } from '../contracts/rotation.ts'
-import type { Counters, RewrapShardInput, SweepEnd } from '../contracts/rotation.ts'
+import type { Counters, HsmAway, RewrapShardInput, SweepEnd } from '../contracts/rotation.ts'
 import type { Metrics } from '../observability/metrics.ts'
+import { isLong, type Awaited } from '../store/awaiting.ts'
 import { requireCollections } from '../store/collections.ts'
 import { readSettings } from '../store/kek-settings.ts'
+import type { Store } from '../store/store.ts'
 import { sweepShard } from '../sweep/sweep-shard.ts'
 import type { SweepOptions } from '../sweep/sweep-shard.ts'
 import type { ActivityDeps } from './deps.ts'
@@ -26,45 +28,28 @@ export function rewrapActivities(deps: ActivityDeps) {
   }
   return {
     /** Sweeps one shard from its cursor until its end, the batch's time, a cancel, or a later attempt's takeover. */
-    rewrapRange: async (input: RewrapShardInput): Promise<SweepEnd> =>
-      await heartbeating(async (signal) => {
-        const { end } = await orHsmAway(() => orLost(() => sweep(input, signal)))
-        return end
-      }),
-  }
-
-  /**
-   * Whatever a batch fails with but the HSM, it may be that a collection is not what it was: then that is said, once and
-   * for good, for MongoDB's answers about a view or an index that is gone would be tried again without an end.
-   */
-  async function orLost<T>(sweeping: () => Promise<T>): Promise<T> {
-    try {
-      return await sweeping()
-    } catch (error) {
-      if (!isAway(error)) await requireRecorded()
-      throw error
-    }
-  }
-
-  async function requireRecorded(): Promise<void> {
-    await requireCollections(store, (await readSettings(store))?.settings.collections ?? [])
+    rewrapRange: async (input: RewrapShardInput): Promise<SweepEnd | HsmAway> =>
+      await heartbeating(
+        (signal) => orHsmAway(deps, input, () => orLost(store, () => sweep(input, signal))),
+        () => hsmAwaited(deps),
+      ),
   }
 
   /** What is swept, and how, is in the rows of the rotation and of the shard. */
   async function sweep(
     { rotation, shard, steering, trial }: RewrapShardInput,
     signal: AbortSignal,
-  ) {
+  ): Promise<SweepEnd> {
     const ended = (await rotationOf(store, rotation))?.ended_at ?? null
     // A late attempt: its shards are closed.
-    if (ended !== null) return { end: 'end' as const }
+    if (ended !== null) return 'end'
     const { from, to, way, max_hsm_calls: maxHsmCalls } = await requirePromoted(store, rotation)
     if (typeof shard !== 'string') throw new KeyturnError('usage', 'the shard has no name')
     const { page, check, priority } = way
     await requireVersions(deps, [from, to])
     // One that was made anew with all its indexes is swept without a fault: it is looked at before each batch.
-    await requireRecorded()
-    return await sweepShard({
+    await requireRecorded(store)
+    const { end } = await sweepShard({
       ...{ rotation, shard, from, to, page, check, priority, maxHsmCalls },
       tail: !shard.startsWith('0-'),
       install: config.install,
@@ -77,7 +62,50 @@ export function rewrapActivities(deps: ActivityDeps) {
       signal,
       log,
     })
+    return end
   }
+}
+
+/** An HSM that does not work is the rotation's to wait for, and to show: no failure of the activity. */
+async function orHsmAway<T>(
+  { provider, log }: ActivityDeps,
+  { shard }: RewrapShardInput,
+  sweeping: () => Promise<T>,
+): Promise<T | HsmAway> {
+  try {
+    return await sweeping()
+  } catch (error) {
+    if (!isAway(error)) throw error
+    const { code, message: why, hint } = error
+    const since = provider.stats().trouble?.since
+    log.warn({ code, hint, shard, since }, `the rotation waits for the HSM: ${why}`)
+    return { end: 'hsm-away', why }
+  }
+}
+
+/**
+ * Whatever a batch fails with but the HSM, it may be that a collection is not what it was: then that is said, once and
+ * for good, for MongoDB's answers about a view or an index that is gone would be tried again without an end.
+ */
+async function orLost<T>(store: Store, sweeping: () => Promise<T>): Promise<T> {
+  try {
+    return await sweeping()
+  } catch (error) {
+    if (!isAway(error)) await requireRecorded(store)
+    throw error
+  }
+}
+
+async function requireRecorded(store: Store): Promise<void> {
+  await requireCollections(store, (await readSettings(store))?.settings.collections ?? [])
+}
+
+/** What the token answers while it does nothing well, for longer than a session that is opened anew takes. */
+function hsmAwaited({ provider }: ActivityDeps): Awaited | null {
+  const { trouble } = provider.stats()
+  if (trouble === null) return null
+  const awaited = { what: `the HSM: ${trouble.message}`, since: trouble.since }
+  return isLong(awaited) ? awaited : null
 }
 
 /** A worker whose token lacks a version leaves the work to others; a version that is only new is loaded now. */
@@ -100,16 +128,6 @@ async function requireVersions(
   throw new KeyturnError('kek-not-loaded', `version ${first} is not loaded on ${node}`, {
     hint: `keyturn verify --target ${first} says why`,
   })
-}
-
-/** An HSM that does not answer is the rotation's to wait for, and to show: no failure of the activity. */
-async function orHsmAway<T>(sweep: () => Promise<T>): Promise<T | { end: 'hsm-away' }> {
-  try {
-    return await sweep()
-  } catch (error) {
-    if (isAway(error)) return { end: 'hsm-away' }
-    throw error
-  }
 }
 
 /** `hsm-failed`: a client library that is dead until it is loaded anew fails each call, with any code. */

@@ -73,8 +73,10 @@ export interface RotationProgress extends Counters, RotationPause {
   /** Envelopes under A at preflight. */
   total: number
   maxRate: number
-  /** What settle waits for, a line each. */
+  /** What it waits for, a line each. */
   awaiting: string[]
+  /** Of `awaiting`, the line about the HSM. */
+  hsmAway: string | null
   startedAt: string
 }
 
@@ -93,7 +95,7 @@ export interface RotationView extends RotationPause {
   ratePerSecond: number
   etaSeconds: number | null
   startedAt: string
-  /** What settle waits for, a line each; empty in the other phases. */
+  /** What it waits for, a line each. */
   awaiting: string[]
 }
 
@@ -222,16 +224,20 @@ export interface RewrapShardInput extends ShardPlan {
   trial?: boolean
 }
 
-/**
- * Why a batch over a shard ended; `replaced` means that a later attempt owns the shard, `hsm-away` that the worker's HSM
- * did not answer for as long as its pool has patience.
- */
-export type SweepEnd = 'end' | 'deadline' | 'aborted' | 'replaced' | 'hsm-budget' | 'hsm-away'
+/** Why a batch over a shard ended; `replaced` means that a later attempt owns the shard. */
+export type SweepEnd = 'end' | 'deadline' | 'aborted' | 'replaced' | 'hsm-budget'
 
-/** A shard to its rotation: it waits for the HSM, or does no longer. */
+/** The worker's HSM did nothing well for as long as its pool has patience. */
+export interface HsmAway {
+  end: 'hsm-away'
+  /** What it answered. */
+  why: string
+}
+
+/** A shard to its rotation: it waits for the HSM, which answered `why`, or (null) does no longer. */
 export interface HsmNews {
   shard: string
-  away: boolean
+  why: string | null
 }
 
 export interface RewrapShardResult {

@@ -9,6 +9,7 @@ import type { KekCeremony, KekProvider } from '../providers/provider.ts'
  */
 export function absentProvider(name: ProviderName, error: KeyturnError): KekProvider {
   const refuse = () => Promise.reject(error)
+  const trouble = { message: error.message, since: new Date() }
   const ceremony: KekCeremony = {
     probe: refuse,
     labelOf: () => {
@@ -33,7 +34,7 @@ export function absentProvider(name: ProviderName, error: KeyturnError): KekProv
     unwrap: refuse,
     rewrap: refuse,
     ceremony,
-    stats: () => ({ sessions: 0, waiting: 0, calls: 0, reconnects: 0, byCode: {} }),
+    stats: () => ({ sessions: 0, waiting: 0, calls: 0, reconnects: 0, byCode: {}, trouble }),
     close: () => Promise.resolve(),
   }
 }

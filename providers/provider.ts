@@ -51,13 +51,17 @@ export interface RewrapAnswer {
   calls: number
 }
 
-/** `sessions` are open ones, `waiting` batches that no lane has taken, `byCode` how often each CKR code was met. */
+/**
+ * `sessions` are open ones, `waiting` batches that no lane has taken, `byCode` how often each CKR code was met, `trouble`
+ * what the token answers while nothing succeeds, and since when.
+ */
 export interface ProviderStats {
   sessions: number
   waiting: number
   calls: number
   reconnects: number
   byCode: Record<string, number>
+  trouble: { message: string; since: Date } | null
 }
 
 /**

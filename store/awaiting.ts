@@ -28,8 +28,13 @@ export async function awaiting<T>(what: string, ask: () => Promise<T>): Promise<
 
 /** What has been waited for longest; null when nothing has been for more than a few seconds. */
 export function longAwaited(now = Date.now()): Awaited | null {
-  for (const entry of asked) if (now - entry.since.getTime() >= patienceMs) return entry
+  for (const entry of asked) if (isLong(entry, now)) return entry
   return null
+}
+
+/** Whether it takes longer than is usual. */
+export function isLong({ since }: Awaited, now = Date.now()): boolean {
+  return now - since.getTime() >= patienceMs
 }
 
 /** `mongodb: an update of kek_versions, for 4 s`. */

@@ -11,6 +11,7 @@ import {
 } from '@temporalio/workflow'
 import { messages, queues } from '../contracts/names.ts'
 import type {
+  HsmAway,
   HsmNews,
   RewrapShardInput,
   RewrapShardResult,
@@ -42,18 +43,22 @@ export async function rewrapShard(input: RewrapShardInput): Promise<RewrapShardR
     run.steering = steering
     run.batch?.cancel()
   })
-  let away = 0
+  let away = input.trial === true ? 1 : 0
   for (let batch = 0; batch < batchesPerRun && !workflowInfo().continueAsNewSuggested; batch++) {
     await condition(() => !run.steering.paused || run.steering.cancelled)
     if (run.steering.cancelled) return { end: 'aborted' }
-    const end = await sweepBatch({ ...input, ...(away > 0 ? { trial: true } : {}) }, run)
-    if (away > 0 && end !== 'hsm-away') await tellRotation(input, false)
-    away = end === 'hsm-away' ? away + 1 : 0
+    const end = await sweepBatch({ ...input, trial: away > 0 }, run)
+    if (typeof end === 'object') {
+      if (away === 0) await tellRotation(input, end.why)
+      await awayPause(run, ++away)
+      continue
+    }
+    if (away > 0) await tellRotation(input, null)
+    away = 0
     if (end === 'end' || end === 'hsm-budget') return { end }
-    if (away === 1) await tellRotation(input, true)
-    if (away > 0) await awayPause(run, away)
   }
-  return await continueAsNew<typeof rewrapShard>({ ...input, steering: run.steering })
+  const { steering } = run
+  return await continueAsNew<typeof rewrapShard>({ ...input, steering, trial: away > 0 })
 }
 
 /** A cancel ends it, and a pause by an operator takes its place. */
@@ -62,19 +67,19 @@ async function awayPause(run: { steering: Steering }, times: number): Promise<vo
   await condition(() => run.steering !== before, Math.min(longestAwayMs, awayMs * times))
 }
 
-async function tellRotation({ shard }: RewrapShardInput, away: boolean): Promise<void> {
+async function tellRotation({ shard }: RewrapShardInput, why: string | null): Promise<void> {
   const { parent } = workflowInfo()
   if (parent === undefined) return
   // A rotation that has just ended need not be told.
   await getExternalWorkflowHandle(parent.workflowId)
-    .signal(hsmNews, { shard, away })
+    .signal(hsmNews, { shard, why })
     .catch(() => undefined)
 }
 
 async function sweepBatch(
   input: RewrapShardInput,
   run: { steering: Steering; batch: CancellationScope | null },
-): Promise<SweepEnd> {
+): Promise<SweepEnd | HsmAway> {
   const { rewrapRange } = sweeping(queues.rewrap(input.install), `sweep ${input.shard}`)
   const scope = new CancellationScope()
   run.batch = scope

@@ -35,8 +35,9 @@ const phaseAttribute = defineSearchAttributeKey(searchAttributes.phase, 'KEYWORD
 /** All that a running rotation knows and others may ask for or change. What it inherits goes on into its next run. */
 export interface RotationState extends CarriedRotation {
   readonly input: RotateInput
-  /** Shards that wait for their worker's HSM, and how many are being swept. */
-  hsmAway: Set<string>
+  /** Shards that wait for their worker's HSM, with what it answered; since when one does; how many are being swept. */
+  hsmAway: Map<string, string>
+  hsmAwaySince: string
   sweeping: number
   /** Grows with each change that the running shards must hear of. */
   steered: number
@@ -46,7 +47,8 @@ export function newRotationState(
   input: RotateInput,
   carried: CarriedRotation | null,
 ): RotationState {
-  return { input, ...(carried ?? begun(input)), hsmAway: new Set(), sweeping: 0, steered: 0 }
+  const own = { hsmAway: new Map<string, string>(), hsmAwaySince: '', sweeping: 0, steered: 0 }
+  return { input, ...(carried ?? begun(input)), ...own }
 }
 
 function begun({ maxRate }: RotateInput): CarriedRotation {
@@ -83,9 +85,10 @@ export function answerMessages(state: RotationState): void {
       refuse({ code: 'no-rotation', message: `rotation "${state.input.rotation}" is ending` })
     }
   }
-  setHandler(hsmNews, ({ shard, away }) => {
-    if (away) state.hsmAway.add(shard)
-    else state.hsmAway.delete(shard)
+  setHandler(hsmNews, ({ shard, why }) => {
+    if (state.hsmAway.size === 0) state.hsmAwaySince = new Date().toISOString()
+    if (why === null) state.hsmAway.delete(shard)
+    else state.hsmAway.set(shard, why)
     show(state)
   })
   setHandler(pause, () => change(() => (state.paused = true)), { validator })
@@ -156,9 +159,16 @@ function pauseOf(state: RotationState): RotationPause {
   return { paused: true, pausedBy: 'hsm-away' }
 }
 
-function awaited({ awaiting, hsmAway, sweeping }: RotationState): string[] {
-  if (hsmAway.size === 0) return awaiting
-  return [...awaiting, `the HSM (${hsmAway.size} of ${Math.max(hsmAway.size, sweeping)} shards)`]
+function awaited(state: RotationState): string[] {
+  const hsm = awaitedHsm(state)
+  return hsm === null ? state.awaiting : [...state.awaiting, hsm]
+}
+
+function awaitedHsm({ hsmAway, hsmAwaySince, sweeping }: RotationState): string | null {
+  if (hsmAway.size === 0) return null
+  const whys = [...new Set(hsmAway.values())].join('; ')
+  const shards = `${hsmAway.size} of ${Math.max(hsmAway.size, sweeping)} shards`
+  return `the HSM since ${hsmAwaySince} (${shards}): ${whys}`
 }
 
 function progressOf(state: RotationState): RotationProgress {
@@ -171,6 +181,7 @@ function progressOf(state: RotationState): RotationProgress {
     total: state.total,
     maxRate: state.maxRate,
     awaiting: awaited(state),
+    hsmAway: awaitedHsm(state),
     startedAt: state.startedAt,
     ...state.counters,
   }

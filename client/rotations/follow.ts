@@ -175,7 +175,7 @@ async function lookAt(
     return {
       ...{ rotation: row._id, from: row.from, to: row.to, phase: row.phase },
       ...(await lastPause(link, running.workflowId)),
-      ...{ maxRate: 0, awaiting: [] },
+      ...{ maxRate: 0, awaiting: [], hsmAway: null },
       ...{ total: row.total ?? 0, startedAt: row.started_at.toISOString() },
       ...counters,
     }

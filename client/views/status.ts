@@ -157,6 +157,7 @@ async function rotationView(
           ? [`a worker with keys: ${startOne}`]
           : []),
       ...running.awaiting,
+      ...(told?.hsmAway ? [told.hsmAway] : []),
       // The row knows it within two seconds, the workflow only after a whole round.
       ...(known.phase === 'settle' ? (row?.awaiting ?? told?.awaiting ?? []) : []),
     ],

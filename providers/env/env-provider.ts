@@ -136,7 +136,7 @@ class EnvProvider implements KekProvider {
   stats(): ProviderStats {
     let calls = this.#callsOfUnloaded
     for (const key of this.#loaded.values()) calls += key.calls
-    return { sessions: 0, waiting: 0, calls, reconnects: 0, byCode: {} }
+    return { sessions: 0, waiting: 0, calls, reconnects: 0, byCode: {}, trouble: null }
   }
 
   close(): Promise<void> {

@@ -5,6 +5,8 @@ import { openError, OpenFailed, type LaneCrew } from './crew.ts'
 import { pauseAfter } from './remedy.ts'
 
 const CKR_SESSION_COUNT = 177
+/** Each attempt is a process and a login. */
+const LONGEST_PAUSE_MS = 15_000
 
 export interface GrowthListener {
   /** A PIN was refused: no lane can ever be opened again. */
@@ -71,6 +73,9 @@ export class LaneGrowth {
     this.#log.warn({ code, why, times: this.#setbacks }, 'no lane can be opened')
     const { signal } = this.#stopped
     // It does not keep the program alive: whoever waits for a lane does.
-    await pause(pauseAfter(this.#setbacks), undefined, { ref: false, signal }).catch(() => null)
+    await pause(pauseAfter(this.#setbacks, LONGEST_PAUSE_MS), undefined, {
+      ref: false,
+      signal,
+    }).catch(() => null)
   }
 }

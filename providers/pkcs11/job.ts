@@ -57,7 +57,11 @@ export class Job {
   setbacks = 0
   settled = false
   isLate = false
+  /** Its patience began with trouble of its own, which the luck of others does not take away. */
+  isHit = false
   trouble: KeyturnError | undefined
+  /** When its patience began, by performance.now(). */
+  troubledAt = Infinity
 
   /** `late` is told when the patience has run out and the job is not settled. */
   constructor(request: LaneRequest, options: JobOptions, late: (job: Job) => void) {
@@ -78,11 +82,31 @@ export class Job {
     this.#late = late
   }
 
-  /** Its token is in trouble: from the first time on its patience runs. Waiting for a turn does not count. */
+  /** It met trouble itself: from the first time on its patience runs. Waiting for a turn does not count. */
   meet(trouble: KeyturnError): void {
+    this.isHit = true
+    this.#lose(trouble)
+  }
+
+  /** Others met trouble while it waits: its patience runs until something succeeds. */
+  hearOf(trouble: KeyturnError): void {
+    this.#lose(trouble)
+  }
+
+  /** Something has succeeded. */
+  takeHeart(): void {
+    if (this.isHit) return
+    clearTimeout(this.#patience)
+    this.#patience = undefined
+    this.trouble = undefined
+    this.troubledAt = Infinity
+  }
+
+  #lose(trouble: KeyturnError): void {
     this.trouble = trouble
-    if (this.settled) return
-    this.#patience ??= setTimeout(() => {
+    if (this.settled || this.#patience !== undefined) return
+    this.troubledAt = performance.now()
+    this.#patience = setTimeout(() => {
       this.isLate = true
       this.#late(this)
     }, this.#patienceMs)

@@ -118,9 +118,12 @@ export class Pkcs11Provider implements KekProvider {
   }
 
   stats(): ProviderStats {
-    const { sessions, waiting, tally } = this.pool
+    const { sessions, waiting, tally, trouble } = this.pool
     const { calls, reconnects, byCode } = tally
-    return { sessions, waiting, calls, reconnects, byCode: { ...byCode } }
+    return {
+      ...{ sessions, waiting, calls, reconnects, byCode: { ...byCode } },
+      trouble: trouble && { message: trouble.error.message, since: trouble.since },
+    }
   }
 
   close(): Promise<void> {

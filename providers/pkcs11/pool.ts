@@ -13,6 +13,7 @@ import type { LaneRequest, LoadRequest } from './lane-messages.ts'
 import { PoolKeys } from './pool-keys.ts'
 import { JobQueue } from './queue.ts'
 import { lossError, remedyFor, remedyForLoss, type Remedy } from './remedy.ts'
+import { Standing, type Trouble } from './standing.ts'
 import { Tally } from './tally.ts'
 
 /**
@@ -28,7 +29,6 @@ import { Tally } from './tally.ts'
  */
 
 const DRAIN_MS = 5_000
-const BARREN_REPLIES = 5
 
 export class LanePool {
   readonly #options: CrewOptions
@@ -38,8 +38,7 @@ export class LanePool {
   readonly #keys = new PoolKeys()
   readonly #concurrency = new Concurrency()
   readonly #doubts = new Doubts()
-  /** Throttled replies since something last succeeded. */
-  #barren = 0
+  readonly #standing: Standing
   /** Why no further lane can ever be opened: a refused PIN. */
   #final: KeyturnError | undefined
   #closed: Promise<void> | undefined
@@ -50,9 +49,10 @@ export class LanePool {
     this.#options = options
     this.#crew = new LaneCrew(options)
     this.#queue = new JobQueue(options.mostWaiting)
+    this.#standing = new Standing(this.#queue)
     this.#growth = new LaneGrowth(this.#crew, options.log, {
       onFinal: (error) => this.#end(error),
-      onTrouble: (error) => this.#queue.forEach((job) => job.meet(error)),
+      onTrouble: (error) => this.#failed(error),
       onEnd: () => this.#pump(),
     })
   }
@@ -96,6 +96,10 @@ export class LanePool {
     return this.#crew.callMs
   }
 
+  get trouble(): Trouble | null {
+    return this.#standing.trouble
+  }
+
   /** From now on lanes load this key anew before they use the version. */
   setKey(request: LoadRequest): void {
     this.#keys.set(request)
@@ -112,6 +116,7 @@ export class LanePool {
     const job = new Job(request, options, (late) => this.#outOfPatience(late))
     const { answer } = job
     this.#queue.add(job)
+    this.#standing.tell(job)
     const { signal } = options
     const abort = (): void => this.#queue.fail(job, job.abortReason)
     signal?.addEventListener('abort', abort, { once: true })
@@ -195,18 +200,25 @@ export class LanePool {
       if (reply.fault !== null) this.#onFault(job, lane, reply.fault)
       else {
         lane.isFresh = false
-        this.#barren = 0
         this.#doubts.settle(job.versions)
         job.succeed(reply.value)
+        // Of a session that lives no crypt call need be well.
+        if (reply.calls > 0) this.#standing.succeeded()
         this.#concurrency.succeed(this.#crew.most)
       }
     } catch (error) {
       if (!(error instanceof LaneLost)) {
         job.fail(new KeyturnError('internal', `the pool failed: ${String(error)}`))
-      } else this.#apply(remedyForLoss(error, job), job, lane, lossError(error))
+      } else this.#apply(remedyForLoss(error, job), job, lane, this.#causeOf(error))
     } finally {
       this.#pump()
     }
+  }
+
+  /** Of a lane that was replaced for another job's sake that one's trouble is what there is to tell. */
+  #causeOf(lost: LaneLost): KeyturnError {
+    const known = lost.why === 'discarded' ? this.trouble?.error : undefined
+    return known ?? lossError(lost)
   }
 
   #throttled(): void {
@@ -223,7 +235,7 @@ export class LanePool {
     if (version !== undefined) job.onKeyFault?.(version)
     const remedy = remedyFor(fault, job)
     // Throttling lets something pass now and then; a dead client library may answer the same.
-    const isDead = fault.fault === 'back-off' && ++this.#barren % BARREN_REPLIES === 0
+    const isDead = fault.fault === 'back-off' && this.#standing.isBarren()
     this.#apply(isDead ? { ...remedy, lane: 'replace' } : remedy, job, lane, errorFrom(fault))
   }
 
@@ -237,6 +249,7 @@ export class LanePool {
 
   /** Puts a job back to the front of the queue, unless its patience or the pool is at its end. */
   #again(job: Job, error: KeyturnError): void {
+    this.#failed(error)
     if (job.settled) return
     const refusal = this.#refusal()
     job.meet(error)
@@ -258,9 +271,16 @@ export class LanePool {
     this.#queue.failAll(error)
   }
 
-  /** Its patience is over. Where lanes are at work it may still have its turn: the answer of that one then counts. */
+  #failed(error: KeyturnError): void {
+    this.#standing.failed(error)
+    for (const job of this.#queue.all()) this.#outOfPatience(job)
+  }
+
+  /** Where others get on, a job whose patience is over may still have its turn: the answer of that one then counts. */
   #outOfPatience(job: Job): void {
-    if (this.sessions > 0 || !this.#queue.has(job)) return
+    if (!this.#queue.has(job)) return
+    const isLost = job.isLate && job.isHit && this.sessions === 0
+    if (!isLost && !this.#standing.isHopeless(job)) return
     this.#queue.fail(job, away(this.#growth.trouble ?? job.trouble))
   }
 }

@@ -60,8 +60,9 @@ export class JobQueue {
     this.#rest()
   }
 
-  forEach(use: (job: Job) => void): void {
-    this.#jobs.forEach(use)
+  /** Those that wait now. */
+  all(): readonly Job[] {
+    return [...this.#jobs]
   }
 
   failAll(error: KeyturnError): void {

@@ -7,7 +7,8 @@ import type { LaneLost } from './lane-host.ts'
 const MOST_LOSSES = 3
 const SHORT_PAUSE_MS = 100
 const FIRST_PAUSE_MS = 100
-const LONGEST_PAUSE_MS = 15_000
+/** Shorter than anybody's patience: whoever waits has a turn before it is over. */
+const LONGEST_PAUSE_MS = 4_000
 
 /** What the pool does about a fault that a lane could not mend by itself. */
 export interface Remedy {
@@ -21,8 +22,8 @@ export interface Remedy {
 }
 
 /** A pause that doubles with each setback in a row. */
-export function pauseAfter(times: number): number {
-  return Math.min(LONGEST_PAUSE_MS, FIRST_PAUSE_MS * 2 ** times)
+export function pauseAfter(times: number, longestMs: number = LONGEST_PAUSE_MS): number {
+  return Math.min(longestMs, FIRST_PAUSE_MS * 2 ** times)
 }
 
 /** The table of 3-hsm.md ("class", "what to do"), counted on the job. */

@@ -102,6 +102,46 @@ describe.skipIf(inject('softhsm') === null || !gcc)('a token in trouble', () => 
     await provider.prove(2)
   })
 
+  it('ends all that waits for it in time when it fails for good, not only what had its turn', async () => {
+    const items = await sealedItems(provider, 1, randomDeks(10))
+    await module.set('answer crypt 5')
+    const pages = Array.from({ length: 8 }, () =>
+      provider.rewrap({ from: 1, to: 2, check: 'all', items }),
+    )
+    const proofs = [1, 2, 1, 2].map((version) => provider.prove(version))
+    const begun = performance.now()
+    const ends = await Promise.allSettled([...pages, ...proofs])
+    // The patience of a page is 20 s; with a turn for each, one after the other, it took four times that.
+    expect(performance.now() - begun).toBeLessThan(45_000)
+    for (const end of ends) expect(end).toMatchObject({ reason: { code: 'hsm-away' } })
+    expect(provider.stats().trouble).toMatchObject({
+      message: expect.stringContaining('CKR_GENERAL_ERROR') as string,
+    })
+    await module.heal()
+    await provider.prove(1)
+    await provider.prove(2)
+    expect(provider.stats().trouble).toBeNull()
+  })
+
+  it.each([6, 48, 50, 84, 145, 176, 179, 257])(
+    'is away while it answers %i to every crypt call, and used again afterwards',
+    async (ckr) => {
+      await module.set(`answer crypt ${ckr}`)
+      await expect(provider.prove(1)).rejects.toMatchObject({
+        code: expect.stringMatching(/^hsm-(away|failed)$/) as string,
+      })
+      await module.heal()
+      await until(async () =>
+        provider.prove(1).then(
+          () => true,
+          () => false,
+        ),
+      )
+      await provider.prove(2)
+      expect(provider.loaded()).toEqual([1, 2])
+    },
+  )
+
   it('does not repeat what no repeat can mend', async () => {
     const before = provider.stats()
     await module.set('answer C_EncryptInit 113 1')

@@ -86,9 +86,13 @@ describe.skipIf(!there)(
       expect(await fleet.verifyRecords()).toEqual({ [to]: total })
     })
 
-    test.each(['device removed'])(
+    // The second is a client library that is dead, also in a new process, until it is repaired.
+    test.each([
+      ['device removed', 'no token'],
+      ['answer crypt CKR_GENERAL_ERROR', 'CKR_GENERAL_ERROR (5)'],
+    ])(
       'is paused while "%s" lasts, says so, and goes on by itself afterwards',
-      async (trouble) => {
+      async (trouble, why) => {
         const { to, total } = await route(fleet)
         const rotation = fleet.start('rotate', '--to-version', `${to}`, '--max-rate', rate)
         await fleet.rewrapped(Math.floor(total / 10))
@@ -97,7 +101,14 @@ describe.skipIf(!there)(
           const { rotation } = await fleet.must('status')
           return rotation.paused && rotation.pausedBy === 'hsm-away' ? rotation : false
         }
-        await fleet.until('the status does not say that the HSM is away', paused, 90_000)
+        const told = await fleet.until('no status says that the HSM is away', paused, 90_000)
+        expect(told.awaiting.join('\n')).toMatch(/the HSM since \d{4}-\S+ \(\d of \d shards\): /)
+        expect(told.awaiting.join('\n')).toContain(why)
+        expect(told.etaSeconds).toBeNull()
+        const shown = () => rotation.said().includes('paused (hsm-away): waits for the HSM')
+        await fleet.until('the follower does not say it', async () => shown())
+        const logs = await Promise.all(fleet.nodes.names().map((node) => fleet.nodes.log(node)))
+        expect(logs.join('\n')).toContain('the rotation waits for the HSM: ')
         await fault.heal()
         const { code, json, stderr } = await rotation.end()
         expect({ code, stderr }).toMatchObject({ code: 0 })

@@ -10,6 +10,7 @@ import type {
   RewrapShardInput,
   RotateInput,
   RotateResult,
+  HsmAway,
   SweepEnd,
 } from '../../contracts/rotation.ts'
 import { freshName } from '../support/fresh.ts'
@@ -21,7 +22,7 @@ export interface Stage {
 }
 
 export type Steps = Partial<ControlActivities> & {
-  rewrapRange?: (input: RewrapShardInput) => Promise<SweepEnd>
+  rewrapRange?: (input: RewrapShardInput) => Promise<SweepEnd | HsmAway>
 }
 
 export const counters = { rewrapped: 10, superseded: 0, quarantined: 0, hsmCalls: 30 }
