@@ -29,6 +29,8 @@ export async function startMongod(options: {
   path: string
   folder: string
   port?: number | undefined
+  /** For `--setParameter`: `name=value`. */
+  parameters?: readonly string[]
 }): Promise<Mongod> {
   const data = join(options.folder, 'mongodb')
   const logFile = join(options.folder, 'mongod.log')
@@ -36,7 +38,8 @@ export async function startMongod(options: {
   const wished =
     options.port !== undefined && !(await isListening(options.port)) ? options.port : null
   const port = wished ?? (await freePort())
-  const process = spawnMongod({ path: options.path, port, data, logFile })
+  const { path, parameters } = options
+  const process = spawnMongod({ path, port, data, logFile, ...(parameters && { parameters }) })
   try {
     await becomePrimary(process, port, logFile)
   } catch (error) {
@@ -59,13 +62,15 @@ export function spawnMongod(options: {
   port: number
   data: string
   logFile: string
+  parameters?: readonly string[]
 }): Leashed {
+  const { parameters = [] } = options
   return spawnLeashed({
     command: options.path,
     // prettier-ignore
     args: ['--replSet', replicaSet, '--bind_ip', '127.0.0.1', '--port', options.port.toString(), '--dbpath', options.data,
       '--nounixsocket', '--wiredTigerCacheSizeGB', '0.5', '--oplogSize', '512',
-      '--setParameter', 'diagnosticDataCollectionEnabled=false'],
+      ...['diagnosticDataCollectionEnabled=false', ...parameters].flatMap((each) => ['--setParameter', each])],
     logFile: options.logFile,
   })
 }

@@ -25,7 +25,7 @@ export async function throughElection<T>(ask: () => Promise<T>, mayRepeat: boole
 }
 
 /** The primary changed while this was asked. */
-function isElection(error: unknown): boolean {
+export function isElection(error: unknown): boolean {
   return isChangeOfPrimary(error) || error instanceof MongoNetworkError
 }
 

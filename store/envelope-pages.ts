@@ -6,6 +6,7 @@ import { wrapFieldNames } from '../envelope/envelope.ts'
 import { idBytesFromElement } from '../envelope/record-id.ts'
 import { keyturnLayout, type Layout } from '../envelope/layout.ts'
 import type { Bound } from './documents.ts'
+import { throughElection } from './election.ts'
 import { forgetHints, indexHint } from './index-hints.ts'
 import { asVersion, boundedPart, longestPart, presenceOf, versionIndex } from './presence.ts'
 import {
@@ -113,8 +114,10 @@ const plainBytes = 8 * longestPart
  */
 export async function readPage(store: Store, page: PageRequest): Promise<Page> {
   const layout = page.layout ?? keyturnLayout(page.field)
-  const found = await collectPage(store, page, wrapProjection(layout), plainBytes)
-  return found ?? (await collectPage(store, page, boundedProjection(layout), Infinity)) ?? noPage
+  const collect = (projection: Document, most: number) =>
+    throughElection(() => collectPage(store, page, projection, most), true)
+  const found = await collect(wrapProjection(layout), plainBytes)
+  return found ?? (await collect(boundedProjection(layout), Infinity)) ?? noPage
 }
 
 const noPage: Page = { entries: [], more: false }

@@ -2,6 +2,7 @@ import canonicalize from 'canonicalize'
 import { createHash } from 'node:crypto'
 import { setTimeout as pause } from 'node:timers/promises'
 import type { AuditDoc } from './documents.ts'
+import { throughElection } from './election.ts'
 import { keystore } from './keystore.ts'
 import { isDuplicateKey } from './store-errors.ts'
 import { serverNow, type Store } from './store.ts'
@@ -73,8 +74,12 @@ export interface AuditVerdict {
   brokenAt: number | null
 }
 
-/** Computes the whole chain again. */
+/** Computes the whole chain again; an election on the way has it begin anew. */
 export async function verifyAudit(store: Store): Promise<AuditVerdict> {
+  return await throughElection(() => walkAudit(store), true)
+}
+
+async function walkAudit(store: Store): Promise<AuditVerdict> {
   let entries = 0
   let prev = genesis
   let brokenAt: number | null = null

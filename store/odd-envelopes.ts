@@ -1,6 +1,7 @@
 import { hash } from 'node:crypto'
 import { BSON, type Document } from 'mongodb'
 import { byteSlices } from './byte-slices.ts'
+import { isElection, throughElection } from './election.ts'
 import { idOf, namedId } from './envelope-pages.ts'
 import { candidatesOf, countOdd, oddNumbers, type FieldPlace } from './field-census.ts'
 import { keystore } from './keystore.ts'
@@ -51,20 +52,32 @@ export async function* oddEnvelopes(
   }
 }
 
-/** The same, each once, and the first `most` of them: those that get rows, unless given. */
+/** The same, each once, and the first `most` of them: those that get rows, unless given. A walk that an election cuts off begins anew. */
 export async function* firstOdd(
   store: Store,
   place: FieldPlace,
   most = rowsAtMost,
 ): AsyncGenerator<OddEnvelope[], void> {
   const seen = new Set<string>()
-  for await (const found of oddEnvelopes(store, place)) {
-    yield found.filter(({ idBytes }) => {
-      const key = hash('sha256', idBytes)
-      if (seen.has(key) || seen.size >= most) return false
-      seen.add(key)
-      return true
-    })
+  const isNew = ({ idBytes }: OddEnvelope) => {
+    const key = hash('sha256', idBytes)
+    if (seen.has(key) || seen.size >= most) return false
+    seen.add(key)
+    return true
+  }
+  let walk = oddEnvelopes(store, place)
+  const nextOf = async () => {
+    try {
+      return await walk.next()
+    } catch (error) {
+      if (isElection(error)) walk = oddEnvelopes(store, place)
+      throw error
+    }
+  }
+  for (;;) {
+    const { done, value } = await throughElection(nextOf, true)
+    if (done === true) return
+    yield value.filter(isNew)
     if (seen.size >= most) return
   }
 }

@@ -1,5 +1,7 @@
 import type { ClientSession, ReadConcernLike } from 'mongodb'
 import { setTimeout as pause } from 'node:timers/promises'
+import { isElection } from './election.ts'
+import { limits } from './limits.ts'
 import { serverCode, serverCodes } from './store-errors.ts'
 import type { Store } from './store.ts'
 
@@ -16,13 +18,14 @@ const pauseMs = 200
 /**
  * Runs reads that all see the same moment, of what is known to stay (read concern snapshot, outside of a transaction:
  * they hold nothing). MongoDB keeps a moment for five minutes, and none while a collection is being made: the reads are
- * then repeated at another one. Of a capped collection it keeps none at all: then each read sees the latest, and
- * `lostCollections` refuses what such counts would allow.
+ * then repeated at another one, and so they are when an election cuts them off. Of a capped collection it keeps none at
+ * all: then each read sees the latest, and `lostCollections` refuses what such counts would allow.
  */
 export async function atOneMoment<T>(
   store: Store,
   read: (moment: Moment) => Promise<T>,
 ): Promise<T> {
+  const began = performance.now()
   for (let tried = 1; ; tried += 1) {
     const session = store.client.startSession({ snapshot: true })
     try {
@@ -32,7 +35,8 @@ export async function atOneMoment<T>(
       if (isOfCapped(error)) return await read({ readConcern: { level: 'majority' } })
       const code = serverCode(error)
       const gone = code === serverCodes.snapshotTooOld || code === serverCodes.snapshotUnavailable
-      if (!gone || tried === moments) throw error
+      const isCut = isElection(error) && performance.now() - began < limits.election
+      if (!isCut && (!gone || tried >= moments)) throw error
       await pause(pauseMs)
     } finally {
       await session.endSession()

@@ -76,6 +76,7 @@ class LineView implements ProgressView {
   private readonly meter = new RateMeter()
   private readonly standstill = new Standstill()
   private last = ''
+  private readonly said = new Set<string>()
 
   show(progress: RotationProgress): void {
     const done = doneOf(progress)
@@ -84,13 +85,23 @@ class LineView implements ProgressView {
     const [waitsFor] = progress.awaiting
     const since = this.standstill.since(`${progress.phase} ${done}`)
     const still = since === null ? '' : `, stands still since ${since.toISOString()}`
+    const isNews = this.isNews(waitsFor)
     const state = [phaseOf(progress), tenths, waitsFor === undefined ? '' : 'waits', still].join()
-    if (state === this.last) return
+    if (state === this.last && !isNews) return
     this.last = state
     const speed = rate > 0 ? `, ${count(rate)}/s` : ''
     const figures = `${count(done)} of ${count(progress.total)} envelopes${speed}`
     const what = waitsFor === undefined ? figures : `waits for ${waitsFor}`
     note(`${phaseOf(progress)}: ${what}${still}`)
+  }
+
+  /** Whether this was not said yet, whatever its figures, since something is waited for. */
+  private isNews(waitsFor: string | undefined): boolean {
+    if (waitsFor === undefined) this.said.clear()
+    const kind = waitsFor?.replace(/\d+/g, '') ?? null
+    if (kind === null || this.said.has(kind)) return false
+    this.said.add(kind)
+    return true
   }
 
   say(line: string): void {

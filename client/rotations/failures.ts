@@ -1,9 +1,11 @@
 import {
   ApplicationFailure,
   CancelledFailure,
+  ServerFailure,
   TerminatedFailure,
   TimeoutFailure,
 } from '@temporalio/common'
+import { reasonOf } from '../../contracts/reasons.ts'
 import { isErrorCode, KeyturnError, type ErrorCode } from '../../contracts/errors.ts'
 
 /**
@@ -24,6 +26,12 @@ export function decodeFailure(error: unknown, otherwise: ErrorCode): unknown {
     }
     if (current instanceof TimeoutFailure) {
       return new KeyturnError(otherwise, 'its workflow ran out of time', {
+        hint: 'look at the log of the workers',
+        cause: error,
+      })
+    }
+    if (current instanceof ServerFailure) {
+      return new KeyturnError(otherwise, `temporal ended it: ${reasonOf(current)}`, {
         hint: 'look at the log of the workers',
         cause: error,
       })

@@ -4,12 +4,16 @@ import { TerminatedFailure } from '@temporalio/common'
 import { inWords } from '../../contracts/durations.ts'
 import { KeyturnError } from '../../contracts/errors.ts'
 import type { RotateResult, RotationProgress } from '../../contracts/rotation.ts'
+import type { TroubledRun } from '../../contracts/views.ts'
+import { identityOf } from '../../store/kek-install.ts'
 import { readRotation, sumCounters } from '../../store/rotations.ts'
 import type { Keystore } from '../keystore.ts'
+import { readBuilds } from './builds.ts'
 import { isTransient, type TemporalLink } from './connection.ts'
 import { decodeFailure } from './failures.ts'
 import { awaitedSteps } from './pending-steps.ts'
 import { describe, firstRunOf, lastPause, queryProgress, type LiveRotation } from './running.ts'
+import { troubleOfRun } from './troubled-runs.ts'
 
 /** How long Temporal may be away before a follower gives up. The rotation itself waits for ever. */
 const patienceMs = 60_000
@@ -149,13 +153,33 @@ async function watchProgress(
   for (let look = 0; goesOn(); look += 1) {
     const progress = await lookAt(link, keystore, running)
     if (look % looksBetweenSteps === 0) {
-      steps = await awaitedSteps(link, running.workflowId).catch(() => steps)
+      steps = await awaited(link, keystore, running).catch(() => steps)
     }
     if (progress !== null && goesOn()) {
       follower.onProgress({ ...progress, awaiting: [...steps, ...progress.awaiting] })
     }
     await sleep(betweenLooksMs, undefined, { signal: stop }).catch(() => undefined)
   }
+}
+
+/** What its steps wait for; first what keeps the workflow itself from going on. */
+async function awaited(
+  link: TemporalLink,
+  { store, install }: Keystore,
+  { workflowId }: LiveRotation,
+): Promise<string[]> {
+  const troubleNow = async () =>
+    install === null
+      ? null
+      : await troubleOfRun(link, await readBuilds(link, store, identityOf(install)), workflowId)
+  const [steps, trouble] = await Promise.all([awaitedSteps(link, workflowId), troubleNow()])
+  return trouble === null ? steps : [waitsFor(trouble), ...steps]
+}
+
+function waitsFor({ reason, build, message }: TroubledRun): string {
+  return reason === 'build-unserved'
+    ? `a worker of build ${build ?? 'unknown'}, and none is alive (build-unserved)`
+    : `a worker that can run the workflow: ${message ?? 'one has its task and does not answer'} (task-failing)`
 }
 
 /** What can be seen now. Nothing that fails here ends the rotation or its follower. */

@@ -9,7 +9,7 @@ import { describe } from './running.ts'
 /** Runs of one install that are looked at: its removals, a policy, a rotation with the shards of its window. */
 const runsAtMost = 40
 
-/** A workflow task is tried again at once; one that failed more often than this fails by its code, not by a restart. */
+/** A task that a worker took and did not answer, as one that is restarted, is handed to the next one so often in silence. */
 const attemptsAreFew = 2
 
 /** The runs of an install that do not go on: nobody serves their build, or their workflow fails. Empty while all do. */
@@ -33,15 +33,14 @@ export async function troubledRuns(
   return runs.filter((run) => run !== null)
 }
 
-/** The build that a run waits for because no worker of it lives; null when the run is served, or gone. */
-export async function unservedBuild(
+/** Why one run does not go on; null when it does, or is gone. */
+export async function troubleOfRun(
   link: TemporalLink,
   builds: Builds,
   workflowId: string,
-): Promise<string | null> {
+): Promise<TroubledRun | null> {
   const described = await describe(link, workflowId)
-  if (described?.status.name !== 'RUNNING') return null
-  return buildWaitedFor(described, builds)
+  return described === null ? null : await troubleOf(link, described, builds)
 }
 
 /**
@@ -85,9 +84,11 @@ async function troubleOf(
     return { workflowId, type, build, reason: 'build-unserved', message: null }
   }
   const { attempt } = described.raw.pendingWorkflowTask ?? {}
-  if ((attempt ?? 0) <= attemptsAreFew) return null
+  if ((attempt ?? 1) === 1) return null
   const message = await lastTaskFailure(link, described)
-  return { workflowId, type, build: pinnedTo(described), reason: 'task-failing', message }
+  if (message === null && (attempt ?? 1) <= attemptsAreFew) return null
+  const runsIn = pinnedTo(described) ?? builds.current
+  return { workflowId, type, build: runsIn, reason: 'task-failing', message }
 }
 
 /** What a run waits for is the build that it is pinned to, else the current one. */
@@ -105,7 +106,7 @@ function pinnedTo({ raw }: WorkflowExecutionDescription): string | null {
   return versioning?.deploymentVersion?.buildId ?? null
 }
 
-/** Only the first of a row of failures is in the history, as its newest event of that kind. */
+/** Only the first of a row of failures is in the history, as its newest event; null where a worker took it and was late. */
 async function lastTaskFailure(
   link: TemporalLink,
   { workflowId, runId }: WorkflowExecutionDescription,
@@ -115,8 +116,10 @@ async function lastTaskFailure(
     execution: { workflowId, runId },
     maximumPageSize: 20,
   })
-  for (const { workflowTaskFailedEventAttributes: failed } of history?.events ?? []) {
-    const message = failed?.failure?.message
+  for (const event of history?.events ?? []) {
+    if (event.workflowTaskCompletedEventAttributes || event.workflowTaskTimedOutEventAttributes)
+      return null
+    const message = event.workflowTaskFailedEventAttributes?.failure?.message
     if (message) return message.split('\n')[0] ?? null
   }
   return null

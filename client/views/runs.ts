@@ -16,7 +16,7 @@ export function runTrouble(run: TroubledRun): { what: string; cure: string } {
     }
   }
   return {
-    what: `"${workflowId}" fails again and again in build ${build ?? 'unknown'}: ${message ?? 'the log of its worker says why'} (task-failing)`,
+    what: `"${workflowId}" fails again and again${build === null ? '' : ` in build ${build}`}: ${message ?? 'a worker takes its task and does not answer in time'} (task-failing)`,
     cure: 'bring back the build that began it, or deploy one that can follow it: docs/upgrades.md',
   }
 }

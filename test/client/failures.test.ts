@@ -1,4 +1,4 @@
-import { ApplicationFailure, TerminatedFailure } from '@temporalio/common'
+import { ApplicationFailure, ServerFailure, TerminatedFailure } from '@temporalio/common'
 import { describe, expect, test } from 'vitest'
 import { decodeFailure, fromReport } from '../../client/rotations/failures.ts'
 
@@ -23,6 +23,11 @@ describe('a failure that comes back from Temporal', () => {
     expect(decodeFailure(unknown, 'rotation-failed')).toMatchObject({ code: 'rotation-failed' })
     const ended = new TerminatedFailure('terminated')
     expect(decodeFailure(ended, 'rotation-failed')).toMatchObject({ code: 'rotation-failed' })
+    const server = new Error('failed', { cause: new ServerFailure('History size exceeds limit.', true) })
+    expect(decodeFailure(server, 'rotation-failed')).toMatchObject({
+      code: 'rotation-failed',
+      message: 'temporal ended it: history size exceeds limit',
+    })
   })
 
   test('that is no failure of a workflow stays what it is', () => {

@@ -59,7 +59,7 @@ describe('three members that hold data, one of them down', () => {
       expect(await fleet.must('setup')).toMatchObject({ settings: 'unchanged' })
     })
     await loseMember()
-    building = theirs.createIndex(wanted.key, { name })
+    building = theirs.createIndex(wanted.key, { name }, {})
     await fleet.until('the build does not begin', async () => {
       const { json } = await fleet.cli('doctor')
       return JSON.stringify(json['checks']).includes('still being built')

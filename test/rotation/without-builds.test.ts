@@ -1,36 +1,99 @@
 import { rm } from 'node:fs/promises'
-import { expect, test } from 'vitest'
+import { afterAll, beforeAll, expect, test } from 'vitest'
+import type { WorkflowsView } from '../../contracts/views.ts'
 import { findServer } from '../../devstack/servers/find-server.ts'
 import { freshFolder } from '../../devstack/stack-folder.ts'
 import { startTemporalServer } from '../../devstack/temporal-server.ts'
-import { openFleet } from '../support/fleet.ts'
+import { openFleet, type Fleet } from '../support/fleet.ts'
+import { otherBuild, type OtherBuild } from '../support/other-build.ts'
 
-test('a server that keeps no builds apart is served without them, and told apart', async () => {
-  const folder = await freshFolder('without-builds')
+/** A server that keeps no builds apart gives each task to any worker, of whatever build. */
+let folder: string
+let server: Awaited<ReturnType<typeof startTemporalServer>>
+let fleet: Fleet
+let other: OtherBuild
+
+beforeAll(async () => {
+  // No history of a rotation of ours can be followed with it.
+  other = await otherBuild({
+    'rotate-kek.js': [
+      ['allHandlersFinished,', 'allHandlersFinished, sleep,'],
+      ['cancelOnRequest(state);', 'cancelOnRequest(state);\n    await sleep(1);'],
+    ],
+  })
+  folder = await freshFolder('without-builds')
   const { path } = await findServer('temporal', { say: console.error })
   const settings = ['system.enableDeploymentVersions=false']
-  const server = await startTemporalServer({ path, folder, ui: false, settings })
-  try {
-    const { address: temporalAddress } = server
-    const fleet = await openFleet({ provider: 'env', nodes: ['vm-a'], temporalAddress })
-    try {
-      await fleet.fill(20)
-      expect(await fleet.must('rotate', '--to-version', '2')).toMatchObject({
-        outcome: 'completed',
-      })
-      expect(await fleet.nodes.log('vm-a')).toContain('temporal keeps no builds apart')
-      expect(await fleet.must('setup')).toMatchObject({ build: { by: 'off' } })
-      const { workflows } = await fleet.must('status')
-      expect(workflows).toMatchObject({ versioned: false, workers: [{ node: 'vm-a' }] })
-      const { json } = await fleet.cli('doctor')
-      const { checks } = json as unknown as { checks: { check: string; detail: string }[] }
-      const builds = checks.find(({ check }) => check === 'builds')
-      expect(builds?.detail).toContain('keeps no builds apart')
-    } finally {
-      await fleet.close()
-    }
-  } finally {
-    await server.stop()
-    await rm(folder, { recursive: true, force: true })
+  server = await startTemporalServer({ path, folder, ui: false, settings })
+  const { address: temporalAddress } = server
+  fleet = await openFleet({ provider: 'env', nodes: ['vm-a'], temporalAddress })
+  await fleet.fill(100)
+}, 240_000)
+
+afterAll(async () => {
+  await fleet.close()
+  await server.stop()
+  await rm(folder, { recursive: true, force: true })
+  await other.remove()
+})
+
+const checkNamed = async (name: string) => {
+  const { json } = await fleet.cli('doctor')
+  const { checks } = json as unknown as { checks: { check: string; detail: string }[] }
+  return checks.find(({ check }) => check === name)
+}
+
+test('is served without them, and told apart', async () => {
+  expect(await fleet.must('rotate', '--to-version', '2')).toMatchObject({ outcome: 'completed' })
+  expect(await fleet.nodes.log('vm-a')).toContain('temporal keeps no builds apart')
+  expect(await fleet.must('setup')).toMatchObject({ build: { by: 'off' } })
+  const { workflows } = await fleet.must('status')
+  expect(workflows).toMatchObject({ versioned: false, workers: [{ node: 'vm-a' }], troubled: [] })
+  expect((await checkNamed('builds'))?.detail).toContain('keeps no builds apart')
+})
+
+test('a build that cannot follow a rotation is named with what it fails with, and the rotation goes on in its own', async () => {
+  const follower = fleet.start('rotate', '--to-version', '1', '--max-rate', '1')
+  await fleet.rewrapped(1)
+  await fleet.nodes.kill('vm-a')
+  await fleet.nodes.start('vm-b', { main: other.main })
+  // The first of them is what the task fails by.
+  for (const args of [['rate', '5'], ['pause'], ['resume'], ['cancel']]) {
+    const { code, json } = await fleet.cli(...args)
+    expect({ args, code, error: json.error }).toMatchObject({
+      code: 4,
+      error: {
+        code: 'no-worker',
+        message: expect.stringMatching(/^no worker can run the workflow: .*determinism/i) as string,
+        hint: expect.stringContaining('another build') as string,
+      },
+    })
   }
+  await fleet.until('the follower does not say it', () =>
+    Promise.resolve(
+      /waits for a worker that can run the workflow: .*determinism/i.test(follower.said()),
+    ),
+  )
+  const { workflows } = (await fleet.must('status')) as unknown as { workflows: WorkflowsView }
+  expect(workflows.troubled).toContainEqual(
+    expect.objectContaining({ type: 'rotateKek', reason: 'task-failing' }),
+  )
+  expect(await checkNamed('runs')).toMatchObject({
+    state: 'fail',
+    detail: expect.stringMatching(/determinism.*task-failing/i) as string,
+  })
+
+  await fleet.nodes.stop('vm-b')
+  await fleet.nodes.start('vm-a')
+  // Temporal hands the task to it at its next try.
+  await fleet.until(
+    'it does not go on',
+    async () => (await fleet.cli('rate', '0')).code === 0,
+    120_000,
+  )
+  expect(await follower.end()).toMatchObject({
+    code: 0,
+    json: { outcome: 'completed', remaining: 0, quarantined: 0 },
+  })
+  expect(await fleet.verifyRecords()).toEqual({ 1: 100 })
 }, 240_000)

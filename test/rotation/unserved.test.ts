@@ -1,0 +1,164 @@
+import { NativeConnection, Worker } from '@temporalio/worker'
+import { readFile } from 'node:fs/promises'
+import { createRequire } from 'node:module'
+import { afterAll, beforeAll, expect, inject, test } from 'vitest'
+import { deploymentName, queues, workflowTypes } from '../../contracts/names.ts'
+import type { WorkflowsView } from '../../contracts/views.ts'
+import { openFleet } from '../support/fleet.ts'
+import type { CliEnd, Fleet, RunningCli } from '../support/fleet.ts'
+
+/** A rotation whose workflow nobody can go on with, and then one whose workflow is gone; the tests go in order. */
+let fleet: Fleet
+let own: string
+let follower: RunningCli
+const steering = [['rate', '5'], ['pause'], ['resume'], ['cancel']]
+/** A message waits for 45 s at most while workers live; then there is the start of a process, on a busy machine. */
+const withinMs = 45_000 + 15_000
+
+beforeAll(async () => {
+  fleet = await openFleet({ provider: 'env', versions: [] })
+  own = ((await fleet.must('version')) as unknown as { build: string }).build
+  for (const version of [1, 2]) await fleet.installVersion(version)
+  await fleet.fill(200)
+  follower = fleet.start('rotate', '--to-version', '2', '--max-rate', '1')
+  await fleet.rewrapped(1)
+})
+afterAll(() => fleet.close())
+
+/**
+ * Polls for workflows beside the fleet, or in its place, as a worker of this build, and has no rotation in its code. Null: as
+ * one that knows no builds.
+ */
+async function withoutRotations(build: string | null, use: () => Promise<void>): Promise<void> {
+  const bundle = createRequire(import.meta.url).resolve('#workflow-bundle')
+  const code = (await readFile(bundle, 'utf8')).replaceAll('rotateKek', 'rotateOther')
+  const connection = await NativeConnection.connect({ address: inject('temporalAddress') })
+  const version = { deploymentName: deploymentName(fleet.identity), buildId: build ?? '' }
+  try {
+    const worker = await Worker.create({
+      ...{ connection, taskQueue: queues.control(fleet.identity) },
+      ...{ identity: `keyturn/vm-z/${process.pid.toString()}/keyless`, workflowBundle: { code } },
+      ...(build === null
+        ? {}
+        : {
+            workerDeploymentOptions: {
+              ...{ version, useWorkerVersioning: true, defaultVersioningBehavior: 'PINNED' },
+            },
+          }),
+    })
+    await worker.runUntil(use)
+  } finally {
+    await connection.close()
+  }
+}
+
+/** All at once; each with how long it took. */
+async function steer(): Promise<(CliEnd & { args: string })[]> {
+  return await Promise.all(
+    steering.map(async (args) => {
+      const began = performance.now()
+      const end = await fleet.cli(...args)
+      expect(performance.now() - began, args.join(' ')).toBeLessThan(withinMs)
+      return { ...end, args: args.join(' ') }
+    }),
+  )
+}
+
+async function checks(): Promise<{ check: string; state: string; detail: string; cure: string }[]> {
+  const { json } = await fleet.cli('doctor')
+  return json['checks'] as Awaited<ReturnType<typeof checks>>
+}
+
+/** What `status` says of the rotation itself; its shards are other runs. */
+const troubled = async () => {
+  const { workflows } = (await fleet.must('status')) as { workflows?: WorkflowsView }
+  return workflows?.troubled.find(({ type }) => type === workflowTypes.rotate)
+}
+
+const followerSays = async (text: string) => {
+  await fleet.until(`the follower does not say "${text}"`, () =>
+    Promise.resolve(follower.said().includes(text)),
+  )
+}
+
+test.each([
+  ['of no build', null],
+  ['of another build', '0.0.0-other'],
+])(
+  'a message ends within seconds and names the build that nobody serves, while a worker %s polls',
+  async (_, build) => {
+    for (const node of ['vm-a', 'vm-b']) if (fleet.nodes.runs(node)) await fleet.nodes.kill(node)
+    await withoutRotations(build, async () => {
+      await fleet.until('the killed workers do not expire', async () => {
+        const { json } = await fleet.cli('nodes')
+        return json.nodes.every(({ live }) => !live)
+      })
+      for (const { args, code, json } of await steer()) {
+        expect({ args, code, error: json.error }).toMatchObject({
+          code: 4,
+          error: {
+            code: 'no-worker',
+            message: expect.stringContaining(`a worker of build "${own}"`) as string,
+            hint: expect.stringContaining('keyturn rotate --to-version 2') as string,
+          },
+        })
+      }
+      expect(await troubled()).toMatchObject({ reason: 'build-unserved', build: own })
+      await followerSays(`waits for a worker of build ${own}, and none is alive`)
+      expect((await checks()).find(({ check }) => check === 'runs')).toMatchObject({
+        state: 'warn',
+        detail: expect.stringContaining(`a worker of build ${own}`) as string,
+      })
+    })
+  },
+)
+
+test('a message ends within seconds and says what a worker of this very build fails with', async () => {
+  await withoutRotations(own, async () => {
+    for (const { args, code, json } of await steer()) {
+      expect({ args, code, error: json.error }).toMatchObject({
+        code: 4,
+        error: {
+          code: 'no-worker',
+          message: expect.stringMatching(
+            /^no worker can run the workflow: rotation ".*" fails again and again in build ".*": .*rotateKek/,
+          ) as string,
+          hint: expect.stringContaining('deploy one build') as string,
+        },
+      })
+    }
+    const run = await troubled()
+    expect(run).toMatchObject({ reason: 'task-failing', build: own })
+    expect(run?.message).toContain('rotateKek')
+    await followerSays('waits for a worker that can run the workflow: ')
+    expect((await checks()).find(({ check }) => check === 'runs')).toMatchObject({
+      state: 'fail',
+      detail: expect.stringContaining('task-failing') as string,
+      cure: expect.stringContaining('docs/upgrades.md') as string,
+    })
+    const words = await fleet.cli('status')
+    expect(words.json['workflows']).toMatchObject({
+      workers: [{ node: 'vm-z', build: own }],
+    })
+  })
+})
+
+test('a rotation whose workflow was terminated stands in status, and the next rotate takes it over', async () => {
+  await fleet.rotateWorkflow().terminate('by the test')
+  expect(await follower.end()).toMatchObject({ code: 5 })
+  const { abandoned, rotation } = await fleet.must('status')
+  expect(rotation).toBeNull()
+  expect(abandoned).toMatchObject({ from: 1, to: 2, phase: 'rewrap' })
+  for (const { code, json } of await steer()) {
+    expect({ code, error: json.error }).toMatchObject({
+      code: 3,
+      error: { code: 'no-rotation', message: expect.stringContaining('ended from') as string },
+    })
+  }
+  for (const node of ['vm-a', 'vm-b']) await fleet.nodes.start(node)
+  const whole = await fleet.must('rotate', '--to-version', '2')
+  expect(whole).toMatchObject({ outcome: 'completed', remaining: 0 })
+  const after = await fleet.must('status')
+  expect(after['abandoned']).toBeUndefined()
+  expect(await fleet.verifyRecords()).toEqual({ 2: 200 })
+})
