@@ -6,10 +6,11 @@ import type { Config } from '../../contracts/settings.ts'
 import { insertTask } from '../../store/kek-tasks.ts'
 import { withOwnKeystore } from '../keystore.ts'
 import { prepareForInstall } from '../setup.ts'
-import { requireWorker, whileWorkersLive } from '../views/workers.ts'
+import { requireWorker } from '../views/workers.ts'
 import { withTemporal } from './connection.ts'
 import { requireDuties } from './duties.ts'
 import { requester } from './names.ts'
+import { whileServed } from './served.ts'
 import { resultOf, startOrJoin } from './start.ts'
 import { endUnserved } from './troubled-runs.ts'
 
@@ -55,7 +56,8 @@ export async function installKek(
         input,
         summary: `install v${version} of ${install.name}`,
       })
-      return whileWorkersLive(keystore.store, resultOf<InstallResult>(handle, 'temporal-refused'))
+      const result = resultOf<InstallResult>(handle, 'temporal-refused')
+      return whileServed({ link, store: keystore.store, install }, handle.workflowId, result)
     })
   })
 }

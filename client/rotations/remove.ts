@@ -13,7 +13,7 @@ import { openRemoval, standingRemoval, withdrawRemoval } from '../../store/remov
 import { serverNow, type Store } from '../../store/store.ts'
 import { requireInstalled, withOwnKeystore, type Keystore } from '../keystore.ts'
 import { requireVersion } from '../views/versions.ts'
-import { requireWorker, whileWorkersLive } from '../views/workers.ts'
+import { requireWorker } from '../views/workers.ts'
 import { withTemporal, type TemporalLink } from './connection.ts'
 import { requireDuties } from './duties.ts'
 import { fromReport } from './failures.ts'
@@ -21,6 +21,7 @@ import { newRemovalRequest, requester } from './names.ts'
 import { guardsNow } from './removal-look.ts'
 import { leftoverOf, stillThere, type RemovalReply, type RemoveRequest } from './removal-reply.ts'
 import { workOn } from './removal-workflow.ts'
+import { whileServed } from './served.ts'
 import { resultOf } from './start.ts'
 
 const betweenLooksMs = 200
@@ -67,7 +68,8 @@ async function work(
   const { _id } = await takeUp(store, request, tell)
   const task = await insertTask(store, { kind: 'remove', by: requester() })
   const handle = await workOn(link, { install, task, version: request.version, request: _id })
-  return whileWorkersLive(store, untilRecorded(keystore, handle, request, _id, tell))
+  const recorded = untilRecorded(keystore, handle, request, _id, tell)
+  return whileServed({ link, store, install }, handle.workflowId, recorded)
 }
 
 /** The request that counts from now: the standing one, or a new one. */

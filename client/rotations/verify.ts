@@ -8,10 +8,11 @@ import type { Store } from '../../store/store.ts'
 import { requireInstalled, withOwnKeystore, type Keystore } from '../keystore.ts'
 import { fleetNodes } from '../views/nodes.ts'
 import { requireVersion } from '../views/versions.ts'
-import { requireWorker, whileWorkersLive } from '../views/workers.ts'
+import { requireWorker } from '../views/workers.ts'
 import { withTemporal } from './connection.ts'
 import { requireDuties } from './duties.ts'
 import { requester } from './names.ts'
+import { whileServed } from './served.ts'
 import { resultOf, startOrJoin } from './start.ts'
 import { endUnserved } from './troubled-runs.ts'
 
@@ -56,7 +57,8 @@ async function ask(
       input,
       summary: `verify v${target} of ${install.name}`,
     })
-    return whileWorkersLive(store, resultOf<ReadinessReport>(handle, 'temporal-refused'))
+    const result = resultOf<ReadinessReport>(handle, 'temporal-refused')
+    return whileServed({ link, store, install }, handle.workflowId, result)
   })
 }
 

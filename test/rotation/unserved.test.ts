@@ -26,12 +26,12 @@ beforeAll(async () => {
 afterAll(() => fleet.close())
 
 /**
- * Polls for workflows beside the fleet, or in its place, as a worker of this build, and has no rotation in its code. Null: as
+ * Polls for workflows beside the fleet, or in its place, as a worker of this build, and has neither rotation nor verify in its code. Null: as
  * one that knows no builds.
  */
 async function withoutRotations(build: string | null, use: () => Promise<void>): Promise<void> {
   const bundle = createRequire(import.meta.url).resolve('#workflow-bundle')
-  const code = (await readFile(bundle, 'utf8')).replaceAll('rotateKek', 'rotateOther')
+  const code = (await readFile(bundle, 'utf8')).replaceAll(/rotateKek|verifyFleet/g, '$&Other')
   const connection = await NativeConnection.connect({ address: inject('temporalAddress') })
   const version = { deploymentName: deploymentName(fleet.identity), buildId: build ?? '' }
   try {
@@ -136,10 +136,21 @@ test('a message ends within seconds and says what a worker of this very build fa
       detail: expect.stringContaining('task-failing') as string,
       cure: expect.stringContaining('docs/upgrades.md') as string,
     })
-    const words = await fleet.cli('status')
-    expect(words.json['workflows']).toMatchObject({
-      workers: [{ node: 'vm-z', build: own }],
+    const { workflows } = await fleet.must('status')
+    expect(workflows).toMatchObject({ workers: [{ node: 'vm-z', build: own }] })
+
+    // What only waits for its workflow ends, too, although a worker with keys lives.
+    await fleet.nodes.start('vm-b', { roles: 'rewrap' })
+    const { code, json } = await fleet.cli('verify', '--target', '1')
+    expect({ code, error: json.error }).toMatchObject({
+      code: 4,
+      error: {
+        code: 'no-worker',
+        message: expect.stringMatching(/verifyFleet.*\(task-failing\)/) as string,
+        hint: expect.stringContaining('docs/upgrades.md') as string,
+      },
     })
+    await fleet.nodes.kill('vm-b')
   })
 })
 
