@@ -52,7 +52,10 @@ export async function* oddEnvelopes(
   }
 }
 
-/** The same, each once, and the first `most` of them: those that get rows, unless given. A walk that an election cuts off begins anew. */
+/**
+ * The same, each once, and the first `most` of them: those that get rows, unless given. A walk that an election cuts off
+ * begins anew.
+ */
 export async function* firstOdd(
   store: Store,
   place: FieldPlace,
@@ -74,11 +77,15 @@ export async function* firstOdd(
       throw error
     }
   }
-  for (;;) {
-    const { done, value } = await throughElection(nextOf, true)
-    if (done === true) return
-    yield value.filter(isNew)
-    if (seen.size >= most) return
+  try {
+    for (;;) {
+      const { done, value } = await throughElection(nextOf, true)
+      if (done === true) return
+      yield value.filter(isNew)
+      if (seen.size >= most) return
+    }
+  } finally {
+    await walk.return()
   }
 }
 
