@@ -23,7 +23,9 @@ describe('a failure that comes back from Temporal', () => {
     expect(decodeFailure(unknown, 'rotation-failed')).toMatchObject({ code: 'rotation-failed' })
     const ended = new TerminatedFailure('terminated')
     expect(decodeFailure(ended, 'rotation-failed')).toMatchObject({ code: 'rotation-failed' })
-    const server = new Error('failed', { cause: new ServerFailure('History size exceeds limit.', true) })
+    const server = new Error('failed', {
+      cause: new ServerFailure('History size exceeds limit.', true),
+    })
     expect(decodeFailure(server, 'rotation-failed')).toMatchObject({
       code: 'rotation-failed',
       message: 'temporal ended it: history size exceeds limit',
