@@ -51,6 +51,7 @@ export interface StatusView {
 
 /** A recorded collection that is missing, another one, or of a kind that cannot be swept. */
 export interface LostCollectionView {
+  name: string
   code: ErrorCode
   message: string
 }

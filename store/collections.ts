@@ -39,6 +39,7 @@ export async function checkShapes(
 
 /** What became of a recorded collection that is not what it was. */
 export interface LostCollection {
+  name: string
   code: 'collection-missing' | 'collection-replaced' | 'unsupported-shape'
   message: string
 }
@@ -64,7 +65,7 @@ function lossOf(
   { name, uuid }: CollectionConfig,
   info: CollectionInfo | undefined,
 ): LostCollection | null {
-  const lost = (code: LostCollection['code'], message: string) => ({ code, message })
+  const lost = (code: LostCollection['code'], message: string) => ({ name, code, message })
   if (info === undefined) return lost('collection-missing', `collection '${name}' is missing`)
   const why = whyNotSwept(info)
   const today = uuidOf(info)
@@ -81,6 +82,16 @@ function lossOf(
   return why === null ? null : lost('unsupported-shape', `collection '${name}' ${why}`)
 }
 
+/** Those that are what they were, and whether a name is that of a lost one. */
+export async function sortedOut(
+  store: Store,
+  collections: readonly CollectionConfig[],
+): Promise<{ kept: CollectionConfig[]; isLost: (name: string) => boolean }> {
+  const names = new Set((await lostCollections(store, collections)).map(({ name }) => name))
+  const isLost = (name: string) => names.has(name)
+  return { kept: collections.filter(({ name }) => !isLost(name)), isLost }
+}
+
 /** Throws for the first of `lostCollections`, under its code. */
 export async function requireCollections(
   store: Store,
@@ -90,7 +101,7 @@ export async function requireCollections(
   if (lost !== undefined) throw lostError(lost)
 }
 
-export function lostError({ code, message }: LostCollection): KeyturnError {
+export function lostError({ code, message }: Omit<LostCollection, 'name'>): KeyturnError {
   return new KeyturnError(code, message, { hint: lostHints[code] })
 }
 

@@ -131,7 +131,7 @@ async function collectPage(
 ): Promise<Page | null> {
   const collected = pageOf(page)
   // One more that may be the old cursor still, and one that shows whether there is more.
-  for await (const documents of readRaw(store, page, page.limit + 2, projection)) {
+  for await (const documents of readRaw(store, page, { limit: page.limit + 2, projection })) {
     for (const document of documents) {
       const elements = rawElements(document)
       if (document.length - idOf(elements).bytes.length > most) return null
@@ -182,8 +182,9 @@ export async function idBehind(
   },
 ): Promise<Bound | null> {
   const range = { ...place, after: null }
-  // A few, in case that the first is one that cannot be a bound.
-  for await (const documents of readRaw(store, range, 8, { _id: 1 }, place.skip)) {
+  // In case that the first is one that cannot be a bound.
+  const few = { limit: 8, projection: { _id: 1 }, skip: place.skip }
+  for await (const documents of readRaw(store, range, few)) {
     for (const document of documents) {
       const bound = boundAt(idOf(rawElements(document)))
       if (bound !== null) return bound
@@ -194,12 +195,38 @@ export async function idBehind(
 
 type Range = Omit<PageRequest, 'limit'>
 
+/** What is read of a range, and how much of it. */
+interface Reading {
+  limit: number
+  projection: Document
+  skip?: number
+}
+
+/** An index that was made anew under another name since it was looked up is looked up once more. */
 async function* readRaw(
   store: Store,
   page: Range,
-  limit: number,
-  projection: Document,
-  skip = 0,
+  reading: Reading,
+): AsyncGenerator<Buffer[], void> {
+  const layout = page.layout ?? keyturnLayout(page.field)
+  const lookUp = async () => await indexHint(store, page.collection, layout, 'version')
+  const hint = await lookUp()
+  try {
+    yield* readHinted(store, page, reading, hint ?? versionIndex(layout))
+  } catch (error) {
+    if (!isBadHint(error)) throw error
+    forgetHints(store)
+    const other = await lookUp()
+    if (other === null || other === hint) throw indexMissing(error, page)
+    yield* readHinted(store, page, reading, other)
+  }
+}
+
+async function* readHinted(
+  store: Store,
+  page: Range,
+  { limit, projection, skip = 0 }: Reading,
+  hint: string | Record<string, 1>,
 ): AsyncGenerator<Buffer[], void> {
   const layout = page.layout ?? keyturnLayout(page.field)
   const { version } = layout
@@ -208,7 +235,7 @@ async function* readRaw(
     {},
     {
       projection,
-      hint: (await indexHint(store, page.collection, layout, 'version')) ?? versionIndex(layout),
+      hint,
       // A mongos puts the answers of several shards together. Elsewhere the index is the order, of arrays too.
       ...(store.isRouter ? { sort: versionIndex(layout) } : {}),
       min: { [version]: page.version, _id: begin === null ? new MinKey() : begin.v },
@@ -228,9 +255,6 @@ async function* readRaw(
   )
   try {
     while (await cursor.hasNext()) yield cursor.readBufferedDocuments()
-  } catch (error) {
-    if (isBadHint(error)) forgetHints(store)
-    throw asIndexMissing(error, page)
   } finally {
     await cursor.close()
   }
@@ -305,11 +329,10 @@ function noWayOn({ collection, limit }: PageRequest): KeyturnError {
   )
 }
 
-function asIndexMissing(error: unknown, { collection, field, layout }: Range): unknown {
-  if (!isBadHint(error)) return error
+function indexMissing(cause: unknown, { collection, field, layout }: Range): KeyturnError {
   return new KeyturnError(
     'index-missing',
     `collection '${collection}' lacks the index on '${(layout ?? keyturnLayout(field)).version}'`,
-    { hint: 'run: keyturn setup', cause: error },
+    { hint: 'run: keyturn setup', cause },
   )
 }

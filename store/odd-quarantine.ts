@@ -2,6 +2,7 @@ import { hash } from 'node:crypto'
 import { Binary, BSON, type ClientSession } from 'mongodb'
 import type { CollectionConfig } from '../contracts/settings.ts'
 import { byteSlices } from './byte-slices.ts'
+import { sortedOut } from './collections.ts'
 import { countOdd, fieldsOf, type FieldPlace } from './field-census.ts'
 import { keystore } from './keystore.ts'
 import { clearOddRows, firstOdd, oddMany, rowsAtMost, type OddEnvelope } from './odd-envelopes.ts'
@@ -27,7 +28,7 @@ export interface OddLook {
 /**
  * Puts every odd envelope of these collections into quarantine, without a KEK version, and takes the rows of those away
  * that are none any more. In a rotation its rows are counted among the rotation's; throws `no-rotation` when that is over.
- * Repeating it changes nothing but `attempts`. `most`: how many of a field get a row of their own.
+ * Repeating it changes nothing but `attempts`. Lost collections are left alone. `most`: how many of a field get a row of their own.
  */
 export async function quarantineOdd(
   store: Store,
@@ -36,7 +37,8 @@ export async function quarantineOdd(
   most = rowsAtMost,
 ): Promise<OddLook> {
   const look: OddLook = { odd: 0, quarantined: 0 }
-  for (const place of fieldsOf(collections)) {
+  const { kept } = await sortedOut(store, collections)
+  for (const place of fieldsOf(kept)) {
     await clearOddRows(store, place, most)
     const odd = await countOdd(store, place)
     look.odd += odd

@@ -1,4 +1,5 @@
 import { layoutIn } from '../envelope/layout.ts'
+import { sortedOut } from './collections.ts'
 import type { QuarantineDoc, QuarantineId } from './documents.ts'
 import { readSettings } from './kek-settings.ts'
 import { keystore } from './keystore.ts'
@@ -44,10 +45,13 @@ export async function clearQuarantine(
 
 /**
  * Looks at each accused envelope again, and clears the row of one that its owner has repaired, rewritten, put back or
- * deleted. Returns how many rows were cleared.
+ * deleted. Rows of a lost collection stay: what is gone with it was not deleted. Returns how many rows were cleared.
  */
 export async function recheckQuarantine(store: Store, version?: number | null): Promise<number> {
-  const rows = await readQuarantine(store, filterOf(version))
+  const collections = (await readSettings(store))?.settings.collections ?? []
+  const found = await readQuarantine(store, filterOf(version))
+  const { isLost } = await sortedOut(store, collections)
+  const rows = found.filter(({ doc }) => !isLost(doc._id.collection))
   const standing = await standsThere(store, rows)
   const odd = new Map<string, { collection: string; field: string }>()
   let cleared = 0
@@ -60,7 +64,6 @@ export async function recheckQuarantine(store: Store, version?: number | null): 
       if (await clearQuarantine(store, doc._id, doc.digest)) cleared += 1
     }
   }
-  const collections = (await readSettings(store))?.settings.collections ?? []
   for (const { collection, field } of odd.values()) {
     const layout = layoutIn(collections, collection, field)
     cleared += await clearOddRows(store, { collection, field, layout })

@@ -57,15 +57,18 @@ export async function settle(
   await awaitFleet(state, look)
   for (;;) {
     // A walk that the run before has begun is ended first.
-    const remaining = state.plan === null ? await remainingOf(state) : null
-    if (remaining === null || remaining > 0) {
-      await sweepTail(state)
-      if (remaining !== null) requireProgress(state, remaining)
-      await condition(() => state.cancelled, facts.heartbeatMs)
-    } else {
+    let remaining = state.plan === null ? await remainingOf(state) : null
+    if (remaining === 0) {
       const answer = await finish(state)
       if (answer.state === 'ended') return answer.result
       if (answer.state === 'fleet') await awaitFleet(state, look)
+      // What finish has met is walked for, though it be gone again by then: so that each round is one of the walks that end.
+      if (answer.state === 'tail') remaining = answer.remaining
+    }
+    if (remaining !== 0) {
+      await sweepTail(state)
+      if (remaining !== null) requireProgress(state, remaining)
+      await condition(() => state.cancelled, facts.heartbeatMs)
     }
     await mayGoOn(state)
   }

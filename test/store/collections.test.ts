@@ -1,11 +1,14 @@
 import type { CreateCollectionOptions } from 'mongodb'
 import { describe, expect, it } from 'vitest'
+import type { FleetSettings } from '../../contracts/settings.ts'
 import { censusDifferences, countVersions, leftOf } from '../../store/census.ts'
 import { checkShapes, lostCollections, requireCollections } from '../../store/collections.ts'
 import { endFault } from '../../store/ending.ts'
 import { createIndexes } from '../../store/indexes.ts'
+import { writeSettings } from '../../store/kek-settings.ts'
 import { collectionUuids } from '../../store/keystore-home.ts'
 import { quarantineOdd } from '../../store/odd-quarantine.ts'
+import { countQuarantine, recheckQuarantine } from '../../store/rewrap-quarantine.ts'
 import { readForRemoval } from '../../store/removal-reading.ts'
 import { certificates, configured, field, fill, record, testStore } from './support.ts'
 
@@ -81,5 +84,22 @@ describe('collections', () => {
       expect((await readForRemoval(store, 1, places)).lost).toMatchObject([{ code }])
       await store.db.dropCollection(name)
     }
+  })
+
+  it('keep their rows in quarantine while they are lost', async () => {
+    const places = [{ name: 'gone', envelopes: [field] }]
+    await createIndexes(store, places)
+    const settings = { collections: places } as unknown as FleetSettings
+    await writeSettings(store, { settings, sha256: Buffer.alloc(32), by: 'test' })
+    await store.db.collection('gone').insertMany([{ secret: { key: 'odd' } }])
+    expect(await quarantineOdd(store, places, null)).toEqual({ odd: 1, quarantined: 1 })
+    await store.db.renameCollection('gone', 'away')
+    expect(await quarantineOdd(store, places, null)).toEqual({ odd: 0, quarantined: 0 })
+    expect(await recheckQuarantine(store)).toBe(0)
+    expect(await countQuarantine(store, null)).toBe(1)
+    await store.db.renameCollection('away', 'gone')
+    expect(await recheckQuarantine(store)).toBe(0)
+    await store.db.collection('gone').deleteMany({})
+    expect(await recheckQuarantine(store)).toBe(1)
   })
 })

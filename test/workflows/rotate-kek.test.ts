@@ -146,17 +146,30 @@ describe('the rotation', () => {
   })
 
   test('sweeps the tail until finish finds nothing left, and looks at the fleet when finish asks for it', async () => {
-    const census = [3, 0, 1, 0, 0]
+    const census = [3, 0, 0, 0]
     const answers = [{ state: 'tail', remaining: 1 } as const, { state: 'fleet' } as const]
     const { calls } = await rotate({
       readRemaining: async () => ({ remaining: census.shift() ?? 0 }),
       finishRotation: async (input) => answers.shift() ?? finished(input),
     })
     const times = (step: string) => calls.filter((name) => name === step).length
-    expect(times('readRemaining')).toBe(5)
+    expect(times('readRemaining')).toBe(4)
     expect(times('planShards')).toBe(3)
     expect(times('finishRotation')).toBe(3)
     expect(times('watchFleet')).toBe(2)
+  })
+
+  test('a tail that comes and goes between two counts ends, too, and says why', async () => {
+    const { result } = await rotate({
+      readRemaining: async () => ({ remaining: 0 }),
+      async finishRotation(input) {
+        return input.error === null ? { state: 'tail', remaining: 1 } : await finished(input)
+      },
+    })
+    const message = expect.stringMatching(/^1 envelopes under v1 remain, .* met none/) as string
+    expect(result).toMatchObject({
+      ...{ outcome: 'failed', error: { code: 'rotation-failed', message } },
+    })
   })
 
   test('pauses within a batch and goes on, without losing the shard', async () => {
