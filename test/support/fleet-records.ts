@@ -57,7 +57,8 @@ export function recordsOf(store: Store): Records {
               ? [documentOf(place, one.place.id, envelopes[index])]
               : [],
           )
-          if (documents.length > 0) await store.db.collection(place.collection).insertMany(documents)
+          if (documents.length > 0)
+            await store.db.collection(place.collection).insertMany(documents)
         }
         for (const [index, { place, plaintext }] of some.entries()) {
           const { iv, ciphertext } = envelopes[index] ?? { iv: '', ciphertext: '' }
