@@ -21,8 +21,9 @@ export function installRuntime(log: Log, metricsAddress: string): void {
   } satisfies Record<LogLevel, unknown>
   const write = (level: LogLevel, message: string, meta?: LogMetadata) => {
     const { error } = (meta ?? {}) as { error?: unknown }
-    const isExpected = ordinary.test(message) || isRefusal(error)
-    levels[level === 'WARN' && isExpected ? 'DEBUG' : level](plain(meta), message)
+    const isEnd = message === workflowEnd
+    const isExpected = isEnd || ordinary.test(message) || isRefusal(error)
+    levels[level === 'WARN' && isExpected ? 'DEBUG' : level](plain(meta, isEnd), message)
   }
   Runtime.install({
     logger: {
@@ -44,6 +45,12 @@ export function installRuntime(log: Log, metricsAddress: string): void {
 /** What each of our workers is: one for activities alone has no workflows. */
 const ordinary = /^No (workflows|activities|Nexus services) registered/
 
+/**
+ * A workflow of ours ends with a coded error, which whoever started it is told, and a step's cause was told where it failed.
+ * What nobody foresaw fails a task instead. The error comes from another thread, as a text alone.
+ */
+const workflowEnd = 'Workflow failed'
+
 /** One of our errors that a guard or a wrong input caused: it is an answer, and whoever asked is told. */
 function isRefusal(error: unknown): boolean {
   const code = codeOf(error)
@@ -52,26 +59,30 @@ function isRefusal(error: unknown): boolean {
 
 /** Of one of our errors, inside of whatever the SDK has wrapped it in. */
 function codeOf(error: unknown): ErrorCode | null {
-  for (let current = error; current instanceof Error; current = current.cause) {
-    const { type } = current as { type?: unknown }
-    if (isErrorCode(type)) return type
+  for (let current = error; isObject(current); current = current['cause']) {
+    if (isErrorCode(current['type'])) return current['type']
   }
   return null
 }
 
+function isObject(value: unknown): value is Record<string, unknown> {
+  return typeof value === 'object' && value !== null
+}
+
 /** One of our errors says all in its message; a stack is for what nobody foresaw. */
-function told(error: unknown): object {
+function told(error: unknown, isEnd: boolean): object {
   const code = codeOf(error)
-  if (code === null || code === 'internal' || !(error instanceof Error)) return { err: error }
-  return { code, reason: error.message }
+  if (!isObject(error)) return { err: error }
+  if (isEnd) return { reason: error['message'] }
+  return code === null || code === 'internal' ? { err: error } : { code, reason: error['message'] }
 }
 
 /** The SDK's metadata without what only it understands. */
-function plain(meta: LogMetadata | undefined): object {
+function plain(meta: LogMetadata | undefined, isEnd: boolean): object {
   if (meta === undefined) return {}
   const { workflowId, runId, activityType, taskQueue, attempt, error } = meta as Record<
     string,
     unknown
   >
-  return { workflowId, runId, activityType, taskQueue, attempt, ...told(error) }
+  return { workflowId, runId, activityType, taskQueue, attempt, ...told(error, isEnd) }
 }

@@ -2,12 +2,13 @@ import { readdir, readFile, writeFile } from 'node:fs/promises'
 import { createRequire } from 'node:module'
 import { fileURLToPath } from 'node:url'
 import { historyFromJSON, historyToJSON } from '@temporalio/common/lib/proto-utils.js'
-import { DefaultLogger, Runtime, Worker } from '@temporalio/worker'
+import { Worker } from '@temporalio/worker'
 import { describe, expect, test } from 'vitest'
 import { workflowIds } from '../../contracts/names.ts'
 import { readShards } from '../../store/rewrap-shards.ts'
 import { lastRotation } from '../../store/rotations.ts'
 import { openFleet } from '../support/fleet.ts'
+import { quietRuntime } from '../support/quiet-runtime.ts'
 import type { Fleet } from '../support/fleet.ts'
 
 /**
@@ -18,7 +19,7 @@ import type { Fleet } from '../support/fleet.ts'
 const folder = fileURLToPath(new URL('../histories/', import.meta.url))
 const workflowBundle = { codePath: createRequire(import.meta.url).resolve('#workflow-bundle') }
 
-Runtime.install({ logger: new DefaultLogger('WARN') })
+quietRuntime()
 
 interface Recorded {
   name: string

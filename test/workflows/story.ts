@@ -14,6 +14,9 @@ import type {
   SweepEnd,
 } from '../../contracts/rotation.ts'
 import { freshName } from '../support/fresh.ts'
+import { quietRuntime } from '../support/quiet-runtime.ts'
+
+quietRuntime()
 
 /** Where a story is told. */
 export interface Stage {
