@@ -24,10 +24,13 @@ export interface ControlWorker extends LiveProcess {
 /** A poll lasts for a minute, in milliseconds: who polled before that, and half a minute more, is gone. */
 const polledWithinMs = 90_000
 
-/** Who polls the control queue and lives: with a heartbeat where the worker holds keys, by its last poll where it does not. */
+/**
+ * Who polls the control queue and lives: with a heartbeat where the worker holds keys, by its last poll where it does not, or
+ * where no heartbeat is of use (`live` null), since MongoDB confirms none.
+ */
 export function controlWorkers(
   pollers: readonly ListedPoller[],
-  live: readonly LiveProcess[],
+  live: readonly LiveProcess[] | null,
   nowMs: number,
 ): ControlWorker[] {
   const newest = new Map<string, { worker: ControlWorker; seenMs: number }>()
@@ -36,7 +39,8 @@ export function controlWorkers(
     const seenMs = 1_000 * Number(poller.lastAccessTime?.seconds ?? 0)
     if (named === null || nowMs - seenMs > polledWithinMs) continue
     const { node, pid } = named
-    const beats = live.some((process) => process.node === node && process.pid === pid)
+    const beats =
+      live === null || live.some((process) => process.node === node && process.pid === pid)
     if (named.holdsKeys && !beats) continue
     // A container that is made anew has the same name and pid: the build that polled last is the one that runs.
     const before = newest.get(`${node}/${pid}`)

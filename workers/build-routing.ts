@@ -2,6 +2,7 @@ import type { NativeConnection, WorkerDeploymentOptions } from '@temporalio/work
 import { deploymentName, queues, type InstallIdentity } from '../contracts/names.ts'
 import type { Log } from '../observability/log.ts'
 import { controlWorkers, takesOver } from '../protocol/builds.ts'
+import { readMembers } from '../store/majority.ts'
 import { readHeartbeats } from '../store/process-heartbeats.ts'
 import { serverNow, type Store } from '../store/store.ts'
 
@@ -144,7 +145,7 @@ export class BuildRouting {
 
   async #workers(install: InstallIdentity) {
     const { connection, namespace, store } = this.#options
-    const [{ pollers }, heartbeats, now] = await Promise.all([
+    const [{ pollers }, heartbeats, now, { unconfirmedSince }] = await Promise.all([
       connection.workflowService.describeTaskQueue({
         namespace,
         taskQueue: { name: queues.control(install) },
@@ -154,9 +155,10 @@ export class BuildRouting {
       }),
       readHeartbeats(store),
       serverNow(store),
+      readMembers(store),
     ])
     const live = heartbeats.filter(({ expires_at }) => expires_at > now)
-    return controlWorkers(pollers, live, Date.now())
+    return controlWorkers(pollers, unconfirmedSince === null ? live : null, Date.now())
   }
 
   /** By compare-and-set: when two builds find none, one of them is it. */

@@ -1,6 +1,7 @@
 import { isGrpcServiceError } from '@temporalio/client'
 import { deploymentName, queues, type InstallIdentity } from '../../contracts/names.ts'
 import { controlWorkers, type ControlWorker } from '../../protocol/builds.ts'
+import { readMembers } from '../../store/majority.ts'
 import { readHeartbeats } from '../../store/process-heartbeats.ts'
 import { serverNow, type Store } from '../../store/store.ts'
 import type { TemporalLink } from './connection.ts'
@@ -84,13 +85,14 @@ async function readWorkers(
     taskQueue: { name: queues.control(install) },
     taskQueueType: workflowTasks,
   }
-  const [{ pollers }, heartbeats, now] = await Promise.all([
+  const [{ pollers }, heartbeats, now, { unconfirmedSince }] = await Promise.all([
     // The enum is of a package that is not ours to import.
     // eslint-disable-next-line @typescript-eslint/no-unsafe-enum-assignment
     link.client.workflowService.describeTaskQueue(request),
     readHeartbeats(store),
     serverNow(store),
+    readMembers(store),
   ])
   const live = heartbeats.filter(({ expires_at }) => expires_at > now)
-  return controlWorkers(pollers, live, Date.now())
+  return controlWorkers(pollers, unconfirmedSince === null ? live : null, Date.now())
 }

@@ -92,12 +92,13 @@ async function send(steered: Steered, message: string, ...args: [] | [number]): 
   const { link, running } = steered
   const { store } = steered.keystore
   const handle = link.client.workflow.getHandle(running.workflowId)
+  const isHeard = (await liveWorkers(store)) > 0
   try {
+    // Awaited from here on: it may be refused at once.
     const update =
       args.length === 0
         ? handle.executeUpdate(message)
         : handle.executeUpdate<unknown, [number]>(message, { args })
-    const isHeard = (await liveWorkers(store)) > 0
     await soon(steered, isHeard ? whileWorkersLive(store, update) : update, isHeard)
   } catch (error) {
     if (error instanceof WorkflowNotFoundError) throw await nothingRuns(store)

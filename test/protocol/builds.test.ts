@@ -31,6 +31,14 @@ test('a worker without keys has no heartbeat, and lives while it polls', () => {
   expect(controlWorkers(listed, [], nowMs)).toEqual([{ node: 'vm-b', pid: 8, build: 'new' }])
 })
 
+test('a worker lives while it polls where MongoDB confirms no heartbeat', () => {
+  const listed = [
+    poller(workerIdentity('vm-a', 7, true), 'old', 200),
+    poller(workerIdentity('vm-b', 8, true), 'new', 70),
+  ]
+  expect(controlWorkers(listed, null, nowMs)).toEqual([{ node: 'vm-b', pid: 8, build: 'new' }])
+})
+
 test('a container that is made anew with its name and pid runs the build that polled last', () => {
   const identity = workerIdentity('box', 1, true)
   const listed = [poller(identity, 'new', 1), poller(identity, 'old', 30)]
