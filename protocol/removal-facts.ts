@@ -10,7 +10,7 @@ export interface Reading {
     readonly left_at: Date | null
     readonly left_epoch: number | null
   }
-  readonly active: { readonly version: number } | null
+  readonly active: { readonly version: number; readonly epoch: number } | null
   readonly roster: readonly Parameters<typeof rosterFact>[0][]
   readonly heartbeats: readonly Parameters<typeof heartbeatFact>[0][]
   readonly now: Date
@@ -41,7 +41,7 @@ export function removalFacts(reading: Reading, rules: RemovalRulesNow): RemovalF
   const { row, active, now } = reading
   return {
     version: row._id,
-    active: active?.version ?? null,
+    ...{ active: active?.version ?? null, epoch: active?.epoch ?? 0 },
     rotation: row.rotation,
     roster: reading.roster.map((each) => rosterFact(each, now)),
     heartbeats: reading.heartbeats.map((each) => heartbeatFact(each, now)),

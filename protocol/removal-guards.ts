@@ -22,13 +22,18 @@ const clocksApartMs = 5 * 60_000
 export interface RemovalFacts {
   version: number
   active: number | null
+  /** Of kek_active, read after the heartbeats; 0 before anything was active. */
+  epoch: number
   /** The rotation marked on the version's row. */
   rotation: string | null
   roster: readonly RosterFact[]
   heartbeats: readonly HeartbeatFact[]
   /** ISO 8601; null: never active, so nothing was ever wrapped under it. */
   activatedAt: string | null
-  /** End of the settle that left it, ISO 8601; null while it is active, or when no settle has ended since. */
+  /**
+   * End of the settle that left it, ISO 8601; null while it is active, or when no settle has ended since. Of a version that
+   * was never active: when an older state was put back, for it may have been active in the lost one.
+   */
   leftAt: string | null
   /** The epoch of the promote that left it. */
   leftEpoch: number | null
@@ -100,6 +105,11 @@ function guard(name: GuardName, ok: boolean, detail: string): Guard {
   return { guard: name, ok, detail }
 }
 
+/** Whether anything was ever wrapped under a version, as far as the keystore can know. */
+function wasUsed({ activatedAt, leftAt }: RemovalFacts): boolean {
+  return activatedAt !== null || leftAt !== null
+}
+
 /** A guard that a version that was never active passes. */
 function unused(name: GuardName, { version }: RemovalFacts): Guard {
   return guard(name, true, `version ${version} was never active`)
@@ -123,8 +133,10 @@ function noRotation({ version, rotation }: RemovalFacts): Guard {
  * before the one that left N. Silent documents of hosts count until they expire: a frozen process may still hold N.
  */
 function fleetPast(facts: RemovalFacts): Guard {
-  const { version, leftEpoch, roster, heartbeats, activatedAt } = facts
-  if (activatedAt === null) return unused('fleet-past', facts)
+  const { version, leftEpoch, roster, heartbeats } = facts
+  const ahead = aheadOf(facts)
+  if (ahead !== null) return ahead
+  if (!wasUsed(facts)) return unused('fleet-past', facts)
   const absent = roster
     .filter(({ kind, decommissioned }) => kind === 'host' && !decommissioned)
     .filter(({ node }) => !heartbeats.some((one) => one.node === node && isCredible(one)))
@@ -147,6 +159,17 @@ function fleetPast(facts: RemovalFacts): Guard {
   }
   const more = findings.length > 5 ? `; ${findings.length - 5} more` : ''
   return guard('fleet-past', false, `${findings.slice(0, 5).join('; ')}${more}`)
+}
+
+/** Whoever has seen a higher epoch than there is knows of a newer state of this keystore, and may hold wraps of it. */
+function aheadOf({ epoch, roster, heartbeats }: RemovalFacts): Guard | null {
+  const one = heartbeats.find((each) => (each.epoch ?? 0) > epoch && mayStillAct(each, roster))
+  if (one === undefined) return null
+  const seen = `${processName(one)} has seen epoch ${one.epoch}, the keystore has ${epoch}`
+  return {
+    ...guard('fleet-past', false, `${seen}: if an older state was restored, run keyturn setup --restored`), // prettier-ignore
+    code: 'keystore-older',
+  }
 }
 
 /** A document that lives, or of a host that is expected: a frozen process may wake. */
@@ -211,8 +234,8 @@ function quarantineEmpty(facts: RemovalFacts): Guard {
 /** A backup may hold N until the end of the settle that left it; a version that became active again starts anew. */
 function backupWindow(facts: RemovalFacts): Guard {
   const { version, activatedAt, leftAt, backupWindowMs, now, ownNow } = facts
-  if (activatedAt === null) return unused('backup-window', facts)
-  if (leftAt === null || Date.parse(leftAt) < Date.parse(activatedAt)) {
+  if (!wasUsed(facts)) return unused('backup-window', facts)
+  if (leftAt === null || (activatedAt !== null && Date.parse(leftAt) < Date.parse(activatedAt))) {
     return guard('backup-window', false, `no rotation has settled that left version ${version}`)
   }
   if (clocksDiffer(now, ownNow)) {
@@ -258,7 +281,7 @@ const fenceDetails: Record<FenceFact, string> = {
 }
 
 function fence(facts: RemovalFacts): Guard {
-  const { fence: state, activatedAt } = facts
-  if (activatedAt === null) return unused('fence', facts)
+  const { fence: state } = facts
+  if (!wasUsed(facts)) return unused('fence', facts)
   return guard('fence', state !== 'missing' && state !== 'refused', fenceDetails[state])
 }

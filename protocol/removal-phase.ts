@@ -13,6 +13,7 @@ interface RequestRow {
 interface VersionRow {
   readonly provider: ProviderName
   readonly activated_at: Date | null
+  readonly left_at: Date | null
   readonly destroyed_at: Date | null
   readonly removal: {
     readonly request: string
@@ -46,9 +47,12 @@ export function removalPhase(
   return isOpen ? 'fencing' : 'pending'
 }
 
-/** Nothing was ever wrapped under a version that was never active. */
-export function needsFence({ activated_at }: Pick<VersionRow, 'activated_at'>): boolean {
-  return activated_at !== null
+/**
+ * Nothing was ever wrapped under a version that was never active. One that was left without that may have been, in the state
+ * that an older one was put in the place of.
+ */
+export function needsFence(row: Pick<VersionRow, 'activated_at' | 'left_at'>): boolean {
+  return row.activated_at !== null || row.left_at !== null
 }
 
 /** How long until a moment has passed by both clocks, in ms; 0 when it has, or when there is none. */

@@ -55,7 +55,8 @@ export interface Withdrawn {
 
 /**
  * An older state is here in the place of a newer one: what was asked for in it is withdrawn, and the epoch goes above all
- * that a process of the fleet has seen, so that each follows this keystore again.
+ * that a process of the fleet has seen, so that each follows this keystore again. A version that was never active in this
+ * state may have been in the lost one: it is removed like one that was left now.
  */
 export async function declareRestored(
   store: Store,
@@ -129,10 +130,20 @@ async function raiseEpoch(store: Store): Promise<Withdrawn['epoch']> {
   const heartbeats = await readHeartbeats(store)
   const seen = heartbeats.flatMap(({ epoch }) => (Number.isSafeInteger(epoch) ? [epoch ?? 0] : []))
   const to = Math.max(active.epoch, ...seen) + 1
-  const { matchedCount } = await keystore
-    .active(store)
-    .updateOne({ _id: 'active', epoch: active.epoch }, { $set: { epoch: to } })
-  if (matchedCount === 0) throw raced(store)
+  await inTransaction(store, async (session) => {
+    const { matchedCount } = await keystore
+      .active(store)
+      .updateOne({ _id: 'active', epoch: active.epoch }, { $set: { epoch: to } }, { session })
+    if (matchedCount === 0) throw raced(store)
+    // In the lost state they may have been active: what was wrapped under them may still be written.
+    await keystore
+      .versions(store)
+      .updateMany(
+        { canary: { $ne: null }, activated_at: null, destroyed_at: null },
+        [{ $set: { left_at: '$$NOW', left_epoch: to } }],
+        { session },
+      )
+  })
   return { from: active.epoch, to }
 }
 

@@ -38,8 +38,9 @@ export async function readForRemoval(
   collections: readonly CollectionConfig[],
 ): Promise<RemovalReading> {
   const row = await readVersion(store, version)
-  const active = await readActive(store)
   const [roster, heartbeats] = await Promise.all([readRoster(store), readHeartbeats(store)])
+  // After them: no epoch that a heartbeat has seen is above this one, unless an older state was put back.
+  const active = await readActive(store)
   const now = await serverNow(store)
   const fence = await fenceAround(store, version, collections)
   const unknown = await versionsWithoutRow(store, collections)

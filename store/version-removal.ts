@@ -33,7 +33,8 @@ export async function requestRemoval(
     if (asked === null || (await isActive(store, asked.version, session))) return refuse(session)
     const row = await keystore.versions(store).findOne({ _id: asked.version }, { session })
     if (row?.removal?.request === request) return row.destroyed_at === null
-    const waitMs = row?.activated_at === null ? 0 : windowMs
+    const isUnused = row?.activated_at === null && row.left_at === null
+    const waitMs = isUnused ? 0 : windowMs
     const { matchedCount } = await keystore.versions(store).updateOne(
       {
         ...{ _id: asked.version, rotation: null, removal: null, destroyed_at: null },
@@ -145,7 +146,7 @@ export async function destroyVersion(
         $or: [
           { 'removal.fenced_at': { $ne: null } },
           { 'removal.without_fence': true },
-          { activated_at: null },
+          { activated_at: null, left_at: null },
         ],
       },
       [{ $set: { destroyed_at: '$$NOW' } }],

@@ -24,6 +24,9 @@ onEachProvider('a restore in place', { records: 40, nodes: ['vm-a'] }, (fleetOf,
       expect(refused.code).toBe(3)
       const reasons = refused.json.nodes.map(({ reason }) => reason)
       expect(reasons).toContain('keystore-older')
+      // It was never active in this state, so nothing but this guard would ask for more.
+      const removal = await fleet.cli('remove', '--version', '2')
+      expect(removal).toMatchObject({ code: 3, json: { error: { code: 'keystore-older' } } })
 
       const { code, json } = await fleet.cli('setup', '--restored', '--confirm', fleet.install)
       expect({ code, unopened: unopenedOf(json) }).toEqual({ code: 0, unopened: [] })

@@ -1,13 +1,14 @@
-import { protocol } from './state.ts'
-import type { Bounds, ProcessBound, Rules } from './state.ts'
+import { protocol } from './rules.ts'
+import type { Rules } from './rules.ts'
+import type { Bounds, ProcessBound } from './state.ts'
 
-/** Small worlds, each about one part of the protocol; together they take a core some 10 s. */
+/** Small worlds, each about one part of the protocol; together, with the broken ones, they take a core 90 s. */
 
 const nothing: Bounds = {
   ...{ rules: protocol, lease: 1, processes: [], envelopes: 0, workers: 0, attempts: 2 },
   ...{ rotations: [[1, 2]], cancels: true, finishes: true, terminates: false, promotes: 1 },
   ...{ removal: null, forges: false, copied: false, deaths: true, ttl: false, verifies: 0 },
-  forgesRotation: false,
+  ...{ forgesRotation: false, sharedToken: false, restore: null, odds: 0, strays: false },
 }
 
 const app: ProcessBound = {
@@ -66,6 +67,27 @@ export const copiedCensus: Bounds = { ...sweeping, workers: 1, terminates: false
 export const forgedSweep: Bounds = { ...sweeping, workers: 1, forgesRotation: true }
 export const forgedSettle: Bounds = { ...settling, lease: 1, ttl: false, forgesRotation: true }
 
+/** A copy that shares the token, and would destroy keys of its own rows, while the original rotates. */
+export const sharingToken: Bounds = { ...copiedCensus, cancels: false, sharedToken: true }
+
+/** An older state of the database is put back under an application; then the version that it had been switched to is removed. */
+export const restoring: Bounds = {
+  ...{ ...nothing, cancels: false, deaths: false, restore: 'first' },
+  ...{ processes: [app], removal: { version: 2, requests: 1 } },
+}
+
+/** The same, and another rotation: an epoch of the lost state may be above that of the next switch. */
+export const restoredRotations: Bounds = {
+  ...{ ...nothing, cancels: false, deaths: false, restore: 'first', processes: [app] },
+  rotations: thereAndBack,
+}
+
+/** From the first envelope to the destroyed version, while somebody outside of the fleet writes an old copy back late. */
+export const fencing: Bounds = { ...retiring, processes: [], strays: true }
+
+/** The same, with an envelope that becomes odd at any moment, and is mended. */
+export const odd: Bounds = { ...fencing, odds: 1 }
+
 /** Larger worlds, for a run by hand: KEYTURN_MODEL=large. */
 export const large: Record<string, Bounds> = {
   'losing keys, dying and coming up, with a longer lease': { ...losing, deaths: true, lease: 2 },
@@ -86,6 +108,20 @@ export const large: Record<string, Bounds> = {
   'retiring, with a machine restored': {
     ...retiring,
     processes: [{ ...app, seals: 1, copies: 0, restores: true }],
+  },
+  'restored from the beginning, and there and back': restoredRotations,
+  'restored from between two rotations': {
+    ...{ ...restoredRotations, restore: 'any', rotations: [...thereAndBack, [1, 2]] },
+  },
+  'restored from before a removal, and a rotation back': {
+    ...{ ...restoring, restore: 'any', rotations: thereAndBack },
+    removal: { version: 1, requests: 1 },
+  },
+  'restored under an application with an outbox, which may die': {
+    ...{ ...restoring, envelopes: 1, deaths: true },
+  },
+  'odd twice, with cancels and a fleet': {
+    ...{ ...retiring, cancels: true, odds: 2, strays: true },
   },
   'retiring, a rotation back, two requests': {
     ...{ ...retiring, envelopes: 0, workers: 0, cancels: true, rotations: thereAndBack },

@@ -134,7 +134,7 @@ export function lookAt(state: State, rotation: Rotation, bounds: Bounds): Settle
 }
 
 export function censusOf(state: State, version: number): number {
-  return state.envelopes.filter(({ v }) => v === version).length
+  return state.envelopes.filter(({ v, odd }) => v === version && odd !== true).length
 }
 
 export function versionsOf(state: State): RouteVersion[] {
@@ -159,7 +159,9 @@ export function removalFacts(state: State, bounds: Bounds, version: number): Rem
     activatedAt: row.activated ? started : null,
     leftAt: row.left ? asked : null,
     leftEpoch: row.leftEpoch === 0 ? null : row.leftEpoch,
-    ...{ remaining: censusOf(state, version), lost: [], odd: 0, quarantined: 0, oddQuarantined: 0 },
+    ...{ epoch: state.active.epoch, remaining: censusOf(state, version), lost: [] },
+    odd: bounds.rules.oddCounts ? state.envelopes.filter(({ odd }) => odd === true).length : 0,
+    ...{ quarantined: 0, oddQuarantined: 0 },
     acceptQuarantine: false,
     ...{
       backupWindowMs: 0,

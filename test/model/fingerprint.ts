@@ -1,4 +1,4 @@
-import type { Envelope, Process, Rotation, RotationStep, State, Worker } from './state.ts'
+import type { Envelope, Process, Rotation, RotationStep, Row, State, Worker } from './state.ts'
 
 /**
  * A state as whole numbers, equal for states that behave the same: of the numbers that name wraps and DEKs only matters
@@ -15,13 +15,13 @@ export function fingerprint(state: State): number[] {
   out.push(active.v, active.epoch, active.by, state.fenced, bits(state.leftForGood))
   out.push(removal.request, removalSteps.indexOf(removal.step), removal.guardRun, +removal.passed)
   for (const envelope of state.envelopes) addEnvelope(out, envelope, names)
-  for (const row of state.rows) {
-    out.push(row.mark, row.removal, row.undone, row.guardRun, row.leftEpoch)
-    out.push(bits([row.destroyed, row.activated, row.left]))
-  }
+  for (const row of state.rows) addRow(out, row)
   for (const rotation of state.rotations) addRotation(out, rotation, names)
   for (const { nonce, target } of state.questions) out.push(nameOf(nonce, names.nonce), target)
-  out.push(mark, state.verifies)
+  out.push(mark, state.verifies, state.entries, state.odds, bits(state.lostKeys.map(() => true)))
+  if (typeof state.stray === 'string') out.push(state.stray.length)
+  else addEnvelope(out, state.stray, names)
+  addDump(out, state, names)
   for (const { kind, by, guardRun, epoch, open, conflict } of state.transactions) {
     out.push(kind.length, by, guardRun, epoch, bits([open, conflict]))
   }
@@ -46,11 +46,29 @@ interface Names {
 const mark = -7
 const nothing = -1
 
-const removalSteps = ['idle', 'asked', 'pending', 'checking', 'passed', 'over']
+const removalSteps = ['idle', 'asked', 'pending', 'checking', 'counting', 'passed', 'over']
 const rotationSteps: RotationStep[] = [
   ...(['idle', 'routed', 'verify', 'promote', 'plan', 'sweep'] as const),
   ...(['settle', 'census', 'tail', 'gone'] as const),
 ]
+
+function addRow(out: number[], row: Row): void {
+  out.push(row.mark, row.removal, row.undone, row.guardRun, row.leftEpoch)
+  out.push(bits([row.destroyed, row.activated, row.left]))
+}
+
+/** What may be put back, and what was. */
+function addDump(out: number[], { dump, restore }: State, names: Names): void {
+  out.push(['not yet', 'done', 'declared'].indexOf(restore))
+  if (dump === null) {
+    out.push(nothing)
+    return
+  }
+  out.push(dump.active.v, dump.active.epoch, dump.active.by, dump.fenced, dump.entries)
+  out.push(bits(dump.leftForGood))
+  for (const envelope of dump.envelopes) addEnvelope(out, envelope, names)
+  for (const row of dump.rows) addRow(out, row)
+}
 
 function addRotation(out: number[], rotation: Rotation, names: Names): void {
   const { step, ended, promoted, needsPromote, settled } = rotation
@@ -62,8 +80,14 @@ function addRotation(out: number[], rotation: Rotation, names: Names): void {
 
 function addProcess(out: number[], process: Process, names: Names): void {
   const { active, epoch, lease, beat, doc, seen, saved } = process
-  out.push(bits([process.alive, process.isRestored]), active, epoch, lease ?? nothing)
-  out.push(process.seals, process.copies)
+  out.push(
+    bits([process.alive, process.isRestored, process.isBehind]),
+    active,
+    epoch,
+    lease ?? nothing,
+  )
+  out.push(process.seals, process.copies, process.age?.entries ?? nothing)
+  out.push(+(process.age?.restored ?? false))
   if (beat === null) out.push(nothing)
   else {
     const { v, epoch } = beat.read ?? { v: 0, epoch: 0 }
@@ -127,8 +151,13 @@ function addWorker(out: number[], worker: Worker | null, wraps: Map<number, numb
   else out.push(page.cursor, page.id === null ? mark : nameOf(page.id, wraps))
 }
 
-function addEnvelope(out: number[], { v, gen, wrapped, id }: Envelope, names: Names): void {
-  out.push(v, nameOf(gen, names.dek), nameOf(wrapped, names.dek), nameOf(id, names.wrap))
+function addEnvelope(out: number[], { v, gen, wrapped, id, odd }: Envelope, names: Names): void {
+  out.push(
+    odd === true ? -v : v,
+    nameOf(gen, names.dek),
+    nameOf(wrapped, names.dek),
+    nameOf(id, names.wrap),
+  )
 }
 
 function nameOf(value: number, names: Map<number, number>): number {

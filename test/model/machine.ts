@@ -1,8 +1,11 @@
 import type { Machine } from './explore.ts'
+import { tokenSteps } from './copies.ts'
 import { mayWrap } from './facts.ts'
 import { forgedSteps } from './forged-steps.ts'
+import { oddSteps } from './odd-envelopes.ts'
 import { processSteps, tick } from './processes.ts'
 import { removalSteps, transactionSteps } from './removals.ts'
+import { restoreSteps } from './restores.ts'
 import { rotationSteps, verifySteps } from './rotations.ts'
 import { fingerprint } from './fingerprint.ts'
 import { initialState, rowOf } from './state.ts'
@@ -22,6 +25,9 @@ export function machineOf(bounds: Bounds): Machine<State> {
       ...transactionSteps(state, bounds),
       ...removalSteps(state, bounds),
       ...sweepSteps(state, bounds),
+      ...restoreSteps(state, bounds),
+      ...oddSteps(state),
+      ...tokenSteps(state, bounds),
       ...processSteps(state, bounds),
       tick(state, bounds),
     ],
@@ -38,14 +44,15 @@ function brokenIn(state: State, bounds: Bounds): string | null {
   for (const { v, gen, wrapped } of state.envelopes) {
     if (gen !== wrapped) return 'the wrap of an envelope holds the key of older data'
     if (rowOf(state, v).destroyed) return `an envelope is under version ${v}, which is destroyed`
+    if (state.lostKeys.includes(v)) return `an envelope is under version ${v}, whose key a copy destroyed` // prettier-ignore
   }
   if (rowOf(state, state.active.v).destroyed) return `the active version is destroyed`
   if (state.leftForGood[state.active.v] === true) {
     return `version ${state.active.v}, which settle had left, was made active by a rotation that is over`
   }
   for (const [at, process] of state.processes.entries()) {
-    const { active: v, isRestored } = process
-    if (v === 0 || !process.alive || isRestored || !rowOf(state, v).destroyed) continue
+    const { active: v, isRestored, isBehind } = process
+    if (v === 0 || !process.alive || isRestored || isBehind || !rowOf(state, v).destroyed) continue
     if (mayWrap(process, bounds)) return `app ${at} may wrap under version ${v}, which is destroyed`
   }
   return null

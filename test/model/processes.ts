@@ -1,7 +1,8 @@
 import { isLoadable } from '../../protocol/version-state.ts'
 import { isProven, mayWrap, versionsOf } from './facts.ts'
+import { findsOlder } from './restores.ts'
 import { noAnswers, noProofs, step } from './state.ts'
-import type { Bounds, Process, State, Step } from './state.ts'
+import type { Beat, Bounds, Process, State, Step } from './state.ts'
 
 /**
  * Applications (keyring/member.ts, keyring/seal.ts): a beat is sent, written, and only then `kek_active` is read; a seal
@@ -29,6 +30,7 @@ function lifeSteps(state: State, bounds: Bounds, at: number, process: Process): 
     add('dies', (next) => {
       Object.assign(next, { alive: false, active: 0, epoch: 0, lease: null, beat: null })
       Object.assign(next, { question: null, answers: noAnswers, proofs: noProofs })
+      Object.assign(next, { age: null, isBehind: false })
       if (next.loss !== null) next.loss = { ...next.loss, isNoticed: false }
     })
   }
@@ -80,26 +82,33 @@ function beatSteps(state: State, bounds: Bounds, at: number, process: Process): 
       .filter((version) => keys.includes(version) && version !== lost)
     return [
       step(state, `its heartbeat is written (app ${at}, epoch ${process.epoch})`, (next) => {
-        const { active: current, epoch, answers } = process
+        const { active: follows, epoch, answers, isBehind } = process
         const change = processOf(next, at)
         change.beat = { ...beat, written: true }
-        change.doc = { age: 0, current, epoch, loaded, answers, isNew: true }
+        const vouches = isBehind ? { current: 0, loaded: [] } : { current: follows, loaded }
+        change.doc = { age: 0, epoch, answers, isNew: true, ...vouches }
       }),
     ]
   }
+  return [follow(state, bounds, at, beat)]
+}
+
+/** keyring/member.ts, `#look`: what it reads counts unless it is older than what it has seen. */
+function follow(state: State, bounds: Bounds, at: number, beat: Beat): Step {
   const { v, epoch } = beat.read ?? state.active
-  return [
-    step(state, `app ${at} follows kek_active: version ${v}, epoch ${epoch}`, (next) => {
-      const question = state.questions.at(-1) ?? null
-      Object.assign(processOf(next, at), {
-        active: v,
-        epoch,
-        lease: beat.sent,
-        beat: null,
-        question,
-      })
-    }),
-  ]
+  const question = state.questions.at(-1) ?? null
+  const renewed = { lease: beat.sent, beat: null }
+  if (findsOlder(state, bounds, processOf(state, at))) {
+    const isHeeded = bounds.rules.heedsOlder
+    const name = `app ${at} finds an older keystore${isHeeded ? '' : ', and goes on'}`
+    const other = isHeeded ? { isBehind: true } : { question }
+    return step(state, name, (next) => void Object.assign(processOf(next, at), renewed, other))
+  }
+  const age = { entries: state.entries, restored: state.restore === 'declared' }
+  return step(state, `app ${at} follows kek_active: version ${v}, epoch ${epoch}`, (next) => {
+    Object.assign(processOf(next, at), renewed, { active: v, epoch, question })
+    Object.assign(processOf(next, at), { age, isBehind: false })
+  })
 }
 
 /** The versions that it has to prove for the question that it knows. */
@@ -157,7 +166,8 @@ function writeSteps(state: State, bounds: Bounds, at: number, process: Process):
     return [write]
   }
   const steps: Step[] = []
-  const isAble = process.alive && v !== 0 && bounds.processes[at]?.keys.includes(v) === true
+  const isAble =
+    process.alive && !process.isBehind && v !== 0 && bounds.processes[at]?.keys.includes(v) === true
   if (isAble && process.seals > 0 && mayWrap(process, bounds) && isUsable(process, bounds, at)) {
     for (let place = 0; place < Math.max(1, bounds.envelopes); place += 1) {
       steps.push(
@@ -169,6 +179,7 @@ function writeSteps(state: State, bounds: Bounds, at: number, process: Process):
   }
   if (process.alive && process.copies > 0) {
     for (const [place, envelope] of state.envelopes.entries()) {
+      if (envelope.odd === true) continue
       const name = `app ${at} reads a record, to write it back later`
       steps.push(
         step(state, name, (next) => {

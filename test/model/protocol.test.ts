@@ -4,16 +4,21 @@ import { machineOf } from './machine.ts'
 import {
   copiedCensus,
   copiedSettling,
+  fencing,
   forgedSettle,
   forgedSweep,
   forging,
   idle,
   large,
   losing,
+  odd,
   promoting,
   removing,
+  restoredRotations,
+  restoring,
   retiring,
   settling,
+  sharingToken,
   sweeping,
   without,
 } from './bounds.ts'
@@ -66,6 +71,12 @@ describe('the protocol, in every order of its steps', () => {
     holds('a copy beside settle', copiedSettling)
     holds('a copy beside the last count', copiedCensus)
   })
+  test('and destroys no key that the original needs', () => holds('one token', sharingToken))
+
+  test('nor is a version destroyed that was active in the lost state alone', () =>
+    holds('restored before a removal', restoring))
+
+  test('no version is destroyed that an odd envelope may need', () => holds('odd', odd))
 
   for (const [title, bounds] of Object.entries(large)) {
     test.runIf(isLarge)(title, { timeout: 3_600_000 }, () => holds(title, bounds, false))
@@ -126,9 +137,9 @@ describe('a protocol with one rule left out is broken, and the search shows how'
   test('no fence at removal', () =>
     fails(
       'no fence',
-      without(retiring, 'fence'),
+      without(fencing, 'fence'),
       /^an envelope is under version 1, which is destroyed$/,
-      /^what app 0 has in hand, under version 1, is written$/,
+      /^what it has, under version 1, is written$/,
     ))
 
   test('promote takes an old answer', () => {
@@ -154,7 +165,7 @@ describe('a protocol with one rule left out is broken, and the search shows how'
   test('a step that destroys without looking itself', () =>
     fails(
       'no guards of its own',
-      without({ ...retiring, forges: true }, 'ownGuards'),
+      without({ ...fencing, forges: true }, 'ownGuards'),
       /^an envelope is under version 1, which is destroyed$/,
       /(commits|is written)$/,
     ))
@@ -193,6 +204,41 @@ describe('a protocol with one rule left out is broken, and the search shows how'
         /^rotation 1 completed with 1 envelopes under version 1$/,
         /a copy counts nothing$/,
       ))
+  })
+
+  test('a copy destroys each key that its rows name', () =>
+    fails(
+      'keys of others',
+      without(sharingToken, 'ownKeys'),
+      /^an envelope is under version 1, whose key a copy destroyed$/,
+      /^a copy destroys the key of version 1 that came with it$/,
+    ))
+
+  describe('an older state is put back', () => {
+    test('and who has seen more goes on', () =>
+      fails(
+        'nobody heeds it',
+        without(restoredRotations, 'heedsOlder'),
+        /^app 0 wrapped under version \d after settle$/,
+        /^app 0 seals under version \d$/,
+      ))
+
+    test('and a version counts as never used', () =>
+      fails(
+        'never used in this state',
+        without(restoring, 'restoredRows'),
+        /^app 0 may wrap under version 2, which is destroyed$/,
+        /^destroy \(request 1\) commits$/,
+      ))
+  })
+
+  describe('the guards of a removal', () => {
+    const lost = /^an envelope is under version 1, which is destroyed$/
+    test('count an odd envelope as none', () =>
+      fails('odd is none', without(odd, 'oddCounts'), lost, /commits$/))
+
+    test('count the odd ones first, and the others later', () =>
+      fails('two moments', without(odd, 'oneMoment'), lost, /commits$/))
   })
 
   describe('an epoch read late', () => {

@@ -2,6 +2,7 @@ import { removalGuards } from '../../protocol/removal-guards.ts'
 import type { FenceFact } from '../../protocol/removal-guards.ts'
 import { removalFacts } from './facts.ts'
 import { commitPromote, openPromote, rotationOf, transaction } from './rotations.ts'
+import { tell } from './restores.ts'
 import { conflictWith, rowOf, step } from './state.ts'
 import type { Bounds, State, Step, Transaction } from './state.ts'
 
@@ -18,9 +19,11 @@ export function removalSteps(state: State, bounds: Bounds): Step[] {
   const add = (what: string, change: (next: State) => void) =>
     steps.push(step(state, `removal of version ${version}: ${what}`, change))
   const stands = removal.request !== 0 && row.removal === removal.request && !row.destroyed
-  if (stands) add('is undone', (next) => undo(next, version))
+  if (stands) add('is undone', (next) => undo(next, bounds))
   if (removal.step === 'idle' || removal.step === 'over') {
-    if (removal.request >= requests || !passes(state, bounds, 'possible')) return steps
+    // An older state that was put back is declared before anything is removed from it.
+    if (state.restore === 'done' || removal.request >= requests) return steps
+    if (!passes(state, bounds, 'possible')) return steps
     add('its guards pass, it is asked for', (next) => {
       closeAll(next, bounds)
       const request = removal.request + 1
@@ -30,7 +33,8 @@ export function removalSteps(state: State, bounds: Bounds): Step[] {
   }
   if (removal.step === 'asked' && stands) {
     add('the fence is raised', (next) => {
-      if (bounds.rules.fence) next.fenced = version
+      // A version that was never active needs none.
+      if (bounds.rules.fence && (row.activated || row.left)) next.fenced = version
       next.removal.step = 'pending'
     })
   }
@@ -46,19 +50,38 @@ export function removalSteps(state: State, bounds: Bounds): Step[] {
       Object.assign(next.removal, { step: 'checking', guardRun, passed })
     })
   }
-  if (removal.step === 'checking') {
-    add('the guards run again: census and fence', (next) => {
-      const passed = removal.passed && passes(next, bounds, null, 'census')
-      if (!passed) {
-        undo(next, version)
+  steps.push(...lastLook(state, bounds))
+  return steps
+}
+
+/** Census and fence; where they are not read at one moment, first what is odd. */
+function lastLook(state: State, bounds: Bounds): Step[] {
+  const { removal } = state
+  const { version } = bounds.removal ?? { version: 0 }
+  const name = `removal of version ${version}: the guards run again:`
+  if (removal.step === 'checking' && !bounds.rules.oneMoment) {
+    return [
+      step(state, `${name} odd envelopes`, (next) => {
+        next.removal.step = 'counting'
+        next.removal.passed &&= !state.envelopes.some(({ odd }) => odd === true)
+      }),
+    ]
+  }
+  if (removal.step !== 'checking' && removal.step !== 'counting') return []
+  const counted = bounds.rules.oneMoment
+    ? bounds
+    : { ...bounds, rules: { ...bounds.rules, oddCounts: false } }
+  return [
+    step(state, `${name} census and fence`, (next) => {
+      if (!(removal.passed && passes(next, counted, null, 'census'))) {
+        undo(next, bounds)
         return
       }
       next.removal.step = 'passed'
       const { request, guardRun } = removal
       next.transactions.push({ ...transaction('destroy', request, 0), guardRun })
-    })
-  }
-  return steps
+    }),
+  ]
 }
 
 /**
@@ -104,11 +127,12 @@ function passes(
 }
 
 /** `undoRemoval`: filtered by the request id and "not destroyed"; then the fence comes off. */
-function undo(next: State, version: number): void {
-  const row = rowOf(next, version)
+export function undo(next: State, bounds: Bounds): void {
+  const row = rowOf(next, bounds.removal?.version ?? 0)
   if (row.removal === next.removal.request && !row.destroyed) {
     Object.assign(row, { removal: 0, undone: next.removal.request, guardRun: 0 })
     next.fenced = 0
+    tell(next, bounds)
     conflictWith(next, ['promote', 'request', 'destroy'])
   }
   next.removal.step = 'over'
@@ -183,6 +207,7 @@ function commit(next: State, bounds: Bounds, at: number, transaction: Transactio
     row.destroyed = true
     next.removal.step = 'over'
   }
+  tell(next, bounds)
   const isWritten: Transaction['kind'][] = ['request', 'destroy']
   conflictWith(next, bounds.rules.marks ? [...isWritten, 'promote'] : isWritten)
   return null

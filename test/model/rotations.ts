@@ -10,6 +10,8 @@ import {
   readinessFacts,
   versionsOf,
 } from './facts.ts'
+import { copySteps } from './copies.ts'
+import { tell } from './restores.ts'
 import { conflictWith, rowOf, step } from './state.ts'
 import type { Bounds, Rotation, State, Step, Transaction } from './state.ts'
 
@@ -24,8 +26,9 @@ export function rotationSteps(state: State, bounds: Bounds): Step[] {
     if (pair === undefined || rotation.step === 'gone') continue
     if (rotation.step === 'idle') {
       const mayStart = state.rotations.every((one, other) => other >= at || one.step === 'gone')
+      const isLater = at > 0 && bounds.restore === 'first' && state.restore === 'not yet'
       const isBack = bounds.finishes || state.active.v === pair[0]
-      if (mayStart && isBack) steps.push(start(state, at, pair))
+      if (mayStart && isBack && !isLater) steps.push(start(state, at, pair))
       continue
     }
     const [from, to] = pair
@@ -113,32 +116,6 @@ function phaseSteps(
       return censusSteps(state, bounds, at, from, go)
     case 'idle':
     case 'gone':
-      return []
-  }
-}
-
-/**
- * activities/foreign-task.ts: a worker whose keystore is a copy takes the step, finds no row of its task there, and hands it
- * back. Without that it answers by what the copy says: a fleet that has long settled, nothing left under the old version.
- */
-function copySteps(state: State, bounds: Bounds, at: number, name: string): Step[] {
-  const go = (what: string, change: (next: State, rotation: Rotation) => unknown) => [
-    step(state, `${name}: a copy ${what}`, (next) => change(next, rotationOf(next, at))),
-  ]
-  if (bounds.rules.ownTasks) return go('hands its step back', () => null)
-  const [from = 0] = bounds.rotations[at] ?? []
-  switch (rotationOf(state, at).step) {
-    case 'settle':
-      return go('has settled', (next, mine) => {
-        Object.assign(mine, { settled: true, round: null, step: 'census' })
-        if (next.active.v !== from) next.leftForGood[from] = true
-      })
-    case 'sweep':
-    case 'tail':
-      return go('has swept', (_, mine) => void (mine.step = mine.settled ? 'census' : 'settle'))
-    case 'census':
-      return go('counts nothing', (next) => end(next, bounds, at, true))
-    default:
       return []
   }
 }
@@ -259,6 +236,7 @@ export function end(next: State, bounds: Bounds, at: number, settled: boolean): 
   for (const row of next.rows) if (row.mark === at + 1) row.mark = 0
   for (const process of next.processes) process.seen = null
   conflictWith(next, ['promote', 'request', 'destroy'])
+  tell(next, bounds)
   const remaining = censusOf(next, from)
   if (!settled || remaining === 0) return null
   return `rotation ${at + 1} completed with ${remaining} envelopes under version ${from}`
@@ -303,6 +281,7 @@ export function commitPromote(
   if (!rotation.ended) next.leftForGood[to] = false
   if (rotation.step === 'promote') rotation.step = 'plan'
   rotation.askedAge = 0
+  tell(next, bounds)
   conflictWith(next, bounds.rules.marks ? ['promote', 'request', 'destroy'] : ['promote'])
   return lostBeforeIn(next, bounds, to)
 }

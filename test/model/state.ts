@@ -1,57 +1,12 @@
 import type { Step as SearchStep } from './explore.ts'
+import type { Dump } from './restores.ts'
+import type { Rules } from './rules.ts'
 
 /**
  * The state of the model: the keystore's documents, the processes of a fleet, the workers of a sweep, and the steps of
  * the workflows, as plain data without time. Moments are ages in ticks, capped where no rule can tell them apart, so
  * that the number of states is finite. A frozen process is one that takes no step: the search tries every such pause.
  */
-
-/** What the fence of the protocol is made of; each can be left out, to see the search find what it kept away. */
-export interface Rules {
-  /** A process wraps only while its lease is young. */
-  lease: boolean
-  /** A heartbeat is written before `kek_active` is read. */
-  heartbeatFirst: boolean
-  settleWaits: boolean
-  tailSweep: boolean
-  /** A page's updates go with the shard's document, in one transaction. */
-  shardDocument: boolean
-  /** The end of a rotation, the next one and the guards of a removal close all shards. */
-  closeShards: boolean
-  /** Rotations mark the rows of their versions; promote writes both; a removal needs them unmarked. */
-  marks: boolean
-  /** Promote's compare-and-set is on the epoch that preflight saw, not on one that it reads itself. */
-  epochOfPreflight: boolean
-  /** Promote's other filters: the rotation has not ended or promoted, the rows have its marks. */
-  rotationRow: boolean
-  fence: boolean
-  /** Verify and promote count only answers to this rotation's question; else any claim of a version. */
-  freshAnswers: boolean
-  /** A process wraps only by a proof of the version that is younger than its lease, and proves it first otherwise. */
-  freshProofs: boolean
-  /** Only the canary renews a proof; else a use does, which opens what it wrapped itself. */
-  canaryRenews: boolean
-  /**
-   * The step that destroys looks at all guards itself, behind a fence that is recorded. Else it does what it is told: whoever
-   * may call it says that they have passed.
-   */
-  ownGuards: boolean
-  /**
-   * Finish counts, and looks whether the fleet is past, itself. Else it does what it is told: whoever may call it says that
-   * settle is over.
-   */
-  ownEnd: boolean
-  /** A step looks for its task's row in the keystore that it has open; else a worker of a copy answers by what it finds there. */
-  ownTasks: boolean
-}
-
-export const protocol: Rules = {
-  ...{ lease: true, heartbeatFirst: true, settleWaits: true, tailSweep: true },
-  ...{ shardDocument: true, closeShards: true, marks: true, epochOfPreflight: true },
-  ...{ rotationRow: true, fence: true, ownGuards: true, ownTasks: true },
-  ...{ ownEnd: true },
-  ...{ freshAnswers: true, freshProofs: true, canaryRenews: true },
-}
 
 export interface Bounds {
   readonly rules: Rules
@@ -81,6 +36,17 @@ export interface Bounds {
   readonly forgesRotation: boolean
   /** Whether a worker whose keystore is a copy takes work from the same queues. */
   readonly copied: boolean
+  /** Whether such a copy, once it was declared, destroys keys in the token that both use. */
+  readonly sharedToken: boolean
+  /**
+   * Whether an older state of the database is put back in place, once: one from between two rotations, or the first one;
+   * then only the first rotation begins before that.
+   */
+  readonly restore: 'first' | 'any' | null
+  /** How often an envelope may become odd: its version is overwritten with what is none. */
+  readonly odds: number
+  /** Whether somebody outside of the fleet reads a record, and writes it back later, once. */
+  readonly strays: boolean
   /** Whether applications may die. One that only falls silent for ever takes no step. */
   readonly deaths: boolean
   /** Questions of others, of version 1: somebody runs `verify` beside the rotation. */
@@ -112,6 +78,8 @@ export interface Envelope {
   wrapped: number
   /** Names the bytes of the wrap: no two wraps are equal. */
   id: number
+  /** Its version cannot be read; it still needs `v`. */
+  odd?: boolean
 }
 
 export interface HeartbeatDocument {
@@ -155,6 +123,9 @@ export interface Process {
   /** Age of the last proof by version; null: none. Kept up only where keys are lost. */
   proofs: readonly [null, number | null, number | null]
   loss: Loss | null
+  /** What it has seen of the keystore's age beside the epoch, and whether it finds it older than that. */
+  age: { entries: number; restored: boolean } | null
+  isBehind: boolean
   isRestored: boolean
   saved: Pick<Process, 'active' | 'epoch' | 'lease' | 'hand' | 'question' | 'answers'> | null
 }
@@ -257,7 +228,7 @@ export interface Transaction {
 
 export interface Removal {
   request: number
-  step: 'idle' | 'asked' | 'pending' | 'checking' | 'passed' | 'over'
+  step: 'idle' | 'asked' | 'pending' | 'checking' | 'counting' | 'passed' | 'over'
   guardRun: number
   /** Whether the guards that were read first all passed. */
   passed: boolean
@@ -277,6 +248,15 @@ export interface State {
   /** The open questions; the one that stands is the last. */
   questions: Question[]
   verifies: number
+  /** Entries of the audit, kept up only where the database is put back. */
+  entries: number
+  dump: Dump | null
+  restore: 'not yet' | 'done' | 'declared'
+  odds: number
+  /** What somebody outside of the fleet has in hand; `done`: written, or refused. */
+  stray: Envelope | 'none' | 'done'
+  /** Versions whose key in the token a copy has destroyed. */
+  lostKeys: readonly number[]
   nextId: number
   nextGen: number
   nextNonce: number
@@ -312,6 +292,8 @@ export function initialState(bounds: Bounds): State {
     removal: { request: 0, step: 'idle', guardRun: 0, passed: false },
     questions: [],
     verifies: bounds.verifies,
+    ...{ entries: 0, dump: null, restore: 'not yet', odds: bounds.odds, lostKeys: [] },
+    ...{ stray: bounds.strays ? 'none' : 'done' },
     nextId: bounds.envelopes + 1,
     nextGen: bounds.envelopes + 1,
     nextNonce: 1,
@@ -330,6 +312,7 @@ function newProcess({ born, keys, seals, copies }: ProcessBound): Process {
     ...{ alive: born, active: born ? 1 : 0, epoch: born ? 1 : 0, lease: born ? 0 : null },
     ...{ beat: null, hand: null, seals, copies, doc: born ? doc : null, seen: null },
     ...{ question: null, answers: noAnswers, proofs: born ? [null, 0, 0] : noProofs, loss: null },
+    ...{ age: born ? { entries: 0, restored: false } : null, isBehind: false },
     ...{ isRestored: false, saved: null },
   }
 }

@@ -35,7 +35,8 @@ function read(state: State, bounds: Bounds, at: number, worker: Worker): Step {
   const [from] = bounds.rotations[worker.rotation] ?? []
   const envelope = state.envelopes[worker.cursor]
   return step(state, `worker ${at} reads and wraps page ${worker.cursor}`, (next) => {
-    const id = envelope?.v === from ? (envelope?.id ?? null) : null
+    const isFound = envelope?.v === from && envelope?.odd !== true
+    const id = isFound ? (envelope?.id ?? null) : null
     const page = { cursor: worker.cursor, id, gen: envelope?.wrapped ?? 0 }
     next.workers[at] = { ...worker, page }
   })
@@ -107,7 +108,8 @@ function update(next: State, bounds: Bounds, { rotation, cursor, page }: Worker)
   const [from = 0, to = 0] = bounds.rotations[rotation] ?? []
   const envelope = next.envelopes[cursor]
   if (envelope === undefined || page === null || page.id === null) return null
-  if (envelope.id !== page.id || envelope.v !== from || next.fenced === to) return null
+  if (envelope.id !== page.id || envelope.v !== from || envelope.odd === true) return null
+  if (next.fenced === to) return null
   next.envelopes[cursor] = { v: to, gen: envelope.gen, wrapped: page.gen, id: next.nextId }
   next.nextId += 1
   if (next.leftForGood[to] !== true) return null

@@ -5,7 +5,7 @@ import { at, heartbeat, host } from './fleet-facts.ts'
 
 const day = 86_400
 const facts = (fields: Partial<RemovalFacts> = {}): RemovalFacts => ({
-  ...{ version: 1, active: 2, rotation: null, activatedAt: at(-90 * day) },
+  ...{ version: 1, active: 2, epoch: 3, rotation: null, activatedAt: at(-90 * day) },
   ...{ leftAt: at(-31 * day), leftEpoch: 2, remaining: 0, odd: 0, lost: [] },
   ...{ quarantined: 0, oddQuarantined: 0 },
   ...{ acceptQuarantine: false, backupWindowMs: 30 * day * 1000, now: at(0), ownNow: at(0) },
@@ -74,6 +74,27 @@ describe('the guards of a removal', () => {
     ],
   ])('refuse with fleet-past: %s', (_title, heartbeats, detail) => {
     expect(failing({ heartbeats })).toEqual([`fleet-past: ${detail}`])
+  })
+
+  test('refuse while somebody has seen a newer state, of a version that was never active too', () => {
+    const ahead = { heartbeats: [heartbeat('vm-a/1', { current: null, epoch: 4 })] }
+    for (const activatedAt of [facts().activatedAt, null]) {
+      const guards = removalGuards(facts({ ...ahead, activatedAt, leftAt: activatedAt }))
+      expect(refusalOf(1, guards)).toEqual({
+        ...{ code: 'keystore-older', message: 'version 1 may not be removed: fleet-past' },
+        hint: 'vm-a (worker, pid 7) has seen epoch 4, the keystore has 3: if an older state was restored, run keyturn setup --restored',
+      })
+    }
+  })
+
+  test('take a version for used that a restore has left, though it was never active here', () => {
+    const left = { activatedAt: null, leftAt: at(-10), fence: 'missing' } as const
+    const behind = [heartbeat('vm-a/1', { current: 1, epoch: 1 })]
+    const names = removalGuards(facts({ ...left, heartbeats: behind }))
+      .filter(({ ok }) => !ok)
+      .map(({ guard }) => guard)
+    expect(names).toEqual(['fleet-past', 'backup-window', 'fence'])
+    expect(failing({ ...left, leftAt: null, heartbeats: behind })).toEqual([])
   })
 
   test('ignore decommissioned hosts and ephemeral nodes that are gone', () => {

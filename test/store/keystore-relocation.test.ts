@@ -89,6 +89,21 @@ test('a restored state has no open request, that for a key of a destroyed versio
   expect((await readInstall(store))?.id).toBe(row.id)
 })
 
+test('a version that a restored state has never used is removed like one that was left', async () => {
+  const { store, row, home } = await midway()
+  await declareRestored(store, row, { home, collections: configured })
+  expect(await readVersion(store, 2)).toMatchObject({ activated_at: null, left_epoch: 2 })
+  expect((await readVersion(store, 2))?.left_at).not.toBeNull()
+  // Neither the active one nor what is destroyed.
+  for (const version of [1, 4]) {
+    expect(await readVersion(store, version)).toMatchObject({ left_at: null, left_epoch: null })
+  }
+  await requestRemoval(store, await askRemoval(store, 2), 60_000)
+  const removal = (await readVersion(store, 2))?.removal
+  const waitMs = (removal?.due_at.getTime() ?? 0) - (removal?.requested_at.getTime() ?? 0)
+  expect(waitMs).toBe(60_000)
+})
+
 test('who read an identity that was replaced meanwhile changes nothing', async () => {
   const { store, row, home } = await midway()
   await declareCopy(store, row, { home, collections: configured })
