@@ -4,6 +4,7 @@ import { afterAll, beforeAll, describe, expect, inject, test } from 'vitest'
 import { findServer } from '../../devstack/servers/find-server.ts'
 import { startTemporalServer, type TemporalServer } from '../../devstack/temporal-server.ts'
 import type { VersionDoc } from '../../store/documents.ts'
+import { readActive } from '../../store/kek-active.ts'
 import { readInstall } from '../../store/kek-install.ts'
 import { readVersion } from '../../store/kek-versions.ts'
 import { openStore, type Store } from '../../store/store.ts'
@@ -118,6 +119,23 @@ describe.skipIf(inject('softhsm') === null)('a copy with a Temporal of its own',
     expect((await cli(...removeKey(3))).json).toMatchObject({
       ...{ state: 'destroyed', hsmKey: 'destroyed' },
     })
+    await originalsAreThere(1, 3)
+  })
+
+  test('a policy that fires in it makes a key and rotates there, and nowhere else', async () => {
+    expect((await cli('policy', 'set', '--every', '30d')).code).toBe(0)
+    expect((await cli('policy', 'run')).code).toBe(0)
+    await fleet.until(
+      'it does not rotate',
+      async () => (await readActive(store))?.version === 4,
+      120_000,
+    )
+    expect((await readVersion(store, 4))?.key_id?.toString('hex').slice(0, 16)).toBe(
+      (await readInstall(store))?.id.slice(0, 16),
+    )
+    expect((await cli('policy', 'delete')).code).toBe(0)
+    expect(await readVersion(fleet.store, 4)).toBeNull()
+    expect((await fleet.cli('policy', 'show')).json.error.code).toBe('policy-missing')
     await originalsAreThere(1, 3)
   })
 })
