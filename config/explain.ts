@@ -3,8 +3,18 @@ import { KeyturnError } from '../contracts/errors.ts'
 import { hintFor } from './hints.ts'
 import type { KeyPath, YamlSource } from './yaml-source.ts'
 
-/** Values that an error never shows. */
-const secrets = new Set(['mongodb.uri', 'kek.pkcs11.pin', 'kek.pkcs11.uri'])
+/** Where an error shows no value: those of secrets, and sections and files that somebody may have written one in place of. */
+const secrets = new Set([
+  '',
+  'mongodb.uri',
+  'kek',
+  'kek.pkcs11',
+  'kek.pkcs11.pin',
+  'kek.pkcs11.uri',
+])
+
+/** A key as somebody may write it by mistake; all else in the place of one is text that may hold a secret. */
+const keyLike = /^[\w.-]{1,64}$/
 
 interface Problem {
   readonly path: KeyPath
@@ -37,7 +47,8 @@ function problemsOf(source: YamlSource, schema: z.ZodType, issue: z.core.$ZodIss
     const known = keysAt(schema, issue.path).join(', ')
     return issue.keys.map((key) => {
       const path = [...issue.path, key]
-      const message = `unknown key '${nameOf(path)}'`
+      const named = keyLike.test(key) ? `unknown key '${nameOf(path)}'` : null
+      const message = named ?? `text where a key should be, in ${subject(issue.path)}`
       return { path, unknown: true, message, hint: `keys that may stand there: ${known}` }
     })
   }
@@ -71,6 +82,8 @@ function predicate(source: YamlSource, issue: z.core.$ZodIssue): string {
   if (typeof value !== 'string' && typeof value !== 'number' && typeof value !== 'boolean') {
     return issue.message
   }
+  // An address with a user and a password, wherever it was put.
+  if (String(value).includes('@')) return issue.message
   return `${issue.message}, not '${String(value).slice(0, 80)}'`
 }
 

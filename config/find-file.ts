@@ -18,15 +18,34 @@ const systemWide = '/etc/keyturn/keyturn.yaml'
 export function readConfigFile(options: LookUp): { file: string; text: string } {
   const file = findFile(options)
   try {
-    return { file, text: readFileSync(file, 'utf8') }
+    return { file, text: textOf(file, readFileSync(file)) }
   } catch (cause) {
+    if (cause instanceof KeyturnError) throw cause
     const { code } = cause as NodeJS.ErrnoException
     if (code === 'ENOENT') throw missing(`there is no configuration file '${file}'`)
     throw new KeyturnError(
       'config-invalid',
       `cannot read the configuration file '${file}': ${code ?? String(cause)}`,
-      { hint: 'let the user that runs keyturn read it', cause },
+      {
+        hint:
+          code === 'EISDIR'
+            ? 'name the file in that folder'
+            : 'let the user that runs keyturn read it',
+        cause,
+      },
     )
+  }
+}
+
+/** What is no UTF-8 would be read with other characters in the place of its own, in a password too. */
+function textOf(file: string, bytes: Buffer): string {
+  try {
+    return new TextDecoder('utf-8', { fatal: true }).decode(bytes)
+  } catch (cause) {
+    throw new KeyturnError('config-invalid', `the configuration file '${file}' is not UTF-8 text`, {
+      hint: 'save it as UTF-8: an editor may have written UTF-16 or Latin-1',
+      cause,
+    })
   }
 }
 
