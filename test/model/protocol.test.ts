@@ -76,7 +76,8 @@ describe('the protocol, in every order of its steps', () => {
   test('and destroys no key that the original needs', () => holds('one token', sharingToken))
 
   test('no version is destroyed that was active in a lost state alone', { timeout: long }, () =>
-    holds('restored before a removal', restoring))
+    holds('restored before a removal', restoring),
+  )
 
   test('no version is destroyed that an odd envelope may need', () => holds('odd', odd))
 
