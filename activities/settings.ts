@@ -1,16 +1,16 @@
 import { KeyturnError } from '../contracts/errors.ts'
 import type { InstallIdentity } from '../contracts/names.ts'
 import type { FleetSettings } from '../contracts/settings.ts'
-import { readSettings } from '../store/kek-settings.ts'
+import { readSettings, requireWhole } from '../store/kek-settings.ts'
 import { identityOf, readInstall } from '../store/kek-install.ts'
 import { readVersion } from '../store/kek-versions.ts'
 import type { VersionDoc } from '../store/documents.ts'
 import type { Store } from '../store/store.ts'
 
-/** What `setup` recorded: it counts for the whole fleet, not this host's file. */
+/** What `setup` recorded: it counts for the whole fleet, not this host's file. Throws document-malformed, setup-missing. */
 export async function requireSettings(store: Store): Promise<FleetSettings> {
   const row = await readSettings(store)
-  if (row !== null) return row.settings
+  if (row !== null) return requireWhole(row.settings)
   throw new KeyturnError('setup-missing', 'no settings are recorded in this database', {
     hint: 'run: keyturn setup',
   })

@@ -7,7 +7,7 @@ import { readHome } from '../store/keystore-home.ts'
 import { judgeHome } from '../protocol/keystore-home.ts'
 import { noteCopied } from './copied-keystores.ts'
 import { identityOf, recordHome, requireInstall } from '../store/kek-install.ts'
-import { readSettings } from '../store/kek-settings.ts'
+import { readSettings, requireWhole } from '../store/kek-settings.ts'
 import { withStore, type Store } from '../store/store.ts'
 
 /** The keystore of a configuration, after its lock was read. */
@@ -34,7 +34,7 @@ export async function withKeystore<T>(
     const { provider } = config.kek
     const install = await requireInstall(store, { name: config.install, provider })
     const recorded = await readSettings(store)
-    const settings = recorded?.settings ?? settingsOf(config)
+    const settings = recorded === null ? settingsOf(config) : requireWhole(recorded.settings)
     const copied = install !== null && (await isCopied(store, install))
     if (copied) noteCopied(config)
     return use({ store, install, settings, isSetUp: install !== null && recorded !== null, copied })

@@ -2,7 +2,7 @@ import { KeyturnError } from '../contracts/errors.ts'
 import type { Config } from '../contracts/settings.ts'
 import type { QuarantineView } from '../contracts/views.ts'
 import { appendAudit } from '../store/kek-audit.ts'
-import { clearQuarantine, listQuarantine } from '../store/rewrap-quarantine.ts'
+import { clearRow, listQuarantine } from '../store/rewrap-quarantine.ts'
 import { withOwnKeystore } from './keystore.ts'
 import { requester } from './rotations/names.ts'
 import { quarantineView } from './views/quarantine.ts'
@@ -36,7 +36,7 @@ export async function releaseQuarantine(
     for (const row of rows) {
       const view = quarantineView(row)
       // Only what was shown: a rotation may have accused other bytes meanwhile.
-      if (!(await clearQuarantine(store, row._id, row.digest))) continue
+      if (!(await clearRow(store, row))) continue
       released.push(view)
       const { collection, id, field, kekVersion, code } = view
       await appendAudit(store, {

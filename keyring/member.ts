@@ -236,8 +236,7 @@ export class Member implements FleetMember {
       this.#hasLooked = true
       return false
     }
-    this.#timings =
-      settings === null ? timings : { proveMs: defaultProveMs, ...settings.settings.fleet }
+    this.#timings = { proveMs: defaultProveMs, ...(settings?.settings.fleet ?? timings) }
     const from = this.#followed.version
     const isSwitched = active !== null && this.#followed.follow(active)
     if (isSwitched) {

@@ -11,7 +11,10 @@ import type {
 } from './documents.ts'
 import { parseNode } from './fleet-documents.ts'
 import { isSeenLately } from './fleet-nodes.ts'
+import { questionSchema } from './keystore-schemas.ts'
 import { keystore } from './keystore.ts'
+import { memberAmiss, wellFormed } from './own-documents.ts'
+import { lastEntry } from './kek-audit.ts'
 import { serverNow, type Store } from './store.ts'
 
 /** What a process reads behind each of its heartbeats. */
@@ -36,7 +39,7 @@ export interface BeatReading {
 
 /**
  * One question instead of five: in a fleet of hundreds, what a heartbeat costs MongoDB is mostly the number of commands.
- * The parts are read one after the other, as if they were asked for one by one.
+ * The parts are read one after the other, as if they were asked for one by one. Throws `document-malformed`.
  */
 export async function readForBeat(
   store: Store,
@@ -58,13 +61,13 @@ export async function readForBeat(
       {
         $unionWith: {
           coll: collections.audit,
-          pipeline: [{ $sort: { _id: -1 } }, { $limit: 1 }, { $replaceWith: { entries: '$_id' } }],
+          pipeline: [...lastEntry, { $replaceWith: { entries: { $toLong: { $floor: '$_id' } } } }],
         },
       },
-      { $unionWith: { coll: collections.install, pipeline: [under('install')] } },
-      { $unionWith: { coll: collections.active, pipeline: [under('active')] } },
-      { $unionWith: { coll: collections.settings, pipeline: [under('settings')] } },
-      { $unionWith: { coll: collections.questions, pipeline: [under('question')] } },
+      { $unionWith: { coll: collections.install, pipeline: only('install', 'install') } },
+      { $unionWith: { coll: collections.active, pipeline: only('active', 'active') } },
+      { $unionWith: { coll: collections.settings, pipeline: only('settings', 'settings') } },
+      { $unionWith: { coll: collections.questions, pipeline: only('proof', 'question') } },
       {
         $unionWith: {
           coll: collections.nodes,
@@ -76,18 +79,28 @@ export async function readForBeat(
       },
     ])
     .toArray()
-  const versions = rows.flatMap(({ version }) => (version === undefined ? [] : [version]))
+  const versions = rows.flatMap(({ version }) => version ?? []).map(wellFormed.loadable)
   const own = rows.find((row) => row.own !== undefined)?.own
   return {
-    install: rows.find(({ install }) => install?._id === 'install')?.install ?? null,
+    install: wellFormed.install(rows.find(({ install }) => install)?.install ?? null),
     entries: rows.find(({ entries }) => entries !== undefined)?.entries ?? 0,
-    settings: rows.find(({ settings }) => settings?._id === 'settings')?.settings ?? null,
-    active: rows.find(({ active }) => active !== undefined)?.active ?? null,
-    question: rows.find(({ question }) => question !== undefined)?.question ?? null,
+    settings: wellFormed.settings(rows.find(({ settings }) => settings)?.settings ?? null),
+    active: wellFormed.active(rows.find(({ active }) => active)?.active ?? null),
+    question: questionOf(rows.find(({ question }) => question)?.question),
     versions: versions.sort((one, other) => one._id - other._id),
     isSeen: own !== undefined && isSeenLately(parseNode(own.node), kind, own.now),
     now: own?.now ?? (await serverNow(store)),
   }
+}
+
+/** One that was edited into something else asks nothing: whoever asks next replaces it. */
+function questionOf(row: QuestionDoc | undefined): ProofQuestion | null {
+  return row === undefined || memberAmiss(questionSchema, row) !== null ? null : row
+}
+
+/** The document of this `_id` alone, under one name. */
+function only(_id: string, name: string): Document[] {
+  return [{ $match: { _id } }, under(name)]
 }
 
 /** The whole document under one name, so that it is known where it comes from. */

@@ -314,6 +314,8 @@ export interface QuarantineDoc {
   attempts: number
   /** Of the row `odd-many`: how many odd envelopes it stands for. */
   count?: number
+  /** Never stored: the `_id` of a row that a reading could not make out, as it goes back to the server. */
+  malformed?: { id: unknown }
 }
 
 /** `kek_audit`: insert-only, `_id` from 1 without gaps. */

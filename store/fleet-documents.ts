@@ -4,14 +4,12 @@ import { z } from 'zod'
 import { clipped } from '../contracts/clipped.ts'
 import { cures } from '../contracts/fleet.ts'
 import type { HeartbeatDoc, NodeDoc } from './documents.ts'
+import { nameOf } from './own-documents.ts'
 
 /**
  * The two collections that others may write, applications in other languages among them: each document is parsed by
  * itself. One that is not what it should be stays there by name, as `malformed`, and is believed in nothing.
  */
-
-/** Of a reading: text that is no UTF-8 must not make the driver throw for all documents at once. */
-export const anyText = { enableUtf8Validation: false } as const
 
 const answers = z.string().max(200).nullable().exactOptional()
 const version = z.int().min(0)
@@ -117,12 +115,6 @@ function whatOf(error: z.ZodError): string {
 
 function dateOr(value: unknown, otherwise: Date): Date {
   return z.date().safeParse(value).data ?? otherwise
-}
-
-/** Whatever stands for a name, as a short text. */
-function nameOf(value: unknown): string {
-  if (typeof value === 'string' && value !== '') return clipped(value, 150)
-  return clipped(BSON.EJSON.stringify({ _id: value }).slice(7, -1), 150)
 }
 
 /** Changes with the document. */

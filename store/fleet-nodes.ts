@@ -2,7 +2,7 @@ import type { Document } from 'mongodb'
 import { KeyturnError } from '../contracts/errors.ts'
 import type { NodeKind } from '../contracts/fleet.ts'
 import type { NodeDoc } from './documents.ts'
-import { anyText, parseNode } from './fleet-documents.ts'
+import { parseNode } from './fleet-documents.ts'
 import { keystore } from './keystore.ts'
 import { readHeartbeats } from './process-heartbeats.ts'
 import { serverNow, type Store } from './store.ts'
@@ -10,7 +10,7 @@ import { inTransaction } from './transaction.ts'
 
 /** All nodes that were ever seen or expected, decommissioned ones too; ephemeral ones until they leave. */
 export async function readRoster(store: Store): Promise<NodeDoc[]> {
-  const found = await keystore.nodes(store).find({}, anyText).sort({ _id: 1 }).toArray()
+  const found = await keystore.nodes(store).find({}).sort({ _id: 1 }).toArray()
   return found.map(parseNode)
 }
 

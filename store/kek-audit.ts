@@ -1,9 +1,14 @@
 import canonicalize from 'canonicalize'
 import { createHash } from 'node:crypto'
+import type { Document } from 'mongodb'
 import { setTimeout as pause } from 'node:timers/promises'
+import { clipped } from '../contracts/clipped.ts'
+import { collections } from '../contracts/names.ts'
 import type { AuditDoc } from './documents.ts'
 import { throughElection } from './election.ts'
+import { auditSchema } from './keystore-schemas.ts'
 import { keystore } from './keystore.ts'
+import { malformed, memberAmiss } from './own-documents.ts'
 import { isDuplicateKey } from './store-errors.ts'
 import { serverNow, type Store } from './store.ts'
 
@@ -26,20 +31,28 @@ export interface AuditEntry {
   details: object
 }
 
+/** Numbers of entries; what somebody wrote under another `_id` is no entry, and a break of the chain. */
+const numbered = { _id: { $gte: 1, $lt: Number.MAX_SAFE_INTEGER } }
+
+/** An aggregation's stages: the newest entry. */
+export const lastEntry: Document[] = [{ $match: numbered }, { $sort: { _id: -1 } }, { $limit: 1 }]
+
 /** Appends an entry under the next number, without gaps however many append at once. Returns it as stored. */
 export async function appendAudit(store: Store, entry: AuditEntry): Promise<AuditDoc> {
   const audit = keystore.audit(store)
   const details = jsonOf(entry.details)
   for (;;) {
-    const last = await audit.findOne({}, { sort: { _id: -1 }, projection: { hash: 1 } })
+    const last = await audit.findOne(numbered, { sort: { _id: -1 }, projection: { hash: 1 } })
+    const before: unknown = last?.hash
     const unsealed = {
-      _id: (last?._id ?? 0) + 1,
+      _id: Math.floor(last?._id ?? 0) + 1,
       at: await serverNow(store),
       actor: wellFormed(entry.actor),
       action: wellFormed(entry.action),
       subject: wellFormed(entry.subject),
       details,
-      prev: last?.hash ?? genesis,
+      // Behind an entry that was edited the chain is broken, and goes on.
+      prev: typeof before === 'string' ? clipped(before, 64) : genesis,
     }
     const sealed: AuditDoc = { ...unsealed, hash: auditHash(unsealed) }
     try {
@@ -55,16 +68,36 @@ export async function appendAudit(store: Store, entry: AuditEntry): Promise<Audi
 
 /** Whether an act of a request is recorded already. */
 export async function hasAudit(store: Store, action: string, request: string): Promise<boolean> {
-  return (await keystore.audit(store).findOne({ action, 'details.request': request })) !== null
+  const filter = { action, 'details.request': request }
+  return (await keystore.audit(store).findOne(filter, { projection: { _id: 1 } })) !== null
+}
+
+/** What `listAudit` gives; the action of one that was edited into something else is `malformed`, and its subject says so. */
+export interface ListedEntry extends Omit<AuditDoc, '_id'> {
+  /** Null where it is no number. */
+  _id: number | null
 }
 
 /** In order; the newest `limit` when it is given. */
-export async function listAudit(store: Store, limit?: number): Promise<AuditDoc[]> {
+export async function listAudit(store: Store, limit?: number): Promise<ListedEntry[]> {
   const newest = await keystore
     .audit(store)
     .find({}, { sort: { _id: -1 }, ...(limit === undefined ? {} : { limit }) })
     .toArray()
-  return newest.reverse()
+  return newest.reverse().map(listed)
+}
+
+function listed(row: AuditDoc): ListedEntry {
+  const member = memberAmiss(auditSchema, row)
+  if (member === null) return row
+  const subject = malformed(collections.audit, row._id, member).message
+  const { _id, at, hash } = auditSchema.shape
+  return {
+    _id: _id.safeParse(row._id).data ?? null,
+    at: at.safeParse(row.at).data ?? new Date(0),
+    ...{ actor: '', action: 'malformed', subject, details: {}, prev: '' },
+    hash: hash.safeParse(row.hash).data ?? '',
+  }
 }
 
 export interface AuditVerdict {
@@ -86,12 +119,22 @@ async function walkAudit(store: Store): Promise<AuditVerdict> {
   for await (const { hash, ...unsealed } of keystore.audit(store).find({}, { sort: { _id: 1 } })) {
     entries += 1
     if (brokenAt !== null) continue
-    const fits = unsealed._id === entries && unsealed.prev === prev && auditHash(unsealed) === hash
+    const fits = unsealed._id === entries && unsealed.prev === prev && hasHash(unsealed, hash)
     // A gap is reported as the number that is missing.
-    if (!fits) brokenAt = Math.min(entries, unsealed._id)
+    if (!fits)
+      brokenAt = Number.isSafeInteger(unsealed._id) ? Math.min(entries, unsealed._id) : entries
     prev = hash
   }
   return { entries, ok: brokenAt === null, brokenAt }
+}
+
+/** False also for what has no such form: it was edited into something else. */
+function hasHash(unsealed: Omit<AuditDoc, 'hash'>, hash: string): boolean {
+  try {
+    return auditHash(unsealed) === hash
+  } catch {
+    return false
+  }
 }
 
 /** SHA-256 in hex over the RFC 8785 form of an entry without its hash. */

@@ -6,7 +6,6 @@ import { collections, type InstallIdentity } from '../contracts/names.ts'
 import type { HomeDoc, InstallDoc } from './documents.ts'
 import { keystore } from './keystore.ts'
 import { readHome } from './keystore-home.ts'
-import { wellFormed } from './own-documents.ts'
 import { isDuplicateKey, serverCode, serverCodes } from './store-errors.ts'
 import { serverNow, type Store } from './store.ts'
 
@@ -36,9 +35,8 @@ export function identityOf({ name, id }: InstallDoc): InstallIdentity {
  */
 export async function readInstall(store: Store): Promise<InstallDoc | null> {
   const row = await keystore.install(store).findOne({ _id: 'install' })
-  // Before its shape, which another layout has another of.
   if (row !== null) requireSchema(row, store.db.databaseName)
-  return wellFormed.install(row)
+  return row
 }
 
 /**

@@ -1,13 +1,22 @@
 import { Binary } from 'mongodb'
+import { collections } from '../contracts/names.ts'
 import type { FleetSettings } from '../contracts/settings.ts'
 import type { SettingsDoc } from './documents.ts'
 import { keystore } from './keystore.ts'
-import { wellFormed } from './own-documents.ts'
+import { malformed } from './own-documents.ts'
 import type { Store } from './store.ts'
 
 /** What `setup` recorded for the whole fleet; null before it ran. */
 export async function readSettings(store: Store): Promise<SettingsDoc | null> {
-  return wellFormed.settings(await keystore.settings(store).findOne({ _id: 'settings' }))
+  return await keystore.settings(store).findOne({ _id: 'settings' })
+}
+
+/** Settings that lack a part: nobody waits, or removes, by what is not there. Throws document-malformed. */
+export function requireWhole(settings: FleetSettings): FleetSettings {
+  for (const part of ['fleet', 'removal'] as const) {
+    if (!(part in settings)) throw malformed(collections.settings, 'settings', `settings.${part}`)
+  }
+  return settings
 }
 
 /** Only `setup` calls this, after it has shown the difference and asked. */

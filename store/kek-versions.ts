@@ -3,7 +3,6 @@ import { KeyturnError } from '../contracts/errors.ts'
 import type { Canary, GcmProfile, KekDescriptor, ProviderName } from '../contracts/kek.ts'
 import type { VersionDoc } from './documents.ts'
 import { keystore } from './keystore.ts'
-import { wellFormed } from './own-documents.ts'
 import { isDuplicateKey } from './store-errors.ts'
 import { serverNow, type Store } from './store.ts'
 
@@ -27,11 +26,11 @@ export {
 
 /** Intents are among them. */
 export async function readVersions(store: Store): Promise<VersionDoc[]> {
-  return (await keystore.versions(store).find().sort({ _id: 1 }).toArray()).map(wellFormed.version)
+  return await keystore.versions(store).find().sort({ _id: 1 }).toArray()
 }
 
 export async function readVersion(store: Store, version: number): Promise<VersionDoc | null> {
-  return wellFormed.version(await keystore.versions(store).findOne({ _id: version }))
+  return await keystore.versions(store).findOne({ _id: version })
 }
 
 /** What a provider must know of a version; null for an intent, which has no canary yet. */

@@ -15,24 +15,34 @@ import type {
   TaskDoc,
   VersionDoc,
 } from './documents.ts'
+import { checked, wellFormed } from './own-documents.ts'
 import type { Store } from './store.ts'
 
-/** The keystore's collections with the types of their documents. */
+/**
+ * The keystore's collections with the types of their documents. What others write too (heartbeats, the roster), what has
+ * ids or bounds of any BSON type (shards, quarantine), and the audit are checked by their own readers.
+ */
 export const keystore = {
-  install: (store: Store): Collection<InstallDoc> => store.db.collection(collections.install),
-  settings: (store: Store): Collection<SettingsDoc> => store.db.collection(collections.settings),
-  versions: (store: Store): Collection<VersionDoc> => store.db.collection(collections.versions),
-  active: (store: Store): Collection<ActiveDoc> => store.db.collection(collections.active),
+  install: (store: Store): Collection<InstallDoc> =>
+    checked(store.db.collection(collections.install), wellFormed.install),
+  settings: (store: Store): Collection<SettingsDoc> =>
+    checked(store.db.collection(collections.settings), wellFormed.settings),
+  versions: (store: Store): Collection<VersionDoc> =>
+    checked(store.db.collection(collections.versions), wellFormed.version),
+  active: (store: Store): Collection<ActiveDoc> =>
+    checked(store.db.collection(collections.active), wellFormed.active),
   nodes: (store: Store): Collection<NodeDoc> => store.db.collection(collections.nodes),
   heartbeats: (store: Store): Collection<HeartbeatDoc> =>
     store.db.collection(collections.heartbeats),
-  rotations: (store: Store): Collection<RotationDoc> => store.db.collection(collections.rotations),
+  rotations: (store: Store): Collection<RotationDoc> =>
+    checked(store.db.collection(collections.rotations), wellFormed.rotation),
   shards: (store: Store): Collection<ShardDoc> => store.db.collection(collections.shards),
   quarantine: (store: Store): Collection<QuarantineDoc> =>
     store.db.collection(collections.quarantine),
   removals: (store: Store): Collection<RemovalRequestDoc> =>
-    store.db.collection(collections.removals),
+    checked(store.db.collection(collections.removals), wellFormed.removal),
   tasks: (store: Store): Collection<TaskDoc> => store.db.collection(collections.tasks),
-  questions: (store: Store): Collection<QuestionDoc> => store.db.collection(collections.questions),
+  questions: (store: Store): Collection<QuestionDoc> =>
+    checked(store.db.collection(collections.questions), wellFormed.question),
   audit: (store: Store): Collection<AuditDoc> => store.db.collection(collections.audit),
 }

@@ -6,7 +6,8 @@ import { idOf, namedId } from './envelope-pages.ts'
 import { candidatesOf, countOdd, oddNumbers, type FieldPlace } from './field-census.ts'
 import { keystore } from './keystore.ts'
 import { oddLook, presenceExpression } from './presence.ts'
-import { readQuarantine, type QuarantineRow } from './quarantined-bytes.ts'
+import { malformedRow, type QuarantineRow } from './quarantine-documents.ts'
+import { readQuarantine } from './quarantined-bytes.ts'
 import { rawAt, rawElements } from './raw-bson.ts'
 import type { Moment } from './snapshot.ts'
 import type { Store } from './store.ts'
@@ -113,7 +114,7 @@ export async function clearOddRows(
   place: FieldPlace,
   most = rowsAtMost,
 ): Promise<number> {
-  const rows = await oddRows(store, place)
+  const rows = (await oddRows(store, place)).filter(({ doc }) => doc.code !== malformedRow)
   if (rows.length === 0) return 0
   const standing = await oddStandsThere(store, place, rows)
   const isRestThere = (await countOdd(store, place)) > most
@@ -144,6 +145,9 @@ async function oddRows(
   return readQuarantine(store, filter, moment)
 }
 
+/** Codes of rows whose record no filter finds. */
+const unnamed: ReadonlySet<string> = new Set(['id-unsupported', oddMany, malformedRow])
+
 /** For each row whether its envelope is odd in the very way in which it was. The row that counts many: no. */
 async function oddStandsThere(
   store: Store,
@@ -152,7 +156,7 @@ async function oddStandsThere(
   moment?: Moment,
 ): Promise<boolean[]> {
   const standing = new Set<string>()
-  const named = rows.filter(({ doc }) => doc.code !== 'id-unsupported' && doc.code !== oddMany)
+  const named = rows.filter(({ doc }) => !unnamed.has(doc.code))
   const bytes = ({ idBytes }: QuarantineRow) => idBytes.length + 16
   for (const slice of byteSlices(named, bytes, { count: lookUp })) {
     const filter = { _id: { $in: slice.map(({ doc }) => doc._id.id) } }
@@ -161,7 +165,9 @@ async function oddStandsThere(
   if (rows.some(({ doc }) => doc.code === 'id-unsupported')) {
     for await (const found of oddEnvelopes(store, place, moment)) found.forEach(stands)
   }
-  return rows.map(({ doc }) => standing.has(keyOf(doc._id.id, doc.digest.value())))
+  return rows.map(
+    ({ doc }) => doc.code !== malformedRow && standing.has(keyOf(doc._id.id, doc.digest.value())),
+  )
 
   function stands({ id, digest }: OddEnvelope): void {
     standing.add(keyOf(id, digest))

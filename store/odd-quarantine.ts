@@ -94,7 +94,8 @@ async function countBefore(
   const _id = { collection, id: restId, field }
   const filter = { _id, ...(rotation === null ? {} : { rotation }) }
   const row = await keystore.quarantine(store).findOne(filter, { session })
-  return row?.count ?? 0
+  const count: unknown = row?.count
+  return typeof count === 'number' && count >= 0 ? count : 0
 }
 
 function rowOf({ id, isNamed, digest }: OddEnvelope): PageQuarantine {

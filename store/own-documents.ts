@@ -1,78 +1,101 @@
-import { Binary } from 'mongodb'
-import { z } from 'zod'
+import { BSON, type Collection, type Document, type FindOptions } from 'mongodb'
+import type { z } from 'zod'
+import { clipped } from '../contracts/clipped.ts'
 import { KeyturnError } from '../contracts/errors.ts'
 import { collections } from '../contracts/names.ts'
-import type { ActiveDoc, InstallDoc, SettingsDoc, VersionDoc } from './documents.ts'
+import type {
+  ActiveDoc,
+  InstallDoc,
+  QuestionDoc,
+  RemovalRequestDoc,
+  RotationDoc,
+  SettingsDoc,
+  ShardDoc,
+  VersionDoc,
+} from './documents.ts'
+import * as schemas from './keystore-schemas.ts'
 
 /**
  * The keystore's own documents where they are read: one that was edited into something else is refused by its collection
- * and `_id`, before anything is decided by it. Checked is what decisions are made from.
+ * and `_id`, before anything is decided by it.
  */
-
-const binary = z.custom<Binary>((value) => value instanceof Binary)
-const date = z.date().nullish()
-const text = z.string().nullish()
-const count = z.int().min(0)
-
-const active = z.looseObject({ version: count, epoch: count, rotation: text })
-
-const settings = z.looseObject({
-  settings: z.looseObject({
-    collections: z.array(z.looseObject({ name: z.string(), envelopes: z.array(z.string()) })),
-    fleet: z
-      .looseObject({ heartbeatMs: z.number(), leaseMs: z.number(), expireMs: z.number() })
-      .optional(),
-    removal: z
-      .looseObject({ backupWindowMs: z.number(), approvalsRequired: z.number() })
-      .optional(),
-  }),
-  sha256: binary,
-})
-
-/** Not its `schema`: an unknown one has refusals of its own. */
-const install = z.looseObject({
-  name: z.string(),
-  id: z.string(),
-  provider: text,
-  stores: z.array(z.looseObject({ name: z.string(), provider: z.string() })).optional(),
-})
-
-const version = z.looseObject({
-  _id: count,
-  provider: z.string(),
-  label: z.string(),
-  key_id: binary.nullish(),
-  gcm: z.looseObject({ iv_mode: z.string(), iv_length: count, tag_bits: count }).nullable(),
-  canary: z.looseObject({ dek_iv: binary, dek_wrapped: binary, digest: binary }).nullable(),
-  rotation: text,
-  activated_at: date,
-  deactivated_at: date,
-  left_at: date,
-  left_epoch: count.nullish(),
-  removal: z.looseObject({ request: z.string(), due_at: date, fenced_at: date }).nullish(),
-  destroyed_at: date,
-})
 
 /** Each answers the document itself, null too, or throws `document-malformed`. */
 export const wellFormed = {
-  active: (row: ActiveDoc | null) => required(collections.active, active, row),
-  settings: (row: SettingsDoc | null) => required(collections.settings, settings, row),
-  install: (row: InstallDoc | null) => required(collections.install, install, row),
-  version: <T extends VersionDoc | null>(row: T) => required(collections.versions, version, row),
+  active: check<ActiveDoc>(collections.active, schemas.activeSchema),
+  settings: check<SettingsDoc>(collections.settings, schemas.settingsSchema),
+  install: check<InstallDoc>(collections.install, schemas.installSchema),
+  version: check<VersionDoc>(collections.versions, schemas.versionSchema),
+  /** For who loads it. */
+  loadable: check<VersionDoc>(collections.versions, schemas.loadableSchema),
+  removal: check<RemovalRequestDoc>(collections.removals, schemas.removalSchema),
+  question: check<QuestionDoc>(collections.questions, schemas.questionSchema),
+  rotation: check<RotationDoc>(collections.rotations, schemas.rotationSchema),
+  shard: check<ShardDoc>(collections.shards, schemas.shardSchema),
 }
 
-function required<T extends { _id: unknown } | null>(
-  collection: string,
-  schema: z.ZodType,
-  row: T,
-): T {
-  if (row === null) return row
+type Check<T> = <R extends T | null>(row: R) => R
+
+function check<T extends { _id: unknown }>(collection: string, schema: z.ZodType): Check<T> {
+  return (row) => {
+    const member = row === null ? null : memberAmiss(schema, row)
+    if (row === null || member === null) return row
+    throw malformed(collection, row._id, member)
+  }
+}
+
+/** The first member that is not what the schema says, as a dotted path; null where all are. */
+export function memberAmiss(schema: z.ZodType, row: object): string | null {
   const { error } = schema.safeParse(row)
-  if (error === undefined) return row
-  const member = error.issues[0]?.path.join('.') ?? '_id'
-  throw new KeyturnError(
+  return error === undefined ? null : clipped(error.issues[0]?.path.join('.') || '_id', 100)
+}
+
+/** The refusal of one document; `id` as it was read, or its text. */
+export function malformed(collection: string, id: unknown, member: string): KeyturnError {
+  return new KeyturnError(
     'document-malformed',
-    `document '${String(row._id)}' of ${collection} is malformed: "${member}"`,
+    `document '${nameOf(id)}' of ${collection} is malformed: "${member}"`,
     { hint: 'somebody edited it: put it back from a backup (docs/protocol.md has its members)' },
   )
+}
+
+/** Whatever stands for a name, as a short text. */
+export function nameOf(id: unknown): string {
+  if (typeof id === 'string' && id !== '') return clipped(id, 150)
+  return clipped(BSON.EJSON.stringify({ _id: id }).slice(7, -1), 150)
+}
+
+/**
+ * A collection whose documents are checked by whatever reads them whole. A reading with a projection, or of the raw bytes,
+ * is its reader's to check.
+ */
+export function checked<T extends Document>(
+  collection: Collection<T>,
+  parse: Check<T>,
+): Collection<T> {
+  type One = (filter: object, ...rest: unknown[]) => Promise<T | null>
+  const one = (method: One, optionsAt: number) => {
+    return async (...args: unknown[]): Promise<T | null> => {
+      const [filter = {}, ...rest] = args as [object?, ...unknown[]]
+      const row = await method(filter, ...rest)
+      return isWhole(args[optionsAt]) ? parse(row) : row
+    }
+  }
+  const find = (filter = {}, options: FindOptions = {}) => {
+    const cursor = collection.find(filter, options)
+    return isWhole(options) ? cursor.map((row) => parse(row as T)) : cursor
+  }
+  const reads: Record<string | symbol, unknown> = {
+    find,
+    findOne: one(collection.findOne.bind(collection), 1),
+    findOneAndUpdate: one(collection.findOneAndUpdate.bind(collection) as unknown as One, 2),
+  }
+  return new Proxy(collection, {
+    get: (target, name) => reads[name] ?? (Reflect.get(target, name, target) as unknown),
+  })
+}
+
+function isWhole(options: unknown): boolean {
+  const { projection, raw } = (options ?? {}) as FindOptions
+  return projection === undefined && raw !== true
 }

@@ -1,7 +1,7 @@
 import { Binary, type ClientSession } from 'mongodb'
 import type { NotReadyReason, ProcessRole } from '../contracts/fleet.ts'
 import type { HeartbeatDoc } from './documents.ts'
-import { anyText, parseHeartbeat } from './fleet-documents.ts'
+import { parseHeartbeat } from './fleet-documents.ts'
 import { keystore } from './keystore.ts'
 import { serverNow, type Store } from './store.ts'
 
@@ -61,7 +61,7 @@ export async function readHeartbeats(
   store: Store,
   session?: ClientSession,
 ): Promise<HeartbeatDoc[]> {
-  const found = keystore.heartbeats(store).find({}, { ...anyText, ...(session && { session }) })
+  const found = keystore.heartbeats(store).find({}, { ...(session && { session }) })
   return (await found.sort({ _id: 1 }).toArray()).map(parseHeartbeat)
 }
 

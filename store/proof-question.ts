@@ -1,4 +1,5 @@
-import type { ClientSession } from 'mongodb'
+import type { ClientSession, Filter } from 'mongodb'
+import { KeyturnError } from '../contracts/errors.ts'
 import type { ProofQuestion } from '../contracts/fleet.ts'
 import type { QuestionDoc } from './documents.ts'
 import { keystore } from './keystore.ts'
@@ -8,12 +9,14 @@ import type { Store } from './store.ts'
 /**
  * Asks every process of the fleet for a proof of `target`; who asked with this nonce before has asked once. One question
  * stands at a time: while another one of another version is open (younger than `openMs`), this one names all versions, so
- * that whoever waits for that one is answered by this (`countingNonces`). Returns when it was asked, by the database's clock.
+ * that whoever waits for that one is answered by this (`countingNonces`). One that was edited into something else is
+ * replaced: nobody can answer it. Returns when it was asked, by the database's clock.
  */
 export async function askForProof(
   store: Store,
   { nonce, target, openMs }: ProofQuestion & { openMs: number },
 ): Promise<Date> {
+  await dropMalformed(store)
   const replaced = { nonce: '$nonce', target: '$target', asked_at: '$asked_at' }
   const isOpen = { $gt: ['$$question.asked_at', { $subtract: ['$$NOW', openMs] }] }
   const isOther = { $ne: ['$$question.target', target] }
@@ -49,6 +52,28 @@ export async function askForProof(
   }
   return (await askedAt(store, nonce)) ?? new Date(0)
 }
+
+async function dropMalformed(store: Store): Promise<void> {
+  try {
+    await keystore.questions(store).findOne({ _id: 'proof' })
+  } catch (error) {
+    if (!(error instanceof KeyturnError) || error.code !== 'document-malformed') throw error
+    const { nonce } = (await keystore
+      .questions(store)
+      .findOne({ _id: 'proof' }, { projection: { nonce: 1 } })) ?? { nonce: null }
+    const isText = typeof nonce === 'string' && nonce.length <= longestNonce
+    // Who has asked meanwhile has another nonce.
+    await keystore
+      .questions(store)
+      .deleteOne({ _id: 'proof', ...(isText ? { nonce } : { $or: noNonce }) })
+  }
+}
+
+const longestNonce = 300
+const noNonce: Filter<QuestionDoc>[] = [
+  { $expr: { $ne: [{ $type: '$nonce' }, 'string'] } },
+  { nonce: { $not: new RegExp(`^.{0,${longestNonce}}$`, 's') } },
+]
 
 /** The questions that are open, and perhaps older ones; the one that stands is the last. */
 export async function readQuestions(

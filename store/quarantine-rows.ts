@@ -4,6 +4,7 @@ import { byteSlices } from './byte-slices.ts'
 import type { QuarantineDoc } from './documents.ts'
 import { keystore } from './keystore.ts'
 import type { PageQuarantine } from './page-step.ts'
+import { countOr } from './stored-counts.ts'
 import type { Store } from './store.ts'
 
 /** Whose rows are written. */
@@ -69,11 +70,16 @@ function rowFields({ rotation, version }: RowPlace, row: PageQuarantine): Docume
     ...fields,
     code: { $literal: row.code },
     message: { $literal: clipped(row.message, longestMessage) },
-    rotation: rotation === null ? { $ifNull: ['$rotation', null] } : { $literal: rotation },
-    first_seen: { $ifNull: ['$first_seen', '$$NOW'] },
-    attempts: { $add: [{ $ifNull: ['$attempts', 0] }, 1] },
-    ...(row.count === undefined ? {} : { count: row.count }),
+    rotation: rotation === null ? textOr('$rotation') : { $literal: rotation },
+    first_seen: { $cond: [{ $eq: [{ $type: '$first_seen' }, 'date'] }, '$first_seen', '$$NOW'] },
+    attempts: { $add: [countOr('$attempts', 0), 1] },
+    count: row.count === undefined ? '$$REMOVE' : { $literal: row.count },
   }
+}
+
+/** What stands there, if it is a text. */
+function textOr(member: string): Document {
+  return { $cond: [{ $eq: [{ $type: member }, 'string'] }, member, null] }
 }
 
 /** A row holds an `_id` and no more of its record, so it always fits into a document. */

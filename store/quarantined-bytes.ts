@@ -1,4 +1,4 @@
-import { BSON, type Document, type Filter } from 'mongodb'
+import type { Document, Filter } from 'mongodb'
 import { asInteger } from '../envelope/bson-values.ts'
 import { wrapDigest } from '../envelope/wrap-digest.ts'
 import { idBytesFromRaw } from '../envelope/record-id.ts'
@@ -8,17 +8,11 @@ import { keyturnLayout, layoutIn, type Layout } from '../envelope/layout.ts'
 import { boundedProjection, readPage, wrapAt } from './envelope-pages.ts'
 import { readSettings } from './kek-settings.ts'
 import { keystore } from './keystore.ts'
-import { NotFaithful, rawAt, rawDocument, rawElements, rawValue } from './raw-bson.ts'
+import { malformedRow, readQuarantineDoc, type QuarantineRow } from './quarantine-documents.ts'
 import type { Moment } from './snapshot.ts'
 import type { Store } from './store.ts'
 
 /** Rows of quarantine, and whether what they accuse still stands in its record, byte for byte. */
-
-export interface QuarantineRow {
-  /** `_id.id` as it is stored: numbers as `Int32`, `Long`, `Double`, sub-documents as `Map`. */
-  doc: QuarantineDoc
-  idBytes: Buffer
-}
 
 /** Records of one look-up. */
 const lookUp = 1_000
@@ -32,7 +26,7 @@ export async function readQuarantine(
     .quarantine(store)
     .find<Buffer>(filter, { raw: true, sort: { first_seen: 1, _id: 1 }, ...moment })
     .toArray()
-  return documents.map(rowOf)
+  return documents.map(readQuarantineDoc)
 }
 
 /** For each row of a version whether its record still has exactly its bytes, under that version. */
@@ -68,7 +62,7 @@ function groupsOf(rows: readonly QuarantineRow[]): Group[] {
     const { collection, field } = row.doc._id
     const version = row.doc.kek_version
     // Of an odd envelope: odd-envelopes.ts knows.
-    if (version === null) continue
+    if (version === null || row.doc.code === malformedRow) continue
     const byId = row.doc.code !== 'id-unsupported'
     const name = JSON.stringify([collection, field, version, byId])
     const layout = keyturnLayout(field)
@@ -133,29 +127,6 @@ function hasBytes(row: QuarantineRow, wrap: unknown): boolean {
 
 function keyOf({ doc, idBytes }: QuarantineRow): string {
   return JSON.stringify([doc._id.collection, doc._id.field, hex(idBytes)])
-}
-
-function rowOf(document: Buffer): QuarantineRow {
-  const id = rawAt(document, '_id.id')
-  const rest = rawElements(document).filter(({ name }) => name !== '_id')
-  const doc = BSON.deserialize(rawDocument(rest)) as Omit<QuarantineDoc, '_id'>
-  if (id === null) throw new NotFaithful('a quarantine row has no id')
-  return {
-    doc: {
-      ...doc,
-      _id: {
-        collection: textAt(document, '_id.collection'),
-        id: rawValue(id),
-        field: textAt(document, '_id.field'),
-      },
-    },
-    idBytes: idBytesFromRaw(rawDocument([{ ...id, name: '_id' }])),
-  }
-}
-
-function textAt(document: Buffer, path: string): string {
-  const element = rawAt(document, path)
-  return element === null ? '' : String(rawValue(element))
 }
 
 function hex(bytes: Uint8Array): string {

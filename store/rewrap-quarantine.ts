@@ -5,6 +5,8 @@ import { readSettings } from './kek-settings.ts'
 import { keystore } from './keystore.ts'
 import { clearOddRows } from './odd-envelopes.ts'
 import { readQuarantine, standsThere } from './quarantined-bytes.ts'
+import { malformedRow } from './quarantine-documents.ts'
+import { countOr } from './stored-counts.ts'
 import type { Store } from './store.ts'
 
 /** Oldest first; of one version when it is given. */
@@ -22,7 +24,7 @@ export async function countQuarantine(store: Store, version?: number | null): Pr
     .quarantine(store)
     .aggregate<{ envelopes: number }>([
       { $match: filterOf(version) },
-      { $group: { _id: null, envelopes: { $sum: { $ifNull: ['$count', 1] } } } },
+      { $group: { _id: null, envelopes: { $sum: countOr('$count', 1) } } },
     ])
     .toArray()
   return sum?.envelopes ?? 0
@@ -43,6 +45,13 @@ export async function clearQuarantine(
   return deletedCount === 1
 }
 
+/** The same for exactly the row that was read, one that could not be made out too. */
+export async function clearRow(store: Store, row: QuarantineDoc): Promise<boolean> {
+  if (row.malformed === undefined) return clearQuarantine(store, row._id, row.digest)
+  const _id = { $eq: row.malformed.id as QuarantineId }
+  return (await keystore.quarantine(store).deleteOne({ _id })).deletedCount === 1
+}
+
 /**
  * Looks at each accused envelope again, and clears the row of one that its owner has repaired, rewritten, put back or
  * deleted. Rows of a lost collection stay: what is gone with it was not deleted. Returns how many rows were cleared.
@@ -57,6 +66,8 @@ export async function recheckQuarantine(store: Store, version?: number | null): 
   let cleared = 0
   for (const [index, { doc }] of rows.entries()) {
     const { collection, field } = doc._id
+    // What a malformed row accuses, nobody can look up: `quarantine release` takes it away.
+    if (doc.code === malformedRow) continue
     if (doc.kek_version === null)
       odd.set(JSON.stringify([collection, field]), { collection, field })
     else if (standing[index] !== true) {

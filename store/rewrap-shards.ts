@@ -1,9 +1,11 @@
-import { BSON, type ClientSession, type Filter, type FindOptions } from 'mongodb'
+import type { ClientSession, Filter, FindOptions } from 'mongodb'
 import { KeyturnError } from '../contracts/errors.ts'
+import { collections } from '../contracts/names.ts'
 import type { Bound, ShardDoc, ShardId } from './documents.ts'
 import { keystore } from './keystore.ts'
-import { rawAt, rawDocument, rawElements, rawValue } from './raw-bson.ts'
+import { malformed } from './own-documents.ts'
 import { endSession, killSession, openSession } from './sessions.ts'
+import { readShardDoc } from './shard-documents.ts'
 import { serverCode, serverCodes } from './store-errors.ts'
 import type { Store } from './store.ts'
 import { inTransaction } from './transaction.ts'
@@ -181,7 +183,6 @@ export async function closeIdleShards(store: Store, version: number): Promise<nu
   const others = await keystore
     .rotations(store)
     .find({ ended_at: null, from: { $ne: version }, to: { $ne: version } })
-    .project<{ _id: string }>({ _id: 1 })
     .toArray()
   return closeThese(store, { '_id.rotation': { $nin: others.map(({ _id }) => _id) } })
 }
@@ -189,12 +190,29 @@ export async function closeIdleShards(store: Store, version: number): Promise<nu
 async function closeThese(store: Store, these: Filter<ShardDoc>): Promise<number> {
   let closed = 0
   for (;;) {
-    const open = await findRaw(store, { ...these, closed: false })
+    const open = await keystore
+      .shards(store)
+      .find<Buffer>({ ...these, closed: { $ne: true } }, { raw: true })
+      .toArray()
     if (open.length === 0) return closed
-    for (const shard of open) {
-      if (await raise(store, shard, { closed: true })) closed += 1
+    for (const document of open) {
+      const shard = readShardDoc(document)
+      const isClosed = 'member' in shard ? shut(store, shard.id) : raise(store, shard, closing)
+      if (await isClosed) closed += 1
     }
   }
+}
+
+const closing = { closed: true }
+
+/** Closes a shard that nobody can read, so that no page is written by it: the end of a rotation does not wait for its cure. */
+async function shut(store: Store, id: unknown): Promise<boolean> {
+  return unlessHeld(async () => {
+    const { matchedCount } = await keystore
+      .shards(store)
+      .updateOne({ _id: { $eq: id as ShardId } }, { $set: closing }, { maxTimeMS: raiseMs })
+    return matchedCount === 1
+  })
 }
 
 /**
@@ -207,7 +225,7 @@ async function raise(
   fields: Partial<Pick<ShardDoc, 'session' | 'closed'>>,
 ): Promise<boolean> {
   if (seen.session !== null) await killSession(store, seen.session)
-  try {
+  return unlessHeld(async () => {
     const { matchedCount } = await keystore
       .shards(store)
       .updateOne(
@@ -216,6 +234,13 @@ async function raise(
         { maxTimeMS: raiseMs },
       )
     return matchedCount === 1
+  })
+}
+
+/** False also where an open transaction holds the document. */
+async function unlessHeld(write: () => Promise<boolean>): Promise<boolean> {
+  try {
+    return await write()
   } catch (error) {
     const code = serverCode(error)
     if (code === serverCodes.maxTimeExpired || code === serverCodes.writeConflict) return false
@@ -232,27 +257,11 @@ async function findRaw(
     .shards(store)
     .find<Buffer>(filter, { ...options, raw: true })
     .toArray()
-  return documents.map(shardOf)
-}
-
-/** The driver reads the document well, but for the bounds, which it would re-type or refuse (raw-bson.ts). */
-function shardOf(document: Buffer): ShardDoc {
-  const rest = rawElements(document).filter(({ name }) => !boundNames.has(name))
-  return {
-    ...(BSON.deserialize(rawDocument(rest)) as ShardDoc),
-    min: boundOf(document, 'min'),
-    max: boundOf(document, 'max'),
-    cursor: boundOf(document, 'cursor'),
-  }
-}
-
-const boundNames = new Set(['min', 'max', 'cursor'])
-
-function boundOf(document: Buffer, name: 'min' | 'max' | 'cursor'): Bound | null {
-  const bound = rawAt(document, name)
-  if (bound === null || bound.bytes.length === 0) return null
-  const [value] = rawElements(bound.bytes)
-  return value === undefined ? null : { v: rawValue(value) }
+  return documents.map((document) => {
+    const shard = readShardDoc(document)
+    if ('member' in shard) throw malformed(collections.shards, shard.shown, shard.member)
+    return shard
+  })
 }
 
 /** In the order in which it is stored, whatever the caller's object looks like. */

@@ -95,8 +95,10 @@ export async function clearEndedMarks(store: Store): Promise<void> {
   const marked = await keystore.versions(store).distinct('rotation', { rotation: { $ne: null } })
   const ended = await keystore
     .rotations(store)
-    .find({ _id: { $in: marked.filter((mark) => mark !== null) }, ended_at: { $ne: null } })
-    .project<{ _id: string }>({ _id: 1 })
+    .find(
+      { _id: { $in: marked.filter((mark) => mark !== null) }, ended_at: { $ne: null } },
+      { projection: { _id: 1 } },
+    )
     .toArray()
   for (const { _id } of ended) await clearMarks(store, _id)
 }

@@ -1,9 +1,15 @@
+import { clipped } from '../contracts/clipped.ts'
 import { KeyturnError, type ErrorReport } from '../contracts/errors.ts'
 import type { Counters, RotateInput, RotationPhase } from '../contracts/rotation.ts'
 import type { RotationDoc } from './documents.ts'
 import { keystore } from './keystore.ts'
 import { isDuplicateKey } from './store-errors.ts'
+import { countOr } from './stored-counts.ts'
 import { serverNow, type Store } from './store.ts'
+
+/** Characters of what a person says, so that the row is always read again. */
+const longestName = 300
+const longestReason = 2_000
 
 type Asked = 'rotation' | 'from' | 'to' | 'requestedBy' | 'reason' | 'maxHsmCalls'
 type Way = 'page' | 'shards' | 'check' | 'priority'
@@ -21,8 +27,8 @@ export async function insertRotation(store: Store, input: NewRotation): Promise<
     to: input.to,
     phase: 'preflight',
     outcome: null,
-    requested_by: input.requestedBy,
-    reason: input.reason,
+    requested_by: clipped(input.requestedBy, longestName),
+    reason: clipped(input.reason, longestReason),
     started_at: await serverNow(store),
     promoted_at: null,
     settled_at: null,
@@ -223,7 +229,7 @@ export async function reserveHsmCalls(
 
 /** What the rotation's shards have counted, exact after any crash. */
 export async function sumCounters(store: Store, rotation: string): Promise<Counters> {
-  const sum = (name: string) => ({ $sum: `$counters.${name}` })
+  const sum = (name: string) => ({ $sum: countOr(`$counters.${name}`, 0) })
   const [counters] = await keystore
     .shards(store)
     .aggregate<Counters>([

@@ -58,6 +58,8 @@ const bson = {
   ignoreUndefined: false,
   serializeFunctions: false,
   bsonRegExp: false,
+  // Text that is no UTF-8 would make the driver throw for all documents at once.
+  enableUtf8Validation: false,
 }
 
 /**

@@ -1,9 +1,14 @@
 import type { Command } from 'commander'
-import { checkAudit, readAudit } from '../../client/views/audit.ts'
+import { checkAudit, readAudit, type AuditActor } from '../../client/views/audit.ts'
 import { answering } from '../answer.ts'
 import { plural } from '../ui/figures.ts'
 import * as parse from '../ui/parse.ts'
 import { table } from '../ui/tables.ts'
+
+/** As it is in the record. */
+function shownActor({ user, host }: AuditActor): string {
+  return host === null ? user : `${user}@${host}`
+}
 
 export function register(program: Command): void {
   const audit = program
@@ -22,7 +27,7 @@ export function register(program: Command): void {
       answering<{ limit: number }>(async (context, { limit }) => {
         const view = await readAudit(context.config(), limit)
         const rows = view.entries.map(({ sequence, at, actor, action, subject }) => [
-          ...[sequence, at, actor, action, subject],
+          ...[sequence ?? '-', at, shownActor(actor), action, subject],
         ])
         const text = table(['no', 'at', 'actor', 'action', 'subject'], rows)
         return { json: view, text: rows.length === 0 ? 'nothing is recorded yet' : text }

@@ -4,13 +4,25 @@ import { listAudit, verifyAudit, type AuditVerdict } from '../../store/kek-audit
 import { withKeystore } from '../keystore.ts'
 
 export interface AuditView {
-  sequence: number
+  /** Null for an entry that has no number: somebody else wrote it. */
+  sequence: number | null
   at: string
-  actor: string
+  actor: AuditActor
   action: string
   subject: string
   details: Record<string, unknown>
   hash: string
+}
+
+export interface AuditActor {
+  user: string
+  /** Null where the entry names none: a policy acts on no host of its own. */
+  host: string | null
+  /**
+   * True: it is who asked, as the request said; nobody has checked it. The worker that acted is in `details.worker`. False
+   * for what a worker did of itself.
+   */
+  claimed: boolean
 }
 
 /** The newest entries of the record, oldest of them first; all of them where `limit` is null. */
@@ -21,10 +33,18 @@ export async function readAudit(
   return withKeystore(config, async ({ store }) => {
     const rows = await listAudit(store, limit ?? undefined)
     const entries = rows.map(({ _id, at, actor, action, subject, details, hash }) => ({
-      ...{ sequence: _id, at: at.toISOString(), actor, action, subject, details, hash },
+      ...{ sequence: _id, at: at.toISOString(), actor: actorOf(actor, details) },
+      ...{ action, subject, details, hash },
     }))
     return { entries }
   })
+}
+
+/** An entry's actor is `USER@HOST`, or a name alone. */
+export function actorOf(actor: string, details: Record<string, unknown>): AuditActor {
+  const at = actor.lastIndexOf('@')
+  const [user, host] = at < 0 ? [actor, null] : [actor.slice(0, at), actor.slice(at + 1)]
+  return { user, host, claimed: details['claimed'] !== false }
 }
 
 /** Walks the hash chain from its first entry. The error is audit-broken when an entry does not follow from its predecessor. */

@@ -1,0 +1,200 @@
+import { Binary } from 'mongodb'
+import { z } from 'zod'
+
+/**
+ * What a document of the keystore must be before anything is decided by it. A member that is missing is malformed where
+ * null would mean something: "never active", "not ended". Texts and lists are bounded, since they travel in payloads of
+ * Temporal.
+ */
+
+const longestText = 10_000
+const mostEntries = 10_000
+/** What a timer of Node.js can wait, in milliseconds; a longer one is over at once. */
+const longestTimer = 2 ** 31 - 1
+
+const text = z.string().max(longestText)
+const name = z.string().min(1).max(300)
+const count = z.int().min(0)
+const date = z.date()
+const bytes = (least: number, most: number) =>
+  z.custom<Binary>(
+    (value) => value instanceof Binary && value.position >= least && value.position <= most,
+  )
+const timer = z.int().min(1).max(longestTimer)
+const counters = z.looseObject({
+  ...{ rewrapped: count, superseded: count, quarantined: count, hsm_calls: count },
+})
+
+export const activeSchema = z.looseObject({
+  version: count,
+  epoch: count,
+  rotation: name.nullable(),
+})
+
+const fleet = z
+  .looseObject({
+    ...{ heartbeatMs: timer, leaseMs: timer, expireMs: count, proveMs: timer.optional() },
+  })
+  .refine(({ heartbeatMs, leaseMs, expireMs }) => heartbeatMs < leaseMs && leaseMs < expireMs)
+
+const layout = z.looseObject({
+  ...{ version: text, wrapped: text, iv: text, encoding: z.enum(['binary', 'base64', 'hex']) },
+  aad: z.union([
+    z.enum(['none', 'keyturn']),
+    z.looseObject({ sha256: z.array(text).max(100), separator: text.optional() }),
+  ]),
+})
+
+export const settingsSchema = z.looseObject({
+  settings: z.looseObject({
+    collections: z
+      .array(
+        z.looseObject({
+          name: text.min(1),
+          envelopes: z.array(text.min(1)).max(mostEntries),
+          uuid: text.optional(),
+          layouts: z
+            .array(z.looseObject({ field: text, layout }))
+            .max(mostEntries)
+            .optional(),
+        }),
+      )
+      .max(mostEntries),
+    fleet: fleet.optional(),
+    removal: z
+      .looseObject({ backupWindowMs: count, undoWindowMs: count.optional() })
+      .extend({ approvalsRequired: count, approvers: z.array(text).max(mostEntries).optional() })
+      .optional(),
+  }),
+  sha256: bytes(32, 32),
+})
+
+const ownInstall = z.looseObject({
+  name: text,
+  id: text,
+  home: z.looseObject({
+    collection: text.nullable(),
+    hosts: z.array(text).max(1_000).nullable(),
+  }),
+  provider: text.nullable(),
+  stores: z.array(z.looseObject({ name: text, provider: text })).max(100).optional(),
+  restoration: text.nullable(),
+})
+
+/** Of this layout; another `schema` has refusals of its own, and another shape. */
+export const installSchema = z.looseObject({}).superRefine((row, context) => {
+  if (row['schema'] !== 2) return
+  for (const issue of ownInstall.safeParse(row).error?.issues ?? []) {
+    context.addIssue({ code: 'custom', path: issue.path, message: issue.message })
+  }
+})
+
+export const versionSchema = z.looseObject({
+  _id: count,
+  provider: text,
+  store: text,
+  label: text,
+  key_id: bytes(0, 1_000).nullable(),
+  of_original: z.boolean().optional(),
+  gcm: z.looseObject({ iv_mode: text, iv_length: count, tag_bits: count }).nullable(),
+  canary: z
+    .looseObject({
+      ...{ dek_iv: bytes(0, 1_000), dek_wrapped: bytes(0, 10_000), digest: bytes(0, 1_000) },
+    })
+    .nullable(),
+  wraps: count,
+  rotation: name.nullable(),
+  created_at: date,
+  activated_at: date.nullable(),
+  deactivated_at: date.nullable(),
+  left_at: date.nullable(),
+  left_epoch: count.nullable(),
+  removal: z
+    .looseObject({
+      ...{ request: name, requested_by: text, requested_at: date, due_at: date, guard_run: count },
+      ...{ without_fence: z.boolean(), fenced_at: date.nullable() },
+      fence_try: z.looseObject({ at: date, tries: count, message: text }).nullable(),
+      hsm_key: z.enum(['destroyed', 'absent']).nullable(),
+    })
+    .nullable(),
+  destroyed_at: date.nullable(),
+})
+
+/** As far as a process loads and unloads by it: when a removal is due, and how many wraps there were, is not its business. */
+export const loadableSchema = versionSchema.extend({
+  removal: z.looseObject({ request: name }).nullable(),
+  wraps: z.unknown(),
+})
+
+export const removalSchema = z.looseObject({
+  _id: name,
+  version: count,
+  requested_by: text,
+  requested_at: date,
+  not_before: date.nullable(),
+  ...{ destroy_hsm_key: z.boolean(), accept_quarantine: z.boolean(), without_fence: z.boolean() },
+  state: z.enum(['asked', 'requested', 'destroyed', 'refused', 'withdrawn']),
+  standing: z.boolean(),
+})
+
+const asked = { nonce: name, target: count.nullable(), asked_at: date }
+
+export const questionSchema = z.looseObject({
+  ...asked,
+  earlier: z.array(z.looseObject(asked)).max(mostEntries).optional(),
+})
+
+const phase = z.enum(['preflight', 'verify', 'promote', 'rewrap', 'settle', 'finish'])
+
+export const rotationSchema = z.looseObject({
+  ...{ _id: name, from: count, to: count, phase, requested_by: text, reason: text },
+  outcome: z
+    .enum(['completed', 'completed-with-quarantine', 'cancelled', 'refused', 'failed'])
+    .nullable(),
+  started_at: date,
+  promoted_at: date.nullable(),
+  settled_at: date.nullable(),
+  ended_at: date.nullable(),
+  phases: z.partialRecord(phase, date).optional(),
+  question: z.looseObject({ nonce: name, asked_at: date }).nullish(),
+  met: z.array(name).max(mostEntries).optional(),
+  seen: z.looseObject({ epoch: count, promote: z.boolean() }).nullable(),
+  way: z.looseObject({
+    page: count.min(1),
+    shards: z.union([count, z.literal('auto')]),
+    check: z.enum(['all', 'sampled', 'none']),
+    priority: z.enum(['applications', 'rotation']),
+  }),
+  epoch: count.nullable(),
+  fleet_left: z
+    .looseObject({ epoch: count, at: date, silent: z.array(name).max(mostEntries) })
+    .nullable(),
+  total: count.nullable(),
+  counters: counters.nullable(),
+  ...{ hsm_reserved: count, max_hsm_calls: count, touches: count },
+  silent: z.array(name).max(mostEntries),
+  awaiting: z.array(text).max(1_000).optional(),
+  ...{ workflow_id: text, run_id: text.nullable(), shards_closed: z.boolean() },
+  error: z.looseObject({ code: name, message: text, hint: text.optional() }).nullable(),
+})
+
+/** Without its bounds, which are read from its bytes. */
+export const shardSchema = z.looseObject({
+  _id: z.looseObject({ rotation: name, shard: text.min(1) }),
+  ...{ collection: text, field: text, attempt: count, closed: z.boolean(), counters },
+  session: z.looseObject({ id: bytes(16, 16) }).nullable(),
+})
+
+/** Without its `_id`, which is read from its bytes. */
+export const quarantineSchema = z.looseObject({
+  kek_version: count.nullable(),
+  digest: bytes(32, 32),
+  ...{ code: name, message: text, rotation: name.nullable(), first_seen: date, attempts: count },
+  count: count.optional(),
+})
+
+export const auditSchema = z.looseObject({
+  ...{ _id: count.min(1), at: date, actor: text, action: name, subject: text },
+  ...{ prev: text, hash: text },
+  details: z.record(z.string(), z.unknown()),
+})

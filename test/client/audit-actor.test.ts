@@ -1,0 +1,15 @@
+import { describe, expect, it } from 'vitest'
+import { actorOf } from '../../client/views/audit.ts'
+
+describe('the actor of an entry', () => {
+  it.each([
+    ['ann@ops-1', { user: 'ann', host: 'ops-1' }],
+    ['ann@corp@ops-1', { user: 'ann@corp', host: 'ops-1' }],
+    ['policy', { user: 'policy', host: null }],
+    ['', { user: '', host: null }],
+  ])("of '%s' has a user, a host, and that it is only claimed", (actor, named) => {
+    expect(actorOf(actor, {})).toEqual({ ...named, claimed: true })
+    expect(actorOf(actor, { claimed: true, worker: 'vm-a' })).toEqual({ ...named, claimed: true })
+    expect(actorOf(actor, { claimed: false })).toEqual({ ...named, claimed: false })
+  })
+})

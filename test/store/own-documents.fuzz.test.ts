@@ -1,0 +1,329 @@
+import { Binary, Decimal128, Int32, Long, ObjectId, type Document } from 'mongodb'
+import fc from 'fast-check'
+import { describe, expect, it } from 'vitest'
+import { collections } from '../../contracts/names.ts'
+import { readForBeat } from '../../store/beat-reading.ts'
+import { appendAudit, hasAudit, listAudit, verifyAudit } from '../../store/kek-audit.ts'
+import { insertFirstActive } from '../../store/kek-active.ts'
+import { insertInstall } from '../../store/kek-install.ts'
+import { writeSettings } from '../../store/kek-settings.ts'
+import { hasTask, insertTask } from '../../store/kek-tasks.ts'
+import {
+  markRotation,
+  readVersion,
+  readVersions,
+  requestRemoval,
+} from '../../store/kek-versions.ts'
+import { writeRows } from '../../store/quarantine-rows.ts'
+import { askForProof, readQuestions } from '../../store/proof-question.ts'
+import { readRemoval, standingRemoval } from '../../store/removal-requests.ts'
+import {
+  clearRow,
+  countQuarantine,
+  listQuarantine,
+  recheckQuarantine,
+} from '../../store/rewrap-quarantine.ts'
+import { closeShards, insertShards, readPass, readShards } from '../../store/rewrap-shards.ts'
+import { lastRotation, readRotation, runningRotation, sumCounters } from '../../store/rotations.ts'
+import { inTransaction } from '../../store/transaction.ts'
+import { seeNode } from '../../store/fleet-nodes.ts'
+import { anyValue } from './odd.ts'
+import {
+  askRemoval,
+  certificates,
+  configured,
+  field,
+  fill,
+  installVersion,
+  startRotation,
+  testStore,
+} from './support.ts'
+
+/** Whatever stands in a document of the keystore: a coded refusal that names it, or a row that stays by name. */
+
+const store = await testStore()
+const fleet = { heartbeatMs: 1_000, leaseMs: 3_000, expireMs: 60_000 }
+const missing = Symbol('missing')
+
+function nested(depth: number): Document {
+  return depth === 0 ? {} : { a: nested(depth - 1) }
+}
+
+const anything = fc.oneof(
+  { arbitrary: anyValue, weight: 6 },
+  fc.constantFrom<unknown>(
+    ...[missing, 'x'.repeat(1_000_000), new Binary(Buffer.alloc(1_000_000)), nested(90)],
+    ...[new Date(NaN), new Date(8.64e15), NaN, -1, '', { $ref: 'a', $id: new ObjectId() }],
+    ...[Long.fromString('9007199254740993'), Decimal128.fromString('1.5'), new Int32(-2)],
+    ...[Array.from({ length: 20_000 }, () => 'x'), { toString: 1, constructor: null }],
+  ),
+)
+
+await insertInstall(store, { name: 'fuzz', created_by: 'ann' })
+await writeSettings(store, {
+  settings: {
+    ...{ collections: configured, fleet },
+    removal: { backupWindowMs: 0, undoWindowMs: 0, approvalsRequired: 0, approvers: [] },
+  },
+  ...{ sha256: Buffer.alloc(32), by: 'ann' },
+})
+await installVersion(store, 1)
+await installVersion(store, 2)
+await insertFirstActive(store, 1)
+await fill(store, [1, 2])
+const rotation = await startRotation(store)
+await markRotation(store, 1, rotation)
+const range = { collection: certificates, field, min: null, max: { v: new Int32(7) } }
+await insertShards(store, rotation, [{ shard: '0-0', ...range }])
+const request = await askRemoval(store, 2)
+await askForProof(store, { nonce: 'n-1', target: 1, openMs: 60_000 })
+await askForProof(store, { nonce: 'n-2', target: 2, openMs: 60_000 })
+const task = await insertTask(store, { kind: 'rotate', by: 'ann' })
+await seeNode(store, 'vm-a', 'host')
+for (const n of [1, 2, 3]) {
+  await appendAudit(store, {
+    ...{ actor: 'ann', action: 'tested', subject: `v${n}`, details: { request } },
+  })
+}
+const place = { collection: certificates, field, rotation, version: 1 }
+const accused = { id: new Int32(1), digest: Buffer.alloc(32, 1), code: 'malformed', message: 'x' }
+await inTransaction(store, (session) => writeRows(store, session, place, [accused]))
+
+/** Dotted paths of all members, but `_id`. */
+function pathsOf(document: Document, under = ''): string[] {
+  return Object.entries(document).flatMap(([name, value]) => {
+    if (under === '' && name === '_id') return []
+    const path = under + name
+    const isPlain = typeof value === 'object' && value !== null && !('_bsontype' in value)
+    if (!isPlain || value instanceof Date) return [path]
+    return [path, ...pathsOf(value as Document, `${path}.`)]
+  })
+}
+
+function changed(document: Document, path: string, value: unknown): Document {
+  const [first = '', ...rest] = path.split('.')
+  const copy: Document = Array.isArray(document) ? [...(document as unknown[])] : { ...document }
+  if (rest.length > 0) copy[first] = changed(document[first] as Document, rest.join('.'), value)
+  else if (value === missing) Reflect.deleteProperty(copy, first)
+  else copy[first] = value
+  return copy
+}
+
+interface AnyId extends Document {
+  _id: unknown
+}
+
+interface Case {
+  /** What is read; each alone. */
+  reads: readonly (() => Promise<unknown>)[]
+}
+
+const beat = () => readForBeat(store, 'vm-a', 'host')
+
+const cases: Record<string, Case> = {
+  [collections.install]: { reads: [beat] },
+  [collections.settings]: { reads: [beat] },
+  [collections.active]: { reads: [beat] },
+  [collections.versions]: { reads: [beat, () => readVersion(store, 1), () => readVersions(store)] },
+  [collections.removals]: {
+    reads: [
+      () => readRemoval(store, request),
+      () => standingRemoval(store, 2),
+      () => requestRemoval(store, 'another', 0),
+    ],
+  },
+  [collections.rotations]: {
+    reads: [
+      () => readRotation(store, rotation),
+      () => runningRotation(store),
+      () => lastRotation(store),
+    ],
+  },
+  [collections.shards]: {
+    reads: [() => readShards(store, rotation), () => readPass(store, rotation, 0)],
+  },
+  [collections.questions]: { reads: [() => readQuestions(store)] },
+}
+
+describe.each(Object.entries(cases))('a document of %s', (name, { reads }) => {
+  it('of any content is read, or refused by collection, _id and member', async () => {
+    const rows = store.db.collection(name)
+    const good = (await rows.findOne({}))!
+    const shown = ['string', 'number'].includes(typeof good._id) ? String(good._id) : '{'
+    await fc.assert(
+      fc.asyncProperty(fc.constantFrom(...pathsOf(good)), anything, async (path, value) => {
+        await rows.replaceOne({ _id: good._id }, changed(good, path, value))
+        try {
+          for (const read of reads) {
+            await read().catch((error: unknown) => {
+              expect(error).toMatchObject({ code: 'document-malformed' })
+              const { message } = error as Error
+              expect(message).toContain(`document '${shown}`)
+              expect(message).toMatch(new RegExp(`of ${name} is malformed: "${path.split('.')[0]}`))
+              expect(message.length).toBeLessThan(500)
+            })
+          }
+        } finally {
+          await rows.replaceOne({ _id: good._id }, good)
+        }
+      }),
+      { numRuns: 60 },
+    )
+  })
+})
+
+describe('what is read behind a heartbeat', () => {
+  it('asks nothing where the question was edited, and whoever asks next replaces it', async () => {
+    const rows = store.db.collection(collections.questions)
+    const good = (await rows.findOne({}))!
+    let asked = 0
+    await fc.assert(
+      fc.asyncProperty(fc.constantFrom(...pathsOf(good)), anything, async (path, value) => {
+        await rows.replaceOne({ _id: good._id }, changed(good, path, value))
+        const before = await beat()
+        const isWhole = await readQuestions(store).then(
+          () => true,
+          () => false,
+        )
+        expect(before.question !== null).toBe(isWhole)
+        asked += 1
+        await askForProof(store, { nonce: `f-${asked}`, target: 1, openMs: 60_000 })
+        expect((await readQuestions(store)).at(-1)?.nonce).toBe(`f-${asked}`)
+        expect((await beat()).question?.nonce).toBe(`f-${asked}`)
+      }),
+      { numRuns: 40 },
+    )
+  })
+
+  it('goes by the documents of their own names, whatever stands beside them', async () => {
+    const { active, install, settings, entries } = await beat()
+    const names = [collections.install, collections.settings, collections.active]
+    const others = names.map((name) => store.db.collection<AnyId>(name))
+    for (const rows of others) await rows.insertOne({ _id: '0', version: 2, epoch: 99 })
+    await store.db.collection<AnyId>(collections.audit).insertOne({ _id: 'zz' })
+    expect(await beat()).toMatchObject({ active, install, settings, entries })
+    for (const rows of others) await rows.deleteOne({ _id: '0' as never })
+    await store.db.collection<AnyId>(collections.audit).deleteOne({ _id: 'zz' as never })
+  })
+})
+
+describe('the end of a rotation', () => {
+  it('closes a shard and counts, whatever was written into it', async () => {
+    const rows = store.db.collection(collections.shards)
+    const good = (await rows.findOne({}))!
+    await fc.assert(
+      fc.asyncProperty(fc.constantFrom(...pathsOf(good)), anything, async (path, value) => {
+        await rows.replaceOne({ _id: good._id }, { ...changed(good, path, value) })
+        await closeShards(store, { rotation })
+        expect(await rows.countDocuments({ closed: { $ne: true } })).toBe(0)
+        const counters = await sumCounters(store, rotation)
+        for (const counter of Object.values(counters)) {
+          expect(Number.isSafeInteger(counter) && counter >= 0).toBe(true)
+        }
+      }),
+      { numRuns: 40 },
+    )
+    await rows.replaceOne({ _id: good._id }, good)
+    await store.db
+      .collection(collections.rotations)
+      .updateOne({}, { $set: { shards_closed: false } })
+  })
+})
+
+describe('a row of quarantine', () => {
+  it('of any content stays in the list and in the count, is written anew, and can be released', async () => {
+    const rows = store.db.collection<AnyId>(collections.quarantine)
+    const good = (await rows.findOne({}, { promoteValues: false }))!
+    await fc.assert(
+      fc.asyncProperty(fc.constantFrom(...pathsOf(good)), anything, async (path, value) => {
+        await rows.deleteMany({})
+        await rows.insertOne(changed(good, path, value) as AnyId)
+        const [row, ...more] = await listQuarantine(store)
+        expect(more).toEqual([])
+        expect(row).toMatchObject({ _id: { collection: certificates, field } })
+        expect(await countQuarantine(store)).toBeGreaterThanOrEqual(
+          row?.code === 'malformed-row' ? 1 : 0,
+        )
+        await recheckQuarantine(store)
+        if (row?.code !== 'malformed-row') return
+        expect(row.message).toContain(`of ${collections.quarantine} is malformed: "${path}`)
+        expect(await rows.countDocuments({})).toBe(1)
+        await inTransaction(store, (session) => writeRows(store, session, place, [accused]))
+        const [written] = await listQuarantine(store)
+        expect(written).toMatchObject({ code: 'malformed', kek_version: 1, rotation })
+        await rows.deleteMany({})
+        await rows.insertOne(changed(good, path, value) as AnyId)
+        expect(await clearRow(store, row)).toBe(true)
+        expect(await rows.countDocuments({})).toBe(0)
+      }),
+      { numRuns: 40 },
+    )
+  })
+
+  it('under any _id stays in the list by name', async () => {
+    const rows = store.db.collection<AnyId>(collections.quarantine)
+    const good = (await rows.findOne({})) ?? {}
+    for (const _id of [1, 'x'.repeat(1_000), { collection: 1, id: 1, field }, { id: 1 }]) {
+      await rows.deleteMany({})
+      await rows.insertOne({ ...good, _id })
+      const [row] = await listQuarantine(store)
+      expect(row).toMatchObject({ code: 'malformed-row' })
+      expect(row!.message.length).toBeLessThan(400)
+      expect(await clearRow(store, row!)).toBe(true)
+    }
+  })
+})
+
+describe('an entry of the audit', () => {
+  it('of any content breaks the chain by its number, stays in the list, and stops no other', async () => {
+    const rows = store.db.collection<AnyId>(collections.audit)
+    const all = await rows.find().sort({ _id: 1 }).toArray()
+    const good = all[1]!
+    await fc.assert(
+      fc.asyncProperty(fc.constantFrom(...pathsOf(good)), anything, async (path, value) => {
+        await rows.deleteMany({})
+        await rows.insertMany(all)
+        await rows.replaceOne({ _id: 2 as never }, changed(good, path, value))
+        expect(await verifyAudit(store)).toMatchObject({ entries: 3, ok: false, brokenAt: 2 })
+        const listed = await listAudit(store)
+        expect(listed.map(({ _id }) => _id)).toEqual([1, 2, 3])
+        const [, second] = listed
+        if (second?.action === 'malformed') {
+          expect(second.subject).toContain(`'2' of kek_audit is malformed: "${path.split('.')[0]}`)
+        }
+        await hasAudit(store, 'tested', request)
+      }),
+      { numRuns: 40 },
+    )
+  })
+
+  it('is appended behind one that was edited, or that has no number', async () => {
+    const rows = store.db.collection<AnyId>(collections.audit)
+    for (const odd of ['zz', 1.5, new ObjectId(), new Binary(Buffer.alloc(9)), Number.MAX_VALUE]) {
+      await rows.deleteMany({})
+      await rows.insertOne({ _id: odd, hash: 7 })
+      const entry = { actor: 'ann', action: 'tested', subject: 'v1', details: {} }
+      const { _id } = await appendAudit(store, entry)
+      expect(_id).toBe(odd === 1.5 ? 2 : 1)
+      expect(await verifyAudit(store)).toMatchObject({ entries: 2, ok: false })
+      expect((await listAudit(store)).map(({ action }) => action).sort()).toEqual([
+        ...['malformed', 'tested'],
+      ])
+      expect((await beat()).entries).toBe(odd === 1.5 ? 2 : 1)
+    }
+  })
+})
+
+describe('the row of a task', () => {
+  it('is there whatever was written into it', async () => {
+    const rows = store.db.collection(collections.tasks)
+    const good = (await rows.findOne({}))!
+    await fc.assert(
+      fc.asyncProperty(fc.constantFrom(...pathsOf(good)), anything, async (path, value) => {
+        await rows.replaceOne({ _id: good._id }, changed(good, path, value))
+        expect(await hasTask(store, task)).toBe(true)
+      }),
+      { numRuns: 20 },
+    )
+  })
+})
