@@ -77,7 +77,10 @@ const ownInstall = z.looseObject({
     hosts: z.array(text).max(1_000).nullable(),
   }),
   provider: text.nullable(),
-  stores: z.array(z.looseObject({ name: text, provider: text })).max(100).optional(),
+  stores: z
+    .array(z.looseObject({ name: text, provider: text }))
+    .max(100)
+    .optional(),
   restoration: text.nullable(),
 })
 

@@ -24,7 +24,7 @@ export interface QuarantineRow {
  * The code of a row that was edited into something else. It stays in the list and in the count, since an envelope may be
  * behind it, and accuses no bytes: the envelope counts in every census, and the next sweep that meets it writes the row anew.
  */
-export const malformedRow = 'malformed-row'
+export const malformedRow = 'document-malformed'
 
 export function readQuarantineDoc(document: Buffer): QuarantineRow {
   const elements = rawElements(document)

@@ -242,10 +242,10 @@ describe('a row of quarantine', () => {
         expect(more).toEqual([])
         expect(row).toMatchObject({ _id: { collection: certificates, field } })
         expect(await countQuarantine(store)).toBeGreaterThanOrEqual(
-          row?.code === 'malformed-row' ? 1 : 0,
+          row?.code === 'document-malformed' ? 1 : 0,
         )
         await recheckQuarantine(store)
-        if (row?.code !== 'malformed-row') return
+        if (row?.code !== 'document-malformed') return
         expect(row.message).toContain(`of ${collections.quarantine} is malformed: "${path}`)
         expect(await rows.countDocuments({})).toBe(1)
         await inTransaction(store, (session) => writeRows(store, session, place, [accused]))
@@ -267,7 +267,7 @@ describe('a row of quarantine', () => {
       await rows.deleteMany({})
       await rows.insertOne({ ...good, _id })
       const [row] = await listQuarantine(store)
-      expect(row).toMatchObject({ code: 'malformed-row' })
+      expect(row).toMatchObject({ code: 'document-malformed' })
       expect(row!.message.length).toBeLessThan(400)
       expect(await clearRow(store, row!)).toBe(true)
     }
