@@ -75,7 +75,16 @@ describe('a primary, a secondary that is down, and an arbiter', () => {
     )
     expect(doctor.stderr).not.toContain('start its worker')
 
-    for (const args of [['setup'], ['rotate', '--to-version', '2'], ['remove', '--version', '2']]) {
+    const changing = [
+      'setup',
+      'env-init --version 3',
+      'verify --target 2',
+      'rotate --to-version 2',
+      'remove --version 2',
+      'policy set --every 90d',
+      'nodes expect vm-a',
+    ].map((line) => line.split(' '))
+    for (const args of changing) {
       const { code, json } = await timed(...args)
       expect({ args, code, error: json.error }).toEqual({ args, code: 4, error: unconfirmed })
     }
@@ -84,6 +93,51 @@ describe('a primary, a secondary that is down, and an arbiter', () => {
     expect(status.code).toBe(0)
     expect(status.json['mongodb']).toEqual({ unconfirmedSince: expect.any(String) as string })
     expect(status.stderr).toContain('no write by a majority')
+    expect(status.stderr).not.toContain('keyturn worker')
+    const reading = [
+      ...[['nodes'], ['scan'], ['scan', '--unwrap'], ['quarantine', 'list']],
+      ...[
+        ['audit', 'list'],
+        ['audit', 'verify'],
+        ['rotate', '--to-version', '2', '--dry-run'],
+      ],
+    ]
+    for (const args of reading) {
+      const { code, stderr } = await timed(...args)
+      expect({ args, code, stderr }).toMatchObject({ args, code: 0 })
+    }
+  })
+
+  test('a rotation waits for MongoDB, not for a worker, says since when, and goes on by itself', async () => {
+    const follower = fleet.start('rotate', '--to-version', '2', '--max-rate', '1')
+    await fleet.rewrapped(1)
+    onTestFinished(async () => {
+      // The member is back by now.
+      await fleet.must('rate', '0')
+      expect(await follower.end()).toMatchObject({
+        code: 0,
+        json: { outcome: 'completed', remaining: 0, quarantined: 0 },
+      })
+      expect(await fleet.verifyRecords()).toEqual({ 2: 20 })
+    })
+    await loseSecondary()
+    const since = /^mongodb has confirmed no write by a majority of its members since \d{4}-.*Z$/
+    await fleet.until('status does not say what the steps wait for', async () => {
+      const { rotation } = await fleet.must('status')
+      const [first, ...steps] = rotation.awaiting
+      expect(first).toMatch(since)
+      expect(rotation.etaSeconds).toBeNull()
+      expect(rotation.awaiting.join()).not.toContain('keyturn worker')
+      return steps.some((line) => /mongodb: .*, for \d+ s|since \d{4}-.*Z/.test(line))
+    })
+    await fleet.until('the follower does not say it', () =>
+      Promise.resolve(/waits for .*mongodb/.test(follower.said())),
+    )
+    // Its workflow goes on: messages reach it.
+    for (const args of [['pause'], ['resume'], ['rate', '2']]) {
+      const { code, stdout } = await timed(...args)
+      expect({ args, code, stdout }).toMatchObject({ args, code: 0 })
+    }
   })
 
   test('a worker says so from the first seconds: one that runs, and one that starts', async () => {
