@@ -23,6 +23,7 @@ export async function whileServed<T>(
 ): Promise<T> {
   let timer: NodeJS.Timeout | undefined
   let looks = 0
+  let looking: Promise<void> = Promise.resolve()
   const trouble = new Promise<never>((_, reject) => {
     const look = async () => {
       const run = await troubleOfRun(link, await readBuilds(link, store, install), workflowId)
@@ -34,11 +35,15 @@ export async function whileServed<T>(
       reject(new KeyturnError('no-worker', what, { hint: cure }))
     }
     // Temporal or MongoDB away is said by who waits for the work itself.
-    timer = setInterval(() => void look().catch(() => undefined), lookEveryMs)
+    timer = setInterval(() => {
+      looking = looking.then(look).catch(() => undefined)
+    }, lookEveryMs)
   })
   try {
     return await Promise.race([whileWorkersLive(store, work), trouble])
   } finally {
     clearInterval(timer)
+    // The connection is closed next: a call that is repeated after that would throw where nobody catches it.
+    await looking
   }
 }
