@@ -89,7 +89,7 @@ const table = {
 const exceptions = [
   { files: ['cli/local-provider.ts'], may: ['keyring', 'providers', 'envelope'] },
   {
-    files: ['cli/commands/doctor.ts', 'cli/layout-checks.ts', 'cli/commands/pkcs11-init.ts'],
+    files: ['cli/commands/doctor.ts', 'cli/doctor/layout-checks.ts', 'cli/commands/pkcs11-init.ts'],
     may: ['providers', 'envelope'],
   },
   { files: ['cli/timed-envelopes.ts'], may: ['sweep'] },
@@ -98,7 +98,7 @@ const exceptions = [
   { files: ['cli/commands/dev.ts', 'cli/commands/demo.ts'], may: ['devstack'] },
 ]
 
-function importRule({ may, types = [], never }, room, extra = []) {
+function importRule({ may, types = [], never }, room, extra = [], sides = []) {
   const allowed = new Set([room, ...may, ...extra])
   const forbidden = rooms.filter((other) => !allowed.has(other))
   const say = (other) =>
@@ -108,6 +108,12 @@ function importRule({ may, types = [], never }, room, extra = []) {
     message: say(other),
     ...(types.includes(other) ? { allowTypeImports: true } : {}),
   }))
+  for (const side of sides) {
+    patterns.push({
+      regex: `^\\.{1,2}/${side}/`,
+      message: `this side of providers/pkcs11/ must not import ${side}/: both sides share only wire/`,
+    })
+  }
   if (never.length > 0) {
     patterns.push({
       // '*': every package, and Node's own modules.
@@ -117,6 +123,13 @@ function importRule({ may, types = [], never }, room, extra = []) {
   }
   return { '@typescript-eslint/no-restricted-imports': ['error', { patterns }] }
 }
+
+/** `providers/pkcs11/` lies over a process boundary: `pool/` and `probe/` are the parent, `lane/` the child. */
+const pkcs11Sides = [
+  { files: ['providers/pkcs11/*.ts', 'providers/pkcs11/{pool,probe}/**/*.ts'], never: ['lane'] },
+  { files: ['providers/pkcs11/lane/**/*.ts'], never: ['pool', 'probe'] },
+  { files: ['providers/pkcs11/{wire,vendors}/**/*.ts'], never: ['pool', 'probe', 'lane'] },
+]
 
 export default tseslint.config(
   { ignores: ['dist/', 'node_modules/', '.keyturn/'] },
@@ -145,6 +158,10 @@ export default tseslint.config(
   ...Object.entries(table).map(([room, rule]) => ({
     files: [`${room}/**/*.ts`],
     rules: importRule(rule, room),
+  })),
+  ...pkcs11Sides.map(({ files, never }) => ({
+    files,
+    rules: importRule(table.providers, 'providers', [], never),
   })),
   ...exceptions.map(({ files, may }) => ({ files, rules: importRule(table.cli, 'cli', may) })),
   {

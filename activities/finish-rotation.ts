@@ -12,7 +12,7 @@ import { appendAudit } from '../store/kek-audit.ts'
 import { readActive } from '../store/kek-active.ts'
 import { readSettings } from '../store/kek-settings.ts'
 import { clearMarks, recordLeft } from '../store/kek-versions.ts'
-import { closeShards } from '../store/rewrap-shards.ts'
+import { closeRanges } from '../store/rewrap-ranges.ts'
 import { countQuarantine, recheckQuarantine } from '../store/rewrap-quarantine.ts'
 import { endRotation, readRotation, setPhase, sumCounters } from '../store/rotations.ts'
 import type { ControlDeps } from './deps.ts'
@@ -38,7 +38,7 @@ export type FinishAnswer =
   | { state: 'unknown' }
 
 /**
- * The end of every rotation, however it came: shards closed (so that no page in flight is written behind it), record,
+ * The end of every rotation, however it came: ranges closed (so that no page in flight is written behind it), record,
  * marks off, audit. Without an error it is the end of settle: then a look has found that nobody can write under A, and A
  * is counted here, twice, a heartbeat apart. Repeating it changes nothing, and answers what was recorded.
  */
@@ -92,7 +92,7 @@ async function whatIsLeft(
 async function end(deps: ControlDeps, row: RotationDoc, error: ErrorReport | null): Promise<void> {
   const { store } = deps
   const { _id: rotation, from, to } = row
-  await closeShards(store, { rotation })
+  await closeRanges(store, { rotation })
   for (const version of [from, null]) await recheckQuarantine(store, version)
   const counters = await sumCounters(store, rotation)
   const silent = await whoIsSilent(deps, row)

@@ -7,10 +7,10 @@ import { ceremonyActivities } from './key-ceremony.ts'
 import { nodeActivities } from './node-proofs.ts'
 import { policyActivities } from './policy.ts'
 import { removalActivities } from './removal.ts'
-import { rewrapActivities } from './rewrap-range.ts'
+import { rewrapActivities } from './rewrap-batch.ts'
 import { rotationActivities } from './rotation.ts'
 import { requireAnswer } from '../store/majority.ts'
-import { shardActivities } from './shards.ts'
+import { rangeActivities } from './ranges.ts'
 
 export type { ActivityDeps, ControlDeps, Queue } from './deps.ts'
 export type { FinishAnswer } from './finish-rotation.ts'
@@ -22,7 +22,7 @@ export function createControlActivities(deps: ControlDeps) {
     ...installationActivities(deps),
     ...fleetActivities(deps),
     ...rotationActivities(deps),
-    ...shardActivities(deps),
+    ...rangeActivities(deps),
     ...removalActivities(deps),
     ...policyActivities(deps),
   }

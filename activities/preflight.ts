@@ -24,7 +24,7 @@ import {
   readVersions,
   takeOverMark,
 } from '../store/kek-versions.ts'
-import { closeShards } from '../store/rewrap-shards.ts'
+import { closeRanges } from '../store/rewrap-ranges.ts'
 import type { RotationDoc } from '../store/documents.ts'
 import type { Store } from '../store/store.ts'
 import { measuredRate } from '../store/measured-rate.ts'
@@ -50,7 +50,7 @@ export async function runPreflight(deps: ControlDeps, input: RotateInput): Promi
     throw new KeyturnError('no-rotation', `rotation "${row._id}" has ended`)
   }
   const settings = await requireSettings(store)
-  // A run that was reset to its beginning: the marks are there, and shards are being swept.
+  // A run that was reset to its beginning: the marks are there, and ranges are being swept.
   if (row.seen !== null) return factsOf(row, row.seen, settings)
   const fleet = await readFleet(deps)
   const differing = configAgreement(fleet.heartbeats, fleet.settings)
@@ -65,7 +65,7 @@ export async function runPreflight(deps: ControlDeps, input: RotateInput): Promi
   const epoch = (await readActive(store))?.epoch ?? 0
   for (const version of [route.from, route.to]) await mark(deps, version, row._id)
   await clearEndedMarks(store)
-  await closeShards(store, 'all')
+  await closeRanges(store, 'all')
   const { under } = await leftOf(store, settings.collections, route.from)
   const { odd } = await countVersions(store, settings.collections)
   const total = under + odd

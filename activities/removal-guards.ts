@@ -5,14 +5,14 @@ import type { RemovalRequestDoc } from '../store/documents.ts'
 import { readSettings } from '../store/kek-settings.ts'
 import { quarantineOdd } from '../store/odd-quarantine.ts'
 import { readForRemoval } from '../store/removal-reading.ts'
-import { closeIdleShards } from '../store/rewrap-shards.ts'
+import { closeIdleRanges } from '../store/rewrap-ranges.ts'
 import { recheckQuarantine } from '../store/rewrap-quarantine.ts'
 import type { ControlDeps } from './deps.ts'
 import { requireInstalled, requireSettings } from './settings.ts'
 
 /**
  * All guards of a request, by what MongoDB says. With `fenced` it is the look that decides: the fence should stand, and
- * the shards that could bring the version back are closed first, for a page may be in flight.
+ * the ranges that could bring the version back are closed first, for a page may be in flight.
  */
 export async function evaluateGuards(
   { store }: ControlDeps,
@@ -21,7 +21,7 @@ export async function evaluateGuards(
 ): Promise<Guard[]> {
   const { version } = request
   const { collections, removal } = await requireSettings(store)
-  if (fenced) await closeIdleShards(store, version)
+  if (fenced) await closeIdleRanges(store, version)
   await recheckQuarantine(store, version)
   await quarantineOdd(store, collections, null)
   const row = await requireInstalled(store, version)

@@ -3,7 +3,7 @@ import type { RotateInput } from '../contracts/rotation.ts'
 
 const lastVersion = 2 ** 31 - 1
 const mostInPage = 5_000
-const mostShards = 1_000
+const mostRanges = 1_000
 const longestText = 1_000
 
 /**
@@ -17,7 +17,7 @@ export function checkedRotation(input: RotateInput): RotateInput {
   for (const version of [from, to])
     if (!isWithin(version, lastVersion)) throw forged('version', version)
   if (!isWithin(page, mostInPage)) throw forged('page', page)
-  if (shards !== 'auto' && !isWithin(shards, mostShards)) throw forged('shards', shards)
+  if (shards !== 'auto' && !isWithin(shards, mostRanges)) throw forged('shards', shards)
   if (!['all', 'sampled', 'none'].includes(check)) throw forged('check', check)
   if (!['rotation', 'applications'].includes(priority)) throw forged('priority', priority)
   for (const limit of [maxRate, maxHsmCalls]) {

@@ -82,7 +82,7 @@ export function rotationActivities(deps: ControlDeps) {
         return { remaining: await remainingOf(store, collections, version) }
       }),
 
-    /** Marks off, shards closed, record, audit: for every way in which a rotation can end. */
+    /** Marks off, ranges closed, record, audit: for every way in which a rotation can end. */
     finishRotation: async (input: FinishInput): Promise<FinishAnswer> =>
       await heartbeating(async (signal) => await finishRotation(deps, input, signal)),
   }

@@ -3,7 +3,7 @@ import { median, ratioFrom, type BenchFigures, type Figure } from './figures.ts'
 import { p99, startApplication, type Application } from './applications.ts'
 import { bareLoop } from './bare-loop.ts'
 import { fillRecords } from './fill-records.ts'
-import { withLab, type Lab } from './lab.ts'
+import { withFixture, type Fixture } from './fixture.ts'
 import { timed, watchIdle } from './machine.ts'
 import { sizeOf, type BenchOptions } from './options.ts'
 import { dealtWith, reached } from './progress.ts'
@@ -29,8 +29,8 @@ interface Stretches {
 export async function run(options: BenchOptions): Promise<BenchFigures> {
   const all: BenchFigures = { figures: [], ratios: [] }
   for (const provider of options.providers) {
-    await withLab({ provider, options }, async (lab) => {
-      const { figures, ratios } = await measure(lab, options)
+    await withFixture({ provider, options }, async (fixture) => {
+      const { figures, ratios } = await measure(fixture, options)
       all.figures.push(...figures)
       all.ratios.push(...ratios)
     })
@@ -38,67 +38,71 @@ export async function run(options: BenchOptions): Promise<BenchFigures> {
   return all
 }
 
-async function measure(lab: Lab, options: BenchOptions): Promise<BenchFigures> {
+async function measure(fixture: Fixture, options: BenchOptions): Promise<BenchFigures> {
   const records = sizeOf(options, ownSize)
-  const rate = await quarterOfBareLoop(lab, options, records)
-  const application = startApplication(lab.store, records)
+  const rate = await quarterOfBareLoop(fixture, options, records)
+  const application = startApplication(fixture.store, records)
   const found: Stretches = { alone: [], limited: [], full: [], idles: [] }
   await sleep(2_000)
   for (let pair = 0; pair < options.pairs; pair++) {
     application.latencies()
     await sleep(options.seconds * 1_000)
     found.alone.push(p99(application.latencies()))
-    await beside(lab, application, { round: pair, rate, seconds: options.seconds }, found)
+    await beside(fixture, application, { round: pair, rate, seconds: options.seconds }, found)
     const [alone, limited] = [found.alone.at(-1) ?? 0, found.limited.at(-1) ?? 0]
     options.say(`  p99 ${alone.toFixed(1)} ms alone, ${limited.toFixed(1)} ms at ${rate}/s`)
   }
-  found.full.push(await atFullSpeed(lab, application, options.pairs))
+  found.full.push(await atFullSpeed(fixture, application, options.pairs))
   const { written, lost } = await application.stop()
-  return summary(lab, rate, found, { written, lost })
+  return summary(fixture, rate, found, { written, lost })
 }
 
 /** Leaves enough records behind that a measured stretch ends before its rotation does. */
 async function quarterOfBareLoop(
-  lab: Lab,
+  fixture: Fixture,
   options: BenchOptions,
   records: number,
 ): Promise<number> {
   const { page, check, seconds } = options
-  await fillRecords(lab.store, lab.provider, records)
-  const bare = { ...lab, page, check, shards: 3 }
+  await fillRecords(fixture.store, fixture.provider, records)
+  const bare = { ...fixture, page, check, shards: 3 }
   await bareLoop({ ...bare, from: 1, to: 2 })
   const { perSecond } = await timed(() => bareLoop({ ...bare, from: 2, to: 1 }))
   const rate = Math.max(1, Math.floor(perSecond / 4))
-  await fillRecords(lab.store, lab.provider, rate * (seconds + marginSeconds), records)
+  await fillRecords(fixture.store, fixture.provider, rate * (seconds + marginSeconds), records)
   return rate
 }
 
 /** One rotation: at its rate for the measured stretch, then at full speed to its end. */
 async function beside(
-  lab: Lab,
+  fixture: Fixture,
   application: Application,
   { round, rate, seconds }: { round: number; rate: number; seconds: number },
   found: Stretches,
 ): Promise<void> {
-  const rotation = lab.rotate(...directionOf(round), '--max-rate', rate.toString())
-  await reached(lab.store, 2 * rate)
+  const rotation = fixture.rotate(...directionOf(round), '--max-rate', rate.toString())
+  await reached(fixture.store, 2 * rate)
   application.latencies()
   const idle = watchIdle()
   await sleep(seconds * 1_000)
   found.limited.push(p99(application.latencies()))
   found.idles.push({ idle: idle() })
-  if ((await dealtWith(lab.store)) === 0) throw new Error('the rotation was over too early')
-  await lab.keyturn('rate', '0')
+  if ((await dealtWith(fixture.store)) === 0) throw new Error('the rotation was over too early')
+  await fixture.keyturn('rate', '0')
   await rotation
 }
 
 /** While a rotation goes from a tenth to nine tenths of its envelopes. */
-async function atFullSpeed(lab: Lab, application: Application, round: number): Promise<number> {
-  const total = await lab.store.db.collection('records').estimatedDocumentCount()
-  const rotation = lab.rotate(...directionOf(round))
-  await reached(lab.store, total / 10)
+async function atFullSpeed(
+  fixture: Fixture,
+  application: Application,
+  round: number,
+): Promise<number> {
+  const total = await fixture.store.db.collection('records').estimatedDocumentCount()
+  const rotation = fixture.rotate(...directionOf(round))
+  await reached(fixture.store, total / 10)
   application.latencies()
-  await reached(lab.store, total * 0.9)
+  await reached(fixture.store, total * 0.9)
   const latency = p99(application.latencies())
   await rotation
   return latency
@@ -110,12 +114,12 @@ function directionOf(round: number): [number, number] {
 }
 
 function summary(
-  lab: Lab,
+  fixture: Fixture,
   rate: number,
   found: Stretches,
   { written, lost }: { written: number; lost: number },
 ): BenchFigures {
-  const { provider } = lab.stack
+  const { provider } = fixture.stack
   const at = (what: string) => `application's p99 ${what}, ${provider}`
   const shares = found.limited.map((limited, pair) => {
     const alone = found.alone[pair] ?? NaN

@@ -39,7 +39,7 @@ export async function bareLoop(loop: BareLoop): Promise<number> {
   return done.reduce((sum, each) => sum + each, 0)
 }
 
-/** The first `_id` of each shard. */
+/** The first `_id` of each range. */
 async function cut({ store, from, shards }: BareLoop): Promise<string[]> {
   const records = store.db.collection<Found>(collection)
   const total = await records.countDocuments({ [version]: from })
@@ -60,7 +60,7 @@ async function cut({ store, from, shards }: BareLoop): Promise<string[]> {
 /** While one page is with the token, the next is being read and the last is being written. */
 async function sweep(
   loop: BareLoop,
-  shard: number,
+  range: number,
   begin: string,
   end: string | null,
 ): Promise<number> {
@@ -86,7 +86,7 @@ async function sweep(
       if (outcome?.ok !== true) throw new Error(`the envelope of ${_id} does not open`)
       return { updateOne: updateOf(_id, secret, outcome, loop) }
     })
-    writing = write(loop.store, shard, last._id, updates)
+    writing = write(loop.store, range, last._id, updates)
     done += found.length
   }
   await writing
@@ -131,7 +131,7 @@ function updateOf(
 /** One page in one transaction, with a cursor document beside it. */
 export async function write(
   store: Store,
-  shard: number,
+  range: number,
   cursor: string,
   updates: { updateOne: { filter: Document; update: Document } }[],
 ): Promise<void> {
@@ -139,7 +139,7 @@ export async function write(
     session.withTransaction(async () => {
       await store.db
         .collection<{ _id: number }>('bench_cursors')
-        .updateOne({ _id: shard }, { $set: { cursor } }, { session, upsert: true })
+        .updateOne({ _id: range }, { $set: { cursor } }, { session, upsert: true })
       await store.db.collection(collection).bulkWrite(updates, { session, ordered: false })
     }),
   )

@@ -2,7 +2,7 @@ import { setTimeout as pause } from 'node:timers/promises'
 import type { Store } from '../store/store.ts'
 import { ratioFrom, type BenchFigures, type Figure } from './figures.ts'
 import { fillRecords, place, recordId } from './fill-records.ts'
-import { withLab } from './lab.ts'
+import { withFixture } from './fixture.ts'
 import { sizeOf, type BenchOptions } from './options.ts'
 
 const ownSize = { usual: 2_000, full: 2_000 }
@@ -13,15 +13,19 @@ const bar = { atMost: 750 }
 
 /** 200 writes a second beside `remove`, whose fence waits for a transaction that stays open for 15 seconds. */
 export async function run(options: BenchOptions): Promise<BenchFigures> {
-  return withLab({ provider: 'env', options }, async (lab) => {
-    await fillRecords(lab.store, lab.provider, sizeOf(options, ownSize))
-    await lab.rotate(1, 2)
-    const quiet = await writesFor(lab.store, 5_000)
-    const beside = await lab.store.client.withSession(async (session) => {
+  return withFixture({ provider: 'env', options }, async (fixture) => {
+    await fillRecords(fixture.store, fixture.provider, sizeOf(options, ownSize))
+    await fixture.rotate(1, 2)
+    const quiet = await writesFor(fixture.store, 5_000)
+    const beside = await fixture.store.client.withSession(async (session) => {
       session.startTransaction()
-      await records(lab.store).updateOne({ _id: recordId(0) }, { $set: { held: 1 } }, { session })
-      const removal = lab.keyturn('remove', '--version', '1')
-      const waits = await writesFor(lab.store, heldMs)
+      await records(fixture.store).updateOne(
+        { _id: recordId(0) },
+        { $set: { held: 1 } },
+        { session },
+      )
+      const removal = fixture.keyturn('remove', '--version', '1')
+      const waits = await writesFor(fixture.store, heldMs)
       await session.commitTransaction()
       const { state } = await removal
       if (state !== 'destroyed') throw new Error(`version 1 is ${String(state)}`)

@@ -4,7 +4,7 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import { commandLine } from '../devstack/worker-process.ts'
 import { ratioFrom, type BenchFigures } from './figures.ts'
 import { fillRecords } from './fill-records.ts'
-import { withLab, type Lab } from './lab.ts'
+import { withFixture, type Fixture } from './fixture.ts'
 import type { BenchOptions } from './options.ts'
 import { joinHosts, type SimulatedFleet } from './simulated-fleet.ts'
 
@@ -26,40 +26,43 @@ const measuredSeconds = 2 * heartbeatSeconds
  * own count (`serverStatus`, getrusage), less what it needs without the fleet. Seven minutes, most of it waiting.
  */
 export async function run(options: BenchOptions): Promise<BenchFigures> {
-  return withLab({ provider: 'env', options: { ...options, workers: 1 }, timings }, async (lab) => {
-    await fillRecords(lab.store, lab.provider, envelopes)
-    const alone = await coreShare(lab, measuredSeconds)
-    const fleet = await joinHosts(lab, options.processes)
-    try {
-      options.say(`${options.processes} processes have joined`)
-      await sleep(streamsGoSeconds * 1_000)
-      const beating = (await coreShare(lab, measuredSeconds)) - alone
-      return await figuresOf(lab, options, fleet, beating)
-    } finally {
-      await fleet.close()
-    }
-  })
+  return withFixture(
+    { provider: 'env', options: { ...options, workers: 1 }, timings },
+    async (fixture) => {
+      await fillRecords(fixture.store, fixture.provider, envelopes)
+      const alone = await coreShare(fixture, measuredSeconds)
+      const fleet = await joinHosts(fixture, options.processes)
+      try {
+        options.say(`${options.processes} processes have joined`)
+        await sleep(streamsGoSeconds * 1_000)
+        const beating = (await coreShare(fixture, measuredSeconds)) - alone
+        return await figuresOf(fixture, options, fleet, beating)
+      } finally {
+        await fleet.close()
+      }
+    },
+  )
 }
 
 async function figuresOf(
-  lab: Lab,
+  fixture: Fixture,
   { processes, say }: BenchOptions,
   fleet: SimulatedFleet,
   beating: number,
 ): Promise<BenchFigures> {
   say(`heartbeats: ${(beating * 100).toFixed(2)} % of a core`)
-  const verify = await secondsOf(() => lab.keyturn('verify', '--target', '2'))
+  const verify = await secondsOf(() => fixture.keyturn('verify', '--target', '2'))
   say(`verify: ${verify.toFixed(1)} s`)
   const told: number[] = []
   for (const member of fleet.members) member.on('version-switched', () => told.push(Date.now()))
-  const { row } = await lab.rotate(1, 2, '--max-rate', `${sweepRate}`)
+  const { row } = await fixture.rotate(1, 2, '--max-rate', `${sweepRate}`)
   const promoted = row.promoted_at?.getTime() ?? Number.NaN
   const everywhere =
     told.length < fleet.members.length ? Infinity : (Math.max(...told) - promoted) / 1_000
   const { settle, finish } = row.phases ?? {}
   const swept = ((settle?.getTime() ?? Number.NaN) - promoted) / 1_000
   const settled = ((finish?.getTime() ?? Number.NaN) - (settle?.getTime() ?? 0)) / 1_000
-  const lines = (await statusOf(lab)).split('\n').length
+  const lines = (await statusOf(fixture)).split('\n').length
   const figure = (name: string, unit: string, exact: number, note = '') => {
     const value = Math.round(exact * 10) / 10
     return { name: `${processes} processes: ${name}`, unit, value, runs: [value], idle: null, note }
@@ -84,7 +87,7 @@ async function figuresOf(
 }
 
 /** The share of one core that mongod uses now, 1 being all of it. */
-async function coreShare({ store }: Lab, seconds: number): Promise<number> {
+async function coreShare({ store }: Fixture, seconds: number): Promise<number> {
   const used = async () => {
     const status = await store.db.admin().command({ serverStatus: 1 })
     const usage = status['extra_info'] as { user_time_us: number; system_time_us: number }
@@ -101,7 +104,7 @@ async function secondsOf(work: () => Promise<unknown>): Promise<number> {
   return (performance.now() - began) / 1_000
 }
 
-async function statusOf({ stack }: Lab): Promise<string> {
+async function statusOf({ stack }: Fixture): Promise<string> {
   const args = [commandLine(), '--config', stack.configPath, 'status']
   const { stdout } = await promisify(execFile)(process.execPath, args, { env: stack.env })
   return stdout.trim()

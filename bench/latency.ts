@@ -5,7 +5,7 @@ import { freshFolder } from '../devstack/stack-folder.ts'
 import { figure, ratioFrom, type BenchFigures, type Timed } from './figures.ts'
 import { fillRecords } from './fill-records.ts'
 import { buildFaultModule } from './hsm.ts'
-import { withLab } from './lab.ts'
+import { withFixture } from './fixture.ts'
 import { sizeOf, type BenchOptions } from './options.ts'
 
 const milliseconds = 5
@@ -35,12 +35,12 @@ export async function run(options: BenchOptions): Promise<BenchFigures> {
     await setLatency(0)
     const pkcs11 = { module_path, max_sessions: sessions }
     const runs: Timed[] = []
-    await withLab({ provider: 'pkcs11', options, pkcs11 }, async (lab) => {
-      await fillRecords(lab.store, lab.provider, sizeOf(options, ownSize))
+    await withFixture({ provider: 'pkcs11', options, pkcs11 }, async (fixture) => {
+      await fillRecords(fixture.store, fixture.provider, sizeOf(options, ownSize))
       await setLatency(milliseconds)
       // The first opens the sessions.
       for (let pair = 0; pair <= options.pairs; pair++) {
-        const rotated = await lab.rotate(1 + (pair % 2), 2 - (pair % 2))
+        const rotated = await fixture.rotate(1 + (pair % 2), 2 - (pair % 2))
         if (pair > 0) runs.push(rotated)
         options.say(`  rotation with ${milliseconds} ms a call: ${rotated.perSecond.toFixed(0)}/s`)
       }

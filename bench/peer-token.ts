@@ -1,11 +1,11 @@
 import { createCipheriv, createDecipheriv, randomBytes } from 'node:crypto'
 import { readFileSync } from 'node:fs'
 import { loadConfig } from '../config/load-config.ts'
-import { ck, decrypt, encrypt, openModule, openSession } from '../providers/pkcs11/driver.ts'
-import { findOneKey } from '../providers/pkcs11/keys.ts'
-import { findToken } from '../providers/pkcs11/token.ts'
+import { ck, decrypt, encrypt, openModule, openSession } from '../providers/pkcs11/lane/driver.ts'
+import { findOneKey } from '../providers/pkcs11/lane/key-objects.ts'
+import { findToken } from '../providers/pkcs11/lane/token.ts'
 import { readVersions } from '../store/kek-versions.ts'
-import type { Lab } from './lab.ts'
+import type { Fixture } from './fixture.ts'
 
 /** One envelope's wrap, as it stands in the database. */
 export interface PeerWrap {
@@ -21,11 +21,11 @@ export interface PeerToken {
 
 const tagBytes = 16
 
-export async function openPeerToken(lab: Lab): Promise<PeerToken> {
-  return lab.stack.provider === 'env' ? envToken(lab) : await softToken(lab)
+export async function openPeerToken(fixture: Fixture): Promise<PeerToken> {
+  return fixture.stack.provider === 'env' ? envToken(fixture) : await softToken(fixture)
 }
 
-function envToken({ stack }: Lab): PeerToken {
+function envToken({ stack }: Fixture): PeerToken {
   const prefix = loadConfig({ file: stack.configPath }).kek.env.variablePrefix
   const key = (version: number) => Buffer.from(stack.env[`${prefix}${version}`] ?? '', 'hex')
   const keys = new Map([1, 2].map((version) => [version, key(version)]))
@@ -45,7 +45,7 @@ function envToken({ stack }: Lab): PeerToken {
 }
 
 /** One session, and the calls one after the other: pkcs11js as its README shows it. */
-async function softToken({ stack, store }: Lab): Promise<PeerToken> {
+async function softToken({ stack, store }: Fixture): Promise<PeerToken> {
   const { pkcs11 } = loadConfig({ file: stack.configPath }).kek
   if (pkcs11?.pinFile === undefined) throw new Error('the stack has no token')
   const cryptoki = openModule(pkcs11.modulePath, pkcs11.moduleParameters ?? null)

@@ -2,7 +2,7 @@ import { Binary } from 'mongodb'
 import { dekAad } from '../envelope/aad.ts'
 import { idBytes } from '../envelope/record-id.ts'
 import { install, place } from './fill-records.ts'
-import type { Lab } from './lab.ts'
+import type { Fixture } from './fixture.ts'
 import { openPeerToken, type PeerToken, type PeerWrap } from './peer-token.ts'
 
 /**
@@ -11,13 +11,13 @@ import { openPeerToken, type PeerToken, type PeerWrap } from './peer-token.ts'
  * looked at. `one` updates one record after the other, `bulk` a page at once by an unordered bulk write.
  */
 export async function peer(
-  lab: Lab,
+  fixture: Fixture,
   how: 'one' | 'bulk',
   job: { from: number; to: number; envelopes: number; page: number },
 ): Promise<number> {
-  const token = await openPeerToken(lab)
+  const token = await openPeerToken(fixture)
   try {
-    return how === 'one' ? await oneByOne(lab, token, job) : await inBulk(lab, token, job)
+    return how === 'one' ? await oneByOne(fixture, token, job) : await inBulk(fixture, token, job)
   } finally {
     token.close()
   }
@@ -32,13 +32,13 @@ type Job = Parameters<typeof peer>[2]
 const { collection, field } = place
 const version = `${field}.kek_version`
 
-function found(lab: Lab, { from, envelopes }: Job) {
-  const records = lab.store.db.collection<Found>(collection)
+function found(fixture: Fixture, { from, envelopes }: Job) {
+  const records = fixture.store.db.collection<Found>(collection)
   return { records, cursor: records.find({ [version]: from }).limit(envelopes) }
 }
 
-async function oneByOne(lab: Lab, token: PeerToken, job: Job): Promise<number> {
-  const { records, cursor } = found(lab, job)
+async function oneByOne(fixture: Fixture, token: PeerToken, job: Job): Promise<number> {
+  const { records, cursor } = found(fixture, job)
   let done = 0
   for await (const record of cursor) {
     await records.updateOne({ _id: record._id }, { $set: rewrapped(token, record, job) })
@@ -47,8 +47,8 @@ async function oneByOne(lab: Lab, token: PeerToken, job: Job): Promise<number> {
   return done
 }
 
-async function inBulk(lab: Lab, token: PeerToken, job: Job): Promise<number> {
-  const { records, cursor } = found(lab, job)
+async function inBulk(fixture: Fixture, token: PeerToken, job: Job): Promise<number> {
+  const { records, cursor } = found(fixture, job)
   let done = 0
   let updates: { updateOne: { filter: object; update: object } }[] = []
   const flush = async () => {

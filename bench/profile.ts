@@ -4,7 +4,7 @@ import { join } from 'node:path'
 import { cpuSeconds } from './cpu-times.ts'
 import type { BenchFigures, Figure } from './figures.ts'
 import { fillRecords } from './fill-records.ts'
-import { withLab } from './lab.ts'
+import { withFixture } from './fixture.ts'
 import { sizeOf, type BenchOptions } from './options.ts'
 
 const ownSize = { usual: 100_000, full: 100_000 }
@@ -27,15 +27,15 @@ export async function run(options: BenchOptions): Promise<BenchFigures> {
   for (const provider of options.providers) {
     const folder = await mkdtemp(join(tmpdir(), 'keyturn-profile-'))
     try {
-      await withLab({ provider, options }, async (lab) => {
-        await fillRecords(lab.store, lab.provider, sizeOf(options, ownSize))
-        await lab.workers[0]?.process.stop()
+      await withFixture({ provider, options }, async (fixture) => {
+        await fillRecords(fixture.store, fixture.provider, sizeOf(options, ownSize))
+        await fixture.workers[0]?.process.stop()
         const flags = ['--cpu-prof', `--cpu-prof-dir=${folder}`]
-        const worker = await lab.stack.startWorker('bench-1', flags)
+        const worker = await fixture.stack.startWorker('bench-1', flags)
         // Compiles its code.
-        await lab.rotate(1, 2)
+        await fixture.rotate(1, 2)
         const before = await cpuSeconds(worker.pid)
-        const { rewrapped } = await lab.rotate(2, 1)
+        const { rewrapped } = await fixture.rotate(2, 1)
         const after = await cpuSeconds(worker.pid)
         for (const [what, seconds] of after) {
           const each = (1e6 * (seconds - (before.get(what) ?? 0))) / rewrapped

@@ -1,7 +1,7 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import { figure, ratioFrom, type BenchFigures, type Timed } from './figures.ts'
 import { fillRecords } from './fill-records.ts'
-import { withLab } from './lab.ts'
+import { withFixture } from './fixture.ts'
 import { watchIdle } from './machine.ts'
 import type { BenchOptions } from './options.ts'
 import { dealtWith, reached } from './progress.ts'
@@ -17,10 +17,10 @@ export async function run(options: BenchOptions): Promise<BenchFigures> {
   const provider = providers[0] ?? 'env'
   const seconds = stretches * each
   const runs: Timed[] = []
-  await withLab({ provider, options: { ...options, workers: 2 } }, async (lab) => {
-    const { store } = lab
-    await fillRecords(store, lab.provider, envelopesPerSecond * (pairs * seconds + 15))
-    const rotation = lab.rotate(1, 2, '--max-rate', envelopesPerSecond.toString())
+  await withFixture({ provider, options: { ...options, workers: 2 } }, async (fixture) => {
+    const { store } = fixture
+    await fillRecords(store, fixture.provider, envelopesPerSecond * (pairs * seconds + 15))
+    const rotation = fixture.rotate(1, 2, '--max-rate', envelopesPerSecond.toString())
     await reached(store, 3 * envelopesPerSecond)
     for (let pair = 0; pair < pairs; pair++) {
       const idle = watchIdle()
@@ -31,7 +31,7 @@ export async function run(options: BenchOptions): Promise<BenchFigures> {
       runs.push({ perSecond, idle: idle() })
       options.say(`  ${perSecond.toFixed(0)}/s of ${envelopesPerSecond}`)
     }
-    await lab.keyturn('rate', '0')
+    await fixture.keyturn('rate', '0')
     await rotation
   })
   const errors = runs.map(({ perSecond }) => Math.abs(perSecond / envelopesPerSecond - 1))

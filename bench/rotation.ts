@@ -2,7 +2,7 @@ import type { ProviderName } from '../contracts/kek.ts'
 import { bareLoop } from './bare-loop.ts'
 import { figure, ratioOf, type BenchFigures, type Timed } from './figures.ts'
 import { fillRecords } from './fill-records.ts'
-import { withLab, type Lab } from './lab.ts'
+import { withFixture, type Fixture } from './fixture.ts'
 import { timed } from './machine.ts'
 import { sizeOf, type BenchOptions } from './options.ts'
 import { peer } from './peer.ts'
@@ -13,7 +13,7 @@ const ownSize = { usual: 100_000, full: 200_000 }
 /** What the design asks of rotation ÷ bare loop. */
 const bar = { atLeast: 0.9 }
 /** In parallel in the bare loop: the best found on two cores. */
-const bareShards = 3
+const bareRanges = 3
 /** The peer in bulk is fast enough for a good part of the records. */
 const bulkFactor = 4
 
@@ -25,8 +25,8 @@ export async function run(options: BenchOptions): Promise<BenchFigures> {
   const all: BenchFigures = { figures: [], ratios: [] }
   for (const provider of options.providers) {
     options.say(`rotation with ${provider}: ${sizeOf(options, ownSize)} records`)
-    const { figures, ratios } = await withLab({ provider, options }, (lab) =>
-      rounds(lab, provider, options),
+    const { figures, ratios } = await withFixture({ provider, options }, (fixture) =>
+      rounds(fixture, provider, options),
     )
     all.figures.push(...figures)
     all.ratios.push(...ratios)
@@ -42,14 +42,18 @@ interface Runs {
   bulk: Timed[]
 }
 
-async function rounds(lab: Lab, name: ProviderName, options: BenchOptions): Promise<BenchFigures> {
+async function rounds(
+  fixture: Fixture,
+  name: ProviderName,
+  options: BenchOptions,
+): Promise<BenchFigures> {
   const { say } = options
-  await fillRecords(lab.store, lab.provider, sizeOf(options, ownSize))
-  const token = await tokenRuns(lab.provider, options)
+  await fillRecords(fixture.store, fixture.provider, sizeOf(options, ownSize))
+  const token = await tokenRuns(fixture.provider, options)
   const runs: Runs = { rotation: [], whole: [], bare: [], one: [], bulk: [] }
-  await warmUp(lab, options)
+  await warmUp(fixture, options)
   for (let pair = 1; pair <= options.pairs; pair++) {
-    await round(lab, options, runs)
+    await round(fixture, options, runs)
     const [rotation, bare] = [runs.rotation.at(-1), runs.bare.at(-1)]
     say(`  pair ${pair}: rotation ${whole(rotation)}/s, bare loop ${whole(bare)}/s`)
   }
@@ -57,23 +61,23 @@ async function rounds(lab: Lab, name: ProviderName, options: BenchOptions): Prom
 }
 
 /** Both sides once on the real records, so that the first pair meets compiled code and a warm cache. */
-async function warmUp(lab: Lab, options: BenchOptions): Promise<void> {
-  await lab.rotate(1, 2)
-  await bareLoop({ ...lab, ...options, shards: bareShards, from: 2, to: 1 })
+async function warmUp(fixture: Fixture, options: BenchOptions): Promise<void> {
+  await fixture.rotate(1, 2)
+  await bareLoop({ ...fixture, ...options, shards: bareRanges, from: 2, to: 1 })
 }
 
-async function round(lab: Lab, options: BenchOptions, runs: Runs): Promise<void> {
+async function round(fixture: Fixture, options: BenchOptions, runs: Runs): Promise<void> {
   const { page, check } = options
-  const bare = { ...lab, page, check, shards: bareShards }
-  const rotated = await lab.rotate(1, 2)
+  const bare = { ...fixture, page, check, shards: bareRanges }
+  const rotated = await fixture.rotate(1, 2)
   const { idle } = rotated
   runs.rotation.push({ perSecond: rotated.perSecond, idle })
   runs.whole.push({ perSecond: rotated.rewrapped / rotated.wholeSeconds, idle })
   runs.bare.push(await timed(() => bareLoop({ ...bare, from: 2, to: 1 })))
   const one = { from: 1, to: 2, page, envelopes: options.peerEnvelopes }
-  runs.one.push(await timed(() => peer(lab, 'one', one)))
+  runs.one.push(await timed(() => peer(fixture, 'one', one)))
   const envelopes = Math.min(sizeOf(options, ownSize) - one.envelopes, one.envelopes * bulkFactor)
-  runs.bulk.push(await timed(() => peer(lab, 'bulk', { ...one, envelopes })))
+  runs.bulk.push(await timed(() => peer(fixture, 'bulk', { ...one, envelopes })))
   await bareLoop({ ...bare, from: 2, to: 1 })
 }
 
@@ -88,7 +92,7 @@ function summary(
   return {
     figures: [
       tokenFigure(name, token, options),
-      figure(title('bare loop'), unit, runs.bare, `${bareShards} shards, page ${options.page}`),
+      figure(title('bare loop'), unit, runs.bare, `${bareRanges} shards, page ${options.page}`),
       figure(title('rotation'), unit, runs.rotation, 'phase rewrap, through Temporal'),
       figure(
         title('rotation with all phases'),

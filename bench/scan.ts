@@ -1,6 +1,6 @@
 import { figure, ratioOf, type BenchFigures, type Timed } from './figures.ts'
 import { fillRecords } from './fill-records.ts'
-import { withLab } from './lab.ts'
+import { withFixture } from './fixture.ts'
 import { timed } from './machine.ts'
 import { sizeOf, type BenchOptions } from './options.ts'
 
@@ -13,14 +13,14 @@ export async function run(options: BenchOptions): Promise<BenchFigures> {
   const all: BenchFigures = { figures: [], ratios: [] }
   const envelopes = sizeOf(options, ownSize)
   for (const provider of options.providers) {
-    await withLab({ provider, options }, async (lab) => {
-      await fillRecords(lab.store, lab.provider, envelopes)
+    await withFixture({ provider, options }, async (fixture) => {
+      await fillRecords(fixture.store, fixture.provider, envelopes)
       const [rotations, scans]: [Timed[], Timed[]] = [[], []]
       for (let pair = 0; pair < options.pairs; pair++) {
-        rotations.push(await lab.rotate(1 + (pair % 2), 2 - (pair % 2)))
+        rotations.push(await fixture.rotate(1 + (pair % 2), 2 - (pair % 2)))
         scans.push(
           await timed(async () => {
-            const { opened } = await lab.keyturn('scan', '--unwrap')
+            const { opened } = await fixture.keyturn('scan', '--unwrap')
             if (opened !== envelopes) throw new Error(`it opened ${String(opened)}`)
             return envelopes
           }),

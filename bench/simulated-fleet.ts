@@ -11,7 +11,7 @@ import { createLog } from '../observability/log.ts'
 import { createMetrics } from '../observability/metrics.ts'
 import { connectTemporal } from '../workers/hosts.ts'
 import { install } from './fill-records.ts'
-import type { Lab } from './lab.ts'
+import type { Fixture } from './fixture.ts'
 
 /** Every so many hosts has a worker that verify asks on its queue; the others are applications, which answer by heartbeat. */
 const workerEvery = 3
@@ -27,14 +27,14 @@ interface Host {
   close(): Promise<void>
 }
 
-export async function joinHosts(lab: Lab, count: number): Promise<SimulatedFleet> {
-  const config = loadConfig({ file: lab.stack.configPath })
+export async function joinHosts(fixture: Fixture, count: number): Promise<SimulatedFleet> {
+  const config = loadConfig({ file: fixture.stack.configPath })
   Runtime.install({ logger: new DefaultLogger('ERROR') })
   const connection = await connectTemporal(config)
-  const identity = await requireIdentity(lab.store)
+  const identity = await requireIdentity(fixture.store)
   const hosts: Host[] = []
   for (let at = 0; at < count; at += 1) {
-    hosts.push(await joinHost(lab, config, connection, { at, identity }))
+    hosts.push(await joinHost(fixture, config, connection, { at, identity }))
   }
   return {
     members: hosts.map(({ member }) => member),
@@ -46,7 +46,7 @@ export async function joinHosts(lab: Lab, count: number): Promise<SimulatedFleet
 }
 
 async function joinHost(
-  { store, provider }: Lab,
+  { store, provider }: Fixture,
   config: Config,
   connection: NativeConnection,
   { at, identity }: { at: number; identity: InstallIdentity },

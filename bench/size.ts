@@ -2,7 +2,7 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import type { ProviderName } from '../contracts/kek.ts'
 import { figure, ratioFrom, ratioOf, type BenchFigures, type Series } from './figures.ts'
 import { fillRecords } from './fill-records.ts'
-import { withLab, type Lab, type Rotated } from './lab.ts'
+import { withFixture, type Fixture, type Rotated } from './fixture.ts'
 import { residentMegabytes } from './machine.ts'
 import { sizeOf, type BenchOptions } from './options.ts'
 import { dealtWith, reached } from './progress.ts'
@@ -46,14 +46,14 @@ async function sizes(
 ): Promise<Required<BenchFigures>> {
   const large = sizeOf(options, ownSize)
   const middle = Math.min(middleSize, Math.floor(large / 2))
-  const at = <T>(envelopes: number, use: (lab: Lab) => Promise<T>) =>
-    withLab({ provider, options }, async (lab) => {
+  const at = <T>(envelopes: number, use: (fixture: Fixture) => Promise<T>) =>
+    withFixture({ provider, options }, async (fixture) => {
       options.say(`size with ${provider}: ${envelopes} records`)
-      await fillRecords(lab.store, lab.provider, envelopes)
-      return use(lab)
+      await fillRecords(fixture.store, fixture.provider, envelopes)
+      return use(fixture)
     })
-  const small = await at(options.small, (lab) => watched(lab, 0))
-  const runs = await at(middle, (other) => at(large, (lab) => pairs(other, lab, options)))
+  const small = await at(options.small, (fixture) => watched(fixture, 0))
+  const runs = await at(middle, (other) => at(large, (fixture) => pairs(other, fixture, options)))
   const whole = runs.killed
   const name = (what: string) => `${what}, ${provider}`
   const most = Math.max(...runs.large.map((one) => one.most))
@@ -93,8 +93,8 @@ async function sizes(
 }
 
 async function pairs(
-  middleLab: Lab,
-  lab: Lab,
+  middleLab: Fixture,
+  fixture: Fixture,
   options: BenchOptions,
 ): Promise<{ middle: Rotated[]; large: Watched[]; killed: Watched }> {
   const middle: Rotated[] = []
@@ -103,35 +103,35 @@ async function pairs(
   await middleLab.rotate(1, 2)
   for (let pair = 0; pair < options.pairs; pair++) {
     middle.push(await middleLab.rotate(2 - (pair % 2), 1 + (pair % 2)))
-    large.push(await watched(lab, pair))
+    large.push(await watched(fixture, pair))
     const [one, other] = [middle.at(-1), large.at(-1)?.rotated].map((run) => run?.perSecond ?? 0)
     options.say(`  pair ${pair + 1}: ${one?.toFixed(0) ?? ''}/s, ${other?.toFixed(0) ?? ''}/s`)
   }
-  return { middle, large, killed: await watched(lab, options.pairs, { kill: true }) }
+  return { middle, large, killed: await watched(fixture, options.pairs, { kill: true }) }
 }
 
-/** The `round`th rotation of a lab, from 0. */
-async function watched(lab: Lab, round: number, { kill = false } = {}): Promise<Watched> {
-  const { provider } = lab.stack
+/** The `round`th rotation of a fixture, from 0. */
+async function watched(fixture: Fixture, round: number, { kill = false } = {}): Promise<Watched> {
+  const { provider } = fixture.stack
   const memory: Series = { name: `worker memory, ${provider}`, unit: 'MB', points: [] }
   const progress: Series = { name: `re-wrapped, ${provider}`, unit: 'envelopes', points: [] }
   const began = performance.now()
   const ending = new AbortController()
   const looking = (async () => {
     while (!ending.signal.aborted) {
-      const sizes = await Promise.all(lab.workers.map(({ pid }) => residentMegabytes(pid)))
+      const sizes = await Promise.all(fixture.workers.map(({ pid }) => residentMegabytes(pid)))
       const second = (performance.now() - began) / 1_000
       memory.points.push([second, Math.max(...sizes)])
-      progress.points.push([second, await dealtWith(lab.store)])
+      progress.points.push([second, await dealtWith(fixture.store)])
       await sleep(lookEveryMs)
     }
   })()
-  const rotation = lab.rotate(1 + (round % 2), 2 - (round % 2))
+  const rotation = fixture.rotate(1 + (round % 2), 2 - (round % 2))
   try {
     if (kill) {
-      const total = await lab.store.db.collection('records').estimatedDocumentCount()
-      await reached(lab.store, killAt * total)
-      await lab.killWorker(0)
+      const total = await fixture.store.db.collection('records').estimatedDocumentCount()
+      await reached(fixture.store, killAt * total)
+      await fixture.killWorker(0)
     }
     const rotated = await rotation
     ending.abort()

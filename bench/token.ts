@@ -3,7 +3,7 @@ import { canaryAad } from '../envelope/aad.ts'
 import type { KekProvider, RewrapItem } from '../providers/provider.ts'
 import { figure, type BenchFigures, type Timed } from './figures.ts'
 import { install } from './fill-records.ts'
-import { withLab } from './lab.ts'
+import { withFixture } from './fixture.ts'
 import { timed } from './machine.ts'
 import { sizeOf, type BenchOptions } from './options.ts'
 
@@ -15,7 +15,7 @@ const inFlight = 4
 export async function run(options: BenchOptions): Promise<BenchFigures> {
   const figures: BenchFigures = { figures: [], ratios: [] }
   for (const name of options.providers) {
-    const runs = await withLab({ provider: name, options }, ({ provider }) =>
+    const runs = await withFixture({ provider: name, options }, ({ provider }) =>
       tokenRuns(provider, options),
     )
     figures.figures.push(tokenFigure(name, runs, options))

@@ -1,6 +1,6 @@
 import { figure, type BenchFigures, type Timed } from './figures.ts'
 import { fillRecords } from './fill-records.ts'
-import { withLab } from './lab.ts'
+import { withFixture } from './fixture.ts'
 import { sizeOf, type BenchOptions } from './options.ts'
 
 const counts = [1, 2, 4]
@@ -12,10 +12,10 @@ export async function run(options: BenchOptions): Promise<BenchFigures> {
   for (const provider of options.providers) {
     for (const workers of counts) {
       const runs: Timed[] = []
-      await withLab({ provider, options: { ...options, workers } }, async (lab) => {
-        await fillRecords(lab.store, lab.provider, sizeOf(options, ownSize))
+      await withFixture({ provider, options: { ...options, workers } }, async (fixture) => {
+        await fillRecords(fixture.store, fixture.provider, sizeOf(options, ownSize))
         for (let pair = 0; pair < options.pairs; pair++) {
-          runs.push(await lab.rotate(1 + (pair % 2), 2 - (pair % 2)))
+          runs.push(await fixture.rotate(1 + (pair % 2), 2 - (pair % 2)))
         }
       })
       all.figures.push(figure(`rotation with ${workers} workers, ${provider}`, 'envelopes/s', runs))

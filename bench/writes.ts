@@ -4,7 +4,7 @@ import type { Store } from '../store/store.ts'
 import { write } from './bare-loop.ts'
 import { figure, type BenchFigures, type Timed } from './figures.ts'
 import { fillRecords, place, recordId } from './fill-records.ts'
-import { withLab } from './lab.ts'
+import { withFixture } from './fixture.ts'
 import { timed } from './machine.ts'
 import { sizeOf, type BenchOptions } from './options.ts'
 
@@ -13,9 +13,9 @@ const ownSize = { usual: 100_000, full: 100_000 }
 
 /** The raw writes: pages of updates in transactions, everything else made before the clock runs. */
 export async function run(options: BenchOptions): Promise<BenchFigures> {
-  return withLab({ provider: 'env', options: { ...options, workers: 1 } }, async (lab) => {
-    await fillRecords(lab.store, lab.provider, sizeOf(options, ownSize))
-    return { figures: [writesFigure(await writesRuns(lab.store, options))], ratios: [] }
+  return withFixture({ provider: 'env', options: { ...options, workers: 1 } }, async (fixture) => {
+    await fillRecords(fixture.store, fixture.provider, sizeOf(options, ownSize))
+    return { figures: [writesFigure(await writesRuns(fixture.store, options))], ratios: [] }
   })
 }
 
@@ -65,9 +65,9 @@ function pagesOf(options: BenchOptions, old: Binary | null, wrapped: Binary, run
 async function writeAll(store: Store, pages: readonly Page[]): Promise<number> {
   let next = 0
   let written = 0
-  const line = async (_: unknown, shard: number) => {
+  const line = async (_: unknown, range: number) => {
     for (let page = pages[next++]; page !== undefined; page = pages[next++]) {
-      await write(store, shard, String(written), page)
+      await write(store, range, String(written), page)
       written += page.length
     }
   }

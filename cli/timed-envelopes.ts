@@ -1,4 +1,4 @@
-import type { TimeEnvelopes } from '../client/rotations/plan.ts'
+import type { TimeEnvelopes } from '../client/plan.ts'
 import { loadableKeks } from '../client/views/opening.ts'
 import { KeyturnError } from '../contracts/errors.ts'
 import type { Config } from '../contracts/settings.ts'

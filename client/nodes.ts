@@ -2,7 +2,7 @@ import { KeyturnError } from '../contracts/errors.ts'
 import type { FleetNode } from '../contracts/fleet.ts'
 import type { Config } from '../contracts/settings.ts'
 import { withKeystore, withOwnKeystore } from './keystore.ts'
-import { requester } from './rotations/names.ts'
+import { requester } from './temporal/names.ts'
 import { decommissionFleetNode, expectFleetNode, fleetNodes } from './views/nodes.ts'
 
 /** The roster with its processes. */

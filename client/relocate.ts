@@ -15,9 +15,9 @@ import {
 } from '../store/keystore-relocation.ts'
 import { requireSetUp, withKeystore, type Keystore } from './keystore.ts'
 import { withUuids } from './recorded-uuids.ts'
-import { withTemporal } from './rotations/connection.ts'
-import { requester } from './rotations/names.ts'
-import { endForeignWork } from './rotations/withdraw.ts'
+import { withTemporal } from './temporal/connection.ts'
+import { requester } from './temporal/names.ts'
+import { endForeignWork } from './temporal/end-foreign-work.ts'
 import { loadableKeks } from './views/opening.ts'
 
 /** What a person says of a keystore that is not where it was recorded. */

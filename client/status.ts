@@ -3,14 +3,14 @@ import type { Config } from '../contracts/settings.ts'
 import type { StatusView } from '../contracts/views.ts'
 import { identityOf } from '../store/kek-install.ts'
 import { withKeystore, type Keystore } from './keystore.ts'
-import { withTemporal, type TemporalLink } from './rotations/connection.ts'
-import { policyOrNull } from './rotations/policy.ts'
-import { isTaken } from './rotations/duties.ts'
-import { awaitedSteps } from './rotations/pending-steps.ts'
-import { lastPause, liveRotation, queryProgress } from './rotations/running.ts'
+import { withTemporal, type TemporalLink } from './temporal/connection.ts'
+import { policyOrNull } from './policy.ts'
+import { isPolled } from './temporal/pollers.ts'
+import { awaitedSteps } from './temporal/pending-steps.ts'
+import { lastPause, liveRotation, queryProgress } from './temporal/live-rotation.ts'
 import { liveWorkers } from './views/workers.ts'
 import { statusView, type Live } from './views/status.ts'
-import { askWorkflows } from './views/workflows.ts'
+import { askWorkflows } from './temporal/workflows.ts'
 
 /**
  * The state of an install. It works without an installation and without Temporal: then `temporal` is `unreachable` and the
@@ -59,7 +59,7 @@ async function askTemporal({ store, install: row }: Keystore, link: TemporalLink
   const [progress, pause, isSwept, workers, awaiting] = await Promise.all([
     queryProgress(link, workflowId),
     lastPause(link, workflowId),
-    isTaken(link, install, 'rewrap'),
+    isPolled(link, install, 'rewrap'),
     liveWorkers(store),
     awaitedSteps(link, workflowId),
   ])

@@ -63,7 +63,7 @@ const rewrap = section({
   page: count(1, maxPage, `must be a number from 1 to ${maxPage}`).default(1000),
   shards: z
     .unknown()
-    .refine(isShards, "must be 'auto' or a number from 1 to 1000")
+    .refine(isRanges, "must be 'auto' or a number from 1 to 1000")
     .transform((shards) => shards as number | 'auto')
     .prefault('auto'),
   check: z.enum(['all', 'sampled', 'none'], "must be 'all', 'sampled' or 'none'").default('all'),
@@ -147,7 +147,7 @@ export function isMongoUri(uri: string): boolean {
   return /^mongodb(\+srv)?:\/\/./.test(uri)
 }
 
-function isShards(value: unknown): boolean {
+function isRanges(value: unknown): boolean {
   return (
     value === 'auto' || (Number.isInteger(value) && Number(value) >= 1 && Number(value) <= 1000)
   )

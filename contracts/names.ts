@@ -15,7 +15,7 @@ export const collections = {
   nodes: 'fleet_nodes',
   heartbeats: 'process_heartbeats',
   rotations: 'rotations',
-  shards: 'rewrap_shards',
+  ranges: 'rewrap_shards',
   quarantine: 'rewrap_quarantine',
   audit: 'kek_audit',
   questions: 'kek_questions',
@@ -42,8 +42,8 @@ export const workflowIds = {
   install: (install: InstallIdentity, version: number) => `${root(install)}/install/v${version}`,
   verify: (install: InstallIdentity, version: number) => `${root(install)}/verify/v${version}`,
   remove: (install: InstallIdentity, version: number) => `${root(install)}/remove/v${version}`,
-  shard: (install: InstallIdentity, field: string, shard: string) =>
-    `${root(install)}/rotate/${field}/${shard}`,
+  range: (install: InstallIdentity, field: string, range: string) =>
+    `${root(install)}/rotate/${field}/${range}`,
   /** Of the Schedule too. */
   policy: (install: InstallIdentity) => `${root(install)}/policy`,
 } as const
@@ -52,7 +52,7 @@ export const workflowTypes = {
   install: 'installKek',
   verify: 'verifyFleet',
   rotate: 'rotateKek',
-  shard: 'rewrapShard',
+  range: 'rewrapRange',
   remove: 'removeKek',
   policy: 'scheduledRotation',
 } as const
@@ -70,7 +70,7 @@ export const messages = {
   resume: 'resume',
   cancel: 'cancel',
   setRate: 'setRate',
-  hsmNews: 'hsmNews',
+  hsmAvailability: 'hsmAvailability',
   undo: 'undo',
   progress: 'progress',
 } as const

@@ -17,7 +17,7 @@ export interface Counters {
 export const noCounters: Counters = { rewrapped: 0, superseded: 0, quarantined: 0, hsmCalls: 0 }
 
 /**
- * Whose speed counts: `rotation` goes as fast as database and token allow; `applications` sweeps fewer shards at a time
+ * Whose speed counts: `rotation` goes as fast as database and token allow; `applications` sweeps fewer ranges at a time
  * in short transactions, and rests between them, longer while they take longer.
  */
 export type Priority = 'applications' | 'rotation'
@@ -149,21 +149,21 @@ export interface Preflight {
   startedAt: string
 }
 
-export interface ShardPlan {
-  shard: string
+export interface RangePlan {
+  range: string
   collection: string
   field: string
 }
 
-/** How far a rotation has got in handing out the shards of one pass. */
+/** How far a rotation has got in handing out the ranges of one pass. */
 export interface SweepPlan {
   /** 0 for the sweep, then 1, 2, … for each walk of the tail. */
   pass: number
   /** Read from the plan and not yet swept to their end. */
-  waiting: ShardPlan[]
-  /** Name of the last shard that was read from the plan; null before the first. */
+  waiting: RangePlan[]
+  /** Name of the last range that was read from the plan; null before the first. */
   after: string | null
-  /** No more shards are to be read. */
+  /** No more ranges are to be read. */
   isRead: boolean
 }
 
@@ -194,7 +194,7 @@ export interface CarriedRotation extends RotationPause {
   facts: Preflight | null
   /** How often promote has sent the rotation back to verify. */
   asked: number
-  /** Null while no shards are handed out. */
+  /** Null while no ranges are handed out. */
   plan: SweepPlan | null
   /** Walks of the tail that were planned. */
   round: number
@@ -206,7 +206,7 @@ export interface CarriedRotation extends RotationPause {
   silent: string[]
 }
 
-/** What the parent of the shards may change while they run. `rate` is the shard's share, 0 is no limit. */
+/** What the parent of the ranges may change while they run. `rate` is the range's share, 0 is no limit. */
 export interface Steering {
   paused: boolean
   cancelled: boolean
@@ -214,7 +214,7 @@ export interface Steering {
 }
 
 /** From which version to which, and how, is in the rotation's row. */
-export interface RewrapShardInput extends ShardPlan {
+export interface RewrapRangeInput extends RangePlan {
   install: InstallIdentity
   /** The row of its task, in the keystore that it is for. */
   task: string
@@ -224,7 +224,7 @@ export interface RewrapShardInput extends ShardPlan {
   trial?: boolean
 }
 
-/** Why a batch over a shard ended; `replaced` means that a later attempt owns the shard. */
+/** Why a batch over a range ended; `replaced` means that a later attempt owns the range. */
 export type SweepEnd = 'end' | 'deadline' | 'aborted' | 'replaced' | 'hsm-budget'
 
 /** The worker's HSM did nothing well for as long as its pool has patience. */
@@ -234,13 +234,13 @@ export interface HsmAway {
   why: string
 }
 
-/** A shard to its rotation: it waits for the HSM, which answered `why`, or (null) does no longer. */
-export interface HsmNews {
-  shard: string
+/** A range to its rotation: it waits for the HSM, which answered `why`, or (null) does no longer. */
+export interface HsmAvailability {
+  range: string
   why: string | null
 }
 
-export interface RewrapShardResult {
+export interface RewrapRangeResult {
   end: 'end' | 'aborted' | 'hsm-budget'
 }
 

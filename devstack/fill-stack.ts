@@ -2,7 +2,7 @@ import { openKeyring } from '../keyring/index.ts'
 import { openStore } from '../store/store.ts'
 import { commandsOn } from './demo/commands.ts'
 import { count, secondsSince } from './demo/figures.ts'
-import { narrator } from './demo/narrator.ts'
+import { reporter } from './demo/reporter.ts'
 import { families, sealRecords } from './demo/records.ts'
 import type { Say } from './servers/progress.ts'
 import type { Stack } from './stack.ts'
@@ -13,7 +13,7 @@ export async function fillStack(stack: Stack, records: number, say: Say): Promis
   try {
     const [family] = families
     if ((await store.db.collection(family.collection).estimatedDocumentCount()) > 0) return
-    const keyturn = commandsOn(stack, narrator(say))
+    const keyturn = commandsOn(stack, reporter(say))
     const init = stack.provider === 'pkcs11' ? 'pkcs11-init' : 'env-init'
     for (const version of ['1', '2']) await keyturn.run(init, '--version', version)
     const began = performance.now()

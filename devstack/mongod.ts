@@ -5,15 +5,15 @@ import type { Document } from 'mongodb'
 import { KeyturnError } from '../contracts/errors.ts'
 import { freePort } from '../workers/free-port.ts'
 import { isListening } from './is-listening.ts'
-import { spawnLeashed } from './leash.ts'
-import type { Leashed } from './leash.ts'
+import { spawnSupervised } from './supervised-child.ts'
+import type { SupervisedChild } from './supervised-child.ts'
 import { lastLine } from './servers/run-command.ts'
 import { waitUntil } from './wait-until.ts'
 
 export interface Mongod {
   readonly uri: string
   readonly port: number
-  readonly process: Leashed
+  readonly process: SupervisedChild
   stop(): Promise<void>
 }
 
@@ -63,9 +63,9 @@ export function spawnMongod(options: {
   data: string
   logFile: string
   parameters?: readonly string[]
-}): Leashed {
+}): SupervisedChild {
   const { parameters = [] } = options
-  return spawnLeashed({
+  return spawnSupervised({
     command: options.path,
     // prettier-ignore
     args: ['--replSet', replicaSet, '--bind_ip', '127.0.0.1', '--port', options.port.toString(), '--dbpath', options.data,
@@ -77,7 +77,7 @@ export function spawnMongod(options: {
 
 /** Resolves when it takes connections; throws with its log's end when it ended instead. */
 export async function untilListening(
-  process: Leashed,
+  process: SupervisedChild,
   port: number,
   logFile: string,
 ): Promise<void> {
@@ -91,7 +91,11 @@ export async function untilListening(
   )
 }
 
-async function becomePrimary(process: Leashed, port: number, logFile: string): Promise<void> {
+async function becomePrimary(
+  process: SupervisedChild,
+  port: number,
+  logFile: string,
+): Promise<void> {
   // A client that could not connect is of no further use (driver 7.9: "Topology is closed"), so it comes after.
   await untilListening(process, port, logFile)
   const host = `127.0.0.1:${port.toString()}`

@@ -3,7 +3,7 @@ import { join } from 'node:path'
 import { MongoClient } from 'mongodb'
 import type { Document } from 'mongodb'
 import { freePort } from '../workers/free-port.ts'
-import type { Leashed } from './leash.ts'
+import type { SupervisedChild } from './supervised-child.ts'
 import { replicaSet, spawnMongod, untilListening } from './mongod.ts'
 import { waitUntil } from './wait-until.ts'
 
@@ -95,7 +95,7 @@ class OwnMember implements Member {
   readonly port: number
   readonly #path: string
   readonly #folder: string
-  #process: Leashed
+  #process: SupervisedChild
 
   private constructor(path: string, folder: string, kind: MemberKind, port: number) {
     this.#path = path
@@ -131,7 +131,7 @@ class OwnMember implements Member {
     await this.listens()
   }
 
-  #spawn(): Leashed {
+  #spawn(): SupervisedChild {
     const { port } = this
     const data = join(this.#folder, 'data')
     return spawnMongod({ path: this.#path, port, data, logFile: this.#logFile() })

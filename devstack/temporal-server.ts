@@ -4,8 +4,8 @@ import { KeyturnError } from '../contracts/errors.ts'
 import { searchAttributes } from '../contracts/names.ts'
 import { freePort } from '../workers/free-port.ts'
 import { isListening } from './is-listening.ts'
-import { spawnLeashed } from './leash.ts'
-import type { Leashed } from './leash.ts'
+import { spawnSupervised } from './supervised-child.ts'
+import type { SupervisedChild } from './supervised-child.ts'
 import { lastLine, runCommand } from './servers/run-command.ts'
 import { waitUntil } from './wait-until.ts'
 
@@ -13,7 +13,7 @@ export interface TemporalServer {
   readonly address: string
   /** Null when it runs without the web UI. */
   readonly ui: string | null
-  readonly process: Leashed
+  readonly process: SupervisedChild
   readonly ports: TemporalPorts
   stop(): Promise<void>
 }
@@ -54,7 +54,7 @@ export async function startTemporalServer(options: {
   const ports = await portsOf(options.ports)
   const logFile = join(options.folder, 'temporal.log')
   const ui = options.ui ?? true
-  const process = spawnLeashed({
+  const process = spawnSupervised({
     command: options.path,
     // prettier-ignore
     args: ['server', 'start-dev', '--ip', '127.0.0.1', '--port', ports.grpc.toString(),
@@ -89,7 +89,7 @@ async function portsOf(wished: TemporalPorts | undefined): Promise<TemporalPorts
 
 /** Ready is when it takes the namespace's retention: that goes through its database and its front end. */
 async function becomeReady(
-  process: Leashed,
+  process: SupervisedChild,
   path: string,
   address: string,
   port: number,

@@ -2,8 +2,8 @@ import { existsSync } from 'node:fs'
 import { readFile } from 'node:fs/promises'
 import { fileURLToPath } from 'node:url'
 import { KeyturnError } from '../contracts/errors.ts'
-import { spawnLeashed } from './leash.ts'
-import type { Leashed } from './leash.ts'
+import { spawnSupervised } from './supervised-child.ts'
+import type { SupervisedChild } from './supervised-child.ts'
 import { lastLine } from './servers/run-command.ts'
 import { waitUntil } from './wait-until.ts'
 
@@ -11,7 +11,7 @@ export interface WorkerProcess {
   readonly node: string
   readonly pid: number
   readonly logFile: string
-  readonly process: Leashed
+  readonly process: SupervisedChild
 }
 
 const startMs = 60_000
@@ -42,7 +42,7 @@ export async function startWorkerProcess(options: {
   flags?: readonly string[]
 }): Promise<WorkerProcess> {
   const { node, logFile } = options
-  const leashed = spawnLeashed({
+  const leashed = spawnSupervised({
     command: process.execPath,
     args: [
       ...(options.flags ?? []),

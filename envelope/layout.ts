@@ -18,7 +18,7 @@ import { idText } from './id-text.ts'
 /**
  * Where a field's wraps stand in a record, and how. Data that was there before Keyturn keeps its shape: a collection may
  * declare a layout for a field, and a rotation then touches only what the layout names (docs/layouts.md). The field's
- * name stays what shards, quarantine and AAD call it, whether anything stands under that path or not.
+ * name stays what ranges, quarantine and AAD call it, whether anything stands under that path or not.
  */
 export interface Layout {
   readonly field: string

@@ -24,7 +24,7 @@ export type MemberEventName = keyof MemberEvents
 export type MemberListener<E extends MemberEventName> = (event: MemberEvents[E]) => void
 
 /** Tells events and logs them; a listener that throws is logged and harms nothing. */
-export class MemberVoice {
+export class MemberEmitter {
   readonly #emitter = new EventEmitter()
   readonly #log: Log
 
@@ -42,13 +42,13 @@ export class MemberVoice {
     })
   }
 
-  tell<E extends MemberEventName>(event: E, detail: MemberEvents[E]): void {
+  emit<E extends MemberEventName>(event: E, detail: MemberEvents[E]): void {
     const level = event === 'beat' ? 'trace' : event === 'version-switched' ? 'info' : 'warn'
     this.#log[level](detail as object, event.replaceAll('-', ' '))
     this.#emitter.emit(event, detail)
   }
 
-  silence(): void {
+  removeAllListeners(): void {
     this.#emitter.removeAllListeners()
   }
 }

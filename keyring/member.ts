@@ -13,9 +13,9 @@ import { FollowedVersion } from './followed-version.ts'
 import type { FleetMember, MemberOptions, MemberState } from './fleet-member.ts'
 import { HeartbeatLoop } from './heartbeat-loop.ts'
 import { HeldLease, leaseExpired } from './held-lease.ts'
-import { KeystoreNews } from './keystore-news.ts'
+import { KeystoreWatcher } from './keystore-watcher.ts'
 import { LoadedKeys } from './loaded-keys.ts'
-import { MemberVoice, type MemberEventName, type MemberListener } from './member-events.ts'
+import { MemberEmitter, type MemberEventName, type MemberListener } from './member-events.ts'
 import { ServerClock } from './server-clock.ts'
 import { within } from './within.ts'
 import { WrapCounts } from './wrap-counts.ts'
@@ -32,9 +32,9 @@ export class Member implements FleetMember {
   readonly #followed: FollowedVersion
   readonly #lease = new HeldLease()
   readonly #wraps = new WrapCounts()
-  readonly #voice: MemberVoice
+  readonly #emitter: MemberEmitter
   readonly #loop: HeartbeatLoop
-  readonly #news: KeystoreNews
+  readonly #news: KeystoreWatcher
   #timings: FleetTimings
   #isInstalled = false
   /** The newest state of the keystore that it has followed. */
@@ -50,12 +50,12 @@ export class Member implements FleetMember {
     this.node = options.node
     this.#options = options
     this.#timings = options.timings
-    this.#voice = new MemberVoice(options.log)
+    this.#emitter = new MemberEmitter(options.log)
     this.#keys = new LoadedKeys({
       provider: options.provider,
       clock: () => this.#lease.now(),
       onFailure: (version, { code, message }) =>
-        this.#voice.tell('key-missing', { version, code, message }),
+        this.#emitter.emit('key-missing', { version, code, message }),
     })
     this.#followed = new FollowedVersion(this.#keys)
     this.#loop = new HeartbeatLoop({
@@ -71,7 +71,7 @@ export class Member implements FleetMember {
     })
     const { store, log } = options
     const beatEarly = () => void this.beat().catch(() => undefined)
-    this.#news = new KeystoreNews({ store, log, tell: beatEarly })
+    this.#news = new KeystoreWatcher({ store, log, tell: beatEarly })
   }
 
   state(): MemberState {
@@ -126,7 +126,7 @@ export class Member implements FleetMember {
   }
 
   on<E extends MemberEventName>(event: E, listener: MemberListener<E>): void {
-    this.#voice.on(event, listener)
+    this.#emitter.on(event, listener)
   }
 
   async leave(): Promise<void> {
@@ -152,7 +152,7 @@ export class Member implements FleetMember {
     await within(patienceMs, this.#news.close())
     await within(patienceMs, this.#loop.stop())
     this.#lease.close()
-    this.#voice.silence()
+    this.#emitter.removeAllListeners()
   }
 
   /** One beat, as long as a caller's patience lasts; what it failed with, null when it did not. */
@@ -200,7 +200,7 @@ export class Member implements FleetMember {
     // Followed before the lease is renewed: there is no moment with a young lease and an old version.
     const isNews = await this.#look()
     this.#lease.renew(sent, leaseMs)
-    this.#voice.tell('beat', { at: this.#clock.at(performance.now()) })
+    this.#emitter.emit('beat', { at: this.#clock.at(performance.now()) })
     await this.#wraps.write((counts) => countWraps(store, counts))
     return isNews
   }
@@ -240,7 +240,7 @@ export class Member implements FleetMember {
     const from = this.#followed.version
     const isSwitched = active !== null && this.#followed.follow(active)
     if (isSwitched) {
-      this.#voice.tell('version-switched', { from, to: active.version, epoch: active.epoch })
+      this.#emitter.emit('version-switched', { from, to: active.version, epoch: active.epoch })
     }
     const rows = this.#isInstalled ? versions : []
     const isBehind = this.#keys.note(rows, this.#followed.version, question)
@@ -257,7 +257,7 @@ export class Member implements FleetMember {
     const before = this.#older
     this.#older = isOlder(read, this.#seen) ? keystoreOlder(read, this.#seen) : null
     if (this.#older === null) this.#seen = read
-    else if (before === null) this.#voice.tell('keystore-older', { message: this.#older.message })
+    else if (before === null) this.#emitter.emit('keystore-older', { message: this.#older.message })
     return this.#older !== null
   }
 
@@ -285,14 +285,14 @@ export class Member implements FleetMember {
 
   #tellLostLease(): void {
     const lease = this.#lease.lost()
-    if (lease !== null) this.#voice.tell('lease-lost', { lease })
+    if (lease !== null) this.#emitter.emit('lease-lost', { lease })
   }
 
   /** The scream test of a removal: whoever still needs the version is heard while it can be undone. */
   #reportRemoved(version: number): void {
     const state = this.#keys.stateOf(version)
     if (state === null || isLoadable(state) || state === 'installing') return
-    this.#voice.tell('removed-version-used', { version, state })
+    this.#emitter.emit('removed-version-used', { version, state })
   }
 }
 

@@ -164,16 +164,16 @@ export async function censusDifferences(
  */
 export async function splitPoints(
   store: Store,
-  options: Omit<Parameters<typeof idBehind>[1], 'from' | 'until' | 'skip'> & { shards: number },
+  options: Omit<Parameters<typeof idBehind>[1], 'from' | 'until' | 'skip'> & { ranges: number },
 ): Promise<Bound[]> {
-  const { collection, field, version, shards } = options
+  const { collection, field, version, ranges } = options
   const path = (options.layout ?? keyturnLayout(field)).version
   const envelopes = await store.db.collection(collection).countDocuments({ [path]: version })
-  const size = Math.ceil(envelopes / shards)
+  const size = Math.ceil(envelopes / ranges)
   const points: Bound[] = []
   if (size === 0) return points
   const owners = await ownerBounds(store, collection)
-  const most = owners.length + shards - 1
+  const most = owners.length + ranges - 1
   for (const [index, begin] of [null, ...owners].entries()) {
     const until = owners[index] ?? null
     const behind = (from: Bound | null, skip: number) =>

@@ -236,7 +236,7 @@ export interface RotationDoc {
   }
   /** Envelopes under `from` at preflight; null before it counted. */
   total: number | null
-  /** Written when it ends, as the sum over its shards; until then null. */
+  /** Written when it ends, as the sum over its ranges; until then null. */
   counters: CountersDoc | null
   /** Crypt calls that sweeps have reserved of `max_hsm_calls` (0 is no limit). */
   hsm_reserved: number
@@ -248,7 +248,7 @@ export interface RotationDoc {
   workflow_id: string
   run_id: string | null
   error: { code: string; message: string; hint?: string } | null
-  /** True once its shards were closed for good: no more can be inserted. */
+  /** True once its ranges were closed for good: no more can be inserted. */
   shards_closed: boolean
   /** Grows with each transaction that must not pass the end of this rotation: both write this row. */
   touches: number
@@ -269,15 +269,15 @@ export interface Bound {
   readonly v: unknown
 }
 
-/** `_id` of a shard document. */
-export interface ShardId {
+/** Names a range; its document has `{ rotation, range }` as its `_id`. */
+export interface RangeId {
   rotation: string
-  shard: string
+  range: string
 }
 
 /** `rewrap_shards`: a range of `_id` of one field, `min` inclusive, `max` exclusive, null for an open end. */
-export interface ShardDoc {
-  _id: ShardId
+export interface RangeDoc {
+  _id: { rotation: string; shard: string }
   collection: string
   field: string
   min: Bound | null

@@ -236,7 +236,7 @@ async function* readHinted(
     {
       projection,
       hint,
-      // A mongos puts the answers of several shards together. Elsewhere the index is the order, of arrays too.
+      // A mongos puts the answers of several ranges together. Elsewhere the index is the order, of arrays too.
       ...(store.isRouter ? { sort: versionIndex(layout) } : {}),
       min: { [version]: page.version, _id: begin === null ? new MinKey() : begin.v },
       max:

@@ -79,8 +79,8 @@ const ownIndexes: readonly OwnIndex[] = [
     options: { unique: true, partialFilterExpression: { standing: true }, name: 'one_stands' },
   },
   { collection: keystoreNames.rotations, key: { started_at: -1 } },
-  { collection: keystoreNames.shards, key: { '_id.rotation': 1 } },
-  { collection: keystoreNames.shards, key: { closed: 1 } },
+  { collection: keystoreNames.ranges, key: { '_id.rotation': 1 } },
+  { collection: keystoreNames.ranges, key: { closed: 1 } },
   { collection: keystoreNames.quarantine, key: { kek_version: 1 } },
 ]
 

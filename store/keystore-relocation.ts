@@ -9,7 +9,7 @@ import { clearEndedMarks } from './kek-versions.ts'
 import { keystore } from './keystore.ts'
 import { readHeartbeats } from './process-heartbeats.ts'
 import { withdrawRemoval } from './removal-requests.ts'
-import { closeShards } from './rewrap-shards.ts'
+import { closeRanges } from './rewrap-ranges.ts'
 import { endRotation, runningRotation } from './rotations.ts'
 import type { Store } from './store.ts'
 import { inTransaction } from './transaction.ts'
@@ -116,7 +116,7 @@ const whileRestored = {
 async function endRotations(store: Store, error: ErrorReport): Promise<string[]> {
   const ended: string[] = []
   for (let row = await runningRotation(store); row !== null; row = await runningRotation(store)) {
-    await closeShards(store, { rotation: row._id })
+    await closeRanges(store, { rotation: row._id })
     await endRotation(store, row._id, 'failed', { error })
     ended.push(row._id)
   }

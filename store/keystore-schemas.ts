@@ -182,7 +182,7 @@ export const rotationSchema = z.looseObject({
 })
 
 /** Without its bounds, which are read from its bytes. */
-export const shardSchema = z.looseObject({
+export const rangeSchema = z.looseObject({
   _id: z.looseObject({ rotation: name, shard: text.min(1) }),
   ...{ collection: text, field: text, attempt: count, closed: z.boolean(), counters },
   session: z.looseObject({ id: bytes(16, 16) }).nullable(),

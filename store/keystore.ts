@@ -11,7 +11,7 @@ import type {
   RemovalRequestDoc,
   RotationDoc,
   SettingsDoc,
-  ShardDoc,
+  RangeDoc,
   TaskDoc,
   VersionDoc,
 } from './documents.ts'
@@ -20,7 +20,7 @@ import type { Store } from './store.ts'
 
 /**
  * The keystore's collections with the types of their documents. What others write too (heartbeats, the roster), what has
- * ids or bounds of any BSON type (shards, quarantine), and the audit are checked by their own readers.
+ * ids or bounds of any BSON type (ranges, quarantine), and the audit are checked by their own readers.
  */
 export const keystore = {
   install: (store: Store): Collection<InstallDoc> =>
@@ -36,7 +36,7 @@ export const keystore = {
     store.db.collection(collections.heartbeats),
   rotations: (store: Store): Collection<RotationDoc> =>
     checked(store.db.collection(collections.rotations), wellFormed.rotation),
-  shards: (store: Store): Collection<ShardDoc> => store.db.collection(collections.shards),
+  ranges: (store: Store): Collection<RangeDoc> => store.db.collection(collections.ranges),
   quarantine: (store: Store): Collection<QuarantineDoc> =>
     store.db.collection(collections.quarantine),
   removals: (store: Store): Collection<RemovalRequestDoc> =>

@@ -8,7 +8,7 @@ import { keystore } from './keystore.ts'
 import { clearOddRows, firstOdd, oddMany, rowsAtMost, type OddEnvelope } from './odd-envelopes.ts'
 import type { PageQuarantine } from './page-step.ts'
 import { writeRows } from './quarantine-rows.ts'
-import { countOddRows } from './rewrap-shards.ts'
+import { countOddRows } from './rewrap-ranges.ts'
 import type { Store } from './store.ts'
 import { inTransaction } from './transaction.ts'
 

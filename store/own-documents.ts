@@ -10,7 +10,7 @@ import type {
   RemovalRequestDoc,
   RotationDoc,
   SettingsDoc,
-  ShardDoc,
+  RangeDoc,
   VersionDoc,
 } from './documents.ts'
 import * as schemas from './keystore-schemas.ts'
@@ -31,7 +31,7 @@ export const wellFormed = {
   removal: check<RemovalRequestDoc>(collections.removals, schemas.removalSchema),
   question: check<QuestionDoc>(collections.questions, schemas.questionSchema),
   rotation: check<RotationDoc>(collections.rotations, schemas.rotationSchema),
-  shard: check<ShardDoc>(collections.shards, schemas.shardSchema),
+  range: check<RangeDoc>(collections.ranges, schemas.rangeSchema),
 }
 
 type Check<T> = <R extends T | null>(row: R) => R

@@ -2,7 +2,7 @@ import { Binary, BSON, MongoServerError, type ClientSession } from 'mongodb'
 import type { Document } from 'mongodb'
 import { keyturnLayout, wrapMembers } from '../envelope/layout.ts'
 import { byteSlices } from './byte-slices.ts'
-import type { CountersDoc, ShardId } from './documents.ts'
+import type { CountersDoc, RangeDoc, RangeId } from './documents.ts'
 import { keystore } from './keystore.ts'
 import type { PageCounts, PageStep } from './page-step.ts'
 import { writeRows } from './quarantine-rows.ts'
@@ -60,8 +60,8 @@ export async function writeStep(
 }
 
 async function passFence(store: Store, session: ClientSession, step: PageStep): Promise<boolean> {
-  const { matchedCount } = await keystore.shards(store).updateOne(
-    { _id: shardId(step), attempt: step.attempt, closed: false, cursor: step.oldCursor },
+  const { matchedCount } = await keystore.ranges(store).updateOne(
+    { _id: rangeId(step), attempt: step.attempt, closed: false, cursor: step.oldCursor },
     {
       $set: { cursor: step.newCursor, ...(step.closes === true ? { closed: true } : {}) },
       $inc: {
@@ -80,9 +80,9 @@ async function wasCommitted(
   session: ClientSession,
   step: PageStep,
 ): Promise<boolean> {
-  const committed = await keystore.shards(store).findOne(
+  const committed = await keystore.ranges(store).findOne(
     {
-      _id: shardId(step),
+      _id: rangeId(step),
       attempt: step.attempt,
       cursor: step.newCursor,
       closed: step.closes === true,
@@ -182,11 +182,11 @@ async function addCounters(
 ): Promise<void> {
   const increments = Object.entries(counters).map(([name, by]) => [`counters.${name}`, by] as const)
   await keystore
-    .shards(store)
-    .updateOne({ _id: shardId(step) }, { $inc: Object.fromEntries(increments) }, { session })
+    .ranges(store)
+    .updateOne({ _id: rangeId(step) }, { $inc: Object.fromEntries(increments) }, { session })
 }
 
 /** In the order in which it is stored. */
-function shardId({ rotation, shard }: ShardId): ShardId {
-  return { rotation, shard }
+function rangeId({ rotation, range }: RangeId): RangeDoc['_id'] {
+  return { rotation, shard: range }
 }

@@ -27,7 +27,7 @@ export interface PageQuarantine {
 /** What one transaction writes: a page, or a part of one. */
 export interface PageStep {
   rotation: string
-  shard: string
+  range: string
   attempt: number
   collection: string
   field: string
@@ -44,7 +44,7 @@ export interface PageStep {
   counters: { hsmCalls: number }
   /** Throws `lease-expired` when this process may not wrap any more. */
   leaseCheck: () => void
-  /** True closes the shard with this page, its last. */
+  /** True closes the range with this page, its last. */
   closes?: boolean
 }
 

@@ -11,10 +11,10 @@ import { wasKilled } from './store-errors.ts'
 import type { Store } from './store.ts'
 
 /**
- * The one transaction of a page: the shard's document takes the new cursor, the envelopes their new wraps, quarantine
+ * The one transaction of a page: the range's document takes the new cursor, the envelopes their new wraps, quarantine
  * its rows, and the counters what happened, all or nothing.
  *
- * Its first statement is the fence: attempt and old cursor in the shard's document. Every try begins with it anew, so a
+ * Its first statement is the fence: attempt and old cursor in the range's document. Every try begins with it anew, so a
  * worker that was frozen anywhere in here finds out that it was replaced. If the fence does not match because the cursor
  * is the new one already, an earlier try was committed and only its answer was lost. A conflict repeats the same wraps,
  * with growing pauses, then in halves, each with a cursor of its own. What MongoDB refuses to store goes to quarantine,
@@ -28,7 +28,7 @@ export type PageInput = PageStep
 
 /**
  * `committed`: exact counts, of what this call wrote; `write-refused` rows are among the quarantined. `replaced`: the
- * shard belongs to another attempt or is closed, so of this page, or of its second half, nothing was written.
+ * range belongs to another attempt or is closed, so of this page, or of its second half, nothing was written.
  */
 export type PageResult = ({ kind: 'committed' } & PageCounts) | { kind: 'replaced' }
 

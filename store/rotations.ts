@@ -175,7 +175,7 @@ export interface RotationEnd {
   silent?: string[]
 }
 
-/** Ends the row. False when it had ended before: the first outcome stays. Close its shards and clear its marks after. */
+/** Ends the row. False when it had ended before: the first outcome stays. Close its ranges and clear its marks after. */
 export async function endRotation(
   store: Store,
   rotation: string,
@@ -227,11 +227,11 @@ export async function reserveHsmCalls(
   return matchedCount === 1
 }
 
-/** What the rotation's shards have counted, exact after any crash. */
+/** What the rotation's ranges have counted, exact after any crash. */
 export async function sumCounters(store: Store, rotation: string): Promise<Counters> {
   const sum = (name: string) => ({ $sum: countOr(`$counters.${name}`, 0) })
   const [counters] = await keystore
-    .shards(store)
+    .ranges(store)
     .aggregate<Counters>([
       { $match: { '_id.rotation': rotation } },
       {

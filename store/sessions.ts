@@ -10,7 +10,7 @@ export interface Lsid {
 }
 
 /**
- * A session of its own for one attempt at a shard, with a new lsid that no other statement of this process shares: a
+ * A session of its own for one attempt at a range, with a new lsid that no other statement of this process shares: a
  * takeover kills it, and must hit nothing else.
  */
 export function openSession(store: Store): { session: ClientSession; lsid: Lsid } {

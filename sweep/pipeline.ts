@@ -1,5 +1,5 @@
 /**
- * The road of a page. One attempt on one shard is three stages in a row, each an async generator over pages:
+ * The context of a page. One attempt on one range is three stages in a row, each an async generator over pages:
  *
  *     readPages ──ahead──▶ wrapPages ──ahead──▶ the loop below
  *     MongoDB, read-only   the token            one transaction a page
@@ -13,10 +13,10 @@
  * range that is walked, and an envelope that an application changes meanwhile does not match its update any more.
  *
  * Brakes. The rate is paid for where a page is read, before the token sees it; the rotation's budget of crypt calls is
- * reserved before the token is asked, and a page is cut to what is left of it; `road.tempo` makes pages shorter when they
+ * reserved before the token is asked, and a page is cut to what is left of it; `context.tempo` makes pages shorter when they
  * take long, and lets the loop rest behind one when the applications come first.
  *
- * Ends. A stage that begins no further page says why in `road.stop` and just ends; what is in flight flows out and is
+ * Ends. A stage that begins no further page says why in `context.stop` and just ends; what is in flight flows out and is
  * written. A stage that throws (the token is at fault, the database is away) is met by the loop when it asks for that
  * page, so all pages before it are written first. When the loop itself fails or is replaced, what is in flight is
  * abandoned: read pages and made wraps are only memory, nothing of them was written. In each case the generators are
@@ -24,9 +24,9 @@
  */
 import { setTimeout as sleep } from 'node:timers/promises'
 import { noCounters, type Counters } from '../contracts/rotation.ts'
-import { ahead } from './ahead.ts'
+import { prefetch } from './prefetch.ts'
 import { readPages } from './read-pages.ts'
-import type { Road } from './road.ts'
+import type { RewrapContext } from './rewrap-context.ts'
 import type { SweepResult } from './sweep-options.ts'
 import { wrapPages, type WrappedPage } from './wrap-pages.ts'
 import { sum, writePage } from './write-page.ts'
@@ -34,23 +34,23 @@ import { sum, writePage } from './write-page.ts'
 /** How long a cancel waits for the pages in flight when the token or the database does not answer, in milliseconds. */
 const abandonAfterMs = 3_000
 
-/** Runs the shard until it ends or is told to stop. Rejects with the first error of a stage. */
-export async function runPipeline(road: Road): Promise<SweepResult> {
-  const forget = abandonLate(road)
+/** Runs the range until it ends or is told to stop. Rejects with the first error of a stage. */
+export async function runPipeline(context: RewrapContext): Promise<SweepResult> {
+  const forget = abandonLate(context)
   let counters: Counters = noCounters
   try {
-    for await (const page of ahead(wrapPages(road, ahead(readPages(road))))) {
+    for await (const page of prefetch(wrapPages(context, prefetch(readPages(context))))) {
       const began = performance.now()
-      const written = await writeOrAbandon(road, page)
-      road.tempo.took(page.read, page.tokenMs + performance.now() - began)
+      const written = await writeOrAbandon(context, page)
+      context.pageSizing.took(page.read, page.tokenMs + performance.now() - began)
       if (written === null) return { end: 'replaced', counters }
       counters = sum(counters, written)
-      road.options.onPage({ counters })
-      await rest(road)
+      context.options.onPage({ counters })
+      await rest(context)
     }
-    return { end: road.stop ?? 'end', counters }
+    return { end: context.stop ?? 'end', counters }
   } catch (error) {
-    if (road.abandon.signal.reason === tooLate) return { end: 'aborted', counters }
+    if (context.abandon.signal.reason === tooLate) return { end: 'aborted', counters }
     throw error
   } finally {
     forget()
@@ -58,31 +58,31 @@ export async function runPipeline(road: Road): Promise<SweepResult> {
 }
 
 /** Ends at once when the sweep is told to stop: what is in flight is written without a rest. */
-async function rest({ tempo, options }: Road): Promise<void> {
-  const restMs = tempo.restMs()
+async function rest({ pageSizing, options }: RewrapContext): Promise<void> {
+  const restMs = pageSizing.restMs()
   if (restMs > 0) await sleep(restMs, undefined, { signal: options.signal }).catch(() => undefined)
 }
 
 const tooLate = new Error('cancelled, and the pages in flight did not end in time')
 
 /** Whatever ends the loop here also ends the work on the pages behind, so that nobody waits for it. */
-async function writeOrAbandon(road: Road, page: WrappedPage): Promise<Counters | null> {
+async function writeOrAbandon(context: RewrapContext, page: WrappedPage): Promise<Counters | null> {
   try {
-    const written = await writePage(road, page)
-    if (written === null) road.abandon.abort(new Error('another attempt has the shard'))
+    const written = await writePage(context, page)
+    if (written === null) context.abandon.abort(new Error('another attempt has the range'))
     return written
   } catch (error) {
-    road.abandon.abort(error)
+    context.abandon.abort(error)
     throw error
   }
 }
 
 /** Abandons what is still in flight some time after the sweep was aborted. Returns how to call that off. */
-function abandonLate(road: Road): () => void {
-  const { signal } = road.options
+function abandonLate(context: RewrapContext): () => void {
+  const { signal } = context.options
   let timer: NodeJS.Timeout | undefined
   const start = () => {
-    timer = setTimeout(() => road.abandon.abort(tooLate), abandonAfterMs)
+    timer = setTimeout(() => context.abandon.abort(tooLate), abandonAfterMs)
   }
   if (signal.aborted) start()
   else signal.addEventListener('abort', start, { once: true })

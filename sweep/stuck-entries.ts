@@ -1,7 +1,7 @@
 import type { Document } from 'mongodb'
 import { wrapDigest } from '../envelope/wrap-digest.ts'
 import { readPage, type PageEntry } from '../store/envelope-pages.ts'
-import type { Road } from './road.ts'
+import type { RewrapContext } from './rewrap-context.ts'
 import type { WrappedPage } from './wrap-pages.ts'
 
 /**
@@ -9,46 +9,49 @@ import type { WrappedPage } from './wrap-pages.ts'
  * them, and that their own filter does not find. Looked at twice around the filter, so that an application which
  * changes the record meanwhile is not mistaken for that.
  */
-export async function stuckEntries(road: Road, page: WrappedPage): Promise<PageEntry[]> {
+export async function stuckEntries(
+  context: RewrapContext,
+  page: WrappedPage,
+): Promise<PageEntry[]> {
   const tried = new Map(page.wraps.map(({ entry }) => [hex(entry.idBytes), digest(entry)]))
-  const suspects = await stillThere(road, page, tried)
+  const suspects = await stillThere(context, page, tried)
   if (suspects.length === 0) return []
   const unmatched = new Map<string, string>()
   for (const entry of suspects) {
-    if (!(await matches(road, entry))) unmatched.set(hex(entry.idBytes), digest(entry))
+    if (!(await matches(context, entry))) unmatched.set(hex(entry.idBytes), digest(entry))
   }
-  return unmatched.size === 0 ? [] : await stillThere(road, page, unmatched)
+  return unmatched.size === 0 ? [] : await stillThere(context, page, unmatched)
 }
 
 /** Reads the page's range again; by `_id` and digest, the entries that are unchanged. */
 async function stillThere(
-  road: Road,
+  context: RewrapContext,
   page: WrappedPage,
   known: ReadonlyMap<string, string>,
 ): Promise<PageEntry[]> {
-  const { entries } = await readPage(road.options.store, {
-    collection: road.collection,
-    field: road.field,
-    layout: road.layout,
-    version: road.options.from,
+  const { entries } = await readPage(context.options.store, {
+    collection: context.collection,
+    field: context.field,
+    layout: context.layout,
+    version: context.options.from,
     after: page.oldCursor,
-    from: road.min,
-    until: road.max,
+    from: context.min,
+    until: context.max,
     limit: page.read,
-    signal: road.abandon.signal,
+    signal: context.abandon.signal,
   })
   return entries.filter((entry) => known.get(hex(entry.idBytes)) === digest(entry))
 }
 
 /** Whether the filter of the page's update finds the record. */
-async function matches(road: Road, entry: PageEntry): Promise<boolean> {
+async function matches(context: RewrapContext, entry: PageEntry): Promise<boolean> {
   const wrapped = (entry.wrap as { dek_wrapped: unknown }).dek_wrapped
   const filter: Document = {
     _id: entry.id,
-    [road.layout.version]: road.options.from,
-    [road.layout.wrapped]: wrapped,
+    [context.layout.version]: context.options.from,
+    [context.layout.wrapped]: wrapped,
   }
-  const records = road.options.store.db.collection(road.collection)
+  const records = context.options.store.db.collection(context.collection)
   return (await records.findOne(filter, { projection: { _id: 1 } })) !== null
 }
 

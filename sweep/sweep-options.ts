@@ -19,7 +19,7 @@ export interface SweepOptions {
   lease: SweepLease
   install: string
   rotation: string
-  shard: string
+  range: string
   from: number
   to: number
   /** Most envelopes of a page, 1 to 5,000. */
@@ -27,7 +27,7 @@ export interface SweepOptions {
   /** `rotation` unless given. */
   priority?: Priority
   check: CheckMode
-  /** This shard's share of the rotation's rate, envelopes a second; 0 is no limit. */
+  /** This range's share of the rotation's rate, envelopes a second; 0 is no limit. */
   ratePerSecond: number
   /** The whole rotation's budget of crypt calls; 0 is no limit. */
   maxHsmCalls: number
@@ -44,8 +44,8 @@ export interface SweepOptions {
 
 export interface SweepResult {
   /**
-   * `end`: the shard has no more envelopes. `deadline`, `aborted`, `hsm-budget`: stopped at a page's end; it goes on
-   * from the shard document. `replaced`: another attempt has the shard, or the rotation is over; from then on nothing
+   * `end`: the range has no more envelopes. `deadline`, `aborted`, `hsm-budget`: stopped at a page's end; it goes on
+   * from the range document. `replaced`: another attempt has the range, or the rotation is over; from then on nothing
    * was written.
    */
   end: SweepEnd

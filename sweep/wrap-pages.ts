@@ -2,8 +2,8 @@ import { storedWrapped, wrapAad } from '../envelope/layout.ts'
 import type { WrapFields } from '../envelope/envelope.ts'
 import type { RewrapAnswer, RewrapItem } from '../providers/provider.ts'
 import type { PageEntry } from '../store/envelope-pages.ts'
-import type { Fault, JudgedEntry, JudgedPage } from './judge.ts'
-import type { Road } from './road.ts'
+import type { Fault, ClassifiedEntry, ClassifiedPage } from './classify-page.ts'
+import type { RewrapContext } from './rewrap-context.ts'
 
 export interface NewWrap {
   entry: PageEntry
@@ -25,9 +25,9 @@ export interface WrappedPage {
   hsmCalls: number
   /** Milliseconds that the token took. */
   tokenMs: number
-  read: JudgedPage['read']
-  oldCursor: JudgedPage['oldCursor']
-  cursor: JudgedPage['cursor']
+  read: ClassifiedPage['read']
+  oldCursor: ClassifiedPage['oldCursor']
+  cursor: ClassifiedPage['cursor']
   last: boolean
 }
 
@@ -41,27 +41,30 @@ interface Wrappable {
  * then nothing may be said about the data; the pages before were yielded already and are written.
  */
 export async function* wrapPages(
-  road: Road,
-  pages: AsyncGenerator<JudgedPage, void>,
+  context: RewrapContext,
+  pages: AsyncGenerator<ClassifiedPage, void>,
 ): AsyncGenerator<WrappedPage, void> {
   for await (const whole of pages) {
-    if (road.options.signal.aborted) {
-      road.stop ??= 'aborted'
+    if (context.options.signal.aborted) {
+      context.stop ??= 'aborted'
       return
     }
-    const page = await withinBudget(road, whole)
-    if (page !== null) yield await wrapPage(road, page)
+    const page = await withinBudget(context, whole)
+    if (page !== null) yield await wrapPage(context, page)
     if (page !== whole) {
-      road.stop ??= 'hsm-budget'
+      context.stop ??= 'hsm-budget'
       return
     }
   }
 }
 
 /** The page as far as the rotation's budget of crypt calls reaches; null when that is not one envelope. */
-async function withinBudget(road: Road, page: JudgedPage): Promise<JudgedPage | null> {
+async function withinBudget(
+  context: RewrapContext,
+  page: ClassifiedPage,
+): Promise<ClassifiedPage | null> {
   const wanted = page.entries.filter(isWrappable).length
-  const admitted = await road.budget.admit(wanted)
+  const admitted = await context.budget.admit(wanted)
   if (admitted === wanted) return page
   const first = page.entries.filter(isWrappable)[admitted]
   const entries = page.entries.slice(
@@ -72,12 +75,12 @@ async function withinBudget(road: Road, page: JudgedPage): Promise<JudgedPage | 
   return cursor === undefined ? null : { ...page, entries, cursor, last: false }
 }
 
-async function wrapPage(road: Road, page: JudgedPage): Promise<WrappedPage> {
+async function wrapPage(context: RewrapContext, page: ClassifiedPage): Promise<WrappedPage> {
   const { read, oldCursor, cursor, last } = page
   const wrappable = page.entries.filter(isWrappable)
   const faulty = page.entries.filter(isFaulty)
   const began = performance.now()
-  const { outcomes, calls } = await rewrap(road, wrappable)
+  const { outcomes, calls } = await rewrap(context, wrappable)
   const tokenMs = performance.now() - began
   const wraps: NewWrap[] = []
   for (const [index, { entry }] of wrappable.entries()) {
@@ -90,34 +93,34 @@ async function wrapPage(road: Road, page: JudgedPage): Promise<WrappedPage> {
       faulty.push({ entry, fault: { code: outcome.code, message: outcome.message } })
     }
   }
-  road.options.lease.countWraps(road.options.to, wraps.length)
+  context.options.lease.countWraps(context.options.to, wraps.length)
   return { wraps, faulty, hsmCalls: calls, tokenMs, read, oldCursor, cursor, last }
 }
 
-async function rewrap(road: Road, wrappable: Wrappable[]): Promise<RewrapAnswer> {
+async function rewrap(context: RewrapContext, wrappable: Wrappable[]): Promise<RewrapAnswer> {
   if (wrappable.length === 0) return { outcomes: [], calls: 0 }
-  const { lease, provider, from, to, check } = road.options
-  const items = wrappable.map((item) => rewrapItem(road, item))
+  const { lease, provider, from, to, check } = context.options
+  const items = wrappable.map((item) => rewrapItem(context, item))
   await lease.requireLease(to)
-  const answer = await provider.rewrap({ from, to, check, items }, road.abandon.signal)
-  road.budget.spent(answer.calls)
+  const answer = await provider.rewrap({ from, to, check, items }, context.abandon.signal)
+  context.budget.spent(answer.calls)
   // A page opens what it wraps, by the very key that wrapped it: only the canary tells whose key that is. One that took
   // longer than a lease is proven for once more before it is written.
   await lease.requireLease(to)
   return answer
 }
 
-function rewrapItem(road: Road, { entry, wrap }: Wrappable): RewrapItem {
-  const { install, from, to } = road.options
-  const place = { install, collection: road.collection, id: entry.idBytes }
-  const aad = (version: number) => wrapAad(road.layout, place, version)
+function rewrapItem(context: RewrapContext, { entry, wrap }: Wrappable): RewrapItem {
+  const { install, from, to } = context.options
+  const place = { install, collection: context.collection, id: entry.idBytes }
+  const aad = (version: number) => wrapAad(context.layout, place, version)
   return { iv: wrap.dekIv, wrapped: wrap.dekWrapped, aadFrom: aad(from), aadTo: aad(to) }
 }
 
-function isWrappable(judged: JudgedEntry): judged is JudgedEntry & Wrappable {
-  return 'wrap' in judged
+function isWrappable(classified: ClassifiedEntry): classified is ClassifiedEntry & Wrappable {
+  return 'wrap' in classified
 }
 
-function isFaulty(judged: JudgedEntry): judged is JudgedEntry & FaultyEntry {
-  return 'fault' in judged
+function isFaulty(classified: ClassifiedEntry): classified is ClassifiedEntry & FaultyEntry {
+  return 'fault' in classified
 }

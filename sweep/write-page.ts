@@ -1,8 +1,8 @@
 import { wrapDigest } from '../envelope/wrap-digest.ts'
 import { noCounters, type Counters } from '../contracts/rotation.ts'
 import { commitPage } from '../store/page-transaction.ts'
-import type { Fault } from './judge.ts'
-import type { Road } from './road.ts'
+import type { Fault } from './classify-page.ts'
+import type { RewrapContext } from './rewrap-context.ts'
 import { stuckEntries } from './stuck-entries.ts'
 import type { WrappedPage } from './wrap-pages.ts'
 
@@ -10,20 +10,27 @@ import type { WrappedPage } from './wrap-pages.ts'
  * Stage 3: one page's transaction; in the tail a second one for what can never be matched. Answers what was counted,
  * or null when the attempt was replaced.
  */
-export async function writePage(road: Road, page: WrappedPage): Promise<Counters | null> {
-  if (!road.options.tail) return await write(road, page, page.last)
-  const written = await write(road, page, false)
+export async function writePage(
+  context: RewrapContext,
+  page: WrappedPage,
+): Promise<Counters | null> {
+  if (!context.options.tail) return await write(context, page, page.last)
+  const written = await write(context, page, false)
   if (written === null) return null
-  const stuck = await writeStuck(road, page, written.superseded)
+  const stuck = await writeStuck(context, page, written.superseded)
   return stuck === null ? null : sum(written, stuck)
 }
 
-async function write(road: Road, page: WrappedPage, closes: boolean): Promise<Counters | null> {
-  const { store, rotation, shard, from, to, provider, lease } = road.options
-  const { collection, field, layout, attempt, session } = road
+async function write(
+  context: RewrapContext,
+  page: WrappedPage,
+  closes: boolean,
+): Promise<Counters | null> {
+  const { store, rotation, range, from, to, provider, lease } = context.options
+  const { collection, field, layout, attempt, session } = context
   const result = await commitPage(store, session, {
     rotation,
-    shard,
+    range,
     attempt,
     collection,
     field,
@@ -48,14 +55,14 @@ async function write(road: Road, page: WrappedPage, closes: boolean): Promise<Co
 
 /**
  * An envelope that was read, did not match, and still stands there unchanged goes into quarantine: its `_id` cannot be
- * named in a filter. Closes the shard behind its last page.
+ * named in a filter. Closes the range behind its last page.
  */
 async function writeStuck(
-  road: Road,
+  context: RewrapContext,
   page: WrappedPage,
   superseded: number,
 ): Promise<Counters | null> {
-  const stuck = superseded === 0 ? [] : await stuckEntries(road, page)
+  const stuck = superseded === 0 ? [] : await stuckEntries(context, page)
   if (stuck.length === 0 && !page.last) return noCounters
   const fault: Fault = {
     code: 'id-unsupported',
@@ -63,7 +70,7 @@ async function writeStuck(
   }
   const faulty = stuck.map((entry) => ({ entry, fault }))
   const second = { ...page, wraps: [], faulty, hsmCalls: 0, oldCursor: page.cursor }
-  return await write(road, second, page.last)
+  return await write(context, second, page.last)
 }
 
 /** Adds two counts. */

@@ -24,7 +24,7 @@ export interface QueueToPoll {
   readonly build: () => Promise<WorkerDeploymentOptions | null>
 }
 
-/** Shards that one process sweeps at a time: more than a rotation's window, so that a lost worker's are taken at once. */
+/** Ranges that one process sweeps at a time: more than a rotation's window, so that a lost worker's are taken at once. */
 const sweepsAtOnce = 16
 
 /** Beyond the grace a module that hangs must not keep the process. */

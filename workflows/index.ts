@@ -1,7 +1,7 @@
 import { setWorkflowOptions, workflowInfo } from '@temporalio/workflow'
 import { installKek } from './install-kek.ts'
 import { removeKek } from './remove-kek.ts'
-import { rewrapShard } from './rewrap-shard.ts'
+import { rewrapRange } from './rewrap-range.ts'
 import { rotateKek } from './rotate-kek.ts'
 import { scheduledRotation } from './scheduled-rotation.ts'
 import { verifyFleet } from './verify-fleet.ts'
@@ -19,4 +19,4 @@ const upgrading = () =>
 setWorkflowOptions(upgrading, removeKek)
 setWorkflowOptions(upgrading, scheduledRotation)
 
-export { installKek, removeKek, rewrapShard, rotateKek, scheduledRotation, verifyFleet }
+export { installKek, removeKek, rewrapRange, rotateKek, scheduledRotation, verifyFleet }

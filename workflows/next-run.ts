@@ -22,7 +22,7 @@ export function isRunFull(): boolean {
   return continueAsNewSuggested || historyLength >= eventsPerRun
 }
 
-/** Continues as new, once every message has its answer. No child runs then: a shard goes on from its document. */
+/** Continues as new, once every message has its answer. No child runs then: a range goes on from its document. */
 export async function beginNextRun(state: RotationState): Promise<never> {
   await condition(allHandlersFinished)
   // A memo that is not given is not inherited, and the client knows the rotation by it.

@@ -10,14 +10,14 @@ import { beginNextRun, RunIsFull } from './next-run.ts'
 import { deciding, surveying } from './profiles.ts'
 import { proveFleet } from './prove-fleet.ts'
 import { reportOf } from './refusal.ts'
-import { planPass, rewrapShards } from './rewrap-shards.ts'
+import { planPass, rewrapRanges } from './rewrap-ranges.ts'
 import { answerMessages, enter, mayGoOn, newRotationState, show } from './rotation-state.ts'
 import type { RotationState } from './rotation-state.ts'
 import { settle, watchingFleet } from './settle.ts'
 
 /**
  * Rotation A → B: preflight, verify, promote, rewrap, settle, finish (`2-protocol.md`). It never fails: a refusal, a
- * fault and a cancel are outcomes, and each of them ends in `finish`, which takes the marks off and closes the shards.
+ * fault and a cancel are outcomes, and each of them ends in `finish`, which takes the marks off and closes the ranges.
  * A run whose history is long is continued by the next one, in its phase and with what it has `carried`.
  */
 export async function rotateKek(
@@ -118,7 +118,7 @@ async function rewrap(state: RotationState): Promise<void> {
   await mayGoOn(state)
   await deciding.recordPhase({ ...state.input, phase: 'rewrap' })
   state.plan ??= await planPass(state, 0)
-  await rewrapShards(state, state.plan)
+  await rewrapRanges(state, state.plan)
   await mayGoOn(state)
   state.plan = null
 }

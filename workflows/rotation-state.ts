@@ -22,7 +22,7 @@ import type {
 import { walksBegin } from '../protocol/tail.ts'
 import { isRunFull, RunIsFull } from './next-run.ts'
 import { refuse } from './refusal.ts'
-import { hsmNews } from './rewrap-shard.ts'
+import { hsmAvailability } from './rewrap-range.ts'
 
 export const pause = defineUpdate(messages.pause)
 export const resume = defineUpdate(messages.resume)
@@ -35,11 +35,11 @@ const phaseAttribute = defineSearchAttributeKey(searchAttributes.phase, 'KEYWORD
 /** All that a running rotation knows and others may ask for or change. What it inherits goes on into its next run. */
 export interface RotationState extends CarriedRotation {
   readonly input: RotateInput
-  /** Shards that wait for their worker's HSM, with what it answered; since when one does; how many are being swept. */
+  /** Ranges that wait for their worker's HSM, with what it answered; since when one does; how many are being swept. */
   hsmAway: Map<string, string>
   hsmAwaySince: string
   sweeping: number
-  /** Grows with each change that the running shards must hear of. */
+  /** Grows with each change that the running ranges must hear of. */
   steered: number
 }
 
@@ -85,10 +85,10 @@ export function answerMessages(state: RotationState): void {
       refuse({ code: 'no-rotation', message: `rotation "${state.input.rotation}" is ending` })
     }
   }
-  setHandler(hsmNews, ({ shard, why }) => {
+  setHandler(hsmAvailability, ({ range, why }) => {
     if (state.hsmAway.size === 0) state.hsmAwaySince = new Date().toISOString()
-    if (why === null) state.hsmAway.delete(shard)
-    else state.hsmAway.set(shard, why)
+    if (why === null) state.hsmAway.delete(range)
+    else state.hsmAway.set(range, why)
     show(state)
   })
   setHandler(pause, () => change(() => (state.paused = true)), { validator })
@@ -167,8 +167,8 @@ function awaited(state: RotationState): string[] {
 function awaitedHsm({ hsmAway, hsmAwaySince, sweeping }: RotationState): string | null {
   if (hsmAway.size === 0) return null
   const whys = [...new Set(hsmAway.values())].join('; ')
-  const shards = `${hsmAway.size} of ${Math.max(hsmAway.size, sweeping)} shards`
-  return `the HSM since ${hsmAwaySince} (${shards}): ${whys}`
+  const ranges = `${hsmAway.size} of ${Math.max(hsmAway.size, sweeping)} ranges`
+  return `the HSM since ${hsmAwaySince} (${ranges}): ${whys}`
 }
 
 function progressOf(state: RotationState): RotationProgress {

@@ -4,7 +4,7 @@ import { KeyturnError } from '../contracts/errors.ts'
 import type { Preflight, RotateResult, SettleRound } from '../contracts/rotation.ts'
 import { observeWalk } from '../protocol/tail.ts'
 import { deciding, surveying } from './profiles.ts'
-import { planPass, rewrapShards } from './rewrap-shards.ts'
+import { planPass, rewrapRanges } from './rewrap-ranges.ts'
 import { enter, mayGoOn, show } from './rotation-state.ts'
 import type { RotationState } from './rotation-state.ts'
 
@@ -119,7 +119,7 @@ async function remainingOf({ input }: RotationState): Promise<number> {
 /** One walk over what came late, or the rest of one that the run before has begun. */
 async function sweepTail(state: RotationState): Promise<void> {
   state.plan ??= await planPass(state, (state.round += 1))
-  await rewrapShards(state, state.plan)
+  await rewrapRanges(state, state.plan)
   await mayGoOn(state)
   state.plan = null
 }

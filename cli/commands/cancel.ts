@@ -1,5 +1,5 @@
 import type { Command } from 'commander'
-import { cancelRotation } from '../../client/rotations/steer.ts'
+import { cancelRotation } from '../../client/steer.ts'
 import { answering } from '../answer.ts'
 import { withFollower } from '../ui/follower.ts'
 import { rotationText } from '../ui/present-rotation.ts'

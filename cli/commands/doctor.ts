@@ -1,18 +1,18 @@
 import type { Command } from 'commander'
-import { examine } from '../../client/doctor.ts'
+import { examine } from '../../client/doctor/examine.ts'
 import type { Keystore } from '../../client/keystore.ts'
-import type { Check } from '../../client/views/check.ts'
-import { fail, ok, warn } from '../../client/views/check.ts'
+import type { Check } from '../../client/doctor/check.ts'
+import { fail, ok, warn } from '../../client/doctor/check.ts'
 import { loadableKeks } from '../../client/views/opening.ts'
 import { KeyturnError } from '../../contracts/errors.ts'
 import type { Config } from '../../contracts/settings.ts'
 import { answering } from '../answer.ts'
-import { declaredLayoutChecks } from '../layout-checks.ts'
+import { declaredLayoutChecks } from '../doctor/layout-checks.ts'
 import { withLocalProvider } from '../local-provider.ts'
 import { probeInterruptibly } from '../ui/interruptible-probe.ts'
 import { lookedUp, withoutItself } from '../ui/own-hint.ts'
 import { checksText } from '../ui/present-checks.ts'
-import { tokenChecks } from '../token-checks.ts'
+import { tokenChecks } from '../doctor/token-checks.ts'
 
 export function register(program: Command): void {
   program

@@ -1,5 +1,5 @@
 import type { Command } from 'commander'
-import { installKek } from '../../client/rotations/install.ts'
+import { installKek } from '../../client/install.ts'
 import { answering } from '../answer.ts'
 import * as parse from '../ui/parse.ts'
 import { installText } from '../ui/present-install.ts'

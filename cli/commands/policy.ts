@@ -1,5 +1,5 @@
 import type { Command } from 'commander'
-import { deletePolicy, setPolicy, showPolicy, steerPolicy } from '../../client/rotations/policy.ts'
+import { deletePolicy, setPolicy, showPolicy, steerPolicy } from '../../client/policy.ts'
 import { answering } from '../answer.ts'
 import * as parse from '../ui/parse.ts'
 import { policyAnswer } from '../ui/present-policy.ts'

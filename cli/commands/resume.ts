@@ -1,5 +1,5 @@
 import type { Command } from 'commander'
-import { steer } from '../../client/rotations/steer.ts'
+import { steer } from '../../client/steer.ts'
 import { answering } from '../answer.ts'
 
 export function register(program: Command): void {

@@ -1,6 +1,6 @@
 import { Option, type Command } from 'commander'
-import { planRotation } from '../../client/rotations/plan.ts'
-import { rotate } from '../../client/rotations/rotate.ts'
+import { planRotation } from '../../client/plan.ts'
+import { rotate } from '../../client/rotate.ts'
 import type { Priority } from '../../contracts/rotation.ts'
 import { answering } from '../answer.ts'
 import { timedEnvelopes } from '../timed-envelopes.ts'

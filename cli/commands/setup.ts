@@ -3,7 +3,7 @@ import { relocate, type Relocation, type RelocationReport } from '../../client/r
 import { setup, type SetupReport } from '../../client/setup.ts'
 import { KeyturnError } from '../../contracts/errors.ts'
 import { answering, type Context } from '../answer.ts'
-import { canariesHere } from '../local-canaries.ts'
+import { canariesHere } from '../doctor/local-canaries.ts'
 import { note } from '../ui/output.ts'
 import { namedConfirmed } from '../ui/prompts.ts'
 

@@ -1,5 +1,5 @@
 import type { Command } from 'commander'
-import { verifyFleet } from '../../client/rotations/verify.ts'
+import { verifyFleet } from '../../client/verify.ts'
 import { answering } from '../answer.ts'
 import * as parse from '../ui/parse.ts'
 import { readinessText } from '../ui/present-readiness.ts'

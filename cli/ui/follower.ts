@@ -1,4 +1,4 @@
-import type { Follower } from '../../client/rotations/follow.ts'
+import type { Follower } from '../../client/follow.ts'
 import { errorColours } from './colours.ts'
 import { untilInterrupted } from './detach.ts'
 import { note } from './output.ts'

@@ -1,4 +1,4 @@
-import type { Check } from '../../client/views/check.ts'
+import type { Check } from '../../client/doctor/check.ts'
 import { colours } from './colours.ts'
 
 /** A line each, with the cure under what is wrong. */

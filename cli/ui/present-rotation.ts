@@ -1,4 +1,4 @@
-import type { RotationAnswer } from '../../client/rotations/rotate.ts'
+import type { RotationAnswer } from '../../client/rotate.ts'
 import type { HsmBudget, RotationPlan } from '../../contracts/rotation.ts'
 import { colours } from './colours.ts'
 import { count, plural, seconds } from './figures.ts'

@@ -1,4 +1,4 @@
-import { runTrouble } from '../../client/views/runs.ts'
+import { runTrouble } from '../../client/doctor/runs.ts'
 import type { WorkflowsView } from '../../contracts/views.ts'
 import { table } from './tables.ts'
 

@@ -1,11 +1,11 @@
 import { KeyturnError } from '../../contracts/errors.ts'
 import type { InstallIdentity } from '../../contracts/names.ts'
 import type { Store } from '../../store/store.ts'
-import { runTrouble } from '../views/runs.ts'
+import { runTrouble } from '../doctor/runs.ts'
 import { whileWorkersLive } from '../views/workers.ts'
-import { readBuilds } from './builds.ts'
-import type { TemporalLink } from './connection.ts'
-import { troubleOfRun } from './troubled-runs.ts'
+import { readBuilds } from '../temporal/builds.ts'
+import type { TemporalLink } from '../temporal/connection.ts'
+import { troubleOfRun } from '../temporal/troubled-runs.ts'
 
 const lookEveryMs = 2_000
 

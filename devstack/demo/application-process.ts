@@ -1,7 +1,7 @@
 import { existsSync } from 'node:fs'
 import { fileURLToPath } from 'node:url'
 import { KeyturnError } from '../../contracts/errors.ts'
-import { spawnLeashed } from '../leash.ts'
+import { spawnSupervised } from '../supervised-child.ts'
 import type { Stack } from '../stack.ts'
 import { waitUntil } from '../wait-until.ts'
 import type { Life } from './application.ts'
@@ -17,7 +17,7 @@ const finishMs = 30_000
 
 /** Starts the application on a node of its own and waits until its keyring is open. */
 export async function startApplication(stack: Stack, node: string): Promise<Application> {
-  const child = spawnLeashed({
+  const child = spawnSupervised({
     command: process.execPath,
     args: [program(), stack.configPath, node],
     env: stack.env,

@@ -1,9 +1,9 @@
 import { KeyturnError, isErrorCode } from '../../contracts/errors.ts'
 import type { ErrorReport } from '../../contracts/errors.ts'
-import { spawnLeashed } from '../leash.ts'
+import { spawnSupervised } from '../supervised-child.ts'
 import type { Stack } from '../stack.ts'
 import { commandLine } from '../worker-process.ts'
-import type { Narrator } from './narrator.ts'
+import type { Reporter } from './reporter.ts'
 
 /** Longest that any command of the demo may take. */
 const commandMs = 15 * 60_000
@@ -22,7 +22,7 @@ export interface Commands {
   start<T>(...words: string[]): RunningCommand<T>
 }
 
-export function commandsOn(stack: Stack, tell: Narrator): Commands {
+export function commandsOn(stack: Stack, tell: Reporter): Commands {
   const quietly = <T>(...words: string[]) => execute<T>(stack, words)
   return {
     quietly,
@@ -41,7 +41,7 @@ export function commandsOn(stack: Stack, tell: Narrator): Commands {
 }
 
 async function execute<T>(stack: Stack, words: readonly string[]): Promise<T> {
-  const child = spawnLeashed({
+  const child = spawnSupervised({
     command: process.execPath,
     args: [commandLine(), ...words, '--json', '--yes', '--config', stack.configPath],
     env: stack.env,

@@ -3,13 +3,16 @@ import { openKeyring } from '../../keyring/index.ts'
 import type { Life } from './application.ts'
 import { count, milliseconds, secondsSince } from './figures.ts'
 import { openEverything } from './final-check.ts'
-import { expectThat } from './narrator.ts'
+import { expectThat } from './reporter.ts'
 import type { Sealed } from './preparation.ts'
 import type { Rotated } from './rotation.ts'
-import type { Scene } from './scene.ts'
+import type { DemoContext } from './demo-context.ts'
 
 /** What the application lived through. It must not have noticed anything. */
-export async function hearApplication({ tell }: Scene, { application }: Sealed): Promise<Life> {
+export async function hearApplication(
+  { tell }: DemoContext,
+  { application }: Sealed,
+): Promise<Life> {
   const life = await application.finish()
   const { reads, writes, inserts, errors, slowestReadMs, slowestWriteMs } = life
   tell.say(
@@ -26,7 +29,11 @@ export async function hearApplication({ tell }: Scene, { application }: Sealed):
  * The numbers must add up, exactly, in spite of the kill: whatever stands there now came to v2 by the sweep or by the
  * application's own hand. (It may also have put back v1 while promote was on its way; that is swept again.)
  */
-export async function balance({ tell, store }: Scene, rotated: Rotated, life: Life): Promise<void> {
+export async function balance(
+  { tell, store }: DemoContext,
+  rotated: Rotated,
+  life: Life,
+): Promise<void> {
   const { result, total } = rotated
   const certificates = await store.db.collection('certificates').countDocuments()
   const accounts = await store.db.collection('dns_accounts').countDocuments()
@@ -50,8 +57,12 @@ export async function balance({ tell, store }: Scene, rotated: Rotated, life: Li
 }
 
 /** Every envelope opened under v2, every plaintext compared with the one from before. */
-export async function openAndCompare(scene: Scene, sealed: Sealed, life: Life): Promise<void> {
-  const { stack, tell, store } = scene
+export async function openAndCompare(
+  context: DemoContext,
+  sealed: Sealed,
+  life: Life,
+): Promise<void> {
+  const { stack, tell, store } = context
   const started = performance.now()
   const expected = new Map([...sealed.digests, ...Object.entries(life.written)])
   const keyring = await openKeyring({ config: stack.configPath, node: 'auditor', ephemeral: true })
@@ -68,7 +79,7 @@ export async function openAndCompare(scene: Scene, sealed: Sealed, life: Life): 
 }
 
 /** The old key goes, guarded, and with it the HSM object. */
-export async function removeFirst({ stack, tell, keyturn }: Scene): Promise<void> {
+export async function removeFirst({ stack, tell, keyturn }: DemoContext): Promise<void> {
   const flags = stack.provider === 'pkcs11' ? ['--destroy-hsm-key'] : []
   const view = await keyturn.run<RemovalView>('remove', '--version', '1', ...flags)
   const passed = view.guards.filter((guard) => guard.ok).length

@@ -4,14 +4,14 @@ import { openKeyring } from '../../keyring/index.ts'
 import { startApplication } from './application-process.ts'
 import type { Application } from './application-process.ts'
 import { count, secondsSince } from './figures.ts'
-import { expectThat } from './narrator.ts'
+import { expectThat } from './reporter.ts'
 import { sealRecords } from './records.ts'
 import type { Digests } from './records.ts'
-import { nodes } from './scene.ts'
-import type { Scene } from './scene.ts'
+import { nodes } from './demo-context.ts'
+import type { DemoContext } from './demo-context.ts'
 
 /** Two workers, and the first version of the key. */
-export async function startFleet({ stack, tell, keyturn, workers }: Scene): Promise<void> {
+export async function startFleet({ stack, tell, keyturn, workers }: DemoContext): Promise<void> {
   await keyturn.run('setup')
   const started = performance.now()
   for (const worker of await Promise.all(nodes.map((node) => stack.startWorker(node)))) {
@@ -21,11 +21,12 @@ export async function startFleet({ stack, tell, keyturn, workers }: Scene): Prom
   tell.say(`workers ${pids} are up after ${secondsSince(started)}`)
 }
 
-const pidOf = (workers: Scene['workers'], node: string) => workers.get(node)?.pid.toString() ?? '?'
+const pidOf = (workers: DemoContext['workers'], node: string) =>
+  workers.get(node)?.pid.toString() ?? '?'
 
 /** `pkcs11-init` or `env-init`: through a running worker, as always. */
-export async function installVersion(scene: Scene, version: number): Promise<void> {
-  const { stack, tell, keyturn } = scene
+export async function installVersion(context: DemoContext, version: number): Promise<void> {
+  const { stack, tell, keyturn } = context
   const command = stack.provider === 'pkcs11' ? 'pkcs11-init' : 'env-init'
   const made = await keyturn.run<InstallResult>(command, '--version', version.toString())
   const { active, label, madeBy, probe } = made
@@ -47,7 +48,7 @@ export interface Sealed {
 }
 
 /** Records sealed as an application would, and an application that goes on with them until the end. */
-export async function sealAndServe({ stack, tell, store, records }: Scene): Promise<Sealed> {
+export async function sealAndServe({ stack, tell, store, records }: DemoContext): Promise<Sealed> {
   const started = performance.now()
   const keyring = await openKeyring({ config: stack.configPath, node: 'seeder', ephemeral: true })
   const digests = await sealRecords(keyring, store.db, records).finally(() => keyring.close())
@@ -63,11 +64,11 @@ export async function sealAndServe({ stack, tell, store, records }: Scene): Prom
 }
 
 /** Version 2, and the proof that every process of the fleet can use it. */
-export async function proveSecondVersion(scene: Scene): Promise<void> {
-  await installVersion(scene, 2)
-  const report = await scene.keyturn.run<ReadinessReport>('verify', '--target', '2')
+export async function proveSecondVersion(context: DemoContext): Promise<void> {
+  await installVersion(context, 2)
+  const report = await context.keyturn.run<ReadinessReport>('verify', '--target', '2')
   const ready = report.nodes.filter((node) => node.ready)
   const names = ready.map(({ node, role }) => `${node} (${role ?? 'no process'})`).join(', ')
-  scene.tell.say(`ready: ${names}; each opened the canary and wrapped a proof`)
+  context.tell.say(`ready: ${names}; each opened the canary and wrapped a proof`)
   expectThat(report.ready, 'every process to be ready for v2', JSON.stringify(report.nodes))
 }

@@ -10,12 +10,12 @@ import { freshFolder, keepFolder } from '../stack-folder.ts'
 import { commandsOn } from './commands.ts'
 import { balance, hearApplication, openAndCompare, removeFirst } from './ending.ts'
 import { count, secondsSince } from './figures.ts'
-import { narrator } from './narrator.ts'
-import type { Narrator } from './narrator.ts'
+import { reporter } from './reporter.ts'
+import type { Reporter } from './reporter.ts'
 import { installVersion, proveSecondVersion, sealAndServe, startFleet } from './preparation.ts'
 import { rotateAndKill } from './rotation.ts'
-import { nodes } from './scene.ts'
-import type { Scene } from './scene.ts'
+import { nodes } from './demo-context.ts'
+import type { DemoContext } from './demo-context.ts'
 
 export interface DemoOptions {
   readonly records: number
@@ -35,7 +35,7 @@ const sweepSeconds = 10
  * expectation that failed, and then leaves the state folder with the logs.
  */
 export async function runDemo(options: DemoOptions): Promise<void> {
-  const tell = narrator(options.write)
+  const tell = reporter(options.write)
   const started = performance.now()
   const stack = await openStack(options, tell)
   // This process opens keyrings too.
@@ -60,7 +60,7 @@ export async function runDemo(options: DemoOptions): Promise<void> {
   }
 }
 
-async function openStack(options: DemoOptions, tell: Narrator): Promise<Stack> {
+async function openStack(options: DemoOptions, tell: Reporter): Promise<Stack> {
   tell.chapter('1  A fleet on this machine')
   const folder = await freshFolder('demo')
   const softhsm = options.provider === 'pkcs11' ? await ensureSoftHsm(tell.say) : null
@@ -85,30 +85,38 @@ async function openStack(options: DemoOptions, tell: Narrator): Promise<Stack> {
 
 const rateFor = (records: number) => Math.max(20, Math.ceil(records / sweepSeconds))
 
-async function play(stack: Stack, tell: Narrator, { records }: DemoOptions): Promise<void> {
+async function play(stack: Stack, tell: Reporter, { records }: DemoOptions): Promise<void> {
   const { uri, database } = loadConfig({ file: stack.configPath }).mongodb
   const keyturn = commandsOn(stack, tell)
   await withStore({ uri, database }, async (store) => {
     const maxRate = rateFor(records)
-    const scene: Scene = { stack, tell, keyturn, store, records, maxRate, workers: new Map() }
-    await startFleet(scene)
+    const context: DemoContext = {
+      stack,
+      tell,
+      keyturn,
+      store,
+      records,
+      maxRate,
+      workers: new Map(),
+    }
+    await startFleet(context)
     tell.chapter('2  A first key, and secrets under it')
-    await installVersion(scene, 1)
-    const sealed = await sealAndServe(scene)
+    await installVersion(context, 1)
+    const sealed = await sealAndServe(context)
     tell.chapter('3  The next key, proven by every process')
-    await proveSecondVersion(scene)
+    await proveSecondVersion(context)
     tell.chapter('4  The rotation, and a worker that dies in the middle of it')
-    const rotated = await rotateAndKill(scene)
-    const life = await hearApplication(scene, sealed)
-    await balance(scene, rotated, life)
+    const rotated = await rotateAndKill(context)
+    const life = await hearApplication(context, sealed)
+    await balance(context, rotated, life)
     tell.chapter('5  Nothing was lost')
-    await openAndCompare(scene, sealed, life)
+    await openAndCompare(context, sealed, life)
     tell.chapter('6  The old key goes')
-    await removeFirst(scene)
+    await removeFirst(context)
   })
 }
 
-async function untilAborted(stack: Stack, tell: Narrator, signal: AbortSignal): Promise<void> {
+async function untilAborted(stack: Stack, tell: Reporter, signal: AbortSignal): Promise<void> {
   tell.say(`Temporal UI: ${stack.temporalUi ?? stack.temporalAddress}; Ctrl-C ends it`)
   tell.say(`from another terminal: KEYTURN_CONFIG=${stack.configPath}`)
   await aborted(signal)

@@ -3,13 +3,13 @@ import type { Canary, GcmProfile, ProbeReport } from '../../contracts/kek.ts'
 import type { Pkcs11Config } from '../../contracts/settings.ts'
 import { canaryAad } from '../../envelope/aad.ts'
 import type { KekCeremony } from '../provider.ts'
-import type { JobOptions } from './job.ts'
-import type { CeremonyRequest } from './lane-messages.ts'
-import { asBuffer } from './packing.ts'
-import { poolClosed } from './errors.ts'
-import type { LanePool } from './pool.ts'
-import { profileFrom } from './probe-failure.ts'
-import { examinePool, probePool } from './probe.ts'
+import type { JobOptions } from './pool/job.ts'
+import type { CeremonyRequest } from './wire/messages.ts'
+import { asBuffer } from './wire/packing.ts'
+import { providerClosed } from './wire/errors.ts'
+import type { LanePool } from './pool/pool.ts'
+import { profileFrom } from './probe/failure.ts'
+import { examinePool, probePool } from './probe/probe.ts'
 
 /** CKA_LABEL has no limit in the standard, but tokens that cut it at 32 make two keys of one. */
 const LONGEST_LABEL = 32
@@ -72,7 +72,7 @@ export function pkcs11Ceremony(
       return destroyed ? 'destroyed' : 'absent'
     },
     gcmProfile: async () => {
-      if (pool.closed) throw poolClosed()
+      if (pool.closed) throw providerClosed()
       return (known ??= profileFrom(await probe()))
     },
   }

@@ -14,10 +14,10 @@ import type {
   Wrapped,
 } from '../provider.ts'
 import { pkcs11Ceremony } from './ceremony.ts'
-import { modesToTry } from './gcm.ts'
-import { poolClosed } from './errors.ts'
-import { LanePool } from './pool.ts'
-import { rewrapIn, unwrapIn, wrapIn, type BatchRoad } from './batches.ts'
+import { modesToTry } from './wire/iv-modes.ts'
+import { providerClosed } from './wire/errors.ts'
+import { LanePool } from './pool/pool.ts'
+import { rewrapIn, unwrapIn, wrapIn, type BatchContext } from './pool/batches.ts'
 
 export interface Pkcs11Options {
   install: string
@@ -65,7 +65,7 @@ export class Pkcs11Provider implements KekProvider {
   }
 
   unload(version: number): Promise<void> {
-    if (this.pool.closed) return Promise.reject(poolClosed())
+    if (this.pool.closed) return Promise.reject(providerClosed())
     this.#distrust(version)
     return Promise.resolve()
   }
@@ -86,7 +86,7 @@ export class Pkcs11Provider implements KekProvider {
   async check(): Promise<number> {
     try {
       await this.pool.run({ op: 'check' }, { urgent: true, patienceMs: PROOF_PATIENCE_MS })
-      return this.pool.tally.reconnects
+      return this.pool.stats.reconnects
     } catch (error) {
       this.#proved.clear()
       throw error
@@ -118,8 +118,8 @@ export class Pkcs11Provider implements KekProvider {
   }
 
   stats(): ProviderStats {
-    const { sessions, waiting, tally, trouble } = this.pool
-    const { calls, reconnects, byCode } = tally
+    const { sessions, waiting, stats, trouble } = this.pool
+    const { calls, reconnects, byCode } = stats
     return {
       ...{ sessions, waiting, calls, reconnects, byCode: { ...byCode } },
       trouble: trouble && { message: trouble.error.message, since: trouble.since },
@@ -130,7 +130,7 @@ export class Pkcs11Provider implements KekProvider {
     return this.pool.close()
   }
 
-  #road(versions: number[], signal?: AbortSignal): BatchRoad {
+  #road(versions: number[], signal?: AbortSignal): BatchContext {
     return { versions, signal, onKeyFault: (version) => this.#distrust(version) }
   }
 
@@ -153,7 +153,7 @@ export class Pkcs11Provider implements KekProvider {
   }
 
   #require(version: number): void {
-    if (this.pool.closed) throw poolClosed()
+    if (this.pool.closed) throw providerClosed()
     if (this.#known.has(version)) return
     throw new KeyturnError('kek-not-loaded', `version ${version} is not loaded`)
   }

@@ -1,6 +1,6 @@
 import type { KeyturnError } from '../../contracts/errors.ts'
-import type { Job } from './job.ts'
-import type { JobQueue } from './queue.ts'
+import type { Job } from './pool/job.ts'
+import type { JobQueue } from './pool/queue.ts'
 
 /** A throttled token lets something pass now and then; one that answers so often in vain may be dead. */
 const BARREN_REPLIES = 5

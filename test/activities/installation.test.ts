@@ -13,10 +13,10 @@ import { insertInstall } from '../../store/kek-install.ts'
 import { keystore } from '../../store/keystore.ts'
 import { readVersion } from '../../store/kek-versions.ts'
 import type { Store } from '../../store/store.ts'
-import { pkcs11Lab, run } from '../providers/lab.ts'
+import { pkcs11Fixture, run } from '../providers/fixture.ts'
 import { testStore } from '../store/support.ts'
 
-const name = 'lab'
+const name = 'fixture'
 const store = await testStore()
 beforeEach(async () => {
   for (const of of [keystore.versions, keystore.active, keystore.audit, keystore.install]) {
@@ -165,10 +165,10 @@ test('a version that stands is not made again, and a destroyed one never', async
 
 describe.skipIf(inject('softhsm') === null)('in a token', () => {
   test('the same key under another label is refused, and forged steps change no object', async () => {
-    const lab = await pkcs11Lab()
-    const provider = await lab.open({ keyLabelPrefix: 'inst' })
+    const fixture = await pkcs11Fixture()
+    const provider = await fixture.open({ keyLabelPrefix: 'inst' })
     const objects = async () => {
-      const { modulePath, label, pin } = lab.token
+      const { modulePath, label, pin } = fixture.token
       const login = ['--module', modulePath, '--token-label', label, '--login', '--pin', pin]
       return (await run('pkcs11-tool', [...login, '-O'])).stdout
     }
@@ -209,7 +209,7 @@ describe.skipIf(inject('softhsm') === null)('in a token', () => {
       expect(before).toContain('inst-v1')
     } finally {
       await provider.close()
-      await lab.close()
+      await fixture.close()
     }
   })
 })

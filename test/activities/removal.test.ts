@@ -11,7 +11,7 @@ import { listAudit } from '../../store/kek-audit.ts'
 import { writeSettings } from '../../store/kek-settings.ts'
 import { readVersion } from '../../store/kek-versions.ts'
 import { withdrawRemoval } from '../../store/removal-requests.ts'
-import { insertShards, readShard } from '../../store/rewrap-shards.ts'
+import { insertRanges, readRange } from '../../store/rewrap-ranges.ts'
 import { endRotation } from '../../store/rotations.ts'
 import type { Store } from '../../store/store.ts'
 import {
@@ -239,18 +239,18 @@ test('a version that was never active goes at once, without a fence', async () =
   expect(actions).toEqual(['removal-requested', 'version-destroyed'])
 })
 
-test('the look that decides closes no shards of a rotation between other versions', async () => {
-  const shard = { shard: '0', collection: certificates, field, min: null, max: null }
+test('the look that decides closes no ranges of a rotation between other versions', async () => {
+  const range = { range: '0', collection: certificates, field, min: null, max: null }
   const running = await startRotation(store, 2, 3)
   const naming = await startRotation(store, 1, 2)
   const ended = await startRotation(store, 2, 3)
-  for (const rotation of [running, naming, ended]) await insertShards(store, rotation, [shard])
+  for (const rotation of [running, naming, ended]) await insertRanges(store, rotation, [range])
   await endRotation(store, ended, 'cancelled')
   const request = await pending()
   await pass(2 * hour)
   await take('destroyVersion', request)
   const closed = async (rotation: string) =>
-    (await readShard(store, { rotation, shard: '0' }))?.closed
+    (await readRange(store, { rotation, range: '0' }))?.closed
   expect([await closed(running), await closed(naming), await closed(ended)]).toEqual([
     false,
     true,

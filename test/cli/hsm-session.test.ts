@@ -3,7 +3,7 @@ import { mkdtemp, rm } from 'node:fs/promises'
 import { join } from 'node:path'
 import { promisify } from 'node:util'
 import { afterAll, afterEach, beforeAll, describe, expect, inject, test } from 'vitest'
-import type { Check } from '../../client/views/check.ts'
+import type { Check } from '../../client/doctor/check.ts'
 import { readVersion, readVersions } from '../../store/kek-versions.ts'
 import {
   canBuildFaultHsm,

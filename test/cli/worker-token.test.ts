@@ -1,4 +1,4 @@
-import { initToken } from '../providers/lab.ts'
+import { initToken } from '../providers/fixture.ts'
 import { afterAll, beforeAll, describe, expect, inject, test } from 'vitest'
 import { makeToken, type TestToken } from '../support/softhsm.ts'
 import { freshName } from '../support/fresh.ts'

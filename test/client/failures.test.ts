@@ -1,6 +1,6 @@
 import { ApplicationFailure, ServerFailure, TerminatedFailure } from '@temporalio/common'
 import { describe, expect, test } from 'vitest'
-import { decodeFailure, fromReport } from '../../client/rotations/failures.ts'
+import { decodeFailure, fromReport } from '../../client/temporal/failures.ts'
 
 describe('a failure that comes back from Temporal', () => {
   test('is the error that it was, with its hint', () => {

@@ -1,5 +1,5 @@
 import { describe, expect, test } from 'vitest'
-import { firstRun } from '../../client/rotations/policy-times.ts'
+import { firstRun } from '../../client/policy-times.ts'
 
 const dayMs = 86_400_000
 const now = new Date('2026-11-21T12:00:00Z')

@@ -1,6 +1,6 @@
 import { describe, expect, test } from 'vitest'
 import { collections } from '../../contracts/names.ts'
-import { followersAtMost, KeystoreNews } from '../../keyring/keystore-news.ts'
+import { followersAtMost, KeystoreWatcher } from '../../keyring/keystore-watcher.ts'
 import { silentLog } from '../../observability/log.ts'
 import type { Store } from '../../store/store.ts'
 import { keystore } from '../../store/keystore.ts'
@@ -63,7 +63,7 @@ describe('a process of the fleet, between two heartbeats', () => {
 test('a stream is open in a small fleet only: each costs MongoDB a reading of its whole log', async () => {
   const fleet = await openSlowFleet()
   const { store } = fleet
-  const news = new KeystoreNews({ store, tell: () => undefined, log: silentLog, retryMs: 0 })
+  const news = new KeystoreWatcher({ store, tell: () => undefined, log: silentLog, retryMs: 0 })
   const ids = Array.from({ length: followersAtMost + 1 }, (_, at) => `vm-${at}/1`)
   const beats = store.db.collection<{ _id: string }>(collections.heartbeats)
   await beats.insertMany(ids.map((_id) => ({ _id })))
@@ -88,7 +88,7 @@ test('without a change stream the news are silent, and nothing is thrown', async
       },
     },
   } as unknown as Store
-  const news = new KeystoreNews({ store: failing, tell: () => undefined, log: silentLog })
+  const news = new KeystoreWatcher({ store: failing, tell: () => undefined, log: silentLog })
   await news.follow()
   expect(news.isFollowing).toBe(false)
   await news.close()

@@ -14,7 +14,7 @@ const leaseMs = 90_000
 const limits = { timeoutMs: 20, proveMs: 1e9, heartbeatMs: 30_000 }
 
 /** Keys of a token that a test steers, on a clock that goes on only when it is told to. */
-function lab() {
+function fixture() {
   const token = { reconnects: 0, proofs: 0, checks: 0, fault: null as KeyturnError | null }
   const loaded = new Set<number>()
   const prove = (version: number): Promise<void> => {
@@ -48,7 +48,7 @@ function lab() {
 
 describe('loaded keys', () => {
   test('are proven when they are loaded, and a beat costs no crypt call after', async () => {
-    const { keys, token } = lab()
+    const { keys, token } = fixture()
     expect(keys.note([row(1), row(2)], 1)).toBe(true)
     await keys.refresh(limits)
     for (let beat = 0; beat < 10; beat += 1) {
@@ -63,7 +63,7 @@ describe('loaded keys', () => {
   })
 
   test('are proven when a question names them, once, and repeat its nonce', async () => {
-    const { keys, token } = lab()
+    const { keys, token } = fixture()
     keys.note([row(1), row(2)], 1)
     await keys.refresh(limits)
     const answers = async (nonce: string, target: number | null) => {
@@ -81,7 +81,7 @@ describe('loaded keys', () => {
   })
 
   test('are proven anew after the token was opened anew, and when their proof is old', async () => {
-    const { keys, token } = lab()
+    const { keys, token } = fixture()
     keys.note([row(1)], 1)
     await keys.refresh(limits)
     await keys.refresh(limits)
@@ -93,7 +93,7 @@ describe('loaded keys', () => {
   })
 
   test('are proven before a use when the last proof is older than a lease, by all users at once', async () => {
-    const { keys, token, pass } = lab()
+    const { keys, token, pass } = fixture()
     keys.note([row(1)], 1)
     await keys.refresh(limits)
     await keys.requireProof(1, leaseMs)
@@ -107,7 +107,7 @@ describe('loaded keys', () => {
   })
 
   test('that were replaced silently are found out by the next use, and by the next question', async () => {
-    const { keys, token, failures, pass } = lab()
+    const { keys, token, failures, pass } = fixture()
     keys.note([row(1)], 1)
     await keys.refresh(limits)
     token.fault = new KeyturnError('wrong-key', 'another key')
@@ -120,7 +120,7 @@ describe('loaded keys', () => {
   })
 
   test('that are wrong are tried more and more seldom, and at once when somebody asks', async () => {
-    const { keys, token } = lab()
+    const { keys, token } = fixture()
     token.fault = new KeyturnError('wrong-key', 'another key')
     keys.note([row(1)], 1)
     for (let beat = 0; beat < 50; beat += 1) await keys.refresh(limits)
@@ -134,7 +134,7 @@ describe('loaded keys', () => {
   })
 
   test('of a token that is away are not loaded, and come back with it', async () => {
-    const { keys, token } = lab()
+    const { keys, token } = fixture()
     keys.note([row(1)], 1, { nonce: 'a', target: 1 })
     await keys.refresh(limits)
     token.fault = new KeyturnError('hsm-away', 'no token')

@@ -26,7 +26,7 @@ export function fingerprint(state: State): number[] {
     out.push(kind.length, by, guardRun, epoch, bits([open, conflict]))
   }
   out.push(mark)
-  for (const { rotation, pass, attempt, cursor, closed } of state.shards) {
+  for (const { rotation, pass, attempt, cursor, closed } of state.ranges) {
     out.push(rotation, pass, attempt, cursor, +closed)
   }
   out.push(mark)

@@ -113,10 +113,10 @@ describe('a protocol with one rule left out is broken, and the search shows how'
       /ends without a tail$/,
     ))
 
-  test('pages are written without the shard document', () =>
+  test('pages are written without the range document', () =>
     fails(
-      'pages without the shard document',
-      without(sweeping, 'shardDocument'),
+      'pages without the range document',
+      without(sweeping, 'rangeDocument'),
       sweptLate,
       /the envelopes are written$/,
     ))
@@ -124,7 +124,7 @@ describe('a protocol with one rule left out is broken, and the search shows how'
   test('shards are left open', () =>
     fails(
       'shards are left open',
-      without(sweeping, 'closeShards'),
+      without(sweeping, 'closeRanges'),
       sweptLate,
       /^worker \d commits page 0/,
     ))

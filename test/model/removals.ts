@@ -139,7 +139,7 @@ export function undo(next: State, bounds: Bounds): void {
 }
 
 function closeAll(next: State, { rules }: Bounds): void {
-  if (rules.closeShards) for (const shard of next.shards) shard.closed = true
+  if (rules.closeRanges) for (const range of next.ranges) range.closed = true
 }
 
 /** Transactions of promote, request and destroy: first what is read at one moment, then the commit. */

@@ -105,7 +105,7 @@ function phaseSteps(
     }
     case 'sweep':
     case 'tail': {
-      const isSwept = state.shards.every((shard) => shard.rotation !== at || shard.closed)
+      const isSwept = state.ranges.every((range) => range.rotation !== at || range.closed)
       const after = rotation.settled ? 'census' : 'settle'
       const swept = isSwept ? go('has swept', (_, mine) => void (mine.step = after)) : []
       return [...swept, ...watchSteps(bounds, rotation, from, go)]
@@ -170,11 +170,11 @@ function censusSteps(state: State, bounds: Bounds, at: number, from: number, go:
 
 /**
  * store/rotation-marks.ts, `markRotation` and `takeOverMark`: filter "canary, no removal, not destroyed, unmarked or the
- * mark of one whose workflow is gone", which is ended first. Then `closeShards('all')`, and verify asks.
+ * mark of one whose workflow is gone", which is ended first. Then `closeRanges('all')`, and verify asks.
  */
 function mark(next: State, bounds: Bounds, at: number): void {
   const rotation = rotationOf(next, at)
-  const { marks, closeShards } = bounds.rules
+  const { marks, closeRanges } = bounds.rules
   rotation.epoch = next.active.epoch
   if (marks) {
     for (const version of bounds.rotations[at] ?? []) {
@@ -188,7 +188,7 @@ function mark(next: State, bounds: Bounds, at: number): void {
     }
     conflictWith(next, ['promote', 'request', 'destroy'])
   }
-  if (closeShards) for (const shard of next.shards) shard.closed = true
+  if (closeRanges) for (const range of next.ranges) range.closed = true
   rotation.step = 'verify'
   if (bounds.processes.length > 0) ask(next, at, bounds.rotations[at]?.[1] ?? 0)
 }
@@ -221,12 +221,12 @@ export function verifySteps(state: State): Step[] {
   ]
 }
 
-/** activities/finish-rotation.ts: shards closed, the moment it was left recorded by its mark, row ended, marks off. */
+/** activities/finish-rotation.ts: ranges closed, the moment it was left recorded by its mark, row ended, marks off. */
 export function end(next: State, bounds: Bounds, at: number, settled: boolean): string | null {
   const [from = 0] = bounds.rotations[at] ?? []
   const rotation = rotationOf(next, at)
-  if (bounds.rules.closeShards) {
-    for (const shard of next.shards) if (shard.rotation === at) shard.closed = true
+  if (bounds.rules.closeRanges) {
+    for (const range of next.ranges) if (range.rotation === at) range.closed = true
   }
   if (settled) {
     if (!bounds.rules.marks || rowOf(next, from).mark === at + 1) rowOf(next, from).left = true
@@ -299,11 +299,11 @@ export function transaction(kind: Transaction['kind'], by: number, epoch: number
   return { kind, by, epoch, guardRun: 0, open: false, conflict: false }
 }
 
-/** `insertShards`: filtered by the rotation's row, which has not ended. What is closed stays closed, so it is dropped. */
+/** `insertRanges`: filtered by the rotation's row, which has not ended. What is closed stays closed, so it is dropped. */
 function plan(next: State, at: number): void {
   const rotation = rotationOf(next, at)
-  next.shards = next.shards.filter(({ closed }) => !closed)
-  next.shards.push({ rotation: at, pass: rotation.passes, attempt: 0, cursor: 0, closed: false })
+  next.ranges = next.ranges.filter(({ closed }) => !closed)
+  next.ranges.push({ rotation: at, pass: rotation.passes, attempt: 0, cursor: 0, closed: false })
   rotation.passes += 1
 }
 

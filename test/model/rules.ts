@@ -6,10 +6,10 @@ export interface Rules {
   heartbeatFirst: boolean
   settleWaits: boolean
   tailSweep: boolean
-  /** A page's updates go with the shard's document, in one transaction. */
-  shardDocument: boolean
-  /** The end of a rotation, the next one and the guards of a removal close all shards. */
-  closeShards: boolean
+  /** A page's updates go with the range's document, in one transaction. */
+  rangeDocument: boolean
+  /** The end of a rotation, the next one and the guards of a removal close all ranges. */
+  closeRanges: boolean
   /** Rotations mark the rows of their versions; promote writes both; a removal needs them unmarked. */
   marks: boolean
   /** Promote's compare-and-set is on the epoch that preflight saw, not on one that it reads itself. */
@@ -52,7 +52,7 @@ export interface Rules {
 
 export const protocol: Rules = {
   ...{ lease: true, heartbeatFirst: true, settleWaits: true, tailSweep: true },
-  ...{ shardDocument: true, closeShards: true, marks: true, epochOfPreflight: true },
+  ...{ rangeDocument: true, closeRanges: true, marks: true, epochOfPreflight: true },
   ...{ rotationRow: true, fence: true, ownGuards: true, ownTasks: true },
   ...{ ownEnd: true, ownKeys: true, heedsOlder: true, restoredRows: true },
   ...{ oddCounts: true, oneMoment: true },

@@ -16,7 +16,7 @@ export interface Bounds {
   readonly envelopes: number
   /** Workers of the sweep; each holds one page of one envelope. */
   readonly workers: number
-  /** Attempts that one shard may see: takeovers of workers that froze or died. */
+  /** Attempts that one range may see: takeovers of workers that froze or died. */
   readonly attempts: number
   /** Rotations in their order; each is started once. */
   readonly rotations: readonly (readonly [from: number, to: number])[]
@@ -195,7 +195,7 @@ export interface Rotation {
   passes: number
 }
 
-export interface Shard {
+export interface Range {
   rotation: number
   /** 0, then one for each pass of the tail. */
   pass: number
@@ -211,7 +211,7 @@ export interface Worker {
   cursor: number
   /** A page that was read and wrapped: the envelope's wrap as it was; null: it named another version. */
   page: { cursor: number; id: number | null; gen: number } | null
-  /** Only where pages are written without the shard's document: the updates are, the document is not yet. */
+  /** Only where pages are written without the range's document: the updates are, the document is not yet. */
   half: boolean
 }
 
@@ -239,7 +239,7 @@ export interface State {
   rows: Row[]
   fenced: number
   rotations: Rotation[]
-  shards: Shard[]
+  ranges: Range[]
   workers: (Worker | null)[]
   processes: Process[]
   envelopes: Envelope[]
@@ -282,7 +282,7 @@ export function initialState(bounds: Bounds): State {
       ...{ nonce: 0, askedAge: 0 },
       ...{ newEpoch: 0, round: null, settled: false, zeros: 0, passes: 0 },
     })),
-    shards: [],
+    ranges: [],
     workers: Array.from({ length: bounds.workers }, () => null),
     processes: bounds.processes.map((bound) => newProcess(bound)),
     envelopes: Array.from({ length: bounds.envelopes }, (_, at) => ({
@@ -323,7 +323,7 @@ export function copyOf(state: State): State {
     ...state,
     rows: state.rows.map((row) => ({ ...row })),
     rotations: state.rotations.map((rotation) => ({ ...rotation })),
-    shards: state.shards.map((shard) => ({ ...shard })),
+    ranges: state.ranges.map((range) => ({ ...range })),
     workers: state.workers.slice(),
     processes: state.processes.map((process) => ({ ...process })),
     envelopes: state.envelopes.slice(),

@@ -1,9 +1,9 @@
 import { step } from './state.ts'
-import type { Bounds, Shard, State, Step, Worker } from './state.ts'
+import type { Bounds, Range, State, Step, Worker } from './state.ts'
 
 /**
- * Workers of the sweep (sweep/, store/rewrap-shards.ts, store/page-transaction.ts), with pages of one envelope. A worker
- * that is frozen with a page in hand simply takes no step while another one takes its shard; one whose machine was
+ * Workers of the sweep (sweep/, store/rewrap-ranges.ts, store/page-transaction.ts), with pages of one envelope. A worker
+ * that is frozen with a page in hand simply takes no step while another one takes its range; one whose machine was
  * restored after its commit has the page in hand again.
  */
 export function sweepSteps(state: State, bounds: Bounds): Step[] {
@@ -15,15 +15,15 @@ export function sweepSteps(state: State, bounds: Bounds): Step[] {
   })
 }
 
-/** `takeShard`: the attempt's number is raised, filtered by the one that was seen and "not closed". */
+/** `takeRange`: the attempt's number is raised, filtered by the one that was seen and "not closed". */
 function takeSteps(state: State, bounds: Bounds, at: number): Step[] {
-  return state.shards.flatMap((shard, number) => {
-    if (shard.closed || shard.attempt >= bounds.attempts) return []
-    const attempt = shard.attempt + 1
+  return state.ranges.flatMap((range, number) => {
+    if (range.closed || range.attempt >= bounds.attempts) return []
+    const attempt = range.attempt + 1
     return [
-      step(state, `worker ${at} takes shard ${number}, attempt ${attempt}`, (next) => {
-        const { rotation, pass, cursor } = shard
-        next.shards[number] = { ...shard, attempt }
+      step(state, `worker ${at} takes range ${number}, attempt ${attempt}`, (next) => {
+        const { rotation, pass, cursor } = range
+        next.ranges[number] = { ...range, attempt }
         next.workers[at] = { rotation, pass, attempt, cursor, page: null, half: false }
       }),
     ]
@@ -43,7 +43,7 @@ function read(state: State, bounds: Bounds, at: number, worker: Worker): Step {
 }
 
 function writeSteps(state: State, bounds: Bounds, at: number, worker: Worker): Step[] {
-  if (!bounds.rules.shardDocument) return halfSteps(state, bounds, at, worker)
+  if (!bounds.rules.rangeDocument) return halfSteps(state, bounds, at, worker)
   const name = `worker ${at} commits page ${worker.cursor} (attempt ${worker.attempt})`
   if (!owns(state, worker)) {
     return [step(state, `${name}: refused`, (next) => void (next.workers[at] = null))]
@@ -61,7 +61,7 @@ function writeSteps(state: State, bounds: Bounds, at: number, worker: Worker): S
   ]
 }
 
-/** The broken way: first the envelopes, then the shard's document. */
+/** The broken way: first the envelopes, then the range's document. */
 function halfSteps(state: State, bounds: Bounds, at: number, worker: Worker): Step[] {
   const name = `worker ${at}, page ${worker.cursor} (attempt ${worker.attempt})`
   if (!worker.half) {
@@ -73,7 +73,7 @@ function halfSteps(state: State, bounds: Bounds, at: number, worker: Worker): St
     ]
   }
   return [
-    step(state, `${name}: the shard's document is written`, (next) => {
+    step(state, `${name}: the range's document is written`, (next) => {
       if (!owns(next, worker)) {
         next.workers[at] = null
         return
@@ -86,19 +86,19 @@ function halfSteps(state: State, bounds: Bounds, at: number, worker: Worker): St
 
 /** The filter of the page's first statement: this attempt's number, the old cursor, not closed. */
 function owns(state: State, worker: Worker): boolean {
-  const shard = shardOf(state, worker)
-  return shard?.attempt === worker.attempt && shard.cursor === worker.cursor && !shard.closed
+  const range = rangeOf(state, worker)
+  return range?.attempt === worker.attempt && range.cursor === worker.cursor && !range.closed
 }
 
 function move(next: State, worker: Worker): void {
-  const shard = shardOf(next, worker)
-  if (shard === undefined) throw new Error('a page of no shard')
-  shard.cursor += 1
-  shard.closed = shard.cursor === next.envelopes.length
+  const range = rangeOf(next, worker)
+  if (range === undefined) throw new Error('a page of no range')
+  range.cursor += 1
+  range.closed = range.cursor === next.envelopes.length
 }
 
 function goOn(next: State, at: number, worker: Worker): void {
-  const isLast = shardOf(next, worker)?.closed === true
+  const isLast = rangeOf(next, worker)?.closed === true
   const cursor = worker.cursor + 1
   next.workers[at] = isLast ? null : { ...worker, cursor, page: null, half: false }
 }
@@ -117,6 +117,6 @@ function update(next: State, bounds: Bounds, { rotation, cursor, page }: Worker)
 }
 
 /** Undefined: it was closed, and is not kept. */
-function shardOf({ shards }: State, { rotation, pass }: Worker): Shard | undefined {
-  return shards.find((shard) => shard.rotation === rotation && shard.pass === pass)
+function rangeOf({ ranges }: State, { rotation, pass }: Worker): Range | undefined {
+  return ranges.find((range) => range.rotation === rotation && range.pass === pass)
 }

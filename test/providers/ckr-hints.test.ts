@@ -1,7 +1,7 @@
 import { expect, it } from 'vitest'
-import { ckrNames } from '../../providers/pkcs11/ckr-names.ts'
-import { CkrError, ckrName, faultFrom } from '../../providers/pkcs11/errors.ts'
-import { laneEnvironment } from '../../providers/pkcs11/lane-environment.ts'
+import { ckrNames } from '../../providers/pkcs11/wire/ckr-names.ts'
+import { CkrError, ckrName, faultFrom } from '../../providers/pkcs11/wire/errors.ts'
+import { laneEnvironment } from '../../providers/pkcs11/pool/lane-environment.ts'
 
 const methods = ['C_Login', 'C_OpenSession', 'C_Encrypt', 'C_GenerateKey', 'C_Initialize']
 /** All that PKCS#11 v3.1 has, a vendor's, and one that nobody has. */

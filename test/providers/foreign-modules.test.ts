@@ -1,10 +1,10 @@
 import { existsSync } from 'node:fs'
 import { join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, inject, it } from 'vitest'
-import { probeFailure } from '../../providers/pkcs11/probe-failure.ts'
-import { probeToken } from '../../providers/pkcs11/probe.ts'
+import { probeFailure } from '../../providers/pkcs11/probe/failure.ts'
+import { probeToken } from '../../providers/pkcs11/probe/probe.ts'
 import { processes } from '../support/processes.ts'
-import { pkcs11Lab, until, type Pkcs11Lab } from './lab.ts'
+import { pkcs11Fixture, until, type Pkcs11Fixture } from './fixture.ts'
 
 /** Where Debian's packages and their like put modules. */
 const folders = [
@@ -29,16 +29,16 @@ const openCryptoki = find('libopencryptoki.so', 'opencryptoki')
 /** Real modules without AES-GCM are refused by the name of what they lack. */
 describe.skipIf(inject('softhsm') === null)('a module that cannot hold a KEK', () => {
   const running = processes('file')
-  let lab: Pkcs11Lab
+  let fixture: Pkcs11Fixture
 
   beforeAll(async () => {
-    lab = await pkcs11Lab()
+    fixture = await pkcs11Fixture()
   })
-  afterAll(() => lab.close())
+  afterAll(() => fixture.close())
 
   it.skipIf(p11KitClient === null)('p11-kit’s client before a good token', async () => {
-    const { folder, label, modulePath, pin } = lab.token
-    const config = { ...lab.config, modulePath: p11KitClient ?? '' }
+    const { folder, label, modulePath, pin } = fixture.token
+    const config = { ...fixture.config, modulePath: p11KitClient ?? '' }
     const alone = probeToken({ config, pin })
     await expect(alone).rejects.toMatchObject({
       code: 'token-not-found',
@@ -66,8 +66,8 @@ describe.skipIf(inject('softhsm') === null)('a module that cannot hold a KEK', (
   it.skipIf(openCryptoki === null || existsSync('/run/pkcsslotd.pid'))(
     'openCryptoki without its daemon',
     async () => {
-      const config = { ...lab.config, modulePath: openCryptoki ?? '' }
-      await expect(probeToken({ config, pin: lab.token.pin })).rejects.toMatchObject({
+      const config = { ...fixture.config, modulePath: openCryptoki ?? '' }
+      await expect(probeToken({ config, pin: fixture.token.pin })).rejects.toMatchObject({
         code: 'hsm-failed',
         // 6 where the daemon never ran, 2 where it did.
         message: expect.stringMatching(

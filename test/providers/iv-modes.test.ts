@@ -1,9 +1,9 @@
 import { randomBytes } from 'node:crypto'
 import { afterAll, beforeAll, describe, expect, inject, it } from 'vitest'
-import { probeFailure } from '../../providers/pkcs11/probe-failure.ts'
-import { probeToken } from '../../providers/pkcs11/probe.ts'
+import { probeFailure } from '../../providers/pkcs11/probe/failure.ts'
+import { probeToken } from '../../providers/pkcs11/probe/probe.ts'
 import { canBuildFaultHsm } from '../fault-hsm/fault-hsm.ts'
-import { faultLab, randomDeks, type Pkcs11Lab } from './lab.ts'
+import { faultFixture, randomDeks, type Pkcs11Fixture } from './fixture.ts'
 
 const there = inject('softhsm') !== null && (await canBuildFaultHsm())
 
@@ -24,18 +24,18 @@ const all = ways.flatMap(([mode, line]) => keys.map((key) => ({ mode, line, key 
 const cases = all.filter(({ line }) => !/prefix 16|suffix 12/.test(line))
 
 describe.skipIf(!there)('the IV of a token is found by what the token does', () => {
-  let lab: Awaited<ReturnType<typeof faultLab>>
+  let fixture: Awaited<ReturnType<typeof faultFixture>>
   beforeAll(async () => {
-    lab = await faultLab()
+    fixture = await faultFixture()
   })
-  afterAll(() => lab.close())
+  afterAll(() => fixture.close())
 
-  const probe = (config: Pkcs11Lab['config'] = lab.config) =>
-    probeToken({ config, pin: lab.token.pin })
+  const probe = (config: Pkcs11Fixture['config'] = fixture.config) =>
+    probeToken({ config, pin: fixture.token.pin })
   const ivLength = (line: string): number => Number(/ (12|16)/.exec(line)?.[1])
 
   it.each(cases)('$line, counting, $key: $mode', async ({ mode, line, key }) => {
-    await lab.fault.set(`${line} counting`, key)
+    await fixture.fault.set(`${line} counting`, key)
     const report = await probe()
     expect(report).toMatchObject({ usable: true, warnings: [] })
     expect(report.gcm).toMatchObject({ ivMode: mode, ivLength: ivLength(line) })
@@ -43,7 +43,7 @@ describe.skipIf(!there)('the IV of a token is found by what the token does', () 
   })
 
   it.each(all)('$line, random, $key: $mode', async ({ mode, line, key }) => {
-    await lab.fault.set(`${line} random`, key)
+    await fixture.fault.set(`${line} random`, key)
     const report = await probe()
     expect(report.usable).toBe(true)
     expect(report.gcm?.ivLength).toBe(ivLength(line))
@@ -54,7 +54,7 @@ describe.skipIf(!there)('the IV of a token is found by what the token does', () 
   })
 
   it.each(cases)('$line, fixed, $key: refused', async ({ line, key }) => {
-    await lab.fault.set(`${line} fixed`, key)
+    await fixture.fault.set(`${line} fixed`, key)
     const report = await probe()
     expect(report).toMatchObject({ usable: false, gcm: null })
     expect(probeFailure(report)).toMatchObject({
@@ -64,12 +64,12 @@ describe.skipIf(!there)('the IV of a token is found by what the token does', () 
   })
 
   it.each(keys)('refuses one that takes the caller’s IV and uses its own (%s)', async (key) => {
-    await lab.fault.set('iv ignored', key)
+    await fixture.fault.set('iv ignored', key)
     expect(probeFailure(await probe())).toMatchObject({ code: 'token-not-usable' })
   })
 
   it('refuses one whose IVs begin anew among the 1,000 wraps', async () => {
-    await lab.fault.set('iv prefix 12 apart every-300')
+    await fixture.fault.set('iv prefix 12 apart every-300')
     expect(probeFailure(await probe())).toMatchObject({
       code: 'token-not-usable',
       message: expect.stringMatching(/^the token used an IV twice: \d{3} wraps had 300/) as string,
@@ -78,16 +78,18 @@ describe.skipIf(!there)('the IV of a token is found by what the token does', () 
   })
 
   it('a forced mode that repeats its IV is broken, not a wrong setting', async () => {
-    await lab.fault.set('iv hsm-writes 12 apart fixed')
-    const report = await probe({ ...lab.config, useGcmIvFromHsm: true })
+    await fixture.fault.set('iv hsm-writes 12 apart fixed')
+    const report = await probe({ ...fixture.config, useGcmIvFromHsm: true })
     expect(probeFailure(report)).toMatchObject({ code: 'token-not-usable' })
   })
 
   it.each(cases)('$line, $key: keys are installed, loaded and used', async ({ line, key }) => {
-    await lab.fault.set(`${line} random`, key)
-    const provider = await lab.open({ keyLabelPrefix: `lab-${randomBytes(4).toString('hex')}` })
+    await fixture.fault.set(`${line} random`, key)
+    const provider = await fixture.open({
+      keyLabelPrefix: `fixture-${randomBytes(4).toString('hex')}`,
+    })
     try {
-      const kek = await lab.make(provider, 1)
+      const kek = await fixture.make(provider, 1)
       await provider.load(kek)
       const deks = randomDeks(20)
       const wraps = await provider.wrap(1, deks)

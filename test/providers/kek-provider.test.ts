@@ -1,10 +1,15 @@
 import { describe, inject } from 'vitest'
-import { envLab, pkcs11Lab } from './lab.ts'
+import { envFixture, pkcs11Fixture } from './fixture.ts'
 import { aKekProvider, type Kind } from './provider-suite.ts'
 
 const kinds: Kind[] = [
-  { name: 'env', make: envLab, there: true, page: 1_000 },
-  { name: 'pkcs11 on SoftHSM2', make: pkcs11Lab, there: inject('softhsm') !== null, page: 1_000 },
+  { name: 'env', make: envFixture, there: true, page: 1_000 },
+  {
+    name: 'pkcs11 on SoftHSM2',
+    make: pkcs11Fixture,
+    there: inject('softhsm') !== null,
+    page: 1_000,
+  },
 ]
 
 describe.each(kinds)('a KEK provider: $name', aKekProvider)

@@ -1,6 +1,11 @@
 import { describe, expect, it } from 'vitest'
-import { ck, type Attribute } from '../../providers/pkcs11/driver.ts'
-import { destroyKey, doubtsAbout, isNamed, type Session } from '../../providers/pkcs11/keys.ts'
+import { ck, type Attribute } from '../../providers/pkcs11/lane/driver.ts'
+import {
+  destroyKey,
+  doubtsAbout,
+  isNamed,
+  type Session,
+} from '../../providers/pkcs11/lane/key-objects.ts'
 
 const handle = Buffer.alloc(8)
 const id = Buffer.from('0102', 'hex')

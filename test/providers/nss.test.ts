@@ -3,7 +3,7 @@ import { afterAll, beforeAll, describe, expect, inject, it } from 'vitest'
 import type { Pkcs11Config } from '../../contracts/settings.ts'
 import { silentLog } from '../../observability/log.ts'
 import { openPkcs11Provider } from '../../providers/pkcs11/pkcs11-provider.ts'
-import { probeToken } from '../../providers/pkcs11/probe.ts'
+import { probeToken } from '../../providers/pkcs11/probe/probe.ts'
 import { makeNssToken, type NssToken } from '../support/nss.ts'
 
 describe.skipIf(inject('nss') === null)('NSS softokn, by kek.pkcs11.module_parameters', () => {
@@ -35,7 +35,7 @@ describe.skipIf(inject('nss') === null)('NSS softokn, by kek.pkcs11.module_param
   })
 
   it('makes, finds, uses and destroys keys by exact label and id', async () => {
-    const options = { install: 'lab', config, pin: token.pin, log: silentLog, cores: 1 }
+    const options = { install: 'fixture', config, pin: token.pin, log: silentLog, cores: 1 }
     const provider = await openPkcs11Provider(options)
     const { ceremony } = provider
     const keyId = randomBytes(16)

@@ -1,11 +1,11 @@
 import { readFile } from 'node:fs/promises'
 import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
-import type { Cryptoki } from '../../providers/pkcs11/driver.ts'
-import { ckrNames } from '../../providers/pkcs11/ckr-names.ts'
-import { CkrError, ckrName, faultFrom, faultOf } from '../../providers/pkcs11/errors.ts'
-import { pack, unpack } from '../../providers/pkcs11/packing.ts'
-import { findToken, sameToken, type Token } from '../../providers/pkcs11/token.ts'
+import type { Cryptoki } from '../../providers/pkcs11/lane/driver.ts'
+import { ckrNames } from '../../providers/pkcs11/wire/ckr-names.ts'
+import { CkrError, ckrName, faultFrom, faultOf } from '../../providers/pkcs11/wire/errors.ts'
+import { pack, unpack } from '../../providers/pkcs11/wire/packing.ts'
+import { findToken, sameToken, type Token } from '../../providers/pkcs11/lane/token.ts'
 import { malformedWrap } from '../../providers/wrap-shape.ts'
 
 describe('a packed batch', () => {

@@ -2,36 +2,36 @@ import { randomBytes } from 'node:crypto'
 import { afterAll, beforeAll, describe, expect, inject, it } from 'vitest'
 import { silentLog } from '../../observability/log.ts'
 import { openPkcs11Provider, type Pkcs11Provider } from '../../providers/pkcs11/pkcs11-provider.ts'
-import { probeFailure } from '../../providers/pkcs11/probe-failure.ts'
-import { probeToken } from '../../providers/pkcs11/probe.ts'
+import { probeFailure } from '../../providers/pkcs11/probe/failure.ts'
+import { probeToken } from '../../providers/pkcs11/probe/probe.ts'
 import { freshName } from '../support/fresh.ts'
-import { initToken, install, pkcs11Lab, run, type Pkcs11Lab } from './lab.ts'
+import { initToken, install, pkcs11Fixture, run, type Pkcs11Fixture } from './fixture.ts'
 
 describe.skipIf(inject('softhsm') === null)('keys and probes of a token', () => {
-  let lab: Pkcs11Lab
+  let fixture: Pkcs11Fixture
   let provider: Pkcs11Provider
 
   beforeAll(async () => {
-    lab = await pkcs11Lab()
-    provider = await lab.open()
+    fixture = await pkcs11Fixture()
+    provider = await fixture.open()
   })
   afterAll(async () => {
     await provider.close()
-    await lab.close()
+    await fixture.close()
   })
 
   const objects = async (): Promise<string> => {
-    const { modulePath, label, pin } = lab.token
+    const { modulePath, label, pin } = fixture.token
     const args = ['--module', modulePath, '--token-label', label, '--login', '--pin', pin, '-O']
     return (await run('pkcs11-tool', args)).stdout
   }
   const keygen = (label: string, ...more: string[]): Promise<unknown> => {
-    const { modulePath, label: token, pin } = lab.token
+    const { modulePath, label: token, pin } = fixture.token
     const login = ['--module', modulePath, '--token-label', token, '--login', '--pin', pin]
     return run('pkcs11-tool', [...login, '--keygen', '--private', '--label', label, ...more])
   }
-  const open = (change: object, pin = lab.token.pin): Promise<Pkcs11Provider> =>
-    openPkcs11Provider({ install, config: { ...lab.config, ...change }, pin, log: silentLog })
+  const open = (change: object, pin = fixture.token.pin): Promise<Pkcs11Provider> =>
+    openPkcs11Provider({ install, config: { ...fixture.config, ...change }, pin, log: silentLog })
 
   it('makes a key once, and takes its own earlier attempt for it', async () => {
     const { ceremony } = provider
@@ -122,17 +122,17 @@ describe.skipIf(inject('softhsm') === null)('keys and probes of a token', () => 
     const { ceremony } = provider
     const long = 'x'.repeat(33)
     await expect(ceremony.generate(long, randomBytes(16))).rejects.toMatchObject({ code: 'usage' })
-    const other = await lab.open({ keyLabelPrefix: 'y'.repeat(30) })
+    const other = await fixture.open({ keyLabelPrefix: 'y'.repeat(30) })
     expect(() => other.ceremony.labelOf(1)).toThrow(expect.objectContaining({ code: 'usage' }))
     await other.close()
   })
 
   it('probes in four phases and leaves nothing behind', async () => {
     const before = await objects()
-    const report = await probeToken({ config: lab.config, pin: lab.token.pin })
+    const report = await probeToken({ config: fixture.config, pin: fixture.token.pin })
     expect(report).toMatchObject({
-      module: lab.config.modulePath,
-      token: { label: lab.token.label, manufacturer: 'SoftHSM project' },
+      module: fixture.config.modulePath,
+      token: { label: fixture.token.label, manufacturer: 'SoftHSM project' },
       gcm: { ivMode: 'caller', ivLength: 12, tagBits: 128 },
       sessions: { max: null },
       tamperCode: 5,
@@ -148,8 +148,8 @@ describe.skipIf(inject('softhsm') === null)('keys and probes of a token', () => 
   })
 
   it('refuses a forced IV mode that the token does not have', async () => {
-    const config = { ...lab.config, useGcmIvFromHsm: true }
-    const report = await probeToken({ config, pin: lab.token.pin })
+    const config = { ...fixture.config, useGcmIvFromHsm: true }
+    const report = await probeToken({ config, pin: fixture.token.pin })
     expect(report).toMatchObject({ usable: false, gcm: null, tamperCode: null })
     expect(probeFailure(report)).toMatchObject({
       code: 'iv-mode-refused',
@@ -163,22 +163,22 @@ describe.skipIf(inject('softhsm') === null)('keys and probes of a token', () => 
     await expect(missing).rejects.toMatchObject({ code: 'module-missing' })
     await expect(open({ token: { label: 'no such' } })).rejects.toMatchObject({
       code: 'token-not-found',
-      hint: expect.stringContaining(lab.token.label) as string,
+      hint: expect.stringContaining(fixture.token.label) as string,
     })
     await expect(open({ token: { slot: 4242 } })).rejects.toMatchObject({ code: 'token-not-found' })
     await expect(open({}, 'not the pin')).rejects.toMatchObject({ code: 'pin-refused' })
     const twin = freshName('twin')
-    await initToken(lab.token, twin)
-    await initToken(lab.token, twin)
+    await initToken(fixture.token, twin)
+    await initToken(fixture.token, twin)
     await expect(open({ token: { label: twin } })).rejects.toMatchObject({
       code: 'token-ambiguous',
     })
   })
 
   it('finds a token by its serial', async () => {
-    const { token } = await probeToken({ config: lab.config, pin: lab.token.pin })
+    const { token } = await probeToken({ config: fixture.config, pin: fixture.token.pin })
     const other = await open({ token: { serial: token!.serial } })
-    expect(other.pool.token?.token.label).toBe(lab.token.label)
+    expect(other.pool.token?.token.label).toBe(fixture.token.label)
     await other.close()
   })
 })

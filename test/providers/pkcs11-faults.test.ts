@@ -2,39 +2,47 @@ import { afterAll, afterEach, beforeAll, describe, expect, inject, it } from 'vi
 import type { KekDescriptor } from '../../contracts/kek.ts'
 import { silentLog } from '../../observability/log.ts'
 import { openPkcs11Provider, type Pkcs11Provider } from '../../providers/pkcs11/pkcs11-provider.ts'
-import { probeToken } from '../../providers/pkcs11/probe.ts'
+import { probeToken } from '../../providers/pkcs11/probe/probe.ts'
 import {
   canBuildFaultHsm,
   makeFaultHsm,
   useFaultHsm,
   type FaultHsm,
 } from '../fault-hsm/fault-hsm.ts'
-import { flip, install, pkcs11Lab, randomDeks, sealedItems, until, type Pkcs11Lab } from './lab.ts'
+import {
+  flip,
+  install,
+  pkcs11Fixture,
+  randomDeks,
+  sealedItems,
+  until,
+  type Pkcs11Fixture,
+} from './fixture.ts'
 
 const gcc = await canBuildFaultHsm()
 
 describe.skipIf(inject('softhsm') === null || !gcc)('a token in trouble', () => {
-  let lab: Pkcs11Lab
+  let fixture: Pkcs11Fixture
   let module: FaultHsm
   let provider: Pkcs11Provider
   let v1: KekDescriptor
   let v2: KekDescriptor
 
   beforeAll(async () => {
-    lab = await pkcs11Lab()
-    module = await makeFaultHsm(lab.token.folder, lab.token.modulePath)
+    fixture = await pkcs11Fixture()
+    module = await makeFaultHsm(fixture.token.folder, fixture.token.modulePath)
     useFaultHsm(module)
-    lab.config = { ...lab.config, modulePath: module.path }
-    provider = await lab.open({ modulePath: module.path })
-    v1 = await lab.make(provider, 1)
-    v2 = await lab.make(provider, 2)
+    fixture.config = { ...fixture.config, modulePath: module.path }
+    provider = await fixture.open({ modulePath: module.path })
+    v1 = await fixture.make(provider, 1)
+    v2 = await fixture.make(provider, 2)
     await provider.load(v1)
     await provider.load(v2)
   })
   afterEach(() => module.heal())
   afterAll(async () => {
     await provider.close()
-    await lab.close()
+    await fixture.close()
   })
 
   it.each([
@@ -205,7 +213,7 @@ describe.skipIf(inject('softhsm') === null || !gcc)('a token in trouble', () => 
     }
     await until(async () => {
       await rewrap()
-      return provider.stats().sessions === lab.config.maxSessions
+      return provider.stats().sessions === fixture.config.maxSessions
     })
     expect(provider.pool.pids).toHaveLength(2)
     const oneSession = 60 * 3 * 10
@@ -213,7 +221,7 @@ describe.skipIf(inject('softhsm') === null || !gcc)('a token in trouble', () => 
   })
 
   it('gets one login with a wrong PIN, however many ask and open', async () => {
-    const wrong = { install, config: lab.config, pin: '00000000', log: silentLog, cores: 2 }
+    const wrong = { install, config: fixture.config, pin: '00000000', log: silentLog, cores: 2 }
     const before = await module.logins(160)
     const tries = Array.from({ length: 4 }, () => openPkcs11Provider(wrong))
     const ends = await Promise.allSettled(tries)
@@ -225,10 +233,10 @@ describe.skipIf(inject('softhsm') === null || !gcc)('a token in trouble', () => 
   })
 
   it('whose PIN was changed while it was away ends all work after one login', async () => {
-    const other = await lab.open({ modulePath: module.path, keyLabelPrefix: 'lab' })
+    const other = await fixture.open({ modulePath: module.path, keyLabelPrefix: 'fixture' })
     await other.load(v1)
-    const config = { ...lab.config }
-    const changed = { install, config, pin: `${lab.token.pin}9`, log: silentLog, cores: 2 }
+    const config = { ...fixture.config }
+    const changed = { install, config, pin: `${fixture.token.pin}9`, log: silentLog, cores: 2 }
     // Stands for the change: the very next login of anybody is refused.
     await module.set('answer C_Encrypt 50 1', 'answer C_Login 160')
     const before = await module.logins(160)

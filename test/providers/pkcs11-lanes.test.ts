@@ -4,30 +4,37 @@ import { readFile } from 'node:fs/promises'
 import { afterAll, afterEach, beforeAll, describe, expect, inject, it } from 'vitest'
 import type { KekDescriptor } from '../../contracts/kek.ts'
 import type { Pkcs11Provider } from '../../providers/pkcs11/pkcs11-provider.ts'
-import { isAlive, pkcs11Lab, randomDeks, sealedItems, until, type Pkcs11Lab } from './lab.ts'
+import {
+  isAlive,
+  pkcs11Fixture,
+  randomDeks,
+  sealedItems,
+  until,
+  type Pkcs11Fixture,
+} from './fixture.ts'
 
 describe.skipIf(inject('softhsm') === null)('lanes in child processes', () => {
-  let lab: Pkcs11Lab
+  let fixture: Pkcs11Fixture
   let provider: Pkcs11Provider
   let v1: KekDescriptor
   let v2: KekDescriptor
 
   beforeAll(async () => {
-    lab = await pkcs11Lab()
-    provider = await lab.open()
-    v1 = await lab.make(provider, 1)
-    v2 = await lab.make(provider, 2)
+    fixture = await pkcs11Fixture()
+    provider = await fixture.open()
+    v1 = await fixture.make(provider, 1)
+    v2 = await fixture.make(provider, 2)
     await provider.load(v1)
     await provider.load(v2)
   })
   afterEach(() => expect(provider.loaded()).toEqual([1, 2]))
   afterAll(async () => {
     await provider.close()
-    await lab.close()
+    await fixture.close()
   })
 
   it('start as load asks for them, no more than there are cores', async () => {
-    const other = await lab.open()
+    const other = await fixture.open()
     expect(other.pool.pids).toHaveLength(1)
     await other.load(v1)
     await other.load(v2)
@@ -80,7 +87,7 @@ describe.skipIf(inject('softhsm') === null)('lanes in child processes', () => {
   })
 
   it('are all gone after close, which answers what was in flight and refuses the rest', async () => {
-    const other = await lab.open()
+    const other = await fixture.open()
     await other.load(v1)
     const { pids } = other.pool
     const proof = other.prove(1)
@@ -94,10 +101,10 @@ describe.skipIf(inject('softhsm') === null)('lanes in child processes', () => {
 
   it('do not outlive a parent that was killed, nor keep one alive that has nothing to do', async () => {
     const script = (end: string): string => `
-      import { LanePool } from './dist/providers/pkcs11/pool.js'
+      import { LanePool } from './dist/providers/pkcs11/pool/pool.js'
       import { silentLog } from './dist/observability/log.js'
-      const config = ${JSON.stringify(lab.config)}
-      const pool = await LanePool.open({ config, pin: '${lab.token.pin}', log: silentLog, cores: 1 })
+      const config = ${JSON.stringify(fixture.config)}
+      const pool = await LanePool.open({ config, pin: '${fixture.token.pin}', log: silentLog, cores: 1 })
       console.log(pool.pids.join(' '))
       ${end}`
     for (const end of ['setInterval(() => {}, 1000)', '']) {
@@ -118,19 +125,19 @@ describe.skipIf(inject('softhsm') === null)('lanes in child processes', () => {
   })
 
   it('show no PIN in their arguments or their environment', async () => {
-    process.env['LAB_PIN'] = lab.token.pin
-    const other = await lab.open()
+    process.env['LAB_PIN'] = fixture.token.pin
+    const other = await fixture.open()
     Reflect.deleteProperty(process.env, 'LAB_PIN')
     for (const pid of other.pool.pids) {
-      expect(await readFile(`/proc/${pid}/cmdline`, 'utf8')).not.toContain(lab.token.pin)
-      expect(await readFile(`/proc/${pid}/environ`, 'utf8')).not.toContain(lab.token.pin)
+      expect(await readFile(`/proc/${pid}/cmdline`, 'utf8')).not.toContain(fixture.token.pin)
+      expect(await readFile(`/proc/${pid}/environ`, 'utf8')).not.toContain(fixture.token.pin)
     }
     await other.close()
   })
 
   it('see a key that another process made after they were opened', async () => {
-    const other = await lab.open()
-    const v3 = await lab.make(other, 3)
+    const other = await fixture.open()
+    const v3 = await fixture.make(other, 3)
     await other.close()
     await provider.load(v3)
     const items = await sealedItems(provider, 1, randomDeks(1_500))
@@ -140,12 +147,12 @@ describe.skipIf(inject('softhsm') === null)('lanes in child processes', () => {
   })
 
   it('notice that a key was replaced under its label while they held it', async () => {
-    const other = await lab.open()
-    const v4 = await lab.make(other, 4)
+    const other = await fixture.open()
+    const v4 = await fixture.make(other, 4)
     await provider.load(v4)
     await other.ceremony.destroy(v4.label, Buffer.from(v4.keyId!))
     await expect(provider.load(v4)).rejects.toMatchObject({ code: 'key-not-found' })
-    await lab.make(other, 4)
+    await fixture.make(other, 4)
     await expect(provider.load({ ...v4, keyId: null })).rejects.toMatchObject({ code: 'wrong-key' })
     await other.close()
   })

@@ -2,7 +2,7 @@ import { readdirSync, readFileSync } from 'node:fs'
 import { afterAll, beforeAll, describe, expect, inject, it } from 'vitest'
 import type { KekDescriptor } from '../../contracts/kek.ts'
 import { canBuildFaultHsm, type FaultHsm } from '../fault-hsm/fault-hsm.ts'
-import { faultLab, randomDeks, sealedItems, until, type Pkcs11Lab } from './lab.ts'
+import { faultFixture, randomDeks, sealedItems, until, type Pkcs11Fixture } from './fixture.ts'
 
 const there = inject('softhsm') !== null && (await canBuildFaultHsm())
 /** The figure is KEYTURN_ROUNDS=500. */
@@ -21,24 +21,24 @@ const faults = [
 ]
 
 describe.skipIf(!there)('open, use, fault and close, again and again', () => {
-  let lab: Pkcs11Lab & { fault: FaultHsm }
+  let fixture: Pkcs11Fixture & { fault: FaultHsm }
   let fault: FaultHsm
   let keys: KekDescriptor[]
 
   beforeAll(async () => {
-    lab = await faultLab()
-    fault = lab.fault
-    const provider = await lab.open()
-    keys = [await lab.make(provider, 1), await lab.make(provider, 2)]
+    fixture = await faultFixture()
+    fault = fixture.fault
+    const provider = await fixture.open()
+    keys = [await fixture.make(provider, 1), await fixture.make(provider, 2)]
     await provider.close()
   })
   afterAll(async () => {
-    await lab.close()
+    await fixture.close()
   })
 
   /** A pool under load whose token has a fault in the middle of a page. */
   const round = async (number: number): Promise<void> => {
-    const provider = await lab.open()
+    const provider = await fixture.open()
     try {
       for (const key of keys) await provider.load(key)
       const items = await sealedItems(provider, 1, randomDeks(60))

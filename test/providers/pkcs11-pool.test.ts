@@ -2,27 +2,35 @@ import { afterAll, afterEach, beforeAll, describe, expect, inject, it } from 'vi
 import type { KekDescriptor } from '../../contracts/kek.ts'
 import { silentLog } from '../../observability/log.ts'
 import type { Pkcs11Provider } from '../../providers/pkcs11/pkcs11-provider.ts'
-import { LanePool } from '../../providers/pkcs11/pool.ts'
-import { probeFailure } from '../../providers/pkcs11/probe-failure.ts'
-import { probeToken } from '../../providers/pkcs11/probe.ts'
+import { LanePool } from '../../providers/pkcs11/pool/pool.ts'
+import { probeFailure } from '../../providers/pkcs11/probe/failure.ts'
+import { probeToken } from '../../providers/pkcs11/probe/probe.ts'
 import { canBuildFaultHsm, type FaultHsm } from '../fault-hsm/fault-hsm.ts'
-import { faultLab, flip, isAlive, randomDeks, sealedItems, until, type Pkcs11Lab } from './lab.ts'
+import {
+  faultFixture,
+  flip,
+  isAlive,
+  randomDeks,
+  sealedItems,
+  until,
+  type Pkcs11Fixture,
+} from './fixture.ts'
 
 const there = inject('softhsm') !== null && (await canBuildFaultHsm())
 
 describe.skipIf(!there)('the pool of a token', () => {
-  let lab: Pkcs11Lab & { fault: FaultHsm }
+  let fixture: Pkcs11Fixture & { fault: FaultHsm }
   let fault: FaultHsm
   let provider: Pkcs11Provider
   let v1: KekDescriptor
   let v2: KekDescriptor
 
   beforeAll(async () => {
-    lab = await faultLab()
-    fault = lab.fault
-    provider = await lab.open()
-    v1 = await lab.make(provider, 1)
-    v2 = await lab.make(provider, 2)
+    fixture = await faultFixture()
+    fault = fixture.fault
+    provider = await fixture.open()
+    v1 = await fixture.make(provider, 1)
+    v2 = await fixture.make(provider, 2)
     await provider.load(v1)
     await provider.load(v2)
   })
@@ -31,18 +39,18 @@ describe.skipIf(!there)('the pool of a token', () => {
   })
   afterAll(async () => {
     await provider.close()
-    await lab.close()
+    await fixture.close()
   })
 
   const opened = async (): Promise<Pkcs11Provider> => {
-    const other = await lab.open()
+    const other = await fixture.open()
     await other.load(v1)
     await other.load(v2)
     return other
   }
   const page = (items: Awaited<ReturnType<typeof sealedItems>>) =>
     ({ from: 1, to: 2, check: 'all', items }) as const
-  const probe = () => probeToken({ config: lab.config, pin: lab.token.pin })
+  const probe = () => probeToken({ config: fixture.config, pin: fixture.token.pin })
 
   it.each([
     ['throttles by the second', 'throttle 100', 100],
@@ -67,17 +75,17 @@ describe.skipIf(!there)('the pool of a token', () => {
     await fault.set('latency crypt 1')
     await until(async () => {
       await other.rewrap(page(items))
-      return other.stats().sessions === lab.config.maxSessions
+      return other.stats().sessions === fixture.config.maxSessions
     })
     await fault.set('latency crypt 1', 'answer C_Encrypt 6 3')
     // On a busy machine they may be all back before the page is done.
     let fewest = Infinity
     const look = setInterval(() => (fewest = Math.min(fewest, other.pool.lanes)), 1)
     await other.rewrap(page(items)).finally(() => clearInterval(look))
-    expect(Math.min(fewest, other.pool.lanes)).toBeLessThan(lab.config.maxSessions)
+    expect(Math.min(fewest, other.pool.lanes)).toBeLessThan(fixture.config.maxSessions)
     await until(async () => {
       await other.rewrap(page(items))
-      return other.pool.lanes === lab.config.maxSessions
+      return other.pool.lanes === fixture.config.maxSessions
     })
     await other.close()
   })
@@ -133,7 +141,7 @@ describe.skipIf(!there)('the pool of a token', () => {
   })
 
   it('refuses work that is too much, and work that waits too long, by code', async () => {
-    const options = { config: lab.config, pin: lab.token.pin, log: silentLog, cores: 1 }
+    const options = { config: fixture.config, pin: fixture.token.pin, log: silentLog, cores: 1 }
     const pool = await LanePool.open({ ...options, mostWaiting: 2 })
     await fault.set('latency C_FindObjectsInit 400')
     const find = (waitMs: number) =>
@@ -171,15 +179,15 @@ describe.skipIf(!there)('the pool of a token', () => {
   it.each(['pin locked', 'pin final-try'])('logs in nowhere with "%s"', async (line) => {
     const before = (await fault.counters()).calls['C_Login'] ?? 0
     await fault.set(line)
-    await expect(lab.open()).rejects.toMatchObject({ code: 'pin-locked' })
+    await expect(fixture.open()).rejects.toMatchObject({ code: 'pin-locked' })
     expect((await fault.counters()).calls['C_Login'] ?? 0).toBe(before)
   })
 
   it('takes one token in 32 slots for one, and not if the serials differ', async () => {
     await fault.set('slots 32')
-    await (await lab.open()).close()
+    await (await fixture.open()).close()
     await fault.set('slots 32 distinct')
-    await expect(lab.open()).rejects.toMatchObject({ code: 'token-ambiguous' })
+    await expect(fixture.open()).rejects.toMatchObject({ code: 'token-ambiguous' })
   })
 
   it('refuses a module without AES-GCM, naming it', async () => {
@@ -218,7 +226,7 @@ describe.skipIf(!there)('the pool of a token', () => {
 
   it('tells a token that was switched to FIPS mode from a broken one', async () => {
     await fault.set('iv suffix 16')
-    const other = await lab.open()
+    const other = await fixture.open()
     await expect(other.load(v1)).rejects.toMatchObject({
       code: 'cannot-encrypt',
       message: `key "${v1.label}" was installed with IV mode "caller", and the token does "output-suffix" now`,
@@ -234,7 +242,7 @@ describe.skipIf(!there)('the pool of a token', () => {
 
   it('is used in the IV mode that is forced, and refused where it has another', async () => {
     const inMode = (useGcmIvFromHsm: boolean) =>
-      probeToken({ config: { ...lab.config, useGcmIvFromHsm }, pin: lab.token.pin })
+      probeToken({ config: { ...fixture.config, useGcmIvFromHsm }, pin: fixture.token.pin })
     await fault.set('iv hsm-writes', 'sessions 9')
     expect(await inMode(true)).toMatchObject({
       ...{ usable: true, gcm: { ivMode: 'hsm-writes-iv', ivLength: 12 }, sessions: { max: 9 } },
@@ -243,7 +251,7 @@ describe.skipIf(!there)('the pool of a token', () => {
     expect(probeFailure(refused)).toMatchObject({ code: 'iv-mode-refused' })
     expect(refused).toMatchObject({ usable: false, gcm: null })
     await fault.heal()
-    const other = await lab.open({ useGcmIvFromHsm: true })
+    const other = await fixture.open({ useGcmIvFromHsm: true })
     await expect(other.load(v1)).rejects.toMatchObject({
       code: 'iv-mode-refused',
       message: expect.stringMatching(/^version 1 was installed with IV mode "caller"/) as string,

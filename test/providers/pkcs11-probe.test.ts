@@ -1,43 +1,43 @@
 import { randomBytes } from 'node:crypto'
 import { afterAll, beforeAll, beforeEach, describe, expect, inject, it } from 'vitest'
 import type { ProbeReport } from '../../contracts/kek.ts'
-import { ck } from '../../providers/pkcs11/driver.ts'
-import { probeMechanisms } from '../../providers/pkcs11/lane-probe.ts'
-import type { LaneSession } from '../../providers/pkcs11/lane-session.ts'
-import { claimOn, freshProbeId, PROBE_LABEL } from '../../providers/pkcs11/probe-key.ts'
-import { probeFailure } from '../../providers/pkcs11/probe-failure.ts'
-import { probeToken } from '../../providers/pkcs11/probe.ts'
+import { ck } from '../../providers/pkcs11/lane/driver.ts'
+import { probeMechanisms } from '../../providers/pkcs11/lane/mechanisms.ts'
+import type { LaneSession } from '../../providers/pkcs11/lane/session.ts'
+import { claimOn, freshProbeId, PROBE_LABEL } from '../../providers/pkcs11/wire/probe-key.ts'
+import { probeFailure } from '../../providers/pkcs11/probe/failure.ts'
+import { probeToken } from '../../providers/pkcs11/probe/probe.ts'
 import { makeFaultHsm, useFaultHsm, type FaultHsm } from '../fault-hsm/fault-hsm.ts'
 import { processes } from '../support/processes.ts'
 import { workbench } from '../cli/workbench.ts'
-import { pkcs11Lab, run, until, type Pkcs11Lab } from './lab.ts'
+import { pkcs11Fixture, run, until, type Pkcs11Fixture } from './fixture.ts'
 
 /** A session key cannot be made: the throwaway key is then one that stays in the token until somebody destroys it. */
 const onTheToken = 'answer C_GenerateKey 209 1'
 
 describe.skipIf(inject('softhsm') === null)('a probe cleans up', () => {
-  let lab: Pkcs11Lab
+  let fixture: Pkcs11Fixture
   let module: FaultHsm
   let before: string
 
   beforeAll(async () => {
-    lab = await pkcs11Lab()
-    module = await makeFaultHsm(lab.token.folder, lab.token.modulePath)
+    fixture = await pkcs11Fixture()
+    module = await makeFaultHsm(fixture.token.folder, fixture.token.modulePath)
     useFaultHsm(module)
     before = await objects()
   })
   beforeEach(() => module.heal())
-  afterAll(() => lab.close())
+  afterAll(() => fixture.close())
 
   const objects = async (): Promise<string> => {
-    const { modulePath, label, pin } = lab.token
+    const { modulePath, label, pin } = fixture.token
     const args = ['--module', modulePath, '--token-label', label, '--login', '--pin', pin, '-O']
     return (await run('pkcs11-tool', args)).stdout
   }
   const probe = (signal?: AbortSignal): Promise<ProbeReport> =>
     probeToken({
-      config: { ...lab.config, modulePath: module.path },
-      pin: lab.token.pin,
+      config: { ...fixture.config, modulePath: module.path },
+      pin: fixture.token.pin,
       ...(signal === undefined ? {} : { signal }),
     })
   const phases = ({ phases }: ProbeReport) => phases.map(({ ok }) => ok)
@@ -81,7 +81,7 @@ describe.skipIf(inject('softhsm') === null)('a probe cleans up', () => {
     expect(report.usable).toBe(false)
     await module.heal()
     const id = cleanUp!.error!.hint!.slice(-32)
-    const { modulePath, label, pin } = lab.token
+    const { modulePath, label, pin } = fixture.token
     const login = ['--module', modulePath, '--token-label', label, '--login', '--pin', pin]
     await run('pkcs11-tool', [...login, '--delete-object', '--type', 'secrkey', '--id', id])
     expect(await objects()).toBe(before)
@@ -126,7 +126,7 @@ describe.skipIf(inject('softhsm') === null)('a probe cleans up', () => {
   })
 
   it('of what others left: what is nobody’s is destroyed, what may be somebody’s is named', async () => {
-    const { modulePath, label, pin } = lab.token
+    const { modulePath, label, pin } = fixture.token
     const login = ['--module', modulePath, '--token-label', label, '--login', '--pin', pin]
     const leave = async (id: Buffer): Promise<string> => {
       const named = ['--label', PROBE_LABEL, '--id', id.toString('hex'), '--private']
@@ -202,16 +202,16 @@ describe.skipIf(inject('softhsm') === null)('keyturn pkcs11-init --probe-only', 
   const running = processes()
 
   it('that is killed leaves a key to the next, which is interrupted, cleans up and ends with 7', async () => {
-    const lab = await pkcs11Lab()
-    const module = await makeFaultHsm(lab.token.folder, lab.token.modulePath)
+    const fixture = await pkcs11Fixture()
+    const module = await makeFaultHsm(fixture.token.folder, fixture.token.modulePath)
     const bench = await workbench(running)
-    const pinFile = await bench.write('pin', lab.token.pin, 0o400)
-    const { token_label } = { token_label: lab.token.label }
+    const pinFile = await bench.write('pin', fixture.token.pin, 0o400)
+    const { token_label } = { token_label: fixture.token.label }
     const pkcs11 = { module_path: module.path, token_label, pin_file: pinFile }
     await bench.config({ kek: { provider: 'pkcs11', pkcs11 } })
-    const env = { ...module.env, SOFTHSM2_CONF: lab.token.conf }
+    const env = { ...module.env, SOFTHSM2_CONF: fixture.token.conf }
     const objects = async () => {
-      const { modulePath, label, pin } = lab.token
+      const { modulePath, label, pin } = fixture.token
       const args = ['--module', modulePath, '--token-label', label, '--login', '--pin', pin, '-O']
       return (await run('pkcs11-tool', args)).stdout
     }
@@ -234,11 +234,11 @@ describe.skipIf(inject('softhsm') === null)('keyturn pkcs11-init --probe-only', 
     expect(stderr).toContain('interrupted: cleaning up\n')
     expect(stderr).toContain('error: the probe was interrupted, and left nothing behind\n')
     expect(await keys()).toBe(1)
-    const tidied = await probeToken({ config: lab.config, pin: lab.token.pin })
+    const tidied = await probeToken({ config: fixture.config, pin: fixture.token.pin })
     expect(tidied.phases.at(-1)?.detail).toMatch(/, 1 of earlier probes too$/)
     expect(tidied.warnings).toEqual([])
     expect(await keys()).toBe(0)
-    await lab.close()
+    await fixture.close()
   })
 })
 

@@ -10,17 +10,17 @@ import type { InstallInput } from '../../contracts/install.ts'
 import type { Pkcs11Provider } from '../../providers/pkcs11/pkcs11-provider.ts'
 import { insertIntent, readVersion, readVersions } from '../../store/kek-versions.ts'
 import { testStore } from '../store/support.ts'
-import { install, pkcs11Lab, run, type Pkcs11Lab } from './lab.ts'
+import { install, pkcs11Fixture, run, type Pkcs11Fixture } from './fixture.ts'
 
 /** The steps of the workflow installKek, without Temporal: they are what a registration consists of. */
 describe.skipIf(inject('softhsm') === null)('a key that an administrator made', async () => {
   const store = await testStore()
-  let lab: Pkcs11Lab
+  let fixture: Pkcs11Fixture
   let provider: Pkcs11Provider
   let register: (version: number, label: string | null, keyId?: string) => Promise<unknown>
 
   const tool = async (...args: string[]): Promise<string> => {
-    const { modulePath, label, pin } = lab.token
+    const { modulePath, label, pin } = fixture.token
     const login = ['--module', modulePath, '--token-label', label, '--login', '--pin', pin]
     return (await run('pkcs11-tool', [...login, ...args])).stdout
   }
@@ -28,8 +28,8 @@ describe.skipIf(inject('softhsm') === null)('a key that an administrator made', 
     tool('--keygen', '--key-type', 'AES:32', '--private', '--label', label, '--id', id, ...more)
 
   beforeAll(async () => {
-    lab = await pkcs11Lab()
-    provider = await lab.open()
+    fixture = await pkcs11Fixture()
+    provider = await fixture.open()
     await insertInstall(store, { name: install, created_by: 'test' })
     const member = { state: () => ({ active: null, degraded: null }), beat: async () => undefined }
     const kek = { provider: 'pkcs11' }
@@ -60,7 +60,7 @@ describe.skipIf(inject('softhsm') === null)('a key that an administrator made', 
   })
   afterAll(async () => {
     await provider.close()
-    await lab.close()
+    await fixture.close()
   })
 
   it('is refused with the name of the attribute it lacks, and nothing is written', async () => {
@@ -151,7 +151,7 @@ describe.skipIf(inject('softhsm') === null)('a key that an administrator made', 
   })
 
   it('never takes over what pkcs11-init has begun', async () => {
-    const intent = { version: 4, provider: 'pkcs11' as const, label: 'lab-v4', madeBy: 'vm-b' }
+    const intent = { version: 4, provider: 'pkcs11' as const, label: 'fixture-v4', madeBy: 'vm-b' }
     await insertIntent(store, { ...intent, origin: 'generated', keyId: randomBytes(16) })
     const before = await tool('-O')
     await expect(register(4, 'two')).rejects.toMatchObject({
@@ -162,7 +162,7 @@ describe.skipIf(inject('softhsm') === null)('a key that an administrator made', 
   })
 
   it('that was imported is taken with a warning', async () => {
-    const file = join(lab.token.folder, 'imported')
+    const file = join(fixture.token.folder, 'imported')
     await writeFile(file, randomBytes(32), { mode: 0o600 })
     const how = ['--write-object', file, '--type', 'secrkey', '--key-type', 'AES:32']
     await tool(...how, '--private', '--sensitive', '--label', 'imported', '--id', '20')

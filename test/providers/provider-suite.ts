@@ -2,11 +2,11 @@ import { randomBytes } from 'node:crypto'
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest'
 import type { KekDescriptor } from '../../contracts/kek.ts'
 import type { KekProvider } from '../../providers/provider.ts'
-import { flip, randomDeks, sealedItems, type Lab } from './lab.ts'
+import { flip, randomDeks, sealedItems, type Fixture } from './fixture.ts'
 
 export interface Kind {
   name: string
-  make: () => Promise<Lab>
+  make: () => Promise<Fixture>
   /** Whether what it needs is installed. */
   there: boolean
   /** Of the largest pages; smaller where nothing is learned by a large one. */
@@ -16,16 +16,16 @@ export interface Kind {
 /** What every KEK provider must do, on whichever module: one suite, unchanged. */
 export function aKekProvider({ make, there, page }: Kind): void {
   describe.skipIf(!there)('with two versions', () => {
-    let lab: Lab
+    let fixture: Fixture
     let provider: KekProvider
     let v1: KekDescriptor
     let v2: KekDescriptor
 
     beforeAll(async () => {
-      lab = await make()
-      provider = await lab.open()
-      v1 = await lab.make(provider, 1)
-      v2 = await lab.make(provider, 2)
+      fixture = await make()
+      provider = await fixture.open()
+      v1 = await fixture.make(provider, 1)
+      v2 = await fixture.make(provider, 2)
       await provider.load(v1)
       await provider.load(v2)
     })
@@ -35,7 +35,7 @@ export function aKekProvider({ make, there, page }: Kind): void {
     })
     afterAll(async () => {
       await provider.close()
-      await lab.close()
+      await fixture.close()
     })
 
     it('opens what it wrapped, in order, each wrap under an IV of its own', async () => {
@@ -132,7 +132,7 @@ export function aKekProvider({ make, there, page }: Kind): void {
     })
 
     it('finds out by the canary that another key stands under the same label', async () => {
-      const elsewhere = await lab.openElsewhere()
+      const elsewhere = await fixture.openElsewhere()
       try {
         // By label alone, as for a registered key: the token's own id would give it away at once.
         const asked = { ...v1, keyId: null }
@@ -150,7 +150,7 @@ export function aKekProvider({ make, there, page }: Kind): void {
     })
 
     it('serves two providers on one set of keys', async () => {
-      const other = await lab.open()
+      const other = await fixture.open()
       try {
         await other.load(v1)
         const deks = randomDeks(5)
@@ -190,7 +190,7 @@ export function aKekProvider({ make, there, page }: Kind): void {
     })
 
     it('answers pool-closed from every method once it is closed', async () => {
-      const other = await lab.open()
+      const other = await fixture.open()
       await other.load(v1)
       const { ceremony } = other
       await other.close()

@@ -1,12 +1,12 @@
 import { existsSync } from 'node:fs'
 import { describe, expect, it } from 'vitest'
-import { CkrError, faultFrom } from '../../providers/pkcs11/errors.ts'
+import { CkrError, faultFrom } from '../../providers/pkcs11/wire/errors.ts'
 import { KeyturnError } from '../../contracts/errors.ts'
-import { advised } from '../../providers/pkcs11/vendors/advice.ts'
-import { adviceOf, vendorOf, vendors } from '../../providers/pkcs11/vendors/catalogue.ts'
+import { withVendorHint } from '../../providers/pkcs11/vendors/vendor-hint.ts'
+import { vendorHint, vendorOf, vendors } from '../../providers/pkcs11/vendors/catalogue.ts'
 
 const hintOf = (path: string, error: Error, manufacturer: string | null = null) =>
-  advised(faultFrom(error), error, vendorOf(path, manufacturer)).hint
+  withVendorHint(faultFrom(error), error, vendorOf(path, manufacturer)).hint
 
 describe('the catalogue of modules', () => {
   it.each([
@@ -36,7 +36,7 @@ describe('the catalogue of modules', () => {
 
   it('says nothing of a module that it does not know', () => {
     expect(vendorOf('/opt/new/libhsm.so', 'Somebody')).toBeNull()
-    expect(adviceOf(null, { code: 'pin-refused' })).toBeNull()
+    expect(vendorHint(null, { code: 'pin-refused' })).toBeNull()
     const hint = hintOf('/opt/new/libhsm.so', new CkrError('C_Initialize', 5))
     expect(hint).toMatch(/^the HSM fails in general/)
   })

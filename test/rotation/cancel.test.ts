@@ -4,7 +4,7 @@ import { promote } from '../../store/promote.ts'
 import { readActive } from '../../store/kek-active.ts'
 import { readVersions } from '../../store/kek-versions.ts'
 import { lastRotation, readRotation, runningRotation } from '../../store/rotations.ts'
-import { readShards } from '../../store/rewrap-shards.ts'
+import { readRanges } from '../../store/rewrap-ranges.ts'
 import { onEachProvider, route } from '../support/each-provider.ts'
 
 onEachProvider('a rotation that does not come to its end', { records: 800 }, (fleetOf) => {
@@ -48,7 +48,7 @@ onEachProvider('a rotation that does not come to its end', { records: 800 }, (fl
     expect(await fleet.verifyRecords()).toEqual({ [to]: total })
   })
 
-  test('terminated in the middle, its mark and shards do not harm the next one', async () => {
+  test('terminated in the middle, its mark and ranges do not harm the next one', async () => {
     const fleet = fleetOf()
     const { from, to, total } = await route(fleet)
     const rotation = fleet.start('rotate', '--to-version', `${to}`, '--max-rate', '200')
@@ -57,12 +57,12 @@ onEachProvider('a rotation that does not come to its end', { records: 800 }, (fl
     await fleet.rotateWorkflow().terminate('by the test')
     const { code } = await rotation.end()
     expect(code).toBe(5)
-    // Shards may still be at work; the other direction must fence them off.
+    // Ranges may still be at work; the other direction must fence them off.
     const back = await fleet.cli('rotate', '--from-version', `${to}`, '--to-version', `${from}`)
     expect({ code: back.code, stderr: back.stderr }).toMatchObject({ code: 0 })
     expect(back.json).toMatchObject({ outcome: 'completed', remaining: 0, superseded: 0 })
     expect(await readRotation(fleet.store, id)).toMatchObject({ outcome: 'failed' })
-    for (const shard of await readShards(fleet.store, id)) expect(shard.closed).toBe(true)
+    for (const range of await readRanges(fleet.store, id)) expect(range.closed).toBe(true)
     for (const row of await readVersions(fleet.store)) expect(row.rotation).toBeNull()
     expect(await fleet.verifyRecords()).toEqual({ [from]: total })
   })

@@ -103,11 +103,11 @@ describe('forged steps of a rotation', () => {
       const finish = { ...input, rotation, settled: true, silent: [], error: null }
       expect(await forge('finishRotation', finish)).toEqual({ state: 'unknown' })
       const forged = { ...input, rotation, epoch: 1, verified: [], phase: 'settle', pass: 0 }
-      for (const step of ['promote', 'recordPhase', 'planShards', 'watchFleet']) {
+      for (const step of ['promote', 'recordPhase', 'planRanges', 'watchFleet']) {
         expect(await forge(step, forged)).toBe('no-rotation')
       }
-      const range = { ...input, rotation, shard: '0-0', steering, page: 1, check: 'none' }
-      expect(await forge('rewrapRange', range, { queue: 'rewrap' })).toBe('no-rotation')
+      const range = { ...input, rotation, range: '0-0', steering, page: 1, check: 'none' }
+      expect(await forge('rewrapBatch', range, { queue: 'rewrap' })).toBe('no-rotation')
     }
     expect(await fleet.active()).toBe(1)
     await nothingIsLost()
@@ -122,13 +122,13 @@ describe('forged steps of a rotation', () => {
     await fleet.rotateWorkflow().terminate('by the test')
     await command.end()
     const own = { workflowId: workflowIds.rotate(install) }
-    for (const step of ['planShards', 'watchFleet']) {
+    for (const step of ['planRanges', 'watchFleet']) {
       expect(await forge(step, { rotation, pass: 0 }, own)).toBe('not-active')
     }
     expect(await forge('recordPhase', { rotation, phase: 'settle' }, own)).toBe('not-active')
     expect(await forge('recordPhase', { rotation, phase: 'finish' }, own)).toBe('usage')
-    const range = { rotation, shard: '0-0', steering, from: 1, to: 2, page: 10, check: 'none' }
-    expect(await forge('rewrapRange', range, { queue: 'rewrap' })).toBe('not-active')
+    const range = { rotation, range: '0-0', steering, from: 1, to: 2, page: 10, check: 'none' }
+    expect(await forge('rewrapBatch', range, { queue: 'rewrap' })).toBe('not-active')
     const claim = { rotation, from: 1, to: 2, epoch: 1, verified: ['slow/held'] }
     expect(await forge('promote', claim)).toBe('no-rotation')
     expect(await forge('promote', claim, own)).toMatchObject({ promoted: false })
@@ -195,9 +195,9 @@ describe('forged steps of a rotation', () => {
       // The one that has no row is refused; the other is not this workflow's to end.
       expect(result?.outcome ?? null).toBe(forged === rotation ? null : 'refused')
     }
-    const shard = { install, task, rotation, shard: '7-7', collection: 'c', field: 'f', steering }
-    const start = { workflowId: freshName('forged'), taskQueue, args: [shard] }
-    await expect(client.workflow.execute('rewrapShard', start)).rejects.toThrow()
+    const range = { install, task, rotation, range: '7-7', collection: 'c', field: 'f', steering }
+    const start = { workflowId: freshName('forged'), taskQueue, args: [range] }
+    await expect(client.workflow.execute('rewrapRange', start)).rejects.toThrow()
     const verify = {
       workflowId: freshName('forged'),
       taskQueue,

@@ -14,7 +14,7 @@ onEachProvider('a worker that is frozen with pages in hand', { records: 900 }, (
     fleet.nodes.freeze(node)
     const frozenPid = fleet.nodes.pid(node)
     const frozenLog = (await fleet.nodes.log(node)).length
-    // Nothing of the frozen worker's shards moves until the other one has them.
+    // Nothing of the frozen worker's ranges moves until the other one has them.
     await takenOver(fleet)
     const cancelled = await fleet.cli('cancel')
     expect(cancelled.json).toMatchObject({ outcome: 'cancelled' })
@@ -38,7 +38,7 @@ onEachProvider('a worker that is frozen with pages in hand', { records: 900 }, (
     await fleet.until('the woken worker does not beat', () => beats(fleet, frozenPid))
     await fleet.until('the woken worker does not end its sweeps', async () => {
       const said = (await fleet.nodes.log(node)).slice(frozenLog)
-      return /"activityType":"rewrapRange".*"msg":"Activity (completed|cancelled|failed)/.test(said)
+      return /"activityType":"rewrapBatch".*"msg":"Activity (completed|cancelled|failed)/.test(said)
     })
     // One more life sign: whatever it had in hand has been tried by now.
     expect(await fleet.nodes.stop(node)).toBe(0)
@@ -48,14 +48,14 @@ onEachProvider('a worker that is frozen with pages in hand', { records: 900 }, (
   })
 })
 
-/** The node that holds most shards: by chance it can be all of them, or none. */
+/** The node that holds most ranges: by chance it can be all of them, or none. */
 async function busyNode(fleet: Fleet): Promise<string> {
   const sweeps = async (node: string) => {
     const said = await fleet.nodes.log(node)
     const count = (what: RegExp) => said.match(what)?.length ?? 0
     return (
-      count(/"activityType":"rewrapRange".*"Activity started"/g) -
-      count(/"activityType":"rewrapRange".*"Activity (completed|cancelled|failed)/g)
+      count(/"activityType":"rewrapBatch".*"Activity started"/g) -
+      count(/"activityType":"rewrapBatch".*"Activity (completed|cancelled|failed)/g)
     )
   }
   return await fleet.until('nobody sweeps', async () => {
@@ -82,13 +82,13 @@ async function rotateBack(fleet: Fleet, from: number, to: number): Promise<CliEn
   )
 }
 
-/** Resolves when a shard has been taken for a second attempt and went on. */
+/** Resolves when a range has been taken for a second attempt and went on. */
 async function takenOver(fleet: Fleet): Promise<void> {
-  const shards = fleet.store.db.collection(collections.shards)
+  const ranges = fleet.store.db.collection(collections.ranges)
   const running = { closed: false, attempt: { $gte: 2 } }
   await fleet.until(
-    'no shard is taken over',
-    async () => (await shards.countDocuments(running)) > 0,
+    'no range is taken over',
+    async () => (await ranges.countDocuments(running)) > 0,
   )
   const { rewrapped } = await fleet.counters()
   await fleet.rewrapped(rewrapped + 50)

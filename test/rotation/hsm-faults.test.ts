@@ -169,12 +169,12 @@ describe.skipIf(!there)(
   },
 )
 
-/** Whether no worker sweeps a shard of the running rotation. */
+/** Whether no worker sweeps a range of the running rotation. */
 async function isAtRest(fleet: Fleet): Promise<boolean> {
   const { raw } = await fleet.rotateWorkflow().describe()
-  const shards = (raw.pendingChildren ?? []).map(({ workflowId }) => workflowId ?? '')
+  const ranges = (raw.pendingChildren ?? []).map(({ workflowId }) => workflowId ?? '')
   const told = await Promise.all(
-    shards.map(async (id) => (await fleet.temporal.workflow.getHandle(id).describe()).raw),
+    ranges.map(async (id) => (await fleet.temporal.workflow.getHandle(id).describe()).raw),
   )
   return told.every(({ pendingActivities }) => (pendingActivities ?? []).length === 0)
 }

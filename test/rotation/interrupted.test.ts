@@ -111,7 +111,7 @@ async function holdFinish(): Promise<Hold> {
       await fleet.until('it does not close its shards', async () => {
         const rotation = (await runningRotation(fleet.store))?._id
         const open = { '_id.rotation': rotation, closed: false }
-        return (await fleet.store.db.collection(collections.shards).countDocuments(open)) === 0
+        return (await fleet.store.db.collection(collections.ranges).countDocuments(open)) === 0
       })
     },
     release: async () => await row?.release(),
@@ -218,12 +218,12 @@ test('reset, then cancelled: the cancel is of the new run', async () => {
   await completed([json.rotationId, second.rotationId])
 })
 
-test('a shard terminated or reset goes on where its document stands', async () => {
+test('a range terminated or reset goes on where its document stands', async () => {
   const hold = await phases.rewrap()
   const command = rotate()
   await hold.reached()
   const children = async () =>
-    await fleet.until('no shard is swept', async () => {
+    await fleet.until('no range is swept', async () => {
       const { raw } = await fleet.rotateWorkflow().describe()
       const [one] = raw.pendingChildren ?? []
       return one?.workflowId && one.runId ? { id: one.workflowId, run: one.runId } : null

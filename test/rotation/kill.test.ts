@@ -1,10 +1,10 @@
 import { expect, test } from 'vitest'
-import { readShards } from '../../store/rewrap-shards.ts'
+import { readRanges } from '../../store/rewrap-ranges.ts'
 import { runningRotation } from '../../store/rotations.ts'
 import { onEachProvider, route } from '../support/each-provider.ts'
 import type { Fleet } from '../support/fleet.ts'
 
-/** That a dead worker's shard goes on elsewhere at all; how soon, `npm run bench -- crash` says, where 15 s are allowed. */
+/** That a dead worker's range goes on elsewhere at all; how soon, `npm run bench -- crash` says, where 15 s are allowed. */
 const takeoverMs = 40_000
 
 onEachProvider('a rotation whose workers die', { records: 2_000 }, (fleetOf) => {
@@ -45,7 +45,7 @@ onEachProvider('a rotation whose workers die', { records: 2_000 }, (fleetOf) => 
   })
 })
 
-/** Milliseconds that a shard which was open had neither a new attempt nor a page, until the sweep is over. */
+/** Milliseconds that a range which was open had neither a new attempt nor a page, until the sweep is over. */
 async function longestStandstill(fleet: Fleet): Promise<number> {
   const lives = new Map<string, { state: string; sinceMs: number }>()
   let longest = 0
@@ -54,9 +54,9 @@ async function longestStandstill(fleet: Fleet): Promise<number> {
   await fleet.until(
     'the sweep does not end',
     async () => {
-      const shards = await readShards(fleet.store, id)
+      const ranges = await readRanges(fleet.store, id)
       const now = performance.now()
-      for (const { _id, attempt, closed, counters } of shards) {
+      for (const { _id, attempt, closed, counters } of ranges) {
         const state = `${attempt} ${counters.rewrapped}`
         const life = lives.get(_id.shard)
         if (life === undefined || life.state !== state) {
@@ -65,7 +65,7 @@ async function longestStandstill(fleet: Fleet): Promise<number> {
           longest = Math.max(longest, now - life.sinceMs)
         }
       }
-      return shards.every(({ closed }) => closed)
+      return ranges.every(({ closed }) => closed)
     },
     90_000,
   )

@@ -5,7 +5,7 @@ import { historyFromJSON, historyToJSON } from '@temporalio/common/lib/proto-uti
 import { Worker } from '@temporalio/worker'
 import { describe, expect, test } from 'vitest'
 import { workflowIds } from '../../contracts/names.ts'
-import { readShards } from '../../store/rewrap-shards.ts'
+import { readRanges } from '../../store/rewrap-ranges.ts'
 import { lastRotation } from '../../store/rotations.ts'
 import { openFleet } from '../support/fleet.ts'
 import { quietRuntime } from '../support/quiet-runtime.ts'
@@ -75,11 +75,11 @@ async function story(fleet: Fleet): Promise<Recorded[]> {
     const history = await fleet.temporal.workflow.getHandle(workflowId).fetchHistory()
     recorded.push({ name, workflowId, json: historyToJSON(history) })
   }
-  const recordShard = async (name: string) => {
+  const recordRange = async (name: string) => {
     const rotation = (await lastRotation(fleet.store))?._id ?? ''
-    const [shard] = await readShards(fleet.store, rotation)
-    if (shard === undefined) throw new Error('the rotation had no shard')
-    await record(name, workflowIds.shard(install, shard.field, shard._id.shard))
+    const [range] = await readRanges(fleet.store, rotation)
+    if (range === undefined) throw new Error('the rotation had no range')
+    await record(name, workflowIds.range(install, range.field, range._id.shard))
   }
   await record('install', workflowIds.install(install, 1))
   await fleet.fill(800)
@@ -95,11 +95,11 @@ async function story(fleet: Fleet): Promise<Recorded[]> {
   await fleet.must('cancel')
   expect((await rotation.end()).code).toBe(7)
   await record('rotate-cancelled', workflowIds.rotate(install))
-  await recordShard('shard-cancelled')
+  await recordRange('range-cancelled')
 
   await fleet.must('rotate', '--to-version', '2')
   await record('rotate-finished', workflowIds.rotate(install))
-  await recordShard('shard-finished')
+  await recordRange('range-finished')
   await fleet.cli('rotate', '--to-version', '1', '--max-hsm-calls', '1', '--detach')
   await fleet.until('it does not pause', async () => {
     const progress = await fleet.rotateWorkflow().query<{ pausedBy: string | null }>('progress')

@@ -28,7 +28,7 @@ onEachProvider('steering a rotation', { records: 1_000 }, (fleetOf) => {
     await heartbeats(fleet, 5)
     const seconds = (performance.now() - startedMs) / 1000
     const { rewrapped: after } = await fleet.counters()
-    // Each of the four shards may have one page of 50 more in flight than its share.
+    // Each of the four ranges may have one page of 50 more in flight than its share.
     expect(after - before).toBeLessThanOrEqual(20 * seconds + 4 * 50)
     expect(after).toBeLessThan(total)
 
@@ -78,7 +78,7 @@ onEachProvider('steering a rotation', { records: 1_000 }, (fleetOf) => {
     const counters = await fleet.counters()
     expect(counters.hsmCalls).toBeLessThanOrEqual(600)
     expect(counters.rewrapped).toBe(counters.hsmCalls / 3)
-    // What the dead worker had reserved, at most three pages of nine for each of four shards, stays spent.
+    // What the dead worker had reserved, at most three pages of nine for each of four ranges, stays spent.
     expect(counters.hsmCalls).toBeGreaterThan(600 - 3 * 4 * 9 * 3 - 3)
     const row = await runningRotation(fleet.store)
     expect(row?.hsm_reserved).toBeLessThanOrEqual(600)

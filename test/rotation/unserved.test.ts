@@ -69,7 +69,7 @@ async function checks(): Promise<{ check: string; state: string; detail: string;
   return json['checks'] as Awaited<ReturnType<typeof checks>>
 }
 
-/** What `status` says of the rotation itself; its shards are other runs. */
+/** What `status` says of the rotation itself; its ranges are other runs. */
 const troubled = async () => {
   const { workflows } = (await fleet.must('status')) as { workflows?: WorkflowsView }
   return workflows?.troubled.find(({ type }) => type === workflowTypes.rotate)

@@ -23,7 +23,7 @@ function router(configDb: Db = config): Store {
   return { ...store, isRouter: true, client }
 }
 
-async function shard(key: object, chunks: readonly (readonly [unknown, string])[]) {
+async function range(key: object, chunks: readonly (readonly [unknown, string])[]) {
   await config.dropDatabase()
   await config.collection<{ _id: string }>('collections').insertOne({ _id: ns, key, uuid } as never)
   await config
@@ -41,7 +41,7 @@ const chunks = [
 
 describe('on a sharded cluster', () => {
   beforeEach(async () => {
-    await shard({ _id: 1 }, chunks)
+    await range({ _id: 1 }, chunks)
     await fill(
       store,
       Array.from({ length: 1_000 }, (_, n) => name(n)),
@@ -52,7 +52,7 @@ describe('on a sharded cluster', () => {
   it('ranges end where the chunks of another shard begin, and are cut further in equal steps', async () => {
     expect(await bounds()).toEqual([{ v: name(500) }, { v: name(900) }])
     const cut = await splitPoints(router(), {
-      ...{ collection: certificates, field, version: 1, shards: 4 },
+      ...{ collection: certificates, field, version: 1, ranges: 4 },
     })
     expect(cut).toEqual([250, 500, 750, 900].map((n) => ({ v: name(n) })))
   })
@@ -62,14 +62,14 @@ describe('on a sharded cluster', () => {
       .collection<{ _id: string }>(certificates)
       .deleteMany({ _id: { $gte: name(500), $lt: name(900) } })
     const cut = await splitPoints(router(), {
-      ...{ collection: certificates, field, version: 1, shards: 2 },
+      ...{ collection: certificates, field, version: 1, ranges: 2 },
     })
     expect(cut).toEqual([300, 900].map((n) => ({ v: name(n) })))
   })
 
   it('a collection that is not sharded by ranges of _id is cut in equal steps alone', async () => {
     for (const key of [{ _id: 'hashed' }, { tenant: 1 }, { tenant: 1, _id: 1 }]) {
-      await shard(key, chunks)
+      await range(key, chunks)
       expect(await bounds()).toEqual([])
     }
     await config.dropDatabase()
@@ -77,7 +77,7 @@ describe('on a sharded cluster', () => {
   })
 
   it('more owners in turn than there may be shards are left alone', async () => {
-    await shard(
+    await range(
       { _id: 1 },
       Array.from({ length: 70 }, (_, n) => [name(n), n % 2 === 0 ? 'a' : 'b'] as const),
     )

@@ -72,7 +72,7 @@ describe('walking envelopes of 20 kinds of _id', () => {
 
   it('covers the same in ranges that are cut by split points, none twice', async () => {
     const place = { collection: certificates, field, version: 1 }
-    const points = await splitPoints(store, { ...place, shards: 7 })
+    const points = await splitPoints(store, { ...place, ranges: 7 })
     expect(points).toHaveLength(6)
     const sizes: number[] = []
     const found: string[] = []

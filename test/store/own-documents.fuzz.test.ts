@@ -23,7 +23,7 @@ import {
   listQuarantine,
   recheckQuarantine,
 } from '../../store/rewrap-quarantine.ts'
-import { closeShards, insertShards, readPass, readShards } from '../../store/rewrap-shards.ts'
+import { closeRanges, insertRanges, readPass, readRanges } from '../../store/rewrap-ranges.ts'
 import { lastRotation, readRotation, runningRotation, sumCounters } from '../../store/rotations.ts'
 import { inTransaction } from '../../store/transaction.ts'
 import { seeNode } from '../../store/fleet-nodes.ts'
@@ -74,7 +74,7 @@ await fill(store, [1, 2])
 const rotation = await startRotation(store)
 await markRotation(store, 1, rotation)
 const range = { collection: certificates, field, min: null, max: { v: new Int32(7) } }
-await insertShards(store, rotation, [{ shard: '0-0', ...range }])
+await insertRanges(store, rotation, [{ range: '0-0', ...range }])
 const request = await askRemoval(store, 2)
 await askForProof(store, { nonce: 'n-1', target: 1, openMs: 60_000 })
 await askForProof(store, { nonce: 'n-2', target: 2, openMs: 60_000 })
@@ -139,8 +139,8 @@ const cases: Record<string, Case> = {
       () => lastRotation(store),
     ],
   },
-  [collections.shards]: {
-    reads: [() => readShards(store, rotation), () => readPass(store, rotation, 0)],
+  [collections.ranges]: {
+    reads: [() => readRanges(store, rotation), () => readPass(store, rotation, 0)],
   },
   [collections.questions]: { reads: [() => readQuestions(store)] },
 }
@@ -208,13 +208,13 @@ describe('what is read behind a heartbeat', () => {
 })
 
 describe('the end of a rotation', () => {
-  it('closes a shard and counts, whatever was written into it', async () => {
-    const rows = store.db.collection(collections.shards)
+  it('closes a range and counts, whatever was written into it', async () => {
+    const rows = store.db.collection(collections.ranges)
     const good = (await rows.findOne({}))!
     await fc.assert(
       fc.asyncProperty(fc.constantFrom(...pathsOf(good)), anything, async (path, value) => {
         await rows.replaceOne({ _id: good._id }, { ...changed(good, path, value) })
-        await closeShards(store, { rotation })
+        await closeRanges(store, { rotation })
         expect(await rows.countDocuments({ closed: { $ne: true } })).toBe(0)
         const counters = await sumCounters(store, rotation)
         for (const counter of Object.values(counters)) {

@@ -6,7 +6,7 @@ import { remainingOf } from '../../store/census.ts'
 import type { PageEntry } from '../../store/envelope-pages.ts'
 import { commitPage } from '../../store/page-transaction.ts'
 import { listQuarantine } from '../../store/rewrap-quarantine.ts'
-import { closeShards, readShard } from '../../store/rewrap-shards.ts'
+import { closeRanges, readRange } from '../../store/rewrap-ranges.ts'
 import { sumCounters } from '../../store/rotations.ts'
 import type { Store } from '../../store/store.ts'
 import {
@@ -56,8 +56,8 @@ describe('a page', () => {
       .find({}, { projection: { name: 1, 'secret.key.iv': 1, 'secret.key.ciphertext': 1 } })
       .toArray()
     expect(after).toEqual(before)
-    const shard = await readShard(store, sweep)
-    expect(shard?.cursor).toEqual({ v: 'r039' })
+    const range = await readRange(store, sweep)
+    expect(range?.cursor).toEqual({ v: 'r039' })
     expect(await counters()).toEqual({
       rewrapped: size,
       superseded: 0,
@@ -88,10 +88,10 @@ describe('a page', () => {
     expect(await under(1)).toBe(1)
   })
 
-  it('closes the shard with the last one, which may be empty', async () => {
+  it('closes the range with the last one, which may be empty', async () => {
     const empty = { updates: [], newCursor: null, closes: true, counters: { hsmCalls: 0 } }
     expect(await commit(empty)).toMatchObject({ kind: 'committed', rewrapped: 0 })
-    expect(await readShard(store, sweep)).toMatchObject({ closed: true })
+    expect(await readRange(store, sweep)).toMatchObject({ closed: true })
     expect(await commit()).toEqual({ kind: 'replaced' })
   })
 
@@ -161,7 +161,7 @@ describe('the fence', () => {
   })
   it('lets nobody write when the rotation is over', async () => {
     const late = pageInput(sweep, entries)
-    expect(await closeShards(store, { rotation: sweep.rotation })).toBe(1)
+    expect(await closeRanges(store, { rotation: sweep.rotation })).toBe(1)
     expect(await commitPage(store, sweep.taken.session, late)).toEqual({ kind: 'replaced' })
     expect(await under(2)).toBe(0)
   })
@@ -218,7 +218,7 @@ describe('a conflict', () => {
       quarantine: [accuse(bad)],
     })
     await expect.poll(() => under(2), { timeout: 30_000 }).toBe(20)
-    expect((await readShard(store, sweep))?.cursor).toEqual({ v: 'r019' })
+    expect((await readRange(store, sweep))?.cursor).toEqual({ v: 'r019' })
     await app.commitTransaction()
     await app.endSession()
     expect(await going).toEqual({
@@ -233,7 +233,7 @@ describe('a conflict', () => {
       quarantined: 1,
       hsmCalls: 120,
     })
-    expect((await readShard(store, sweep))?.cursor).toEqual({ v: 'r039' })
+    expect((await readRange(store, sweep))?.cursor).toEqual({ v: 'r039' })
   })
   it('with a document hammered by majority writes gets through', async () => {
     const stop = new AbortController()

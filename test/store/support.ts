@@ -8,7 +8,7 @@ import { readPage, type PageEntry } from '../../store/envelope-pages.ts'
 import { createIndexes } from '../../store/indexes.ts'
 import { completeInstall, insertIntent } from '../../store/kek-versions.ts'
 import type { PageInput } from '../../store/page-transaction.ts'
-import { insertShards, takeShard, type TakenShard } from '../../store/rewrap-shards.ts'
+import { insertRanges, takeRange, type TakenRange } from '../../store/rewrap-ranges.ts'
 import { openRemoval, type NewRemoval } from '../../store/removal-requests.ts'
 import { insertRotation } from '../../store/rotations.ts'
 import { endSession } from '../../store/sessions.ts'
@@ -119,26 +119,26 @@ export async function askRemoval(
 
 export interface Sweep {
   rotation: string
-  shard: string
-  taken: TakenShard
+  range: string
+  taken: TakenRange
 }
 
-/** A rotation with one shard over everything, taken by a first attempt. */
+/** A rotation with one range over everything, taken by a first attempt. */
 export async function startSweep(store: Store, from = 1, to = 2): Promise<Sweep> {
   const rotation = await startRotation(store, from, to)
-  const shard = '0-0'
-  await insertShards(store, rotation, [
-    { shard, collection: certificates, field, min: null, max: null },
+  const range = '0-0'
+  await insertRanges(store, rotation, [
+    { range, collection: certificates, field, min: null, max: null },
   ])
-  return { rotation, shard, taken: await take(store, { rotation, shard }) }
+  return { rotation, range, taken: await take(store, { rotation, range }) }
 }
 
 export async function take(
   store: Store,
-  id: { rotation: string; shard: string },
-): Promise<TakenShard> {
-  const taken = await takeShard(store, id)
-  if (taken === null) throw new Error('the shard is closed')
+  id: { rotation: string; range: string },
+): Promise<TakenRange> {
+  const taken = await takeRange(store, id)
+  if (taken === null) throw new Error('the range is closed')
   afterAll(async () => endSession(taken.session))
   return taken
 }
@@ -179,7 +179,7 @@ export function pageInput(
 ): PageInput {
   return {
     rotation: sweep.rotation,
-    shard: sweep.shard,
+    range: sweep.range,
     attempt: sweep.taken.attempt,
     collection: certificates,
     field,

@@ -2,8 +2,8 @@ import { readdirSync, readFileSync } from 'node:fs'
 import { readFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
-import { spawnLeashed } from '../../devstack/leash.ts'
-import type { Leashed } from '../../devstack/leash.ts'
+import { spawnSupervised } from '../../devstack/supervised-child.ts'
+import type { SupervisedChild } from '../../devstack/supervised-child.ts'
 import { waitUntil } from '../../devstack/wait-until.ts'
 
 const ownMain = fileURLToPath(new URL('../../dist/cli/main.js', import.meta.url))
@@ -46,11 +46,11 @@ export function fleetNodes(options: {
   config: string
   env: NodeJS.ProcessEnv
 }): FleetNodes {
-  const running = new Map<string, Leashed>()
+  const running = new Map<string, SupervisedChild>()
   const seen = new Set<string>()
   const logFile = (node: string) => join(options.folder, `${node}.log`)
   const log = (node: string) => readFile(logFile(node), 'utf8').catch(() => '')
-  const of = (node: string): Leashed => {
+  const of = (node: string): SupervisedChild => {
     const worker = running.get(node)
     if (worker === undefined) throw new Error(`no worker of "${node}" was started`)
     return worker
@@ -64,7 +64,7 @@ export function fleetNodes(options: {
       { config = options.config, env = {}, as = node, roles, main = ownMain } = {},
     ) {
       const before = (await log(node)).length
-      const worker = spawnLeashed({
+      const worker = spawnSupervised({
         command: process.execPath,
         args: [
           ...[main, 'worker', '--node', as, '--config', config],

@@ -5,7 +5,7 @@ import { fileURLToPath } from 'node:url'
 import { Client, Connection } from '@temporalio/client'
 import { inject } from 'vitest'
 import { stringify } from 'yaml'
-import { spawnLeashed } from '../../devstack/leash.ts'
+import { spawnSupervised } from '../../devstack/supervised-child.ts'
 import { waitUntil } from '../../devstack/wait-until.ts'
 import { workflowIds } from '../../contracts/names.ts'
 import type { ErrorReport } from '../../contracts/errors.ts'
@@ -287,7 +287,7 @@ function startCli(
   env: NodeJS.ProcessEnv,
   record: (said: string) => void,
 ): RunningCli {
-  const leashed = spawnLeashed({
+  const leashed = spawnSupervised({
     command: process.execPath,
     args: [main, ...args],
     env: { ...process.env, ...env, NO_COLOR: '1' },

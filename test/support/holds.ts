@@ -85,7 +85,7 @@ export async function holdTail(fleet: Fleet): Promise<Hold> {
       for (const record of old) await records.replaceOne({ _id: record['_id'] as never }, record)
       const tails = { closed: false, '_id.shard': /^[1-9]\d*-/ }
       await fleet.until('no tail is swept', async () => {
-        return (await fleet.store.db.collection(collections.shards).countDocuments(tails)) > 0
+        return (await fleet.store.db.collection(collections.ranges).countDocuments(tails)) > 0
       })
     },
     release: () => Promise.resolve(),

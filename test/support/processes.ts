@@ -1,7 +1,7 @@
 import { fileURLToPath } from 'node:url'
 import { afterAll, afterEach } from 'vitest'
-import { spawnLeashed } from '../../devstack/leash.ts'
-import type { Ended, Leashed } from '../../devstack/leash.ts'
+import { spawnSupervised } from '../../devstack/supervised-child.ts'
+import type { Ended, SupervisedChild } from '../../devstack/supervised-child.ts'
 import { waitUntil } from '../../devstack/wait-until.ts'
 
 /** The built command line; `npm test` builds it first. */
@@ -14,7 +14,7 @@ export interface SpawnOptions {
 
 export interface TestProcess {
   readonly pid: number
-  readonly process: Leashed
+  readonly process: SupervisedChild
   stdout(): string
   stderr(): string
   /** Resolves with the first line of stdout or stderr that matches, also one that was there before; 30 s by default. */
@@ -40,7 +40,7 @@ export interface Processes {
  * all of them), also when the test failed; and when vitest itself is killed.
  */
 export function processes(until: 'test' | 'file' = 'test'): Processes {
-  const running = new Set<Leashed>()
+  const running = new Set<SupervisedChild>()
   const killAll = async () => {
     await Promise.all([...running].map((process) => process.kill()))
     running.clear()
@@ -50,7 +50,7 @@ export function processes(until: 'test' | 'file' = 'test'): Processes {
 
   const spawn: Processes['spawn'] = (command, args, options = {}) => {
     const env = { ...process.env, NO_COLOR: '1', ...options.env }
-    const leashed = spawnLeashed({ command, args, ...options, env })
+    const leashed = spawnSupervised({ command, args, ...options, env })
     running.add(leashed)
     return track(leashed, `${command} ${args.join(' ')}`)
   }
@@ -63,7 +63,7 @@ export function processes(until: 'test' | 'file' = 'test'): Processes {
   }
 }
 
-function track(process: Leashed, title: string): TestProcess {
+function track(process: SupervisedChild, title: string): TestProcess {
   let stdout = ''
   let stderr = ''
   process.child.stdout?.on('data', (chunk: Buffer) => (stdout += chunk.toString()))

@@ -1,7 +1,7 @@
 import { readHeartbeats } from '../../store/process-heartbeats.ts'
 import type { Fleet } from './fleet.ts'
 
-/** Resolves when no shard holds a batch any more: nothing of a page is in flight. */
+/** Resolves when no range holds a batch any more: nothing of a page is in flight. */
 export async function quiet(fleet: Fleet): Promise<void> {
   let last = -1
   await fleet.until('the counters do not come to rest', async () => {

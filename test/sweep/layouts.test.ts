@@ -1,7 +1,7 @@
 import { createHash, randomBytes } from 'node:crypto'
 import { afterEach, describe, expect, it } from 'vitest'
 import { Binary, ObjectId, UUID, type Document } from 'mongodb'
-import { layoutChecks } from '../../cli/layout-checks.ts'
+import { layoutChecks } from '../../cli/doctor/layout-checks.ts'
 import type { CollectionConfig, DeclaredLayout, FleetSettings } from '../../contracts/settings.ts'
 import { remainingOf } from '../../store/census.ts'
 import { fenceOn, hasFence, lowerFence, raiseFence } from '../../store/fence.ts'
@@ -10,12 +10,12 @@ import { createIndexes } from '../../store/indexes.ts'
 import { writeSettings } from '../../store/kek-settings.ts'
 import { sampleWraps } from '../../store/sample-wraps.ts'
 import { listQuarantine, recheckQuarantine } from '../../store/rewrap-quarantine.ts'
-import { scanUnwrap } from '../../sweep/open-census.ts'
-import { planShards } from '../../sweep/shard-plan.ts'
-import { openLab, type Lab } from './lab.ts'
+import { scanUnwrap } from '../../sweep/scan-unwrap.ts'
+import { planRanges } from '../../sweep/range-plan.ts'
+import { openLab, type Fixture } from './fixture.ts'
 
-let lab: Lab
-afterEach(async () => lab.close())
+let fixture: Fixture
+afterEach(async () => fixture.close())
 
 const count = 120
 const place = { collection: 'customers', field: 'secret' }
@@ -24,7 +24,7 @@ interface Shape {
   layout: DeclaredLayout
   id: (index: number) => unknown
   /** What the application wraps with: made here once more, not by the code under test. */
-  aad: (id: unknown, version: number, lab: Lab) => Buffer
+  aad: (id: unknown, version: number, fixture: Fixture) => Buffer
   /** The record's members, from IV and ciphertext || tag. */
   members: (version: number, iv: Buffer, wrapped: Buffer) => Document
   /** Back again. */
@@ -86,8 +86,8 @@ const shapes: Record<string, Shape> = {
 }
 
 async function open({ layout, id, aad, members }: Shape) {
-  lab = await openLab()
-  const { store, provider } = lab
+  fixture = await openLab()
+  const { store, provider } = fixture
   const collections: CollectionConfig[] = [
     { name: place.collection, envelopes: [place.field], layouts: [{ field: 'secret', layout }] },
   ]
@@ -99,7 +99,7 @@ async function open({ layout, id, aad, members }: Shape) {
   for (let index = 0; index < count; index++) {
     const _id = id(index)
     const dek = randomBytes(32)
-    const [wrap] = await provider.wrap(1, [{ dek, aad: aad(_id, 1, lab) }])
+    const [wrap] = await provider.wrap(1, [{ dek, aad: aad(_id, 1, fixture) }])
     deks.set(String(_id), Buffer.from(dek))
     records.push({ _id, name: `n${index}`, ...members(1, wrap!.iv, wrap!.wrapped) })
   }
@@ -109,32 +109,36 @@ async function open({ layout, id, aad, members }: Shape) {
   return { collections, deks, records }
 }
 
-async function sweep(collections: CollectionConfig[], shards = 2) {
-  const { store, rotation } = lab
-  const planned = await planShards(store, { rotation, collections, version: 1, shards })
-  for (const { shard } of planned) await lab.sweep(shard, { page: 30 })
+async function sweep(collections: CollectionConfig[], ranges = 2) {
+  const { store, rotation } = fixture
+  const planned = await planRanges(store, { rotation, collections, version: 1, ranges })
+  for (const { range } of planned) await fixture.sweep(range, { page: 30 })
 }
 
 const doctor = async (collections: CollectionConfig[]) => {
-  const records = await sampleWraps(lab.store, collections, place, 50)
+  const records = await sampleWraps(fixture.store, collections, place, 50)
   const keystore = {
-    install: { name: lab.install } as never,
+    install: { name: fixture.install } as never,
     settings: { collections } as unknown as FleetSettings,
   }
-  const [check] = await layoutChecks(keystore, [{ ...place, records }], lab.provider)
+  const [check] = await layoutChecks(keystore, [{ ...place, records }], fixture.provider)
   return check
 }
 
 describe.each(Object.entries(shapes))('%s', (_, shape) => {
   it('is rotated, and nothing but version, iv and wrapped DEK is touched', async () => {
     const { collections, deks, records } = await open(shape)
-    expect(await indexFaults(lab.store, collections)).toEqual([])
+    expect(await indexFaults(fixture.store, collections)).toEqual([])
     expect(await doctor(collections)).toMatchObject({ state: 'ok' })
-    expect(await remainingOf(lab.store, collections, 1)).toBe(count)
+    expect(await remainingOf(fixture.store, collections, 1)).toBe(count)
     await sweep(collections)
-    expect(await lab.counters()).toMatchObject({ rewrapped: count, superseded: 0, quarantined: 0 })
-    expect(await remainingOf(lab.store, collections, 1)).toBe(0)
-    for await (const record of lab.store.db.collection(place.collection).find()) {
+    expect(await fixture.counters()).toMatchObject({
+      rewrapped: count,
+      superseded: 0,
+      quarantined: 0,
+    })
+    expect(await remainingOf(fixture.store, collections, 1)).toBe(0)
+    for await (const record of fixture.store.db.collection(place.collection).find()) {
       const before = records.find(({ _id }) => String(_id) === String(record._id))!
       const dek = deks.get(String(record._id))
       if (dek === undefined) {
@@ -143,13 +147,18 @@ describe.each(Object.entries(shapes))('%s', (_, shape) => {
       }
       const { version, iv, wrapped } = shape.read(record)
       expect(version).toBe(2)
-      const aad = shape.aad(record._id, 2, lab)
-      expect(await lab.provider.unwrap(2, [{ iv, wrapped, aad }])).toEqual([dek])
+      const aad = shape.aad(record._id, 2, fixture)
+      expect(await fixture.provider.unwrap(2, [{ iv, wrapped, aad }])).toEqual([dek])
       // Of the same shape to the last member, and all else as it was.
       expect(record).toEqual({ ...before, ...shape.members(2, iv, wrapped) })
     }
     const census = await scanUnwrap({
-      ...{ store: lab.store, provider: lab.provider, install: lab.install, collections },
+      ...{
+        store: fixture.store,
+        provider: fixture.provider,
+        install: fixture.install,
+        collections,
+      },
       ...{ onProgress: () => undefined, signal: new AbortController().signal },
     })
     expect(census).toEqual({ opened: count, failed: [] })
@@ -157,7 +166,7 @@ describe.each(Object.entries(shapes))('%s', (_, shape) => {
 
   it('quarantines what is broken, and a repaired one clears its row', async () => {
     const { collections, records } = await open(shape)
-    const rows = lab.store.db.collection(place.collection)
+    const rows = fixture.store.db.collection(place.collection)
     const [broken, moved, fine] = records as [Document, Document, Document]
     const { wrapped } = shape.layout
     await rows.updateOne(idOf(broken), { $set: { [wrapped]: 42 } })
@@ -167,30 +176,30 @@ describe.each(Object.entries(shapes))('%s', (_, shape) => {
     }
     const bad = shape.layout.aad === 'none' ? 1 : 2
     await sweep(collections)
-    expect(await lab.counters()).toMatchObject({ rewrapped: count - bad, quarantined: bad })
-    expect((await listQuarantine(lab.store)).map(({ code }) => code).sort()).toEqual(
+    expect(await fixture.counters()).toMatchObject({ rewrapped: count - bad, quarantined: bad })
+    expect((await listQuarantine(fixture.store)).map(({ code }) => code).sort()).toEqual(
       ['envelope-unreadable', 'malformed'].slice(2 - bad),
     )
-    expect(await remainingOf(lab.store, collections, 1)).toBe(0)
+    expect(await remainingOf(fixture.store, collections, 1)).toBe(0)
     await rows.replaceOne(idOf(broken), broken)
-    expect(await remainingOf(lab.store, collections, 1)).toBe(1)
-    expect(await recheckQuarantine(lab.store, 1)).toBe(1)
+    expect(await remainingOf(fixture.store, collections, 1)).toBe(1)
+    expect(await recheckQuarantine(fixture.store, 1)).toBe(1)
   })
 
   it('has a fence on its own path, which comes off without a trace', async () => {
     const { collections, records } = await open(shape)
     const fence = fenceOn(collections[0]!, 7)
-    const rows = lab.store.db.collection(place.collection)
-    await raiseFence(lab.store, fence)
-    expect(await hasFence(lab.store, fence)).toBe(true)
+    const rows = fixture.store.db.collection(place.collection)
+    await raiseFence(fixture.store, fence)
+    expect(await hasFence(fixture.store, fence)).toBe(true)
     const { version } = shape.layout
     const filter = idOf(records[0]!)
     await expect(rows.updateOne(filter, { $set: { [version]: 7 } })).rejects.toMatchObject({
       code: 121,
     })
-    await lowerFence(lab.store, fence)
+    await lowerFence(fixture.store, fence)
     await rows.updateOne(filter, { $set: { [version]: 7 } })
-    const [info] = await lab.store.db.listCollections({ name: place.collection }).toArray()
+    const [info] = await fixture.store.db.listCollections({ name: place.collection }).toArray()
     expect((info as { options?: Document }).options?.['validator'] ?? {}).toEqual({})
   })
 })

@@ -3,16 +3,16 @@ import { afterEach, describe, expect, inject, it } from 'vitest'
 import { createLog } from '../../observability/log.ts'
 import { openPkcs11Provider } from '../../providers/pkcs11/pkcs11-provider.ts'
 import type { KekProvider } from '../../providers/provider.ts'
-import { scanUnwrap } from '../../sweep/open-census.ts'
+import { scanUnwrap } from '../../sweep/scan-unwrap.ts'
 import { makeToken, type TestToken } from '../support/softhsm.ts'
-import { collection, field, names, openLab, type Lab } from './lab.ts'
+import { collection, field, names, openLab, type Fixture } from './fixture.ts'
 
-let lab: Lab | undefined
+let fixture: Fixture | undefined
 let token: TestToken | undefined
 const ownConf = process.env['SOFTHSM2_CONF']
 
 afterEach(async () => {
-  await lab?.close()
+  await fixture?.close()
   await token?.remove()
   if (ownConf === undefined) delete process.env['SOFTHSM2_CONF']
   else process.env['SOFTHSM2_CONF'] = ownConf
@@ -27,7 +27,7 @@ async function softHsm(install: string): Promise<KekProvider> {
       modulePath: token.modulePath,
       token: { label: token.label },
       pinEnv: '',
-      keyLabelPrefix: 'lab',
+      keyLabelPrefix: 'fixture',
       maxSessions: 4,
       useGcmIvFromHsm: 'auto',
     },
@@ -46,20 +46,24 @@ async function softHsm(install: string): Promise<KekProvider> {
 }
 
 describe.skipIf(inject('softhsm') === null)('a sweep on SoftHSM2', () => {
-  it('rewraps two shards at once, quarantines what does not open, and all the rest opens', async () => {
-    lab = await openLab({ provider: softHsm })
-    await lab.fill(names(800))
-    const [stranger] = await lab.seal(['elsewhere'])
-    await lab.insert([{ ...stranger, _id: 'r000400-moved' }])
-    const shards = await lab.plan(2)
-    const { sweep } = lab
-    const results = await Promise.all(shards.map(({ shard }) => sweep(shard)))
+  it('rewraps two ranges at once, quarantines what does not open, and all the rest opens', async () => {
+    fixture = await openLab({ provider: softHsm })
+    await fixture.fill(names(800))
+    const [stranger] = await fixture.seal(['elsewhere'])
+    await fixture.insert([{ ...stranger, _id: 'r000400-moved' }])
+    const ranges = await fixture.plan(2)
+    const { sweep } = fixture
+    const results = await Promise.all(ranges.map(({ range }) => sweep(range)))
     expect(results.map(({ end }) => end)).toEqual(['end', 'end'])
-    expect(await lab.counters()).toMatchObject({ rewrapped: 800, superseded: 0, quarantined: 1 })
+    expect(await fixture.counters()).toMatchObject({
+      rewrapped: 800,
+      superseded: 0,
+      quarantined: 1,
+    })
     const census = await scanUnwrap({
-      store: lab.store,
-      provider: lab.provider,
-      install: lab.install,
+      store: fixture.store,
+      provider: fixture.provider,
+      install: fixture.install,
       collections: [{ name: collection, envelopes: [field] }],
       onProgress: () => undefined,
       signal: new AbortController().signal,
@@ -69,17 +73,17 @@ describe.skipIf(inject('softhsm') === null)('a sweep on SoftHSM2', () => {
   })
 
   it('wraps and opens without AAD, as a layout of existing data may want it', async () => {
-    lab = await openLab({ provider: softHsm })
+    fixture = await openLab({ provider: softHsm })
     const dek = randomBytes(32)
     const aad = Buffer.alloc(0)
-    const [wrap] = await lab.provider.wrap(1, [{ dek: Buffer.from(dek), aad }])
-    const { outcomes } = await lab.provider.rewrap({
+    const [wrap] = await fixture.provider.wrap(1, [{ dek: Buffer.from(dek), aad }])
+    const { outcomes } = await fixture.provider.rewrap({
       ...{ from: 1, to: 2, check: 'all' },
       items: [{ ...wrap!, aadFrom: aad, aadTo: aad }],
     })
     const [outcome] = outcomes
     if (outcome?.ok !== true) throw new Error('it does not open')
     const { iv, wrapped } = outcome
-    expect(await lab.provider.unwrap(2, [{ iv, wrapped, aad }])).toEqual([dek])
+    expect(await fixture.provider.unwrap(2, [{ iv, wrapped, aad }])).toEqual([dek])
   })
 })

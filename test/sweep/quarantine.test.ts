@@ -3,10 +3,10 @@ import { afterEach, describe, expect, it } from 'vitest'
 import { Binary, Long } from 'mongodb'
 import { listQuarantine } from '../../store/rewrap-quarantine.ts'
 import type { Store } from '../../store/store.ts'
-import { names, openLab, type Lab, type SealedEnvelope, type SealedRecord } from './lab.ts'
+import { names, openLab, type Fixture, type SealedEnvelope, type SealedRecord } from './fixture.ts'
 
-let lab: Lab
-afterEach(async () => lab.close())
+let fixture: Fixture
+afterEach(async () => fixture.close())
 
 /** Seven ways in which an envelope can be bad. */
 const corruptions: Record<string, { code: string; set: (secret: SealedEnvelope) => object }> = {
@@ -29,7 +29,7 @@ const corruptions: Record<string, { code: string; set: (secret: SealedEnvelope) 
 }
 
 async function corrupt() {
-  const records = lab.store.db.collection<SealedRecord>('records')
+  const records = fixture.store.db.collection<SealedRecord>('records')
   for (const [_id, { set }] of Object.entries(corruptions)) {
     const record = await records.findOne({ _id })
     await records.updateOne({ _id }, { $set: set(record!.secret) })
@@ -44,71 +44,71 @@ function flipped(binary: Binary): Binary {
 
 describe('quarantine', () => {
   it('takes exactly the seven corrupted envelopes, and the formless ones cost no call', async () => {
-    lab = await openLab()
-    await lab.fill(names(100))
+    fixture = await openLab()
+    await fixture.fill(names(100))
     await corrupt()
-    const [shard] = await lab.plan()
-    const calls = lab.provider.stats().calls
-    await lab.sweep(shard!.shard, { page: 20 })
-    const counters = await lab.counters()
+    const [range] = await fixture.plan()
+    const calls = fixture.provider.stats().calls
+    await fixture.sweep(range!.range, { page: 20 })
+    const counters = await fixture.counters()
     expect(counters).toMatchObject({ rewrapped: 93, superseded: 0, quarantined: 7 })
-    expect(counters.hsmCalls).toBe(lab.provider.stats().calls - calls)
+    expect(counters.hsmCalls).toBe(fixture.provider.stats().calls - calls)
     expect(counters.hsmCalls).toBeLessThanOrEqual(93 * 3 + 2 * 2)
-    const rows = await listQuarantine(lab.store)
+    const rows = await listQuarantine(fixture.store)
     const found = rows.map(({ _id, code }) => [_id.id, code]).sort()
     expect(found).toEqual(Object.entries(corruptions).map(([id, { code }]) => [id, code]))
   })
 
   it('counts a row once however often the rotation meets it, and lets the tail end', async () => {
-    lab = await openLab()
-    await lab.fill(names(100))
+    fixture = await openLab()
+    await fixture.fill(names(100))
     await corrupt()
-    const [shard] = await lab.plan()
-    await lab.sweep(shard!.shard)
-    const calls = lab.provider.stats().calls
+    const [range] = await fixture.plan()
+    await fixture.sweep(range!.range)
+    const calls = fixture.provider.stats().calls
     for (const pass of [1, 2]) {
-      const [tail] = await lab.plan(1, pass)
-      const result = await lab.sweep(tail!.shard, { tail: true, page: 2 })
+      const [tail] = await fixture.plan(1, pass)
+      const result = await fixture.sweep(tail!.range, { tail: true, page: 2 })
       expect(result).toMatchObject({ end: 'end', counters: { quarantined: 0, hsmCalls: 0 } })
     }
-    expect(lab.provider.stats().calls).toBe(calls)
-    expect(await lab.counters()).toMatchObject({ rewrapped: 93, quarantined: 7 })
+    expect(fixture.provider.stats().calls).toBe(calls)
+    expect(await fixture.counters()).toMatchObject({ rewrapped: 93, quarantined: 7 })
   })
 
   it('looks again at an envelope that its owner put back after it was quarantined', async () => {
-    lab = await openLab()
-    const sealed = await lab.fill(names(100))
+    fixture = await openLab()
+    const sealed = await fixture.fill(names(100))
     await corrupt()
-    const [shard] = await lab.plan()
-    await lab.sweep(shard!.shard)
-    await lab.store.db
+    const [range] = await fixture.plan()
+    await fixture.sweep(range!.range)
+    await fixture.store.db
       .collection<SealedRecord>('records')
       .replaceOne({ _id: 'r000003' }, sealed[3]!)
-    const [tail] = await lab.plan(1, 1)
-    const { counters } = await lab.sweep(tail!.shard, { tail: true })
+    const [tail] = await fixture.plan(1, 1)
+    const { counters } = await fixture.sweep(tail!.range, { tail: true })
     expect(counters).toMatchObject({ rewrapped: 1, quarantined: 0 })
   })
 
   it('quarantines what a validator refuses, and writes the rest of the page', async () => {
-    lab = await openLab()
-    await lab.fill(names(50))
-    const records = lab.store.db.collection<{ _id: string; note?: number }>('records')
-    await lab.store.db.command({
+    fixture = await openLab()
+    await fixture.fill(names(50))
+    const records = fixture.store.db.collection<{ _id: string; note?: number }>('records')
+    await fixture.store.db.command({
       collMod: 'records',
       validator: { note: { $ne: 1 } },
       validationLevel: 'strict',
     })
-    await lab.store.db.command({
+    await fixture.store.db.command({
       update: 'records',
       updates: [
         { q: { _id: { $in: ['r000007', 'r000030'] } }, u: { $set: { note: 1 } }, multi: true },
       ],
       bypassDocumentValidation: true,
     })
-    const [shard] = await lab.plan()
-    const { counters } = await lab.sweep(shard!.shard, { page: 20 })
+    const [range] = await fixture.plan()
+    const { counters } = await fixture.sweep(range!.range, { page: 20 })
     expect(counters).toMatchObject({ rewrapped: 48, quarantined: 2 })
-    const rows = await listQuarantine(lab.store)
+    const rows = await listQuarantine(fixture.store)
     expect(rows.map(({ _id, code }) => [_id.id, code])).toEqual([
       ['r000007', 'write-refused'],
       ['r000030', 'write-refused'],
@@ -117,10 +117,10 @@ describe('quarantine', () => {
   })
 
   it('quarantines a record whose _id the driver cannot give back', async () => {
-    lab = await openLab()
-    await lab.fill(names(5))
+    fixture = await openLab()
+    await fixture.fill(names(5))
     const far = Long.fromString('9000000000000000000')
-    await lab.store.db
+    await fixture.store.db
       .collection<SealedRecord>('records')
       .aggregate([
         { $match: { _id: 'r000002' } },
@@ -128,40 +128,40 @@ describe('quarantine', () => {
         { $merge: { into: 'records' } },
       ])
       .toArray()
-    const [shard] = await lab.plan()
-    const { counters } = await lab.sweep(shard!.shard, { page: 2 })
+    const [range] = await fixture.plan()
+    const { counters } = await fixture.sweep(range!.range, { page: 2 })
     expect(counters).toMatchObject({ rewrapped: 5, quarantined: 1, superseded: 0 })
-    expect(await listQuarantine(lab.store)).toMatchObject([{ code: 'id-unsupported' }])
-    const [tail] = await lab.plan(1, 1)
-    const again = await lab.sweep(tail!.shard, { tail: true })
+    expect(await listQuarantine(fixture.store)).toMatchObject([{ code: 'id-unsupported' }])
+    const [tail] = await fixture.plan(1, 1)
+    const again = await fixture.sweep(tail!.range, { tail: true })
     expect(again).toMatchObject({ end: 'end', counters: { quarantined: 0, superseded: 0 } })
   })
 
   it('quarantines in the tail what stands there unchanged and is matched by no filter', async () => {
-    lab = await openLab()
-    await lab.fill(names(30))
-    const [shard] = await lab.plan()
-    const store = blindFor(lab.store, 'r000011')
-    const first = await lab.sweep(shard!.shard, { store, page: 10 })
+    fixture = await openLab()
+    await fixture.fill(names(30))
+    const [range] = await fixture.plan()
+    const store = blindFor(fixture.store, 'r000011')
+    const first = await fixture.sweep(range!.range, { store, page: 10 })
     expect(first.counters).toMatchObject({ rewrapped: 29, superseded: 1, quarantined: 0 })
-    const [tail] = await lab.plan(1, 1)
-    const second = await lab.sweep(tail!.shard, { store, tail: true })
+    const [tail] = await fixture.plan(1, 1)
+    const second = await fixture.sweep(tail!.range, { store, tail: true })
     expect(second.counters).toMatchObject({ superseded: 1, quarantined: 1 })
-    const [third] = await lab.plan(1, 2)
-    const last = await lab.sweep(third!.shard, { store, tail: true })
+    const [third] = await fixture.plan(1, 2)
+    const last = await fixture.sweep(third!.range, { store, tail: true })
     expect(last.counters).toMatchObject({ superseded: 0, quarantined: 0 })
-    expect(await listQuarantine(lab.store)).toMatchObject([
+    expect(await listQuarantine(fixture.store)).toMatchObject([
       { _id: { id: 'r000011' }, code: 'id-unsupported' },
     ])
   })
 
   it('accuses nobody in the tail when the application was faster', async () => {
-    lab = await openLab()
-    const sealed = await lab.fill(names(10))
-    const [shard] = await lab.plan()
-    const records = lab.store.db.collection<SealedRecord>('records')
-    const [fresh] = await lab.seal(['r000004'], 2)
-    const provider = new Proxy(lab.provider, {
+    fixture = await openLab()
+    const sealed = await fixture.fill(names(10))
+    const [range] = await fixture.plan()
+    const records = fixture.store.db.collection<SealedRecord>('records')
+    const [fresh] = await fixture.seal(['r000004'], 2)
+    const provider = new Proxy(fixture.provider, {
       get: (target, name) =>
         name !== 'rewrap'
           ? (Reflect.get(target, name) as unknown)
@@ -172,9 +172,9 @@ describe('quarantine', () => {
               return answer
             },
     })
-    const { counters } = await lab.sweep(shard!.shard, { tail: true, provider })
+    const { counters } = await fixture.sweep(range!.range, { tail: true, provider })
     expect(counters).toMatchObject({ rewrapped: 8, superseded: 2, quarantined: 0 })
-    expect(await lab.openAll()).toEqual({ 2: 9 })
+    expect(await fixture.openAll()).toEqual({ 2: 9 })
   })
 })
 

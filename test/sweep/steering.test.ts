@@ -2,23 +2,23 @@ import { afterEach, describe, expect, it } from 'vitest'
 import { MongoClient } from 'mongodb'
 import { inject } from 'vitest'
 import { readRotation } from '../../store/rotations.ts'
-import { names, openLab, type Lab } from './lab.ts'
+import { names, openLab, type Fixture } from './fixture.ts'
 
-let lab: Lab
-afterEach(async () => lab.close())
+let fixture: Fixture
+afterEach(async () => fixture.close())
 
 describe('a rate', () => {
-  it('is never exceeded by two shards together, and used', async () => {
-    lab = await openLab()
-    await lab.fill(names(2_000))
-    const shards = await lab.plan(2)
+  it('is never exceeded by two ranges together, and used', async () => {
+    fixture = await openLab()
+    await fixture.fill(names(2_000))
+    const ranges = await fixture.plan(2)
     const began = performance.now()
     const deadline = began + 4_000
-    const sweeps = shards.map(({ shard }) =>
-      lab.sweep(shard, { page: 1_000, ratePerSecond: 100, deadline }),
+    const sweeps = ranges.map(({ range }) =>
+      fixture.sweep(range, { page: 1_000, ratePerSecond: 100, deadline }),
     )
     await Promise.all(sweeps)
-    const { rewrapped } = await lab.counters()
+    const { rewrapped } = await fixture.counters()
     const rate = rewrapped / ((performance.now() - began) / 1_000)
     // How exact it is, the bench says (`rate`): a busy machine may be slower, never faster.
     expect(rate).toBeGreaterThan(100)
@@ -26,11 +26,11 @@ describe('a rate', () => {
   })
 
   it('of one in half a minute still ends at once with an abort', async () => {
-    lab = await openLab()
-    await lab.fill(names(10))
-    const [shard] = await lab.plan()
+    fixture = await openLab()
+    await fixture.fill(names(10))
+    const [range] = await fixture.plan()
     const abort = new AbortController()
-    const sweep = lab.sweep(shard!.shard, { ratePerSecond: 1 / 30, signal: abort.signal })
+    const sweep = fixture.sweep(range!.range, { ratePerSecond: 1 / 30, signal: abort.signal })
     const began = performance.now()
     setImmediate(() => abort.abort())
     expect((await sweep).end).toBe('aborted')
@@ -39,34 +39,34 @@ describe('a rate', () => {
 })
 
 describe('a budget of crypt calls', () => {
-  it('is used to a few calls and never exceeded by shards that share it', async () => {
-    lab = await openLab({ maxHsmCalls: 1_000 })
-    await lab.fill(names(900))
-    const shards = await lab.plan(3)
-    const calls = lab.provider.stats().calls
-    const sweeps = shards.map(({ shard }) => lab.sweep(shard, { maxHsmCalls: 1_000 }))
+  it('is used to a few calls and never exceeded by ranges that share it', async () => {
+    fixture = await openLab({ maxHsmCalls: 1_000 })
+    await fixture.fill(names(900))
+    const ranges = await fixture.plan(3)
+    const calls = fixture.provider.stats().calls
+    const sweeps = ranges.map(({ range }) => fixture.sweep(range, { maxHsmCalls: 1_000 }))
     const ends = (await Promise.all(sweeps)).map(({ end }) => end)
     expect(ends).toContain('hsm-budget')
-    const made = lab.provider.stats().calls - calls
+    const made = fixture.provider.stats().calls - calls
     expect(made).toBeLessThanOrEqual(1_000)
     expect(made).toBeGreaterThan(980)
-    const { rewrapped, hsmCalls } = await lab.counters()
+    const { rewrapped, hsmCalls } = await fixture.counters()
     expect(hsmCalls).toBe(made)
     expect(rewrapped).toBe(made / 3)
-    expect(await lab.census()).toEqual({ 1: 900 - rewrapped, 2: rewrapped })
-    const rotation = await readRotation(lab.store, lab.rotation)
+    expect(await fixture.census()).toEqual({ 1: 900 - rewrapped, 2: rewrapped })
+    const rotation = await readRotation(fixture.store, fixture.rotation)
     expect(rotation!.hsm_reserved).toBeLessThanOrEqual(1_000)
   })
 })
 
 describe('a budget of crypt calls of workers that die', () => {
   it('is never exceeded: what was called and never written stays spent', async () => {
-    lab = await openLab({ maxHsmCalls: 1_000 })
-    await lab.fill(names(900))
-    const [shard] = await lab.plan(1)
-    const before = lab.provider.stats().calls
+    fixture = await openLab({ maxHsmCalls: 1_000 })
+    await fixture.fill(names(900))
+    const [range] = await fixture.plan(1)
+    const before = fixture.provider.stats().calls
     // Its calls are made, then it is as if the process were gone: nothing is answered, nothing is given back.
-    const dying = new Proxy(lab.provider, {
+    const dying = new Proxy(fixture.provider, {
       get: (target, name) =>
         name !== 'rewrap'
           ? (Reflect.get(target, name) as unknown)
@@ -76,14 +76,14 @@ describe('a budget of crypt calls of workers that die', () => {
             },
     })
     for (let death = 0; death < 2; death++) {
-      const sweep = lab.sweep(shard!.shard, { provider: dying, maxHsmCalls: 1_000 })
+      const sweep = fixture.sweep(range!.range, { provider: dying, maxHsmCalls: 1_000 })
       await expect(sweep).rejects.toThrow('killed')
     }
-    const { end } = await lab.sweep(shard!.shard, { maxHsmCalls: 1_000 })
+    const { end } = await fixture.sweep(range!.range, { maxHsmCalls: 1_000 })
     expect(end).toBe('hsm-budget')
-    const made = lab.provider.stats().calls - before
+    const made = fixture.provider.stats().calls - before
     expect(made).toBeLessThanOrEqual(1_000)
-    const { rewrapped, hsmCalls } = await lab.counters()
+    const { rewrapped, hsmCalls } = await fixture.counters()
     expect({ rewrapped, hsmCalls }).toEqual({ rewrapped: hsmCalls / 3, hsmCalls: made - 2 * 300 })
     expect(hsmCalls).toBeGreaterThan(380)
   })
@@ -91,18 +91,18 @@ describe('a budget of crypt calls of workers that die', () => {
 
 describe('memory', () => {
   it('holds at most three pages in flight, however slow the token is', async () => {
-    lab = await openLab()
-    await lab.fill(names(400))
-    const [shard] = await lab.plan()
+    fixture = await openLab()
+    await fixture.fill(names(400))
+    const [range] = await fixture.plan()
     const client = new MongoClient(inject('mongoUri'), { monitorCommands: true })
-    const db = client.db(lab.store.db.databaseName)
+    const db = client.db(fixture.store.db.databaseName)
     let read = 0
     let written = 0
     let most = 0
     client.on('commandStarted', ({ command }) => {
       if (command['find'] === 'records') most = Math.max(most, ++read - written)
     })
-    const provider = new Proxy(lab.provider, {
+    const provider = new Proxy(fixture.provider, {
       get: (target, name) =>
         name !== 'rewrap'
           ? (Reflect.get(target, name) as unknown)
@@ -112,8 +112,8 @@ describe('memory', () => {
             },
     })
     try {
-      const store = { ...lab.store, client, db }
-      await lab.sweep(shard!.shard, { store, provider, page: 10, onPage: () => written++ })
+      const store = { ...fixture.store, client, db }
+      await fixture.sweep(range!.range, { store, provider, page: 10, onPage: () => written++ })
     } finally {
       await client.close()
     }

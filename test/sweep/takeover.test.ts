@@ -1,11 +1,11 @@
 import { afterEach, describe, expect, it } from 'vitest'
 import { KeyturnError } from '../../contracts/errors.ts'
 import type { KekProvider } from '../../providers/provider.ts'
-import { readShards } from '../../store/rewrap-shards.ts'
-import { names, openLab, type Lab } from './lab.ts'
+import { readRanges } from '../../store/rewrap-ranges.ts'
+import { names, openLab, type Fixture } from './fixture.ts'
 
-let lab: Lab
-afterEach(async () => lab.close())
+let fixture: Fixture
+afterEach(async () => fixture.close())
 
 /** The provider with something done before each of its rewraps. */
 function before(provider: KekProvider, hook: (page: number) => Promise<void> | void): KekProvider {
@@ -22,61 +22,61 @@ function before(provider: KekProvider, hook: (page: number) => Promise<void> | v
 }
 
 async function snapshot() {
-  const records = await lab.store.db.collection('records').find().sort({ _id: 1 }).toArray()
-  return { records, shards: await readShards(lab.store, lab.rotation) }
+  const records = await fixture.store.db.collection('records').find().sort({ _id: 1 }).toArray()
+  return { records, shards: await readRanges(fixture.store, fixture.rotation) }
 }
 
 describe('a sweep that is interrupted', () => {
   it('sums up to the census when it is aborted again and again at random pages', async () => {
-    lab = await openLab()
-    await lab.fill(names(2_000))
-    const [shard] = await lab.plan()
+    fixture = await openLab()
+    await fixture.fill(names(2_000))
+    const [range] = await fixture.plan()
     let attempts = 0
     let end = ''
     let rewrapped = 0
     while (end !== 'end') {
       const abort = new AbortController()
       const pages = Math.floor(Math.random() * 8)
-      const provider = before(lab.provider, (page) => {
+      const provider = before(fixture.provider, (page) => {
         if (page > pages) abort.abort()
       })
-      const result = await lab.sweep(shard!.shard, { page: 25, provider, signal: abort.signal })
+      const result = await fixture.sweep(range!.range, { page: 25, provider, signal: abort.signal })
       expect(['end', 'aborted']).toContain((end = result.end))
       rewrapped += result.counters.rewrapped
       attempts++
     }
     expect(attempts).toBeGreaterThan(5)
     expect(rewrapped).toBe(2_000)
-    expect(await lab.counters()).toEqual({
+    expect(await fixture.counters()).toEqual({
       rewrapped,
       superseded: 0,
       quarantined: 0,
       hsmCalls: 6_000,
     })
-    expect(await lab.openAll()).toEqual({ 2: 2_000 })
+    expect(await fixture.openAll()).toEqual({ 2: 2_000 })
   })
 
   it('writes the pages before a fault of the token, then rejects with it', async () => {
-    lab = await openLab()
-    await lab.fill(names(500))
-    const [shard] = await lab.plan()
+    fixture = await openLab()
+    await fixture.fill(names(500))
+    const [range] = await fixture.plan()
     const away = new KeyturnError('hsm-away', 'the token is away')
-    const provider = before(lab.provider, (page) => {
+    const provider = before(fixture.provider, (page) => {
       if (page === 4) throw away
     })
-    await expect(lab.sweep(shard!.shard, { page: 50, provider })).rejects.toBe(away)
-    expect(await lab.counters()).toMatchObject({ rewrapped: 150 })
-    expect(await lab.sweep(shard!.shard)).toMatchObject({
+    await expect(fixture.sweep(range!.range, { page: 50, provider })).rejects.toBe(away)
+    expect(await fixture.counters()).toMatchObject({ rewrapped: 150 })
+    expect(await fixture.sweep(range!.range)).toMatchObject({
       end: 'end',
       counters: { rewrapped: 350 },
     })
-    expect(await lab.counters()).toMatchObject({ rewrapped: 500, quarantined: 0 })
+    expect(await fixture.counters()).toMatchObject({ rewrapped: 500, quarantined: 0 })
   })
 
   it('writes nothing when the lease has run out inside the transaction', async () => {
-    lab = await openLab()
-    await lab.fill(names(100))
-    const [shard] = await lab.plan()
+    fixture = await openLab()
+    await fixture.fill(names(100))
+    const [range] = await fixture.plan()
     const lease = {
       requireLease: () => Promise.resolve(),
       assertLease: () => {
@@ -84,34 +84,34 @@ describe('a sweep that is interrupted', () => {
       },
       countWraps: () => undefined,
     }
-    await expect(lab.sweep(shard!.shard, { lease })).rejects.toMatchObject({
+    await expect(fixture.sweep(range!.range, { lease })).rejects.toMatchObject({
       code: 'lease-expired',
     })
-    expect(await lab.census()).toEqual({ 1: 100 })
-    expect(await lab.counters()).toMatchObject({ rewrapped: 0, hsmCalls: 0 })
+    expect(await fixture.census()).toEqual({ 1: 100 })
+    expect(await fixture.counters()).toMatchObject({ rewrapped: 0, hsmCalls: 0 })
   })
 
   it('wraps nothing without a lease', async () => {
-    lab = await openLab()
-    await lab.fill(names(100))
-    const [shard] = await lab.plan()
+    fixture = await openLab()
+    await fixture.fill(names(100))
+    const [range] = await fixture.plan()
     const expired = new KeyturnError('lease-expired', 'the lease has run out')
     const lease = {
       requireLease: () => Promise.reject(expired),
       assertLease: () => undefined,
       countWraps: () => undefined,
     }
-    const calls = lab.provider.stats().calls
-    await expect(lab.sweep(shard!.shard, { lease })).rejects.toBe(expired)
-    expect(lab.provider.stats().calls).toBe(calls)
+    const calls = fixture.provider.stats().calls
+    await expect(fixture.sweep(range!.range, { lease })).rejects.toBe(expired)
+    expect(fixture.provider.stats().calls).toBe(calls)
   })
 
   it('ends soon after an abort though the token does not answer, with nothing of that page', async () => {
-    lab = await openLab()
-    await lab.fill(names(100))
-    const [shard] = await lab.plan()
+    fixture = await openLab()
+    await fixture.fill(names(100))
+    const [range] = await fixture.plan()
     const abort = new AbortController()
-    const provider = new Proxy(lab.provider, {
+    const provider = new Proxy(fixture.provider, {
       get: (target, name) =>
         name !== 'rewrap'
           ? (Reflect.get(target, name) as unknown)
@@ -121,67 +121,71 @@ describe('a sweep that is interrupted', () => {
                 abort.abort()
               }),
     })
-    const result = await lab.sweep(shard!.shard, { provider, signal: abort.signal })
+    const result = await fixture.sweep(range!.range, { provider, signal: abort.signal })
     expect(result).toMatchObject({ end: 'aborted', counters: { rewrapped: 0 } })
-    expect(await lab.census()).toEqual({ 1: 100 })
+    expect(await fixture.census()).toEqual({ 1: 100 })
   })
 
   it('does nothing when it was aborted before it began', async () => {
-    lab = await openLab()
-    await lab.fill(names(10))
-    const [shard] = await lab.plan()
-    expect(await lab.sweep(shard!.shard, { signal: AbortSignal.abort() })).toMatchObject({
+    fixture = await openLab()
+    await fixture.fill(names(10))
+    const [range] = await fixture.plan()
+    expect(await fixture.sweep(range!.range, { signal: AbortSignal.abort() })).toMatchObject({
       end: 'aborted',
     })
-    const [doc] = await readShards(lab.store, lab.rotation)
+    const [doc] = await readRanges(fixture.store, fixture.rotation)
     expect(doc!.attempt).toBe(0)
   })
 })
 
-describe('two sweeps of one shard', () => {
+describe('two sweeps of one range', () => {
   it('the first, frozen with a page in hand, writes nothing after the second took over', async () => {
-    lab = await openLab()
-    await lab.fill(names(600))
-    const [shard] = await lab.plan()
+    fixture = await openLab()
+    await fixture.fill(names(600))
+    const [range] = await fixture.plan()
     let wake!: () => void
     const frozen = new Promise<void>((resolve) => (wake = resolve))
     let reached!: () => void
     const inHand = new Promise<void>((resolve) => (reached = resolve))
-    const provider = before(lab.provider, async (page) => {
+    const provider = before(fixture.provider, async (page) => {
       if (page !== 3) return
       reached()
       await frozen
     })
-    const first = lab.sweep(shard!.shard, { page: 50, provider })
+    const first = fixture.sweep(range!.range, { page: 50, provider })
     await inHand
-    expect((await lab.sweep(shard!.shard, { page: 50 })).end).toBe('end')
+    expect((await fixture.sweep(range!.range, { page: 50 })).end).toBe('end')
     const after = await snapshot()
     wake()
     expect((await first).end).toBe('replaced')
     expect(await snapshot()).toEqual(after)
-    expect(await lab.counters()).toMatchObject({ rewrapped: 600, superseded: 0, quarantined: 0 })
+    expect(await fixture.counters()).toMatchObject({
+      rewrapped: 600,
+      superseded: 0,
+      quarantined: 0,
+    })
   })
 
   it('share the work without counting anything twice, whatever they meet in', async () => {
-    lab = await openLab()
-    await lab.fill(names(3_000))
-    const [shard] = await lab.plan()
+    fixture = await openLab()
+    await fixture.fill(names(3_000))
+    const [range] = await fixture.plan()
     const sweeps = []
     const reached = (pages: number) =>
       new Promise<void>((resolve) => {
         let seen = 0
         sweeps.push(
-          lab.sweep(shard!.shard, {
+          fixture.sweep(range!.range, {
             page: 40,
             onPage: () => (++seen === pages ? resolve() : undefined),
           }),
         )
       })
     for (const pages of [3, 7, 1, 5]) await reached(pages)
-    sweeps.push(lab.sweep(shard!.shard, { page: 40 }))
+    sweeps.push(fixture.sweep(range!.range, { page: 40 }))
     const ends = (await Promise.all(sweeps)).map(({ end }) => end)
     expect(ends).toEqual(['replaced', 'replaced', 'replaced', 'replaced', 'end'])
-    expect(await lab.counters()).toMatchObject({ rewrapped: 3_000, superseded: 0 })
-    expect(await lab.openAll()).toEqual({ 2: 3_000 })
+    expect(await fixture.counters()).toMatchObject({ rewrapped: 3_000, superseded: 0 })
+    expect(await fixture.openAll()).toEqual({ 2: 3_000 })
   })
 })

@@ -1,9 +1,9 @@
 import { afterEach, describe, expect, it } from 'vitest'
 import { remainingOf } from '../../store/census.ts'
-import { collection, field, names, openLab, type Lab, type SealedRecord } from './lab.ts'
+import { collection, field, names, openLab, type Fixture, type SealedRecord } from './fixture.ts'
 
-let lab: Lab
-afterEach(async () => lab.close())
+let fixture: Fixture
+afterEach(async () => fixture.close())
 
 /** What the application believes to stand in the database: the data's IV by record. */
 type Belief = Map<string, string>
@@ -18,7 +18,7 @@ async function application(
   old: SealedRecord[],
   done: () => boolean,
 ): Promise<Belief> {
-  const records = lab.store.db.collection<SealedRecord>(collection)
+  const records = fixture.store.db.collection<SealedRecord>(collection)
   const belief: Belief = new Map(old.map((record) => [record._id, ivOf(record)]))
   const pick = () => Math.floor(Math.random() * ids.length)
   for (let step = 0; !done(); step++) {
@@ -29,7 +29,7 @@ async function application(
     if (action === 0) belief.delete(id)
     else {
       const name = action === 1 ? `${id}-${part}${step}` : id
-      const [record] = action === 2 ? [old[at]] : await lab.seal([name], 1 + (step % 2))
+      const [record] = action === 2 ? [old[at]] : await fixture.seal([name], 1 + (step % 2))
       await records.replaceOne({ _id: name }, record!, { upsert: true })
       belief.set(name, ivOf(record!))
     }
@@ -43,10 +43,10 @@ function ivOf({ secret }: SealedRecord): string {
 
 describe('a sweep beside applications that write', () => {
   it('loses no write of theirs, counts what they were faster with, and ends with nothing left', async () => {
-    lab = await openLab()
+    fixture = await openLab()
     const ids = names(3_000)
-    const old = await lab.fill(ids)
-    const shards = await lab.plan(2)
+    const old = await fixture.fill(ids)
+    const ranges = await fixture.plan(2)
     let swept = false
     const apps = [0, 1, 2].map((part) => {
       const mine = (_: unknown, index: number) => index % 3 === part
@@ -54,30 +54,31 @@ describe('a sweep beside applications that write', () => {
     })
     const provider = slowed()
     const ends = await Promise.all(
-      shards.map(({ shard }) => lab.sweep(shard, { page: 100, provider })),
+      ranges.map(({ range }) => fixture.sweep(range, { page: 100, provider })),
     )
     swept = true
     const beliefs = await Promise.all(apps)
     expect(ends.map(({ end }) => end)).toEqual(['end', 'end'])
 
     const collections = [{ name: collection, envelopes: [field] }]
-    for (let pass = 1; (await remainingOf(lab.store, collections, 1)) > 0; pass++) {
-      for (const { shard } of await lab.plan(1, pass)) await lab.sweep(shard, { tail: true })
+    for (let pass = 1; (await remainingOf(fixture.store, collections, 1)) > 0; pass++) {
+      for (const { range } of await fixture.plan(1, pass))
+        await fixture.sweep(range, { tail: true })
     }
-    const counters = await lab.counters()
+    const counters = await fixture.counters()
     expect(counters.superseded).toBeGreaterThan(0)
     expect(counters.quarantined).toBe(0)
 
     const believed = new Map(beliefs.flatMap((belief) => [...belief]))
-    const records = await lab.store.db.collection<SealedRecord>(collection).find().toArray()
+    const records = await fixture.store.db.collection<SealedRecord>(collection).find().toArray()
     expect(new Map(records.map((record) => [record._id, ivOf(record)]))).toEqual(believed)
-    expect(await lab.openAll()).toEqual({ 2: believed.size })
+    expect(await fixture.openAll()).toEqual({ 2: believed.size })
   })
 })
 
 /** Some time between reading and writing, so that the applications can be faster. */
 function slowed() {
-  return new Proxy(lab.provider, {
+  return new Proxy(fixture.provider, {
     get: (target, name) =>
       name !== 'rewrap'
         ? (Reflect.get(target, name) as unknown)

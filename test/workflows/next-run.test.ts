@@ -6,7 +6,7 @@ import { defineSearchAttributeKey } from '@temporalio/common'
 import { NativeConnection } from '@temporalio/worker'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { messages, searchAttributes } from '../../contracts/names.ts'
-import type { RewrapShardInput, RotationProgress } from '../../contracts/rotation.ts'
+import type { RewrapRangeInput, RotationProgress } from '../../contracts/rotation.ts'
 import { findServer } from '../../devstack/servers/find-server.ts'
 import { startTemporalServer } from '../../devstack/temporal-server.ts'
 import type { TemporalServer } from '../../devstack/temporal-server.ts'
@@ -46,7 +46,7 @@ describe('a rotation whose history grows long', () => {
     await rm(folder, { recursive: true, force: true })
   })
 
-  /** Each run of a rotation that has ended: its events, and that no shard ran when it made way for the next. */
+  /** Each run of a rotation that has ended: its events, and that no range ran when it made way for the next. */
   async function runsOf({ workflowId }: WorkflowHandle, firstRun: string): Promise<number[]> {
     const events: number[] = []
     for (let run: string | null | undefined = firstRun; run;) {
@@ -86,22 +86,22 @@ describe('a rotation whose history grows long', () => {
     return { result, times, runs: lengths.length }
   }
 
-  test('goes on in new runs with the rest of its plan, and sweeps each shard to its end once', async () => {
-    // KEYTURN_SHARDS=5000 is the largest plan, `shards: 1000` over five fields.
-    const shards = Number(process.env['KEYTURN_SHARDS'] ?? 30)
+  test('goes on in new runs with the rest of its plan, and sweeps each range to its end once', async () => {
+    // KEYTURN_RANGES=5000 is the largest plan, `shards: 1000` over five fields.
+    const ranges = Number(process.env['KEYTURN_RANGES'] ?? 30)
     const ended = new Map<string, number>()
     const { result, times, runs } = await told({
-      nextShards: handingOut(shards),
-      rewrapRange: async ({ shard }) => {
-        ended.set(shard, (ended.get(shard) ?? 0) + 1)
+      nextRanges: handingOut(ranges),
+      rewrapBatch: async ({ range }) => {
+        ended.set(range, (ended.get(range) ?? 0) + 1)
         return 'end'
       },
     })
     expect(result).toMatchObject({ outcome: 'completed', rewrapped: 10 })
     expect(runs).toBeGreaterThan(1)
-    expect(ended.size).toBe(shards)
+    expect(ended.size).toBe(ranges)
     expect(new Set(ended.values())).toEqual(new Set([1]))
-    for (const once of ['preflight', 'promote', 'planShards', 'finishRotation']) {
+    for (const once of ['preflight', 'promote', 'planRanges', 'finishRotation']) {
       expect({ once, times: times(once) }).toEqual({ once, times: 1 })
     }
   })
@@ -109,30 +109,30 @@ describe('a rotation whose history grows long', () => {
   test('goes on in new runs while a lagging writer feeds its tail, and looks at the fleet once', async () => {
     let left = 8
     const { result, times, runs } = await told({
-      nextShards: handingOut(1),
+      nextRanges: handingOut(1),
       readRemaining: async () => ({ remaining: Math.max(0, left--) }),
       watchFleet: async () => ({ settled: true, awaiting: [], silent: [] }),
     })
     expect(result.outcome).toBe('completed')
     expect(runs).toBeGreaterThan(1)
     // One for the sweep, then one for each walk of the tail.
-    expect(times('planShards')).toBe(9)
+    expect(times('planRanges')).toBe(9)
     expect(times('watchFleet')).toBe(1)
   })
 
-  test('stops a shard that is long behind its page in flight, and goes on with it', async () => {
+  test('stops a range that is long behind its page in flight, and goes on with it', async () => {
     let isHeld = true
-    const batches: RewrapShardInput[] = []
+    const batches: RewrapRangeInput[] = []
     const { result, runs } = await told(
       {
-        nextShards: handingOut(1),
-        rewrapRange: async (input) => {
+        nextRanges: handingOut(1),
+        rewrapBatch: async (input) => {
           batches.push(input)
           return isHeld ? 'deadline' : 'end'
         },
       },
       async (handle) => {
-        // One after the other, each costs its events: the shard itself never ends.
+        // One after the other, each costs its events: the range itself never ends.
         for (let rate = 1; batches.length < 12; rate++) {
           await handle.executeUpdate(messages.setRate, { args: [rate] })
         }
@@ -141,7 +141,7 @@ describe('a rotation whose history grows long', () => {
     )
     expect(result.outcome).toBe('completed')
     expect(runs).toBeGreaterThan(0)
-    expect(new Set(batches.map(({ shard }) => shard))).toEqual(new Set(['0-0']))
+    expect(new Set(batches.map(({ range }) => range))).toEqual(new Set(['0-0']))
   })
 
   test('answers every message across runs, and keeps what was steered', async () => {
@@ -149,8 +149,8 @@ describe('a rotation whose history grows long', () => {
     const rates = new Set<number>()
     const { result, runs } = await told(
       {
-        nextShards: handingOut(2),
-        rewrapRange: async ({ steering }) => {
+        nextRanges: handingOut(2),
+        rewrapBatch: async ({ steering }) => {
           rates.add(steering.rate)
           return isHeld ? 'deadline' : 'end'
         },
@@ -187,7 +187,7 @@ describe('a rotation whose history grows long', () => {
 
   test('is cancelled in a later run as in its first', async () => {
     const { result, runs } = await told(
-      { nextShards: handingOut(1), rewrapRange: async () => 'deadline' },
+      { nextRanges: handingOut(1), rewrapBatch: async () => 'deadline' },
       async (handle) => {
         const first = (await handle.describe()).runId
         while ((await handle.describe()).runId === first) {

@@ -5,7 +5,7 @@ import { NativeConnection } from '@temporalio/worker'
 import { afterAll, beforeAll, describe, expect, inject, test } from 'vitest'
 import { messages } from '../../contracts/names.ts'
 import type { RotationProgress } from '../../contracts/rotation.ts'
-import { lookAfter } from '../../workflows/rewrap-shards.ts'
+import { lookAfter } from '../../workflows/rewrap-ranges.ts'
 import { freshName } from '../support/fresh.ts'
 import { finished, handingOut, readyFleet, rotate as tell } from './story.ts'
 import type { Steps } from './story.ts'
@@ -56,10 +56,10 @@ describe('the rotation', () => {
     const { result, calls } = await rotate({})
     expect(result.outcome).toBe('completed')
     const story = calls.filter(
-      (name) => !['readCounters', 'recordPhase', 'readFleet', 'nextShards'].includes(name),
+      (name) => !['readCounters', 'recordPhase', 'readFleet', 'nextRanges'].includes(name),
     )
     expect(story.join(' ')).toBe(
-      'preflight askFleet recordMet promote watchFleet planShards rewrapRange rewrapRange readRemaining finishRotation',
+      'preflight askFleet recordMet promote watchFleet planRanges rewrapBatch rewrapBatch readRemaining finishRotation',
     )
   })
 
@@ -75,15 +75,15 @@ describe('the rotation', () => {
         rounds += 1
         return rounds === 1 ? firstLook() : { settled: true, awaiting: [], silent: ['app-1'] }
       },
-      rewrapRange: async () => {
+      rewrapBatch: async () => {
         await isLooking
         return 'end'
       },
     })
     expect(result.outcome).toBe('completed')
     expect(calls.filter((name) => name === 'watchFleet')).toHaveLength(2)
-    expect(calls.indexOf('watchFleet')).toBeLessThan(calls.indexOf('rewrapRange'))
-    expect(calls.lastIndexOf('watchFleet')).toBeGreaterThan(calls.lastIndexOf('rewrapRange'))
+    expect(calls.indexOf('watchFleet')).toBeLessThan(calls.indexOf('rewrapBatch'))
+    expect(calls.lastIndexOf('watchFleet')).toBeGreaterThan(calls.lastIndexOf('rewrapBatch'))
   })
 
   test('lets go of the fleet when the sweep fails', async () => {
@@ -99,7 +99,7 @@ describe('the rotation', () => {
           letGo()
         })
       },
-      planShards: async () => {
+      planRanges: async () => {
         await isLooking
         return refusal('index-missing')
       },
@@ -154,7 +154,7 @@ describe('the rotation', () => {
     })
     const times = (step: string) => calls.filter((name) => name === step).length
     expect(times('readRemaining')).toBe(4)
-    expect(times('planShards')).toBe(3)
+    expect(times('planRanges')).toBe(3)
     expect(times('finishRotation')).toBe(3)
     expect(times('watchFleet')).toBe(2)
   })
@@ -172,10 +172,10 @@ describe('the rotation', () => {
     })
   })
 
-  test('pauses within a batch and goes on, without losing the shard', async () => {
+  test('pauses within a batch and goes on, without losing the range', async () => {
     let batches = 0
     const { result } = await rotate(
-      { rewrapRange: async () => ((batches += 1) > 3 ? 'end' : 'deadline') },
+      { rewrapBatch: async () => ((batches += 1) > 3 ? 'end' : 'deadline') },
       async (handle) => {
         await handle.executeUpdate(messages.pause)
         const progress = await handle.query<RotationProgress>(messages.progress)
@@ -208,8 +208,8 @@ describe('the rotation', () => {
     const { result } = await rotate(
       {
         // One, since a second that had found it spent would rightly pause the rotation again.
-        nextShards: handingOut(1),
-        rewrapRange: async () => (spent ? 'hsm-budget' : 'end'),
+        nextRanges: handingOut(1),
+        rewrapBatch: async () => (spent ? 'hsm-budget' : 'end'),
       },
       async (handle) => {
         await expect
@@ -225,11 +225,11 @@ describe('the rotation', () => {
     expect(result.outcome).toBe('completed')
   })
 
-  test('shares the rate among the shards that run', async () => {
+  test('shares the rate among the ranges that run', async () => {
     const rates: number[] = []
     await rotate(
       {
-        rewrapRange: async ({ steering }) => {
+        rewrapBatch: async ({ steering }) => {
           rates.push(steering.rate)
           return 'end'
         },
@@ -240,8 +240,8 @@ describe('the rotation', () => {
     expect(Math.min(...rates)).toBe(500)
   })
 
-  test('has a history that its shards and batches bound, not its envelopes', async () => {
-    // KEYTURN_BATCHES=700 goes through continue-as-new, with the 64 shards that ten million envelopes are cut into.
+  test('has a history that its ranges and batches bound, not its envelopes', async () => {
+    // KEYTURN_BATCHES=700 goes through continue-as-new, with the 64 ranges that ten million envelopes are cut into.
     const batches = Number(process.env['KEYTURN_BATCHES'] ?? 12)
     const count = batches > 300 ? 64 : 16
     const left = new Map<string, number>()
@@ -249,17 +249,17 @@ describe('the rotation', () => {
     const install = { name: freshName('story'), id: '0f' }
     const { result } = await rotate(
       {
-        nextShards: handingOut(count),
-        rewrapRange: async ({ shard }) => {
-          const rest = left.get(shard) ?? (shard === '0-0' ? batches : 1)
-          left.set(shard, rest - 1)
+        nextRanges: handingOut(count),
+        rewrapBatch: async ({ range }) => {
+          const rest = left.get(range) ?? (range === '0-0' ? batches : 1)
+          left.set(range, rest - 1)
           return rest > 1 ? 'deadline' : 'end'
         },
       },
       async (handle) => {
         await handle.result()
         runs.set('rotation', (await handle.describe()).historyLength)
-        const query = `KeyturnInstall = '${install.name}' AND WorkflowType = 'rewrapShard'`
+        const query = `KeyturnInstall = '${install.name}' AND WorkflowType = 'rewrapRange'`
         await expect
           .poll(
             async () => {
@@ -286,7 +286,7 @@ describe('the rotation', () => {
       looks += 1
     }
     expect(11 * looks).toBeLessThan(4_000)
-    // 686 with the 64 shards; a busy machine takes a few tasks and looks more.
+    // 686 with the 64 ranges; a busy machine takes a few tasks and looks more.
     expect(rotation!).toBeLessThan(1_000)
     // A run has 300 batches, and is continued as new before that when the server finds it long.
     const inOneRun = Math.min(batches, 300)

@@ -7,7 +7,7 @@ import type { FinishAnswer, FinishInput } from '../../activities/finish-rotation
 import type { ControlActivities } from '../../activities/index.ts'
 import { queues, searchAttributes, workflowIds } from '../../contracts/names.ts'
 import type {
-  RewrapShardInput,
+  RewrapRangeInput,
   RotateInput,
   RotateResult,
   HsmAway,
@@ -25,7 +25,7 @@ export interface Stage {
 }
 
 export type Steps = Partial<ControlActivities> & {
-  rewrapRange?: (input: RewrapShardInput) => Promise<SweepEnd | HsmAway>
+  rewrapBatch?: (input: RewrapRangeInput) => Promise<SweepEnd | HsmAway>
 }
 
 export const counters = { rewrapped: 10, superseded: 0, quarantined: 0, hsmCalls: 30 }
@@ -58,13 +58,13 @@ export async function finished({ rotation, error }: FinishInput): Promise<Finish
   return Promise.resolve({ state: 'ended', result })
 }
 
-/** Hands out the shards of each pass as the product does, some at a time. */
-export function handingOut(count: number, atOnce = 10): ControlActivities['nextShards'] {
+/** Hands out the ranges of each pass as the product does, some at a time. */
+export function handingOut(count: number, atOnce = 10): ControlActivities['nextRanges'] {
   return async ({ pass, after }) => {
     const begin = after === null ? 0 : Number(after.split('-')[1]) + 1
     const length = Math.max(0, Math.min(atOnce, count - begin))
     return Array.from({ length }, (_, index) => {
-      return { shard: `${pass}-${begin + index}`, collection: 'c', field: 'f' }
+      return { range: `${pass}-${begin + index}`, collection: 'c', field: 'f' }
     })
   }
 }
@@ -104,12 +104,12 @@ export async function rotate(
     readFleet: async () => readyFleet(2, nonce),
     recordMet: async () => undefined,
     promote: async () => ({ promoted: true, isOld: false, reason: '' }),
-    planShards: async () => ({ shards: 2 }),
-    nextShards: handingOut(2),
+    planRanges: async () => ({ ranges: 2 }),
+    nextRanges: handingOut(2),
     readCounters: async () => counters,
     watchFleet: async () => ({ settled: true, awaiting: [], silent: [] }),
     readRemaining: async () => ({ remaining: 0 }),
-    rewrapRange: async () => 'end',
+    rewrapBatch: async () => 'end',
     finishRotation: finished,
     ...steps,
   }

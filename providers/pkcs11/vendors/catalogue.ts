@@ -40,7 +40,7 @@ export function vendorOf(modulePath: string, manufacturer: string | null): Vendo
 }
 
 /** Advice of a vendor for what went wrong; null where it has none. */
-export function adviceOf(vendor: Vendor | null, trouble: Trouble): string | null {
+export function vendorHint(vendor: Vendor | null, trouble: Trouble): string | null {
   const fits = (when: Trouble): boolean =>
     (when.method === undefined || when.method === trouble.method) &&
     (when.ckr === undefined || when.ckr === trouble.ckr) &&

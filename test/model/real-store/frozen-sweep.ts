@@ -1,6 +1,6 @@
 import type { KekProvider } from '../../../providers/provider.ts'
-import { readShards } from '../../../store/rewrap-shards.ts'
-import { sweepShard, type SweepOptions } from '../../../sweep/sweep-shard.ts'
+import { readRanges } from '../../../store/rewrap-ranges.ts'
+import { rewrapPages, type SweepOptions } from '../../../sweep/rewrap-pages.ts'
 import { install, type World } from './world.ts'
 import { silentLog } from '../../../observability/log.ts'
 import type { RunningRotation } from './rotation.ts'
@@ -11,20 +11,20 @@ export interface FrozenSweep {
   thaw(): Promise<string>
 }
 
-/** So small that a shard has several. */
+/** So small that a range has several. */
 const page = 2
 
-/** One page of the first shard of this pass that is open; null when none is. */
+/** One page of the first range of this pass that is open; null when none is. */
 export async function sweepPage(world: World, rotation: RunningRotation): Promise<string | null> {
-  const shard = await openShard(world, rotation)
-  if (shard === null) return null
-  return (await sweepShard(optionsFor(world, rotation, shard, world.provider))).end
+  const range = await openRange(world, rotation)
+  if (range === null) return null
+  return (await rewrapPages(optionsFor(world, rotation, range, world.provider))).end
 }
 
 /** Begins a page, and leaves it in the worker's hand. False when there was none. */
 export async function freezeSweep(world: World, rotation: RunningRotation): Promise<boolean> {
-  const shard = await openShard(world, rotation)
-  if (shard === null) return false
+  const range = await openRange(world, rotation)
+  if (range === null) return false
   const reached = gate<boolean>()
   const frozen = gate<null>()
   const rewrap: KekProvider['rewrap'] = async (batch, signal) => {
@@ -40,7 +40,7 @@ export async function freezeSweep(world: World, rotation: RunningRotation): Prom
       return typeof value === 'function' ? (value.bind(target) as unknown) : value
     },
   })
-  const end = sweepShard(optionsFor(world, rotation, shard, provider)).then(
+  const end = rewrapPages(optionsFor(world, rotation, range, provider)).then(
     (result) => result.end,
     (error: unknown) => `failed: ${String(error)}`,
   )
@@ -55,15 +55,15 @@ export async function freezeSweep(world: World, rotation: RunningRotation): Prom
   return true
 }
 
-async function openShard({ store }: World, { input }: RunningRotation): Promise<string | null> {
-  const shards = await readShards(store, input.rotation)
-  return shards.find(({ closed }) => !closed)?._id.shard ?? null
+async function openRange({ store }: World, { input }: RunningRotation): Promise<string | null> {
+  const ranges = await readRanges(store, input.rotation)
+  return ranges.find(({ closed }) => !closed)?._id.shard ?? null
 }
 
 function optionsFor(
   { store }: World,
   { input, tail }: RunningRotation,
-  shard: string,
+  range: string,
   provider: KekProvider,
 ): SweepOptions {
   const { rotation, from, to } = input
@@ -73,7 +73,7 @@ function optionsFor(
     countWraps: () => undefined,
   }
   return {
-    ...{ store, provider, lease, install, rotation, shard, from, to, page, check: 'all' },
+    ...{ store, provider, lease, install, rotation, range, from, to, page, check: 'all' },
     ...{ ratePerSecond: 0, maxHsmCalls: 0, signal: new AbortController().signal },
     // The first page is begun whatever the time: so it is one page.
     deadline: -Infinity,

@@ -134,7 +134,7 @@ const steps: Record<RunningRotation['step'], Take> = {
     const { control } = world
     const { install } = rotation.input
     await act(() => control.recordPhase({ ...rotation.input, phase: 'rewrap' }), install)
-    await act(() => control.planShards({ ...rotation.input, pass: 0 }))
+    await act(() => control.planRanges({ ...rotation.input, pass: 0 }))
     Object.assign(rotation, { step: 'sweep', watchBeganMs: world.passedMs })
     return 'planned'
   },
@@ -163,7 +163,7 @@ const steps: Record<RunningRotation['step'], Take> = {
     if (seen.done) return await end(world, rotation, null)
     if (remaining === 0) return 'the tail is empty once'
     rotation.tail += 1
-    await act(() => control.planShards({ ...rotation.input, pass: rotation.tail }))
+    await act(() => control.planRanges({ ...rotation.input, pass: rotation.tail }))
     rotation.step = 'sweep'
     return 'a tail is swept'
   },

@@ -6,12 +6,12 @@ import { places } from '../../support/fleet-records.ts'
 import { holdPromote, holdSettle, holdSweep, holdTail, holdVerify } from '../../support/holds.ts'
 import type { Hold } from '../../support/holds.ts'
 import type { Processes } from '../../support/processes.ts'
-import type { ServerName } from '../../support/roads.ts'
+import type { ServerName } from '../../support/network.ts'
 import { startApplication } from '../../support/writing-application.ts'
 import type { WritingApplication } from '../../support/writing-application.ts'
 import type { Stage } from './stage.ts'
 
-/** Who loses whom. vm-a has an application beside its worker, on the same roads. */
+/** Who loses whom. vm-a has an application beside its worker, on the same network. */
 const partitions = {
   'vm-a and MongoDB': { nodes: ['vm-a'], server: 'mongodb' },
   'vm-a and Temporal': { nodes: ['vm-a'], server: 'temporal' },
@@ -57,17 +57,17 @@ export async function withstand(
   )
   const app = await startApplication(fleet, children, {
     ...{ node: 'app-1', isEphemeral: true, config: stage.configOf('vm-a') },
-    ...{ recordsUri: stage.roads('vm-a').recordsUri, within: stage.roads('vm-a').within },
+    ...{ recordsUri: stage.network('vm-a').recordsUri, within: stage.network('vm-a').within },
   })
   const heal = async () => {
-    for (const node of nodes) await stage.roads(node).heal()
+    for (const node of nodes) await stage.network(node).heal()
   }
   const hold = await phases[phase](fleet)
   try {
     const rotation = fleet.start('rotate', '--to-version', `${to}`, '--max-rate', '60')
     await hold.reached()
     const cut = Date.now()
-    for (const node of nodes) await stage.roads(node).lose(server)
+    for (const node of nodes) await stage.network(node).lose(server)
     if (server === 'mongodb') await app.isRefused('lease-expired', cut)
     await hold.release()
     if (nodes.length > 1) await heal()

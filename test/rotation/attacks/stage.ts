@@ -2,29 +2,29 @@ import { fileURLToPath } from 'node:url'
 import { openFleet } from '../../support/fleet.ts'
 import type { Fleet } from '../../support/fleet.ts'
 import type { Processes, TestProcess } from '../../support/processes.ts'
-import type { Roads } from '../../support/roads.ts'
+import type { Network } from '../../support/network.ts'
 
 const main = fileURLToPath(new URL('../../../dist/cli/main.js', import.meta.url))
 const nodes = ['vm-a', 'vm-b'] as const
 
-/** A fleet of two nodes, each with a worker that reaches the servers on roads of its own. */
+/** A fleet of two nodes, each with a worker that reaches the servers on network of its own. */
 export interface Stage {
   readonly fleet: Fleet
-  roads(node: string): Roads
+  network(node: string): Network
   /** The keyturn.yaml of a node. */
   configOf(node: string): string
   close(): Promise<void>
 }
 
 interface Place {
-  readonly roads: Roads
+  readonly network: Network
   readonly config: string
   readonly worker: TestProcess
 }
 
 export async function openStage(
   children: Processes,
-  openRoads: () => Promise<Roads>,
+  openNetwork: () => Promise<Network>,
   records: number,
 ): Promise<Stage> {
   const fleet = await openFleet({ provider: 'env', nodes: [], versions: [] })
@@ -36,19 +36,19 @@ export async function openStage(
   }
   const stage: Stage = {
     fleet,
-    roads: (node) => at(node).roads,
+    network: (node) => at(node).network,
     configOf: (node) => at(node).config,
     async close() {
       const all = [...places.values()]
       await Promise.all(all.map(({ worker }) => worker.stop()))
-      await Promise.all(all.map(({ roads }) => roads.close()))
+      await Promise.all(all.map(({ network }) => network.close()))
       await fleet.close()
     },
   }
   try {
     await Promise.all(
       nodes.map(async (node) => {
-        places.set(node, await settle(fleet, children, node, await openRoads()))
+        places.set(node, await settle(fleet, children, node, await openNetwork()))
       }),
     )
     for (const version of [1, 2]) await fleet.installVersion(version)
@@ -64,15 +64,15 @@ async function settle(
   fleet: Fleet,
   children: Processes,
   node: string,
-  roads: Roads,
+  network: Network,
 ): Promise<Place> {
-  const config = await fleet.writeConfig(node, roads.config)
-  const [command, ...before] = [...roads.within, process.execPath, main]
+  const config = await fleet.writeConfig(node, network.config)
+  const [command, ...before] = [...network.within, process.execPath, main]
   const worker = children.spawn(
     command,
     [...before, 'worker', '--node', node, '--config', config],
     { env: fleet.env },
   )
   await worker.line('worker is up', 60_000)
-  return { roads, config, worker }
+  return { network, config, worker }
 }

@@ -1,0 +1,151 @@
+import { KeyturnError, type ErrorCode } from '../contracts/errors.ts'
+import { noCounters } from '../contracts/rotation.ts'
+import type { Counters, HsmAway, RewrapRangeInput, SweepEnd } from '../contracts/rotation.ts'
+import type { Metrics } from '../observability/metrics.ts'
+import { isLong, type Awaited } from '../store/awaiting.ts'
+import { requireCollections } from '../store/collections.ts'
+import { readSettings } from '../store/kek-settings.ts'
+import type { Store } from '../store/store.ts'
+import { rewrapPages } from '../sweep/rewrap-pages.ts'
+import type { SweepOptions } from '../sweep/rewrap-pages.ts'
+import type { ActivityDeps } from './deps.ts'
+import { heartbeating } from './heartbeating.ts'
+import { requirePromoted, rotationOf } from './own-rotation.ts'
+
+/** A batch is many pages, bounded in time: long enough that starting it costs nothing, short enough to move to another worker. */
+const batchMs = 30_000
+const trialMs = 2_000
+
+export function rewrapActivities(deps: ActivityDeps) {
+  const { config, store, provider, member, metrics, log } = deps
+  const lease = {
+    requireLease: async (version: number) => await member.requireLease(version),
+    assertLease: () => member.assertLease(),
+    countWraps: (version: number, wraps: number) => {
+      member.countWraps(version, wraps)
+      metrics.countWraps(version, wraps)
+    },
+  }
+  return {
+    /** Sweeps one range from its cursor until its end, the batch's time, a cancel, or a later attempt's takeover. */
+    rewrapBatch: async (input: RewrapRangeInput): Promise<SweepEnd | HsmAway> =>
+      await heartbeating(
+        (signal) => orHsmAway(deps, input, () => orLost(store, () => sweep(input, signal))),
+        () => hsmAwaited(deps),
+      ),
+  }
+
+  /** What is swept, and how, is in the rows of the rotation and of the range. */
+  async function sweep(
+    { rotation, range, steering, trial }: RewrapRangeInput,
+    signal: AbortSignal,
+  ): Promise<SweepEnd> {
+    const ended = (await rotationOf(store, rotation))?.ended_at ?? null
+    // A late attempt: its ranges are closed.
+    if (ended !== null) return 'end'
+    const { from, to, way, max_hsm_calls: maxHsmCalls } = await requirePromoted(store, rotation)
+    if (typeof range !== 'string') throw new KeyturnError('usage', 'the range has no name')
+    const { page, check, priority } = way
+    await requireVersions(deps, [from, to])
+    // One that was made anew with all its indexes is swept without a fault: it is looked at before each batch.
+    await requireRecorded(store)
+    const { end } = await rewrapPages({
+      ...{ rotation, range, from, to, page, check, priority, maxHsmCalls },
+      tail: !range.startsWith('0-'),
+      install: config.install,
+      ratePerSecond: Number.isFinite(steering.rate) ? Math.max(0, steering.rate) : 0,
+      deadline: performance.now() + (trial === true ? trialMs : batchMs),
+      lease,
+      onPage: tellingPages(metrics),
+      store,
+      provider,
+      signal,
+      log,
+    })
+    return end
+  }
+}
+
+/** An HSM that does not work is the rotation's to wait for, and to show: no failure of the activity. */
+async function orHsmAway<T>(
+  { provider, log }: ActivityDeps,
+  { range }: RewrapRangeInput,
+  sweeping: () => Promise<T>,
+): Promise<T | HsmAway> {
+  try {
+    return await sweeping()
+  } catch (error) {
+    if (!isAway(error)) throw error
+    const { code, message: why, hint } = error
+    const since = provider.stats().trouble?.since
+    log.warn({ code, hint, range, since }, `the rotation waits for the HSM: ${why}`)
+    return { end: 'hsm-away', why }
+  }
+}
+
+/**
+ * Whatever a batch fails with but the HSM, it may be that a collection is not what it was: then that is said, once and
+ * for good, for MongoDB's answers about a view or an index that is gone would be tried again without an end.
+ */
+async function orLost<T>(store: Store, sweeping: () => Promise<T>): Promise<T> {
+  try {
+    return await sweeping()
+  } catch (error) {
+    if (!isAway(error)) await requireRecorded(store)
+    throw error
+  }
+}
+
+async function requireRecorded(store: Store): Promise<void> {
+  await requireCollections(store, (await readSettings(store))?.settings.collections ?? [])
+}
+
+/** What the token answers while it does nothing well, for longer than a session that is opened anew takes. */
+function hsmAwaited({ provider }: ActivityDeps): Awaited | null {
+  const { trouble } = provider.stats()
+  if (trouble === null) return null
+  const awaited = { what: `the HSM: ${trouble.message}`, since: trouble.since }
+  return isLong(awaited) ? awaited : null
+}
+
+/** A worker whose token lacks a version leaves the work to others; a version that is only new is loaded now. */
+async function requireVersions(
+  { provider, member, node }: ActivityDeps,
+  versions: readonly number[],
+): Promise<void> {
+  const lacking = () => versions.filter((version) => !provider.loaded().includes(version))
+  if (lacking().length > 0) await member.beat()
+  const [first] = lacking()
+  if (first === undefined) return
+  await member.requireVersion(first).catch((error: unknown) => {
+    if (!(error instanceof KeyturnError)) throw error
+    // Nothing has failed yet: its proof still waits for the token.
+    const isPending = (error.cause ?? null) === null
+    if (isPending) throw new KeyturnError('hsm-away', error.message)
+    if (isAway(error.cause)) throw error.cause
+  })
+  if (lacking().length === 0) return
+  throw new KeyturnError('kek-not-loaded', `version ${first} is not loaded on ${node}`, {
+    hint: `keyturn verify --target ${first} says why`,
+  })
+}
+
+/** `hsm-failed`: a client library that is dead until it is loaded anew fails each call, with any code. */
+const awayCodes: ReadonlySet<ErrorCode> = new Set(['hsm-away', 'hsm-busy', 'hsm-failed'])
+
+function isAway(error: unknown): error is KeyturnError {
+  return error instanceof KeyturnError && awayCodes.has(error.code)
+}
+
+/** Pages come with the sums of their attempt, the metrics want what each page added. */
+function tellingPages(metrics: Metrics): SweepOptions['onPage'] {
+  let told: Counters = noCounters
+  return ({ counters }) => {
+    metrics.countSweep({
+      rewrapped: counters.rewrapped - told.rewrapped,
+      superseded: counters.superseded - told.superseded,
+      quarantined: counters.quarantined - told.quarantined,
+    })
+    told = counters
+  }
+}

@@ -1,0 +1,215 @@
+import { setTimeout as sleep } from 'node:timers/promises'
+import { WorkflowFailedError } from '@temporalio/client'
+import { TerminatedFailure } from '@temporalio/common'
+import { inWords } from '../contracts/durations.ts'
+import { KeyturnError } from '../contracts/errors.ts'
+import type { RotateResult, RotationProgress } from '../contracts/rotation.ts'
+import type { TroubledRun } from '../contracts/views.ts'
+import { identityOf } from '../store/kek-install.ts'
+import { readRotation, sumCounters } from '../store/rotations.ts'
+import type { Keystore } from './keystore.ts'
+import { readBuilds } from './temporal/builds.ts'
+import { isTransient, type TemporalLink } from './temporal/connection.ts'
+import { decodeFailure } from './temporal/failures.ts'
+import { awaitedSteps } from './temporal/pending-steps.ts'
+import {
+  describe,
+  firstRunOf,
+  lastPause,
+  queryProgress,
+  type LiveRotation,
+} from './temporal/live-rotation.ts'
+import { troubleOfRun } from './temporal/troubled-runs.ts'
+
+/** How long Temporal may be away before a follower gives up. The rotation itself waits for ever. */
+const patienceMs = 60_000
+const betweenLooksMs = 500
+/** What its steps wait for is asked every other second. */
+const looksBetweenSteps = 4
+const betweenTriesMs = 1000
+
+/** Who watches a rotation. `signal` detaches: the rotation goes on. */
+export interface Follower {
+  readonly signal: AbortSignal
+  onAttach(running: LiveRotation): void
+  onProgress(progress: RotationProgress): void
+  /** Temporal was lost, or is there again. */
+  onNote(note: string): void
+}
+
+/**
+ * Follows a rotation to its end; null when the follower detached. Progress comes from the workflow, or, when no worker
+ * answers, from the keystore. Throws temporal-unreachable after 60 s without Temporal, saying that it goes on.
+ */
+export async function followRotation(
+  link: TemporalLink,
+  keystore: Keystore,
+  running: LiveRotation,
+  follower: Follower,
+): Promise<RotateResult | null> {
+  const ended = new AbortController()
+  const watching = watchProgress(link, keystore, running, follower, ended.signal)
+  try {
+    return await awaitResult(link, running, follower)
+  } catch (error) {
+    if (follower.signal.aborted) return null
+    throw decodeFailure(error, 'rotation-failed')
+  } finally {
+    ended.abort()
+    await watching
+  }
+}
+
+async function awaitResult(
+  link: TemporalLink,
+  running: LiveRotation,
+  follower: Follower,
+): Promise<RotateResult> {
+  const { signal } = follower
+  const patience = new Patience(link, running, (line) => follower.onNote(line))
+  for (let { runId } = running; ;) {
+    try {
+      const handle = link.client.workflow.getHandle(running.workflowId, runId)
+      return (await link.client.withAbortSignal(signal, () => handle.result())) as RotateResult
+    } catch (error) {
+      if (signal.aborted) throw error
+      if (isTerminated(error)) {
+        const reset = await resetRun(link, running, follower)
+        if (reset === null) throw error
+        runId = reset
+        continue
+      }
+      if (!isTransient(error)) throw error
+      await patience.untilBack(signal)
+    }
+  }
+}
+
+const isTerminated = (error: unknown) =>
+  error instanceof WorkflowFailedError && error.cause instanceof TerminatedFailure
+
+/** A reset ends a run as terminated, and the rotation goes on in another one. Null: it was terminated for good. */
+async function resetRun(
+  link: TemporalLink,
+  running: LiveRotation,
+  follower: Follower,
+): Promise<string | null> {
+  const latest = await describe(link, running.workflowId)
+  if (latest === null || latest.status.name === 'TERMINATED') return null
+  if (firstRunOf(latest) !== running.runId) return null
+  follower.onNote('its workflow was reset from outside; following the new run')
+  return latest.runId
+}
+
+/** One absence of Temporal, from its loss until it answers again. */
+class Patience {
+  private readonly link: TemporalLink
+  private readonly running: LiveRotation
+  private readonly say: (note: string) => void
+
+  constructor(link: TemporalLink, running: LiveRotation, say: (note: string) => void) {
+    this.link = link
+    this.running = running
+    this.say = say
+  }
+
+  async untilBack(signal: AbortSignal): Promise<void> {
+    const lostAt = performance.now()
+    // A long poll that merely ran out is no loss; the pause keeps a server that refuses at once from being hammered.
+    await sleep(betweenTriesMs / 4, undefined, { signal })
+    if (await this.answers()) return
+    this.say(`lost temporal at "${this.link.address}"; trying again for ${inWords(patienceMs)}`)
+    while (performance.now() - lostAt < patienceMs) {
+      await sleep(betweenTriesMs, undefined, { signal })
+      if (!(await this.answers())) continue
+      this.say('temporal is there again')
+      return
+    }
+    const { rotation, to } = this.running
+    throw new KeyturnError(
+      'temporal-unreachable',
+      `temporal at "${this.link.address}" is lost; rotation "${rotation}": it goes on`,
+      { hint: `attach again with: keyturn rotate --to-version ${to}` },
+    )
+  }
+
+  private async answers(): Promise<boolean> {
+    const { client } = this.link
+    try {
+      await client.withDeadline(Date.now() + betweenTriesMs, () =>
+        client.connection.workflowService.getSystemInfo({}),
+      )
+      return true
+    } catch {
+      return false
+    }
+  }
+}
+
+async function watchProgress(
+  link: TemporalLink,
+  keystore: Keystore,
+  running: LiveRotation,
+  follower: Follower,
+  ended: AbortSignal,
+): Promise<void> {
+  const stop = AbortSignal.any([ended, follower.signal])
+  const goesOn = () => !stop.aborted
+  let steps: string[] = []
+  for (let look = 0; goesOn(); look += 1) {
+    const progress = await lookAt(link, keystore, running)
+    if (look % looksBetweenSteps === 0) {
+      steps = await awaited(link, keystore, running).catch(() => steps)
+    }
+    if (progress !== null && goesOn()) {
+      follower.onProgress({ ...progress, awaiting: [...steps, ...progress.awaiting] })
+    }
+    await sleep(betweenLooksMs, undefined, { signal: stop }).catch(() => undefined)
+  }
+}
+
+/** What its steps wait for; first what keeps the workflow itself from going on. */
+async function awaited(
+  link: TemporalLink,
+  { store, install }: Keystore,
+  { workflowId }: LiveRotation,
+): Promise<string[]> {
+  const troubleNow = async () =>
+    install === null
+      ? null
+      : await troubleOfRun(link, await readBuilds(link, store, identityOf(install)), workflowId)
+  const [steps, trouble] = await Promise.all([awaitedSteps(link, workflowId), troubleNow()])
+  return trouble === null ? steps : [waitsFor(trouble), ...steps]
+}
+
+function waitsFor({ reason, build, message }: TroubledRun): string {
+  return reason === 'build-unserved'
+    ? `a worker of build ${build ?? 'unknown'}, and none is alive (build-unserved)`
+    : `a worker that can run the workflow: ${message ?? 'one has its task and does not answer'} (task-failing)`
+}
+
+/** What can be seen now. Nothing that fails here ends the rotation or its follower. */
+async function lookAt(
+  link: TemporalLink,
+  { store }: Keystore,
+  running: LiveRotation,
+): Promise<RotationProgress | null> {
+  try {
+    const [counters, told] = await Promise.all([
+      sumCounters(store, running.rotation),
+      queryProgress(link, running.workflowId),
+    ])
+    if (told !== null) return { ...told, ...counters }
+    const row = await readRotation(store, running.rotation)
+    if (row === null) return null
+    return {
+      ...{ rotation: row._id, from: row.from, to: row.to, phase: row.phase },
+      ...(await lastPause(link, running.workflowId)),
+      ...{ maxRate: 0, awaiting: [], hsmAway: null },
+      ...{ total: row.total ?? 0, startedAt: row.started_at.toISOString() },
+      ...counters,
+    }
+  } catch {
+    return null
+  }
+}

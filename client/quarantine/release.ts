@@ -1,0 +1,69 @@
+import { KeyturnError } from '../../contracts/errors.ts'
+import type { Config } from '../../contracts/settings.ts'
+import type { QuarantineView } from '../../contracts/views.ts'
+import { appendAudit } from '../../store/kek-audit.ts'
+import { clearRow, listQuarantine } from '../../store/rewrap-quarantine.ts'
+import { withOwnKeystore } from '../keystore.ts'
+import { requester } from '../temporal/names.ts'
+import { quarantineView } from './list.ts'
+import { ejson } from '../views/ejson.ts'
+
+/** Which rows; what is left out does not matter. `id` as EJSON, or a string's own text. */
+export interface Selection {
+  collection?: string
+  field?: string
+  id?: string
+}
+
+/**
+ * Deletes rows and leaves the envelopes as they are: they count again in every census, and a rotation meets them again.
+ * `ask` is told what would be released. Throws `not-quarantined` where nothing matches.
+ */
+export async function releaseQuarantine(
+  config: Config,
+  selection: Selection,
+  ask: (envelopes: QuarantineView[]) => Promise<void>,
+): Promise<{ released: QuarantineView[] }> {
+  return withOwnKeystore(config, async ({ store }) => {
+    const rows = (await listQuarantine(store)).filter(({ _id }) => matches(_id, selection))
+    if (rows.length === 0) {
+      throw new KeyturnError('not-quarantined', 'no such envelope is in quarantine', {
+        hint: 'keyturn quarantine list shows collection, id and field',
+      })
+    }
+    await ask(rows.map(quarantineView))
+    const released: QuarantineView[] = []
+    for (const row of rows) {
+      const view = quarantineView(row)
+      // Only what was shown: a rotation may have accused other bytes meanwhile.
+      if (!(await clearRow(store, row))) continue
+      released.push(view)
+      const { collection, id, field, kekVersion, code } = view
+      await appendAudit(store, {
+        ...{ actor: requester(), action: 'quarantine-released', subject: `v${kekVersion}` },
+        details: { collection, id: id as never, field, code },
+      })
+    }
+    return { released }
+  })
+}
+
+function matches(
+  row: { collection: string; field: string; id: unknown },
+  { collection, field, id }: Selection,
+): boolean {
+  if (collection !== undefined && collection !== row.collection) return false
+  if (field !== undefined && field !== row.field) return false
+  if (id === undefined) return true
+  const shown = ejson(row.id)
+  return shown === id || JSON.stringify(shown) === compact(id)
+}
+
+/** As `quarantine list --json` has it, whatever blanks were typed. */
+function compact(text: string): string {
+  try {
+    return JSON.stringify(JSON.parse(text))
+  } catch {
+    return text
+  }
+}

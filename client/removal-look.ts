@@ -1,0 +1,64 @@
+import { KeyturnError } from '../contracts/errors.ts'
+import type { Config } from '../contracts/settings.ts'
+import type { RemovalOptions } from '../contracts/removal.ts'
+import type { Guard } from '../contracts/views.ts'
+import { ownKeyRefusal } from '../protocol/own-key.ts'
+import { removalFacts } from '../protocol/removal-facts.ts'
+import { refusalOf, removalGuards } from '../protocol/removal-guards.ts'
+import { hsmKeyOf } from '../protocol/removal-phase.ts'
+import { readSettings } from '../store/kek-settings.ts'
+import { readForRemoval } from '../store/removal-reading.ts'
+import { standingRemoval } from '../store/removal-requests.ts'
+import { requireInstalled, withKeystore, type Keystore } from './keystore.ts'
+import { requireVersion } from './views/versions.ts'
+import { fromReport } from './temporal/failures.ts'
+import { requester } from './temporal/names.ts'
+import type { RemovalReply, RemoveRequest } from './removal-reply.ts'
+
+/** What `remove` would find now: all guards. Reads only; nothing is asked for, closed or cleared. */
+export async function lookAtRemoval(config: Config, asked: RemoveRequest): Promise<RemovalReply> {
+  return withKeystore(config, async (keystore) => {
+    const install = requireInstalled(keystore, config)
+    const { version } = asked
+    const { row, state } = await requireVersion(keystore.store, version)
+    const shown = { version, state, hsmKey: hsmKeyOf(row) }
+    const foreign = asked.destroyHsmKey ? ownKeyRefusal(row, install) : null
+    if (state === 'destroyed') {
+      return { view: { ...shown, dueAt: null, guards: [] }, error: foreign, leftover: null }
+    }
+    const standing = await standingRemoval(keystore.store, version)
+    const guards = await guardsNow(keystore, version, asked)
+    const dueAt = row.removal?.due_at ?? standing?.not_before ?? null
+    const view = { ...shown, dueAt: dueAt?.toISOString() ?? null, guards }
+    return {
+      view,
+      error: foreign ?? fromReport(refusalOf(version, guards), 'removal-refused'),
+      leftover: null,
+    }
+  })
+}
+
+/** All guards, as this process reads them; those that decide are looked at by a worker. */
+export async function guardsNow(
+  { store, settings }: Keystore,
+  version: number,
+  options: RemovalOptions,
+): Promise<Guard[]> {
+  const reading = await readForRemoval(store, version, settings.collections)
+  const { row } = reading
+  if (row === null) throw new KeyturnError('version-unknown', `version "${version}" is gone`)
+  const facts = removalFacts(
+    { ...reading, row },
+    {
+      settings: (await readSettings(store))?.sha256.toString('hex') ?? null,
+      backupWindowMs: settings.removal.backupWindowMs,
+      approvalsRequired: settings.removal.approvalsRequired,
+      requestedBy: requester(),
+      acceptQuarantine: options.acceptQuarantine,
+      withoutFence: options.withoutFence,
+      fenced: (row.removal?.fenced_at ?? null) !== null,
+      ownNow: new Date(),
+    },
+  )
+  return removalGuards(facts)
+}

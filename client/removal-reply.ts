@@ -1,0 +1,60 @@
+import { KeyturnError } from '../contracts/errors.ts'
+import type { HsmKeyState, RemovalOptions } from '../contracts/removal.ts'
+import type { RemovalView } from '../contracts/views.ts'
+import type { VersionDoc } from '../store/documents.ts'
+import { readInstall } from '../store/kek-install.ts'
+import { ownKeyRefusal } from '../protocol/own-key.ts'
+import type { Store } from '../store/store.ts'
+import { fleetNodes } from './views/nodes.ts'
+import { requireVersion } from './views/versions.ts'
+
+export interface RemoveRequest extends RemovalOptions {
+  version: number
+}
+
+export interface RemovalReply {
+  view: RemovalView
+  error: KeyturnError | null
+  /** What is left for a person to do; null where nothing is. */
+  leftover: string | null
+}
+
+/** Keyturn cannot delete a variable, and destroys an HSM's key only when it was told to. */
+export async function leftoverOf(
+  store: Store,
+  version: number,
+  hsmKey: HsmKeyState,
+): Promise<string | null> {
+  const { row } = await requireVersion(store, version)
+  if (hsmKey === 'destroyed') return null
+  if (hsmKey === 'absent') {
+    return `no key "${row.label}" was found in the HSM: if it was in another token, destroy it there`
+  }
+  if (hsmKey === 'kept') {
+    const install = await readInstall(store)
+    const foreign = install === null ? null : ownKeyRefusal(row, install)
+    const ours = `when nobody needs it: keyturn remove --version ${version} --destroy-hsm-key`
+    return `the key "${row.label}" is still in the HSM; ${foreign === null ? ours : othersKey(row)}`
+  }
+  const nodes = (await fleetNodes(store)).filter(({ decommissioned }) => !decommissioned)
+  return `delete the variable "${row.label}" on ${nodes.map(({ node }) => node).join(', ')}`
+}
+
+function othersKey({ origin }: VersionDoc): string {
+  return origin === 'generated'
+    ? 'the keystore that this is a copy of destroys it'
+    : 'when nobody needs it, its administrator destroys it'
+}
+
+/** A key that should be gone and is not: the removal is not done. */
+export function stillThere(version: number, cause: KeyturnError | null): KeyturnError {
+  const why = cause === null ? 'its last step did not come to its end' : cause.message
+  return new KeyturnError(
+    'removal-failed',
+    `version ${version} is destroyed, its key in the HSM is not: ${why}`,
+    {
+      hint: `${cause?.hint === undefined ? '' : `${cause.hint}; `}then again: keyturn remove --version ${version} --destroy-hsm-key`,
+      cause: cause ?? undefined,
+    },
+  )
+}

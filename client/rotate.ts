@@ -1,0 +1,213 @@
+import { exitCodes, KeyturnError, type ErrorCode } from '../contracts/errors.ts'
+import { workflowIds, workflowTypes, type InstallIdentity } from '../contracts/names.ts'
+import type { Priority, RotateInput, RotateResult, RotationOutcome } from '../contracts/rotation.ts'
+import type { Config } from '../contracts/settings.ts'
+import { insertTask } from '../store/kek-tasks.ts'
+import { requireInstalled, withOwnKeystore, type Keystore } from './keystore.ts'
+import { requireWorker } from './views/workers.ts'
+import { withTemporal, type TemporalLink } from './temporal/connection.ts'
+import { requirePollers } from './temporal/pollers.ts'
+import { fromReport } from './temporal/failures.ts'
+import { followRotation, type Follower } from './follow.ts'
+import { newRotationId, requester } from './temporal/names.ts'
+import { requireTwoVersions } from '../protocol/rotation-route.ts'
+import { routeOf } from './rotation-route.ts'
+import { endUnserved } from './temporal/troubled-runs.ts'
+import { liveRotation, type LiveRotation } from './temporal/live-rotation.ts'
+import { startAlone } from './temporal/start.ts'
+
+export interface RotateRequest {
+  from: number | null
+  to: number
+  reason: string
+  maxRate: number
+  maxHsmCalls: number
+  priority?: Priority
+  /** True: answer as soon as it is started. */
+  detach: boolean
+}
+
+/** The shape of `rotate --json`. */
+export interface RotationAnswer {
+  rotationId: string
+  workflowId: string
+  runId: string
+  from: number
+  to: number
+  outcome: RotationOutcome
+  rewrapped: number
+  superseded: number
+  quarantined: number
+  remaining: number
+  hsmCalls: number
+  durationSeconds: number
+  silent: string[]
+}
+
+export interface RotationReply {
+  answer: RotationAnswer
+  error: KeyturnError | null
+}
+
+/**
+ * Starts the rotation, or attaches to the one that runs between the same versions, and follows it to its end unless it
+ * is detached. Throws rotation-running for other versions, no-worker at once, and the refusals of the route.
+ */
+export async function rotate(
+  config: Config,
+  request: RotateRequest,
+  follower: Follower,
+): Promise<RotationReply> {
+  requireTwoVersions(request)
+  return withOwnKeystore(config, async (keystore) => {
+    const install = requireInstalled(keystore, config)
+    return withTemporal(config, async (link) => {
+      const running = await runningOrNew(config, keystore, { link, install }, request, follower)
+      if (request.detach) return { answer: startedAnswer(running), error: null }
+      const result = await followRotation(link, keystore, running, follower)
+      return result === null
+        ? { answer: startedAnswer(running), error: null }
+        : rotationReply(running, result)
+    })
+  })
+}
+
+async function runningOrNew(
+  config: Config,
+  keystore: Keystore,
+  { link, install }: { link: TemporalLink; install: InstallIdentity },
+  request: RotateRequest,
+  follower: Follower,
+): Promise<LiveRotation> {
+  const { store } = keystore
+  const running = await liveRotation(link, store, install)
+  if (running !== null) {
+    const attached = await attach(running, keystore, request, follower)
+    // Its build has no worker any more: what it did is in MongoDB, and a new run goes on with it.
+    if ((await endUnserved(link, store, install, running.workflowId)) === null) return attached
+  }
+  const { from, to } = await routeOf(keystore, request)
+  await requireWorker(store)
+  await requirePollers(link, install, ['control', 'rewrap'])
+  const rotation = newRotationId()
+  const task = await insertTask(store, { kind: 'rotate', by: requester() })
+  const start = await startAlone(link, {
+    type: workflowTypes.rotate,
+    workflowId: workflowIds.rotate(install),
+    install,
+    input: inputOf(config, request, { install, task, rotation, from, to }),
+    summary: `rotation ${rotation}: v${from} to v${to} of ${install.name}`,
+    memo: { rotation, from, to },
+    rotation,
+  })
+  if (start !== null) return { ...start, rotation, from, to }
+  // Somebody was faster by a moment.
+  const other = await liveRotation(link, store, install)
+  if (other !== null) return attach(other, keystore, request, follower)
+  throw new KeyturnError('rotation-running', 'another rotation ran when this one was to start', {
+    hint: 'look at it with keyturn status, then repeat this command',
+  })
+}
+
+/** The same versions are the same rotation; other versions have to wait. */
+async function attach(
+  running: LiveRotation,
+  { store }: Keystore,
+  request: RotateRequest,
+  follower: Follower,
+): Promise<LiveRotation> {
+  const same = running.to === request.to && (request.from ?? running.from) === running.from
+  if (!same) {
+    throw new KeyturnError(
+      'rotation-running',
+      `rotation "${running.rotation}" from v${running.from} to v${running.to} is running`,
+      { hint: 'follow it with keyturn status --watch, or end it with keyturn cancel' },
+    )
+  }
+  await requireWorker(store)
+  follower.onAttach(running)
+  return running
+}
+
+function inputOf(
+  config: Config,
+  request: RotateRequest,
+  route: Pick<RotateInput, 'install' | 'task' | 'rotation' | 'from' | 'to'>,
+): RotateInput {
+  const { page, shards: ranges, check } = config.rewrap
+  return {
+    ...route,
+    requestedBy: requester(),
+    reason: request.reason,
+    maxRate: request.maxRate,
+    maxHsmCalls: request.maxHsmCalls,
+    page,
+    shards: ranges,
+    check,
+    priority: request.priority ?? 'rotation',
+  }
+}
+
+function startedAnswer(running: LiveRotation): RotationAnswer {
+  const { rotation, workflowId, runId, from, to } = running
+  return {
+    rotationId: rotation,
+    workflowId,
+    runId,
+    from,
+    to,
+    outcome: 'started',
+    rewrapped: 0,
+    superseded: 0,
+    quarantined: 0,
+    remaining: 0,
+    hsmCalls: 0,
+    durationSeconds: 0,
+    silent: [],
+  }
+}
+
+/** A result as `rotate` and `cancel` answer it. The error's code is the exit code: 6, 7, or why it was refused or failed. */
+export function rotationReply(running: LiveRotation, result: RotateResult): RotationReply {
+  const { rewrapped, superseded, quarantined, hsmCalls, remaining, durationSeconds } = result
+  const answer = {
+    ...startedAnswer(running),
+    ...{ outcome: result.outcome, rewrapped, superseded, quarantined, remaining },
+    ...{ hsmCalls, durationSeconds, silent: result.silent },
+  }
+  return { answer, error: errorOf(running, result) }
+}
+
+function errorOf({ rotation, from, to }: LiveRotation, result: RotateResult): KeyturnError | null {
+  const reported = fromReport(result.error, 'rotation-failed')
+  switch (result.outcome) {
+    case 'completed':
+      return null
+    case 'completed-with-quarantine':
+      return new KeyturnError('quarantined', `envelopes of v${from} are in quarantine`, {
+        hint: 'keyturn quarantine list names each with its reason',
+      })
+    case 'cancelled':
+      return new KeyturnError('cancelled', `rotation "${rotation}" was cancelled`, {
+        hint: `go on: keyturn rotate --to-version ${to}; go back: keyturn rotate --from-version ${to} --to-version ${from}`,
+      })
+    case 'refused':
+      return reported ?? new KeyturnError('not-ready', `rotation "${rotation}" was refused`)
+    case 'failed':
+      return new KeyturnError(
+        reported !== null && namedEnds.has(reported.code) ? reported.code : 'rotation-failed',
+        reported?.message ?? `rotation "${rotation}" failed`,
+        {
+          hint: reported?.hint ?? `both keys stay: keyturn rotate --to-version ${to} goes on`,
+          exitCode: exitCodes['rotation-failed'],
+        },
+      )
+  }
+}
+
+/** Why a rotation failed, where scripts want to know it from the code. */
+const namedEnds: ReadonlySet<ErrorCode> = new Set([
+  'collection-missing',
+  'collection-replaced',
+  'unsupported-shape',
+])

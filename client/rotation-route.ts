@@ -1,0 +1,29 @@
+import { rotationRoute, type RotationRoute } from '../protocol/rotation-route.ts'
+import { versionState } from '../protocol/version-state.ts'
+import { readActive } from '../store/kek-active.ts'
+import { readVersions } from '../store/kek-versions.ts'
+import type { Keystore } from './keystore.ts'
+import { takeCensus } from './views/census.ts'
+
+/**
+ * Between which versions a rotation would run, with the defaults and refusals of the protocol, so that a wrong number is
+ * refused without a worker. The census is only taken where the default needs it.
+ */
+export async function routeOf(
+  { store, settings }: Keystore,
+  asked: { from: number | null; to: number },
+): Promise<RotationRoute> {
+  const [rows, activeRow] = await Promise.all([readVersions(store), readActive(store)])
+  const active = activeRow?.version ?? null
+  const counts =
+    asked.from === null && asked.to === active ? (await takeCensus(store, settings)).byVersion : {}
+  return rotationRoute({
+    versions: rows.map((row) => ({
+      version: row._id,
+      state: versionState(row, active),
+      envelopes: counts[row._id] ?? 0,
+    })),
+    active,
+    ...asked,
+  })
+}

@@ -1,0 +1,108 @@
+import { setTimeout as sleep } from 'node:timers/promises'
+import { workflowIds } from '../contracts/names.ts'
+import { KeyturnError } from '../contracts/errors.ts'
+import type { Config } from '../contracts/settings.ts'
+import type { RemovalView } from '../contracts/views.ts'
+import { hsmKeyOf } from '../protocol/removal-phase.ts'
+import { fenceOn, lowerFence, refusesVersion, type Fence } from '../store/fence.ts'
+import { appendAudit } from '../store/kek-audit.ts'
+import { standingRemoval, withdrawRemoval } from '../store/removal-requests.ts'
+import type { RemovalRequestDoc } from '../store/documents.ts'
+import { requireInstalled, withOwnKeystore, type Keystore } from './keystore.ts'
+import { requireVersion } from './views/versions.ts'
+import { liveWorkers } from './views/workers.ts'
+import { withTemporal } from './temporal/connection.ts'
+import { requester } from './temporal/names.ts'
+import { hearUndo } from './temporal/removal-workflow.ts'
+import type { Tell } from './remove.ts'
+
+/** How often a fence that an open transaction keeps up is tried to be taken off, and the pause between, in ms. */
+const tries = 20
+const pauseMs = 3_000
+
+/**
+ * Takes a removal back, pending or planned by a policy, and the fence off. The keystore is enough for it, without worker
+ * and Temporal: its workflow only hears of it. Where nothing is pending, a fence that was left over comes off. Throws
+ * no-removal when there is neither, fence-left when a fence stays.
+ */
+export async function undoRemoval(
+  config: Config,
+  version: number,
+  tell: Tell,
+): Promise<RemovalView> {
+  return withOwnKeystore(config, async (keystore) => {
+    const install = requireInstalled(keystore, config)
+    const { store } = keystore
+    const { row: before, state } = await requireVersion(store, version)
+    const standing = await standingRemoval(store, version)
+    const mayGoBack = before.destroyed_at === null
+    if (standing !== null && mayGoBack) await withdraw(keystore, standing)
+    const lowered = mayGoBack ? await lowerAll(keystore, version, tell) : 0
+    if (!mayGoBack || (standing === null && lowered === 0)) {
+      throw new KeyturnError('no-removal', `no removal of version "${version}" is pending`, {
+        hint: `it is ${state}; keyturn status shows all versions`,
+      })
+    }
+    if (standing !== null)
+      await tellWorkflow(config, keystore, workflowIds.remove(install, version))
+    const { row, state: now } = await requireVersion(store, version)
+    return { version, state: now, dueAt: null, hsmKey: hsmKeyOf(row), guards: [] }
+  })
+}
+
+async function withdraw({ store }: Keystore, standing: RemovalRequestDoc): Promise<void> {
+  const { _id: request, version, state } = standing
+  if (!(await withdrawRemoval(store, request, 'withdrawn'))) {
+    throw new KeyturnError('no-removal', `the removal of version "${version}" is over`, {
+      hint: 'keyturn status shows what became of it',
+    })
+  }
+  const planned = state === 'asked' ? { planned: true } : {}
+  await appendAudit(store, {
+    ...{ actor: requester(), action: 'removal-undone', subject: `v${version}` },
+    details: { request, claimed: true, reason: 'undone by its operator', ...planned },
+  })
+}
+
+/** How many fences came off. */
+async function lowerAll(
+  { store, settings }: Keystore,
+  version: number,
+  tell: Tell,
+): Promise<number> {
+  let lowered = 0
+  for (const collection of settings.collections) {
+    const fence = fenceOn(collection, version)
+    if (!(await refusesVersion(store, fence))) continue
+    lowered += 1
+    for (let tried = 1; (await lowerFence(store, fence)) === 'busy'; tried += 1) {
+      tell(
+        `an open transaction keeps the fence on collection '${collection.name}' up: tried ${tried} times`,
+      )
+      if (tried === tries) throw staysUp(fence)
+      await sleep(pauseMs)
+    }
+  }
+  return lowered
+}
+
+function staysUp({ collection, version }: Fence): KeyturnError {
+  return new KeyturnError(
+    'fence-left',
+    `the removal is undone, but the fence on collection '${collection}' stays: a transaction is open`,
+    { hint: `end it, then again: keyturn remove --version ${version} --undo` },
+  )
+}
+
+async function tellWorkflow(
+  config: Config,
+  { store }: Keystore,
+  workflowId: string,
+): Promise<void> {
+  if ((await liveWorkers(store)) === 0) return
+  try {
+    await withTemporal(config, (link) => hearUndo(link, workflowId))
+  } catch {
+    // Without Temporal it is undone all the same.
+  }
+}

@@ -1,0 +1,226 @@
+import { randomBytes } from 'node:crypto'
+import { KeyturnError } from '../../../contracts/errors.ts'
+import type { IvMode } from '../../../contracts/kek.ts'
+import type { Handle } from './driver.ts'
+import { CkrError } from '../wire/errors.ts'
+import {
+  DEK_BYTES,
+  profileOf,
+  rawWrap,
+  readAs,
+  scratch,
+  unwrapDek,
+  waysOf,
+  wrapDek,
+  type GcmForm,
+  type GcmKey,
+} from './gcm.ts'
+import { isReadBy, placeByVariation } from './iv-reading.ts'
+import { discardKey, findOneKey, plainKey } from './key-objects.ts'
+import { asSession, gcmKey } from './loaded-keys.ts'
+import type { AeadReply, IvsReply } from '../wire/messages.ts'
+import type { LaneSession } from './session.ts'
+import { freshProbeId, PROBE_LABEL } from '../wire/probe-key.ts'
+
+/** Wraps among which an IV that counts is told from ciphertext. */
+const VARIATION_WRAPS = 96
+
+interface Way {
+  handle: Handle
+  mode: IvMode
+  form: GcmForm
+}
+
+/**
+ * How the token does AES-GCM, by what it does. Where it lets a probe have a key whose value is known, node:crypto opens
+ * what that key wrapped, and so says where the IV stands; elsewhere the bytes of many wraps must.
+ */
+export class LaneAead {
+  readonly #session: LaneSession
+  /** The same in every wrap of a probe, so that equal outputs are equal IVs. */
+  readonly #plain = randomBytes(DEK_BYTES)
+  readonly #aad = randomBytes(32)
+  #found: Way | null = null
+  #outputs: Buffer[] = []
+
+  constructor(session: LaneSession) {
+    this.#session = session
+  }
+
+  /** The first way in which wraps open again under different IVs and tampered ones do not. */
+  find(label: string, keyId: Buffer | null, modes: readonly IvMode[]): AeadReply {
+    const session = this.#session
+    const handle = session.found(() => findOneKey(asSession(session), label, keyId))
+    const { possible, certain } = this.#readable(modes)
+    const refusals = modes
+      .filter((mode) => !possible.includes(mode))
+      .map((mode) => `${mode}: what a known key wrapped is not AES-GCM with its IV there`)
+    let broken = false
+    for (const { mode, form } of waysOf(possible)) {
+      try {
+        return this.#accept({ handle, mode, form }, certain ? null : modes)
+      } catch (error) {
+        if (!(error instanceof CkrError || error instanceof KeyturnError)) throw error
+        if (error instanceof CkrError && error.fault === 'reconnect') throw error
+        if (error instanceof CkrError) session.replace()
+        else broken ||= error.code === 'token-not-usable'
+        refusals.push(`${mode}: ${error.message}`)
+      } finally {
+        scratch.canary.fill(0)
+      }
+    }
+    const detail = [...new Set(refusals)].join('; ')
+    return { gcm: null, tamper: null, broken, doubt: null, detail }
+  }
+
+  /** More wraps of the same bytes in the way that was found, in a session of their own. */
+  wrapMore(wraps: number): IvsReply {
+    const way = this.#found
+    if (way === null) throw new KeyturnError('internal', 'no way of AES-GCM was found before')
+    this.#session.replace()
+    this.#wrap(way, wraps)
+    const ivs = this.#outputs.map((output) => output.toString('latin1'))
+    return { wraps: ivs.length, different: new Set(ivs).size }
+  }
+
+  /**
+   * The modes that are left once a known key has wrapped in each: those that read right (`certain`), else those that the
+   * token refused to that key. Without such a key, all.
+   */
+  #readable(modes: readonly IvMode[]): { possible: readonly IvMode[]; certain: boolean } {
+    const keeper = this.#session.another()
+    if (keeper === null) return { possible: modes, certain: false }
+    const session = { cryptoki: this.#session.cryptoki, handle: keeper }
+    try {
+      const known = plainKey(session, PROBE_LABEL, freshProbeId())
+      if (known === null) return { possible: modes, certain: false }
+      try {
+        const told = modes.map((mode) => ({ mode, reads: this.#reads(mode, known) }))
+        const right = told.filter(({ reads }) => reads === true)
+        const silent = told.filter(({ reads }) => reads === null)
+        const left = right.length > 0 ? right : silent
+        return { possible: left.map(({ mode }) => mode), certain: right.length > 0 }
+      } finally {
+        known.value.fill(0)
+        discardKey(session, known.handle)
+      }
+    } finally {
+      this.#session.closeOther(keeper)
+    }
+  }
+
+  /** Whether a known key's wrap reads as this mode; null where the token refuses to wrap in it. */
+  #reads(mode: IvMode, known: { handle: Handle; value: Buffer }): boolean | null {
+    const [plain, aad, key] = [this.#plain, this.#aad, known.value]
+    let answer: boolean | null = null
+    for (const { form } of waysOf([mode])) {
+      try {
+        const raw = this.#raw({ handle: known.handle, mode, form })
+        if (isReadBy(mode, raw, { plain, aad, key })) return true
+        answer = false
+      } catch (error) {
+        if (!(error instanceof CkrError) || error.fault === 'reconnect') throw error
+        this.#session.replace()
+      }
+    }
+    return answer
+  }
+
+  /** `unsure` are the modes among which the bytes must tell a prefix from a suffix, where no known key did. */
+  #accept(way: Way, unsure: readonly IvMode[] | null): AeadReply {
+    this.#outputs = []
+    this.#wrap(way, 2)
+    const [first, second] = this.#outputs
+    if (first === undefined || second === undefined || first.equals(second)) {
+      throw new KeyturnError('token-not-usable', 'two wraps got the same IV')
+    }
+    const sealed = this.#sealed(way)
+    this.#requireOpen(way, sealed)
+    const tamper = this.#tamper(way, sealed)
+    const isAmbiguous = unsure !== null && way.form.decrypts === 'joined'
+    const { mode, doubt } = isAmbiguous ? this.#place(way, unsure) : { mode: way.mode, doubt: null }
+    this.#found = { ...way, mode }
+    const gcm = profileOf(mode, sealed.iv.length)
+    const said = Object.entries(tamper).map(([what, ckr]) => `${what} ${ckr}`)
+    return {
+      ...{ gcm, tamper, doubt, broken: false },
+      detail: `${mode}, ${gcm.ivLength}-byte IV, 128-bit tag; tampered ones fail: ${said.join(', ')}`,
+    }
+  }
+
+  #place(way: Way, modes: readonly IvMode[]): { mode: IvMode; doubt: string | null } {
+    this.#wrap(way, VARIATION_WRAPS)
+    const place = placeByVariation(this.#outputs)
+    if (place !== null && modes.includes(place)) return { mode: place, doubt: null }
+    return {
+      mode: way.mode,
+      doubt: `nothing shows whether this token puts the IV before or behind its output: it is stored as "${way.mode}", which opens either way`,
+    }
+  }
+
+  /** Keeps the outputs; a wrap that does not read as the mode is refused. */
+  #wrap(way: Way, wraps: number): void {
+    for (let n = 0; n < wraps; n++) {
+      const raw = this.#raw(way)
+      if (readAs(way.mode, raw) === null) throw notKept(way.mode)
+      this.#outputs.push(raw.output)
+    }
+  }
+
+  #raw(way: Way): ReturnType<typeof rawWrap> {
+    return this.#session.crypt(() => rawWrap(this.#key(way), this.#plain, this.#aad))
+  }
+
+  #sealed(way: Way): { iv: Buffer; wrapped: Buffer } {
+    return this.#session.crypt(() => wrapDek(this.#key(way), this.#plain, this.#aad))
+  }
+
+  #key({ handle, mode, form }: Way): GcmKey {
+    return gcmKey(this.#session, { handle, form, gcm: profileOf(mode, 0) })
+  }
+
+  #requireOpen(way: Way, sealed: { iv: Buffer; wrapped: Buffer }): void {
+    const opened = this.#session.crypt(() =>
+      unwrapDek(this.#key(way), sealed, this.#aad, scratch.canary),
+    )
+    if (opened.equals(this.#plain)) return
+    throw new KeyturnError(
+      'hsm-failed',
+      'the token opened a nonce to other bytes than were wrapped',
+    )
+  }
+
+  /** Changed tag, AAD and IV must fail each: the CKR codes. Throws token-not-usable when one opens. */
+  #tamper(
+    way: Way,
+    { iv, wrapped }: { iv: Buffer; wrapped: Buffer },
+  ): { tag: number; aad: number; iv: number } {
+    const session = this.#session
+    const codeOf = (what: string, sealed: { iv: Buffer; wrapped: Buffer }, aad: Buffer): number => {
+      try {
+        session.crypt(() => unwrapDek(this.#key(way), sealed, aad, scratch.canary))
+      } catch (error) {
+        if (!(error instanceof CkrError)) throw error
+        session.replace()
+        return error.ckr
+      }
+      throw new KeyturnError('token-not-usable', `a wrap with a changed ${what} was opened`)
+    }
+    return {
+      tag: codeOf('tag', { iv, wrapped: flipped(wrapped) }, this.#aad),
+      aad: codeOf('AAD', { iv, wrapped }, flipped(this.#aad)),
+      iv: codeOf('IV', { iv: flipped(iv), wrapped }, this.#aad),
+    }
+  }
+}
+
+function notKept(mode: IvMode): KeyturnError {
+  return new KeyturnError('iv-mode-refused', `the token does not keep to IV mode "${mode}"`)
+}
+
+/** The same bytes with the last bit changed. */
+function flipped(bytes: Buffer): Buffer {
+  const copy = Buffer.from(bytes)
+  copy[copy.length - 1] = (copy.at(-1) ?? 0) ^ 1
+  return copy
+}

@@ -1,0 +1,153 @@
+import { createHash, randomBytes } from 'node:crypto'
+import { KeyturnError } from '../../../contracts/errors.ts'
+import type { Canary, GcmProfile } from '../../../contracts/kek.ts'
+import { CkrError } from '../wire/errors.ts'
+import { DEK_BYTES, formsOf, scratch, unwrapDek, waysToOpen, wrapDek } from './gcm.ts'
+import {
+  deleteKey,
+  destroyKey,
+  doubtsAbout,
+  findKeys,
+  findOneKey,
+  generateKey,
+  keyIdOf,
+  requireAttributes,
+  requireNamed,
+} from './key-objects.ts'
+import { asSession, gcmKey, loadKey } from './loaded-keys.ts'
+import type { CanaryProof, LaneRequest } from '../wire/messages.ts'
+import type { LaneSession } from './session.ts'
+import { asBuffer } from '../wire/packing.ts'
+import { pauseThread } from './pause-thread.ts'
+
+/** A token that answers a wrong tag and throttling alike is asked so often before its answer counts. */
+const THROTTLED_TRIES = 10
+const THROTTLED_PAUSE_MS = 20
+
+/** Bytes of a CKA_ID of ours: the beginning of the keystore's id, then random ones. */
+const KEY_ID_BYTES = 16
+
+/**
+ * Makes the key of this label and id and reads its attributes back. Our own earlier attempt is adopted; throws
+ * key-exists for another key of this label, which is never overwritten or silently reused. A copy of the keystore makes
+ * keys of the same labels, whose ids begin otherwise than `keystore`: those are passed over, since label and id name a key.
+ */
+export function generate(
+  session: LaneSession,
+  label: string,
+  { keyId, keystore }: { keyId: Buffer; keystore: Buffer | null },
+): { made: boolean } {
+  const all = findKeys(asSession(session), label, null)
+  const ours = findKeys(asSession(session), label, keyId)
+  const near = all.filter((key) => !isOfCopy(keyIdOf(asSession(session), key), keystore))
+  if (near.length > ours.length || ours.length > 1) {
+    throw new KeyturnError('key-exists', `the token already has a key "${label}"`, {
+      hint: 'if an administrator made it for this version: keyturn pkcs11-register',
+    })
+  }
+  const key = ours[0] ?? generateKey(asSession(session), label, keyId, true)
+  try {
+    requireAttributes(asSession(session), key, label)
+    requireNamed(asSession(session), key, label, keyId)
+  } catch (error) {
+    // A key that the token made otherwise than asked is good for nothing; one that was there is not ours to destroy. Where
+    // the token only failed to answer, the next attempt finds the key by its id.
+    const isOtherwise = error instanceof KeyturnError && error.code === 'key-attributes'
+    if (ours.length === 0 && isOtherwise) deleteKey(asSession(session), key, label, keyId)
+    throw error
+  }
+  return { made: ours.length === 0 }
+}
+
+/** An id of the length of ours that begins with another keystore's id; an administrator's is shorter as a rule. */
+function isOfCopy(found: Buffer | null, keystore: Buffer | null): boolean {
+  if (keystore === null || found === null || found.length !== KEY_ID_BYTES) return false
+  return !found.subarray(0, keystore.length).equals(keystore)
+}
+
+/** The one key of this label, attributes verified, and what its history speaks against it. Throws key-not-found, key-ambiguous, key-attributes. */
+export function find(
+  session: LaneSession,
+  label: string,
+  keyId: Buffer | null,
+): { keyId: Buffer | null; warnings: string[] } {
+  const key = findOneKey(asSession(session), label, keyId)
+  requireAttributes(asSession(session), key, label)
+  const warnings = doubtsAbout(asSession(session), key).map(
+    (attribute) =>
+      `key "${label}" has ${attribute}: it was imported, or could once leave the token`,
+  )
+  return { keyId: keyIdOf(asSession(session), key), warnings }
+}
+
+/**
+ * Destroys the one key of exactly this label and id and sees that it is gone. `destroyed` false: it was gone before. With
+ * `proof` the key must open this canary first; throws wrong-key, and the key stays.
+ */
+export function destroy(
+  session: LaneSession,
+  label: string,
+  keyId: Buffer,
+  proof: CanaryProof | null,
+): { destroyed: boolean } {
+  if (findKeys(asSession(session), label, keyId).length === 0) return { destroyed: false }
+  if (proof !== null) loadKey(session, { op: 'load', label, keyId, ...proof })
+  destroyKey(asSession(session), findOneKey(asSession(session), label, keyId), label, keyId)
+  return { destroyed: true }
+}
+
+/** Wraps 32 random bytes, opens them again as every later `load` will, and answers what they were wrapped to. */
+export function makeCanary(
+  session: LaneSession,
+  asked: { label: string; keyId: Buffer | null; gcm: GcmProfile; canaryAad: Buffer },
+): Canary {
+  const { label, keyId, gcm, canaryAad } = asked
+  const handle = findOneKey(asSession(session), label, keyId)
+  const secret = randomBytes(DEK_BYTES)
+  const digest = createHash('sha256').update(secret).digest()
+  let refusal: unknown
+  for (const form of formsOf(gcm.ivMode)) {
+    try {
+      const to = gcmKey(session, { handle, form, gcm })
+      const { iv, wrapped } = session.crypt(() => wrapDek(to, secret, canaryAad))
+      const canary: Canary = { dekIv: iv, dekWrapped: wrapped, digest }
+      loadKey(session, { op: 'load', version: 0, ...asked, canary })
+      secret.fill(0)
+      return canary
+    } catch (error) {
+      refusal = error
+      session.replace()
+    }
+  }
+  throw refusal
+}
+
+/** Whether the key opens another version's canary, in whatever way; what fails for the token's sake is thrown. */
+export function opensCanary(
+  session: LaneSession,
+  asked: LaneRequest & { op: 'opens-canary'; keyId: Buffer | null },
+): boolean {
+  const { label, keyId, canary, canaryAad } = asked
+  const handle = session.found(() => findOneKey(asSession(session), label, keyId))
+  const sealed = { iv: asBuffer(canary.dekIv), wrapped: asBuffer(canary.dekWrapped) }
+  const opens = (way: (typeof waysToOpen)[number]): boolean => {
+    const { mode, form } = way
+    for (let tries = 1; ; tries++) {
+      const from = { ...gcmKey(session, { handle, form, gcm: asked.gcm }), mode }
+      try {
+        session.crypt(() => unwrapDek(from, sealed, asBuffer(canaryAad), scratch.canary))
+        return true
+      } catch (error) {
+        if (!(error instanceof CkrError)) throw error
+        session.replace()
+        if (error.fault === 'data' || error.fault === 'never') return false
+        if (error.fault !== 'back-off') throw error
+        if (tries === THROTTLED_TRIES) return false
+        pauseThread(THROTTLED_PAUSE_MS)
+      } finally {
+        scratch.canary.fill(0)
+      }
+    }
+  }
+  return waysToOpen.some(opens)
+}

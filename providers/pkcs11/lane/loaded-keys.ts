@@ -1,0 +1,265 @@
+import { createHash, randomBytes, timingSafeEqual } from 'node:crypto'
+import { KeyturnError } from '../../../contracts/errors.ts'
+import type { GcmProfile, IvMode } from '../../../contracts/kek.ts'
+import type { Handle } from './driver.ts'
+import { CKR_KEY_FUNCTION_NOT_PERMITTED, CkrError, KeyFault, TokenTrouble } from '../wire/errors.ts'
+import { modesToTry } from '../wire/iv-modes.ts'
+import {
+  DEK_BYTES,
+  formsOf,
+  profileOf,
+  scratch,
+  unwrapDek,
+  waysOf,
+  wrapDek,
+  type GcmForm,
+  type GcmKey,
+} from './gcm.ts'
+import { findOneKey } from './key-objects.ts'
+import type { LoadRequest } from '../wire/messages.ts'
+import type { LaneSession } from './session.ts'
+import { asBuffer } from '../wire/packing.ts'
+import { pauseThread } from './pause-thread.ts'
+
+const CKR_FUNCTION_FAILED = 6
+/** How often a canary must fail, a nonce being wrapped and opened in between, before the key is called another one. */
+const FIRM_TRIES = 4
+/** The same where the answer may be throttling: a share p of throttled calls does that by chance (p × (1 - p)²)^10 times. */
+const AMBIGUOUS_TRIES = 10
+const AMBIGUOUS_PAUSE_MS = 10
+
+/** Answers to a wrap that speak of the key, or of what may be done with it. */
+const aboutKeys: ReadonlySet<number> = new Set([7, 27, 32, 33, 98, 99, 104, 112, 113])
+
+/** A KEK in a lane. `badTag` is what this token answers a wrong tag with, learned on the canary. */
+export interface LaneKey {
+  asked: LoadRequest
+  handle: Handle
+  form: GcmForm
+  badTag: number
+}
+
+/** A key ready for a call in the lane's present session. */
+export function gcmKey(
+  session: LaneSession,
+  key: { handle: Handle; form: GcmForm; gcm: GcmProfile },
+): GcmKey {
+  return {
+    cryptoki: session.cryptoki,
+    session: session.handle,
+    key: key.handle,
+    mode: key.gcm.ivMode,
+    form: key.form,
+  }
+}
+
+/** Finds the key, proves that it encrypts, opens the canary, and learns how a wrong tag is answered. Throws KeyFault. */
+export function loadKey(session: LaneSession, asked: LoadRequest): LaneKey {
+  return blaming(asked.version, () => loadKeyOnce(session, asked))
+}
+
+/** Opens the canary and wraps and unwraps a nonce. Throws KeyFault. */
+export function proveKey(session: LaneSession, key: LaneKey): void {
+  blaming(key.asked.version, () => {
+    openCanaryFirm(session, key)
+    key.form = proveEncrypts(session, key.handle, key.asked, key.form)
+  })
+}
+
+/**
+ * Opens the canary to its digest. A key that fails at this, but opens what it wrapped a moment ago, is another key
+ * under our label: a KeyFault wrong-key. If it cannot do that either, its own CkrError says what the token's matter is.
+ */
+export function openCanary(session: LaneSession, key: LaneKey): void {
+  blaming(key.asked.version, () => openCanaryFirm(session, key))
+}
+
+/** The same in one attempt: where the token is throttling, its CkrError comes out. */
+export function openCanaryAtOnce(session: LaneSession, key: LaneKey): void {
+  blaming(key.asked.version, () => {
+    let opened: Buffer
+    try {
+      opened = openCanaryOnce(session, key)
+    } catch (error) {
+      session.replace()
+      throw error
+    }
+    const isRight = digestOf(opened).equals(key.asked.canary.digest)
+    scratch.canary.fill(0)
+    if (!isRight) throw wrongKey(key.asked.version)
+  })
+}
+
+function blaming<T>(version: number, use: () => T): T {
+  try {
+    return use()
+  } catch (error) {
+    throw error instanceof KeyturnError ? new KeyFault(version, error) : error
+  }
+}
+
+function loadKeyOnce(session: LaneSession, asked: LoadRequest): LaneKey {
+  const id = asked.keyId === null ? null : asBuffer(asked.keyId)
+  const handle = session.found(() => findOneKey(asSession(session), asked.label, id))
+  const form = proveEncrypts(session, handle, asked)
+  const key: LaneKey = { asked, handle, form, badTag: 0 }
+  openCanaryFirm(session, key)
+  key.badTag = learnBadTag(session, key)
+  return key
+}
+
+function openCanaryFirm(session: LaneSession, key: LaneKey): void {
+  const { canary, version } = key.asked
+  for (let tries = 1; ; tries++) {
+    try {
+      const opened = openCanaryOnce(session, key)
+      const digest = digestOf(opened)
+      scratch.canary.fill(0)
+      if (timingSafeEqual(digest, canary.digest)) return
+      throw wrongKey(version)
+    } catch (error) {
+      if (!(error instanceof CkrError)) throw error
+      session.replace()
+      const throttled = error.ckr === CKR_FUNCTION_FAILED
+      if (!throttled && error.fault !== 'data' && error.fault !== 'never') throw error
+      proveEncrypts(session, key.handle, key.asked, key.form)
+      if (tries >= (throttled ? AMBIGUOUS_TRIES : FIRM_TRIES)) throw wrongKey(version)
+      if (throttled) pauseThread(AMBIGUOUS_PAUSE_MS)
+    }
+  }
+}
+
+function digestOf(opened: Buffer): Buffer {
+  return createHash('sha256').update(opened).digest()
+}
+
+function openCanaryOnce(session: LaneSession, key: LaneKey): Buffer {
+  const { canary, canaryAad, gcm } = key.asked
+  const sealed = { iv: asBuffer(canary.dekIv), wrapped: asBuffer(canary.dekWrapped) }
+  const from = gcmKey(session, { ...key, gcm })
+  return session.crypt(() => unwrapDek(from, sealed, asBuffer(canaryAad), scratch.canary))
+}
+
+/**
+ * Wraps and unwraps a nonce in the first form that works, `known` before the others: which codes a token answers a form
+ * with that is not its own differs as much as those of a wrong tag. Throws cannot-encrypt where C_Encrypt is refused for
+ * good, and the first answer that is the token's matter where no form works.
+ */
+function proveEncrypts(
+  session: LaneSession,
+  handle: Handle,
+  asked: LoadRequest,
+  known?: GcmForm,
+): GcmForm {
+  const { gcm, label } = asked
+  const refusals: CkrError[] = []
+  const forms = formsOf(gcm.ivMode)
+  for (const form of known === undefined ? forms : [known, ...forms.filter((f) => f !== known)]) {
+    try {
+      roundTrip(session, { handle, form, gcm })
+      return form
+    } catch (error) {
+      if (!(error instanceof CkrError)) throw error
+      refusals.push(error)
+      session.replace()
+      if (error.fault !== 'never' && error.fault !== 'data') throw error
+    }
+  }
+  const last = refusals.at(-1)
+  const now = last === undefined ? null : otherMode(session, handle, gcm.ivMode, last)
+  if (now !== null) throw switched(label, gcm.ivMode, now)
+  const tokens = refusals.find(({ ckr }) => !aboutKeys.has(ckr))
+  if (tokens !== undefined) throw new TokenTrouble(tokens)
+  throw new KeyturnError(
+    'cannot-encrypt',
+    `key "${label}" cannot encrypt: ${last?.message ?? ''}`,
+    {
+      hint: 'look at its CKA_ENCRYPT and at the token’s policy; a key that cannot encrypt cannot be a KEK',
+    },
+  )
+}
+
+/** The IV mode in which the token does AES-GCM now, where that is another one than the version was installed with. */
+function otherMode(
+  session: LaneSession,
+  handle: Handle,
+  installed: IvMode,
+  refusal: CkrError,
+): IvMode | null {
+  if (refusal.ckr === CKR_KEY_FUNCTION_NOT_PERMITTED) return null
+  for (const { mode, form } of waysOf(modesToTry('auto').filter((each) => each !== installed))) {
+    try {
+      roundTrip(session, { handle, form, gcm: profileOf(mode, 0) })
+      return mode
+    } catch (error) {
+      if (error instanceof CkrError) session.replace()
+      else if (!(error instanceof KeyturnError)) throw error
+    }
+  }
+  return null
+}
+
+function switched(label: string, installed: IvMode, now: IvMode): KeyturnError {
+  return new KeyturnError(
+    'cannot-encrypt',
+    `key "${label}" was installed with IV mode "${installed}", and the token does "${now}" now`,
+    {
+      hint: 'was it switched to FIPS mode or out of it? a version keeps the mode it was installed with: switch it back',
+    },
+  )
+}
+
+/** Wraps a random nonce and opens it again; throws when it comes back changed. */
+export function roundTrip(
+  session: LaneSession,
+  key: { handle: Handle; form: GcmForm; gcm: GcmProfile },
+): { iv: Buffer; wrapped: Buffer } {
+  const nonce = randomBytes(DEK_BYTES)
+  const aad = randomBytes(32)
+  const gcm = gcmKey(session, key)
+  const sealed = session.crypt(() => wrapDek(gcm, nonce, aad))
+  const opened = session.crypt(() => unwrapDek(gcm, sealed, aad, scratch.canary))
+  if (opened.equals(nonce)) return sealed
+  throw new KeyturnError('hsm-failed', 'the token opened a nonce to other bytes than were wrapped')
+}
+
+/**
+ * The code of a wrong tag. What may be throttling counts only when it is answered ten times in a row while the canary
+ * itself opens at once each time; a token that throttles meanwhile is asked again later (its CkrError comes out).
+ */
+function learnBadTag(session: LaneSession, key: LaneKey): number {
+  const wrapped = Buffer.from(key.asked.canary.dekWrapped)
+  wrapped[wrapped.length - 1] = (wrapped.at(-1) ?? 0) ^ 1
+  const tampered: LaneKey = {
+    ...key,
+    asked: { ...key.asked, canary: { ...key.asked.canary, dekWrapped: wrapped } },
+  }
+  for (let tries = 1; ; tries++) {
+    try {
+      openCanaryOnce(session, tampered)
+    } catch (error) {
+      if (!(error instanceof CkrError)) throw error
+      session.replace()
+      if (error.fault === 'data') return error.ckr
+      if (error.fault !== 'back-off' && error.fault !== 'never') throw error
+      openCanaryAtOnce(session, key)
+      if (tries === AMBIGUOUS_TRIES) return error.ckr
+      continue
+    }
+    scratch.canary.fill(0)
+    throw new KeyturnError('token-not-usable', 'the token opened a canary whose tag was changed')
+  }
+}
+
+export function asSession(session: LaneSession): {
+  cryptoki: LaneSession['cryptoki']
+  handle: Handle
+} {
+  return { cryptoki: session.cryptoki, handle: session.handle }
+}
+
+function wrongKey(version: number): KeyturnError {
+  return new KeyturnError('wrong-key', `the key of version ${version} does not open its canary`, {
+    hint: 'this token holds another key under the same label: point it at the shared HSM',
+  })
+}

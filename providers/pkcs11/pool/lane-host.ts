@@ -1,0 +1,148 @@
+import { fork, type ChildProcess } from 'node:child_process'
+import { createRequire } from 'node:module'
+import type { LaneMessage, LaneRequest, Reply } from '../wire/messages.ts'
+
+/** After this long without an exit a child that was asked to end is killed. */
+const END_GRACE_MS = 2_000
+
+/**
+ * The child died, was killed because it did not answer in time, or was given up by the pool for what another request
+ * had met; what it was doing may be repeated elsewhere.
+ */
+export class LaneLost extends Error {
+  override readonly name = 'LaneLost'
+  readonly why: 'died' | 'hung' | 'discarded'
+
+  constructor(message: string, why: LaneLost['why']) {
+    super(message)
+    this.why = why
+  }
+}
+
+interface Asked {
+  envelope: LaneMessage
+  deadlineMs: number
+  resolve: (reply: Reply) => void
+  reject: (error: Error) => void
+}
+
+/**
+ * A child process and the threads in it, as the pool sees them. Requests to one lane are answered in order; the deadline
+ * of each counts from when the one before it was answered. A missed deadline costs the whole child its life, since a
+ * thread that is stuck in a module cannot be stopped in any other way.
+ */
+export class LaneHost {
+  readonly #child: ChildProcess
+  readonly #queues = new Map<number, Asked[]>()
+  readonly #timers = new Map<number, NodeJS.Timeout>()
+  /** Resolves when the child is gone; never rejects. */
+  readonly exited: Promise<void>
+  #nextId = 1
+  #lost: LaneLost | undefined
+
+  /** `env` is all that the child gets of an environment. */
+  constructor(env: NodeJS.ProcessEnv) {
+    const entry = createRequire(import.meta.url).resolve('#lane-process')
+    this.#child = fork(entry, [], {
+      env,
+      execArgv: [],
+      serialization: 'advanced',
+      stdio: ['ignore', 2, 2, 'ipc'],
+    })
+    this.exited = new Promise((resolve) => {
+      this.#child.once('exit', () => resolve())
+      // It could not be started at all: there will be no exit.
+      this.#child.once('error', () => this.#child.pid === undefined && resolve())
+    })
+    this.#child.on('message', (reply) => this.#settle(reply as Reply))
+    this.#child.on('error', (error) => this.#lose(new LaneLost(error.message, 'died')))
+    this.#child.on('exit', (code, signal) =>
+      this.#lose(
+        new LaneLost(`the lane process ended (${signal ?? `exit ${code ?? '?'}`})`, 'died'),
+      ),
+    )
+    // A pending deadline keeps the program alive, an idle child does not.
+    this.#child.unref()
+    this.#child.channel?.unref()
+  }
+
+  get pid(): number | undefined {
+    return this.#child.pid
+  }
+
+  get alive(): boolean {
+    return this.#lost === undefined
+  }
+
+  /** Rejects with LaneLost when the child ends or the deadline passes first. */
+  ask(lane: number, request: LaneRequest, deadlineMs: number): Promise<Reply> {
+    return new Promise((resolve, reject) => {
+      if (this.#lost !== undefined) {
+        reject(this.#lost)
+        return
+      }
+      const envelope = { id: this.#nextId++, lane, request }
+      const queue = this.#queues.get(lane) ?? []
+      this.#queues.set(lane, queue)
+      queue.push({ envelope, deadlineMs, resolve, reject })
+      if (queue.length === 1) this.#watch(lane)
+      this.#child.send(envelope, (error) => {
+        if (error) this.#lose(new LaneLost(`the lane process is gone: ${error.message}`, 'died'))
+      })
+    })
+  }
+
+  /** Closes the lanes one by one, then ends the child; kills it when that takes too long. Never rejects. */
+  async end(lanes: readonly number[]): Promise<void> {
+    const close = async (): Promise<void> => {
+      for (const [index, lane] of lanes.entries()) {
+        await this.ask(lane, { op: 'close', last: index === lanes.length - 1 }, END_GRACE_MS)
+      }
+      if (this.alive) this.#child.send('end')
+    }
+    // Somebody waits for its end: a program with nothing else to do must not be over before it.
+    this.#child.ref()
+    const timer = setTimeout(() => this.kill(), END_GRACE_MS)
+    await close().catch(() => undefined)
+    await this.exited
+    clearTimeout(timer)
+  }
+
+  /** Ends the child at once, whatever it is doing. */
+  kill(): void {
+    this.#lose(new LaneLost('the lane process was replaced', 'discarded'))
+    this.#child.ref()
+    this.#child.kill('SIGKILL')
+  }
+
+  #watch(lane: number): void {
+    clearTimeout(this.#timers.get(lane))
+    this.#timers.delete(lane)
+    const head = this.#queues.get(lane)?.[0]
+    if (head === undefined) return
+    const timer = setTimeout(() => {
+      const { op } = head.envelope.request
+      const message = `the module did not answer "${op}" within ${head.deadlineMs / 1000} s`
+      this.#lose(new LaneLost(message, 'hung'))
+      this.kill()
+    }, head.deadlineMs)
+    this.#timers.set(lane, timer)
+  }
+
+  #settle(reply: Reply): void {
+    const queue = this.#queues.get(reply.lane)
+    if (queue?.[0]?.envelope.id !== reply.id) return
+    const head = queue.shift()
+    this.#watch(reply.lane)
+    head?.resolve(reply)
+  }
+
+  #lose(reason: LaneLost): void {
+    if (this.#lost !== undefined) return
+    this.#lost = reason
+    for (const timer of this.#timers.values()) clearTimeout(timer)
+    this.#timers.clear()
+    for (const queue of this.#queues.values()) for (const asked of queue) asked.reject(reason)
+    this.#queues.clear()
+  }
+}

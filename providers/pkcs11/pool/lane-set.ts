@@ -1,0 +1,225 @@
+import { availableParallelism } from 'node:os'
+import { KeyturnError } from '../../../contracts/errors.ts'
+import type { Pkcs11Config } from '../../../contracts/settings.ts'
+import type { Log } from '../../../observability/log.ts'
+import { errorFrom, providerClosed, type Fault } from '../wire/errors.ts'
+import { laneEnvironment } from './lane-environment.ts'
+import { LaneHost } from './lane-host.ts'
+import type { OpenReply, Reply } from '../wire/messages.ts'
+import { loginGate } from './login-gate.ts'
+
+/** A network HSM may take seconds to connect and log in. */
+const OPEN_DEADLINE_MS = 30_000
+/** A crypt call that waits this long for the token leaves its core free: more lanes than cores are of use then. */
+const WAITING_CALL_MS = 0.5
+/** A lane that is at work may have its next batch at hand before it has answered the last one. */
+const AHEAD = 2
+/** How strongly the newest batch moves the measured time of a call. */
+const NEWEST = 0.2
+
+/** One session of the token, in a thread of a child process. `keys` is which generation of each version it has loaded. */
+export interface PoolLane {
+  host: LaneHost
+  number: number
+  keys: Map<number, number>
+  inFlight: number
+  /** Nothing that it did has succeeded yet: what it says of a key is news. */
+  isFresh: boolean
+}
+
+/** Opening failed; `fault` null when the child died on it. */
+export class OpenFailed extends Error {
+  override readonly name = 'OpenFailed'
+  readonly fault: Fault
+
+  constructor(fault: Fault) {
+    super(fault.message)
+    this.fault = fault
+  }
+}
+
+export interface LaneSetOptions {
+  config: Pkcs11Config
+  pin: string
+  log: Log
+  /** For tests; otherwise the machine's. */
+  cores?: number
+  /** For tests; otherwise as queue.ts says. */
+  mostWaiting?: number
+}
+
+/**
+ * The lanes of a pool: opened one at a time through the token's login gate (four threads that initialize SoftHSM2 at
+ * once crash it, and a wrong PIN must meet the token once), spread over as many child processes as there are cores.
+ */
+export class LaneSet {
+  readonly lanes: PoolLane[] = []
+  readonly #options: LaneSetOptions
+  readonly #cores: number
+  #tokenMax: number | null = null
+  #callMs: number | null = null
+  #waitMs = 0
+  #opened: OpenReply | undefined
+  readonly #ending = new Set<Promise<unknown>>()
+  #opening: LaneHost | undefined
+  #closed = false
+
+  constructor(options: LaneSetOptions) {
+    this.#options = options
+    this.#cores = Math.max(1, options.cores ?? availableParallelism())
+  }
+
+  /** What the first login told of the token. */
+  get token(): OpenReply | undefined {
+    return this.#opened
+  }
+
+  /** Sessions that may be open: the configured ones, less than the token has, and for a fast token no more than cores. */
+  get most(): number {
+    const tokenMost = this.#tokenMax === null ? Infinity : Math.max(1, this.#tokenMax - 1)
+    const waiting = this.#waitMs >= WAITING_CALL_MS
+    const useful = waiting ? Infinity : this.#cores
+    return Math.max(1, Math.min(this.#options.config.maxSessions, tokenMost, useful))
+  }
+
+  /** Lanes that are at work. */
+  get busy(): number {
+    return this.lanes.filter((lane) => lane.inFlight > 0).length
+  }
+
+  /** Lanes among which work is worth dividing while `allowed` of them may be at work at once. */
+  worthOpening(allowed: number): number {
+    return Math.max(1, Math.min(this.most, allowed))
+  }
+
+  /** The lane for a job: an idle one, or if it may wait there (`ahead`) the one with the least to do; none for the moment. */
+  laneFor(job: { ahead: boolean }, allowed: number): PoolLane | undefined {
+    const [first, ...others] = this.lanes
+    if (first === undefined) return undefined
+    const least = others.reduce((a, b) => (b.inFlight < a.inFlight ? b : a), first)
+    if (least.inFlight === 0) return this.busy < allowed ? least : undefined
+    // A lane more is better than a second batch for one that is at work.
+    if (this.lanes.length < this.worthOpening(allowed)) return undefined
+    return job.ahead && least.inFlight < AHEAD ? least : undefined
+  }
+
+  /** Milliseconds of a crypt call, as measured lately; null before the first. */
+  get callMs(): number | null {
+    return this.#callMs
+  }
+
+  measure({ calls, milliseconds, waited }: Reply): void {
+    if (calls === 0) return
+    const smooth = (old: number, now: number): number => old + NEWEST * (now - old)
+    this.#callMs = smooth(this.#callMs ?? milliseconds / calls, milliseconds / calls)
+    this.#waitMs = smooth(this.#waitMs, waited / calls)
+  }
+
+  /** The token has no session for more lanes than these. */
+  limitToPresent(): void {
+    this.#tokenMax = this.lanes.length + 1
+  }
+
+  /** Opens one more lane. Throws OpenFailed, or at once what an earlier login was refused with. */
+  async open(): Promise<PoolLane> {
+    const { config, pin } = this.#options
+    const open = (): Promise<PoolLane> => this.#open()
+    return loginGate(config).pass(pin, open, isRefusedPin)
+  }
+
+  /** Takes the lanes of a child off the list and ends the child, whatever state it is in. */
+  lose(host: LaneHost): void {
+    this.#remove(host)
+    host.kill()
+    this.#track(host.exited)
+  }
+
+  /** Begins to open no lane any more. One that is being opened may end it: a soft token is written by a login. */
+  stopOpening(): void {
+    this.#closed = true
+  }
+
+  /** Closes all lanes cleanly, kills a child that is still being opened, and waits until no child is left. */
+  async close(): Promise<void> {
+    this.stopOpening()
+    this.#opening?.kill()
+    const hosts = new Set(this.lanes.map((lane) => lane.host))
+    for (const host of hosts) {
+      const numbers = this.lanes.filter((lane) => lane.host === host).map((lane) => lane.number)
+      this.#remove(host)
+      this.#track(host.end(numbers))
+    }
+    while (this.#ending.size > 0) await Promise.all(this.#ending)
+  }
+
+  async #open(): Promise<PoolLane> {
+    if (this.#closed) throw providerClosed()
+    const { config, pin, log } = this.#options
+    const { host, number, fresh } = this.#place()
+    const { modulePath, moduleParameters = null, token, userType = 'user' } = config
+    let reply: Reply
+    try {
+      if (fresh) this.#opening = host
+      reply = await host.ask(
+        number,
+        { op: 'open', modulePath, moduleParameters, token, userType, pin },
+        OPEN_DEADLINE_MS,
+      )
+      if (reply.fault !== null) throw new OpenFailed(this.#asAway(reply.fault))
+    } catch (error) {
+      if (fresh || !host.alive) this.lose(host)
+      if (error instanceof OpenFailed) throw error
+      const message = `the PKCS#11 module failed: ${(error as Error).message}`
+      throw new OpenFailed({ code: 'hsm-away', message, fault: 'reconnect' })
+    } finally {
+      this.#opening = undefined
+    }
+    const opened = reply.value as OpenReply
+    if (this.#opened === undefined) for (const warning of opened.warnings) log.warn(warning)
+    this.#opened = opened
+    if (opened.maxSessions !== null) this.#tokenMax = opened.maxSessions
+    const lane: PoolLane = { host, number, keys: new Map(), inFlight: 0, isFresh: fresh }
+    this.lanes.push(lane)
+    log.debug({ pid: host.pid, lane: number, lanes: this.lanes.length }, 'lane opened')
+    return lane
+  }
+
+  /** A token that was there before is not misspelt in the configuration: it is away, and may come back. */
+  #asAway(fault: Fault): Fault {
+    if (this.#opened === undefined || fault.code !== 'token-not-found') return fault
+    const hint = "look at the HSM and its client's network and service"
+    return { ...fault, code: 'hsm-away', fault: 'reconnect', hint }
+  }
+
+  /** A new child while there are fewer than cores, then a thread more in the one with the fewest. */
+  #place(): { host: LaneHost; number: number; fresh: boolean } {
+    const hosts = [...new Set(this.lanes.map((lane) => lane.host))]
+    if (hosts.length < this.#cores) {
+      return { host: new LaneHost(laneEnvironment(this.#options.config)), number: 0, fresh: true }
+    }
+    const lanesOf = (host: LaneHost): PoolLane[] => this.lanes.filter((lane) => lane.host === host)
+    const host = hosts.reduce((a, b) => (lanesOf(b).length < lanesOf(a).length ? b : a))
+    const number = Math.max(...lanesOf(host).map((lane) => lane.number)) + 1
+    return { host, number, fresh: false }
+  }
+
+  #remove(host: LaneHost): void {
+    const kept = this.lanes.filter((lane) => lane.host !== host)
+    this.lanes.splice(0, this.lanes.length, ...kept)
+  }
+
+  #track(ending: Promise<unknown>): void {
+    this.#ending.add(ending)
+    void ending.finally(() => this.#ending.delete(ending))
+  }
+}
+
+function isRefusedPin(error: unknown): error is OpenFailed {
+  return error instanceof OpenFailed && error.fault.fault === 'pin'
+}
+
+/** The error of a failed opening as callers see it. */
+export function openError(error: unknown): KeyturnError {
+  if (error instanceof OpenFailed) return errorFrom(error.fault)
+  return error instanceof KeyturnError ? error : new KeyturnError('internal', String(error))
+}

@@ -1,0 +1,122 @@
+import type { Canary, GcmProfile, IvMode, ProbeReport } from '../../../contracts/kek.ts'
+import type { CheckMode, Pkcs11Config } from '../../../contracts/settings.ts'
+import type { Fault } from './errors.ts'
+
+export type TokenName = NonNullable<ProbeReport['token']>
+
+/**
+ * What the pool says to a lane and hears back. Bytes are Uint8Array here since structured clones make Buffers so.
+ * Keys are named by version; handles never cross.
+ */
+export interface OpenRequest {
+  op: 'open'
+  modulePath: string
+  moduleParameters: string | null
+  token: Pkcs11Config['token']
+  userType: NonNullable<Pkcs11Config['userType']>
+  pin: string
+}
+export interface LoadRequest {
+  op: 'load'
+  version: number
+  label: string
+  keyId: Uint8Array | null
+  gcm: GcmProfile
+  canary: Canary
+  canaryAad: Uint8Array
+}
+/** What a key must open before it is destroyed. */
+export type CanaryProof = Pick<LoadRequest, 'version' | 'gcm' | 'canary' | 'canaryAad'>
+/** Items packed as in packing.ts: rewrap [iv, wrapped, aadFrom, aadTo], unwrap [iv, wrapped, aad], wrap [dek, aad]. */
+export type BatchRequest =
+  | { op: 'rewrap'; from: number; to: number; check: CheckMode; items: Uint8Array }
+  | { op: 'unwrap'; version: number; items: Uint8Array }
+  | { op: 'wrap'; version: number; items: Uint8Array }
+
+export type CeremonyRequest =
+  | { op: 'prove'; version: number }
+  | { op: 'check' }
+  | { op: 'generate'; label: string; keyId: Uint8Array; keystore: Uint8Array | null }
+  | { op: 'find'; label: string; keyId: Uint8Array | null }
+  | { op: 'destroy'; label: string; keyId: Uint8Array; proof: CanaryProof | null }
+  | {
+      op: 'make-canary'
+      label: string
+      keyId: Uint8Array | null
+      gcm: GcmProfile
+      canaryAad: Uint8Array
+    }
+  | {
+      op: 'opens-canary'
+      label: string
+      keyId: Uint8Array | null
+      gcm: GcmProfile
+      canary: Canary
+      canaryAad: Uint8Array
+    }
+  | { op: 'probe-mechanisms' }
+  | { op: 'probe-generate'; label: string; keyId: Uint8Array; onToken: boolean }
+  | { op: 'probe-aead'; label: string; keyId: Uint8Array | null; modes: IvMode[] }
+  | { op: 'probe-ivs'; wraps: number }
+  | { op: 'probe-clean-up'; label: string; keyId: Uint8Array }
+
+export type LaneRequest =
+  OpenRequest | LoadRequest | BatchRequest | CeremonyRequest | { op: 'close'; last: boolean }
+
+/** `lane` picks the thread of the child; `id` pairs request and reply. */
+export interface LaneMessage {
+  id: number
+  lane: number
+  request: LaneRequest
+}
+
+/** Rewrap and wrap answer [iv, wrapped] an item, unwrap [dek]; a refused item has empty fields and a line in `refused`. */
+export interface BatchReply {
+  items: Uint8Array
+  refused: { index: number; message: string }[]
+}
+export interface OpenReply {
+  token: TokenName
+  maxSessions: number | null
+  warnings: string[]
+}
+export interface GenerateReply {
+  /** False where the token wants no session key. */
+  made: boolean
+  wrong: string[]
+  detail: string
+}
+export interface CleanUpReply {
+  destroyed: number
+  /** Ids of other keys with the probe's label; empty for one that has none. */
+  others: Uint8Array[]
+}
+export interface AeadReply {
+  gcm: GcmProfile | null
+  tamper: { tag: number; aad: number; iv: number } | null
+  /** A tampered wrap was opened on the way, or an IV was used twice. */
+  broken: boolean
+  /** What could not be made certain of; null where nothing is left open. */
+  doubt: string | null
+  detail: string
+}
+
+/** Wraps of the same bytes since the mode was found, and how many of them had an IV of their own. */
+export interface IvsReply {
+  wraps: number
+  different: number
+}
+
+/** What a request is answered with; `calls` counts C_Encrypt and C_Decrypt, `byCode` the CKR codes met on the way. */
+export interface Reply {
+  id: number
+  lane: number
+  calls: number
+  /** How long the lane worked on it. */
+  milliseconds: number
+  /** How much of that it waited for the token; all of it where that cannot be known (thread-wait.ts). */
+  waited: number
+  byCode: Record<number, number>
+  fault: Fault | null
+  value: unknown
+}

@@ -1,0 +1,42 @@
+import { BSON } from 'mongodb'
+import type { Bound, RangeDoc } from './documents.ts'
+import { rangeSchema } from './keystore-schemas.ts'
+import { memberAmiss } from './own-documents.ts'
+import { bsonTypes, rawAt, rawDocument, rawElements, rawValue, rawValueOr } from './raw-bson.ts'
+
+/** A range document that is not what it should be. */
+export interface MalformedRange {
+  /** As it goes back to the server, and as it is shown. */
+  id: unknown
+  shown: unknown
+  member: string
+}
+
+const boundNames = ['min', 'max', 'cursor'] as const
+
+/** The driver reads the document well, but for the bounds, which it would re-type or refuse (raw-bson.ts). */
+export function readRangeDoc(document: Buffer): RangeDoc | MalformedRange {
+  const elements = rawElements(document)
+  const rest = elements.filter(({ name }) => !boundNames.some((bound) => bound === name))
+  const range = BSON.deserialize(rawDocument(rest), { validation: { utf8: false } }) as RangeDoc
+  const bounds = boundNames.map((name) => [name, boundOf(document, name)] as const)
+  const amiss = bounds.find(([, bound]) => bound === undefined)?.[0]
+  const member = memberAmiss(rangeSchema, range) ?? amiss
+  if (member === undefined) return { ...range, ...Object.fromEntries(bounds) }
+  const id = rawAt(elements, '_id')
+  return { id: id === null ? null : rawValueOr(id, null), shown: range._id, member }
+}
+
+/** Undefined where it is none. */
+function boundOf(document: Buffer, name: (typeof boundNames)[number]): Bound | null | undefined {
+  const bound = rawAt(document, name)
+  if (bound === null || bound.type === bsonTypes.null) return null
+  if (bound.type !== bsonTypes.document) return undefined
+  const [value, more] = rawElements(bound.bytes)
+  if (value?.name !== 'v' || more !== undefined) return undefined
+  try {
+    return { v: rawValue(value) }
+  } catch {
+    return undefined
+  }
+}

@@ -1,0 +1,72 @@
+import type { RangePlan } from '../contracts/rotation.ts'
+import type { CollectionConfig } from '../contracts/settings.ts'
+import { layoutIn } from '../envelope/layout.ts'
+import { countVersions, splitPoints } from '../store/census.ts'
+import { quarantineOdd } from '../store/odd-quarantine.ts'
+import { insertRanges, readPass, type NewRange } from '../store/rewrap-ranges.ts'
+import type { Store } from '../store/store.ts'
+
+/** `auto`: envelopes of a range, so that a lost worker's part is small and a fast worker can take more of them. */
+const rangeSize = 25_000
+/** `auto`: as many ranges as keep two workers with a pool each busy, once a field is worth splitting at all. */
+const wantedRanges = 4
+const worthSplitting = 1_000
+/** Each range is a child workflow: more of them cost Temporal more than they give. */
+const mostRanges = 64
+
+export interface RangePlanOptions {
+  rotation: string
+  collections: readonly CollectionConfig[]
+  /** The version that is swept. */
+  version: number
+  /** Of each field. */
+  ranges: number | 'auto'
+  /** 0 for the sweep, then 1, 2, … for each walk of the tail: ranges are named `<pass>-<number>`. */
+  pass?: number
+}
+
+/**
+ * Cuts each field's envelopes of a version into ranges of `_id` of nearly equal size and inserts a document for each.
+ * Fields without such envelopes get none; odd envelopes go into quarantine first, since no version's walk meets them all.
+ * Repeating it with the same pass answers what was inserted first, since ranges
+ * cut anew would overlap them. Throws `no-rotation` when the rotation is over.
+ */
+export async function planRanges(store: Store, options: RangePlanOptions): Promise<RangePlan[]> {
+  const { rotation, collections, pass = 0 } = options
+  await quarantineOdd(store, collections, rotation)
+  const there = await readPass(store, rotation, pass)
+  if (there.length > 0) {
+    return there.map(({ _id, collection, field }) => ({ range: _id.shard, collection, field }))
+  }
+  const cut = await cutRanges(store, options)
+  const ranges = cut.map((bounds, index) => ({ range: `${pass}-${index}`, ...bounds }))
+  await insertRanges(store, rotation, ranges)
+  return ranges.map(({ range, collection, field }) => ({ range, collection, field }))
+}
+
+async function cutRanges(
+  store: Store,
+  { collections, version, ranges: wanted }: RangePlanOptions,
+): Promise<Omit<NewRange, 'range'>[]> {
+  const ranges: Omit<NewRange, 'range'>[] = []
+  const { byField } = await countVersions(store, collections)
+  for (const { collection, field, envelopes, version: found } of byField) {
+    if (found !== version || envelopes === 0) continue
+    const count = wanted === 'auto' ? rangesFor(envelopes) : wanted
+    const points = await splitPoints(store, {
+      ...{ collection, field, version, ranges: count },
+      layout: layoutIn(collections, collection, field),
+    })
+    for (const [index, min] of [null, ...points].entries()) {
+      ranges.push({ collection, field, min, max: points[index] ?? null })
+    }
+  }
+  return ranges
+}
+
+/** How many ranges a field of so many envelopes is cut into, from 1 to 64. */
+export function rangesFor(envelopes: number): number {
+  const bySize = Math.ceil(envelopes / rangeSize)
+  const forWorkers = Math.min(wantedRanges, Math.ceil(envelopes / worthSplitting))
+  return Math.max(1, Math.min(mostRanges, Math.max(bySize, forWorkers)))
+}

@@ -1,0 +1,62 @@
+import { noCounters } from '../contracts/rotation.ts'
+import type { CheckMode } from '../contracts/settings.ts'
+import { layoutIn } from '../envelope/layout.ts'
+import { readSettings } from '../store/kek-settings.ts'
+import { reserveHsmCalls } from '../store/rotations.ts'
+import { takeRange, type TakenRange } from '../store/rewrap-ranges.ts'
+import { endSession } from '../store/sessions.ts'
+import { hsmBudget } from './hsm-budget.ts'
+import { hasQuarantine } from './known-quarantine.ts'
+import { paceAt } from './pace.ts'
+import { runPipeline } from './pipeline.ts'
+import type { RewrapContext } from './rewrap-context.ts'
+import { pageSizing } from './page-sizing.ts'
+import type { SweepOptions, SweepResult } from './sweep-options.ts'
+
+export type { SweepEnd } from '../contracts/rotation.ts'
+export type { SweepLease, SweepOptions, SweepResult } from './sweep-options.ts'
+
+/** Most crypt calls for one envelope. `sampled` reserves as `all` does and keeps what it saves for the next page. */
+const callsEach: Record<CheckMode, number> = { all: 3, sampled: 3, none: 2 }
+
+/**
+ * One attempt on one range: takes it over (which fences off every earlier attempt), goes on from its cursor, and
+ * releases its session in the end. A range that is closed already has nothing left: `end`. Rejects when the token or
+ * the database is at fault; what was written until then is written and counted, and the next attempt goes on there.
+ */
+export async function rewrapPages(options: SweepOptions): Promise<SweepResult> {
+  const { store, rotation, range, signal } = options
+  if (signal.aborted) return { end: 'aborted', counters: noCounters }
+  const taken = await takeRange(store, { rotation, range }, signal)
+  if (taken === null) return { end: 'end', counters: noCounters }
+  try {
+    return await runPipeline(await contextOf(options, taken))
+  } finally {
+    await endSession(taken.session)
+  }
+}
+
+async function contextOf(options: SweepOptions, taken: TakenRange): Promise<RewrapContext> {
+  const { store, rotation, maxHsmCalls, check, ratePerSecond, signal } = options
+  const { attempt, cursor, session, doc } = taken
+  const { collection, field, min, max } = doc
+  const collections = (await readSettings(store))?.settings.collections ?? []
+  const reserve = (calls: number) => reserveHsmCalls(store, rotation, calls)
+  return {
+    options,
+    collection,
+    field,
+    layout: layoutIn(collections, collection, field),
+    min,
+    max,
+    cursor,
+    attempt,
+    session,
+    budget: hsmBudget(maxHsmCalls, callsEach[check], reserve),
+    pageSizing: pageSizing(options.page, options.priority ?? 'rotation'),
+    pace: paceAt(ratePerSecond, signal),
+    hasQuarantine: await hasQuarantine(store, { rotation, collection, field }),
+    abandon: new AbortController(),
+    stop: null,
+  }
+}

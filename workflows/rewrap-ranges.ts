@@ -1,0 +1,206 @@
+import { WorkflowExecutionAlreadyStartedError } from '@temporalio/common'
+import {
+  condition,
+  getExternalWorkflowHandle,
+  startChild,
+  workflowInfo,
+} from '@temporalio/workflow'
+import type { ChildWorkflowHandle } from '@temporalio/workflow'
+import { workflowIds } from '../contracts/names.ts'
+import type { RangePlan, Steering, SweepEnd, SweepPlan } from '../contracts/rotation.ts'
+import { isRunFull } from './next-run.ts'
+import { deciding, surveying } from './profiles.ts'
+import { isEndedFromOutside } from './refusal.ts'
+import { rewrapRange, steer } from './rewrap-range.ts'
+import { show } from './rotation-state.ts'
+import type { RotationState } from './rotation-state.ts'
+
+/** Ranges that are swept at one time: enough to keep a few workers' slots busy, far below Temporal's limits. */
+const rangeWindow = { rotation: 12, applications: 2 }
+
+/**
+ * Pauses between two looks at the counters, each some eleven events: by half to ten minutes, then by a fiftieth without an
+ * end, so that a rotation which is throttled to a year still has fewer than five hundred of them in its one run.
+ */
+const firstLookMs = 2_000
+const oftenMs = 600_000
+const lookGrowth = { often: 1.5, seldom: 1.02 }
+
+/** A range whose workflow somebody has ended is begun again after this pause. */
+const againAfterMs = 1_000
+
+/** The ranges that are being swept. */
+interface SlotWindow {
+  readonly plan: SweepPlan
+  /** Lanes that still have ranges to sweep; they share the rate evenly. */
+  slots: number
+  /** Each running child, with the steering that it was last told. */
+  told: Map<ChildWorkflowHandle<typeof rewrapRange>, string>
+  /** The next ranges of the plan, while they are being read. */
+  reading: Promise<void> | null
+  /** The run's history is long: the ranges stop behind their pages in flight, and go on in the next run. */
+  leaving: boolean
+  done: boolean
+}
+
+/** Cuts what is to be swept into ranges. Their documents are the plan: it may be longer than a payload. */
+export async function planPass(state: RotationState, pass: number): Promise<SweepPlan> {
+  const { task, rotation } = state.input
+  await surveying.planRanges({ task, rotation, pass })
+  return { pass, waiting: [], after: null, isRead: false }
+}
+
+/**
+ * Sweeps the ranges of a plan through a window of child workflows, passes on what an operator steers, and shows the
+ * figures. Resolves when every range has ended, or when the pages in flight are written after a cancel, or before the
+ * next run, for which the plan then says what is left.
+ */
+export async function rewrapRanges(state: RotationState, plan: SweepPlan): Promise<void> {
+  const width = rangeWindow[state.input.priority ?? 'rotation']
+  while (plan.waiting.length < width && !plan.isRead) await readMore(state, plan)
+  const window: SlotWindow = {
+    ...{ plan, told: new Map(), reading: null, leaving: isRunFull(), done: false },
+    slots: Math.min(width, plan.waiting.length),
+  }
+  const slots = Array.from({ length: window.slots }, async () => {
+    for (let range = await nextRange(state, window); range !== null;) {
+      await sweepRange(state, window, range)
+      range = await nextRange(state, window)
+    }
+    window.slots -= 1
+    state.steered += 1
+  })
+  const background = [
+    steerWindow(state, window),
+    reportCounters(state, window),
+    leaveWhenFull(state, window),
+  ]
+  try {
+    await Promise.all(slots)
+  } finally {
+    window.done = true
+    await Promise.all(background)
+  }
+}
+
+/** Null: none is left, or none is to be begun in this run. */
+async function nextRange(state: RotationState, window: SlotWindow): Promise<RangePlan | null> {
+  const { plan } = window
+  const mayBegin = () => !state.cancelled && !window.leaving
+  while (mayBegin() && plan.waiting.length === 0 && !plan.isRead) {
+    window.reading ??= readMore(state, plan).finally(() => (window.reading = null))
+    await window.reading
+  }
+  return mayBegin() ? (plan.waiting.shift() ?? null) : null
+}
+
+async function readMore({ input }: RotationState, plan: SweepPlan): Promise<void> {
+  const { task, rotation } = input
+  const ranges = await deciding.nextRanges({ task, rotation, pass: plan.pass, after: plan.after })
+  plan.waiting.push(...ranges)
+  plan.after = ranges.at(-1)?.range ?? plan.after
+  plan.isRead = ranges.length === 0
+}
+
+async function leaveWhenFull(state: RotationState, window: SlotWindow): Promise<void> {
+  await condition(() => window.done || isRunFull())
+  if (window.done) return
+  window.leaving = true
+  state.steered += 1
+}
+
+async function sweepRange(
+  state: RotationState,
+  window: SlotWindow,
+  range: RangePlan,
+): Promise<void> {
+  while (!state.cancelled && !window.leaving) {
+    const end = await sweepOnce(state, window, range)
+    if (end === 'end') return
+    if (end === 'hsm-budget') await pauseForBudget(state, window)
+    if (end === 'interrupted')
+      await condition(() => state.cancelled || window.leaving, againAfterMs)
+  }
+  window.plan.waiting.unshift(range)
+}
+
+/**
+ * One child workflow. `interrupted`: an operator has ended it, or one that is not this run's child has its id, which is
+ * told to end. Nothing is lost by that: the range's document knows how far it came.
+ */
+async function sweepOnce(
+  state: RotationState,
+  window: SlotWindow,
+  range: RangePlan,
+): Promise<SweepEnd | 'interrupted'> {
+  const { install, task, rotation, from, to } = state.input
+  const steering = steeringOf(state, window)
+  const workflowId = workflowIds.range(install, range.field, range.range)
+  try {
+    const child = await startChild(rewrapRange, {
+      workflowId,
+      args: [{ ...range, install, task, rotation, steering }],
+      staticSummary: `v${from} → v${to}, ${range.collection}.${range.field}`,
+      typedSearchAttributes: workflowInfo().typedSearchAttributes,
+    })
+    window.told.set(child, JSON.stringify(steering))
+    state.steered += 1
+    state.sweeping = window.told.size
+    const { end } = await child.result().finally(() => {
+      window.told.delete(child)
+      state.sweeping = window.told.size
+      state.hsmAway.delete(range.range)
+    })
+    return end
+  } catch (failure) {
+    if (isEndedFromOutside(failure)) return 'interrupted'
+    if (!(failure instanceof WorkflowExecutionAlreadyStartedError)) throw failure
+    // One that has ended in this moment cannot be told, and need not be.
+    await getExternalWorkflowHandle(workflowId)
+      .cancel()
+      .catch(() => undefined)
+    return 'interrupted'
+  }
+}
+
+async function pauseForBudget(state: RotationState, window: SlotWindow): Promise<void> {
+  Object.assign(state, { paused: true, pausedBy: 'hsm-budget' })
+  state.steered += 1
+  show(state)
+  await condition(() => !state.paused || state.cancelled || window.leaving)
+}
+
+const steeringOf = (state: RotationState, window: SlotWindow): Steering => ({
+  paused: state.paused,
+  cancelled: state.cancelled || window.leaving,
+  rate: state.maxRate === 0 ? 0 : state.maxRate / Math.max(1, window.slots),
+})
+
+/** Tells each running range when something changed for it: a pause, a cancel, another share of the rate. */
+async function steerWindow(state: RotationState, window: SlotWindow): Promise<void> {
+  for (let seen = -1; ;) {
+    await condition(() => window.done || state.steered !== seen)
+    if (window.done) return
+    seen = state.steered
+    const steering = steeringOf(state, window)
+    const words = JSON.stringify(steering)
+    const behind = [...window.told].filter(([, told]) => told !== words)
+    for (const [child] of behind) window.told.set(child, words)
+    // A range that ended in this moment cannot be told, and need not be.
+    await Promise.allSettled(behind.map(([child]) => child.signal(steer, steering)))
+  }
+}
+
+async function reportCounters(state: RotationState, window: SlotWindow): Promise<void> {
+  const { task, rotation } = state.input
+  for (let pause = firstLookMs; !window.done; pause = lookAfter(pause)) {
+    await condition(() => window.done, Math.round(pause))
+    state.counters = await deciding.readCounters({ task, rotation })
+    show(state)
+  }
+}
+
+/** The pause behind this one, in milliseconds. */
+export function lookAfter(pauseMs: number): number {
+  return pauseMs * (pauseMs < oftenMs ? lookGrowth.often : lookGrowth.seldom)
+}
