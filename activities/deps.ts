@@ -1,4 +1,4 @@
-import type { FleetMember } from '../keyring/fleet-member.ts'
+import type { FleetMember } from '../keyring/membership.ts'
 import type { Log } from '../observability/log.ts'
 import type { Metrics } from '../observability/metrics.ts'
 import type { KekProvider } from '../providers/provider.ts'

@@ -1,5 +1,5 @@
 import { Context, CancelledFailure } from '@temporalio/activity'
-import { awaitedText, longAwaited, type Awaited } from '../store/awaiting.ts'
+import { awaitedText, longAwaited, type Awaited } from '../observability/awaiting.ts'
 
 /** How often a long activity shows that it lives. The SDK throttles what is more often than a second. */
 const signOfLifeMs = 1_000

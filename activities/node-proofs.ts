@@ -1,7 +1,7 @@
 import { createHash, randomBytes, timingSafeEqual } from 'node:crypto'
 import { KeyturnError } from '../contracts/errors.ts'
 import type { NotReadyReason } from '../contracts/fleet.ts'
-import type { MemberState } from '../keyring/fleet-member.ts'
+import type { MemberState } from '../keyring/membership.ts'
 import { reasonOf } from '../keyring/failed-keys.ts'
 import { canaryAad } from '../envelope/aad.ts'
 import { serverNow } from '../store/store.ts'

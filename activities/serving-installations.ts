@@ -1,3 +1,4 @@
+import pTimeout from 'p-timeout'
 import { ApplicationFailure, Context } from '@temporalio/activity'
 import { KeyturnError } from '../contracts/errors.ts'
 import type { ErrorCode } from '../contracts/errors.ts'
@@ -56,21 +57,14 @@ export function serving<T>(
 
 async function limited<T>(step: (signal: AbortSignal) => Promise<T>): Promise<T> {
   const late = new AbortController()
-  let timer: NodeJS.Timeout | undefined
-  const limit = new Promise<never>((_, reject) => {
-    timer = setTimeout(() => {
-      const error = new KeyturnError('hsm-away', 'the HSM did not answer within 45 s', {
-        hint: "look at the HSM and its client's network and service",
-      })
-      late.abort(error)
-      reject(error)
-    }, STEP_WITHIN_MS)
-  })
-  try {
-    return await Promise.race([step(late.signal), limit])
-  } finally {
-    clearTimeout(timer)
+  const giveUp = (): never => {
+    const error = new KeyturnError('hsm-away', 'the HSM did not answer within 45 s', {
+      hint: "look at the HSM and its client's network and service",
+    })
+    late.abort(error)
+    throw error
   }
+  return await pTimeout(step(late.signal), { milliseconds: STEP_WITHIN_MS, fallback: giveUp })
 }
 
 async function verdict(deps: ActivityDeps, error: unknown, tookMs: number): Promise<unknown> {

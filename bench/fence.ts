@@ -1,4 +1,4 @@
-import { setTimeout as pause } from 'node:timers/promises'
+import { setTimeout as sleep } from 'node:timers/promises'
 import type { Store } from '../store/store.ts'
 import { ratioFrom, type BenchFigures, type Figure } from './figures.ts'
 import { fillRecords, place, recordId } from './fill-records.ts'
@@ -53,7 +53,7 @@ async function writesFor(store: Store, forMs: number): Promise<number[]> {
   const writes: Promise<number>[] = []
   for (let at = 0; at * everyMs < forMs; at += 1) {
     const dueMs = beganMs + at * everyMs
-    await pause(Math.max(0, dueMs - performance.now()))
+    await sleep(Math.max(0, dueMs - performance.now()))
     const id = recordId(1 + (at % 1_000))
     const write = records(store).updateOne({ _id: id }, { $set: { written: at } })
     writes.push(write.then(() => performance.now() - dueMs))

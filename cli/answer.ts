@@ -1,6 +1,6 @@
 import type { Command } from 'commander'
 import type { KeyturnError } from '../contracts/errors.ts'
-import { addressNotes } from '../client/address-notes.ts'
+import { addressWarnings } from '../client/address-warnings.ts'
 import { forgetCopied, isKnownCopied } from '../client/copied-keystores.ts'
 import { loadConfig } from '../config/load-config.ts'
 import type { Config } from '../contracts/settings.ts'
@@ -83,7 +83,7 @@ const tellThemselves: readonly string[] = ['worker', 'doctor']
 function loaded(file: string | undefined, command: string): Config {
   const config = loadConfig(file === undefined ? {} : { file })
   if (!tellThemselves.includes(command)) {
-    for (const text of addressNotes(config.mongodb.uri)) note(`warning: ${text}`)
+    for (const text of addressWarnings(config)) note(`warning: ${text}`)
   }
   return config
 }

@@ -1,6 +1,6 @@
 import { CommanderError } from 'commander'
-import { tellLongWaits } from '../client/awaiting.ts'
 import type { KeyturnError } from '../contracts/errors.ts'
+import { tellLongWaits } from '../observability/awaiting.ts'
 import { buildProgram } from './program.ts'
 import { unexplained, withoutKek } from './words.ts'
 import { exitCodeOf, noteCommand, reportError } from './ui/errors.ts'

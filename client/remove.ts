@@ -1,4 +1,5 @@
 import { setTimeout as sleep } from 'node:timers/promises'
+import pTimeout from 'p-timeout'
 import type { WorkflowHandle } from '@temporalio/client'
 import { KeyturnError } from '../contracts/errors.ts'
 import { messages, type InstallIdentity } from '../contracts/names.ts'
@@ -185,8 +186,8 @@ async function pendingReply(
 async function guardsOf(handle: WorkflowHandle): Promise<Guard[]> {
   try {
     const answer = handle.query<RemovalProgress>(messages.progress)
-    const late = sleep(answersWithinMs, null, { ref: false })
-    return (await Promise.race([answer, late]))?.guards ?? []
+    const { guards } = await pTimeout(answer, { milliseconds: answersWithinMs })
+    return guards
   } catch {
     return []
   }

@@ -1,4 +1,4 @@
-import { setTimeout as pause } from 'node:timers/promises'
+import { setTimeout as sleep } from 'node:timers/promises'
 
 /** Asks again every `everyMs` until the answer is neither false nor null, and throws with `what` after `withinMs`. */
 export async function waitUntil<T>(
@@ -14,6 +14,6 @@ export async function waitUntil<T>(
     if (elapsed > options.withinMs) {
       throw new Error(`gave up after ${Math.round(elapsed / 1000).toString()} s: ${what}`)
     }
-    await pause(options.everyMs ?? 50)
+    await sleep(options.everyMs ?? 50)
   }
 }

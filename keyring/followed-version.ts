@@ -1,5 +1,5 @@
 import { KeyturnError } from '../contracts/errors.ts'
-import type { MemberState } from './fleet-member.ts'
+import type { MemberState } from './membership.ts'
 import { reasonOf } from './failed-keys.ts'
 import type { LoadedKeys } from './loaded-keys.ts'
 

@@ -1,3 +1,4 @@
+import pTimeout from 'p-timeout'
 import { KeyturnError } from '../contracts/errors.ts'
 import type { NotReadyReason, ProofQuestion } from '../contracts/fleet.ts'
 import type { VersionState } from '../contracts/kek.ts'
@@ -8,7 +9,6 @@ import type { KekProvider } from '../providers/provider.ts'
 import type { VersionDoc } from '../store/documents.ts'
 import { kekDescriptor } from '../store/kek-versions.ts'
 import { FailedKeys } from './failed-keys.ts'
-import { within } from './within.ts'
 
 /** A proof of a version that succeeded: when it was begun, by `performance.now()`, and for which question; null: for none. */
 export interface KeyProof {
@@ -93,11 +93,12 @@ export class LoadedKeys {
       await this.#provider.unload(version)
     }
     const { timeoutMs } = limits
-    await within(timeoutMs, this.#checkSession())
+    await pTimeout(this.#checkSession(), { milliseconds: timeoutMs, message: false })
     // One after the other: two at once open a second session, which loads each key first.
     const endMs = performance.now() + timeoutMs
     for (const row of this.#wanted) {
-      await within(Math.max(0, endMs - performance.now()), this.#follow(row, limits))
+      const milliseconds = Math.max(1, endMs - performance.now())
+      await pTimeout(this.#follow(row, limits), { milliseconds, message: false })
     }
     const loaded = this.#provider.loaded()
     return [...this.#proofs.values()]

@@ -1,4 +1,5 @@
 import { randomBytes } from 'node:crypto'
+import pTimeout from 'p-timeout'
 import { KeyturnError } from '../contracts/errors.ts'
 import { defaultProveMs, type FleetTimings } from '../contracts/settings.ts'
 import { isLoadable } from '../protocol/version-state.ts'
@@ -10,21 +11,34 @@ import { countWraps } from '../store/kek-versions.ts'
 import { removeHeartbeat, writeHeartbeat, type Heartbeat } from '../store/process-heartbeats.ts'
 import { asStoreError } from '../store/store-errors.ts'
 import { FollowedVersion } from './followed-version.ts'
-import type { FleetMember, MemberOptions, MemberState } from './fleet-member.ts'
+import type { FleetMember, MemberOptions, MemberState } from './membership.ts'
 import { HeartbeatLoop } from './heartbeat-loop.ts'
 import { HeldLease, leaseExpired } from './held-lease.ts'
 import { KeystoreWatcher } from './keystore-watcher.ts'
 import { LoadedKeys } from './loaded-keys.ts'
 import { MemberEmitter, type MemberEventName, type MemberListener } from './member-events.ts'
 import { ServerClock } from './server-clock.ts'
-import { within } from './within.ts'
 import { WrapCounts } from './wrap-counts.ts'
 
 /** How long a caller waits for a beat of a MongoDB that does not answer, in ms; the driver gives up later by itself. */
 const patienceMs = 5_000
 
+/** Joins the roster and beats once. Throws node-decommissioned, install-locked, mongodb-unreachable. */
+export async function joinFleet(options: MemberOptions): Promise<FleetMember> {
+  const member = new Member(options)
+  try {
+    await member.beat()
+  } catch (error) {
+    await member.abandon()
+    throw error
+  }
+  if (!member.state().installed)
+    options.log.info('not installed yet: waiting for the first version')
+  return member
+}
+
 /** See `FleetMember`: one process, one lease, one set of loaded keys, and the loop that keeps them fresh. */
-export class Member implements FleetMember {
+class Member implements FleetMember {
   readonly node: string
   readonly boot = randomBytes(8).toString('hex')
   readonly #options: MemberOptions
@@ -34,7 +48,7 @@ export class Member implements FleetMember {
   readonly #wraps = new WrapCounts()
   readonly #emitter: MemberEmitter
   readonly #loop: HeartbeatLoop
-  readonly #news: KeystoreWatcher
+  readonly #watcher: KeystoreWatcher
   #timings: FleetTimings
   #isInstalled = false
   /** The newest state of the keystore that it has followed. */
@@ -71,7 +85,7 @@ export class Member implements FleetMember {
     })
     const { store, log } = options
     const beatEarly = () => void this.beat().catch(() => undefined)
-    this.#news = new KeystoreWatcher({ store, log, tell: beatEarly })
+    this.#watcher = new KeystoreWatcher({ store, log, tell: beatEarly })
   }
 
   state(): MemberState {
@@ -133,24 +147,23 @@ export class Member implements FleetMember {
     if (this.#loop.isStopped) return
     const { store, kind, log } = this.#options
     const takeDown = async () => {
-      await this.#news.close()
+      await this.#watcher.close()
       await this.#loop.stop()
       await this.#wraps.write((counts) => countWraps(store, counts))
       await removeHeartbeat(store, `${this.node}/${this.boot}`)
       if (kind === 'ephemeral') await leaveNode(store, this.node)
-      return true
     }
     const failed = (err: unknown) => {
       log.warn({ err }, 'left without taking the heartbeat down: it expires by itself')
     }
-    await within(patienceMs, takeDown().catch(failed))
+    await orGoOn(takeDown().catch(failed))
     await this.abandon()
   }
 
   /** Ends without a word to the database. */
   async abandon(): Promise<void> {
-    await within(patienceMs, this.#news.close())
-    await within(patienceMs, this.#loop.stop())
+    await orGoOn(this.#watcher.close())
+    await orGoOn(this.#loop.stop())
     this.#lease.close()
     this.#emitter.removeAllListeners()
   }
@@ -158,13 +171,11 @@ export class Member implements FleetMember {
   /** One beat, as long as a caller's patience lasts; what it failed with, null when it did not. */
   async #beatNow(): Promise<unknown> {
     this.#keys.retryNow()
-    return within(
-      patienceMs,
-      this.beat().then(
-        () => null,
-        (error: unknown) => error,
-      ),
+    const beat = this.beat().then(
+      () => null,
+      (error: unknown) => error,
     )
+    return pTimeout(beat, { milliseconds: patienceMs, fallback: () => null })
   }
 
   async #beat(): Promise<void> {
@@ -175,7 +186,7 @@ export class Member implements FleetMember {
         if (!(await this.#round())) break
       }
       this.#beatenMs = performance.now()
-      void this.#news.follow()
+      void this.#watcher.follow()
     } catch (error) {
       this.#hasLooked = false
       if (error instanceof KeyturnError && error.code === 'node-decommissioned')
@@ -294,6 +305,11 @@ export class Member implements FleetMember {
     if (state === null || isLoadable(state) || state === 'installing') return
     this.#emitter.emit('removed-version-used', { version, state })
   }
+}
+
+/** Waits for `work` for a limited time. Work that takes longer continues; its result, and a later rejection, are ignored. */
+async function orGoOn(work: Promise<unknown>): Promise<void> {
+  await pTimeout(work, { milliseconds: patienceMs, message: false })
 }
 
 function memberLeft(): KeyturnError {

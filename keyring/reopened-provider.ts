@@ -1,4 +1,4 @@
-import { setTimeout as pause } from 'node:timers/promises'
+import { setTimeout as sleep } from 'node:timers/promises'
 import { KeyturnError, type ErrorCode } from '../contracts/errors.ts'
 import type { KekDescriptor, ProviderName } from '../contracts/kek.ts'
 import type { Log } from '../observability/log.ts'
@@ -107,7 +107,7 @@ class KeyStore {
   async #lookAgain(): Promise<void> {
     const { signal } = this.#closed
     for (let pauseMs = FIRST_PAUSE_MS; ; pauseMs = Math.min(2 * pauseMs, LONGEST_PAUSE_MS)) {
-      await pause(pauseMs, undefined, { signal, ref: false }).catch(() => undefined)
+      await sleep(pauseMs, undefined, { signal, ref: false }).catch(() => undefined)
       if (signal.aborted || this.#isSettled()) return
       await this.#inTurn(async () => {
         if (!this.#isSettled()) await this.#renew()

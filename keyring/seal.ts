@@ -6,7 +6,7 @@ import { envelopeFormat, type Envelope } from '../envelope/envelope.ts'
 import type { Place } from '../envelope/place.ts'
 import { idBytes } from '../envelope/record-id.ts'
 import type { KekProvider, Wrapped } from '../providers/provider.ts'
-import type { FleetMember } from './fleet-member.ts'
+import type { FleetMember } from './membership.ts'
 import { leaseExpired } from './held-lease.ts'
 
 export interface SealRequest {

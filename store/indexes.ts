@@ -5,7 +5,7 @@ import { reasonOf } from '../contracts/reasons.ts'
 import { collections as keystoreNames } from '../contracts/names.ts'
 import type { CollectionConfig } from '../contracts/settings.ts'
 import { layoutIn } from '../envelope/layout.ts'
-import { awaiting } from './awaiting.ts'
+import { awaiting } from '../observability/awaiting.ts'
 import {
   dropped,
   faultOf,

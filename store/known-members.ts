@@ -5,7 +5,7 @@ import {
   type TopologyDescription,
   type TopologyDescriptionChangedEvent,
 } from 'mongodb'
-import { setTimeout as pause } from 'node:timers/promises'
+import pTimeout from 'p-timeout'
 import { limits } from './limits.ts'
 
 /** Which servers have answered a client that is being opened, from its own looks at them. */
@@ -26,21 +26,14 @@ export class KnownMembers {
    * which none answers within five seconds are not.
    */
   async unlessNobodyAnswers(asked: Promise<Document>): Promise<Document> {
-    asked.catch(() => undefined)
-    const waiting = new AbortController()
-    const nobody = pause(limits.connect, null, { signal: waiting.signal }).then(() => {
+    const unlessSilent = (): Promise<Document> => {
       const seen = this.#seen
       if (seen === null || [...seen.servers.values()].some(({ type }) => type !== 'Unknown')) {
         return asked
       }
       throw new MongoServerSelectionError(`no server answered for ${limits.connect} ms`, seen)
-    })
-    try {
-      return await Promise.race([asked, nobody])
-    } finally {
-      waiting.abort()
-      nobody.catch(() => undefined)
     }
+    return await pTimeout(asked, { milliseconds: limits.connect, fallback: unlessSilent })
   }
 
   close(): void {

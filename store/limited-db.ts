@@ -1,6 +1,6 @@
 import type { AbstractCursor, ClientSession, Collection, Db, Document } from 'mongodb'
 import { collections } from '../contracts/names.ts'
-import { awaiting } from './awaiting.ts'
+import { awaiting } from '../observability/awaiting.ts'
 import { throughElection } from './election.ts'
 import { limits } from './limits.ts'
 import { sent } from './unsent.ts'

@@ -9,7 +9,7 @@ import {
 import { setTimeout as pause } from 'node:timers/promises'
 import { KeyturnError } from '../contracts/errors.ts'
 import { reasonOf } from '../contracts/reasons.ts'
-import { awaiting } from './awaiting.ts'
+import { awaiting } from '../observability/awaiting.ts'
 import { throughElection } from './election.ts'
 import { KnownMembers } from './known-members.ts'
 import { limitedDb } from './limited-db.ts'

@@ -1,5 +1,5 @@
 import { WriteConcern, type ClientSession, type TransactionOptions } from 'mongodb'
-import { awaiting } from './awaiting.ts'
+import { awaiting } from '../observability/awaiting.ts'
 import { limits } from './limits.ts'
 import { asStoreError } from './store-errors.ts'
 import type { Store } from './store.ts'

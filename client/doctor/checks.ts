@@ -2,7 +2,6 @@ import { inWords } from '../../contracts/durations.ts'
 import { KeyturnError } from '../../contracts/errors.ts'
 import type { Config } from '../../contracts/settings.ts'
 import { proveMajority, readMembers } from '../../store/majority.ts'
-import { addressNotes } from '../../store/mongodb-address.ts'
 import { lostCollections, lostError } from '../../store/collections.ts'
 import { indexFaults } from '../../store/index-faults.ts'
 import { indexMissing } from '../../store/indexes.ts'
@@ -10,6 +9,7 @@ import { readHeartbeats } from '../../store/process-heartbeats.ts'
 import { proveKillSessions } from '../../store/sessions.ts'
 import { serverNow } from '../../store/store.ts'
 import { settingsHash, settingsOf } from '../../config/settings.ts'
+import { addressWarnings } from '../address-warnings.ts'
 import type { Keystore } from '../keystore.ts'
 import { withTemporal } from '../temporal/connection.ts'
 import { missingAttributes } from '../temporal/search-attributes.ts'
@@ -64,8 +64,8 @@ export async function keystoreChecks(config: Config, keystore: Keystore): Promis
 }
 
 /** One check, and only where something of MongoDB's address does not count as written. */
-export function addressChecks({ mongodb }: Config): Check[] {
-  const notes = addressNotes(mongodb.uri)
+export function addressChecks(config: Config): Check[] {
+  const notes = addressWarnings(config)
   const cure = 'take it out of the address; docs/configuration.md lists the options'
   return notes.length === 0 ? [] : [warn('mongodb address', notes.join('; '), cure)]
 }

@@ -1,4 +1,4 @@
-import { setTimeout as pause } from 'node:timers/promises'
+import { setTimeout as sleep } from 'node:timers/promises'
 import { KeyturnError } from '../../contracts/errors.ts'
 import { queues, type InstallIdentity } from '../../contracts/names.ts'
 import type { TemporalLink } from './connection.ts'
@@ -28,7 +28,7 @@ export async function requirePollers(
     const began = performance.now()
     while (!(await isPolled(link, install, duty))) {
       if (performance.now() - began > withinMs) throw notPolled(duty)
-      await pause(betweenLooksMs)
+      await sleep(betweenLooksMs)
     }
   }
 }

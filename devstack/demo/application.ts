@@ -4,7 +4,7 @@
  *
  *   node application.js CONFIG NODE
  */
-import { setTimeout as pause } from 'node:timers/promises'
+import { setTimeout as sleep } from 'node:timers/promises'
 import type { Db } from 'mongodb'
 import { loadConfig } from '../../config/load-config.ts'
 import { openKeyring } from '../../keyring/index.ts'
@@ -77,7 +77,7 @@ async function live(keyring: Keyring, db: Db): Promise<void> {
       life.errors += 1
       life.firstError ??= error instanceof Error ? error.message : String(error)
     }
-    await pause(restMs)
+    await sleep(restMs)
   }
 }
 

@@ -1,6 +1,6 @@
 import { describe, expect, test } from 'vitest'
 import { KeyturnError } from '../../contracts/errors.ts'
-import type { FleetMember } from '../../keyring/fleet-member.ts'
+import type { FleetMember } from '../../keyring/membership.ts'
 import { openAll } from '../../keyring/open.ts'
 import { sealAll, type KeyringParts } from '../../keyring/seal.ts'
 import type { KekProvider } from '../../providers/provider.ts'

@@ -1,5 +1,5 @@
 import { openAll } from '../../../keyring/open.ts'
-import type { FleetMember } from '../../../keyring/fleet-member.ts'
+import type { FleetMember } from '../../../keyring/membership.ts'
 import { readActive } from '../../../store/kek-active.ts'
 import { readVersions } from '../../../store/kek-versions.ts'
 import { envelopeAt } from '../../support/fleet-records.ts'

@@ -4,7 +4,6 @@ import type { Log } from '../observability/log.ts'
 import type { KekProvider } from '../providers/provider.ts'
 import type { Store } from '../store/store.ts'
 import type { MemberEventName, MemberListener } from './member-events.ts'
-import { Member } from './member.ts'
 
 /**
  * A process's membership in the fleet, the same for workers and applications. One beat is: prove what is due, write the
@@ -56,18 +55,4 @@ export interface MemberOptions {
   timings: FleetTimings
   settingsHash: Buffer
   log: Log
-}
-
-/** Joins the roster and beats once. Throws node-decommissioned, install-locked, mongodb-unreachable. */
-export async function joinFleet(options: MemberOptions): Promise<FleetMember> {
-  const member = new Member(options)
-  try {
-    await member.beat()
-  } catch (error) {
-    await member.abandon()
-    throw error
-  }
-  if (!member.state().installed)
-    options.log.info('not installed yet: waiting for the first version')
-  return member
 }

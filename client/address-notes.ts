@@ -1,1 +1,0 @@
-export { addressNotes } from '../store/mongodb-address.ts'
