@@ -95,7 +95,7 @@ async function end(deps: ControlDeps, row: RotationDoc, error: ErrorReport | nul
   await closeRanges(store, { rotation })
   for (const version of [from, null]) await recheckQuarantine(store, version)
   const counters = await sumCounters(store, rotation)
-  const silent = await whoIsSilent(deps, row)
+  const silent = await silentProcesses(deps, row)
   const quarantined = (await countQuarantine(store, from)) + (await countQuarantine(store, null))
   const outcome = outcomeOf(row, error, quarantined)
   if (error === null) {
@@ -142,7 +142,7 @@ async function epochOf({ store }: ControlDeps, row: RotationDoc): Promise<number
 }
 
 /** Settle looked at the fleet long ago if the sweep was long: who has come back since is not named. */
-async function whoIsSilent(deps: ControlDeps, row: RotationDoc): Promise<string[]> {
+async function silentProcesses(deps: ControlDeps, row: RotationDoc): Promise<string[]> {
   if (row.fleet_left === null) return []
   const { roster, heartbeats } = await readFleet(deps)
   return silentAtEnd(row.fleet_left.silent, roster, heartbeats, await epochOf(deps, row))

@@ -49,9 +49,9 @@ export interface Nonce {
 }
 
 /** Between two looks of a settle round, in ms. */
-const lookEveryMs = 500
+const pollEveryMs = 500
 /** How often a settle round says what it waits for, in ms. */
-const tellEveryMs = 2_000
+const reportEveryMs = 2_000
 /** Of 300 processes that are awaited, so many are named. */
 const namedAtOnce = 10
 
@@ -113,13 +113,13 @@ export function fleetActivities(deps: ControlDeps) {
             const shown = shortened(awaiting)
             tell({ awaiting: shown })
             await setAwaiting(store, rotation, shown)
-            tellAtMs = nowMs + tellEveryMs
+            tellAtMs = nowMs + reportEveryMs
           }
           if (isOver) {
             if (done) await recordFleetLeft(store, rotation, { epoch, silent })
             return { settled: done, awaiting: shortened(awaiting), silent }
           }
-          await pause(lookEveryMs, signal)
+          await pause(pollEveryMs, signal)
         }
       }),
   }

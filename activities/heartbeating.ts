@@ -15,11 +15,11 @@ export async function heartbeating<T>(
   also: () => Awaited | null = () => null,
 ): Promise<T> {
   const context = Context.current()
-  let told: unknown
-  const timer = setInterval(() => context.heartbeat(told ?? waitsFor(also())), signOfLifeMs)
+  let reported: unknown
+  const timer = setInterval(() => context.heartbeat(reported ?? waitsFor(also())), signOfLifeMs)
   try {
     context.heartbeat()
-    return await step(context.cancellationSignal, (details) => (told = details))
+    return await step(context.cancellationSignal, (details) => (reported = details))
   } catch (error) {
     if (context.cancellationSignal.aborted)
       throw new CancelledFailure('ended after the work in flight')

@@ -11,7 +11,7 @@ import { readFleet } from './fleet.ts'
 import { checkedInput } from './install-input.ts'
 import { requireAskedKey } from './registration.ts'
 
-export interface Standing {
+export interface InstallState {
   /** The result of an earlier install of this version; null when there is work to do. */
   installed: InstallResult | null
   /** Nodes with a live worker. */
@@ -21,7 +21,7 @@ export interface Standing {
 /** What `installKek` asks before anybody touches a key. */
 export function installationActivities(deps: ControlDeps) {
   return {
-    checkInstall: async (input: InstallInput): Promise<Standing> => await check(deps, input),
+    checkInstall: async (input: InstallInput): Promise<InstallState> => await check(deps, input),
   }
 }
 
@@ -31,7 +31,7 @@ export function versionDestroyed(version: number): KeyturnError {
   })
 }
 
-async function check(deps: ControlDeps, given: InstallInput): Promise<Standing> {
+async function check(deps: ControlDeps, given: InstallInput): Promise<InstallState> {
   const { store, config } = deps
   const input = checkedInput(deps, given)
   await requireInstall(store, { name: config.install, provider: input.provider })

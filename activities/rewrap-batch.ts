@@ -56,7 +56,7 @@ export function rewrapActivities(deps: ActivityDeps) {
       ratePerSecond: Number.isFinite(steering.rate) ? Math.max(0, steering.rate) : 0,
       deadline: performance.now() + (trial === true ? trialMs : batchMs),
       lease,
-      onPage: tellingPages(metrics),
+      onPage: countingPages(metrics),
       store,
       provider,
       signal,
@@ -138,14 +138,14 @@ function isAway(error: unknown): error is KeyturnError {
 }
 
 /** Pages come with the sums of their attempt, the metrics want what each page added. */
-function tellingPages(metrics: Metrics): SweepOptions['onPage'] {
-  let told: Counters = noCounters
+function countingPages(metrics: Metrics): SweepOptions['onPage'] {
+  let counted: Counters = noCounters
   return ({ counters }) => {
     metrics.countSweep({
-      rewrapped: counters.rewrapped - told.rewrapped,
-      superseded: counters.superseded - told.superseded,
-      quarantined: counters.quarantined - told.quarantined,
+      rewrapped: counters.rewrapped - counted.rewrapped,
+      superseded: counters.superseded - counted.superseded,
+      quarantined: counters.quarantined - counted.quarantined,
     })
-    told = counters
+    counted = counters
   }
 }

@@ -16,7 +16,7 @@ import { runPreflight } from './preflight.ts'
 import { requireSettings } from './settings.ts'
 
 /** Phases that a rotation's workflow tells. */
-const told: ReadonlySet<RotationPhase> = new Set(['verify', 'rewrap', 'settle'])
+const recordable: ReadonlySet<RotationPhase> = new Set(['verify', 'rewrap', 'settle'])
 
 export function rotationActivities(deps: ControlDeps) {
   const { store } = deps
@@ -29,7 +29,7 @@ export function rotationActivities(deps: ControlDeps) {
       const { rotation, phase } = input
       await requireOwn(store, rotation)
       // The other phases are written by the steps that decide them.
-      if (!told.has(phase)) throw new KeyturnError('usage', `phase "${phase}" is not told`)
+      if (!recordable.has(phase)) throw new KeyturnError('usage', `phase "${phase}" is not told`)
       if (phase !== 'verify') await requirePromoted(store, rotation)
       await setPhase(store, rotation, phase)
     },

@@ -50,7 +50,7 @@ export function serving<T>(
     try {
       return await limited((signal) => step(input, signal))
     } catch (error) {
-      throw await verdict(deps, error, performance.now() - start)
+      throw await failureOf(deps, error, performance.now() - start)
     }
   }
 }
@@ -67,7 +67,7 @@ async function limited<T>(step: (signal: AbortSignal) => Promise<T>): Promise<T>
   return await pTimeout(step(late.signal), { milliseconds: STEP_WITHIN_MS, fallback: giveUp })
 }
 
-async function verdict(deps: ActivityDeps, error: unknown, tookMs: number): Promise<unknown> {
+async function failureOf(deps: ActivityDeps, error: unknown, tookMs: number): Promise<unknown> {
   if (!(error instanceof KeyturnError)) return error
   const mayPass = passing.has(error.code)
   if (!mayPass && !ofThisProcess.has(error.code)) return error

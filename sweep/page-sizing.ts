@@ -28,8 +28,8 @@ const leastPage = 20
 const mostForApplications = 250
 const longestRestMs = 5_000
 /** Pages of fewer envelopes say little about what one takes. */
-const worthCounting = 10
-const risen = 1.5
+const leastMeasured = 10
+const slowdown = 1.5
 
 export function pageSizing(configured: number, priority: Priority): PageSizing {
   const most = priority === 'applications' ? Math.min(configured, mostForApplications) : configured
@@ -43,10 +43,10 @@ export function pageSizing(configured: number, priority: Priority): PageSizing {
       if (milliseconds > slowMs) page = Math.max(least, Math.floor(page / 2))
       else if (milliseconds < quickMs && envelopes >= page) page = Math.min(most, page * 2)
       rest = 0
-      if (priority === 'rotation' || envelopes < worthCounting) return
+      if (priority === 'rotation' || envelopes < leastMeasured) return
       const each = milliseconds / envelopes
       fastest = Math.min(fastest, each)
-      rest = Math.min(longestRestMs, milliseconds * (each > fastest * risen ? 3 : 1))
+      rest = Math.min(longestRestMs, milliseconds * (each > fastest * slowdown ? 3 : 1))
     },
     restMs: () => rest,
   }

@@ -26,7 +26,7 @@ export async function* readPages(context: RewrapContext): AsyncGenerator<Classif
     })
     const cursor = entries.at(-1)?.cursor ?? oldCursor
     const classified = await classifyPage(context, entries)
-    if (!(await letGo(context, classified.length))) return
+    if (!(await waitForRate(context, classified.length))) return
     yield { read: entries.length, entries: classified, oldCursor, cursor, last: !more }
     if (!more) return
     oldCursor = cursor
@@ -41,7 +41,7 @@ function stopReading(context: RewrapContext, page: number): boolean {
   return context.stop !== null
 }
 
-async function letGo(context: RewrapContext, envelopes: number): Promise<boolean> {
+async function waitForRate(context: RewrapContext, envelopes: number): Promise<boolean> {
   try {
     await context.pace(envelopes)
     return true

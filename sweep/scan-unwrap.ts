@@ -34,7 +34,7 @@ export interface ScanUnwrapResult {
 }
 
 /** The envelopes of one version in one field. */
-interface Stretch {
+interface VersionOfField {
   collection: string
   field: string
   layout: Layout
@@ -58,25 +58,25 @@ interface OpenedPage {
 export async function scanUnwrap(options: ScanUnwrapOptions): Promise<ScanUnwrapResult> {
   const { byField } = await countVersions(options.store, options.collections)
   const total = byField.reduce((sum, { envelopes }) => sum + envelopes, 0)
-  const census: ScanUnwrapResult = { opened: 0, failed: [] }
+  const result: ScanUnwrapResult = { opened: 0, failed: [] }
   for (const each of byField) {
     const layout = layoutIn(options.collections, each.collection, each.field)
     const stretch = { ...each, layout }
     for await (const { entries, codes } of opened(options, stretch)) {
       for (const [index, entry] of entries.entries()) {
         const code = codes[index]
-        if (code === undefined) census.opened++
-        else census.failed.push(failedEnvelope(stretch, entry, code))
+        if (code === undefined) result.opened++
+        else result.failed.push(failedEnvelope(stretch, entry, code))
       }
-      options.onProgress({ opened: census.opened, failed: census.failed.length, total })
+      options.onProgress({ opened: result.opened, failed: result.failed.length, total })
     }
   }
-  return census
+  return result
 }
 
 async function* opened(
   options: ScanUnwrapOptions,
-  stretch: Stretch,
+  stretch: VersionOfField,
 ): AsyncGenerator<OpenedPage, void> {
   const opening: Promise<OpenedPage>[] = []
   try {
@@ -103,7 +103,7 @@ async function takeFirst(opening: Promise<OpenedPage>[]): Promise<OpenedPage> {
 
 async function* pagesOf(
   { store, page = 1_000, signal }: ScanUnwrapOptions,
-  { collection, field, layout, version }: Stretch,
+  { collection, field, layout, version }: VersionOfField,
 ): AsyncGenerator<PageEntry[], void> {
   let after: Bound | null = null
   for (;;) {
@@ -119,7 +119,7 @@ async function* pagesOf(
 
 async function openPage(
   { provider, install, signal }: ScanUnwrapOptions,
-  stretch: Stretch,
+  stretch: VersionOfField,
   entries: PageEntry[],
 ): Promise<(ErrorCode | undefined)[]> {
   const codes: (ErrorCode | undefined)[] = []
@@ -145,7 +145,7 @@ async function openPage(
 function sealedDek(
   entry: PageEntry,
   install: string,
-  { collection, layout, version }: Stretch,
+  { collection, layout, version }: VersionOfField,
   provider: KekProvider,
 ): SealedDek | KeyturnError {
   try {
@@ -173,7 +173,11 @@ async function unwrapAll(
   return await provider.unwrap(version, sealed, signal)
 }
 
-function failedEnvelope(stretch: Stretch, entry: PageEntry, code: ErrorCode): FailedEnvelope {
+function failedEnvelope(
+  stretch: VersionOfField,
+  entry: PageEntry,
+  code: ErrorCode,
+): FailedEnvelope {
   const { collection, field, version } = stretch
   return { collection, id: entry.id, field, kekVersion: version, code }
 }

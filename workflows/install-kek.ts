@@ -15,13 +15,13 @@ const takenWithinMs = 60_000
  */
 export async function installKek(input: InstallInput): Promise<InstallResult> {
   try {
-    const standing = await deciding.checkInstall(input)
-    if (standing.installed !== null) return standing.installed
-    if (input.origin === 'environment') await requireMaterial(input, standing.nodes)
-    const hands = holdingKeys(input.install, `v${input.version}`, takenWithinMs)
-    const probe = await hands.probeToken(input)
-    await hands.declareIntent(input)
-    const made = await hands.makeKek(input)
+    const state = await deciding.checkInstall(input)
+    if (state.installed !== null) return state.installed
+    if (input.origin === 'environment') await requireMaterial(input, state.nodes)
+    const keyHolder = holdingKeys(input.install, `v${input.version}`, takenWithinMs)
+    const probe = await keyHolder.probeToken(input)
+    await keyHolder.declareIntent(input)
+    const made = await keyHolder.makeKek(input)
     return { ...made, probe }
   } catch (failure) {
     refuse(reportOf(failure))

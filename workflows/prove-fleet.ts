@@ -28,7 +28,7 @@ export async function proveFleet(
   const deadline = Date.now() + asked.heartbeatMs + asked.leaseMs
   const answers: WorkerAnswer[] = []
   for (let fleet = asked; ; fleet = await deciding.readFleet({ task })) {
-    answers.push(...(await askUnheard({ install, task, target }, fleet, answers)))
+    answers.push(...(await askUnanswered({ install, task, target }, fleet, answers)))
     const seen = await deciding.readFleet({ task })
     const nonces = countingNonces(seen.questions, nonce, target)
     const nodes = judgeReadiness({ ...seen, target, nonces, answers })
@@ -48,7 +48,7 @@ export async function proveFleet(
 }
 
 /** Asks the hosts with a live worker that has not answered yet; a host without one is found missing by its absence. */
-async function askUnheard(
+async function askUnanswered(
   question: VerifyInput,
   fleet: FleetSnapshot,
   answers: readonly WorkerAnswer[],

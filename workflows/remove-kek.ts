@@ -32,11 +32,11 @@ export async function removeKek(input: RemoveInput): Promise<RemoveResult> {
   const progress: RemovalProgress = {
     ...{ version: input.version, phase: 'asked', dueAt: null, guards: [] },
   }
-  const word = { isUndone: false }
-  const isUndone = () => word.isUndone
+  const request = { isUndone: false }
+  const isUndone = () => request.isUndone
   setHandler(removalProgress, () => progress)
   setHandler(undo, async () => {
-    word.isUndone = true
+    request.isUndone = true
     const { state } = await surveying.undoRemoval(input)
     if (state === 'destroyed') refuse(noRemoval(input))
   })

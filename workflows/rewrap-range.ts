@@ -49,11 +49,11 @@ export async function rewrapRange(input: RewrapRangeInput): Promise<RewrapRangeR
     if (run.steering.cancelled) return { end: 'aborted' }
     const end = await sweepBatch({ ...input, trial: away > 0 }, run)
     if (typeof end === 'object') {
-      if (away === 0) await tellRotation(input, end.why)
+      if (away === 0) await signalRotation(input, end.why)
       await awayPause(run, ++away)
       continue
     }
-    if (away > 0) await tellRotation(input, null)
+    if (away > 0) await signalRotation(input, null)
     away = 0
     if (end === 'end' || end === 'hsm-budget') return { end }
   }
@@ -67,7 +67,7 @@ async function awayPause(run: { steering: Steering }, times: number): Promise<vo
   await condition(() => run.steering !== before, Math.min(longestAwayMs, awayMs * times))
 }
 
-async function tellRotation({ range }: RewrapRangeInput, why: string | null): Promise<void> {
+async function signalRotation({ range }: RewrapRangeInput, why: string | null): Promise<void> {
   const { parent } = workflowInfo()
   if (parent === undefined) return
   // A rotation that has just ended need not be told.

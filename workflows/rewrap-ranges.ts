@@ -22,9 +22,9 @@ const rangeWindow = { rotation: 12, applications: 2 }
  * Pauses between two looks at the counters, each some eleven events: by half to ten minutes, then by a fiftieth without an
  * end, so that a rotation which is throttled to a year still has fewer than five hundred of them in its one run.
  */
-const firstLookMs = 2_000
+const firstPollMs = 2_000
 const oftenMs = 600_000
-const lookGrowth = { often: 1.5, seldom: 1.02 }
+const pollGrowth = { often: 1.5, seldom: 1.02 }
 
 /** A range whose workflow somebody has ended is begun again after this pause. */
 const againAfterMs = 1_000
@@ -35,11 +35,11 @@ interface SlotWindow {
   /** Lanes that still have ranges to sweep; they share the rate evenly. */
   slots: number
   /** Each running child, with the steering that it was last told. */
-  told: Map<ChildWorkflowHandle<typeof rewrapRange>, string>
+  sent: Map<ChildWorkflowHandle<typeof rewrapRange>, string>
   /** The next ranges of the plan, while they are being read. */
   reading: Promise<void> | null
   /** The run's history is long: the ranges stop behind their pages in flight, and go on in the next run. */
-  leaving: boolean
+  stopping: boolean
   done: boolean
 }
 
@@ -59,7 +59,7 @@ export async function rewrapRanges(state: RotationState, plan: SweepPlan): Promi
   const width = rangeWindow[state.input.priority ?? 'rotation']
   while (plan.waiting.length < width && !plan.isRead) await readMore(state, plan)
   const window: SlotWindow = {
-    ...{ plan, told: new Map(), reading: null, leaving: isRunFull(), done: false },
+    ...{ plan, sent: new Map(), reading: null, stopping: isRunFull(), done: false },
     slots: Math.min(width, plan.waiting.length),
   }
   const slots = Array.from({ length: window.slots }, async () => {
@@ -73,7 +73,7 @@ export async function rewrapRanges(state: RotationState, plan: SweepPlan): Promi
   const background = [
     steerWindow(state, window),
     reportCounters(state, window),
-    leaveWhenFull(state, window),
+    stopWhenFull(state, window),
   ]
   try {
     await Promise.all(slots)
@@ -86,7 +86,7 @@ export async function rewrapRanges(state: RotationState, plan: SweepPlan): Promi
 /** Null: none is left, or none is to be begun in this run. */
 async function nextRange(state: RotationState, window: SlotWindow): Promise<RangePlan | null> {
   const { plan } = window
-  const mayBegin = () => !state.cancelled && !window.leaving
+  const mayBegin = () => !state.cancelled && !window.stopping
   while (mayBegin() && plan.waiting.length === 0 && !plan.isRead) {
     window.reading ??= readMore(state, plan).finally(() => (window.reading = null))
     await window.reading
@@ -102,10 +102,10 @@ async function readMore({ input }: RotationState, plan: SweepPlan): Promise<void
   plan.isRead = ranges.length === 0
 }
 
-async function leaveWhenFull(state: RotationState, window: SlotWindow): Promise<void> {
+async function stopWhenFull(state: RotationState, window: SlotWindow): Promise<void> {
   await condition(() => window.done || isRunFull())
   if (window.done) return
-  window.leaving = true
+  window.stopping = true
   state.steered += 1
 }
 
@@ -114,12 +114,12 @@ async function sweepRange(
   window: SlotWindow,
   range: RangePlan,
 ): Promise<void> {
-  while (!state.cancelled && !window.leaving) {
+  while (!state.cancelled && !window.stopping) {
     const end = await sweepOnce(state, window, range)
     if (end === 'end') return
     if (end === 'hsm-budget') await pauseForBudget(state, window)
     if (end === 'interrupted')
-      await condition(() => state.cancelled || window.leaving, againAfterMs)
+      await condition(() => state.cancelled || window.stopping, againAfterMs)
   }
   window.plan.waiting.unshift(range)
 }
@@ -143,12 +143,12 @@ async function sweepOnce(
       staticSummary: `v${from} → v${to}, ${range.collection}.${range.field}`,
       typedSearchAttributes: workflowInfo().typedSearchAttributes,
     })
-    window.told.set(child, JSON.stringify(steering))
+    window.sent.set(child, JSON.stringify(steering))
     state.steered += 1
-    state.sweeping = window.told.size
+    state.sweeping = window.sent.size
     const { end } = await child.result().finally(() => {
-      window.told.delete(child)
-      state.sweeping = window.told.size
+      window.sent.delete(child)
+      state.sweeping = window.sent.size
       state.hsmAway.delete(range.range)
     })
     return end
@@ -167,12 +167,12 @@ async function pauseForBudget(state: RotationState, window: SlotWindow): Promise
   Object.assign(state, { paused: true, pausedBy: 'hsm-budget' })
   state.steered += 1
   show(state)
-  await condition(() => !state.paused || state.cancelled || window.leaving)
+  await condition(() => !state.paused || state.cancelled || window.stopping)
 }
 
 const steeringOf = (state: RotationState, window: SlotWindow): Steering => ({
   paused: state.paused,
-  cancelled: state.cancelled || window.leaving,
+  cancelled: state.cancelled || window.stopping,
   rate: state.maxRate === 0 ? 0 : state.maxRate / Math.max(1, window.slots),
 })
 
@@ -184,16 +184,16 @@ async function steerWindow(state: RotationState, window: SlotWindow): Promise<vo
     seen = state.steered
     const steering = steeringOf(state, window)
     const words = JSON.stringify(steering)
-    const behind = [...window.told].filter(([, told]) => told !== words)
-    for (const [child] of behind) window.told.set(child, words)
+    const outdated = [...window.sent].filter(([, told]) => told !== words)
+    for (const [child] of outdated) window.sent.set(child, words)
     // A range that ended in this moment cannot be told, and need not be.
-    await Promise.allSettled(behind.map(([child]) => child.signal(steer, steering)))
+    await Promise.allSettled(outdated.map(([child]) => child.signal(steer, steering)))
   }
 }
 
 async function reportCounters(state: RotationState, window: SlotWindow): Promise<void> {
   const { task, rotation } = state.input
-  for (let pause = firstLookMs; !window.done; pause = lookAfter(pause)) {
+  for (let pause = firstPollMs; !window.done; pause = nextPollMs(pause)) {
     await condition(() => window.done, Math.round(pause))
     state.counters = await deciding.readCounters({ task, rotation })
     show(state)
@@ -201,6 +201,6 @@ async function reportCounters(state: RotationState, window: SlotWindow): Promise
 }
 
 /** The pause behind this one, in milliseconds. */
-export function lookAfter(pauseMs: number): number {
-  return pauseMs * (pauseMs < oftenMs ? lookGrowth.often : lookGrowth.seldom)
+export function nextPollMs(pauseMs: number): number {
+  return pauseMs * (pauseMs < oftenMs ? pollGrowth.often : pollGrowth.seldom)
 }

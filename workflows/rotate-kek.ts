@@ -43,7 +43,7 @@ export async function rotateKek(
       if (error instanceof RunIsFull) return await beginNextRun(state)
       result = await endWith(state, error)
     }
-    await ended(state, result)
+    await endedWith(state, result)
     return result
   })
 }
@@ -134,7 +134,7 @@ async function endWith(state: RotationState, failure: unknown): Promise<RotateRe
   return { rotation, from, to, outcome: 'refused', error, ...nothing, ...counters }
 }
 
-async function ended(state: RotationState, result: RotateResult): Promise<void> {
+async function endedWith(state: RotationState, result: RotateResult): Promise<void> {
   Object.assign(state, { counters: result, awaiting: [] })
   enter(state, 'finish')
   await condition(allHandlersFinished)

@@ -9,7 +9,7 @@ import { enter, mayGoOn, show } from './rotation-state.ts'
 import type { RotationState } from './rotation-state.ts'
 
 /** Throws `cancelled` as soon as that is asked for. */
-type Look = () => Promise<SettleRound>
+type AwaitSettled = () => Promise<SettleRound>
 
 /**
  * Settle's first look at the fleet begins at promote and goes on beside the sweep: behind a sweep of a lease or more
@@ -18,7 +18,7 @@ type Look = () => Promise<SettleRound>
  */
 export async function watchingFleet<T>(
   state: RotationState,
-  work: (look: Look) => Promise<T>,
+  work: (look: AwaitSettled) => Promise<T>,
 ): Promise<T> {
   const { task, rotation } = state.input
   const scope = new CancellationScope()
@@ -50,7 +50,7 @@ export async function watchingFleet<T>(
 export async function settle(
   state: RotationState,
   facts: Preflight,
-  look: Look,
+  look: AwaitSettled,
 ): Promise<RotateResult> {
   enter(state, 'settle')
   await deciding.recordPhase({ ...state.input, phase: 'settle' })
@@ -124,7 +124,7 @@ async function sweepTail(state: RotationState): Promise<void> {
   state.plan = null
 }
 
-async function awaitFleet(state: RotationState, look: Look): Promise<void> {
+async function awaitFleet(state: RotationState, look: AwaitSettled): Promise<void> {
   for (;;) {
     const { awaiting, silent, settled } = await look()
     Object.assign(state, { awaiting, silent })

@@ -17,7 +17,7 @@ import { pkcs11Ceremony } from './ceremony.ts'
 import { modesToTry } from './wire/iv-modes.ts'
 import { providerClosed } from './wire/errors.ts'
 import { LanePool } from './pool/pool.ts'
-import { rewrapIn, unwrapIn, wrapIn, type BatchContext } from './pool/batches.ts'
+import { rewrapIn, unwrapIn, wrapIn, type BatchOptions } from './pool/batches.ts'
 
 export interface Pkcs11Options {
   install: string
@@ -73,7 +73,11 @@ export class Pkcs11Provider implements KekProvider {
   async prove(version: number): Promise<void> {
     this.#require(version)
     try {
-      const options = { ...this.#road([version]), urgent: true, patienceMs: PROOF_PATIENCE_MS }
+      const options = {
+        ...this.#batchOptions([version]),
+        urgent: true,
+        patienceMs: PROOF_PATIENCE_MS,
+      }
       await this.pool.run({ op: 'prove', version }, options)
       if (this.#known.has(version)) this.#proved.add(version)
     } catch (error) {
@@ -95,7 +99,10 @@ export class Pkcs11Provider implements KekProvider {
 
   async wrap(version: number, deks: readonly PlainDek[], signal?: AbortSignal): Promise<Wrapped[]> {
     this.#require(version)
-    return this.#using([version], wrapIn(this.pool, version, deks, this.#road([version], signal)))
+    return this.#using(
+      [version],
+      wrapIn(this.pool, version, deks, this.#batchOptions([version], signal)),
+    )
   }
 
   async unwrap(
@@ -106,7 +113,7 @@ export class Pkcs11Provider implements KekProvider {
     this.#require(version)
     return this.#using(
       [version],
-      unwrapIn(this.pool, version, sealed, this.#road([version], signal)),
+      unwrapIn(this.pool, version, sealed, this.#batchOptions([version], signal)),
     )
   }
 
@@ -114,7 +121,7 @@ export class Pkcs11Provider implements KekProvider {
     this.#require(batch.from)
     this.#require(batch.to)
     const versions = [batch.from, batch.to]
-    return this.#using(versions, rewrapIn(this.pool, batch, this.#road(versions, signal)))
+    return this.#using(versions, rewrapIn(this.pool, batch, this.#batchOptions(versions, signal)))
   }
 
   stats(): ProviderStats {
@@ -130,7 +137,7 @@ export class Pkcs11Provider implements KekProvider {
     return this.pool.close()
   }
 
-  #road(versions: number[], signal?: AbortSignal): BatchContext {
+  #batchOptions(versions: number[], signal?: AbortSignal): BatchOptions {
     return { versions, signal, onKeyFault: (version) => this.#distrust(version) }
   }
 

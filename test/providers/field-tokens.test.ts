@@ -1,4 +1,4 @@
-import { afterAll, afterEach, beforeAll, describe, expect, inject, it } from 'vitest'
+import { afterAll, afterEach, beforeAll, describe, expect, inject, test } from 'vitest'
 import { canBuildFaultHsm } from '../fault-hsm/fault-hsm.ts'
 import { faultFixture } from './fixture.ts'
 
@@ -12,7 +12,7 @@ describe.skipIf(!there)('a token as it is in the field', () => {
   afterEach(() => fixture.fault.heal())
   afterAll(() => fixture.close())
 
-  it.each([225, 224, 48, 5, 3, 6, 84, 257, 0x8000_0001])(
+  test.each([225, 224, 48, 5, 3, 6, 84, 257, 0x8000_0001])(
     'is found beside a slot that answers %i',
     async (ckr) => {
       await fixture.fault.set(`foreign ${ckr}`, `foreign ${ckr}`)
@@ -20,7 +20,7 @@ describe.skipIf(!there)('a token as it is in the field', () => {
     },
   )
 
-  it('names slots that do not answer when it is not there', async () => {
+  test('names slots that do not answer when it is not there', async () => {
     await fixture.fault.set('foreign 225')
     await expect(fixture.open({ token: { label: 'elsewhere' } })).rejects.toMatchObject({
       code: 'token-not-found',
@@ -31,7 +31,7 @@ describe.skipIf(!there)('a token as it is in the field', () => {
     })
   })
 
-  it('is found by all that a URI says of it', async () => {
+  test('is found by all that a URI says of it', async () => {
     const { label } = fixture.token
     await (await fixture.open({ token: { label, manufacturer: 'SoftHSM project' } })).close()
     await expect(fixture.open({ token: { label, model: 'another' } })).rejects.toMatchObject({
@@ -39,7 +39,7 @@ describe.skipIf(!there)('a token as it is in the field', () => {
     })
   })
 
-  it('whose users are a vendor’s is logged in to as the user that is configured, and no other', async () => {
+  test('whose users are a vendor’s is logged in to as the user that is configured, and no other', async () => {
     await fixture.fault.set('user 0x80000001')
     const before = (await fixture.fault.log()).length
     await (await fixture.open({ userType: 'crypto-user' })).close()

@@ -1,6 +1,6 @@
 import { existsSync } from 'node:fs'
 import { join } from 'node:path'
-import { afterAll, beforeAll, describe, expect, inject, it } from 'vitest'
+import { afterAll, beforeAll, describe, expect, inject, test } from 'vitest'
 import { probeFailure } from '../../providers/pkcs11/probe/failure.ts'
 import { probeToken } from '../../providers/pkcs11/probe/probe.ts'
 import { processes } from '../support/processes.ts'
@@ -36,7 +36,7 @@ describe.skipIf(inject('softhsm') === null)('a module that cannot hold a KEK', (
   })
   afterAll(() => fixture.close())
 
-  it.skipIf(p11KitClient === null)('p11-kit’s client before a good token', async () => {
+  test.skipIf(p11KitClient === null)('p11-kit’s client before a good token', async () => {
     const { folder, label, modulePath, pin } = fixture.token
     const config = { ...fixture.config, modulePath: p11KitClient ?? '' }
     const alone = probeToken({ config, pin })
@@ -63,7 +63,7 @@ describe.skipIf(inject('softhsm') === null)('a module that cannot hold a KEK', (
   })
 
   // Its soft token was probed by hand (docs/hsm/ibm-opencryptoki.md): the daemon is one for the whole host, and root's.
-  it.skipIf(openCryptoki === null || existsSync('/run/pkcsslotd.pid'))(
+  test.skipIf(openCryptoki === null || existsSync('/run/pkcsslotd.pid'))(
     'openCryptoki without its daemon',
     async () => {
       const config = { ...fixture.config, modulePath: openCryptoki ?? '' }

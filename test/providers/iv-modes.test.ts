@@ -1,5 +1,5 @@
 import { randomBytes } from 'node:crypto'
-import { afterAll, beforeAll, describe, expect, inject, it } from 'vitest'
+import { afterAll, beforeAll, describe, expect, inject, test } from 'vitest'
 import { probeFailure } from '../../providers/pkcs11/probe/failure.ts'
 import { probeToken } from '../../providers/pkcs11/probe/probe.ts'
 import { canBuildFaultHsm } from '../fault-hsm/fault-hsm.ts'
@@ -34,7 +34,7 @@ describe.skipIf(!there)('the IV of a token is found by what the token does', () 
     probeToken({ config, pin: fixture.token.pin })
   const ivLength = (line: string): number => Number(/ (12|16)/.exec(line)?.[1])
 
-  it.each(cases)('$line, counting, $key: $mode', async ({ mode, line, key }) => {
+  test.each(cases)('$line, counting, $key: $mode', async ({ mode, line, key }) => {
     await fixture.fault.set(`${line} counting`, key)
     const report = await probe()
     expect(report).toMatchObject({ usable: true, warnings: [] })
@@ -42,7 +42,7 @@ describe.skipIf(!there)('the IV of a token is found by what the token does', () 
     expect(report.phases[2]?.detail).toMatch(/; 10\d\d wraps, as many IVs$/)
   })
 
-  it.each(all)('$line, random, $key: $mode', async ({ mode, line, key }) => {
+  test.each(all)('$line, random, $key: $mode', async ({ mode, line, key }) => {
     await fixture.fault.set(`${line} random`, key)
     const report = await probe()
     expect(report.usable).toBe(true)
@@ -53,7 +53,7 @@ describe.skipIf(!there)('the IV of a token is found by what the token does', () 
     else expect(report).toMatchObject({ gcm: { ivMode: mode }, warnings: [] })
   })
 
-  it.each(cases)('$line, fixed, $key: refused', async ({ line, key }) => {
+  test.each(cases)('$line, fixed, $key: refused', async ({ line, key }) => {
     await fixture.fault.set(`${line} fixed`, key)
     const report = await probe()
     expect(report).toMatchObject({ usable: false, gcm: null })
@@ -63,12 +63,12 @@ describe.skipIf(!there)('the IV of a token is found by what the token does', () 
     })
   })
 
-  it.each(keys)('refuses one that takes the caller’s IV and uses its own (%s)', async (key) => {
+  test.each(keys)('refuses one that takes the caller’s IV and uses its own (%s)', async (key) => {
     await fixture.fault.set('iv ignored', key)
     expect(probeFailure(await probe())).toMatchObject({ code: 'token-not-usable' })
   })
 
-  it('refuses one whose IVs begin anew among the 1,000 wraps', async () => {
+  test('refuses one whose IVs begin anew among the 1,000 wraps', async () => {
     await fixture.fault.set('iv prefix 12 apart every-300')
     expect(probeFailure(await probe())).toMatchObject({
       code: 'token-not-usable',
@@ -77,13 +77,13 @@ describe.skipIf(!there)('the IV of a token is found by what the token does', () 
     })
   })
 
-  it('a forced mode that repeats its IV is broken, not a wrong setting', async () => {
+  test('a forced mode that repeats its IV is broken, not a wrong setting', async () => {
     await fixture.fault.set('iv hsm-writes 12 apart fixed')
     const report = await probe({ ...fixture.config, useGcmIvFromHsm: true })
     expect(probeFailure(report)).toMatchObject({ code: 'token-not-usable' })
   })
 
-  it.each(cases)('$line, $key: keys are installed, loaded and used', async ({ line, key }) => {
+  test.each(cases)('$line, $key: keys are installed, loaded and used', async ({ line, key }) => {
     await fixture.fault.set(`${line} random`, key)
     const provider = await fixture.open({
       keyLabelPrefix: `fixture-${randomBytes(4).toString('hex')}`,

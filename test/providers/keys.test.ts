@@ -1,8 +1,8 @@
-import { describe, expect, it } from 'vitest'
+import { describe, expect, test } from 'vitest'
 import { ck, type Attribute } from '../../providers/pkcs11/lane/driver.ts'
 import {
   destroyKey,
-  doubtsAbout,
+  historyWarnings,
   isNamed,
   type Session,
 } from '../../providers/pkcs11/lane/key-objects.ts'
@@ -36,13 +36,13 @@ const named = (label: string, keyId = id) => ({
 })
 
 describe('the key that is destroyed', () => {
-  it('is the one that says itself that it has this label and id', () => {
+  test('is the one that says itself that it has this label and id', () => {
     const { session, destroyed } = tokenWith(named('kek-v1'))
     destroyKey(session, handle, 'kek-v1', id)
     expect(destroyed).toEqual([handle])
   })
 
-  it('is seen to be gone: a token that says yes and keeps it is at fault', () => {
+  test('is seen to be gone: a token that says yes and keeps it is at fault', () => {
     const { session } = tokenWith(named('kek-v1'), 1)
     expect(() => destroyKey(session, handle, 'kek-v1', id)).toThrow(
       expect.objectContaining({
@@ -52,7 +52,7 @@ describe('the key that is destroyed', () => {
     )
   })
 
-  it.each([
+  test.each([
     ['a longer label', named('kek-v11')],
     ['a label that was cut', named('kek-v')],
     ['a label that was padded', named('kek-v1 ')],
@@ -69,9 +69,9 @@ describe('the key that is destroyed', () => {
 })
 
 describe('the history of a key', () => {
-  it('is doubted only where the token says so', () => {
+  test('is doubted only where the token says so', () => {
     const doubtsOf = (attributes: Record<number, Buffer>) =>
-      doubtsAbout(tokenWith(attributes).session, handle)
+      historyWarnings(tokenWith(attributes).session, handle)
     const no = Buffer.from([0])
     expect(doubtsOf({})).toEqual([])
     expect(doubtsOf({ [ck.CKA_NEVER_EXTRACTABLE]: Buffer.from([1]) })).toEqual([])

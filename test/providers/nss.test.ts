@@ -1,5 +1,5 @@
 import { randomBytes } from 'node:crypto'
-import { afterAll, beforeAll, describe, expect, inject, it } from 'vitest'
+import { afterAll, beforeAll, describe, expect, inject, test } from 'vitest'
 import type { Pkcs11Config } from '../../contracts/settings.ts'
 import { silentLog } from '../../observability/log.ts'
 import { openPkcs11Provider } from '../../providers/pkcs11/pkcs11-provider.ts'
@@ -24,7 +24,7 @@ describe.skipIf(inject('nss') === null)('NSS softokn, by kek.pkcs11.module_param
   })
   afterAll(() => token.remove())
 
-  it('is probed, with codes of its own for what was tampered with', async () => {
+  test('is probed, with codes of its own for what was tampered with', async () => {
     expect(await probeToken({ config, pin: token.pin })).toMatchObject({
       usable: true,
       vendor: { name: 'NSS softokn', support: 'run' },
@@ -34,7 +34,7 @@ describe.skipIf(inject('nss') === null)('NSS softokn, by kek.pkcs11.module_param
     })
   })
 
-  it('makes, finds, uses and destroys keys by exact label and id', async () => {
+  test('makes, finds, uses and destroys keys by exact label and id', async () => {
     const options = { install: 'fixture', config, pin: token.pin, log: silentLog, cores: 1 }
     const provider = await openPkcs11Provider(options)
     const { ceremony } = provider
@@ -58,7 +58,7 @@ describe.skipIf(inject('nss') === null)('NSS softokn, by kek.pkcs11.module_param
     await provider.close()
   })
 
-  it('says what is missing, one line each', async () => {
+  test('says what is missing, one line each', async () => {
     const failing = (change: Partial<Pkcs11Config>) =>
       probeToken({ config: { ...config, ...change }, pin: token.pin })
     const { moduleParameters, ...without } = config

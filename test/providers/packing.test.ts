@@ -1,6 +1,6 @@
 import { readFile } from 'node:fs/promises'
 import fc from 'fast-check'
-import { describe, expect, it } from 'vitest'
+import { describe, expect, test } from 'vitest'
 import type { Cryptoki } from '../../providers/pkcs11/lane/driver.ts'
 import { ckrNames } from '../../providers/pkcs11/wire/ckr-names.ts'
 import { CkrError, ckrName, faultFrom, faultOf } from '../../providers/pkcs11/wire/errors.ts'
@@ -11,7 +11,7 @@ import { malformedWrap } from '../../providers/wrap-shape.ts'
 describe('a packed batch', () => {
   const field = fc.uint8Array({ maxLength: 80 })
 
-  it('unpacks to what was packed', () => {
+  test('unpacks to what was packed', () => {
     fc.assert(
       fc.property(fc.array(fc.tuple(field, field, field)), (items) => {
         const bytes = items.map((item) => item.map((part) => Buffer.from(part)))
@@ -20,7 +20,7 @@ describe('a packed batch', () => {
     )
   })
 
-  it('is refused when it is cut off', () => {
+  test('is refused when it is cut off', () => {
     const packed = pack([[Buffer.alloc(12), Buffer.alloc(48)]])
     expect(() => unpack(packed.subarray(0, -1), 2)).toThrow(RangeError)
     expect(() => unpack(packed, 3)).toThrow(RangeError)
@@ -28,7 +28,7 @@ describe('a packed batch', () => {
 })
 
 describe('answers of a module', () => {
-  it.each([
+  test.each([
     [179, 'session'],
     [144, 'session'],
     [48, 'reconnect'],
@@ -42,7 +42,7 @@ describe('answers of a module', () => {
     [0x8000_0001, 'never'],
   ] as const)('%i is of class "%s"', (ckr, fault) => expect(faultOf(ckr)).toBe(fault))
 
-  it('have the names and numbers of the standard', async () => {
+  test('have the names and numbers of the standard', async () => {
     const header = 'node_modules/pkcs11js/includes/pkcs11/pkcs11t.h'
     const lines = (await readFile(header, 'utf8')).matchAll(/define (CKR_\w+)\s+(0x[0-9A-F]+)UL/gi)
     const standard = new Map([...lines].map(([, name = '', value]) => [Number(value), name]))
@@ -54,7 +54,7 @@ describe('answers of a module', () => {
       expect({ ckr, fault: faultOf(ckr) }).toEqual({ ckr, fault: 'never' })
   })
 
-  it('name function, CKR name and number', () => {
+  test('name function, CKR name and number', () => {
     expect(faultFrom(new CkrError('C_Encrypt', 48))).toMatchObject({
       code: 'hsm-away',
       message: 'C_Encrypt answered CKR_DEVICE_ERROR (48)',
@@ -72,13 +72,13 @@ describe('one token in several slots', () => {
     maxSessions: null,
   })
 
-  it('is one when serial, label, manufacturer and model are equal', () => {
+  test('is one when serial, label, manufacturer and model are equal', () => {
     expect(sameToken(token(0, '42'), token(1, '42'))).toBe(true)
     expect(sameToken(token(0, '42'), token(1, '43'))).toBe(false)
     expect(sameToken(token(0, '42'), token(1, '42', 'other'))).toBe(false)
   })
 
-  it('is not joined by an empty serial or one of zeros', () => {
+  test('is not joined by an empty serial or one of zeros', () => {
     expect(sameToken(token(0, ''), token(1, ''))).toBe(false)
     expect(sameToken(token(0, '0000000000000000'), token(1, '0000000000000000'))).toBe(false)
   })
@@ -97,7 +97,7 @@ describe('the token that is configured', () => {
       }),
     }) as unknown as Cryptoki
 
-  it.each([[{ slot: 6 }], [{ label: 'token 6' }], [{ serial: '06' }]])(
+  test.each([[{ slot: 6 }], [{ label: 'token 6' }], [{ serial: '06' }]])(
     'is found by %j alone',
     (wanted) => {
       const { name, maxSessions } = findToken(cryptoki(1024), wanted)
@@ -106,7 +106,7 @@ describe('the token that is configured', () => {
     },
   )
 
-  it('is not found by a part of its name, and those that are there are listed', () => {
+  test('is not found by a part of its name, and those that are there are listed', () => {
     const there = 'there are: "token 5" (serial 05, slot 5); "token 6" (serial 06, slot 6)'
     for (const wanted of [{ label: 'token' }, { serial: '6' }, { slot: 0 }]) {
       const find = () => findToken(cryptoki(1), wanted)
@@ -114,13 +114,13 @@ describe('the token that is configured', () => {
     }
   })
 
-  it.each([0, 0xffff_ffff, 0xffff_fffe])('that says %d has no limit of sessions', (max) => {
+  test.each([0, 0xffff_ffff, 0xffff_fffe])('that says %d has no limit of sessions', (max) => {
     expect(findToken(cryptoki(max), { slot: 6 }).maxSessions).toBeNull()
   })
 })
 
 describe('sizes of a wrap', () => {
-  it('are 48 bytes, and an IV of 1 to 16', () => {
+  test('are 48 bytes, and an IV of 1 to 16', () => {
     const wrap = (iv: number, wrapped: number): string | null =>
       malformedWrap({ iv: Buffer.alloc(iv), wrapped: Buffer.alloc(wrapped) })
     expect(wrap(12, 48)).toBeNull()

@@ -1,5 +1,5 @@
 import { randomBytes } from 'node:crypto'
-import { afterAll, beforeAll, describe, expect, inject, it } from 'vitest'
+import { afterAll, beforeAll, describe, expect, inject, test } from 'vitest'
 import { silentLog } from '../../observability/log.ts'
 import { openPkcs11Provider, type Pkcs11Provider } from '../../providers/pkcs11/pkcs11-provider.ts'
 import { probeFailure } from '../../providers/pkcs11/probe/failure.ts'
@@ -33,7 +33,7 @@ describe.skipIf(inject('softhsm') === null)('keys and probes of a token', () => 
   const open = (change: object, pin = fixture.token.pin): Promise<Pkcs11Provider> =>
     openPkcs11Provider({ install, config: { ...fixture.config, ...change }, pin, log: silentLog })
 
-  it('makes a key once, and takes its own earlier attempt for it', async () => {
+  test('makes a key once, and takes its own earlier attempt for it', async () => {
     const { ceremony } = provider
     const id = randomBytes(16)
     await ceremony.generate('made-v1', id)
@@ -44,7 +44,7 @@ describe.skipIf(inject('softhsm') === null)('keys and probes of a token', () => 
     await expect(other).rejects.toMatchObject({ code: 'key-exists' })
   })
 
-  it('passes over the key that a copy of this keystore made under the same label', async () => {
+  test('passes over the key that a copy of this keystore made under the same label', async () => {
     const { ceremony } = provider
     const [copy, own] = [randomBytes(8), randomBytes(8)]
     const idOf = (keystore: Buffer) => Buffer.concat([keystore, randomBytes(8)])
@@ -61,7 +61,7 @@ describe.skipIf(inject('softhsm') === null)('keys and probes of a token', () => 
     expect(await ceremony.find('shared-v3', null)).toEqual({ keyId: made })
   })
 
-  it('names a key that is missing, and keys that are too many', async () => {
+  test('names a key that is missing, and keys that are too many', async () => {
     const { ceremony } = provider
     await expect(ceremony.find('nobody-v1', null)).rejects.toMatchObject({
       code: 'key-not-found',
@@ -74,7 +74,7 @@ describe.skipIf(inject('softhsm') === null)('keys and probes of a token', () => 
     await expect(generated).rejects.toMatchObject({ code: 'key-exists' })
   })
 
-  it('finds an administrator’s key, and says what another one lacks', async () => {
+  test('finds an administrator’s key, and says what another one lacks', async () => {
     const { ceremony } = provider
     await keygen('admin', '--key-type', 'AES:32', '--id', '07', '--sensitive')
     expect(await ceremony.find('admin', null)).toEqual({ keyId: Buffer.from([7]) })
@@ -90,7 +90,7 @@ describe.skipIf(inject('softhsm') === null)('keys and probes of a token', () => 
     })
   })
 
-  it('destroys the key of exactly this label and id, and is content when it is gone', async () => {
+  test('destroys the key of exactly this label and id, and is content when it is gone', async () => {
     const { ceremony } = provider
     const id = randomBytes(16)
     await ceremony.generate('gone', id)
@@ -101,7 +101,7 @@ describe.skipIf(inject('softhsm') === null)('keys and probes of a token', () => 
     await expect(ceremony.find('gone', null)).rejects.toMatchObject({ code: 'key-not-found' })
   })
 
-  it('destroys only a key that opens the canary, where it must', async () => {
+  test('destroys only a key that opens the canary, where it must', async () => {
     const { ceremony } = provider
     const [id, other] = [randomBytes(16), randomBytes(16)]
     await ceremony.generate('mine', id)
@@ -118,7 +118,7 @@ describe.skipIf(inject('softhsm') === null)('keys and probes of a token', () => 
     expect(await ceremony.destroy('mine', id, mine)).toBe('absent')
   })
 
-  it('refuses a label of more than 32 characters before anything is made', async () => {
+  test('refuses a label of more than 32 characters before anything is made', async () => {
     const { ceremony } = provider
     const long = 'x'.repeat(33)
     await expect(ceremony.generate(long, randomBytes(16))).rejects.toMatchObject({ code: 'usage' })
@@ -127,7 +127,7 @@ describe.skipIf(inject('softhsm') === null)('keys and probes of a token', () => 
     await other.close()
   })
 
-  it('probes in four phases and leaves nothing behind', async () => {
+  test('probes in four phases and leaves nothing behind', async () => {
     const before = await objects()
     const report = await probeToken({ config: fixture.config, pin: fixture.token.pin })
     expect(report).toMatchObject({
@@ -147,7 +147,7 @@ describe.skipIf(inject('softhsm') === null)('keys and probes of a token', () => 
     expect(await provider.ceremony.gcmProfile()).toEqual(report.gcm)
   })
 
-  it('refuses a forced IV mode that the token does not have', async () => {
+  test('refuses a forced IV mode that the token does not have', async () => {
     const config = { ...fixture.config, useGcmIvFromHsm: true }
     const report = await probeToken({ config, pin: fixture.token.pin })
     expect(report).toMatchObject({ usable: false, gcm: null, tamperCode: null })
@@ -158,7 +158,7 @@ describe.skipIf(inject('softhsm') === null)('keys and probes of a token', () => 
     expect(report.phases.at(-1)).toMatchObject({ phase: 'clean-up', ok: true })
   })
 
-  it('answers wrong paths, tokens and PINs by code', async () => {
+  test('answers wrong paths, tokens and PINs by code', async () => {
     const missing = open({ modulePath: '/nowhere/module.so' })
     await expect(missing).rejects.toMatchObject({ code: 'module-missing' })
     await expect(open({ token: { label: 'no such' } })).rejects.toMatchObject({
@@ -175,7 +175,7 @@ describe.skipIf(inject('softhsm') === null)('keys and probes of a token', () => 
     })
   })
 
-  it('finds a token by its serial', async () => {
+  test('finds a token by its serial', async () => {
     const { token } = await probeToken({ config: fixture.config, pin: fixture.token.pin })
     const other = await open({ token: { serial: token!.serial } })
     expect(other.pool.token?.token.label).toBe(fixture.token.label)

@@ -1,4 +1,4 @@
-import { afterAll, afterEach, beforeAll, describe, expect, inject, it } from 'vitest'
+import { afterAll, afterEach, beforeAll, describe, expect, inject, test } from 'vitest'
 import type { KekDescriptor } from '../../contracts/kek.ts'
 import { silentLog } from '../../observability/log.ts'
 import { openPkcs11Provider, type Pkcs11Provider } from '../../providers/pkcs11/pkcs11-provider.ts'
@@ -45,7 +45,7 @@ describe.skipIf(inject('softhsm') === null || !gcc)('a token in trouble', () => 
     await fixture.close()
   })
 
-  it.each([
+  test.each([
     ['sessions are dropped', 'answer C_EncryptInit 179 3'],
     ['an operation was left active', 'answer C_DecryptInit 144 3'],
     ['an operation is not initialized', 'answer C_Encrypt 145 2'],
@@ -76,20 +76,20 @@ describe.skipIf(inject('softhsm') === null || !gcc)('a token in trouble', () => 
     expect(provider.loaded()).toEqual([1, 2])
   })
 
-  it('counts the codes and the reconnects', () => {
+  test('counts the codes and the reconnects', () => {
     const { byCode, reconnects } = provider.stats()
     expect(Object.keys(byCode)).toEqual(expect.arrayContaining(['6', '48', '144', '179']))
     expect(reconnects).toBeGreaterThan(3)
   })
 
-  it('replaces a lane whose module hangs', async () => {
+  test('replaces a lane whose module hangs', async () => {
     const items = await sealedItems(provider, 1, randomDeks(50))
     await module.set('hang C_Encrypt 1')
     const { outcomes } = await provider.rewrap({ from: 1, to: 2, check: 'all', items })
     expect(outcomes.every(({ ok }) => ok)).toBe(true)
   })
 
-  it('tells a throttled decryption from a bad envelope, both at once', async () => {
+  test('tells a throttled decryption from a bad envelope, both at once', async () => {
     const items = await sealedItems(provider, 1, randomDeks(60))
     const page = items.map((item, index) =>
       index % 20 === 7 ? { ...item, wrapped: flip(item.wrapped, 40) } : item,
@@ -100,7 +100,7 @@ describe.skipIf(inject('softhsm') === null || !gcc)('a token in trouble', () => 
     expect(refused).toEqual([7, 27, 47])
   })
 
-  it('accuses no envelope when the token fails for good', async () => {
+  test('accuses no envelope when the token fails for good', async () => {
     const items = await sealedItems(provider, 1, randomDeks(10))
     await module.set('answer C_Decrypt 5')
     const page = provider.rewrap({ from: 1, to: 2, check: 'all', items })
@@ -110,7 +110,7 @@ describe.skipIf(inject('softhsm') === null || !gcc)('a token in trouble', () => 
     await provider.prove(2)
   })
 
-  it('ends all that waits for it in time when it fails for good, not only what had its turn', async () => {
+  test('ends all that waits for it in time when it fails for good, not only what had its turn', async () => {
     const items = await sealedItems(provider, 1, randomDeks(10))
     await module.set('answer crypt 5')
     const pages = Array.from({ length: 8 }, () =>
@@ -131,7 +131,7 @@ describe.skipIf(inject('softhsm') === null || !gcc)('a token in trouble', () => 
     expect(provider.stats().trouble).toBeNull()
   })
 
-  it.each([6, 48, 50, 84, 145, 176, 179, 257])(
+  test.each([6, 48, 50, 84, 145, 176, 179, 257])(
     'is away while it answers %i to every crypt call, and used again afterwards',
     async (ckr) => {
       await module.set(`answer crypt ${ckr}`)
@@ -150,7 +150,7 @@ describe.skipIf(inject('softhsm') === null || !gcc)('a token in trouble', () => 
     },
   )
 
-  it('does not repeat what no repeat can mend', async () => {
+  test('does not repeat what no repeat can mend', async () => {
     const before = provider.stats()
     await module.set('answer C_EncryptInit 113 1')
     await expect(provider.wrap(1, randomDeks(1))).rejects.toMatchObject({
@@ -160,7 +160,7 @@ describe.skipIf(inject('softhsm') === null || !gcc)('a token in trouble', () => 
     expect(provider.stats().reconnects).toBe(before.reconnects)
   })
 
-  it('names a key that may not encrypt', async () => {
+  test('names a key that may not encrypt', async () => {
     await module.set('answer C_EncryptInit 104')
     await expect(provider.load(v2)).rejects.toMatchObject({ code: 'cannot-encrypt' })
     expect(provider.loaded()).toEqual([1])
@@ -168,7 +168,7 @@ describe.skipIf(inject('softhsm') === null || !gcc)('a token in trouble', () => 
     await provider.load(v2)
   })
 
-  it('is away, says so in time, and is used again when it is back', async () => {
+  test('is away, says so in time, and is used again when it is back', async () => {
     const items = await sealedItems(provider, 1, randomDeks(300))
     await module.set('answer C_Encrypt 50', 'answer C_OpenSession 224')
     const page = provider.rewrap({ from: 1, to: 2, check: 'all', items })
@@ -179,7 +179,7 @@ describe.skipIf(inject('softhsm') === null || !gcc)('a token in trouble', () => 
     expect(provider.loaded()).toEqual([1, 2])
   })
 
-  it.each([5, 6, 84, 2, 7, 113, 0x8000_0005])(
+  test.each([5, 6, 84, 2, 7, 113, 0x8000_0005])(
     'whose client library answers %i until it is loaded anew is used again by itself',
     async (ckr) => {
       const items = await sealedItems(provider, 1, randomDeks(20))
@@ -203,7 +203,7 @@ describe.skipIf(inject('softhsm') === null || !gcc)('a token in trouble', () => 
     },
   )
 
-  it('gets more sessions than there are cores when its calls are slow', async () => {
+  test('gets more sessions than there are cores when its calls are slow', async () => {
     const items = await sealedItems(provider, 1, randomDeks(60))
     await module.set('latency crypt 10')
     const rewrap = async (): Promise<number> => {
@@ -220,7 +220,7 @@ describe.skipIf(inject('softhsm') === null || !gcc)('a token in trouble', () => 
     expect(await rewrap()).toBeLessThan(oneSession / 1.5)
   })
 
-  it('gets one login with a wrong PIN, however many ask and open', async () => {
+  test('gets one login with a wrong PIN, however many ask and open', async () => {
     const wrong = { install, config: fixture.config, pin: '00000000', log: silentLog, cores: 2 }
     const before = await module.logins(160)
     const tries = Array.from({ length: 4 }, () => openPkcs11Provider(wrong))
@@ -232,7 +232,7 @@ describe.skipIf(inject('softhsm') === null || !gcc)('a token in trouble', () => 
     expect(JSON.stringify(ends)).not.toContain('00000000')
   })
 
-  it('whose PIN was changed while it was away ends all work after one login', async () => {
+  test('whose PIN was changed while it was away ends all work after one login', async () => {
     const other = await fixture.open({ modulePath: module.path, keyLabelPrefix: 'fixture' })
     await other.load(v1)
     const config = { ...fixture.config }

@@ -1,7 +1,7 @@
 import { spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { readFile } from 'node:fs/promises'
-import { afterAll, afterEach, beforeAll, describe, expect, inject, it } from 'vitest'
+import { afterAll, afterEach, beforeAll, describe, expect, inject, test } from 'vitest'
 import type { KekDescriptor } from '../../contracts/kek.ts'
 import type { Pkcs11Provider } from '../../providers/pkcs11/pkcs11-provider.ts'
 import {
@@ -33,7 +33,7 @@ describe.skipIf(inject('softhsm') === null)('lanes in child processes', () => {
     await fixture.close()
   })
 
-  it('start as load asks for them, no more than there are cores', async () => {
+  test('start as load asks for them, no more than there are cores', async () => {
     const other = await fixture.open()
     expect(other.pool.pids).toHaveLength(1)
     await other.load(v1)
@@ -45,7 +45,7 @@ describe.skipIf(inject('softhsm') === null)('lanes in child processes', () => {
     await other.close()
   })
 
-  it('one of which is killed in the middle of a page: its batch is repeated, nothing is lost', async () => {
+  test('one of which is killed in the middle of a page: its batch is repeated, nothing is lost', async () => {
     const deks = randomDeks(10_000)
     const items = await sealedItems(provider, 1, deks)
     const before = provider.stats().reconnects
@@ -61,21 +61,21 @@ describe.skipIf(inject('softhsm') === null)('lanes in child processes', () => {
     expect(provider.stats().reconnects).toBeGreaterThan(before)
   })
 
-  it('all of which are killed while nothing is to do are replaced at the next call', async () => {
+  test('all of which are killed while nothing is to do are replaced at the next call', async () => {
     const { pids } = provider.pool
     for (const pid of pids) process.kill(pid, 'SIGKILL')
     await provider.prove(1)
     expect(provider.pool.pids.some((pid) => pids.includes(pid))).toBe(false)
   })
 
-  it('one of which hangs is killed at its deadline and replaced', async () => {
+  test('one of which hangs is killed at its deadline and replaced', async () => {
     const items = await sealedItems(provider, 1, randomDeks(500))
     process.kill(provider.pool.pids[0]!, 'SIGSTOP')
     const { outcomes } = await provider.rewrap({ from: 1, to: 2, check: 'all', items })
     expect(outcomes.every(({ ok }) => ok)).toBe(true)
   })
 
-  it('leave SIGINT and SIGTERM to the parent', async () => {
+  test('leave SIGINT and SIGTERM to the parent', async () => {
     const { pids } = provider.pool
     for (const pid of pids) {
       process.kill(pid, 'SIGINT')
@@ -86,7 +86,7 @@ describe.skipIf(inject('softhsm') === null)('lanes in child processes', () => {
     expect(provider.pool.pids).toEqual(pids)
   })
 
-  it('are all gone after close, which answers what was in flight and refuses the rest', async () => {
+  test('are all gone after close, which answers what was in flight and refuses the rest', async () => {
     const other = await fixture.open()
     await other.load(v1)
     const { pids } = other.pool
@@ -99,7 +99,7 @@ describe.skipIf(inject('softhsm') === null)('lanes in child processes', () => {
     expect(other.stats().sessions).toBe(0)
   })
 
-  it('do not outlive a parent that was killed, nor keep one alive that has nothing to do', async () => {
+  test('do not outlive a parent that was killed, nor keep one alive that has nothing to do', async () => {
     const script = (end: string): string => `
       import { LanePool } from './dist/providers/pkcs11/pool/pool.js'
       import { silentLog } from './dist/observability/log.js'
@@ -124,7 +124,7 @@ describe.skipIf(inject('softhsm') === null)('lanes in child processes', () => {
     }
   })
 
-  it('show no PIN in their arguments or their environment', async () => {
+  test('show no PIN in their arguments or their environment', async () => {
     process.env['LAB_PIN'] = fixture.token.pin
     const other = await fixture.open()
     Reflect.deleteProperty(process.env, 'LAB_PIN')
@@ -135,7 +135,7 @@ describe.skipIf(inject('softhsm') === null)('lanes in child processes', () => {
     await other.close()
   })
 
-  it('see a key that another process made after they were opened', async () => {
+  test('see a key that another process made after they were opened', async () => {
     const other = await fixture.open()
     const v3 = await fixture.make(other, 3)
     await other.close()
@@ -146,7 +146,7 @@ describe.skipIf(inject('softhsm') === null)('lanes in child processes', () => {
     await provider.unload(3)
   })
 
-  it('notice that a key was replaced under its label while they held it', async () => {
+  test('notice that a key was replaced under its label while they held it', async () => {
     const other = await fixture.open()
     const v4 = await fixture.make(other, 4)
     await provider.load(v4)

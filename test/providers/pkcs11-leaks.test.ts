@@ -1,5 +1,5 @@
 import { readdirSync, readFileSync } from 'node:fs'
-import { afterAll, beforeAll, describe, expect, inject, it } from 'vitest'
+import { afterAll, beforeAll, describe, expect, inject, test } from 'vitest'
 import type { KekDescriptor } from '../../contracts/kek.ts'
 import { canBuildFaultHsm, type FaultHsm } from '../fault-hsm/fault-hsm.ts'
 import { faultFixture, randomDeks, sealedItems, until, type Pkcs11Fixture } from './fixture.ts'
@@ -54,7 +54,7 @@ describe.skipIf(!there)('open, use, fault and close, again and again', () => {
     }
   }
 
-  it(
+  test(
     'leaves no session, no thread, no child and no memory behind',
     async () => {
       const before = { children: children(), threads: ofStatus('Threads') }

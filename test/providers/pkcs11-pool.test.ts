@@ -1,4 +1,4 @@
-import { afterAll, afterEach, beforeAll, describe, expect, inject, it } from 'vitest'
+import { afterAll, afterEach, beforeAll, describe, expect, inject, test } from 'vitest'
 import type { KekDescriptor } from '../../contracts/kek.ts'
 import { silentLog } from '../../observability/log.ts'
 import type { Pkcs11Provider } from '../../providers/pkcs11/pkcs11-provider.ts'
@@ -52,7 +52,7 @@ describe.skipIf(!there)('the pool of a token', () => {
     ({ from: 1, to: 2, check: 'all', items }) as const
   const probe = () => probeToken({ config: fixture.config, pin: fixture.token.pin })
 
-  it.each([
+  test.each([
     ['throttles by the second', 'throttle 100', 100],
     ['takes one call at a time', 'busy 1', 200],
   ])('gets a page through a token that %s, and accuses nobody', async (_, line, count) => {
@@ -69,7 +69,7 @@ describe.skipIf(!there)('the pool of a token', () => {
     expect(provider.loaded()).toEqual([1, 2])
   })
 
-  it('lets fewer lanes work after throttling, and all of them again later', async () => {
+  test('lets fewer lanes work after throttling, and all of them again later', async () => {
     const other = await opened()
     const items = await sealedItems(other, 1, randomDeks(200))
     await fault.set('latency crypt 1')
@@ -90,7 +90,7 @@ describe.skipIf(!there)('the pool of a token', () => {
     await other.close()
   })
 
-  it('opens one session less than the token has, and lives with less than that', async () => {
+  test('opens one session less than the token has, and lives with less than that', async () => {
     await fault.set('sessions 8', 'latency crypt 2')
     const other = await opened()
     const items = await sealedItems(other, 1, randomDeks(60))
@@ -105,7 +105,7 @@ describe.skipIf(!there)('the pool of a token', () => {
     await other.close()
   })
 
-  it.each([
+  test.each([
     ['sessions dropped', 'sessions dropped'],
     ['handles stale', 'handles stale'],
   ])('goes on in the middle of a page after: %s', async (_, line) => {
@@ -119,7 +119,7 @@ describe.skipIf(!there)('the pool of a token', () => {
     await provider.prove(1)
   })
 
-  it('goes on when the device was taken away and is put back', async () => {
+  test('goes on when the device was taken away and is put back', async () => {
     const items = await sealedItems(provider, 1, randomDeks(300))
     await fault.set('device removed')
     const running = provider.rewrap(page(items))
@@ -128,7 +128,7 @@ describe.skipIf(!there)('the pool of a token', () => {
     expect((await running).outcomes.every(({ ok }) => ok)).toBe(true)
   })
 
-  it('lets no wrap out that does not open', async () => {
+  test('lets no wrap out that does not open', async () => {
     const deks = randomDeks(20)
     const items = await sealedItems(provider, 1, deks)
     await fault.set('corrupt C_Encrypt 2')
@@ -140,7 +140,7 @@ describe.skipIf(!there)('the pool of a token', () => {
     expect(await provider.unwrap(2, sealed)).toEqual(deks.map(({ dek }) => dek))
   })
 
-  it('refuses work that is too much, and work that waits too long, by code', async () => {
+  test('refuses work that is too much, and work that waits too long, by code', async () => {
     const options = { config: fixture.config, pin: fixture.token.pin, log: silentLog, cores: 1 }
     const pool = await LanePool.open({ ...options, mostWaiting: 2 })
     await fault.set('latency C_FindObjectsInit 400')
@@ -157,7 +157,7 @@ describe.skipIf(!there)('the pool of a token', () => {
     await pool.close()
   })
 
-  it.each(['hang C_Encrypt', 'hang C_CloseSession', 'hang C_Finalize', 'crash C_Finalize'])(
+  test.each(['hang C_Encrypt', 'hang C_CloseSession', 'hang C_Finalize', 'crash C_Finalize'])(
     'is closed in time, no child left, whatever the module does: %s',
     async (line) => {
       const other = await opened()
@@ -176,21 +176,21 @@ describe.skipIf(!there)('the pool of a token', () => {
     },
   )
 
-  it.each(['pin locked', 'pin final-try'])('logs in nowhere with "%s"', async (line) => {
+  test.each(['pin locked', 'pin final-try'])('logs in nowhere with "%s"', async (line) => {
     const before = (await fault.counters()).calls['C_Login'] ?? 0
     await fault.set(line)
     await expect(fixture.open()).rejects.toMatchObject({ code: 'pin-locked' })
     expect((await fault.counters()).calls['C_Login'] ?? 0).toBe(before)
   })
 
-  it('takes one token in 32 slots for one, and not if the serials differ', async () => {
+  test('takes one token in 32 slots for one, and not if the serials differ', async () => {
     await fault.set('slots 32')
     await (await fixture.open()).close()
     await fault.set('slots 32 distinct')
     await expect(fixture.open()).rejects.toMatchObject({ code: 'token-ambiguous' })
   })
 
-  it('refuses a module without AES-GCM, naming it', async () => {
+  test('refuses a module without AES-GCM, naming it', async () => {
     await fault.set('without 0x1087')
     const report = await probe()
     expect(report).toMatchObject({ usable: false, gcm: null })
@@ -200,7 +200,7 @@ describe.skipIf(!there)('the pool of a token', () => {
     })
   })
 
-  it('refuses a token that repeats its IV', async () => {
+  test('refuses a token that repeats its IV', async () => {
     await fault.set('iv hsm-repeats')
     const report = await probe()
     expect(report.usable).toBe(false)
@@ -210,7 +210,7 @@ describe.skipIf(!there)('the pool of a token', () => {
     })
   })
 
-  it.each([
+  test.each([
     ['CKA_EXTRACTABLE=false', 'attribute 0x162 01'],
     ['CKA_SENSITIVE=true', 'attribute 0x103 00'],
     ['CKA_VALUE_LEN=32', 'attribute 0x161 1000000000000000'],
@@ -224,7 +224,7 @@ describe.skipIf(!there)('the pool of a token', () => {
     expect(await probe()).toMatchObject({ usable: false })
   })
 
-  it('tells a token that was switched to FIPS mode from a broken one', async () => {
+  test('tells a token that was switched to FIPS mode from a broken one', async () => {
     await fault.set('iv suffix 16')
     const other = await fixture.open()
     await expect(other.load(v1)).rejects.toMatchObject({
@@ -240,7 +240,7 @@ describe.skipIf(!there)('the pool of a token', () => {
     await other.close()
   })
 
-  it('is used in the IV mode that is forced, and refused where it has another', async () => {
+  test('is used in the IV mode that is forced, and refused where it has another', async () => {
     const inMode = (useGcmIvFromHsm: boolean) =>
       probeToken({ config: { ...fixture.config, useGcmIvFromHsm }, pin: fixture.token.pin })
     await fault.set('iv hsm-writes', 'sessions 9')

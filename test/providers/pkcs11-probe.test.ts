@@ -1,5 +1,5 @@
 import { randomBytes } from 'node:crypto'
-import { afterAll, beforeAll, beforeEach, describe, expect, inject, it } from 'vitest'
+import { afterAll, beforeAll, beforeEach, describe, expect, inject, test } from 'vitest'
 import type { ProbeReport } from '../../contracts/kek.ts'
 import { ck } from '../../providers/pkcs11/lane/driver.ts'
 import { probeMechanisms } from '../../providers/pkcs11/lane/mechanisms.ts'
@@ -42,7 +42,7 @@ describe.skipIf(inject('softhsm') === null)('a probe cleans up', () => {
     })
   const phases = ({ phases }: ProbeReport) => phases.map(({ ok }) => ok)
 
-  it('after a success with a key that lives in the token', async () => {
+  test('after a success with a key that lives in the token', async () => {
     await module.set(onTheToken)
     const report = await probe()
     expect(report).toMatchObject({ usable: true })
@@ -50,7 +50,7 @@ describe.skipIf(inject('softhsm') === null)('a probe cleans up', () => {
     expect(await objects()).toBe(before)
   })
 
-  it.each<[string, boolean[], string]>([
+  test.each<[string, boolean[], string]>([
     ['answer C_GetMechanismList 5 1', [false, true], 'hsm-failed'],
     ['answer C_GenerateKey 48', [true, false, true], 'hsm-away'],
     ['crash C_GenerateKey 1', [true, false, true], 'hsm-failed'],
@@ -71,7 +71,7 @@ describe.skipIf(inject('softhsm') === null)('a probe cleans up', () => {
     expect(await objects()).toBe(before)
   })
 
-  it('and says how the key is called when it could not be', async () => {
+  test('and says how the key is called when it could not be', async () => {
     // The search of the aead phase succeeds, that of the clean-up and of its repeats do not.
     await module.set(onTheToken, 'crash C_Encrypt 1', 'answer C_FindObjectsInit 104')
     const report = await probe()
@@ -106,18 +106,18 @@ describe.skipIf(inject('softhsm') === null)('a probe cleans up', () => {
     return error
   }
 
-  it('after an interruption while the module hangs, in another process', async () => {
+  test('after an interruption while the module hangs, in another process', async () => {
     expect(await interruptIn('C_Decrypt', onTheToken)).toMatchObject({ message: 'SIGINT' })
   })
 
-  it('without another login where the key was the session’s, or not made yet', async () => {
+  test('without another login where the key was the session’s, or not made yet', async () => {
     const logins = await module.logins(0)
     expect(await interruptIn('C_GenerateKey')).toMatchObject({ message: 'SIGINT' })
     expect(await module.logins(0)).toBe(logins + 1)
     expect(await interruptIn('C_Login')).toMatchObject({ message: 'SIGINT' })
   })
 
-  it('and names the key that a token may make when nobody waits for it any more', async () => {
+  test('and names the key that a token may make when nobody waits for it any more', async () => {
     expect(await interruptIn('C_GenerateKey', onTheToken)).toMatchObject({
       code: 'hsm-failed',
       message: expect.stringMatching(/the token did not answer, and may make it later$/) as string,
@@ -125,7 +125,7 @@ describe.skipIf(inject('softhsm') === null)('a probe cleans up', () => {
     })
   })
 
-  it('of what others left: what is nobody’s is destroyed, what may be somebody’s is named', async () => {
+  test('of what others left: what is nobody’s is destroyed, what may be somebody’s is named', async () => {
     const { modulePath, label, pin } = fixture.token
     const login = ['--module', modulePath, '--token-label', label, '--login', '--pin', pin]
     const leave = async (id: Buffer): Promise<string> => {
@@ -173,7 +173,7 @@ describe('the id of a throwaway key says whose it is', () => {
     return id
   }
 
-  it('of this process, of a process that lives, of one that does not', () => {
+  test('of this process, of a process that lives, of one that does not', () => {
     expect(freshProbeId()).toHaveLength(16)
     expect(claimOn(freshProbeId())).toBe('in-use')
     expect(claimOn(of(process.ppid))).toBe('in-use')
@@ -181,17 +181,17 @@ describe('the id of a throwaway key says whose it is', () => {
     expect(claimOn(of(0xff_ff_ff))).toBe('abandoned')
   })
 
-  it('of a process that had this number before, as in a container that was started again', () => {
+  test('of a process that had this number before, as in a container that was started again', () => {
     expect(claimOn(freshProbeId(performance.timeOrigin - minute))).toBe('abandoned')
   })
 
-  it('of another host, until no probe can take so long', () => {
+  test('of another host, until no probe can take so long', () => {
     const id = onAnotherHost(freshProbeId())
     expect(claimOn(id)).toBe('perhaps-in-use')
     expect(claimOn(id, Date.now() + 61 * minute)).toBe('abandoned')
   })
 
-  it('of nobody’s probe', () => {
+  test('of nobody’s probe', () => {
     expect(claimOn(randomBytes(16))).toBe('not-ours')
     expect(claimOn(freshProbeId().subarray(1))).toBe('not-ours')
     expect(claimOn(Buffer.alloc(0))).toBe('not-ours')
@@ -201,7 +201,7 @@ describe('the id of a throwaway key says whose it is', () => {
 describe.skipIf(inject('softhsm') === null)('keyturn pkcs11-init --probe-only', () => {
   const running = processes()
 
-  it('that is killed leaves a key to the next, which is interrupted, cleans up and ends with 7', async () => {
+  test('that is killed leaves a key to the next, which is interrupted, cleans up and ends with 7', async () => {
     const fixture = await pkcs11Fixture()
     const module = await makeFaultHsm(fixture.token.folder, fixture.token.modulePath)
     const bench = await workbench(running)
@@ -260,7 +260,7 @@ describe('the mechanisms of a token', () => {
   }
   const flags = { [ck.CKM_AES_KEY_GEN]: generate, [ck.CKM_AES_GCM]: crypt }
 
-  it.each<[number[], Record<number, number>, [number, number], string[]]>([
+  test.each<[number[], Record<number, number>, [number, number], string[]]>([
     [all, flags, [16, 32], []],
     [all, flags, [128, 256], []],
     [all, flags, [0, 0], []],
@@ -272,7 +272,7 @@ describe('the mechanisms of a token', () => {
     expect(found(list, has, sizes)).toEqual(missing)
   })
 
-  it('of 128-bit keys alone are not enough', () => {
+  test('of 128-bit keys alone are not enough', () => {
     expect(found(all, flags, [16, 16])).toHaveLength(2)
   })
 })

@@ -1,7 +1,7 @@
 import { randomBytes } from 'node:crypto'
 import { writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
-import { afterAll, beforeAll, describe, expect, inject, it } from 'vitest'
+import { afterAll, beforeAll, describe, expect, inject, test } from 'vitest'
 import type { ActivityDeps } from '../../activities/deps.ts'
 import { installationActivities } from '../../activities/installation.ts'
 import { insertInstall } from '../../store/kek-install.ts'
@@ -63,7 +63,7 @@ describe.skipIf(inject('softhsm') === null)('a key that an administrator made', 
     await fixture.close()
   })
 
-  it('is refused with the name of the attribute it lacks, and nothing is written', async () => {
+  test('is refused with the name of the attribute it lacks, and nothing is written', async () => {
     await keygen('loose', '10', '--sensitive', '--extractable')
     await keygen('plain', '11')
     await tool('--keygen', '--key-type', 'AES:32', '--label', 'public', '--id', '12', '--sensitive')
@@ -86,7 +86,7 @@ describe.skipIf(inject('softhsm') === null)('a key that an administrator made', 
     expect(await readVersions(store)).toEqual([])
   })
 
-  it('is installed with a canary that it opens, and the token is as it was', async () => {
+  test('is installed with a canary that it opens, and the token is as it was', async () => {
     const before = await tool('-O')
     const result = await register(1, 'one')
     expect(result).toMatchObject({ version: 1, label: 'one', created: true, active: true })
@@ -103,7 +103,7 @@ describe.skipIf(inject('softhsm') === null)('a key that an administrator made', 
     expect(await register(2, 'twin', '0B'.toLowerCase())).toMatchObject({ created: true })
   })
 
-  it('is one version for ever, and a version one key', async () => {
+  test('is one version for ever, and a version one key', async () => {
     await expect(register(1, 'two')).rejects.toMatchObject({
       code: 'version-exists',
       message: 'version "1" is installed with key "one" (id 01)',
@@ -116,7 +116,7 @@ describe.skipIf(inject('softhsm') === null)('a key that an administrator made', 
     expect(await readVersion(store, 3)).toBeNull()
   })
 
-  it('is one version also when two register it at once under two numbers', async () => {
+  test('is one version also when two register it at once under two numbers', async () => {
     for (const [round, versions] of [
       [1, [11, 12]],
       [2, [13, 14]],
@@ -150,7 +150,7 @@ describe.skipIf(inject('softhsm') === null)('a key that an administrator made', 
     }
   })
 
-  it('never takes over what pkcs11-init has begun', async () => {
+  test('never takes over what pkcs11-init has begun', async () => {
     const intent = { version: 4, provider: 'pkcs11' as const, label: 'fixture-v4', madeBy: 'vm-b' }
     await insertIntent(store, { ...intent, origin: 'generated', keyId: randomBytes(16) })
     const before = await tool('-O')
@@ -161,7 +161,7 @@ describe.skipIf(inject('softhsm') === null)('a key that an administrator made', 
     expect(await tool('-O')).toBe(before)
   })
 
-  it('that was imported is taken with a warning', async () => {
+  test('that was imported is taken with a warning', async () => {
     const file = join(fixture.token.folder, 'imported')
     await writeFile(file, randomBytes(32), { mode: 0o600 })
     const how = ['--write-object', file, '--type', 'secrkey', '--key-type', 'AES:32']

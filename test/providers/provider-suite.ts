@@ -1,5 +1,5 @@
 import { randomBytes } from 'node:crypto'
-import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest'
+import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest'
 import type { KekDescriptor } from '../../contracts/kek.ts'
 import type { KekProvider } from '../../providers/provider.ts'
 import { flip, randomDeks, sealedItems, type Fixture } from './fixture.ts'
@@ -38,7 +38,7 @@ export function aKekProvider({ make, there, page }: Kind): void {
       await fixture.close()
     })
 
-    it('opens what it wrapped, in order, each wrap under an IV of its own', async () => {
+    test('opens what it wrapped, in order, each wrap under an IV of its own', async () => {
       const deks = randomDeks(300)
       const wraps = await provider.wrap(1, deks)
       expect(wraps.every(({ wrapped }) => wrapped.length === 48)).toBe(true)
@@ -50,14 +50,14 @@ export function aKekProvider({ make, there, page }: Kind): void {
       expect(opened).toEqual(deks.map(({ dek }) => dek))
     })
 
-    it('answers empty batches', async () => {
+    test('answers empty batches', async () => {
       expect(await provider.wrap(1, [])).toEqual([])
       expect(await provider.unwrap(1, [])).toEqual([])
       const answer = await provider.rewrap({ from: 1, to: 2, check: 'all', items: [] })
       expect(answer).toEqual({ outcomes: [], calls: 0 })
     })
 
-    it.each(['all', 'sampled', 'none'] as const)(
+    test.each(['all', 'sampled', 'none'] as const)(
       'rewraps a page so that the same DEKs open under the new version (check %s)',
       async (check) => {
         const deks = randomDeks(page)
@@ -77,7 +77,7 @@ export function aKekProvider({ make, there, page }: Kind): void {
       },
     )
 
-    it('names exactly the items that do not open: tag, ciphertext, IV, AAD, sizes', async () => {
+    test('names exactly the items that do not open: tag, ciphertext, IV, AAD, sizes', async () => {
       const deks = randomDeks(40)
       const items = await sealedItems(provider, 1, deks)
       const broken = new Map([
@@ -110,13 +110,13 @@ export function aKekProvider({ make, there, page }: Kind): void {
       expect(provider.loaded()).toEqual([1, 2])
     })
 
-    it('does not open under one version what was wrapped under another', async () => {
+    test('does not open under one version what was wrapped under another', async () => {
       const [item] = await sealedItems(provider, 2, randomDeks(1))
       const opened = await provider.unwrap(1, [{ ...item!, aad: item!.aadFrom }])
       expect(opened).toEqual([expect.objectContaining({ code: 'envelope-unreadable' })])
     })
 
-    it('refuses a version that is not loaded', async () => {
+    test('refuses a version that is not loaded', async () => {
       await provider.unload(2)
       expect(provider.loaded()).toEqual([1])
       const batch = { from: 1, to: 2, check: 'all' as const, items: [] }
@@ -125,13 +125,13 @@ export function aKekProvider({ make, there, page }: Kind): void {
       await expect(provider.prove(2)).rejects.toMatchObject({ code: 'kek-not-loaded' })
     })
 
-    it('proves a version again and again', async () => {
+    test('proves a version again and again', async () => {
       await provider.prove(1)
       await provider.prove(1)
       expect(provider.loaded()).toEqual([1, 2])
     })
 
-    it('finds out by the canary that another key stands under the same label', async () => {
+    test('finds out by the canary that another key stands under the same label', async () => {
       const elsewhere = await fixture.openElsewhere()
       try {
         // By label alone, as for a registered key: the token's own id would give it away at once.
@@ -143,13 +143,13 @@ export function aKekProvider({ make, there, page }: Kind): void {
       }
     })
 
-    it('accuses no data when the canary does not open either', async () => {
+    test('accuses no data when the canary does not open either', async () => {
       const canary = { ...v1.canary, dekWrapped: flip(Buffer.from(v1.canary.dekWrapped)) }
       await expect(provider.load({ ...v1, canary })).rejects.toMatchObject({ code: 'wrong-key' })
       expect(provider.loaded()).toEqual([2])
     })
 
-    it('serves two providers on one set of keys', async () => {
+    test('serves two providers on one set of keys', async () => {
       const other = await fixture.open()
       try {
         await other.load(v1)
@@ -162,7 +162,7 @@ export function aKekProvider({ make, there, page }: Kind): void {
       }
     })
 
-    it('stops for an AbortSignal with its reason', async () => {
+    test('stops for an AbortSignal with its reason', async () => {
       const items = await sealedItems(provider, 1, randomDeks(2 * page))
       const aborter = new AbortController()
       const running = provider.rewrap({ from: 1, to: 2, check: 'all', items }, aborter.signal)
@@ -174,13 +174,13 @@ export function aKekProvider({ make, there, page }: Kind): void {
       expect((await provider.rewrap(batch)).outcomes.every(({ ok }) => ok)).toBe(true)
     })
 
-    it('counts its calls', async () => {
+    test('counts its calls', async () => {
       const before = provider.stats().calls
       await provider.wrap(1, randomDeks(10))
       expect(provider.stats().calls).toBeGreaterThanOrEqual(before + 10)
     })
 
-    it('lets the event loop go on during a page', async () => {
+    test('lets the event loop go on during a page', async () => {
       const items = await sealedItems(provider, 1, randomDeks(5 * page))
       let turns = 0
       const timer = setInterval(() => (turns += 1), 5)
@@ -189,7 +189,7 @@ export function aKekProvider({ make, there, page }: Kind): void {
       expect(turns).toBeGreaterThan(3)
     })
 
-    it('answers pool-closed from every method once it is closed', async () => {
+    test('answers pool-closed from every method once it is closed', async () => {
       const other = await fixture.open()
       await other.load(v1)
       const { ceremony } = other

@@ -1,5 +1,5 @@
 import { existsSync } from 'node:fs'
-import { describe, expect, it } from 'vitest'
+import { describe, expect, test } from 'vitest'
 import { CkrError, faultFrom } from '../../providers/pkcs11/wire/errors.ts'
 import { KeyturnError } from '../../contracts/errors.ts'
 import { withVendorHint } from '../../providers/pkcs11/vendors/vendor-hint.ts'
@@ -9,7 +9,7 @@ const hintOf = (path: string, error: Error, manufacturer: string | null = null) 
   withVendorHint(faultFrom(error), error, vendorOf(path, manufacturer)).hint
 
 describe('the catalogue of modules', () => {
-  it.each([
+  test.each([
     ['/usr/lib/softhsm/libsofthsm2.so', null, 'SoftHSM2'],
     ['/tmp/fault-module.so', 'SoftHSM project', 'SoftHSM2'],
     ['/opt/cloudhsm/lib/libcloudhsm_pkcs11.so', null, 'AWS CloudHSM'],
@@ -34,29 +34,29 @@ describe('the catalogue of modules', () => {
     expect(vendorOf(path, manufacturer)?.name).toBe(name)
   })
 
-  it('says nothing of a module that it does not know', () => {
+  test('says nothing of a module that it does not know', () => {
     expect(vendorOf('/opt/new/libhsm.so', 'Somebody')).toBeNull()
     expect(vendorHint(null, { code: 'pin-refused' })).toBeNull()
     const hint = hintOf('/opt/new/libhsm.so', new CkrError('C_Initialize', 5))
     expect(hint).toMatch(/^the HSM fails in general/)
   })
 
-  it('has one page for each, which is there, and one line for each advice', () => {
+  test('has one page for each, which is there, and one line for each advice', () => {
     for (const { page, hints, name } of vendors) {
       expect(existsSync(page), `${name}: ${page}`).toBe(true)
-      for (const { say } of hints) expect(say).not.toMatch(/\n|\.$/)
+      for (const { hint } of hints) expect(hint).not.toMatch(/\n|\.$/)
     }
     expect(new Set(vendors.map(({ name }) => name)).size).toBe(vendors.length)
   })
 
-  it('tells what is typically behind an answer of the module', () => {
+  test('tells what is typically behind an answer of the module', () => {
     expect(hintOf('fortanix_pkcs11.so', new CkrError('C_Login', 7))).toMatch(/cannot read its conf/)
     expect(hintOf('yubihsm_pkcs11.so', new CkrError('C_Login', 48))).toMatch(/not supported.*GCM/)
     expect(hintOf('libsoftokn3.so', new CkrError('C_Initialize', 7))).toMatch(/module_parameters/)
     expect(hintOf('PKCS11_API.so', new CkrError('C_Initialize', 6))).toMatch(/pkcsslotd/)
   })
 
-  it('keeps what we have to say ourselves: which tokens there are, that a PIN is not tried again', () => {
+  test('keeps what we have to say ourselves: which tokens there are, that a PIN is not tried again', () => {
     const lost = new KeyturnError('token-not-found', 'no token', { hint: 'there are: "a"' })
     expect(hintOf('fortanix_pkcs11.so', lost)).toMatch(/^there are: "a"; .*"Fortanix Token"/)
     const refused = hintOf('libcloudhsm_pkcs11.so', new CkrError('C_Login', 160))

@@ -1,4 +1,4 @@
-import { describe, expect, it } from 'vitest'
+import { describe, expect, test } from 'vitest'
 import { hsmBudget } from '../../sweep/hsm-budget.ts'
 
 /** A rotation's document with its ceiling. */
@@ -13,19 +13,19 @@ function reserveUpTo(max: number) {
 }
 
 describe('hsmBudget', () => {
-  it('admits everything and reserves nothing without a limit', async () => {
+  test('admits everything and reserves nothing without a limit', async () => {
     const { reserve, reserved } = reserveUpTo(0)
     expect(await hsmBudget(0, 3, reserve).admit(1_000)).toBe(1_000)
     expect(reserved()).toBe(0)
   })
 
-  it('reserves the calls of a page before they are made', async () => {
+  test('reserves the calls of a page before they are made', async () => {
     const { reserve, reserved } = reserveUpTo(10_000)
     expect(await hsmBudget(10_000, 3, reserve).admit(1_000)).toBe(1_000)
     expect(reserved()).toBe(3_000)
   })
 
-  it('uses the end of a budget to a few calls and then admits nothing', async () => {
+  test('uses the end of a budget to a few calls and then admits nothing', async () => {
     const { reserve, reserved } = reserveUpTo(10_000)
     const budget = hsmBudget(10_000, 3, reserve)
     let admitted = 0
@@ -39,7 +39,7 @@ describe('hsmBudget', () => {
     expect(await budget.admit(1_000)).toBe(0)
   })
 
-  it('spends on the next page what a page left over', async () => {
+  test('spends on the next page what a page left over', async () => {
     const { reserve, reserved } = reserveUpTo(10_000)
     const budget = hsmBudget(10_000, 3, reserve)
     await budget.admit(1_000)

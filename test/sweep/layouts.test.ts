@@ -1,5 +1,5 @@
 import { createHash, randomBytes } from 'node:crypto'
-import { afterEach, describe, expect, it } from 'vitest'
+import { afterEach, describe, expect, test } from 'vitest'
 import { Binary, ObjectId, UUID, type Document } from 'mongodb'
 import { layoutChecks } from '../../cli/doctor/layout-checks.ts'
 import type { CollectionConfig, DeclaredLayout, FleetSettings } from '../../contracts/settings.ts'
@@ -126,7 +126,7 @@ const doctor = async (collections: CollectionConfig[]) => {
 }
 
 describe.each(Object.entries(shapes))('%s', (_, shape) => {
-  it('is rotated, and nothing but version, iv and wrapped DEK is touched', async () => {
+  test('is rotated, and nothing but version, iv and wrapped DEK is touched', async () => {
     const { collections, deks, records } = await open(shape)
     expect(await indexFaults(fixture.store, collections)).toEqual([])
     expect(await doctor(collections)).toMatchObject({ state: 'ok' })
@@ -164,7 +164,7 @@ describe.each(Object.entries(shapes))('%s', (_, shape) => {
     expect(census).toEqual({ opened: count, failed: [] })
   })
 
-  it('quarantines what is broken, and a repaired one clears its row', async () => {
+  test('quarantines what is broken, and a repaired one clears its row', async () => {
     const { collections, records } = await open(shape)
     const rows = fixture.store.db.collection(place.collection)
     const [broken, moved, fine] = records as [Document, Document, Document]
@@ -186,7 +186,7 @@ describe.each(Object.entries(shapes))('%s', (_, shape) => {
     expect(await recheckQuarantine(fixture.store, 1)).toBe(1)
   })
 
-  it('has a fence on its own path, which comes off without a trace', async () => {
+  test('has a fence on its own path, which comes off without a trace', async () => {
     const { collections, records } = await open(shape)
     const fence = fenceOn(collections[0]!, 7)
     const rows = fixture.store.db.collection(place.collection)
@@ -212,7 +212,7 @@ describe('doctor', () => {
     ['a wrong encoding', { encoding: 'base64' }, /'dek' has 72 bytes/],
     ['a recipe that does not open', { aad: { sha256: ['field', 'id'] } }, /does not open under v1/],
   ]
-  it.each(wrong)('names %s', async (_, change, message) => {
+  test.each(wrong)('names %s', async (_, change, message) => {
     await open(shape)
     const layout = { ...shape.layout, ...change }
     const layouts = [{ field: 'secret', layout }]

@@ -1,8 +1,8 @@
-import { describe, expect, it } from 'vitest'
+import { describe, expect, test } from 'vitest'
 import { pageAtRate, paceAt } from '../../sweep/pace.ts'
 
 describe('pageAtRate', () => {
-  it('keeps the page without a rate and holds a quarter of a second otherwise', () => {
+  test('keeps the page without a rate and holds a quarter of a second otherwise', () => {
     expect(pageAtRate(1_000, 0)).toBe(1_000)
     expect(pageAtRate(1_000, 100_000)).toBe(1_000)
     expect(pageAtRate(1_000, 400)).toBe(100)
@@ -11,7 +11,7 @@ describe('pageAtRate', () => {
 })
 
 describe('paceAt', () => {
-  it('never lets more go than the rate since its begin', async () => {
+  test('never lets more go than the rate since its begin', async () => {
     const began = performance.now()
     const pace = paceAt(2_000, new AbortController().signal)
     for (let page = 1; page <= 10; page++) {
@@ -22,14 +22,14 @@ describe('paceAt', () => {
     expect((performance.now() - began) / 1_000).toBeLessThan(2.5)
   })
 
-  it('does not wait without a rate', async () => {
+  test('does not wait without a rate', async () => {
     const began = performance.now()
     const pace = paceAt(0, new AbortController().signal)
     for (let page = 0; page < 100; page++) await pace(1_000_000)
     expect(performance.now() - began).toBeLessThan(1_000)
   })
 
-  it('ends its wait with the signal', async () => {
+  test('ends its wait with the signal', async () => {
     const abort = new AbortController()
     const wait = paceAt(1, abort.signal)(1_000)
     abort.abort()

@@ -1,8 +1,8 @@
-import { describe, expect, it } from 'vitest'
+import { describe, expect, test } from 'vitest'
 import { pageSizing } from '../../sweep/page-sizing.ts'
 
 describe('the size of a page', () => {
-  it('is halved while pages are slow, and comes back when they are quick', () => {
+  test('is halved while pages are slow, and comes back when they are quick', () => {
     const tempo = pageSizing(1_000, 'rotation')
     expect(tempo.page()).toBe(1_000)
     tempo.took(1_000, 3_200)
@@ -15,7 +15,7 @@ describe('the size of a page', () => {
     expect(tempo.page()).toBe(1_000)
   })
 
-  it('never grows beyond a small configured one, and a short last page says nothing', () => {
+  test('never grows beyond a small configured one, and a short last page says nothing', () => {
     const tempo = pageSizing(7, 'rotation')
     tempo.took(7, 9_000)
     expect(tempo.page()).toBe(7)
@@ -27,14 +27,14 @@ describe('the size of a page', () => {
 })
 
 describe('the rest behind a page', () => {
-  it('is none for the rotation, however slow its pages are', () => {
+  test('is none for the rotation, however slow its pages are', () => {
     const tempo = pageSizing(1_000, 'rotation')
     tempo.took(1_000, 100)
     tempo.took(1_000, 900)
     expect(tempo.restMs()).toBe(0)
   })
 
-  it('is a page for the applications, and three while pages take longer than the fastest', () => {
+  test('is a page for the applications, and three while pages take longer than the fastest', () => {
     const tempo = pageSizing(1_000, 'applications')
     expect(tempo.page()).toBe(250)
     tempo.took(250, 40)

@@ -1,5 +1,5 @@
 import { randomBytes } from 'node:crypto'
-import { afterEach, describe, expect, inject, it } from 'vitest'
+import { afterEach, describe, expect, inject, test } from 'vitest'
 import { createLog } from '../../observability/log.ts'
 import { openPkcs11Provider } from '../../providers/pkcs11/pkcs11-provider.ts'
 import type { KekProvider } from '../../providers/provider.ts'
@@ -46,7 +46,7 @@ async function softHsm(install: string): Promise<KekProvider> {
 }
 
 describe.skipIf(inject('softhsm') === null)('a sweep on SoftHSM2', () => {
-  it('rewraps two ranges at once, quarantines what does not open, and all the rest opens', async () => {
+  test('rewraps two ranges at once, quarantines what does not open, and all the rest opens', async () => {
     fixture = await openLab({ provider: softHsm })
     await fixture.fill(names(800))
     const [stranger] = await fixture.seal(['elsewhere'])
@@ -72,7 +72,7 @@ describe.skipIf(inject('softhsm') === null)('a sweep on SoftHSM2', () => {
     expect(census.failed).toMatchObject([{ id: 'r000400-moved', code: 'envelope-unreadable' }])
   })
 
-  it('wraps and opens without AAD, as a layout of existing data may want it', async () => {
+  test('wraps and opens without AAD, as a layout of existing data may want it', async () => {
     fixture = await openLab({ provider: softHsm })
     const dek = randomBytes(32)
     const aad = Buffer.alloc(0)

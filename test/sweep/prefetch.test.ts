@@ -1,4 +1,4 @@
-import { describe, expect, it } from 'vitest'
+import { describe, expect, test } from 'vitest'
 import { prefetch } from '../../sweep/prefetch.ts'
 
 function deferred() {
@@ -25,12 +25,12 @@ async function collect<T>(source: AsyncGenerator<T, void>): Promise<T[]> {
 }
 
 describe('ahead', () => {
-  it('gives the same items in the same order', async () => {
+  test('gives the same items in the same order', async () => {
     expect(await collect(prefetch(count(5, [])))).toEqual([1, 2, 3, 4, 5])
     expect(await collect(prefetch(count(0, [])))).toEqual([])
   })
 
-  it('makes one item ahead of the consumer and never more', async () => {
+  test('makes one item ahead of the consumer and never more', async () => {
     const log: string[] = []
     const items = prefetch(count(9, log))
     await items.next()
@@ -42,7 +42,7 @@ describe('ahead', () => {
     await items.return()
   })
 
-  it('throws an error of its source behind the items before it', async () => {
+  test('throws an error of its source behind the items before it', async () => {
     async function* failing(): AsyncGenerator<number, void> {
       yield await Promise.resolve(1)
       throw new Error('token away')
@@ -55,7 +55,7 @@ describe('ahead', () => {
     expect(seen).toEqual([1])
   })
 
-  it('waits for the item in the making and ends its source when the consumer leaves', async () => {
+  test('waits for the item in the making and ends its source when the consumer leaves', async () => {
     const gate = deferred()
     const log: string[] = []
     async function* slow(): AsyncGenerator<number, void> {
@@ -78,7 +78,7 @@ describe('ahead', () => {
     expect(log).toEqual(['made 2', 'ended', 'left'])
   })
 
-  it('drops an error of the item in the making when the consumer has left', async () => {
+  test('drops an error of the item in the making when the consumer has left', async () => {
     const gate = deferred()
     async function* failing(): AsyncGenerator<number, void> {
       yield 1

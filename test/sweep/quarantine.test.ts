@@ -1,5 +1,5 @@
 import type { Collection, RunCommandOptions } from 'mongodb'
-import { afterEach, describe, expect, it } from 'vitest'
+import { afterEach, describe, expect, test } from 'vitest'
 import { Binary, Long } from 'mongodb'
 import { listQuarantine } from '../../store/rewrap-quarantine.ts'
 import type { Store } from '../../store/store.ts'
@@ -43,7 +43,7 @@ function flipped(binary: Binary): Binary {
 }
 
 describe('quarantine', () => {
-  it('takes exactly the seven corrupted envelopes, and the formless ones cost no call', async () => {
+  test('takes exactly the seven corrupted envelopes, and the formless ones cost no call', async () => {
     fixture = await openLab()
     await fixture.fill(names(100))
     await corrupt()
@@ -59,7 +59,7 @@ describe('quarantine', () => {
     expect(found).toEqual(Object.entries(corruptions).map(([id, { code }]) => [id, code]))
   })
 
-  it('counts a row once however often the rotation meets it, and lets the tail end', async () => {
+  test('counts a row once however often the rotation meets it, and lets the tail end', async () => {
     fixture = await openLab()
     await fixture.fill(names(100))
     await corrupt()
@@ -75,7 +75,7 @@ describe('quarantine', () => {
     expect(await fixture.counters()).toMatchObject({ rewrapped: 93, quarantined: 7 })
   })
 
-  it('looks again at an envelope that its owner put back after it was quarantined', async () => {
+  test('looks again at an envelope that its owner put back after it was quarantined', async () => {
     fixture = await openLab()
     const sealed = await fixture.fill(names(100))
     await corrupt()
@@ -89,7 +89,7 @@ describe('quarantine', () => {
     expect(counters).toMatchObject({ rewrapped: 1, quarantined: 0 })
   })
 
-  it('quarantines what a validator refuses, and writes the rest of the page', async () => {
+  test('quarantines what a validator refuses, and writes the rest of the page', async () => {
     fixture = await openLab()
     await fixture.fill(names(50))
     const records = fixture.store.db.collection<{ _id: string; note?: number }>('records')
@@ -116,7 +116,7 @@ describe('quarantine', () => {
     expect(await records.countDocuments({ 'secret.kek_version': 1 })).toBe(2)
   })
 
-  it('quarantines a record whose _id the driver cannot give back', async () => {
+  test('quarantines a record whose _id the driver cannot give back', async () => {
     fixture = await openLab()
     await fixture.fill(names(5))
     const far = Long.fromString('9000000000000000000')
@@ -137,7 +137,7 @@ describe('quarantine', () => {
     expect(again).toMatchObject({ end: 'end', counters: { quarantined: 0, superseded: 0 } })
   })
 
-  it('quarantines in the tail what stands there unchanged and is matched by no filter', async () => {
+  test('quarantines in the tail what stands there unchanged and is matched by no filter', async () => {
     fixture = await openLab()
     await fixture.fill(names(30))
     const [range] = await fixture.plan()
@@ -155,7 +155,7 @@ describe('quarantine', () => {
     ])
   })
 
-  it('accuses nobody in the tail when the application was faster', async () => {
+  test('accuses nobody in the tail when the application was faster', async () => {
     fixture = await openLab()
     const sealed = await fixture.fill(names(10))
     const [range] = await fixture.plan()

@@ -1,4 +1,4 @@
-import { afterEach, describe, expect, it } from 'vitest'
+import { afterEach, describe, expect, test } from 'vitest'
 import {
   Binary,
   Decimal128,
@@ -18,7 +18,7 @@ let fixture: Fixture
 afterEach(async () => fixture.close())
 
 describe('sweepShard', () => {
-  it('rewraps every envelope of its ranges and counts each once', async () => {
+  test('rewraps every envelope of its ranges and counts each once', async () => {
     fixture = await openLab()
     await fixture.fill(names(2_345))
     const ranges = await fixture.plan(3)
@@ -32,7 +32,7 @@ describe('sweepShard', () => {
     expect(fixture.wraps.get(2)).toBe(2_345)
   })
 
-  it('never writes the data and its IV', async () => {
+  test('never writes the data and its IV', async () => {
     fixture = await openLab()
     const before = await fixture.fill(names(50))
     const [range] = await fixture.plan()
@@ -45,7 +45,7 @@ describe('sweepShard', () => {
     }
   })
 
-  it('closes a finished range, and a further attempt has nothing to do', async () => {
+  test('closes a finished range, and a further attempt has nothing to do', async () => {
     fixture = await openLab()
     await fixture.fill(names(10))
     const [range] = await fixture.plan()
@@ -58,7 +58,7 @@ describe('sweepShard', () => {
     })
   })
 
-  it('plans no range for an empty collection, and finishes one that became empty', async () => {
+  test('plans no range for an empty collection, and finishes one that became empty', async () => {
     fixture = await openLab()
     expect(await fixture.plan()).toEqual([])
     await fixture.fill(names(10))
@@ -72,7 +72,7 @@ describe('sweepShard', () => {
     expect(doc!.closed).toBe(true)
   })
 
-  it('works with pages of one envelope, and with a page exactly as large as the range', async () => {
+  test('works with pages of one envelope, and with a page exactly as large as the range', async () => {
     fixture = await openLab()
     await fixture.fill(names(14))
     const [one, two] = await fixture.plan(2)
@@ -82,7 +82,7 @@ describe('sweepShard', () => {
     expect(await fixture.openAll()).toEqual({ 2: 14 })
   })
 
-  it('meets ids of every type once, in any number of shards', async () => {
+  test('meets ids of every type once, in any number of shards', async () => {
     fixture = await openLab()
     const ids = idsOfAllTypes()
     await fixture.fill(ids)
@@ -92,7 +92,7 @@ describe('sweepShard', () => {
     expect(await fixture.openAll()).toEqual({ 2: ids.length })
   })
 
-  it('makes fewer calls with a sampled check, fewest with none', async () => {
+  test('makes fewer calls with a sampled check, fewest with none', async () => {
     fixture = await openLab()
     await fixture.fill(names(320))
     const [one, two] = await fixture.plan(2)
@@ -103,7 +103,7 @@ describe('sweepShard', () => {
     expect(await fixture.openAll()).toEqual({ 2: 320 })
   })
 
-  it('goes on from the cursor of a sweep that its deadline ended at a page', async () => {
+  test('goes on from the cursor of a sweep that its deadline ended at a page', async () => {
     fixture = await openLab()
     await fixture.fill(names(1_000))
     const [range] = await fixture.plan()
@@ -121,7 +121,7 @@ describe('sweepShard', () => {
     expect(await fixture.counters()).toMatchObject({ rewrapped: 1_000, superseded: 0 })
   })
 
-  it('leaves no session behind', async () => {
+  test('leaves no session behind', async () => {
     fixture = await openLab()
     await fixture.fill(names(500))
     const [range] = await fixture.plan()

@@ -1,4 +1,4 @@
-import { afterEach, describe, expect, it } from 'vitest'
+import { afterEach, describe, expect, test } from 'vitest'
 import { scanUnwrap } from '../../sweep/scan-unwrap.ts'
 import { collection, field, names, openLab, type Fixture } from './fixture.ts'
 
@@ -18,14 +18,14 @@ function scan() {
 }
 
 describe('scanUnwrap', () => {
-  it('opens every envelope of every version', async () => {
+  test('opens every envelope of every version', async () => {
     fixture = await openLab()
     await fixture.fill(names(120), 1)
     await fixture.fill(names(80, 's'), 2)
     expect(await scan()).toEqual({ opened: 200, failed: [] })
   })
 
-  it('names each envelope that does not open, with its code', async () => {
+  test('names each envelope that does not open, with its code', async () => {
     fixture = await openLab()
     const [first, second] = await fixture.seal(names(2))
     await fixture.insert([
@@ -44,7 +44,7 @@ describe('scanUnwrap', () => {
     })
   })
 
-  it('says of a version that is not loaded that it cannot tell', async () => {
+  test('says of a version that is not loaded that it cannot tell', async () => {
     fixture = await openLab()
     await fixture.fill(names(3), 1)
     await fixture.fill(names(4, 's'), 2)

@@ -1,5 +1,5 @@
 import { randomBytes } from 'node:crypto'
-import { afterEach, describe, expect, inject, it } from 'vitest'
+import { afterEach, describe, expect, inject, test } from 'vitest'
 import { Binary, type CreateCollectionOptions } from 'mongodb'
 import { createIndexes } from '../../store/indexes.ts'
 import { openStore } from '../../store/store.ts'
@@ -11,7 +11,7 @@ afterEach(async () => fixture.close())
 const megabytes = 2 ** 20
 
 describe('a sweep', () => {
-  it('over a few huge records among many small ones reads and writes their wraps only', async () => {
+  test('over a few huge records among many small ones reads and writes their wraps only', async () => {
     fixture = await openLab()
     await fixture.fill(names(400))
     const records = fixture.store.db.collection<SealedRecord & { picture: Binary }>(collection)
@@ -32,7 +32,7 @@ describe('a sweep', () => {
     expect(Buffer.compare(huge!.picture.value(), picture.value())).toBe(0)
   })
 
-  it('leaves records alone that have no envelope, or null in its place', async () => {
+  test('leaves records alone that have no envelope, or null in its place', async () => {
     fixture = await openLab()
     await fixture.fill(names(150))
     const others = names(150, 'other').map((_id, index) => {
@@ -50,7 +50,7 @@ describe('a sweep', () => {
     expect(after.toSorted((a, b) => (a._id < b._id ? -1 : 1))).toEqual(others)
   })
 
-  it('that was stopped goes on through another connection with nothing of the first in memory', async () => {
+  test('that was stopped goes on through another connection with nothing of the first in memory', async () => {
     fixture = await openLab()
     await fixture.fill(names(300))
     const [range] = await fixture.plan()
@@ -72,7 +72,7 @@ describe('a sweep', () => {
     expect(await fixture.openAll()).toEqual({ 2: 300 })
   })
 
-  it('with priority for the applications does all of it too, in short pages', async () => {
+  test('with priority for the applications does all of it too, in short pages', async () => {
     fixture = await openLab()
     await fixture.fill(names(600))
     const [range] = await fixture.plan()
@@ -84,7 +84,7 @@ describe('a sweep', () => {
     expect(sums).toEqual([250, 500, 600])
   })
 
-  it.each<[string, CreateCollectionOptions]>([
+  test.each<[string, CreateCollectionOptions]>([
     ['clustered', { clusteredIndex: { key: { _id: 1 }, unique: true } }],
     ['of another collation', { collation: { locale: 'de', numericOrdering: true } }],
   ])('meets each record of a collection that is %s', async (_, options) => {

@@ -1,4 +1,4 @@
-import { afterEach, describe, expect, it } from 'vitest'
+import { afterEach, describe, expect, test } from 'vitest'
 import { MongoClient } from 'mongodb'
 import { inject } from 'vitest'
 import { readRotation } from '../../store/rotations.ts'
@@ -8,7 +8,7 @@ let fixture: Fixture
 afterEach(async () => fixture.close())
 
 describe('a rate', () => {
-  it('is never exceeded by two ranges together, and used', async () => {
+  test('is never exceeded by two ranges together, and used', async () => {
     fixture = await openLab()
     await fixture.fill(names(2_000))
     const ranges = await fixture.plan(2)
@@ -25,7 +25,7 @@ describe('a rate', () => {
     expect(rate).toBeLessThan(220)
   })
 
-  it('of one in half a minute still ends at once with an abort', async () => {
+  test('of one in half a minute still ends at once with an abort', async () => {
     fixture = await openLab()
     await fixture.fill(names(10))
     const [range] = await fixture.plan()
@@ -39,7 +39,7 @@ describe('a rate', () => {
 })
 
 describe('a budget of crypt calls', () => {
-  it('is used to a few calls and never exceeded by ranges that share it', async () => {
+  test('is used to a few calls and never exceeded by ranges that share it', async () => {
     fixture = await openLab({ maxHsmCalls: 1_000 })
     await fixture.fill(names(900))
     const ranges = await fixture.plan(3)
@@ -60,7 +60,7 @@ describe('a budget of crypt calls', () => {
 })
 
 describe('a budget of crypt calls of workers that die', () => {
-  it('is never exceeded: what was called and never written stays spent', async () => {
+  test('is never exceeded: what was called and never written stays spent', async () => {
     fixture = await openLab({ maxHsmCalls: 1_000 })
     await fixture.fill(names(900))
     const [range] = await fixture.plan(1)
@@ -90,7 +90,7 @@ describe('a budget of crypt calls of workers that die', () => {
 })
 
 describe('memory', () => {
-  it('holds at most three pages in flight, however slow the token is', async () => {
+  test('holds at most three pages in flight, however slow the token is', async () => {
     fixture = await openLab()
     await fixture.fill(names(400))
     const [range] = await fixture.plan()

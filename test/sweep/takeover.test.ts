@@ -1,4 +1,4 @@
-import { afterEach, describe, expect, it } from 'vitest'
+import { afterEach, describe, expect, test } from 'vitest'
 import { KeyturnError } from '../../contracts/errors.ts'
 import type { KekProvider } from '../../providers/provider.ts'
 import { readRanges } from '../../store/rewrap-ranges.ts'
@@ -27,7 +27,7 @@ async function snapshot() {
 }
 
 describe('a sweep that is interrupted', () => {
-  it('sums up to the census when it is aborted again and again at random pages', async () => {
+  test('sums up to the census when it is aborted again and again at random pages', async () => {
     fixture = await openLab()
     await fixture.fill(names(2_000))
     const [range] = await fixture.plan()
@@ -56,7 +56,7 @@ describe('a sweep that is interrupted', () => {
     expect(await fixture.openAll()).toEqual({ 2: 2_000 })
   })
 
-  it('writes the pages before a fault of the token, then rejects with it', async () => {
+  test('writes the pages before a fault of the token, then rejects with it', async () => {
     fixture = await openLab()
     await fixture.fill(names(500))
     const [range] = await fixture.plan()
@@ -73,7 +73,7 @@ describe('a sweep that is interrupted', () => {
     expect(await fixture.counters()).toMatchObject({ rewrapped: 500, quarantined: 0 })
   })
 
-  it('writes nothing when the lease has run out inside the transaction', async () => {
+  test('writes nothing when the lease has run out inside the transaction', async () => {
     fixture = await openLab()
     await fixture.fill(names(100))
     const [range] = await fixture.plan()
@@ -91,7 +91,7 @@ describe('a sweep that is interrupted', () => {
     expect(await fixture.counters()).toMatchObject({ rewrapped: 0, hsmCalls: 0 })
   })
 
-  it('wraps nothing without a lease', async () => {
+  test('wraps nothing without a lease', async () => {
     fixture = await openLab()
     await fixture.fill(names(100))
     const [range] = await fixture.plan()
@@ -106,7 +106,7 @@ describe('a sweep that is interrupted', () => {
     expect(fixture.provider.stats().calls).toBe(calls)
   })
 
-  it('ends soon after an abort though the token does not answer, with nothing of that page', async () => {
+  test('ends soon after an abort though the token does not answer, with nothing of that page', async () => {
     fixture = await openLab()
     await fixture.fill(names(100))
     const [range] = await fixture.plan()
@@ -126,7 +126,7 @@ describe('a sweep that is interrupted', () => {
     expect(await fixture.census()).toEqual({ 1: 100 })
   })
 
-  it('does nothing when it was aborted before it began', async () => {
+  test('does nothing when it was aborted before it began', async () => {
     fixture = await openLab()
     await fixture.fill(names(10))
     const [range] = await fixture.plan()
@@ -139,7 +139,7 @@ describe('a sweep that is interrupted', () => {
 })
 
 describe('two sweeps of one range', () => {
-  it('the first, frozen with a page in hand, writes nothing after the second took over', async () => {
+  test('the first, frozen with a page in hand, writes nothing after the second took over', async () => {
     fixture = await openLab()
     await fixture.fill(names(600))
     const [range] = await fixture.plan()
@@ -166,7 +166,7 @@ describe('two sweeps of one range', () => {
     })
   })
 
-  it('share the work without counting anything twice, whatever they meet in', async () => {
+  test('share the work without counting anything twice, whatever they meet in', async () => {
     fixture = await openLab()
     await fixture.fill(names(3_000))
     const [range] = await fixture.plan()

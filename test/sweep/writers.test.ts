@@ -1,4 +1,4 @@
-import { afterEach, describe, expect, it } from 'vitest'
+import { afterEach, describe, expect, test } from 'vitest'
 import { remainingOf } from '../../store/census.ts'
 import { collection, field, names, openLab, type Fixture, type SealedRecord } from './fixture.ts'
 
@@ -42,7 +42,7 @@ function ivOf({ secret }: SealedRecord): string {
 }
 
 describe('a sweep beside applications that write', () => {
-  it('loses no write of theirs, counts what they were faster with, and ends with nothing left', async () => {
+  test('loses no write of theirs, counts what they were faster with, and ends with nothing left', async () => {
     fixture = await openLab()
     const ids = names(3_000)
     const old = await fixture.fill(ids)

@@ -5,7 +5,7 @@ import { NativeConnection } from '@temporalio/worker'
 import { afterAll, beforeAll, describe, expect, inject, test } from 'vitest'
 import { messages } from '../../contracts/names.ts'
 import type { RotationProgress } from '../../contracts/rotation.ts'
-import { lookAfter } from '../../workflows/rewrap-ranges.ts'
+import { nextPollMs } from '../../workflows/rewrap-ranges.ts'
 import { freshName } from '../support/fresh.ts'
 import { finished, handingOut, readyFleet, rotate as tell } from './story.ts'
 import type { Steps } from './story.ts'
@@ -281,7 +281,7 @@ describe('the rotation', () => {
     const { rotation, ...rest } = Object.fromEntries(runs)
     // The looks of a whole year at the counters come to that.
     let looks = 0
-    for (let pause = 2_000, at = 0; at < 365 * 86_400_000; pause = lookAfter(pause)) {
+    for (let pause = 2_000, at = 0; at < 365 * 86_400_000; pause = nextPollMs(pause)) {
       at += pause
       looks += 1
     }

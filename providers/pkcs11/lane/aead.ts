@@ -162,7 +162,7 @@ export class LaneAead {
   #wrap(way: Way, wraps: number): void {
     for (let n = 0; n < wraps; n++) {
       const raw = this.#raw(way)
-      if (readAs(way.mode, raw) === null) throw notKept(way.mode)
+      if (readAs(way.mode, raw) === null) throw modeNotKept(way.mode)
       this.#outputs.push(raw.output)
     }
   }
@@ -214,7 +214,7 @@ export class LaneAead {
   }
 }
 
-function notKept(mode: IvMode): KeyturnError {
+function modeNotKept(mode: IvMode): KeyturnError {
   return new KeyturnError('iv-mode-refused', `the token does not keep to IV mode "${mode}"`)
 }
 

@@ -1,5 +1,6 @@
 import { timingSafeEqual } from 'node:crypto'
 import { KeyturnError } from '../../../contracts/errors.ts'
+import { CKR_FUNCTION_FAILED } from '../wire/ckr-codes.ts'
 import { CkrError } from '../wire/errors.ts'
 import { DEK_BYTES, scratch, unwrapDek, wrapDek } from './gcm.ts'
 import {
@@ -15,7 +16,6 @@ import type { LaneSession } from './session.ts'
 import { asBuffer, pack, unpack } from '../wire/packing.ts'
 import { pauseThread } from './pause-thread.ts'
 
-const CKR_FUNCTION_FAILED = 6
 const SAMPLED_EVERY = 16
 /** How often an envelope must fail, the canary opening in between, before it is accused. */
 const FAILURES = 2
@@ -134,7 +134,7 @@ export class LaneBatches {
     const mended = new Set<string>()
     for (let throttled = 0; ;) {
       const key = this.#key(version)
-      const gcm = gcmKey(this.#session, { ...key, gcm: key.asked.gcm })
+      const gcm = gcmKey(this.#session, { ...key, gcm: key.request.gcm })
       try {
         return this.#session.crypt(() => use(gcm))
       } catch (error) {
@@ -143,17 +143,17 @@ export class LaneBatches {
         const { fault } = error
         const isTag = error.ckr === key.badTag && error.method.startsWith('C_Decrypt')
         if (fault === 'back-off' && !isTag && ++throttled < THROTTLED_TRIES) {
-          this.#bearThrottling(error, FIRST_THROTTLED_PAUSE_MS * 2 ** throttled)
+          this.#pauseThrottled(error, FIRST_THROTTLED_PAUSE_MS * 2 ** throttled)
           continue
         }
         if ((fault !== 'session' && fault !== 'key') || mended.has(fault)) throw error
         mended.add(fault)
-        if (fault === 'key') this.#keys.set(version, loadKey(this.#session, key.asked))
+        if (fault === 'key') this.#keys.set(version, loadKey(this.#session, key.request))
       }
     }
   }
 
-  #bearThrottling(error: CkrError, milliseconds: number): void {
+  #pauseThrottled(error: CkrError, milliseconds: number): void {
     this.#throttledMs += milliseconds
     if (this.#throttledMs > LONGEST_THROTTLED_MS) throw error
     pauseThread(milliseconds)
@@ -177,7 +177,7 @@ function blamesData(error: CkrError, key: LaneKey, sealed: Sealed): boolean {
   if (!error.method.startsWith('C_Decrypt')) return false
   if (error.ckr === key.badTag || error.fault === 'data') return true
   // An IV of an odd length is refused at C_DecryptInit by tokens that take 12 bytes only (Fortanix).
-  return error.fault === 'never' && sealed.iv.length !== key.asked.gcm.ivLength
+  return error.fault === 'never' && sealed.iv.length !== key.request.gcm.ivLength
 }
 
 /** Runs `use` over items and packs its rows; an item that it answers with a string goes into `refused` instead. */

@@ -6,7 +6,7 @@ import { DEK_BYTES, formsOf, scratch, unwrapDek, waysToOpen, wrapDek } from './g
 import {
   deleteKey,
   destroyKey,
-  doubtsAbout,
+  historyWarnings,
   findKeys,
   findOneKey,
   generateKey,
@@ -73,7 +73,7 @@ export function find(
 ): { keyId: Buffer | null; warnings: string[] } {
   const key = findOneKey(asSession(session), label, keyId)
   requireAttributes(asSession(session), key, label)
-  const warnings = doubtsAbout(asSession(session), key).map(
+  const warnings = historyWarnings(asSession(session), key).map(
     (attribute) =>
       `key "${label}" has ${attribute}: it was imported, or could once leave the token`,
   )

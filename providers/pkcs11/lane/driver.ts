@@ -2,7 +2,12 @@ import { createRequire } from 'node:module'
 import type * as Pkcs11js from 'pkcs11js'
 import { KeyturnError } from '../../../contracts/errors.ts'
 import { reasonOf } from '../../../contracts/reasons.ts'
-import { CKR_CRYPTOKI_ALREADY_INITIALIZED, CkrError } from '../wire/errors.ts'
+import {
+  CKR_ATTRIBUTE_SENSITIVE,
+  CKR_ATTRIBUTE_TYPE_INVALID,
+  CKR_CRYPTOKI_ALREADY_INITIALIZED,
+} from '../wire/ckr-codes.ts'
+import { CkrError } from '../wire/errors.ts'
 
 /**
  * The one file that touches pkcs11js, in lanes only: every call blocks its thread, and a bad module can crash the
@@ -153,7 +158,7 @@ export function attribute(
     )
     return found?.value ?? null
   } catch (error) {
-    const notThere = [17, 18] // CKR_ATTRIBUTE_SENSITIVE, CKR_ATTRIBUTE_TYPE_INVALID
+    const notThere = [CKR_ATTRIBUTE_SENSITIVE, CKR_ATTRIBUTE_TYPE_INVALID]
     if (error instanceof CkrError && notThere.includes(error.ckr)) return null
     throw error
   }

@@ -102,7 +102,7 @@ export function requireAttributes(session: Session, key: Handle, label: string):
 }
 
 /** Attributes that say that a key which cannot leave the token now could once; the token sets them (PKCS#11 v3.1, 4.10). */
-export function doubtsAbout(session: Session, key: Handle): string[] {
+export function historyWarnings(session: Session, key: Handle): string[] {
   const attributes = {
     CKA_NEVER_EXTRACTABLE: ck.CKA_NEVER_EXTRACTABLE,
     CKA_ALWAYS_SENSITIVE: ck.CKA_ALWAYS_SENSITIVE,

@@ -2,7 +2,8 @@ import { createHash, randomBytes, timingSafeEqual } from 'node:crypto'
 import { KeyturnError } from '../../../contracts/errors.ts'
 import type { GcmProfile, IvMode } from '../../../contracts/kek.ts'
 import type { Handle } from './driver.ts'
-import { CKR_KEY_FUNCTION_NOT_PERMITTED, CkrError, KeyFault, TokenTrouble } from '../wire/errors.ts'
+import { CKR_FUNCTION_FAILED, CKR_KEY_FUNCTION_NOT_PERMITTED } from '../wire/ckr-codes.ts'
+import { CkrError, KeyFault, TokenTrouble } from '../wire/errors.ts'
 import { modesToTry } from '../wire/iv-modes.ts'
 import {
   DEK_BYTES,
@@ -21,7 +22,6 @@ import type { LaneSession } from './session.ts'
 import { asBuffer } from '../wire/packing.ts'
 import { pauseThread } from './pause-thread.ts'
 
-const CKR_FUNCTION_FAILED = 6
 /** How often a canary must fail, a nonce being wrapped and opened in between, before the key is called another one. */
 const FIRM_TRIES = 4
 /** The same where the answer may be throttling: a share p of throttled calls does that by chance (p × (1 - p)²)^10 times. */
@@ -33,7 +33,7 @@ const aboutKeys: ReadonlySet<number> = new Set([7, 27, 32, 33, 98, 99, 104, 112,
 
 /** A KEK in a lane. `badTag` is what this token answers a wrong tag with, learned on the canary. */
 export interface LaneKey {
-  asked: LoadRequest
+  request: LoadRequest
   handle: Handle
   form: GcmForm
   badTag: number
@@ -54,15 +54,15 @@ export function gcmKey(
 }
 
 /** Finds the key, proves that it encrypts, opens the canary, and learns how a wrong tag is answered. Throws KeyFault. */
-export function loadKey(session: LaneSession, asked: LoadRequest): LaneKey {
-  return blaming(asked.version, () => loadKeyOnce(session, asked))
+export function loadKey(session: LaneSession, request: LoadRequest): LaneKey {
+  return asKeyFault(request.version, () => loadKeyOnce(session, request))
 }
 
 /** Opens the canary and wraps and unwraps a nonce. Throws KeyFault. */
 export function proveKey(session: LaneSession, key: LaneKey): void {
-  blaming(key.asked.version, () => {
+  asKeyFault(key.request.version, () => {
     openCanaryFirm(session, key)
-    key.form = proveEncrypts(session, key.handle, key.asked, key.form)
+    key.form = proveEncrypts(session, key.handle, key.request, key.form)
   })
 }
 
@@ -71,12 +71,12 @@ export function proveKey(session: LaneSession, key: LaneKey): void {
  * under our label: a KeyFault wrong-key. If it cannot do that either, its own CkrError says what the token's matter is.
  */
 export function openCanary(session: LaneSession, key: LaneKey): void {
-  blaming(key.asked.version, () => openCanaryFirm(session, key))
+  asKeyFault(key.request.version, () => openCanaryFirm(session, key))
 }
 
 /** The same in one attempt: where the token is throttling, its CkrError comes out. */
 export function openCanaryAtOnce(session: LaneSession, key: LaneKey): void {
-  blaming(key.asked.version, () => {
+  asKeyFault(key.request.version, () => {
     let opened: Buffer
     try {
       opened = openCanaryOnce(session, key)
@@ -84,13 +84,13 @@ export function openCanaryAtOnce(session: LaneSession, key: LaneKey): void {
       session.replace()
       throw error
     }
-    const isRight = digestOf(opened).equals(key.asked.canary.digest)
+    const isRight = digestOf(opened).equals(key.request.canary.digest)
     scratch.canary.fill(0)
-    if (!isRight) throw wrongKey(key.asked.version)
+    if (!isRight) throw wrongKey(key.request.version)
   })
 }
 
-function blaming<T>(version: number, use: () => T): T {
+function asKeyFault<T>(version: number, use: () => T): T {
   try {
     return use()
   } catch (error) {
@@ -98,18 +98,18 @@ function blaming<T>(version: number, use: () => T): T {
   }
 }
 
-function loadKeyOnce(session: LaneSession, asked: LoadRequest): LaneKey {
-  const id = asked.keyId === null ? null : asBuffer(asked.keyId)
-  const handle = session.found(() => findOneKey(asSession(session), asked.label, id))
-  const form = proveEncrypts(session, handle, asked)
-  const key: LaneKey = { asked, handle, form, badTag: 0 }
+function loadKeyOnce(session: LaneSession, request: LoadRequest): LaneKey {
+  const id = request.keyId === null ? null : asBuffer(request.keyId)
+  const handle = session.found(() => findOneKey(asSession(session), request.label, id))
+  const form = proveEncrypts(session, handle, request)
+  const key: LaneKey = { request, handle, form, badTag: 0 }
   openCanaryFirm(session, key)
   key.badTag = learnBadTag(session, key)
   return key
 }
 
 function openCanaryFirm(session: LaneSession, key: LaneKey): void {
-  const { canary, version } = key.asked
+  const { canary, version } = key.request
   for (let tries = 1; ; tries++) {
     try {
       const opened = openCanaryOnce(session, key)
@@ -122,7 +122,7 @@ function openCanaryFirm(session: LaneSession, key: LaneKey): void {
       session.replace()
       const throttled = error.ckr === CKR_FUNCTION_FAILED
       if (!throttled && error.fault !== 'data' && error.fault !== 'never') throw error
-      proveEncrypts(session, key.handle, key.asked, key.form)
+      proveEncrypts(session, key.handle, key.request, key.form)
       if (tries >= (throttled ? AMBIGUOUS_TRIES : FIRM_TRIES)) throw wrongKey(version)
       if (throttled) pauseThread(AMBIGUOUS_PAUSE_MS)
     }
@@ -134,7 +134,7 @@ function digestOf(opened: Buffer): Buffer {
 }
 
 function openCanaryOnce(session: LaneSession, key: LaneKey): Buffer {
-  const { canary, canaryAad, gcm } = key.asked
+  const { canary, canaryAad, gcm } = key.request
   const sealed = { iv: asBuffer(canary.dekIv), wrapped: asBuffer(canary.dekWrapped) }
   const from = gcmKey(session, { ...key, gcm })
   return session.crypt(() => unwrapDek(from, sealed, asBuffer(canaryAad), scratch.canary))
@@ -148,10 +148,10 @@ function openCanaryOnce(session: LaneSession, key: LaneKey): Buffer {
 function proveEncrypts(
   session: LaneSession,
   handle: Handle,
-  asked: LoadRequest,
+  request: LoadRequest,
   known?: GcmForm,
 ): GcmForm {
-  const { gcm, label } = asked
+  const { gcm, label } = request
   const refusals: CkrError[] = []
   const forms = formsOf(gcm.ivMode)
   for (const form of known === undefined ? forms : [known, ...forms.filter((f) => f !== known)]) {
@@ -167,7 +167,7 @@ function proveEncrypts(
   }
   const last = refusals.at(-1)
   const now = last === undefined ? null : otherMode(session, handle, gcm.ivMode, last)
-  if (now !== null) throw switched(label, gcm.ivMode, now)
+  if (now !== null) throw modeChanged(label, gcm.ivMode, now)
   const tokens = refusals.find(({ ckr }) => !aboutKeys.has(ckr))
   if (tokens !== undefined) throw new TokenTrouble(tokens)
   throw new KeyturnError(
@@ -199,7 +199,7 @@ function otherMode(
   return null
 }
 
-function switched(label: string, installed: IvMode, now: IvMode): KeyturnError {
+function modeChanged(label: string, installed: IvMode, now: IvMode): KeyturnError {
   return new KeyturnError(
     'cannot-encrypt',
     `key "${label}" was installed with IV mode "${installed}", and the token does "${now}" now`,
@@ -228,11 +228,11 @@ export function roundTrip(
  * itself opens at once each time; a token that throttles meanwhile is asked again later (its CkrError comes out).
  */
 function learnBadTag(session: LaneSession, key: LaneKey): number {
-  const wrapped = Buffer.from(key.asked.canary.dekWrapped)
+  const wrapped = Buffer.from(key.request.canary.dekWrapped)
   wrapped[wrapped.length - 1] = (wrapped.at(-1) ?? 0) ^ 1
   const tampered: LaneKey = {
     ...key,
-    asked: { ...key.asked, canary: { ...key.asked.canary, dekWrapped: wrapped } },
+    request: { ...key.request, canary: { ...key.request.canary, dekWrapped: wrapped } },
   }
   for (let tries = 1; ; tries++) {
     try {

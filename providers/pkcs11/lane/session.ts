@@ -1,11 +1,13 @@
 import { KeyturnError } from '../../../contracts/errors.ts'
 import { call, ck, openModule, openSession, type Cryptoki, type Handle } from './driver.ts'
-import { CkrError, CKR_USER_ALREADY_LOGGED_IN } from '../wire/errors.ts'
+import {
+  CKR_SESSION_COUNT,
+  CKR_USER_ALREADY_LOGGED_IN,
+  CKR_USER_NOT_LOGGED_IN,
+} from '../wire/ckr-codes.ts'
+import { CkrError } from '../wire/errors.ts'
 import type { OpenReply, OpenRequest } from '../wire/messages.ts'
 import { findToken, tokenFlags, type Token } from './token.ts'
-
-const CKR_SESSION_COUNT = 177
-const CKR_USER_NOT_LOGGED_IN = 257
 
 /**
  * A lane's module, token and one logged-in read-write session (AWS CloudHSM refuses read-only ones). It counts crypt

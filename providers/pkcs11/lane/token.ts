@@ -44,7 +44,7 @@ export function findToken(cryptoki: Cryptoki, wanted: Pkcs11Config['token']): To
   if (!found.every((other) => sameToken(first, other))) {
     throw new KeyturnError(
       'token-ambiguous',
-      `${found.length} tokens with ${sayWanted(wanted)}: ${found.map(say).join('; ')}`,
+      `${found.length} tokens with ${describeWanted(wanted)}: ${found.map(describeToken).join('; ')}`,
       { hint: 'name the one by kek.pkcs11.token_serial or slot' },
     )
   }
@@ -56,11 +56,13 @@ function notFound(
   silent: readonly string[],
   wanted: Pkcs11Config['token'],
 ): KeyturnError {
-  const named = tokens.filter((token) => token.flags & tokenFlags.TOKEN_INITIALIZED).map(say)
+  const named = tokens
+    .filter((token) => token.flags & tokenFlags.TOKEN_INITIALIZED)
+    .map(describeToken)
   const there =
     named.length === 0 ? 'the module shows no token at all' : `there are: ${named.join('; ')}`
   const rest = silent.length === 0 ? '' : `; no answer from ${silent.join('; ')}`
-  return new KeyturnError('token-not-found', `no token with ${sayWanted(wanted)}`, {
+  return new KeyturnError('token-not-found', `no token with ${describeWanted(wanted)}`, {
     hint: there + rest,
   })
 }
@@ -106,11 +108,11 @@ function slotNumber(slot: Handle): number {
   return Number(slot.readBigUInt64LE())
 }
 
-function say(token: Token): string {
+function describeToken(token: Token): string {
   return `"${token.name.label}" (serial ${token.name.serial}, slot ${slotNumber(token.slot)})`
 }
 
-function sayWanted(wanted: Pkcs11Config['token']): string {
+function describeWanted(wanted: Pkcs11Config['token']): string {
   return (['slot', 'label', 'serial', 'manufacturer', 'model'] as const)
     .filter((part) => wanted[part] !== undefined)
     .map((part) =>

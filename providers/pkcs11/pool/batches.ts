@@ -15,13 +15,13 @@ import type { BatchReply, BatchRequest } from '../wire/messages.ts'
 import { asBuffer, pack, unpack, type Rows } from '../wire/packing.ts'
 import type { LanePool } from './pool.ts'
 
-/** Work of a token that one message should hold: long enough to hide the channel, short enough to be repeated. */
+/** Token time that one message should hold: long enough to hide the channel's cost, short enough to repeat. */
 const BATCH_MS = 50
 const LEAST_BATCH_MS = 2
-/** Before anything was measured: a soft token's call. */
+/** Used until a call was measured: the time of a software token. */
 const ASSUMED_CALL_MS = 0.03
 
-export type BatchContext = Pick<JobOptions, 'versions' | 'signal' | 'onKeyFault'>
+export type BatchOptions = Pick<JobOptions, 'versions' | 'signal' | 'onKeyFault'>
 
 interface Work<T extends object, W extends 1 | 2> {
   items: readonly T[]
@@ -31,11 +31,11 @@ interface Work<T extends object, W extends 1 | 2> {
   width: W
 }
 
-/** Rewraps a page, divided among the lanes. What is not the size of a wrap is refused without a call. */
+/** Re-wraps a page, divided among the lanes. Items of a wrong size are refused without a call. */
 export async function rewrapIn(
   pool: LanePool,
   { from, to, check, items }: RewrapBatch,
-  road: BatchContext,
+  options: BatchOptions,
 ): Promise<RewrapAnswer> {
   const work: Work<RewrapItem, 2> = {
     items,
@@ -44,7 +44,7 @@ export async function rewrapIn(
     fields: ({ iv, wrapped, aadFrom, aadTo }) => [iv, wrapped, aadFrom, aadTo],
     width: 2,
   }
-  const { rows, calls } = await divide(pool, work, { ...road, ahead: true })
+  const { rows, calls } = await divide(pool, work, { ...options, queueAhead: true })
   const outcomes = rows.map((row): RewrapOutcome =>
     typeof row === 'string'
       ? { ok: false, code: 'envelope-unreadable', message: row }
@@ -57,7 +57,7 @@ export async function wrapIn(
   pool: LanePool,
   version: number,
   deks: readonly PlainDek[],
-  road: BatchContext,
+  options: BatchOptions,
 ): Promise<Wrapped[]> {
   const work: Work<PlainDek, 2> = {
     items: deks,
@@ -66,7 +66,7 @@ export async function wrapIn(
     fields: ({ dek, aad }) => [dek, aad],
     width: 2,
   }
-  const { rows } = await divide(pool, work, { ...road, urgent: true })
+  const { rows } = await divide(pool, work, { ...options, urgent: true })
   return rows.map((row) => {
     if (typeof row === 'string') throw new KeyturnError('internal', `a wrap was refused: ${row}`)
     return { iv: row[0], wrapped: row[1] }
@@ -77,7 +77,7 @@ export async function unwrapIn(
   pool: LanePool,
   version: number,
   sealed: readonly SealedDek[],
-  road: BatchContext,
+  options: BatchOptions,
 ): Promise<(Buffer | KeyturnError)[]> {
   const work: Work<SealedDek, 1> = {
     items: sealed,
@@ -86,13 +86,13 @@ export async function unwrapIn(
     fields: ({ iv, wrapped, aad }) => [iv, wrapped, aad],
     width: 1,
   }
-  const { rows } = await divide(pool, work, { ...road, urgent: true })
+  const { rows } = await divide(pool, work, { ...options, urgent: true })
   return rows.map((row) =>
     typeof row === 'string' ? new KeyturnError('envelope-unreadable', row) : row[0],
   )
 }
 
-/** Divides items into batches, runs them side by side, and puts rows (or why there is none) back in order. */
+/** Divides items into batches, runs them in parallel, and returns a row or a refusal for each item, in order. */
 async function divide<T extends object, W extends 1 | 2>(
   pool: LanePool,
   work: Work<T, W>,
@@ -102,7 +102,7 @@ async function divide<T extends object, W extends 1 | 2>(
   const sound = [...work.items.entries()].filter(([index]) => malformed[index] === null)
   const rows = new Map<number, Rows[W] | string>()
   const size = batchSize(pool, sound.length, work.callsPerItem)
-  // When one batch fails for good the others need not be begun.
+  // When one batch fails for good, the others are not started.
   const failed = new AbortController()
   const given = options.signal === undefined ? [] : [options.signal]
   const signal = AbortSignal.any([...given, failed.signal])
@@ -125,11 +125,11 @@ async function divide<T extends object, W extends 1 | 2>(
   const batches: Promise<void>[] = []
   for (let at = 0; at < sound.length; at += size) batches.push(runOne(sound.slice(at, at + size)))
   await Promise.all(batches)
-  const missing = 'a lane left it out'
+  const missing = 'a lane returned no answer for it'
   return { rows: malformed.map((why, index) => why ?? rows.get(index) ?? missing), calls }
 }
 
-/** About 50 ms of the token's work, and no more than a lane's share; a fast token is not bothered with crumbs. */
+/** About 50 ms of token time, at most a lane's share of the page, and at least 2 ms: smaller messages cost more than they gain. */
 function batchSize(pool: LanePool, items: number, callsPerItem: number): number {
   const itemMs = (pool.callMs ?? ASSUMED_CALL_MS) * callsPerItem
   const share = Math.ceil(items / pool.lanes)
@@ -138,8 +138,8 @@ function batchSize(pool: LanePool, items: number, callsPerItem: number): number 
 }
 
 /**
- * Reads an answer: the row of an item by its place in the batch. Rows stand in order without the refused ones; they get
- * memory of their own, and the packed one is overwritten.
+ * Reads a reply: returns a function from an item's position in the batch to its row. The reply holds the rows in order,
+ * without the refused ones. Rows are copied, and the packed reply is overwritten.
  */
 function read<W extends 1 | 2>(
   reply: BatchReply,
@@ -155,6 +155,9 @@ function read<W extends 1 | 2>(
   return (at) => {
     const row = rows[at]
     if (row !== undefined && rows.length === count) return row
-    throw new KeyturnError('internal', 'a lane answered another number of items than it was given')
+    throw new KeyturnError(
+      'internal',
+      'a lane returned a different number of items than it was given',
+    )
   }
 }

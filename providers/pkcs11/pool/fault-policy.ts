@@ -3,30 +3,30 @@ import type { Fault } from '../wire/errors.ts'
 import type { Job } from './job.ts'
 import type { LaneLost } from './lane-host.ts'
 
-/** How often a job may lose its lane, or meet a fault that a repeat should have mended, before it is given up. */
+/** How often a job may lose its lane, or fail with a fault that a retry should fix, before it fails for good. */
 const MOST_LOSSES = 3
 const SHORT_PAUSE_MS = 100
 const FIRST_PAUSE_MS = 100
-/** Shorter than anybody's patience: whoever waits has a turn before it is over. */
+/** Shorter than a job's shortest patience (5 s), so that each waiting job gets a turn. */
 const LONGEST_PAUSE_MS = 4_000
 
-/** What the pool does about a fault that a lane could not mend by itself. */
+/** What the pool does about a fault that the lane could not fix. */
 export interface FaultPolicy {
-  /** `replace`: the lane's child process, and with it module, login and handles. */
+  /** `replace`: start a new child process, and so a new module, login and handles. */
   lane: 'keep' | 'replace'
-  /** Whether fewer lanes shall be at work from now on. */
+  /** `halve`: let half as many lanes work from now on. */
   concurrency: 'keep' | 'halve'
-  /** For all lanes, before anything is begun. */
+  /** Pause of all lanes before the next job starts. */
   pauseMs: number
   job: 'again' | 'fail'
 }
 
-/** A pause that doubles with each setback in a row. */
+/** A pause that doubles with each consecutive failure. */
 export function pauseAfter(times: number, longestMs: number = LONGEST_PAUSE_MS): number {
   return Math.min(longestMs, FIRST_PAUSE_MS * 2 ** times)
 }
 
-/** The table of 3-hsm.md ("class", "what to do"), counted on the job. */
+/** Chooses what to do by the fault's class (FaultClass in wire/errors.ts), and counts the fault on the job. */
 export function policyForFault(fault: Fault, job: Job): FaultPolicy {
   switch (fault.fault) {
     case 'reconnect':
@@ -42,8 +42,8 @@ export function policyForFault(fault: Fault, job: Job): FaultPolicy {
     case 'session':
     case 'key':
     case 'data':
-      // The lane tried a new session, the lookup and the canary already. A second time it is more than a session that is
-      // lost, or a moment: a client library may be dead until a new process loads it.
+      // The lane has already tried a new session, the lookup and the canary. On the second failure the client library may
+      // be dead until a new process loads it.
       return ++job.losses === 1
         ? { lane: 'keep', concurrency: 'keep', job: 'again', pauseMs: SHORT_PAUSE_MS }
         : policyForFault({ ...fault, fault: 'reconnect' }, job)
@@ -54,8 +54,8 @@ export function policyForFault(fault: Fault, job: Job): FaultPolicy {
 }
 
 /**
- * A lane died under a job, or was killed for its silence. Twice may be chance, three times it is this very work. A lane
- * that was replaced because of another job says nothing about this one, whatever it has met before: patience ends it.
+ * A job's lane died, or was killed because it did not answer. Two losses may be chance; after three the job itself is the
+ * cause and fails. A lane that was replaced for another job does not count: then only the job's patience ends it.
  */
 export function policyForLoss(lost: LaneLost, job: Job): FaultPolicy {
   const isOwn = lost.why !== 'discarded'

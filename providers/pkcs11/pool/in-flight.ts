@@ -8,21 +8,21 @@ import type { PoolStats } from './pool-stats.ts'
 
 const LOAD_DEADLINE_MS = 20_000
 
-/** Asks one lane; rejects with a KeyturnError. After the signal the lane has a short grace, then its child is killed. */
-export type LaneAsk = (
+/** Sends a request to one lane; rejects with a KeyturnError. After an abort the lane gets a short grace period, then its child is killed. */
+export type AskLane = (
   request: LaneRequest,
   deadlineMs: number,
   signal?: AbortSignal,
 ) => Promise<unknown>
 
-/** Jobs that lanes are at work on. */
+/** Jobs that lanes are working on. */
 export class InFlight {
   readonly #jobs = new Set<Job>()
   readonly #keys: PoolKeys
   readonly #stats: PoolStats
   readonly #onThrottled: () => void
 
-  /** `onThrottled` hears of each reply during which the token throttled, even where the lane mended it by itself. */
+  /** `onThrottled` is called for each reply during which the token throttled, even if the lane's own retry succeeded. */
   constructor(keys: PoolKeys, stats: PoolStats, onThrottled: () => void) {
     this.#keys = keys
     this.#stats = stats
@@ -30,8 +30,8 @@ export class InFlight {
   }
 
   /**
-   * Has the lane load the keys it lacks, which no job pays for (a budget must reach exactly), then do the job. Null when the
-   * job was given up meanwhile. Rejects with LaneLost.
+   * Loads the keys that the lane lacks, then runs the job. Calls for loading do not count for the job, so that a budget of
+   * calls is exact. Null when the job was settled in the meantime. Rejects with LaneLost.
    */
   async run(job: Job, lane: PoolLane): Promise<Reply | null> {
     this.#jobs.add(job)
@@ -42,7 +42,7 @@ export class InFlight {
         if (reply.fault !== null) return reply
         seen()
       }
-      // Given up: its bytes are overwritten already.
+      // A settled job's bytes are already overwritten.
       return job.settled ? null : await this.ask(lane, job.request, job.deadlineMs, job)
     } finally {
       lane.inFlight -= 1
@@ -50,7 +50,7 @@ export class InFlight {
     }
   }
 
-  /** Rejects with LaneLost, also when its child was killed because `signal` came and the grace was over. */
+  /** Rejects with LaneLost, also when the child was killed at the end of the grace period after `signal`. */
   async ask(
     lane: PoolLane,
     request: LaneRequest,
@@ -66,7 +66,7 @@ export class InFlight {
     return reply
   }
 
-  /** Resolves when all that are in flight now have been answered. */
+  /** Resolves when all jobs that are in flight now have been answered. */
   async settled(): Promise<void> {
     await Promise.allSettled([...this.#jobs].map((job) => job.answer))
   }

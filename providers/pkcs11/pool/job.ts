@@ -3,41 +3,41 @@ import type { LaneRequest } from '../wire/messages.ts'
 
 const BATCH_DEADLINE_MS = 10_000
 const PATIENCE_MS = 20_000
-/** A page on a slow token is minutes of work: those of its batches that wait are no sign of trouble. */
+/** A page on a slow token takes minutes: batches that wait so long are no sign of trouble. */
 const WAIT_MS = 600_000
-/** What a person or an application waits for. */
+/** For jobs that a person or an application waits for. */
 const URGENT_WAIT_MS = 30_000
 
 export interface JobOptions {
   /** Versions that the lane must have loaded. */
   versions?: readonly number[]
-  /** Before the batches that wait: what a person or an application waits for. */
+  /** Goes ahead of the waiting batches: a person or an application waits for it. */
   urgent?: boolean
-  /** May wait in a lane behind another one (rewrap batches). */
-  ahead?: boolean
+  /** May be sent to a lane that still works on another job (rewrap batches). */
+  queueAhead?: boolean
   /** How long a lane may take before its process is killed; default 10 s. */
   deadlineMs?: number
-  /** How long it waits for a token in trouble; default 20 s. */
+  /** How long it waits while the token is in trouble; default 20 s. */
   patienceMs?: number
-  /** How long it may wait for a lane in all; default 30 s when urgent, else 10 minutes. */
+  /** How long it may wait for a lane in total; default 30 s when urgent, else 10 minutes. */
   waitMs?: number
   signal?: AbortSignal | undefined
-  /** Called when the key of a version proved to be missing, another one, or useless. */
+  /** Called when the key of a version is missing, a different key, or unusable. */
   onKeyFault?: (version: number) => void
 }
 
 export interface JobAnswer {
   value: unknown
-  /** Crypt calls, those of repeats included. */
+  /** Crypt calls, retries included. */
   calls: number
 }
 
-/** A request on its way through the pool, with what it has met so far. Settles once. */
+/** A request in the pool, with its failures so far. Settles once. */
 export class Job {
   readonly request: LaneRequest
   readonly versions: readonly number[]
   readonly urgent: boolean
-  readonly ahead: boolean
+  readonly queueAhead: boolean
   readonly deadlineMs: number
   readonly waitMs: number
   /** By performance.now(). */
@@ -46,29 +46,29 @@ export class Job {
   readonly onKeyFault: JobOptions['onKeyFault']
   readonly #signal: AbortSignal | undefined
   readonly #patienceMs: number
-  readonly #late: (job: Job) => void
+  readonly #onLate: (job: Job) => void
   #patience: NodeJS.Timeout | undefined
   readonly #resolve: (answer: JobAnswer) => void
   readonly #reject: (error: unknown) => void
   calls = 0
-  /** Lanes that were lost under it, or faults that a repeat should have mended. */
+  /** Lanes lost under it, and faults that a retry should have fixed. */
   losses = 0
-  /** Faults that made it wait. */
+  /** Faults that were followed by a pause. */
   setbacks = 0
   settled = false
   isLate = false
-  /** Its patience began with trouble of its own, which the luck of others does not take away. */
-  isHit = false
+  /** The job itself has failed at least once, so another job's success does not stop its patience timer. */
+  hadOwnTrouble = false
   trouble: KeyturnError | undefined
-  /** When its patience began, by performance.now(). */
+  /** When its patience timer started, by performance.now(). */
   troubledAt = Infinity
 
-  /** `late` is told when the patience has run out and the job is not settled. */
-  constructor(request: LaneRequest, options: JobOptions, late: (job: Job) => void) {
+  /** `onLate` is called when the patience is over and the job is not settled. */
+  constructor(request: LaneRequest, options: JobOptions, onLate: (job: Job) => void) {
     this.request = request
     this.versions = options.versions ?? []
     this.urgent = options.urgent ?? false
-    this.ahead = options.ahead ?? false
+    this.queueAhead = options.queueAhead ?? false
     this.deadlineMs = options.deadlineMs ?? BATCH_DEADLINE_MS
     this.waitMs = options.waitMs ?? (this.urgent ? URGENT_WAIT_MS : WAIT_MS)
     this.expiresAt = performance.now() + this.waitMs
@@ -79,36 +79,36 @@ export class Job {
     this.#resolve = resolve
     this.#reject = reject
     this.#patienceMs = options.patienceMs ?? PATIENCE_MS
-    this.#late = late
+    this.#onLate = onLate
   }
 
-  /** It met trouble itself: from the first time on its patience runs. Waiting for a turn does not count. */
-  meet(trouble: KeyturnError): void {
-    this.isHit = true
-    this.#lose(trouble)
+  /** The job failed. Its patience runs from the first failure; time in the queue does not count. */
+  onOwnTrouble(trouble: KeyturnError): void {
+    this.hadOwnTrouble = true
+    this.#startPatience(trouble)
   }
 
-  /** Others met trouble while it waits: its patience runs until something succeeds. */
-  hearOf(trouble: KeyturnError): void {
-    this.#lose(trouble)
+  /** Another job failed while this one waits: its patience runs until a job succeeds. */
+  onSharedTrouble(trouble: KeyturnError): void {
+    this.#startPatience(trouble)
   }
 
-  /** Something has succeeded. */
-  takeHeart(): void {
-    if (this.isHit) return
+  /** Another job succeeded. */
+  onSharedSuccess(): void {
+    if (this.hadOwnTrouble) return
     clearTimeout(this.#patience)
     this.#patience = undefined
     this.trouble = undefined
     this.troubledAt = Infinity
   }
 
-  #lose(trouble: KeyturnError): void {
+  #startPatience(trouble: KeyturnError): void {
     this.trouble = trouble
     if (this.settled || this.#patience !== undefined) return
     this.troubledAt = performance.now()
     this.#patience = setTimeout(() => {
       this.isLate = true
-      this.#late(this)
+      this.#onLate(this)
     }, this.#patienceMs)
   }
 

@@ -1,10 +1,10 @@
 import type { Pkcs11Config } from '../../../contracts/settings.ts'
 
-/** What a process and the clients of HSMs in it need of an environment: how they run, and how vendors configure them. */
+/** The variables that a lane process and an HSM's client library need: to run, and to find the vendor's configuration. */
 const names: ReadonlySet<string> = new Set([
   ...['PATH', 'HOME', 'USER', 'LOGNAME', 'SHELL', 'TMPDIR', 'TZ', 'LANG', 'LANGUAGE', 'HOSTNAME'],
   ...['LD_LIBRARY_PATH', 'LD_PRELOAD', 'LD_DEBUG', 'XDG_RUNTIME_DIR', 'XDG_CONFIG_HOME'],
-  // Clients that speak TLS.
+  // For clients that use TLS.
   ...['SSL_CERT_FILE', 'SSL_CERT_DIR', 'OPENSSL_CONF', 'OPENSSL_MODULES', 'OPENSSL_ENGINES'],
   ...['HTTP_PROXY', 'HTTPS_PROXY', 'NO_PROXY', 'ALL_PROXY'],
   ...['http_proxy', 'https_proxy', 'no_proxy', 'all_proxy'],
@@ -33,7 +33,7 @@ const beginnings: readonly string[] = [
   'FAULT_HSM_',
 ]
 
-/** The environment of lane processes: what is on the lists, and what `environment` adds; never the PIN's variable. */
+/** The environment of lane processes: the listed variables, and those that `environment` adds; never the PIN's variable. */
 export function laneEnvironment(
   { environment = {}, pinEnv }: Pkcs11Config,
   own: NodeJS.ProcessEnv = process.env,

@@ -2,12 +2,12 @@ import { fork, type ChildProcess } from 'node:child_process'
 import { createRequire } from 'node:module'
 import type { LaneMessage, LaneRequest, Reply } from '../wire/messages.ts'
 
-/** After this long without an exit a child that was asked to end is killed. */
+/** A child that was asked to end is killed after this long. */
 const END_GRACE_MS = 2_000
 
 /**
- * The child died, was killed because it did not answer in time, or was given up by the pool for what another request
- * had met; what it was doing may be repeated elsewhere.
+ * The child died, was killed because it did not answer in time (`hung`), or was replaced by the pool because of another
+ * request (`discarded`). Its requests may be repeated in another lane.
  */
 export class LaneLost extends Error {
   override readonly name = 'LaneLost'
@@ -19,28 +19,28 @@ export class LaneLost extends Error {
   }
 }
 
-interface Asked {
-  envelope: LaneMessage
+interface PendingRequest {
+  message: LaneMessage
   deadlineMs: number
   resolve: (reply: Reply) => void
   reject: (error: Error) => void
 }
 
 /**
- * A child process and the threads in it, as the pool sees them. Requests to one lane are answered in order; the deadline
- * of each counts from when the one before it was answered. A missed deadline costs the whole child its life, since a
- * thread that is stuck in a module cannot be stopped in any other way.
+ * A child process with its lanes, one thread each. A lane answers its requests in order; the deadline of each counts from
+ * the answer to the one before it. A missed deadline kills the child process, since a thread that is stuck in a module
+ * cannot be stopped in any other way.
  */
 export class LaneHost {
   readonly #child: ChildProcess
-  readonly #queues = new Map<number, Asked[]>()
+  readonly #queues = new Map<number, PendingRequest[]>()
   readonly #timers = new Map<number, NodeJS.Timeout>()
-  /** Resolves when the child is gone; never rejects. */
+  /** Resolves when the child has ended; never rejects. */
   readonly exited: Promise<void>
   #nextId = 1
   #lost: LaneLost | undefined
 
-  /** `env` is all that the child gets of an environment. */
+  /** `env` is the child's whole environment. */
   constructor(env: NodeJS.ProcessEnv) {
     const entry = createRequire(import.meta.url).resolve('#lane-process')
     this.#child = fork(entry, [], {
@@ -51,17 +51,17 @@ export class LaneHost {
     })
     this.exited = new Promise((resolve) => {
       this.#child.once('exit', () => resolve())
-      // It could not be started at all: there will be no exit.
+      // Without a pid the child never started, and there is no `exit` event.
       this.#child.once('error', () => this.#child.pid === undefined && resolve())
     })
     this.#child.on('message', (reply) => this.#settle(reply as Reply))
-    this.#child.on('error', (error) => this.#lose(new LaneLost(error.message, 'died')))
+    this.#child.on('error', (error) => this.#markLost(new LaneLost(error.message, 'died')))
     this.#child.on('exit', (code, signal) =>
-      this.#lose(
+      this.#markLost(
         new LaneLost(`the lane process ended (${signal ?? `exit ${code ?? '?'}`})`, 'died'),
       ),
     )
-    // A pending deadline keeps the program alive, an idle child does not.
+    // A pending deadline keeps the program alive; an idle child does not.
     this.#child.unref()
     this.#child.channel?.unref()
   }
@@ -81,13 +81,14 @@ export class LaneHost {
         reject(this.#lost)
         return
       }
-      const envelope = { id: this.#nextId++, lane, request }
+      const message = { id: this.#nextId++, lane, request }
       const queue = this.#queues.get(lane) ?? []
       this.#queues.set(lane, queue)
-      queue.push({ envelope, deadlineMs, resolve, reject })
-      if (queue.length === 1) this.#watch(lane)
-      this.#child.send(envelope, (error) => {
-        if (error) this.#lose(new LaneLost(`the lane process is gone: ${error.message}`, 'died'))
+      queue.push({ message, deadlineMs, resolve, reject })
+      if (queue.length === 1) this.#startDeadline(lane)
+      this.#child.send(message, (error) => {
+        if (error)
+          this.#markLost(new LaneLost(`cannot reach the lane process: ${error.message}`, 'died'))
       })
     })
   }
@@ -100,7 +101,7 @@ export class LaneHost {
       }
       if (this.alive) this.#child.send('end')
     }
-    // Somebody waits for its end: a program with nothing else to do must not be over before it.
+    // Keeps the program alive until the child has ended.
     this.#child.ref()
     const timer = setTimeout(() => this.kill(), END_GRACE_MS)
     await close().catch(() => undefined)
@@ -110,20 +111,20 @@ export class LaneHost {
 
   /** Ends the child at once, whatever it is doing. */
   kill(): void {
-    this.#lose(new LaneLost('the lane process was replaced', 'discarded'))
+    this.#markLost(new LaneLost('the lane process was replaced', 'discarded'))
     this.#child.ref()
     this.#child.kill('SIGKILL')
   }
 
-  #watch(lane: number): void {
+  #startDeadline(lane: number): void {
     clearTimeout(this.#timers.get(lane))
     this.#timers.delete(lane)
     const head = this.#queues.get(lane)?.[0]
     if (head === undefined) return
     const timer = setTimeout(() => {
-      const { op } = head.envelope.request
+      const { op } = head.message.request
       const message = `the module did not answer "${op}" within ${head.deadlineMs / 1000} s`
-      this.#lose(new LaneLost(message, 'hung'))
+      this.#markLost(new LaneLost(message, 'hung'))
       this.kill()
     }, head.deadlineMs)
     this.#timers.set(lane, timer)
@@ -131,13 +132,13 @@ export class LaneHost {
 
   #settle(reply: Reply): void {
     const queue = this.#queues.get(reply.lane)
-    if (queue?.[0]?.envelope.id !== reply.id) return
+    if (queue?.[0]?.message.id !== reply.id) return
     const head = queue.shift()
-    this.#watch(reply.lane)
+    this.#startDeadline(reply.lane)
     head?.resolve(reply)
   }
 
-  #lose(reason: LaneLost): void {
+  #markLost(reason: LaneLost): void {
     if (this.#lost !== undefined) return
     this.#lost = reason
     for (const timer of this.#timers.values()) clearTimeout(timer)

@@ -1,32 +1,32 @@
 import { setTimeout as pause } from 'node:timers/promises'
 import type { KeyturnError } from '../../../contracts/errors.ts'
 import type { Log } from '../../../observability/log.ts'
+import { CKR_SESSION_COUNT } from '../wire/ckr-codes.ts'
 import { openError, OpenFailed, type LaneSet } from './lane-set.ts'
 import { pauseAfter } from './fault-policy.ts'
 
-const CKR_SESSION_COUNT = 177
-/** Each attempt is a process and a login. */
+/** Each attempt starts a process and logs in. */
 const LONGEST_PAUSE_MS = 15_000
 
 export interface LaneOpenerListener {
-  /** A PIN was refused: no lane can ever be opened again. */
+  /** The PIN was refused: no lane can be opened any more. */
   onFinal(error: KeyturnError): void
-  /** No lane is open and none can be opened at present. */
+  /** No lane is open, and none can be opened now. */
   onTrouble(error: KeyturnError): void
-  /** One attempt has ended, well or not. */
+  /** An attempt has succeeded or failed. */
   onEnd(): void
 }
 
-/** Opens one lane more when asked, one attempt at a time, with growing pauses while they fail. */
+/** Opens one more lane on request, one attempt at a time, with growing pauses after failures. */
 export class LaneOpener {
   readonly #laneSet: LaneSet
   readonly #log: Log
   readonly #listener: LaneOpenerListener
   readonly #stopped = new AbortController()
   #setbacks = 0
-  /** The attempt that is under way; it never rejects. */
+  /** The current attempt; it never rejects. */
   running: Promise<void> | undefined
-  /** Why the last attempt failed; undefined after one that did not. */
+  /** Why the last attempt failed; undefined after a success. */
   trouble: KeyturnError | undefined
 
   constructor(laneSet: LaneSet, log: Log, listener: LaneOpenerListener) {
@@ -43,7 +43,7 @@ export class LaneOpener {
     })
   }
 
-  /** Ends the pause, and begins no further attempt; the one under way may end. */
+  /** Ends the pause and starts no further attempt; the current one may finish. */
   stop(): void {
     this.#stopped.abort()
     this.#laneSet.stopOpening()
@@ -55,24 +55,24 @@ export class LaneOpener {
       this.trouble = undefined
       this.#setbacks = 0
     } catch (error) {
-      // Ended by us: what it met then is nobody's trouble.
+      // The pool was closed: the failure does not matter.
       if (this.#stopped.signal.aborted) return
       const fault = error instanceof OpenFailed ? error.fault : undefined
       const full = fault?.ckr === CKR_SESSION_COUNT && this.#laneSet.lanes.length > 0
       if (full) this.#laneSet.limitToPresent()
       else if (fault?.fault === 'pin') this.#listener.onFinal(openError(error))
-      else await this.#endure(openError(error))
+      else await this.#backOff(openError(error))
     }
   }
 
-  async #endure(error: KeyturnError): Promise<void> {
+  async #backOff(error: KeyturnError): Promise<void> {
     this.trouble = error
     this.#setbacks += 1
     if (this.#laneSet.lanes.length === 0) this.#listener.onTrouble(error)
     const { code, message: why } = error
     this.#log.warn({ code, why, times: this.#setbacks }, 'no lane can be opened')
     const { signal } = this.#stopped
-    // It does not keep the program alive: whoever waits for a lane does.
+    // The pause does not keep the program alive; a caller that waits for a lane does.
     await pause(pauseAfter(this.#setbacks, LONGEST_PAUSE_MS), undefined, {
       ref: false,
       signal,

@@ -10,24 +10,24 @@ import { loginGate } from './login-gate.ts'
 
 /** A network HSM may take seconds to connect and log in. */
 const OPEN_DEADLINE_MS = 30_000
-/** A crypt call that waits this long for the token leaves its core free: more lanes than cores are of use then. */
+/** A crypt call that waits this long for the token leaves its core idle, so more lanes than cores are useful. */
 const WAITING_CALL_MS = 0.5
-/** A lane that is at work may have its next batch at hand before it has answered the last one. */
-const AHEAD = 2
-/** How strongly the newest batch moves the measured time of a call. */
-const NEWEST = 0.2
+/** Batches that a lane may hold: the one it works on, and the next. */
+const IN_FLIGHT_PER_LANE = 2
+/** Weight of the newest batch in the average time of a call. */
+const NEWEST_WEIGHT = 0.2
 
-/** One session of the token, in a thread of a child process. `keys` is which generation of each version it has loaded. */
+/** One session of the token, in a thread of a child process. `keys` holds the generation that it has loaded of each version. */
 export interface PoolLane {
   host: LaneHost
   number: number
   keys: Map<number, number>
   inFlight: number
-  /** Nothing that it did has succeeded yet: what it says of a key is news. */
+  /** No job has succeeded in its new process yet, so its view of the token's keys is up to date. */
   isFresh: boolean
 }
 
-/** Opening failed; `fault` null when the child died on it. */
+/** A lane could not be opened. */
 export class OpenFailed extends Error {
   override readonly name = 'OpenFailed'
   readonly fault: Fault
@@ -42,15 +42,15 @@ export interface LaneSetOptions {
   config: Pkcs11Config
   pin: string
   log: Log
-  /** For tests; otherwise the machine's. */
+  /** For tests; default: the machine's cores. */
   cores?: number
-  /** For tests; otherwise as queue.ts says. */
+  /** For tests; default: the limit in queue.ts. */
   mostWaiting?: number
 }
 
 /**
- * The lanes of a pool: opened one at a time through the token's login gate (four threads that initialize SoftHSM2 at
- * once crash it, and a wrong PIN must meet the token once), spread over as many child processes as there are cores.
+ * The lanes of a pool, in as many child processes as there are cores. They are opened one at a time through the token's
+ * login gate: four threads that initialize SoftHSM2 at once crash it, and a wrong PIN must be sent only once.
  */
 export class LaneSet {
   readonly lanes: PoolLane[] = []
@@ -69,77 +69,77 @@ export class LaneSet {
     this.#cores = Math.max(1, options.cores ?? availableParallelism())
   }
 
-  /** What the first login told of the token. */
+  /** The token as the last opened lane described it; undefined before the first login. */
   get token(): OpenReply | undefined {
     return this.#opened
   }
 
-  /** Sessions that may be open: the configured ones, less than the token has, and for a fast token no more than cores. */
-  get most(): number {
+  /** How many sessions may be open: at most the configured number, one less than the token has, and for a fast token the number of cores. */
+  get maxLanes(): number {
     const tokenMost = this.#tokenMax === null ? Infinity : Math.max(1, this.#tokenMax - 1)
     const waiting = this.#waitMs >= WAITING_CALL_MS
     const useful = waiting ? Infinity : this.#cores
     return Math.max(1, Math.min(this.#options.config.maxSessions, tokenMost, useful))
   }
 
-  /** Lanes that are at work. */
+  /** Lanes that are working. */
   get busy(): number {
     return this.lanes.filter((lane) => lane.inFlight > 0).length
   }
 
-  /** Lanes among which work is worth dividing while `allowed` of them may be at work at once. */
-  worthOpening(allowed: number): number {
-    return Math.max(1, Math.min(this.most, allowed))
+  /** How many lanes are useful while `allowed` of them may work at once. */
+  usefulLanes(allowed: number): number {
+    return Math.max(1, Math.min(this.maxLanes, allowed))
   }
 
-  /** The lane for a job: an idle one, or if it may wait there (`ahead`) the one with the least to do; none for the moment. */
-  laneFor(job: { ahead: boolean }, allowed: number): PoolLane | undefined {
+  /** The lane for a job: an idle one, or with `queueAhead` the one with the fewest jobs; undefined when none is free. */
+  laneFor(job: { queueAhead: boolean }, allowed: number): PoolLane | undefined {
     const [first, ...others] = this.lanes
     if (first === undefined) return undefined
     const least = others.reduce((a, b) => (b.inFlight < a.inFlight ? b : a), first)
     if (least.inFlight === 0) return this.busy < allowed ? least : undefined
-    // A lane more is better than a second batch for one that is at work.
-    if (this.lanes.length < this.worthOpening(allowed)) return undefined
-    return job.ahead && least.inFlight < AHEAD ? least : undefined
+    // Opening another lane is better than queueing a second batch in a busy one.
+    if (this.lanes.length < this.usefulLanes(allowed)) return undefined
+    return job.queueAhead && least.inFlight < IN_FLIGHT_PER_LANE ? least : undefined
   }
 
-  /** Milliseconds of a crypt call, as measured lately; null before the first. */
+  /** Average milliseconds of a crypt call, recent ones weighted more; null before the first. */
   get callMs(): number | null {
     return this.#callMs
   }
 
   measure({ calls, milliseconds, waited }: Reply): void {
     if (calls === 0) return
-    const smooth = (old: number, now: number): number => old + NEWEST * (now - old)
+    const smooth = (old: number, now: number): number => old + NEWEST_WEIGHT * (now - old)
     this.#callMs = smooth(this.#callMs ?? milliseconds / calls, milliseconds / calls)
     this.#waitMs = smooth(this.#waitMs, waited / calls)
   }
 
-  /** The token has no session for more lanes than these. */
+  /** The token has no session for a further lane. */
   limitToPresent(): void {
     this.#tokenMax = this.lanes.length + 1
   }
 
-  /** Opens one more lane. Throws OpenFailed, or at once what an earlier login was refused with. */
+  /** Opens one more lane. Throws OpenFailed; after a refused PIN, throws that refusal again without a login. */
   async open(): Promise<PoolLane> {
     const { config, pin } = this.#options
     const open = (): Promise<PoolLane> => this.#open()
     return loginGate(config).pass(pin, open, isRefusedPin)
   }
 
-  /** Takes the lanes of a child off the list and ends the child, whatever state it is in. */
+  /** Removes the lanes of a child and kills the child. */
   lose(host: LaneHost): void {
     this.#remove(host)
     host.kill()
     this.#track(host.exited)
   }
 
-  /** Begins to open no lane any more. One that is being opened may end it: a soft token is written by a login. */
+  /** Opens no further lane. A lane that is being opened may finish: a software token writes to disk during a login. */
   stopOpening(): void {
     this.#closed = true
   }
 
-  /** Closes all lanes cleanly, kills a child that is still being opened, and waits until no child is left. */
+  /** Closes all lanes, kills a child that is still being opened, and waits until no child is left. */
   async close(): Promise<void> {
     this.stopOpening()
     this.#opening?.kill()
@@ -165,7 +165,7 @@ export class LaneSet {
         { op: 'open', modulePath, moduleParameters, token, userType, pin },
         OPEN_DEADLINE_MS,
       )
-      if (reply.fault !== null) throw new OpenFailed(this.#asAway(reply.fault))
+      if (reply.fault !== null) throw new OpenFailed(this.#awayIfSeenBefore(reply.fault))
     } catch (error) {
       if (fresh || !host.alive) this.lose(host)
       if (error instanceof OpenFailed) throw error
@@ -184,14 +184,14 @@ export class LaneSet {
     return lane
   }
 
-  /** A token that was there before is not misspelt in the configuration: it is away, and may come back. */
-  #asAway(fault: Fault): Fault {
+  /** A token that was found before is not misspelt in the configuration: it is away and may come back. */
+  #awayIfSeenBefore(fault: Fault): Fault {
     if (this.#opened === undefined || fault.code !== 'token-not-found') return fault
     const hint = "look at the HSM and its client's network and service"
     return { ...fault, code: 'hsm-away', fault: 'reconnect', hint }
   }
 
-  /** A new child while there are fewer than cores, then a thread more in the one with the fewest. */
+  /** A new child while there are fewer children than cores, else one more thread in the child with the fewest. */
   #place(): { host: LaneHost; number: number; fresh: boolean } {
     const hosts = [...new Set(this.lanes.map((lane) => lane.host))]
     if (hosts.length < this.#cores) {
@@ -218,7 +218,7 @@ function isRefusedPin(error: unknown): error is OpenFailed {
   return error instanceof OpenFailed && error.fault.fault === 'pin'
 }
 
-/** The error of a failed opening as callers see it. */
+/** The error that a caller gets when no lane can be opened. */
 export function openError(error: unknown): KeyturnError {
   if (error instanceof OpenFailed) return errorFrom(error.fault)
   return error instanceof KeyturnError ? error : new KeyturnError('internal', String(error))

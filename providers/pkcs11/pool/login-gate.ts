@@ -2,15 +2,15 @@ import { createHash } from 'node:crypto'
 import type { Pkcs11Config } from '../../../contracts/settings.ts'
 
 /**
- * A token locks its PIN after a few wrong ones, so this program spends one at most, whatever pools, lanes and callers it
- * has: logins on one token go one after the other, and a PIN that was refused is never sent again. Another PIN (the
- * configuration changed) is another matter.
+ * A token locks its PIN after a few wrong ones, so this program sends a wrong PIN at most once, however many pools, lanes
+ * and callers it has: logins on one token run one after the other, and a refused PIN is never sent again. A different PIN
+ * (the configuration changed) is tried.
  */
 export class LoginGate {
   readonly #refused = new Map<string, Error>()
   #last: Promise<unknown> = Promise.resolve()
 
-  /** Runs `login` alone on its token; `isFinal` says which of its errors a repeat would only make worse. */
+  /** Runs `login` while no other login on its token runs. After an error for which `isFinal` is true, this PIN is never tried again. */
   async pass<T>(
     pin: string,
     login: () => Promise<T>,
@@ -34,7 +34,7 @@ export class LoginGate {
 
 const gates = new Map<string, LoginGate>()
 
-/** The one gate of this program to a module's token. */
+/** This program's gate for a module's token. */
 export function loginGate({ modulePath, token }: Pkcs11Config): LoginGate {
   const name = JSON.stringify([modulePath, token])
   const known = gates.get(name) ?? new LoginGate()

@@ -2,8 +2,8 @@ import type { PoolLane } from './lane-set.ts'
 import type { LoadRequest } from '../wire/messages.ts'
 
 /**
- * The keys of a pool. Each one that is set gets a generation of its own; a lane that has not seen a generation looks the
- * key up and opens its canary before the first batch of it.
+ * The keys of a pool. Each `set` starts a new generation of the key. A lane that has not seen the generation looks the key
+ * up and opens its canary before its first batch with it.
  */
 export class PoolKeys {
   readonly #keys = new Map<number, { request: LoadRequest; generation: number }>()
@@ -17,7 +17,7 @@ export class PoolKeys {
     this.#keys.delete(version)
   }
 
-  /** What the lane must load before it works with these versions; `seen` notes that it has. */
+  /** What the lane must load before it works with these versions; call `seen` when it has. */
   unseen(
     versions: readonly number[],
     lane: PoolLane,

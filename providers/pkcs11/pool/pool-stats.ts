@@ -7,10 +7,10 @@ export class PoolStats {
   calls = 0
   /** Lane processes that were replaced. */
   reconnects = 0
-  /** Answers of the module other than CKR_OK, by number, those that a lane mended by itself included. */
+  /** Counts of the module's return codes other than CKR_OK, including calls that a lane retried with success. */
   readonly byCode: Record<string, number> = {}
 
-  /** Adds a reply; true when the token throttled on the way. */
+  /** Adds a reply; true when the token throttled during it. */
   add({ calls, byCode }: Reply): boolean {
     this.calls += calls
     let throttled = false

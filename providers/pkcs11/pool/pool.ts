@@ -2,9 +2,9 @@ import { setTimeout as pause } from 'node:timers/promises'
 import { KeyturnError } from '../../../contracts/errors.ts'
 import { Concurrency } from './concurrency.ts'
 import { LaneSet, openError, type LaneSetOptions, type PoolLane } from './lane-set.ts'
-import { Doubts } from './doubts.ts'
+import { KeyRechecks } from './key-rechecks.ts'
 import { away, errorFrom, providerClosed, type Fault } from '../wire/errors.ts'
-import { InFlight, type LaneAsk } from './in-flight.ts'
+import { InFlight, type AskLane } from './in-flight.ts'
 import { LaneOpener } from './lane-opener.ts'
 import { withGrace } from './with-grace.ts'
 import { Job, type JobAnswer, type JobOptions } from './job.ts'
@@ -13,19 +13,19 @@ import type { LaneRequest, LoadRequest } from '../wire/messages.ts'
 import { PoolKeys } from './pool-keys.ts'
 import { JobQueue } from './queue.ts'
 import { lossError, policyForFault, policyForLoss, type FaultPolicy } from './fault-policy.ts'
-import { Standing, type Trouble } from '../standing.ts'
+import { TokenHealth, type Trouble } from './token-health.ts'
 import { PoolStats } from './pool-stats.ts'
 
 /**
- * `run` is the only road to a lane. A job waits in one queue, goes to the lane with the least to do, and is repeated
- * elsewhere when its lane is lost or the token asks for patience: only what no repeat can mend reaches the caller.
+ * All work goes through `run`. Jobs wait in one queue. Each goes to the lane with the fewest jobs, and is retried in
+ * another lane when its lane is lost or the token throttles. Only errors that no retry can fix reach the caller.
  *
- * Keys belong to the pool: `setKey` gives a version a new generation, and each lane looks the key up and opens the
- * canary before the first batch of a generation it has not seen. A lane that is opened after a reconnect has seen none,
- * so no handle outlives its session and nothing is written by a token that came back as another one.
+ * Keys belong to the pool: `setKey` gives a version a new generation, and each lane looks the key up and opens the canary
+ * before its first batch of a generation. A lane that is opened after a reconnect has seen no generation. So no handle
+ * outlives its session, and a token that came back with other keys writes nothing.
  *
- * A reconnect is always a new child process: there is nothing in a module's state that the end of its process does not
- * clean up, and it mends crash, hang and lost device alike.
+ * A reconnect is always a new child process: it clears all state of the module, whether after a crash, a hang or a lost
+ * device.
  */
 
 const DRAIN_MS = 5_000
@@ -37,9 +37,9 @@ export class LanePool {
   readonly #queue: JobQueue
   readonly #keys = new PoolKeys()
   readonly #concurrency = new Concurrency()
-  readonly #doubts = new Doubts()
-  readonly #standing: Standing
-  /** Why no further lane can ever be opened: a refused PIN. */
+  readonly #rechecks = new KeyRechecks()
+  readonly #health: TokenHealth
+  /** Why no further lane can be opened: a refused PIN. */
   #final: KeyturnError | undefined
   #closed: Promise<void> | undefined
   readonly stats = new PoolStats()
@@ -49,15 +49,15 @@ export class LanePool {
     this.#options = options
     this.#laneSet = new LaneSet(options)
     this.#queue = new JobQueue(options.mostWaiting)
-    this.#standing = new Standing(this.#queue)
+    this.#health = new TokenHealth(this.#queue)
     this.#opener = new LaneOpener(this.#laneSet, options.log, {
-      onFinal: (error) => this.#end(error),
+      onFinal: (error) => this.#failForGood(error),
       onTrouble: (error) => this.#failed(error),
       onEnd: () => this.#pump(),
     })
   }
 
-  /** Opens the first lane. Throws the coded error of module, token or PIN; soon after the signal, too. */
+  /** Opens the first lane. Throws the coded error of module, token or PIN, and ends within the grace period after an abort. */
   static async open(options: LaneSetOptions, signal?: AbortSignal): Promise<LanePool> {
     const pool = new LanePool(options)
     const giveUp = (): void => void pool.#laneSet.close()
@@ -82,14 +82,14 @@ export class LanePool {
     return this.#queue.length
   }
 
-  /** Child processes at present; for tests and logs. */
+  /** The current child processes; for tests and logs. */
   get pids(): number[] {
     return [...new Set(this.#laneSet.lanes.map((lane) => lane.host.pid ?? 0))]
   }
 
-  /** Lanes among which a page is worth dividing. */
+  /** How many lanes a page should be divided among. */
   get lanes(): number {
-    return this.#laneSet.worthOpening(this.#concurrency.allowed)
+    return this.#laneSet.usefulLanes(this.#concurrency.allowed)
   }
 
   get callMs(): number | null {
@@ -97,10 +97,10 @@ export class LanePool {
   }
 
   get trouble(): Trouble | null {
-    return this.#standing.trouble
+    return this.#health.trouble
   }
 
-  /** From now on lanes load this key anew before they use the version. */
+  /** Each lane loads this key again before it next uses the version. */
   setKey(request: LoadRequest): void {
     this.#keys.set(request)
   }
@@ -113,10 +113,10 @@ export class LanePool {
   run(request: LaneRequest, options: JobOptions = {}): Promise<JobAnswer> {
     const refusal = this.#refusal()
     if (refusal !== undefined) return Promise.reject(refusal)
-    const job = new Job(request, options, (late) => this.#outOfPatience(late))
+    const job = new Job(request, options, (late) => this.#onPatienceOver(late))
     const { answer } = job
     this.#queue.add(job)
-    this.#standing.tell(job)
+    this.#health.addWaiting(job)
     const { signal } = options
     const abort = (): void => this.#queue.fail(job, job.abortReason)
     signal?.addEventListener('abort', abort, { once: true })
@@ -126,10 +126,10 @@ export class LanePool {
   }
 
   /**
-   * Hands out one lane for requests that belong together, without any repeat: what fails rejects with its coded error.
-   * The lane goes on serving batches meanwhile.
+   * Sends requests that belong together to one lane, without retries: a failure rejects with its coded error. The lane
+   * serves batches in between.
    */
-  async inOneLane<T>(use: (ask: LaneAsk) => Promise<T>): Promise<T> {
+  async inOneLane<T>(use: (ask: AskLane) => Promise<T>): Promise<T> {
     const refusal = this.#refusal()
     if (refusal !== undefined) throw refusal
     const lane =
@@ -149,7 +149,7 @@ export class LanePool {
     })
   }
 
-  /** Waits for the batches in flight (for a while), then ends all children. Everything afterwards is pool-closed. */
+  /** Waits up to 5 s for the batches in flight, then ends all children. Later calls reject with pool-closed. */
   close(): Promise<void> {
     this.#closed ??= this.#close()
     return this.#closed
@@ -187,24 +187,24 @@ export class LanePool {
       const lane = this.#laneSet.laneFor(job, this.#concurrency.allowed)
       if (lane === undefined) break
       this.#queue.takeFirst()
-      void this.#fly(job, lane)
+      void this.#runJob(job, lane)
     }
     if (this.#queue.length > 0 && this.#laneSet.lanes.length < this.lanes) this.#opener.start()
   }
 
-  async #fly(job: Job, lane: PoolLane): Promise<void> {
+  async #runJob(job: Job, lane: PoolLane): Promise<void> {
     try {
       const reply = await this.#inFlight.run(job, lane)
       if (reply === null) return
-      if (job.ahead) this.#laneSet.measure(reply)
+      if (job.queueAhead) this.#laneSet.measure(reply)
       if (reply.fault !== null) this.#onFault(job, lane, reply.fault)
       else {
         lane.isFresh = false
-        this.#doubts.settle(job.versions)
+        this.#rechecks.clear(job.versions)
         job.succeed(reply.value)
-        // Of a session that lives no crypt call need be well.
-        if (reply.calls > 0) this.#standing.succeeded()
-        this.#concurrency.succeed(this.#laneSet.most)
+        // A reply without a crypt call does not show that crypt calls work.
+        if (reply.calls > 0) this.#health.recordSuccess()
+        this.#concurrency.succeed(this.#laneSet.maxLanes)
       }
     } catch (error) {
       if (!(error instanceof LaneLost)) {
@@ -215,7 +215,7 @@ export class LanePool {
     }
   }
 
-  /** Of a lane that was replaced for another job's sake that one's trouble is what there is to tell. */
+  /** When a lane was replaced because of another job, report that job's error. */
   #causeOf(lost: LaneLost): KeyturnError {
     const known = lost.why === 'discarded' ? this.trouble?.error : undefined
     return known ?? lossError(lost)
@@ -227,15 +227,15 @@ export class LanePool {
 
   #onFault(job: Job, lane: PoolLane, fault: Fault): void {
     const { version, code } = fault
-    if (version !== undefined && !lane.isFresh && this.#doubts.about(code, version)) {
+    if (version !== undefined && !lane.isFresh && this.#rechecks.isDue(code, version)) {
       const again: FaultPolicy = { lane: 'replace', concurrency: 'keep', pauseMs: 0, job: 'again' }
       this.#apply(again, job, lane, errorFrom(fault))
       return
     }
     if (version !== undefined) job.onKeyFault?.(version)
     const policy = policyForFault(fault, job)
-    // Throttling lets something pass now and then; a dead client library may answer the same.
-    const isDead = fault.fault === 'back-off' && this.#standing.isBarren()
+    // A throttling token lets some calls pass; a dead client library may answer with the same code but passes none.
+    const isDead = fault.fault === 'back-off' && this.#health.recordThrottled()
     this.#apply(isDead ? { ...policy, lane: 'replace' } : policy, job, lane, errorFrom(fault))
   }
 
@@ -244,15 +244,15 @@ export class LanePool {
     if (policy.concurrency === 'halve') this.#throttled()
     this.#concurrency.pause(policy.pauseMs, () => this.#pump())
     if (policy.job === 'fail') job.fail(error)
-    else this.#again(job, error)
+    else this.#retry(job, error)
   }
 
-  /** Puts a job back to the front of the queue, unless its patience or the pool is at its end. */
-  #again(job: Job, error: KeyturnError): void {
+  /** Puts a job back at the front of the queue, unless its patience is over or the pool is closed. */
+  #retry(job: Job, error: KeyturnError): void {
     this.#failed(error)
     if (job.settled) return
     const refusal = this.#refusal()
-    job.meet(error)
+    job.onOwnTrouble(error)
     if (refusal !== undefined) job.fail(refusal)
     else if (job.isLate) job.fail(away(error))
     else this.#queue.putBack(job)
@@ -265,22 +265,22 @@ export class LanePool {
     this.#laneSet.lose(lane.host)
   }
 
-  /** A refused PIN: everybody gets the same answer from now on, without another login. */
-  #end(error: KeyturnError): void {
+  /** The PIN was refused: all jobs fail with this error from now on, without another login. */
+  #failForGood(error: KeyturnError): void {
     this.#final = error
     this.#queue.failAll(error)
   }
 
   #failed(error: KeyturnError): void {
-    this.#standing.failed(error)
-    for (const job of this.#queue.all()) this.#outOfPatience(job)
+    this.#health.recordFailure(error)
+    for (const job of this.#queue.all()) this.#onPatienceOver(job)
   }
 
-  /** Where others get on, a job whose patience is over may still have its turn: the answer of that one then counts. */
-  #outOfPatience(job: Job): void {
+  /** While other jobs succeed, a job whose patience is over still gets a turn, and its result counts. */
+  #onPatienceOver(job: Job): void {
     if (!this.#queue.has(job)) return
-    const isLost = job.isLate && job.isHit && this.sessions === 0
-    if (!isLost && !this.#standing.isHopeless(job)) return
+    const isLost = job.isLate && job.hadOwnTrouble && this.sessions === 0
+    if (!isLost && !this.#health.isHopeless(job)) return
     this.#queue.fail(job, away(this.#opener.trouble ?? job.trouble))
   }
 }

@@ -1,13 +1,13 @@
 import { KeyturnError } from '../../../contracts/errors.ts'
 import type { Job } from './job.ts'
 
-/** Batches hold tens of kilobytes: with more than these waiting something is wrong, and memory is what would tell. */
+/** A batch holds tens of kilobytes. A longer queue means that something is wrong, and would use up memory. */
 const MOST_WAITING = 10_000
-const LOOK_EVERY_MS = 250
+const EXPIRE_EVERY_MS = 250
 
 /**
- * Jobs that wait for a lane: what is urgent or is repeated stands before the rest. It has a limit, and each job a
- * deadline (`Job.waitMs`); both end in `hsm-busy`, which is worth another attempt later.
+ * Jobs that wait for a lane; urgent and retried jobs go first. The queue has a maximum length, and each job a deadline
+ * (`Job.waitMs`). Both limits fail jobs with `hsm-busy`, which may be retried later.
  */
 export class JobQueue {
   readonly #jobs: Job[] = []
@@ -26,7 +26,7 @@ export class JobQueue {
     return this.#jobs[0]
   }
 
-  /** Fails the job instead when too many wait already. */
+  /** Fails the job if the queue is full. */
   add(job: Job): void {
     if (this.#jobs.length >= this.#most) {
       job.fail(busy(`${this.#most} batches wait for the HSM already`))
@@ -34,40 +34,40 @@ export class JobQueue {
     }
     if (job.urgent) this.#jobs.unshift(job)
     else this.#jobs.push(job)
-    this.#watch ??= setInterval(() => this.#expire(), LOOK_EVERY_MS)
+    this.#watch ??= setInterval(() => this.#expire(), EXPIRE_EVERY_MS)
   }
 
-  /** A job that had its turn, and is to have another one before all others. */
+  /** Puts a job that is retried at the front. */
   putBack(job: Job): void {
     this.#jobs.unshift(job)
-    this.#watch ??= setInterval(() => this.#expire(), LOOK_EVERY_MS)
+    this.#watch ??= setInterval(() => this.#expire(), EXPIRE_EVERY_MS)
   }
 
   takeFirst(): void {
     this.#jobs.shift()
-    this.#rest()
+    this.#stopWhenEmpty()
   }
 
   has(job: Job): boolean {
     return this.#jobs.includes(job)
   }
 
-  /** Fails a job, and takes it out if it waits here. */
+  /** Fails a job, and removes it if it is in the queue. */
   fail(job: Job, error: unknown): void {
     const at = this.#jobs.indexOf(job)
     if (at >= 0) this.#jobs.splice(at, 1)
     job.fail(error)
-    this.#rest()
+    this.#stopWhenEmpty()
   }
 
-  /** Those that wait now. */
+  /** A copy of the queue. */
   all(): readonly Job[] {
     return [...this.#jobs]
   }
 
   failAll(error: KeyturnError): void {
     for (const job of this.#jobs.splice(0)) job.fail(error)
-    this.#rest()
+    this.#stopWhenEmpty()
   }
 
   #expire(): void {
@@ -77,7 +77,7 @@ export class JobQueue {
     }
   }
 
-  #rest(): void {
+  #stopWhenEmpty(): void {
     if (this.#jobs.length > 0) return
     clearInterval(this.#watch)
     this.#watch = undefined

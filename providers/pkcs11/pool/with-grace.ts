@@ -1,7 +1,7 @@
-/** How long a call of the module that is under way may still take once somebody wants to leave: a login, a key that is made. */
+/** How long a running call of the module may still take after an abort: a login, or making a key. */
 const GRACE_MS = 3_000
 
-/** Runs `use`; from the signal on it has the grace to end, then `giveUp` is called, which must make it end. */
+/** Runs `use`. If it has not ended `graceMs` after an abort, calls `giveUp`, which must make it end. */
 export async function withGrace<T>(
   signal: AbortSignal | undefined,
   giveUp: () => void,

@@ -1,5 +1,5 @@
 import { KeyturnError } from '../../../contracts/errors.ts'
-import type { LaneAsk } from '../pool/in-flight.ts'
+import type { AskLane } from '../pool/in-flight.ts'
 import { withGrace } from '../pool/with-grace.ts'
 import { LaneLost } from '../pool/lane-host.ts'
 import type { CleanUpReply, GenerateReply, LaneRequest } from '../wire/messages.ts'
@@ -48,7 +48,7 @@ export class ThrowawayKey {
    * Destroys it and sees that it is gone: in the same lane first (a session key is seen by its own process only), then in
    * any other. Destroys what earlier probes left, too. Throws a KeyturnError when it may be there afterwards.
    */
-  async cleanUp(pool: LanePool, ask: LaneAsk, signal?: AbortSignal): Promise<Cleaned> {
+  async cleanUp(pool: LanePool, ask: AskLane, signal?: AbortSignal): Promise<Cleaned> {
     const { label, keyId } = this
     const isLeaving = (): boolean => signal?.aborted === true
     const request = (what: LaneRequest): Promise<unknown> =>

@@ -2,7 +2,7 @@ import { pino } from 'pino'
 import { KeyturnError } from '../../../contracts/errors.ts'
 import type { ProbePhase, ProbeReport } from '../../../contracts/kek.ts'
 import type { Pkcs11Config } from '../../../contracts/settings.ts'
-import type { LaneAsk } from '../pool/in-flight.ts'
+import type { AskLane } from '../pool/in-flight.ts'
 import { modesToTry } from '../wire/iv-modes.ts'
 import type { AeadReply, GenerateReply, IvsReply } from '../wire/messages.ts'
 import { LanePool } from '../pool/pool.ts'
@@ -95,7 +95,7 @@ export async function examinePool(
   return probe.report()
 }
 
-type Request = (request: Parameters<LaneAsk>[0]) => Promise<unknown>
+type Request = (request: Parameters<AskLane>[0]) => Promise<unknown>
 interface Outcome {
   detail: string
   finding?: Finding
@@ -119,7 +119,7 @@ class Probe {
     this.#vendor = vendorOf(config.modulePath, manufacturer)
   }
 
-  mechanisms(ask: LaneAsk): Promise<boolean> {
+  mechanisms(ask: AskLane): Promise<boolean> {
     return this.#run('mechanisms', ask, async (request) => {
       const found = (await request({ op: 'probe-mechanisms' })) as Mechanisms
       const { missing, detail } = found
@@ -132,7 +132,7 @@ class Probe {
     })
   }
 
-  generation(ask: LaneAsk, key: ThrowawayKey): Promise<boolean> {
+  generation(ask: AskLane, key: ThrowawayKey): Promise<boolean> {
     const { label, keyId } = key
     return this.#run('key-generation', ask, async (request) => {
       const { wrong, detail } = await key.make(async (onToken) => {
@@ -144,7 +144,7 @@ class Probe {
     })
   }
 
-  aead(ask: LaneAsk, named: Named): Promise<boolean> {
+  aead(ask: AskLane, named: Named): Promise<boolean> {
     const { useGcmIvFromHsm } = this.#config
     return this.#run('aead', ask, async (request) => {
       const modes = modesToTry(useGcmIvFromHsm)
@@ -163,7 +163,7 @@ class Probe {
     })
   }
 
-  async cleanUp(ask: LaneAsk, key: ThrowawayKey): Promise<void> {
+  async cleanUp(ask: AskLane, key: ThrowawayKey): Promise<void> {
     const start = performance.now()
     const phase = 'clean-up'
     try {
@@ -205,7 +205,7 @@ class Probe {
   /** Runs a phase, times it, and answers whether to go on. A coded failure of the token is the phase's outcome. */
   async #run(
     phase: ProbePhase['phase'],
-    ask: LaneAsk,
+    ask: AskLane,
     use: (request: Request) => Promise<Outcome>,
   ): Promise<boolean> {
     if (this.#signal?.aborted === true) return false

@@ -7,9 +7,9 @@ import { openCryptoki } from './opencryptoki.ts'
 import { netHsm, nitrokeyHsm, yubiHsm2 } from './small.ts'
 import { kryoptic, nss, p11KitClient, softHsm2 } from './software.ts'
 import { utimaco } from './utimaco.ts'
-import type { Trouble, Vendor } from './vendor.ts'
+import type { Failure, Vendor } from './vendor.ts'
 
-/** Modules that somebody may point Keyturn at. One that is not here is used all the same: the probe decides. */
+/** Known modules. An unknown module can be used too: the probe decides. */
 export const vendors: readonly Vendor[] = [
   softHsm2,
   awsCloudHsm,
@@ -27,8 +27,8 @@ export const vendors: readonly Vendor[] = [
 ]
 
 /**
- * The module's vendor: by what the token says of itself, else by the file's name; null for one that is not known. A
- * module that has no name of its own to say (p11-kit's client shows the tokens of others) is known by its file first.
+ * The module's vendor, from the token's manufacturer, else from the file name; null when unknown. A module without a
+ * manufacturer of its own (p11-kit's client shows other modules' tokens) is recognized by its file name first.
  */
 export function vendorOf(modulePath: string, manufacturer: string | null): Vendor | null {
   const file = basename(modulePath)
@@ -39,11 +39,11 @@ export function vendorOf(modulePath: string, manufacturer: string | null): Vendo
   return nameless ?? vendors.find(says) ?? vendors.find(isFile) ?? null
 }
 
-/** Advice of a vendor for what went wrong; null where it has none. */
-export function vendorHint(vendor: Vendor | null, trouble: Trouble): string | null {
-  const fits = (when: Trouble): boolean =>
-    (when.method === undefined || when.method === trouble.method) &&
-    (when.ckr === undefined || when.ckr === trouble.ckr) &&
-    (when.code === undefined || when.code === trouble.code)
-  return vendor?.hints.find(({ when }) => fits(when))?.say ?? null
+/** The vendor's hint for a failure; null where it has none. */
+export function vendorHint(vendor: Vendor | null, failure: Failure): string | null {
+  const fits = (when: Failure): boolean =>
+    (when.method === undefined || when.method === failure.method) &&
+    (when.ckr === undefined || when.ckr === failure.ckr) &&
+    (when.code === undefined || when.code === failure.code)
+  return vendor?.hints.find(({ when }) => fits(when))?.hint ?? null
 }

@@ -17,23 +17,23 @@ export const awsCloudHsm: Vendor = {
   hints: [
     {
       when: { method: 'C_Initialize' },
-      say: 'the client does not reach its cluster: run configure-pkcs11 -a IP, check customerCA.crt, and read /opt/cloudhsm/run/cloudhsm-pkcs11.log',
+      hint: 'the client does not reach its cluster: run configure-pkcs11 -a IP, check customerCA.crt, and read /opt/cloudhsm/run/cloudhsm-pkcs11.log',
     },
     {
       when: { code: 'pin-refused' },
-      say: 'for AWS CloudHSM it is user:password of a crypto user',
+      hint: 'for AWS CloudHSM it is user:password of a crypto user',
     },
     {
       when: { code: 'token-not-found' },
-      say: 'the token is called "hsm1" in Client SDK 5 and "cavium" in SDK 3',
+      hint: 'the token is called "hsm1" in Client SDK 5 and "cavium" in SDK 3',
     },
     {
       when: { code: 'iv-mode-refused' },
-      say: 'AWS CloudHSM makes the IV by itself: set kek.pkcs11.use_gcm_iv_from_hsm to true or auto',
+      hint: 'AWS CloudHSM makes the IV by itself: set kek.pkcs11.use_gcm_iv_from_hsm to true or auto',
     },
     {
       when: { method: 'C_GenerateKey' },
-      say: 'a cluster of one HSM refuses to make keys until disable_key_availability_check is set (configure-pkcs11)',
+      hint: 'a cluster of one HSM refuses to make keys until disable_key_availability_check is set (configure-pkcs11)',
     },
   ],
   page: 'docs/hsm/aws-cloudhsm.md',

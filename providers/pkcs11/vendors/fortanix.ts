@@ -1,3 +1,4 @@
+import { CKR_ARGUMENTS_BAD } from '../wire/ckr-codes.ts'
 import type { Vendor } from './vendor.ts'
 
 /**
@@ -14,28 +15,28 @@ export const fortanix: Vendor = {
   ivModes: ['caller'],
   hints: [
     {
-      when: { method: 'C_Login', ckr: 7 },
-      say: 'Fortanix cannot read its configuration file as this user: the file needs mode 0640 and its folder 0750, with a group this user is in',
+      when: { method: 'C_Login', ckr: CKR_ARGUMENTS_BAD },
+      hint: 'Fortanix cannot read its configuration file as this user: the file needs mode 0640 and its folder 0750, with a group this user is in',
     },
     {
-      when: { method: 'C_Encrypt', ckr: 7 },
-      say: 'Fortanix takes IVs of 12 bytes only',
+      when: { method: 'C_Encrypt', ckr: CKR_ARGUMENTS_BAD },
+      hint: 'Fortanix takes IVs of 12 bytes only',
     },
     {
       when: { code: 'pin-refused' },
-      say: 'an API key has 164 characters (no white space, not cut): better give the PIN file://PATH of its configuration file',
+      hint: 'an API key has 164 characters (no white space, not cut): better give the PIN file://PATH of its configuration file',
     },
     {
       when: { code: 'module-missing' },
-      say: 'from 5.x on the module is called fortanix_pkcs11.so, before that libsdkms-pkcs11.so',
+      hint: 'from 5.x on the module is called fortanix_pkcs11.so, before that libsdkms-pkcs11.so',
     },
     {
       when: { code: 'token-not-found' },
-      say: 'the token is called "Fortanix Token", with the blank; without any, its configuration file is missing or unreadable',
+      hint: 'the token is called "Fortanix Token", with the blank; without any, its configuration file is missing or unreadable',
     },
     {
       when: { code: 'iv-mode-refused' },
-      say: 'Fortanix takes the IV from us: set kek.pkcs11.use_gcm_iv_from_hsm to auto or false',
+      hint: 'Fortanix takes the IV from us: set kek.pkcs11.use_gcm_iv_from_hsm to auto or false',
     },
   ],
   page: 'docs/hsm/fortanix.md',

@@ -1,3 +1,4 @@
+import { CKR_MECHANISM_PARAM_INVALID } from '../wire/ckr-codes.ts'
 import type { Vendor } from './vendor.ts'
 
 /**
@@ -16,19 +17,19 @@ export const luna: Vendor = {
   hints: [
     {
       when: { method: 'C_Initialize' },
-      say: 'the Luna client does not start: check /etc/Chrystoki.conf (or ChrystokiConfigurationPath) and run vtl verify',
+      hint: 'the Luna client does not start: check /etc/Chrystoki.conf (or ChrystokiConfigurationPath) and run vtl verify',
     },
     {
       when: { code: 'token-not-found' },
-      say: 'vtl verify lists the partitions of this client; one of an HA group has the group’s label',
+      hint: 'vtl verify lists the partitions of this client; one of an HA group has the group’s label',
     },
     {
       when: { code: 'iv-mode-refused' },
-      say: 'in FIPS mode a Luna makes the IV by itself: set kek.pkcs11.use_gcm_iv_from_hsm to auto',
+      hint: 'in FIPS mode a Luna makes the IV by itself: set kek.pkcs11.use_gcm_iv_from_hsm to auto',
     },
     {
-      when: { method: 'C_EncryptInit', ckr: 113 },
-      say: 'was the Luna switched to FIPS mode (HSM policy 12)? then it takes no IV of ours: probe it again',
+      when: { method: 'C_EncryptInit', ckr: CKR_MECHANISM_PARAM_INVALID },
+      hint: 'was the Luna switched to FIPS mode (HSM policy 12)? then it takes no IV of ours: probe it again',
     },
   ],
   page: 'docs/hsm/thales-luna.md',

@@ -17,19 +17,19 @@ export const nShield: Vendor = {
   hints: [
     {
       when: { code: 'key-not-found' },
-      say: 'a process of nShield sees only the keys of its own start: put CKNFAST_ASSUME_SINGLE_PROCESS=0 into /opt/nfast/cknfastrc',
+      hint: 'a process of nShield sees only the keys of its own start: put CKNFAST_ASSUME_SINGLE_PROCESS=0 into /opt/nfast/cknfastrc',
     },
     {
       when: { code: 'token-not-found' },
-      say: 'softcards are shown only with CKNFAST_LOADSHARING=1 in /opt/nfast/cknfastrc, card sets while a card is in or preloaded',
+      hint: 'softcards are shown only with CKNFAST_LOADSHARING=1 in /opt/nfast/cknfastrc, card sets while a card is in or preloaded',
     },
     {
       when: { method: 'C_Login', code: 'hsm-failed' },
-      say: 'the accelerator slot of nShield has no user: name a card set or softcard; with a card set, its card must be in',
+      hint: 'the accelerator slot of nShield has no user: name a card set or softcard; with a card set, its card must be in',
     },
     {
       when: { code: 'mechanism-missing' },
-      say: 'a FIPS 140 level 3 Security World may restrict AES-GCM: ask its administrator',
+      hint: 'a FIPS 140 level 3 Security World may restrict AES-GCM: ask its administrator',
     },
   ],
   page: 'docs/hsm/entrust-nshield.md',

@@ -17,15 +17,15 @@ export const openCryptoki: Vendor = {
   hints: [
     {
       when: { method: 'C_Initialize' },
-      say: 'openCryptoki needs its daemon pkcsslotd, and a user of group pkcs11',
+      hint: 'openCryptoki needs its daemon pkcsslotd, and a user of group pkcs11',
     },
     {
       when: { code: 'token-not-found' },
-      say: 'pkcsconf -t lists the tokens; a new one must be initialized first (pkcsconf -I)',
+      hint: 'pkcsconf -t lists the tokens; a new one must be initialized first (pkcsconf -I)',
     },
     {
       when: { code: 'mechanism-missing' },
-      say: 'which token is in the slot decides: CCA has AES-GCM from openCryptoki 3.25 on; pkcsconf -m -c SLOT lists it',
+      hint: 'which token is in the slot decides: CCA has AES-GCM from openCryptoki 3.25 on; pkcsconf -m -c SLOT lists it',
     },
   ],
   page: 'docs/hsm/ibm-opencryptoki.md',

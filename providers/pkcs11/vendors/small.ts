@@ -15,11 +15,11 @@ export const yubiHsm2: Vendor = {
   hints: [
     {
       when: { method: 'C_Initialize' },
-      say: 'YubiHSM 2 is not supported: it has no AES-GCM (its connector, too, was not found: yubihsm_pkcs11.conf)',
+      hint: 'YubiHSM 2 is not supported: it has no AES-GCM (its connector, too, was not found: yubihsm_pkcs11.conf)',
     },
     {
       when: {},
-      say: 'YubiHSM 2 is not supported: it has AES-ECB, AES-CBC and a CCM key wrap of its own, but no AES-GCM',
+      hint: 'YubiHSM 2 is not supported: it has AES-ECB, AES-CBC and a CCM key wrap of its own, but no AES-GCM',
     },
   ],
   page: 'docs/hsm/small-devices.md',
@@ -40,11 +40,11 @@ export const nitrokeyHsm: Vendor = {
   hints: [
     {
       when: { code: 'token-not-found' },
-      say: 'OpenSC shows no such card: is it plugged in, and does pcscd run? opensc-tool --list-readers tells',
+      hint: 'OpenSC shows no such card: is it plugged in, and does pcscd run? opensc-tool --list-readers tells',
     },
     {
       when: { code: 'mechanism-missing' },
-      say: 'a card with AES-CBC alone cannot hold a KEK: pkcs11-tool --module MODULE -M lists what its firmware has',
+      hint: 'a card with AES-CBC alone cannot hold a KEK: pkcs11-tool --module MODULE -M lists what its firmware has',
     },
   ],
   page: 'docs/hsm/small-devices.md',
@@ -59,6 +59,6 @@ export const netHsm: Vendor = {
   manufacturer: /^Nitrokey/i,
   pin: 'the password of an operator, unless its configuration file has it',
   ivModes: [],
-  hints: [{ when: {}, say: 'NetHSM is not supported: it has AES-CBC, but no AES-GCM' }],
+  hints: [{ when: {}, hint: 'NetHSM is not supported: it has AES-CBC, but no AES-GCM' }],
   page: 'docs/hsm/small-devices.md',
 }

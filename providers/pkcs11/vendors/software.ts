@@ -1,3 +1,9 @@
+import {
+  CKR_ARGUMENTS_BAD,
+  CKR_GENERAL_ERROR,
+  CKR_USER_NOT_LOGGED_IN,
+  CKR_USER_TYPE_INVALID,
+} from '../wire/ckr-codes.ts'
 import type { Vendor } from './vendor.ts'
 
 const onOneHost = 'its keys are a file on one host: for development and tests'
@@ -13,16 +19,16 @@ export const softHsm2: Vendor = {
   ivModes: ['caller'],
   hints: [
     {
-      when: { method: 'C_Initialize', ckr: 5 },
-      say: 'SoftHSM2 cannot read its configuration or its token folder: check SOFTHSM2_CONF and directories.tokendir for this user',
+      when: { method: 'C_Initialize', ckr: CKR_GENERAL_ERROR },
+      hint: 'SoftHSM2 cannot read its configuration or its token folder: check SOFTHSM2_CONF and directories.tokendir for this user',
     },
     {
       when: { code: 'token-not-found' },
-      say: 'softhsm2-util --show-slots, with the same user and SOFTHSM2_CONF, lists the tokens there are',
+      hint: 'softhsm2-util --show-slots, with the same user and SOFTHSM2_CONF, lists the tokens there are',
     },
     {
       when: { code: 'mechanism-missing' },
-      say: 'SoftHSM2 has AES-GCM from 2.4 on',
+      hint: 'SoftHSM2 has AES-GCM from 2.4 on',
     },
   ],
   page: 'docs/hsm/software.md',
@@ -41,24 +47,24 @@ export const nss: Vendor = {
   ivModes: ['caller'],
   hints: [
     {
-      when: { method: 'C_Initialize', ckr: 7 },
-      say: `NSS wants kek.pkcs11.module_parameters, such as "configDir='sql:/etc/keyturn/nss'"`,
+      when: { method: 'C_Initialize', ckr: CKR_ARGUMENTS_BAD },
+      hint: `NSS wants kek.pkcs11.module_parameters, such as "configDir='sql:/etc/keyturn/nss'"`,
     },
     {
       when: { method: 'C_Initialize', ckr: CKR_NSS_CERTDB_FAILED },
-      say: 'NSS cannot open the database of module_parameters: check configDir; certutil -N -d sql:FOLDER makes one',
+      hint: 'NSS cannot open the database of module_parameters: check configDir; certutil -N -d sql:FOLDER makes one',
     },
     {
-      when: { method: 'C_Login', ckr: 259 }, // CKR_USER_TYPE_INVALID
-      say: 'this slot of NSS has no user: set kek.pkcs11.token_label to "NSS Certificate DB"',
+      when: { method: 'C_Login', ckr: CKR_USER_TYPE_INVALID },
+      hint: 'this slot of NSS has no user: set kek.pkcs11.token_label to "NSS Certificate DB"',
     },
     {
-      when: { method: 'C_GetSessionInfo', ckr: 257 },
-      say: 'a database that is opened read-only makes no sessions as Keyturn needs them: take flags=readOnly out of module_parameters',
+      when: { method: 'C_GetSessionInfo', ckr: CKR_USER_NOT_LOGGED_IN },
+      hint: 'a database that is opened read-only makes no sessions as Keyturn needs them: take flags=readOnly out of module_parameters',
     },
     {
       when: { code: 'token-not-found' },
-      say: 'the slot of NSS that keeps keys has the token "NSS Certificate DB"',
+      hint: 'the slot of NSS that keeps keys has the token "NSS Certificate DB"',
     },
   ],
   page: 'docs/hsm/software.md',
@@ -76,7 +82,7 @@ export const kryoptic: Vendor = {
   hints: [
     {
       when: { method: 'C_Initialize' },
-      say: 'Kryoptic wants its configuration: KRYOPTIC_CONF, or kek.pkcs11.module_parameters "kryoptic_conf=/path/token.conf"',
+      hint: 'Kryoptic wants its configuration: KRYOPTIC_CONF, or kek.pkcs11.module_parameters "kryoptic_conf=/path/token.conf"',
     },
   ],
   page: 'docs/hsm/software.md',
@@ -99,11 +105,11 @@ export const p11KitClient: Vendor = {
   hints: [
     {
       when: { code: 'token-not-found' },
-      say: 'p11-kit-client shows no token without a server: set P11_KIT_SERVER_ADDRESS',
+      hint: 'p11-kit-client shows no token without a server: set P11_KIT_SERVER_ADDRESS',
     },
     {
       when: { code: 'mechanism-missing' },
-      say: 'p11-kit forwards AES-GCM only in versions after 0.24, on both sides: better use the HSM vendor’s own module',
+      hint: 'p11-kit forwards AES-GCM only in versions after 0.24, on both sides: better use the HSM vendor’s own module',
     },
   ],
   page: 'docs/hsm/software.md',

@@ -1,8 +1,8 @@
 import type { ErrorCode } from '../../../contracts/errors.ts'
 import type { IvMode } from '../../../contracts/kek.ts'
 
-/** What went wrong, as far as advice depends on it; a member that is absent stands for any. */
-export interface Trouble {
+/** The failure that a hint is for. An absent member matches anything. */
+export interface Failure {
   /** Function of the module, such as `C_Login`. */
   method?: string
   ckr?: number
@@ -10,27 +10,27 @@ export interface Trouble {
 }
 
 /**
- * What is known of a module before it is asked anything: data, never a branch in the code. What the module does is found
- * out by the probe; this only says how to read the answer. Facts that were not run here name their source in a comment.
+ * What is known about a module before it is used: data, never a branch in the code. The probe finds out what the module
+ * does; this helps to explain its answers. Facts that were not tested here name their source in a comment.
  *
- * `support`: `run` the tests run with it; `read` built to its documents, never met; `doubtful` AES-GCM is unlikely;
- * `unsupported` it has no AES-GCM.
+ * `support`: `run` the tests run with it; `read` written from its documentation, not tested; `doubtful` AES-GCM is
+ * unlikely; `unsupported` it has no AES-GCM.
  */
 export interface Vendor {
   name: string
   support: 'run' | 'read' | 'doubtful' | 'unsupported'
-  /** Why not, or why not in production; null where there is nothing to warn of. */
+  /** Why it cannot be used, or not in production; null if there is nothing to warn of. */
   caution: string | null
   /** The module's file name. */
   file: RegExp
-  /** CK_TOKEN_INFO.manufacturerID; null where it is not known, or shared with other products. */
+  /** CK_TOKEN_INFO.manufacturerID; null if unknown or shared with other products. */
   manufacturer: RegExp | null
   /** What its PIN looks like. */
   pin: string
-  /** Who chooses the IV, by the documents; empty where they do not say. */
+  /** The IV modes in the documentation; empty if it does not say. */
   ivModes: readonly IvMode[]
-  /** Advice for what typically goes wrong; the first that fits counts. */
-  hints: readonly { when: Trouble; say: string }[]
-  /** The page about it, relative to the package. */
+  /** Hints for common failures; the first match is used. */
+  hints: readonly { when: Failure; hint: string }[]
+  /** Its page in the docs, relative to the package. */
   page: string
 }

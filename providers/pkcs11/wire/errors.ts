@@ -1,4 +1,5 @@
 import { KeyturnError, type ErrorCode } from '../../../contracts/errors.ts'
+import { CKR_ARGUMENTS_BAD, CKR_KEY_FUNCTION_NOT_PERMITTED, CKR_PIN_LOCKED } from './ckr-codes.ts'
 import { ckrHint } from './ckr-hints.ts'
 import { ckrNames } from './ckr-names.ts'
 
@@ -44,13 +45,6 @@ const table: readonly (readonly [number, string, FaultClass])[] = [
   [400, 'CKR_CRYPTOKI_NOT_INITIALIZED', 'reconnect'],
 ]
 const rows = new Map(table.map(([ckr, name, fault]) => [ckr, { name, fault }]))
-
-export const CKR_ARGUMENTS_BAD = 7
-export const CKR_MECHANISM_PARAM_INVALID = 113
-export const CKR_PIN_LOCKED = 164
-export const CKR_KEY_FUNCTION_NOT_PERMITTED = 104
-export const CKR_USER_ALREADY_LOGGED_IN = 256
-export const CKR_CRYPTOKI_ALREADY_INITIALIZED = 401
 
 /** An answer of the module other than CKR_OK: the function, and the number with its standard name. */
 export class CkrError extends Error {
