@@ -1,9 +1,9 @@
 /**
- * Every option that an address of MongoDB may have, and what Keyturn makes of it. One that is not in this table is
+ * Every option that a MongoDB address may have, and how Keyturn treats it. An option that is not in this table is
  * refused by name. docs/configuration.md has the same table; a test compares them.
  *
- * `honoured`: as written. `overridden`: Keyturn's own value counts, and a written one that differs is told in a warning.
- * `refused`: `config-invalid`. `limited`: honoured within the limits of `least` and `most`, else the nearest counts, told.
+ * `honoured`: used as written. `overridden`: Keyturn's own value is used, with a warning if another one is written.
+ * `refused`: `config-invalid`. `limited`: used within `least` and `most`, else the nearest limit is used, with a warning.
  */
 export type AddressOption =
   | { readonly treatment: 'honoured'; readonly why: string }
@@ -23,30 +23,27 @@ const refused = (why: string, unless?: string): AddressOption => ({
   ...(unless === undefined ? {} : { unless }),
 })
 
-/** Sweeps, heartbeats and steps of one process run side by side, each on a connection. */
+/** Sweeps, heartbeats and steps of one process run concurrently, each on a connection. */
 const leastConnections = 20
 
 const endless = Number.MAX_SAFE_INTEGER
 const login = honoured('how to log in')
 const tls = honoured('how to speak TLS; needs tls=true')
-const network = honoured('how to get to the servers')
-const bson = overridden(
-  "Keyturn's own",
-  'envelopes are read and written byte by byte, whatever an application prefers',
-)
+const network = honoured('how to reach the servers')
+const bson = overridden("Keyturn's own", 'envelopes are read and written byte by byte')
 const durable = (by: string) =>
   overridden(by, 'a key or an envelope must not be lost in an election')
 const timeout = (by: string) =>
-  overridden(by, 'each wait has a limit of its own; a shorter one ends what has to be slow')
+  overridden(by, 'each wait has its own limit; a shorter one would end slow steps')
 
-/** By the name that the driver's documentation has. The driver reads names without regard to case. */
+/** By the name in the driver's documentation. The driver ignores the case of names. */
 export const addressOptions: Readonly<Record<string, AddressOption>> = {
   replicaSet: honoured('a set of another name is refused'),
   directConnection: honoured(
-    'no other member is looked for when the primary moves: told in a warning',
+    'no other member is found when the primary changes: a warning says so',
   ),
   loadBalanced: refused(
-    'a page of one process is ended by another, which a load balancer sends elsewhere',
+    'another process must be able to end the session of a page, which a load balancer may route elsewhere',
     'false',
   ),
   srvMaxHosts: network,
@@ -87,17 +84,17 @@ export const addressOptions: Readonly<Record<string, AddressOption>> = {
   maxPoolSize: {
     treatment: 'limited',
     ...{ least: leastConnections, most: endless },
-    why: 'what runs side by side must not wait for a connection; 0 is without a limit',
+    why: 'concurrent work must not wait for a connection; 0 means no limit',
   },
   minPoolSize: {
     treatment: 'limited',
-    ...{ least: 0, most: leastConnections, why: 'idle connections that are kept' },
+    ...{ least: 0, most: leastConnections, why: 'idle connections kept' },
   },
   maxConnecting: { treatment: 'limited', least: 2, most: 100, why: 'connections opened at once' },
   maxIdleTimeMS: {
     treatment: 'limited',
     ...{ least: 10_000, most: endless },
-    why: 'a connection that is always new is slow; 0 is without a limit',
+    why: 'new connections are slow; 0 means no limit',
   },
   waitQueueTimeoutMS: timeout('10000'),
   serverSelectionTimeoutMS: timeout('15000'),
@@ -105,9 +102,9 @@ export const addressOptions: Readonly<Record<string, AddressOption>> = {
   socketTimeoutMS: timeout('0'),
   timeoutMS: timeout('none'),
 
-  retryWrites: overridden('true', 'a command goes on through an election'),
-  retryReads: overridden('true', 'a command goes on through an election'),
-  maxAdaptiveRetries: overridden("the driver's default", 'a command goes on through an election'),
+  retryWrites: overridden('true', 'a command must survive an election'),
+  retryReads: overridden('true', 'a command must survive an election'),
+  maxAdaptiveRetries: overridden("the driver's default", 'a command must survive an election'),
   enableOverloadRetargeting: overridden("the driver's default", 'it reads from the primary'),
   readPreference: durable('primary'),
   readPreferenceTags: durable('none'),
@@ -138,7 +135,7 @@ export const addressOptions: Readonly<Record<string, AddressOption>> = {
   noDelay: overridden('true', 'small statements are sent at once'),
 }
 
-/** Values that need no warning beside the one that counts, since they come to the same. */
+/** Values that need no warning, since they equal the one that is used. */
 export const sameAsOurs: Readonly<Record<string, readonly string[]>> = {
   readPreference: ['primary'],
   readConcernLevel: ['majority'],
