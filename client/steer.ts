@@ -93,17 +93,22 @@ async function send(steered: Steered, message: string, ...args: [] | [number]): 
   const { store } = steered.keystore
   const handle = link.client.workflow.getHandle(running.workflowId)
   const isHeard = (await liveWorkers(store)) > 0
+  const answered = new AbortController()
   try {
     // Awaited from here on: it may be refused at once.
-    const update =
+    const update = link.client.withAbortSignal(answered.signal, () =>
       args.length === 0
         ? handle.executeUpdate(message)
-        : handle.executeUpdate<unknown, [number]>(message, { args })
+        : handle.executeUpdate<unknown, [number]>(message, { args }),
+    )
     await soon(steered, isHeard ? whileWorkersLive(store, update) : update, isHeard)
   } catch (error) {
     if (error instanceof WorkflowNotFoundError) throw await nothingRuns(store)
     if (error instanceof KeyturnError) throw error
     throw await updateFailure(steered, error)
+  } finally {
+    // One that is given up is not left waiting at the server.
+    answered.abort()
   }
 }
 

@@ -23,7 +23,7 @@ export async function whileServed<T>(
 ): Promise<T> {
   let timer: NodeJS.Timeout | undefined
   let looks = 0
-  let looking: Promise<void> = Promise.resolve()
+  let isLooking = false
   const trouble = new Promise<never>((_, reject) => {
     const look = async () => {
       const run = await troubleOfRun(link, await readBuilds(link, store, install), workflowId)
@@ -36,14 +36,16 @@ export async function whileServed<T>(
     }
     // Temporal or MongoDB away is said by who waits for the work itself.
     timer = setInterval(() => {
-      looking = looking.then(look).catch(() => undefined)
+      if (isLooking) return
+      isLooking = true
+      void look()
+        .catch(() => undefined)
+        .finally(() => (isLooking = false))
     }, lookEveryMs)
   })
   try {
     return await Promise.race([whileWorkersLive(store, work), trouble])
   } finally {
     clearInterval(timer)
-    // The connection is closed next: a call that is repeated after that would throw where nobody catches it.
-    await looking
   }
 }

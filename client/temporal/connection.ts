@@ -1,11 +1,11 @@
 import {
   Client,
   Connection,
-  defaultGrpcRetryOptions,
   isGrpcServiceError,
   makeGrpcRetryInterceptor,
   type ConnectionOptions,
 } from '@temporalio/client'
+import { Retries } from './retries.ts'
 import { temporalEndpoint, type TemporalEndpoint } from '../../config/temporal-endpoint.ts'
 import { isTemporalAway, temporalFailure } from '../../config/temporal-failures.ts'
 import { KeyturnError } from '../../contracts/errors.ts'
@@ -16,9 +16,6 @@ const connectTimeoutMs = 5000
 
 /** How long the look takes that finds out why it is not there. */
 const lookMs = 2000
-
-/** Fewer than the SDK's ten: a person waits, and followers have a patience of their own. */
-const callAttempts = 4
 
 /** One call to Temporal, in milliseconds; one that waits at the server for news comes back within a minute by itself. */
 const callMs = 10_000
@@ -55,13 +52,15 @@ export async function withTemporal<T>(
 ): Promise<T> {
   const endpoint = temporalEndpoint(config)
   const { address, namespace } = endpoint
-  const connection = await connect(endpoint, withinMs)
+  const retries = new Retries()
+  const connection = await connect(endpoint, withinMs, retries)
   const link = { client: new Client({ connection, namespace }), address, namespace }
   try {
     return await use(link)
   } catch (error) {
     throw isTemporals(error) ? asTemporalError(error, endpoint) : error
   } finally {
+    await retries.end()
     await connection.close()
   }
 }
@@ -69,9 +68,13 @@ export async function withTemporal<T>(
 /** Whether the server could not be asked, or not now, so that the same question may be repeated. */
 export const isTransient = isTemporalAway
 
-async function connect(endpoint: TemporalEndpoint, withinMs: number): Promise<Connection> {
+async function connect(
+  endpoint: TemporalEndpoint,
+  withinMs: number,
+  retries: Retries,
+): Promise<Connection> {
   const { address, security } = endpoint
-  const retrying = makeGrpcRetryInterceptor(defaultGrpcRetryOptions({ maxAttempts: callAttempts }))
+  const retrying = makeGrpcRetryInterceptor(retries)
   try {
     return await Connection.connect({
       ...{ ...security, address },

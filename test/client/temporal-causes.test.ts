@@ -11,6 +11,7 @@ import { withTemporal } from '../../client/temporal/connection.ts'
 import { missingAttributes } from '../../client/temporal/search-attributes.ts'
 import { KeyturnError } from '../../contracts/errors.ts'
 import type { Config } from '../../contracts/settings.ts'
+import { waitUntil } from '../../devstack/wait-until.ts'
 import { connectTemporal } from '../../workers/hosts.ts'
 
 const folder = mkdtempSync(join(tmpdir(), 'keyturn-temporal-causes-'))
@@ -24,7 +25,12 @@ async function listen(server: Server): Promise<string> {
 }
 
 /** Speaks gRPC, and answers each call with one status; `after`: only after the connection's first question. */
-async function answering(status: number, message: string, after = false): Promise<string> {
+async function answering(
+  status: number,
+  message: string,
+  after = false,
+  asked = { times: 0 },
+): Promise<string> {
   const server = createHttp2Server()
   server.on('stream', (stream, headers) => {
     const grpc = { ':status': 200, 'content-type': 'application/grpc' }
@@ -35,6 +41,7 @@ async function answering(status: number, message: string, after = false): Promis
       return
     }
     const end = { 'grpc-status': String(status), 'grpc-message': message }
+    asked.times += 1
     stream.respond({ ...grpc, ...end }, { endStream: true })
   })
   return listen(server)
@@ -242,5 +249,20 @@ describe('temporal, when', () => {
     const failure = await asClient(configOf(at.tls))
     expect(failure).toMatchObject({ code: 'config-invalid' })
     expect(failure.message).toMatch(/none\.pem/)
+  })
+
+  test('a call is left between two tries, ends that call, and throws nothing, after its connection is closed', async () => {
+    const asked = { times: 0 }
+    const config = configOf(await answering(14, 'Away.', true, asked))
+    const left = await withTemporal(config, async ({ client }) => {
+      const call = client.workflow.getHandle('nobody').describe()
+      const failed = call.then(
+        () => null,
+        (error: unknown) => error,
+      )
+      await waitUntil('it was never asked', () => asked.times > 0, { withinMs: 10_000 })
+      return { failed }
+    })
+    expect(await left.failed).toBeInstanceOf(Error)
   })
 })
