@@ -12,7 +12,7 @@ import { openStore } from '../store/store.ts'
 import { joinFleet } from './member.ts'
 import type { MemberEventName, MemberListener } from './member-events.ts'
 import { openAll, type OpenRequest } from './open.ts'
-import { openProvider } from './open-provider.ts'
+import { openLastingProvider } from './open-provider.ts'
 import { sealAll, type KeyringParts, type SealRequest } from './seal.ts'
 
 export interface KeyringOptions {
@@ -53,6 +53,10 @@ export interface Keyring {
 /**
  * Opens the keyring of this process and writes its first heartbeat. On a database where nothing is installed yet, and on
  * a host that cannot use the active version, it opens all the same, so that `verify` can name it; sealing then fails.
+ *
+ * So it does while the key store is away (no module, no token, a token that does not answer, a refused PIN): `seal` and
+ * `open` reject with that reason, the log says it once, and the key store is looked for again until it is there. A refused PIN
+ * is not tried again in this process before another one stands in its place. A wrong configuration is thrown at once.
  */
 export async function openKeyring(options: KeyringOptions = {}): Promise<Keyring> {
   const env = options.env ?? process.env
@@ -62,7 +66,7 @@ export async function openKeyring(options: KeyringOptions = {}): Promise<Keyring
   })
   const node = options.node ?? hostname()
   const log = logOf(options.log ?? defaultLog(config), 'keyring', { node })
-  const provider = await openProvider(config, env, log)
+  const provider = await openLastingProvider(config, env, log)
   try {
     const { uri, database } = config.mongodb
     const { client } = options
@@ -74,6 +78,7 @@ export async function openKeyring(options: KeyringOptions = {}): Promise<Keyring
         timings: config.fleet,
         settingsHash: settingsHash(settingsOf(config)),
       })
+      provider.onOpened(() => void member.beat().catch(() => undefined))
       const close = async () => {
         await member.leave()
         await provider.close()

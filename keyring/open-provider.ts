@@ -6,6 +6,7 @@ import type { Log } from '../observability/log.ts'
 import { openEnvProvider } from '../providers/env/env-provider.ts'
 import { openPkcs11Provider } from '../providers/pkcs11/pkcs11-provider.ts'
 import type { KekProvider } from '../providers/provider.ts'
+import { openReopening, type ReopenedProvider } from './reopened-provider.ts'
 
 /**
  * The provider that a configuration names, with its secrets taken from the environment given. Throws env-key-invalid,
@@ -29,4 +30,30 @@ export async function openProvider(
   const { pin, warnings } = readPin(kek.pkcs11, env)
   for (const warning of warnings) log.warn(warning)
   return openPkcs11Provider({ install, config: kek.pkcs11, pin, log })
+}
+
+/**
+ * The same for a process that outlives its key store: one that is away, or not there yet, is looked for again, and a PIN that
+ * was refused is tried no more before another one stands in its place. Throws what is wrong with the configuration.
+ */
+export async function openLastingProvider(
+  config: Config,
+  env: NodeJS.ProcessEnv,
+  log: Log,
+): Promise<ReopenedProvider> {
+  return openReopening({
+    ...{ name: config.kek.provider, log },
+    open: () => openProvider(config, env, log),
+    pinNow: () => pinNow(config, env),
+  })
+}
+
+function pinNow({ kek }: Config, env: NodeJS.ProcessEnv): string | null {
+  if (kek.provider !== 'pkcs11' || kek.pkcs11 === undefined) return null
+  try {
+    return readPin(kek.pkcs11, env).pin
+  } catch {
+    // Whoever opens the key store says what is wrong with it.
+    return null
+  }
 }

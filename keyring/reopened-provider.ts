@@ -1,3 +1,4 @@
+import { createHash } from 'node:crypto'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { KeyturnError, type ErrorCode } from '../contracts/errors.ts'
 import type { KekDescriptor, ProviderName } from '../contracts/kek.ts'
@@ -5,7 +6,7 @@ import type { Log } from '../observability/log.ts'
 import type { KekProvider } from '../providers/provider.ts'
 import { absentProvider } from './absent-provider.ts'
 
-/** Another login would only make it worse: nothing is tried again before somebody says so (`renew`). */
+/** Another login would only make it worse: nothing is tried again before there is another PIN, or somebody says so (`renew`). */
 const final: ReadonlySet<ErrorCode> = new Set(['pin-refused', 'pin-locked'])
 const FIRST_PAUSE_MS = 1_000
 const LONGEST_PAUSE_MS = 15_000
@@ -14,6 +15,8 @@ export interface Reopening {
   name: ProviderName
   /** Opens it anew by what the configuration and the PIN file say now: a new process of the module, one login. */
   open: () => Promise<KekProvider>
+  /** The PIN that it would be opened with now; null when there is none. Without this only `renew` ends a refused PIN. */
+  pinNow?: () => string | null
   log: Log
 }
 
@@ -28,8 +31,8 @@ export interface ReopenedProvider extends KekProvider {
 }
 
 /**
- * Opens a key store, or stands in for it and looks for it again, with growing pauses and without end; only a refused PIN
- * is final. What is wrong with the configuration is thrown.
+ * Opens a key store, or stands in for it and looks for it again, with growing pauses and without end; after a refused PIN
+ * nothing is tried but another PIN, once. What is wrong with the configuration is thrown.
  */
 export async function openReopening(options: Reopening): Promise<ReopenedProvider> {
   const store = new KeyStore(options)
@@ -47,6 +50,9 @@ class KeyStore {
   /** Of the key stores before this one, and one for each that took another's place: `check` only grows. */
   #reconnects = 0
   #turn: Promise<unknown> = Promise.resolve()
+  #isLooking = false
+  /** The PIN of the last attempt, as a hash. */
+  #tried: string | null = null
 
   constructor(options: Reopening) {
     this.#options = options
@@ -55,7 +61,7 @@ class KeyStore {
 
   async begin(): Promise<void> {
     try {
-      this.#current = await this.#options.open()
+      this.#current = await this.#open()
     } catch (error) {
       if (!(error instanceof KeyturnError) || error.exitCode !== 4) throw error
       this.#standIn(error)
@@ -103,20 +109,36 @@ class KeyStore {
     this.#current = absentProvider(name, error)
   }
 
-  /** Until it is open, or nothing may be tried any more. */
+  #open(): Promise<KekProvider> {
+    this.#tried = this.#pinNow()
+    return this.#options.open()
+  }
+
+  #pinNow(): string | null {
+    const pin = this.#options.pinNow?.() ?? null
+    return pin === null ? null : createHash('sha256').update(pin).digest('hex')
+  }
+
+  /** Until it is open. */
   async #lookAgain(): Promise<void> {
+    if (this.#isLooking) return
+    this.#isLooking = true
     const { signal } = this.#closed
     for (let pauseMs = FIRST_PAUSE_MS; ; pauseMs = Math.min(2 * pauseMs, LONGEST_PAUSE_MS)) {
       await sleep(pauseMs, undefined, { signal, ref: false }).catch(() => undefined)
-      if (signal.aborted || this.#isSettled()) return
+      if (signal.aborted || this.#trouble === null) break
       await this.#inTurn(async () => {
-        if (!this.#isSettled()) await this.#renew()
+        if (this.#mayTry()) await this.#renew()
       })
     }
+    this.#isLooking = false
   }
 
-  #isSettled(): boolean {
-    return this.#trouble === null || final.has(this.#trouble.code)
+  #mayTry(): boolean {
+    if (this.#trouble === null) return false
+    if (!final.has(this.#trouble.code)) return true
+    const pin = this.#pinNow()
+    return pin !== null && pin !== this.#tried
   }
 
   /** One after the other: each is a login. */
@@ -129,13 +151,10 @@ class KeyStore {
   async #renew(): Promise<KeyturnError | null> {
     let opened: KekProvider
     try {
-      opened = await this.#options.open()
+      opened = await this.#open()
     } catch (error) {
       if (!(error instanceof KeyturnError)) throw error
-      const wasFinal = this.#isSettled() && this.#trouble !== null
       if (this.#trouble !== null) this.#standIn(error)
-      // A new PIN that met a token which is away: that passes.
-      if (wasFinal && !this.#isSettled()) void this.#lookAgain()
       return error
     }
     if (this.#closed.signal.aborted) {

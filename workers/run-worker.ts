@@ -7,8 +7,7 @@ import { KeyturnError } from '../contracts/errors.ts'
 import type { Config } from '../contracts/settings.ts'
 import { joinFleet } from '../keyring/member.ts'
 import type { FleetMember } from '../keyring/membership.ts'
-import { openProvider } from '../keyring/open-provider.ts'
-import { openReopening } from '../keyring/reopened-provider.ts'
+import { openLastingProvider } from '../keyring/open-provider.ts'
 import type { ReopenedProvider } from '../keyring/reopened-provider.ts'
 import { createLog } from '../observability/log.ts'
 import type { Log } from '../observability/log.ts'
@@ -115,7 +114,8 @@ async function holdingKeys(
   use: (keys: KeyDeps) => Promise<void>,
 ): Promise<void> {
   await held(
-    openKeys(options.config, options.env, deps.log),
+    // What is wrong with the configuration ends the process; what is wrong with the token only degrades it, and may pass.
+    openLastingProvider(options.config, options.env, deps.log),
     (provider) => provider.close(),
     (provider) =>
       held(
@@ -226,16 +226,6 @@ function stopSignal(log: Log): AbortSignal {
     })
   }
   return controller.signal
-}
-
-/** What is wrong with the configuration ends the process; what is wrong with the token only degrades it, and may pass. */
-async function openKeys(
-  config: Config,
-  env: NodeJS.ProcessEnv,
-  log: Log,
-): Promise<ReopenedProvider> {
-  const { provider: name } = config.kek
-  return await openReopening({ name, log, open: () => openProvider(config, env, log) })
 }
 
 /** SIGHUP: the PIN file is read again, and the token opened by what it says; one try. */

@@ -22,10 +22,11 @@ describe.skipIf(!there)('a key store that comes, goes and changes its PIN', () =
   })
   afterAll(() => fixture.close())
 
-  const open = async (): Promise<ReopenedProvider> => {
+  const open = async (pinNow?: () => string | null): Promise<ReopenedProvider> => {
     store = await openReopening({
       name: 'pkcs11',
       log: silentLog,
+      ...(pinNow === undefined ? {} : { pinNow }),
       open: () => {
         const config = { ...fixture.config, token: { label } }
         return openPkcs11Provider({ install, config, pin, log: silentLog, cores: 1 })
@@ -65,6 +66,24 @@ describe.skipIf(!there)('a key store that comes, goes and changes its PIN', () =
     pin = fixture.token.pin
     expect(await provider.renew()).toBeNull()
     expect(provider.trouble()).toBeNull()
+    expect(await fixture.fault.logins(160)).toBe(refused + 1)
+  })
+
+  test('a refused PIN is tried once, however often it is looked at, and so is the next one', async () => {
+    label = fixture.token.label
+    pin = '33333333'
+    let looks = 0
+    const look = () => {
+      looks += 1
+      return looks % 2 === 0 ? pin : null
+    }
+    const refused = await fixture.fault.logins(160)
+    const provider = await open(look)
+    expect(provider.trouble()).toMatchObject({ code: 'pin-refused' })
+    await until(() => looks >= 3)
+    expect(await fixture.fault.logins(160)).toBe(refused + 1)
+    pin = fixture.token.pin
+    await until(() => provider.trouble() === null)
     expect(await fixture.fault.logins(160)).toBe(refused + 1)
   })
 

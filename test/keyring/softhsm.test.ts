@@ -1,4 +1,5 @@
-import { copyFile, rm } from 'node:fs/promises'
+import { copyFile, mkdir, readFile, rename, rm, writeFile } from 'node:fs/promises'
+import { join } from 'node:path'
 import { afterEach, describe, expect, inject, onTestFinished, test } from 'vitest'
 import { waitUntil } from '../../devstack/wait-until.ts'
 import { openProvider } from '../../keyring/open-provider.ts'
@@ -19,6 +20,11 @@ describe.skipIf(inject('softhsm') === null)('a keyring on a token', () => {
     onTestFinished(() => rm(token.folder, { recursive: true, force: true }))
     process.env['SOFTHSM2_CONF'] = token.conf
     return token
+  }
+
+  async function rewrite(file: string, pin: string | Buffer): Promise<void> {
+    await rm(file)
+    await writeFile(file, pin, { mode: 0o400 })
   }
 
   function fleetOn(token: TestToken): Promise<TestFleet> {
@@ -69,5 +75,50 @@ describe.skipIf(inject('softhsm') === null)('a keyring on a token', () => {
         not_loaded: [{ version: 1, reason: 'wrong-key' }],
       },
     ])
+  })
+
+  test('opens while its token is not there yet, says so for each use, and goes on by itself', async () => {
+    const token = await tokenOf()
+    const fleet = await fleetOn(token)
+    const [there, away] = [join(token.folder, 'tokens'), join(token.folder, 'away')]
+    await rename(there, away)
+    await mkdir(there, { mode: 0o700 })
+    const keyring = await fleet.keyring()
+    const missing = `no token with label "${token.label}"`
+    const refused = { code: 'token-not-found', message: missing }
+    await expect(keyring.seal('x', secretPlace)).rejects.toMatchObject(refused)
+    expect(keyring.active()).toBe(1)
+    await rm(there, { recursive: true })
+    await rename(away, there)
+    const sealed = await waitUntil(
+      'it never looked again',
+      () => keyring.seal('x', secretPlace).catch(() => null),
+      { withinMs: 30_000 },
+    )
+    expect(String(await keyring.open(sealed, secretPlace))).toBe('x')
+  })
+
+  test('tries a refused PIN once, and goes on with the next one', async () => {
+    const token = await tokenOf()
+    const fleet = await fleetOn(token)
+    const right = await readFile(token.pinFile)
+    await rewrite(token.pinFile, '00000000')
+    const keyring = await fleet.keyring()
+    const refused = { code: 'pin-refused', message: 'C_Login answered CKR_PIN_INCORRECT (160)' }
+    await expect(keyring.seal('x', secretPlace)).rejects.toMatchObject(refused)
+    await rewrite(token.pinFile, right)
+    const sealed = await waitUntil(
+      'it never took the new PIN up',
+      () => keyring.seal('x', secretPlace).catch(() => null),
+      { withinMs: 30_000 },
+    )
+    expect(String(await keyring.open(sealed, secretPlace))).toBe('x')
+  })
+
+  test('throws at once when its configuration is wrong', async () => {
+    const token = await tokenOf()
+    const fleet = await fleetOn(token)
+    await rm(token.pinFile)
+    await expect(fleet.keyring()).rejects.toMatchObject({ code: 'pin-missing' })
   })
 })
