@@ -1,9 +1,9 @@
-/** Lengths of a wrapped DEK (2-protocol.md): a 32-byte key and a 16-byte tag; the IV as the token made it. */
+/** Lengths of a wrapped DEK: a 32-byte key and a 16-byte tag; the IV has the length that the token chose. */
 const WRAPPED_BYTES = 48
 const LONGEST_IV = 16
 const DEK_BYTES = 32
 
-/** Why these bytes cannot be a wrapped DEK (or a DEK to wrap), or null. They are told so without asking the KEK. */
+/** Why these bytes cannot be a wrapped DEK (or a DEK to wrap), or null. Checked without the KEK. */
 export function malformedWrap(item: object): string | null {
   const { iv, wrapped, dek } = item as { iv?: Buffer; wrapped?: Buffer; dek?: Buffer }
   if (dek !== undefined) {

@@ -14,12 +14,12 @@ export interface Fault {
   message: string
 }
 
-/** An envelope as it was read, and what is to be done with it: wrap it anew, or quarantine it. */
+/** An envelope as it was read, with what to do: re-wrap it (`wrap`) or quarantine it (`fault`). */
 export type ClassifiedEntry = { entry: PageEntry } & ({ wrap: WrapFields } | { fault: Fault })
 
-/** One page on its way: it moves the range's cursor from `oldCursor` to `cursor`. The last one may be empty. */
+/** A page that moves the range's cursor from `oldCursor` to `cursor`. The last page may be empty. */
 export interface ClassifiedPage {
-  /** How many envelopes were read for it, those in quarantine included. */
+  /** Envelopes that were read, including those in quarantine. */
   read: number
   entries: ClassifiedEntry[]
   oldCursor: Bound | null
@@ -27,7 +27,7 @@ export interface ClassifiedPage {
   last: boolean
 }
 
-/** `readPage` has no value that would be stored as this `_id` again, so no update could find the record. */
+/** The driver cannot give this `_id` back as it is stored, so no update can find the record. */
 const unsupportedId: Fault = {
   code: 'id-unsupported',
   message: 'the record has an _id of a type that cannot be used in a filter',
@@ -36,8 +36,8 @@ const unsupportedId: Fault = {
 const noPlace = { install: '', collection: '' }
 
 /**
- * Leaves out what this rotation has quarantined with exactly these bytes, and looks at the shape of the rest. Odd ones that
- * the walk meets are left to the look before each pass (store/odd-quarantine.ts), which meets all of them.
+ * Drops the envelopes that this rotation has quarantined with exactly these bytes, and checks the shape of the rest. Odd
+ * envelopes are dropped too: store/odd-quarantine.ts quarantines all of them before each pass.
  */
 export async function classifyPage(
   context: RewrapContext,
@@ -56,10 +56,10 @@ function classify(entry: PageEntry, layout: Layout, provider: ProviderName): Cla
   if (entry.cursor.v !== entry.id) return { entry, fault: unsupportedId }
   try {
     const wrap = readWrap(layout, entry.wrap, provider)
-    // A recipe may want a text of the _id that this one does not have.
+    // A layout's AAD may need the _id in a form that this _id does not have.
     if (layout.declared !== null) wrapAad(layout, { ...noPlace, id: entry.idBytes }, 1)
     if (wrap.provider === provider) return { entry, wrap }
-    const message = `the envelope names the provider '${wrap.provider}', not '${provider}'`
+    const message = `the envelope names the provider "${wrap.provider}", not "${provider}"`
     return { entry, fault: { code: 'wrong-provider', message } }
   } catch (error) {
     if (!(error instanceof KeyturnError)) throw error

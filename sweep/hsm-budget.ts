@@ -1,8 +1,8 @@
-/** Crypt calls of a rotation, reserved in its document before they are made. A crash forfeits what was reserved. */
+/** A rotation's limit of crypt calls. Calls are reserved in its document before they are made; a crash loses the reservation. */
 export interface HsmBudget {
-  /** How many of `envelopes` may be wrapped; fewer when the rest of the budget does not reach, 0 when it is spent. */
+  /** How many of `envelopes` may be wrapped: fewer when the budget does not suffice, 0 when it is spent. */
   admit(envelopes: number): Promise<number>
-  /** Calls that were really made; what is left of the reservation serves the next page. */
+  /** Reports the calls that were made; the rest of the reservation is kept for the next page. */
   spent(calls: number): void
 }
 
@@ -21,7 +21,7 @@ export function hsmBudget(
     async admit(envelopes) {
       if (max === 0) return envelopes
       let admitted = 0
-      // Refused whole, it is asked for in halves, so that the end of a budget is used to a few calls.
+      // If the reservation is refused, try half of it, so that only a few calls of the budget stay unused.
       for (let step = envelopes; step > 0; step = half(step, envelopes - admitted)) {
         const lacking = (admitted + step) * callsEach - credit
         if (lacking > 0 && !(await reserve(lacking))) continue

@@ -1,9 +1,9 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 
-/** How far a sweep may catch up after a slow page: one second of its rate. */
+/** How much a sweep may catch up after a slow page: one second of its rate. */
 const slackMs = 1_000
 
-/** A page holds at most this much of the rate, so that pause, cancel and a new rate act within it. */
+/** A page holds at most this many milliseconds of the rate, so that pause, cancel and a new rate act within that time. */
 const pageMs = 250
 
 /** The page size for a rate: the configured one, or a quarter of a second's envelopes, at least one. */
@@ -13,9 +13,9 @@ export function pageAtRate(page: number, ratePerSecond: number): number {
 }
 
 /**
- * Returns a function that waits until `envelopes` more may go. Each page is paid for *before* it goes, so the rate holds
- * over any stretch of time and many short sweeps are not faster than a long one. Rate 0: no wait.
- * Rejects with the signal's AbortError when it is aborted meanwhile.
+ * Returns a function that waits until the rate allows `envelopes` more. The wait comes *before* each page, so that the rate
+ * holds over any period and many short sweeps are not faster than a long one. Rate 0: no wait.
+ * Rejects with the signal's AbortError when it is aborted during the wait.
  */
 export function paceAt(
   ratePerSecond: number,

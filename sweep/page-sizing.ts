@@ -1,14 +1,14 @@
 import type { Priority } from '../contracts/rotation.ts'
 
 /**
- * How large a page is and how long a sweep rests behind it, by what the last pages took.
+ * How large a page is and how long a sweep rests after it, from the time that the last pages took.
  *
- * Size: a page that took over three seconds is halved, one that was quick is doubled up to the configured size. So large
- * documents, a slow token and a busy database get short transactions, which pause and cancel need too.
+ * Size: after a page of more than three seconds the size is halved; after one of less than a second it is doubled, up to
+ * the configured size. So transactions stay short with large documents, a slow token or a busy database, and pause and
+ * cancel act soon.
  *
- * Rest, with priority `applications`: as long as the page took, and three times that while pages take half as much again
- * as the fastest did, each for its envelopes: somebody else wants the database or the token then. With priority
- * `rotation` there is none.
+ * Rest: with priority `applications`, as long as the page took, and three times that while an envelope takes more than 1.5
+ * times as long as in the fastest page: the database or the token is busy then. With priority `rotation` there is none.
  */
 export interface PageSizing {
   /** Envelopes of the next page. */
@@ -19,7 +19,7 @@ export interface PageSizing {
   restMs(): number
 }
 
-/** Milliseconds: above the first a page is halved, below the second it may be doubled. */
+/** Milliseconds: pages are halved above the first and may be doubled below the second. */
 const slowMs = 3_000
 const quickMs = 1_000
 /** Smaller pages would only cost round trips. */
@@ -27,7 +27,7 @@ const leastPage = 20
 /** With priority `applications`: short transactions, so that no update waits long for a ticket or a lock. */
 const mostForApplications = 250
 const longestRestMs = 5_000
-/** Pages of fewer envelopes say little about what one takes. */
+/** Smaller pages are not measured: they say little about the time of an envelope. */
 const leastMeasured = 10
 const slowdown = 1.5
 

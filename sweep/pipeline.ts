@@ -1,26 +1,26 @@
 /**
- * The context of a page. One attempt on one range is three stages in a row, each an async generator over pages:
+ * How pages are re-wrapped. One attempt on one range is a pipeline of three stages. The first two are async generators
+ * over pages, the third is the loop below:
  *
- *     readPages ──ahead──▶ wrapPages ──ahead──▶ the loop below
- *     MongoDB, read-only   the token            one transaction a page
+ *     readPages ──prefetch──▶ wrapPages ──prefetch──▶ the loop below
+ *     MongoDB, read-only      the token               one transaction a page
  *
- * `ahead` lets a stage make its next page while the stage behind it works on the last. So while page n is written,
- * page n+1 is with the token and page n+2 is being read: three pages in flight and never more, since a stage that is
- * done waits until its page is taken. Memory is bounded by that, whatever the size of the collection.
+ * `prefetch` lets a stage make its next page while the following stage works on the last one. So while page n is written,
+ * page n+1 is with the token and page n+2 is being read. At most three pages are in flight, since a stage waits until its
+ * page is taken. This bounds memory, whatever the size of the collection.
  *
  * Order. Pages are written one after the other in cursor order: each transaction is filtered by the cursor that the
- * page before it left. Reading runs ahead of the writes without harm, because a rewrapped envelope leaves the index
- * range that is walked, and an envelope that an application changes meanwhile does not match its update any more.
+ * page before it left. Reading ahead of the writes is safe: a re-wrapped envelope leaves the index range that is read, and
+ * an envelope that an application changes in the meantime no longer matches its update.
  *
- * Brakes. The rate is paid for where a page is read, before the token sees it; the rotation's budget of crypt calls is
- * reserved before the token is asked, and a page is cut to what is left of it; `context.tempo` makes pages shorter when they
- * take long, and lets the loop rest behind one when the applications come first.
+ * Limits. The rate is applied where a page is read, before the token works on it. The rotation's budget of crypt calls is
+ * reserved before the token is called, and a page is cut to what is left of it. `context.pageSizing` makes pages shorter
+ * when they take long, and makes the loop rest after a page when the applications have priority.
  *
- * Ends. A stage that begins no further page says why in `context.stop` and just ends; what is in flight flows out and is
- * written. A stage that throws (the token is at fault, the database is away) is met by the loop when it asks for that
- * page, so all pages before it are written first. When the loop itself fails or is replaced, what is in flight is
- * abandoned: read pages and made wraps are only memory, nothing of them was written. In each case the generators are
- * waited for, so no promise, session or call outlives `runPipeline`.
+ * Ends. A stage that starts no further page sets `context.stop` and returns; pages in flight are still written. When a stage
+ * throws (the token is at fault, MongoDB is unreachable), the loop gets the error when it asks for that page, so all earlier
+ * pages are written first. When the loop itself fails or is replaced, pages in flight are dropped: read pages and new wraps
+ * exist only in memory. In each case the generators are awaited, so no promise, session or call outlives `runPipeline`.
  */
 import { setTimeout as sleep } from 'node:timers/promises'
 import { noCounters, type Counters } from '../contracts/rotation.ts'
@@ -31,7 +31,7 @@ import type { SweepResult } from './sweep-options.ts'
 import { wrapPages, type WrappedPage } from './wrap-pages.ts'
 import { sum, writePage } from './write-page.ts'
 
-/** How long a cancel waits for the pages in flight when the token or the database does not answer, in milliseconds. */
+/** How long a cancel waits for the pages in flight if the token or MongoDB does not answer, in milliseconds. */
 const abandonAfterMs = 3_000
 
 /** Runs the range until it ends or is told to stop. Rejects with the first error of a stage. */
@@ -57,7 +57,7 @@ export async function runPipeline(context: RewrapContext): Promise<SweepResult> 
   }
 }
 
-/** Ends at once when the sweep is told to stop: what is in flight is written without a rest. */
+/** Ends at once when the sweep is stopped: pages in flight are written without a rest. */
 async function rest({ pageSizing, options }: RewrapContext): Promise<void> {
   const restMs = pageSizing.restMs()
   if (restMs > 0) await sleep(restMs, undefined, { signal: options.signal }).catch(() => undefined)
@@ -65,7 +65,7 @@ async function rest({ pageSizing, options }: RewrapContext): Promise<void> {
 
 const tooLate = new Error('cancelled, and the pages in flight did not end in time')
 
-/** Whatever ends the loop here also ends the work on the pages behind, so that nobody waits for it. */
+/** If the write fails or the attempt was replaced, aborts the work on the following pages too. */
 async function writeOrAbandon(context: RewrapContext, page: WrappedPage): Promise<Counters | null> {
   try {
     const written = await writePage(context, page)
@@ -77,7 +77,7 @@ async function writeOrAbandon(context: RewrapContext, page: WrappedPage): Promis
   }
 }
 
-/** Abandons what is still in flight some time after the sweep was aborted. Returns how to call that off. */
+/** Drops the pages that are still in flight some time after an abort. Returns a function that cancels this. */
 function abandonLate(context: RewrapContext): () => void {
   const { signal } = context.options
   let timer: NodeJS.Timeout | undefined

@@ -1,7 +1,7 @@
 /**
- * The same items, with the next one already being made while the consumer works on the last: one item of look-ahead,
- * never more, so a slow consumer holds its source back. An error of the source is thrown where the failed item would
- * have come. When the consumer leaves early, the item in the making is waited for and dropped, then the source ends.
+ * Yields the items of `source` and makes the next one while the consumer works on the last: one item ahead, never more, so
+ * a slow consumer slows the source down. An error of the source is thrown in place of the failed item. When the consumer
+ * returns early, the next item is awaited and dropped, and the source is closed.
  */
 export async function* prefetch<T>(source: AsyncGenerator<T, void>): AsyncGenerator<T, void> {
   let next = pull(source)
@@ -18,7 +18,7 @@ export async function* prefetch<T>(source: AsyncGenerator<T, void>): AsyncGenera
   }
 }
 
-/** The error is met at the `await`, which may come much later: until then it must not count as unhandled. */
+/** The consumer awaits the error, perhaps much later: until then it must not count as unhandled. */
 function pull<T>(source: AsyncGenerator<T, void>): Promise<IteratorResult<T, void>> {
   const next = source.next()
   next.catch(ignore)

@@ -6,12 +6,12 @@ import { quarantineOdd } from '../store/odd-quarantine.ts'
 import { insertRanges, readPass, type NewRange } from '../store/rewrap-ranges.ts'
 import type { Store } from '../store/store.ts'
 
-/** `auto`: envelopes of a range, so that a lost worker's part is small and a fast worker can take more of them. */
+/** `auto`: envelopes in a range. Small ranges lose little with a worker, and let a fast worker take more. */
 const rangeSize = 25_000
-/** `auto`: as many ranges as keep two workers with a pool each busy, once a field is worth splitting at all. */
+/** `auto`: enough ranges to keep two workers busy, if the field has enough envelopes to split. */
 const wantedRanges = 4
 const worthSplitting = 1_000
-/** Each range is a child workflow: more of them cost Temporal more than they give. */
+/** Each range is a child workflow: more of them cost Temporal more than they gain. */
 const mostRanges = 64
 
 export interface RangePlanOptions {
@@ -27,9 +27,9 @@ export interface RangePlanOptions {
 
 /**
  * Cuts each field's envelopes of a version into ranges of `_id` of nearly equal size and inserts a document for each.
- * Fields without such envelopes get none; odd envelopes go into quarantine first, since no version's walk meets them all.
- * Repeating it with the same pass answers what was inserted first, since ranges
- * cut anew would overlap them. Throws `no-rotation` when the rotation is over.
+ * Fields without such envelopes get none. Odd envelopes go into quarantine first, since no version's walk finds them all.
+ * Repeated with the same pass, it returns the ranges of the first call, since new ones would overlap them. Throws
+ * `no-rotation` when the rotation has ended.
  */
 export async function planRanges(store: Store, options: RangePlanOptions): Promise<RangePlan[]> {
   const { rotation, collections, pass = 0 } = options

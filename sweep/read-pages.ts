@@ -4,9 +4,9 @@ import { pageAtRate } from './pace.ts'
 import type { RewrapContext } from './rewrap-context.ts'
 
 /**
- * Stage 1: the range's pages in cursor order, read ahead of the commits: a page begins behind the last `_id` that was
- * read, since what the commits change leaves the index range and never moves within it. Ends when there is nothing
- * more, or when `context.stop` says why not. A page is let go at the range's rate; nothing is lost when that wait ends.
+ * Stage 1: reads the range's pages in cursor order, ahead of the commits. A page starts after the last `_id` that was read:
+ * what the commits change leaves the index range and never moves within it. Ends at the end of the range, or when
+ * `context.stop` is set. Pages are yielded at the range's rate; an abort during that wait loses nothing.
  */
 export async function* readPages(context: RewrapContext): AsyncGenerator<ClassifiedPage, void> {
   const { store, from, ratePerSecond } = context.options
@@ -33,7 +33,7 @@ export async function* readPages(context: RewrapContext): AsyncGenerator<Classif
   }
 }
 
-/** A deadline lets the first page pass, so that each attempt gets on. */
+/** The deadline never stops the first page, so that each attempt makes progress. */
 function stopReading(context: RewrapContext, page: number): boolean {
   const { signal, deadline } = context.options
   if (signal.aborted) context.stop ??= 'aborted'

@@ -6,28 +6,28 @@ import type { HsmBudget } from './hsm-budget.ts'
 import type { PageSizing } from './page-sizing.ts'
 import type { SweepOptions } from './sweep-options.ts'
 
-/** What the stages of one attempt share: the range that it took, and how it is told to stop. */
+/** What the stages of one attempt share: its range, and its signals to stop. */
 export interface RewrapContext {
   readonly options: SweepOptions
   readonly collection: string
   readonly field: string
   readonly layout: Layout
-  /** The range's range: inclusive begin, exclusive end; null is open. */
+  /** The range's bounds: inclusive start, exclusive end; null is open. */
   readonly min: Bound | null
   readonly max: Bound | null
-  /** Where the attempt begins: behind the last `_id` that was dealt with; null at the range's begin. */
+  /** The attempt starts after this `_id`; null for the start of the range. */
   readonly cursor: Bound | null
   readonly attempt: number
   readonly session: ClientSession
   readonly budget: HsmBudget
-  /** How large pages are, and how long to rest behind one. */
+  /** How large pages are, and how long to rest after one. */
   readonly pageSizing: PageSizing
-  /** Waits until so many envelopes may go. */
+  /** Waits until the rate allows so many envelopes. */
   readonly pace: (envelopes: number) => Promise<void>
   /** Whether this rotation had quarantined anything of this field when the attempt began. */
   readonly hasQuarantine: boolean
-  /** Aborted when the pages in flight are worthless, or have kept a cancel waiting too long. */
+  /** Aborted to drop the pages in flight: they cannot be written any more, or have delayed a cancel too long. */
   readonly abandon: AbortController
-  /** Why a stage began no further page. The first reason stays. */
+  /** Why no further page is started. The first reason is kept. */
   stop: SweepEnd | null
 }

@@ -16,13 +16,13 @@ import type { SweepOptions, SweepResult } from './sweep-options.ts'
 export type { SweepEnd } from '../contracts/rotation.ts'
 export type { SweepLease, SweepOptions, SweepResult } from './sweep-options.ts'
 
-/** Most crypt calls for one envelope. `sampled` reserves as `all` does and keeps what it saves for the next page. */
+/** Maximum crypt calls for one envelope. `sampled` reserves as many as `all`, and keeps the rest for the next page. */
 const callsEach: Record<CheckMode, number> = { all: 3, sampled: 3, none: 2 }
 
 /**
- * One attempt on one range: takes it over (which fences off every earlier attempt), goes on from its cursor, and
- * releases its session in the end. A range that is closed already has nothing left: `end`. Rejects when the token or
- * the database is at fault; what was written until then is written and counted, and the next attempt goes on there.
+ * One attempt on one range: takes the range over (after which no earlier attempt can write), continues from its cursor, and
+ * ends its session. For a closed range it returns `end`. Rejects when the token or MongoDB fails: pages written before that
+ * stay written and counted, and the next attempt continues there.
  */
 export async function rewrapPages(options: SweepOptions): Promise<SweepResult> {
   const { store, rotation, range, signal } = options

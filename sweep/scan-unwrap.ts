@@ -19,7 +19,7 @@ export interface ScanUnwrapOptions {
   signal: AbortSignal
 }
 
-/** An envelope that did not open. `id` as the driver reads it unpromoted. */
+/** An envelope that did not open. `id` as the driver reads it without promoting values. */
 export interface FailedEnvelope {
   collection: string
   id: unknown
@@ -41,19 +41,19 @@ interface VersionOfField {
   version: number
 }
 
-/** Pages that the token works on at once, so that no lane waits for the slowest one of a page. */
+/** Pages that the token works on at once, so that lanes do not idle at the end of a page. */
 const pagesAtOnce = 3
 
-/** A page with, for each entry, the code it failed with; undefined where it opened. */
+/** A page with the error code of each entry; undefined for an entry that opened. */
 interface OpenedPage {
   entries: PageEntry[]
   codes: (ErrorCode | undefined)[]
 }
 
 /**
- * Opens the wrapped DEK of every envelope and throws it away: the proof behind `scan --unwrap`. Writes nothing. The next
- * page is read while the token works on the last ones; answers come in the order of the walk. Rejects when the token is at fault or the signal is aborted; a version
- * that is not loaded is a failure of its envelopes, `kek-not-loaded`.
+ * Unwraps the DEK of every envelope and discards it, for `scan --unwrap`. Writes nothing. The next page is read while the
+ * token works on the last ones; results are in the order of reading. Rejects when the token is at fault or the signal is
+ * aborted. If a version is not loaded, its envelopes fail with `kek-not-loaded`.
  */
 export async function scanUnwrap(options: ScanUnwrapOptions): Promise<ScanUnwrapResult> {
   const { byField } = await countVersions(options.store, options.collections)
@@ -82,7 +82,7 @@ async function* opened(
   try {
     for await (const entries of prefetch(pagesOf(options, stretch))) {
       const page = openPage(options, stretch, entries).then((codes) => ({ entries, codes }))
-      // Met at its turn; until then it must not count as unhandled.
+      // Awaited in its turn; until then it must not count as unhandled.
       void page.catch(() => undefined)
       opening.push(page)
       if (opening.length === pagesAtOnce) yield await takeFirst(opening)
@@ -110,7 +110,7 @@ async function* pagesOf(
     signal.throwIfAborted()
     const options = { collection, field, layout, version, after, until: null, limit: page, signal }
     const { entries, more }: Awaited<ReturnType<typeof readPage>> = await readPage(store, options)
-    // Odd ones are of no version, though the walk may meet them.
+    // Odd envelopes belong to no version.
     yield entries.filter(({ isOdd }) => !isOdd)
     if (!more) return
     after = entries.at(-1)?.cursor ?? after
@@ -150,7 +150,7 @@ function sealedDek(
 ): SealedDek | KeyturnError {
   try {
     const { provider: named, dekIv, dekWrapped } = readWrap(layout, entry.wrap, provider.name)
-    if (named !== provider.name) return new KeyturnError('wrong-provider', `provider '${named}'`)
+    if (named !== provider.name) return new KeyturnError('wrong-provider', `provider "${named}"`)
     const aad = wrapAad(layout, { install, collection, id: entry.idBytes }, version)
     return { iv: dekIv, wrapped: dekWrapped, aad }
   } catch (error) {
@@ -167,7 +167,7 @@ async function unwrapAll(
 ): Promise<(Buffer | KeyturnError)[]> {
   if (sealed.length === 0) return []
   if (!provider.loaded().includes(version)) {
-    const error = new KeyturnError('kek-not-loaded', `version '${version}' is not loaded here`)
+    const error = new KeyturnError('kek-not-loaded', `version "${version}" is not loaded here`)
     return sealed.map(() => error)
   }
   return await provider.unwrap(version, sealed, signal)

@@ -5,9 +5,9 @@ import type { RewrapContext } from './rewrap-context.ts'
 import type { WrappedPage } from './wrap-pages.ts'
 
 /**
- * Of a written page, the entries that stand there with the very bytes that were read before, though no update matched
- * them, and that their own filter does not find. Looked at twice around the filter, so that an application which
- * changes the record meanwhile is not mistaken for that.
+ * The entries of a written page that no update matched, that still have the bytes that were read, and that their own filter
+ * does not find. They are read before and after the filter is tried, so that a record that an application changes in the
+ * meantime is not counted.
  */
 export async function stuckEntries(
   context: RewrapContext,
@@ -23,7 +23,7 @@ export async function stuckEntries(
   return unmatched.size === 0 ? [] : await stillThere(context, page, unmatched)
 }
 
-/** Reads the page's range again; by `_id` and digest, the entries that are unchanged. */
+/** Reads the page again and returns the entries whose digest is unchanged. */
 async function stillThere(
   context: RewrapContext,
   page: WrappedPage,

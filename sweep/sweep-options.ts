@@ -6,9 +6,9 @@ import type { Store } from '../store/store.ts'
 
 /** The part of a fleet member that a sweep needs. */
 export interface SweepLease {
-  /** Returns when this process may wrap under this version: lease and proof are young. Throws lease-expired, hsm-*, wrong-key. */
+  /** Resolves when this process may wrap under this version: its lease and its proof are recent. Throws lease-expired, hsm-*, wrong-key. */
   requireLease(version: number): Promise<void>
-  /** The same question without a wait, for inside a transaction. */
+  /** Checks the lease without waiting, for use inside a transaction. */
   assertLease(): void
   countWraps(version: number, wraps: number): void
 }
@@ -22,7 +22,7 @@ export interface SweepOptions {
   range: string
   from: number
   to: number
-  /** Most envelopes of a page, 1 to 5,000. */
+  /** Maximum envelopes in a page, 1 to 5,000. */
   page: number
   /** `rotation` unless given. */
   priority?: Priority
@@ -31,22 +31,22 @@ export interface SweepOptions {
   ratePerSecond: number
   /** The whole rotation's budget of crypt calls; 0 is no limit. */
   maxHsmCalls: number
-  /** On the clock of `performance.now()`: no page is begun after it, but for the first. */
+  /** By `performance.now()`: no page but the first starts after it. */
   deadline: number
-  /** Aborted: no page is begun any more; those in flight are still written. */
+  /** After an abort no page is started; pages in flight are still written. */
   signal: AbortSignal
-  /** True in settle: an envelope that stays unmatched is quarantined, so that no sweep waits for ever. */
+  /** True in settle: an envelope that no update matches is quarantined, so that the tail ends. */
   tail: boolean
-  /** After each written page, with the sums of this attempt. */
+  /** Called after each written page with the sums of this attempt. */
   onPage(progress: { counters: Counters }): void
   log: Log
 }
 
 export interface SweepResult {
   /**
-   * `end`: the range has no more envelopes. `deadline`, `aborted`, `hsm-budget`: stopped at a page's end; it goes on
-   * from the range document. `replaced`: another attempt has the range, or the rotation is over; from then on nothing
-   * was written.
+   * `end`: the range has no more envelopes. `deadline`, `aborted`, `hsm-budget`: stopped after a page; the next attempt
+   * continues from the range document. `replaced`: another attempt has the range, or the rotation has ended; nothing was
+   * written since.
    */
   end: SweepEnd
   /** Of this attempt. */

@@ -12,18 +12,18 @@ export interface TimeSampleOptions {
   provider: KekProvider
   install: string
   collections: readonly CollectionConfig[]
-  /** Where the sample is taken. */
+  /** The field to sample. */
   place: { collection: string; field: string }
   from: number
   to: number
   check: CheckMode
-  /** Envelopes of the sample at most; they cost crypt calls on the token. */
+  /** Maximum envelopes in the sample; they cost crypt calls on the token. */
   size: number
 }
 
 /**
- * Reads one page and re-wraps it with the real token, and throws the wraps away: nothing is written. A few go first, since
- * sessions open as load asks for them; the clock does not run for those.
+ * Reads one page, re-wraps it with the real token and discards the wraps: nothing is written. A few envelopes go first to
+ * open the first sessions; they are not timed.
  */
 export async function timeSample(options: TimeSampleOptions): Promise<TimedSample> {
   const { store, provider, collections, place, from, to, check, size } = options
@@ -50,7 +50,7 @@ export async function timeSample(options: TimeSampleOptions): Promise<TimedSampl
 /** Envelopes that open the first sessions before the clock runs. */
 const warmUp = 16
 
-/** None for what would go into quarantine: it costs the token nothing. */
+/** Empty for an envelope that would go into quarantine: it costs no crypt call. */
 function itemOf(
   { provider, install, place, from, to }: TimeSampleOptions,
   layout: Layout,

@@ -7,7 +7,7 @@ import type { RewrapContext } from './rewrap-context.ts'
 
 export interface NewWrap {
   entry: PageEntry
-  /** As it is stored. */
+  /** In the form in which it is stored. */
   oldWrapped: Buffer | string
   dekIv: Buffer
   dekWrapped: Buffer
@@ -18,12 +18,12 @@ export interface FaultyEntry {
   fault: Fault
 }
 
-/** A page whose wraps are made and checked, ready to be written. */
+/** A page with its new wraps, checked and ready to be written. */
 export interface WrappedPage {
   wraps: NewWrap[]
   faulty: FaultyEntry[]
   hsmCalls: number
-  /** Milliseconds that the token took. */
+  /** Milliseconds of token work. */
   tokenMs: number
   read: ClassifiedPage['read']
   oldCursor: ClassifiedPage['oldCursor']
@@ -37,8 +37,8 @@ interface Wrappable {
 }
 
 /**
- * Stage 2: the token's work. Only here DEKs are opened, inside the provider. Rejects when the token is at fault, since
- * then nothing may be said about the data; the pages before were yielded already and are written.
+ * Stage 2: re-wraps pages on the token. Only this stage opens DEKs, inside the provider. Rejects when the token is at fault:
+ * that says nothing about the data. Earlier pages are already yielded and are written.
  */
 export async function* wrapPages(
   context: RewrapContext,
@@ -58,7 +58,7 @@ export async function* wrapPages(
   }
 }
 
-/** The page as far as the rotation's budget of crypt calls reaches; null when that is not one envelope. */
+/** The page, cut to the rotation's budget of crypt calls; null when the budget does not cover one envelope. */
 async function withinBudget(
   context: RewrapContext,
   page: ClassifiedPage,
@@ -104,8 +104,8 @@ async function rewrap(context: RewrapContext, wrappable: Wrappable[]): Promise<R
   await lease.requireLease(to)
   const answer = await provider.rewrap({ from, to, check, items }, context.abandon.signal)
   context.budget.spent(answer.calls)
-  // A page opens what it wraps, by the very key that wrapped it: only the canary tells whose key that is. One that took
-  // longer than a lease is proven for once more before it is written.
+  // The check of a page opens each wrap with the same key that made it, so only the canary shows that it is the right key.
+  // If the page took longer than a lease, the key is proven again before the page is written.
   await lease.requireLease(to)
   return answer
 }

@@ -7,8 +7,8 @@ import { stuckEntries } from './stuck-entries.ts'
 import type { WrappedPage } from './wrap-pages.ts'
 
 /**
- * Stage 3: one page's transaction; in the tail a second one for what can never be matched. Answers what was counted,
- * or null when the attempt was replaced.
+ * Stage 3: writes a page in one transaction; in the tail, a second one quarantines what no update can match. Returns the
+ * counts, or null when the attempt was replaced.
  */
 export async function writePage(
   context: RewrapContext,
@@ -54,8 +54,8 @@ async function write(
 }
 
 /**
- * An envelope that was read, did not match, and still stands there unchanged goes into quarantine: its `_id` cannot be
- * named in a filter. Closes the range behind its last page.
+ * Quarantines envelopes that were read, did not match and are still unchanged: their `_id` cannot be used in a filter.
+ * Closes the range after its last page.
  */
 async function writeStuck(
   context: RewrapContext,
@@ -73,7 +73,7 @@ async function writeStuck(
   return await write(context, second, page.last)
 }
 
-/** Adds two counts. */
+/** Adds two sets of counters. */
 export function sum(one: Counters, other: Counters): Counters {
   return {
     rewrapped: one.rewrapped + other.rewrapped,

@@ -7,9 +7,9 @@ import { scheduledRotation } from './scheduled-rotation.ts'
 import { verifyFleet } from './verify-fleet.ts'
 
 /**
- * By the worker's default a run is pinned: it ends in the build that began it, and a change needs no `patched`. These two
- * live for weeks and go on in the newest build: a change of what they do is made behind `patched`. A worker that is no
- * build of a deployment must not name a behaviour: the server refuses its tasks.
+ * By the worker's default a run is pinned: it ends in the build that started it, and changes need no `patched`. These two
+ * workflows live for weeks and continue in the newest build, so their changes need `patched`. A worker outside a deployment
+ * must not set a behaviour: the server would refuse its tasks.
  */
 const upgrading = () =>
   workflowInfo().currentDeploymentVersion?.deploymentName

@@ -3,15 +3,15 @@ import { queues } from '../contracts/names.ts'
 import { askingNode, deciding, holdingKeys } from './profiles.ts'
 import { refuse, reportOf } from './refusal.ts'
 
-/** A host that does not take a question within this time is not there. */
+/** A host that does not answer within this time counts as absent. */
 const answerWithinMs = 10_000
 
-/** How long an installation waits for a worker with keys: all may be busy, but a person waits too. */
+/** How long an installation waits for a worker with keys. All may be busy, but a person is waiting. */
 const takenWithinMs = 60_000
 
 /**
  * Installs version N: probe → intent → key → canary → lock → keystore row (→ `kek_active` for the first). Each step may
- * be repeated; a failed probe leaves nothing behind, neither in the HSM nor in the database.
+ * be repeated. A failed probe leaves nothing in the HSM or in MongoDB.
  */
 export async function installKek(input: InstallInput): Promise<InstallResult> {
   try {
@@ -28,7 +28,7 @@ export async function installKek(input: InstallInput): Promise<InstallResult> {
   }
 }
 
-/** An `env` key must be in the environment of every live worker: a process takes it up only when it starts. */
+/** An `env` key must be in the environment of every live worker: a process reads it only when it starts. */
 async function requireMaterial(input: InstallInput, nodes: readonly string[]): Promise<void> {
   const { install, task, version } = input
   const asked = nodes.map(async (node) => {

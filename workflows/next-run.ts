@@ -9,12 +9,12 @@ import type { rotateKek } from './rotate-kek.ts'
 import type { RotationState } from './rotation-state.ts'
 
 /**
- * Events of a run at which the next one begins, where the server does not suggest it before (4,096 by default). What is
- * then in flight costs a few hundred more; Temporal warns at 10,240.
+ * After so many events a run continues as new, if the server does not suggest it earlier (4,096 by default). Work in flight
+ * adds a few hundred more; Temporal warns at 10,240.
  */
 const eventsPerRun = 8_000
 
-/** Thrown where a rotation can stop without a loss, when its history is long: not a failure, the next run goes on. */
+/** Thrown at a safe point when the history is long. Not a failure: the next run continues. */
 export class RunIsFull extends Error {}
 
 export function isRunFull(): boolean {
@@ -22,10 +22,10 @@ export function isRunFull(): boolean {
   return continueAsNewSuggested || historyLength >= eventsPerRun
 }
 
-/** Continues as new, once every message has its answer. No child runs then: a range goes on from its document. */
+/** Continues as new after all messages are answered. No child is running: a range continues from its document. */
 export async function beginNextRun(state: RotationState): Promise<never> {
   await condition(allHandlersFinished)
-  // A memo that is not given is not inherited, and the client knows the rotation by it.
+  // The memo is not inherited, and the client recognizes the rotation by it.
   const { memo = {} } = workflowInfo()
   return await makeContinueAsNewFunc<typeof rotateKek>({ memo })(state.input, carriedBy(state))
 }

@@ -4,10 +4,10 @@ import { queues, type InstallIdentity } from '../contracts/names.ts'
 import type { ControlActivities, NodeActivities, RewrapActivities } from '../activities/index.ts'
 
 /**
- * The retry profiles, side by side. Whether an error is worth a retry at all is decided in `activities/failures.ts`.
- * `decide`: a short step against MongoDB or the HSM. `survey`: a step that reads much and heartbeats.
- * `ask`: a question to one host, where no answer is a finding. `sweep`: HSM work that goes on for as long as it takes.
- * Ninety attempts outlast a MongoDB that is away for a quarter of an hour.
+ * The retry profiles. `activities/failures.ts` decides whether an error is retried at all.
+ * `decide`: a short step against MongoDB or the HSM. `survey`: a long step that reads much and heartbeats.
+ * `sweep`: HSM work without an end to its retries.
+ * Ninety attempts cover a MongoDB outage of a quarter of an hour.
  */
 const decide: ActivityOptions = {
   startToCloseTimeout: '30s',
@@ -27,7 +27,7 @@ const sweep: ActivityOptions = {
 export const deciding = proxyActivities<ControlActivities>(decide)
 export const surveying = proxyActivities<ControlActivities>(survey)
 
-/** Activities of one host. A host without a poller answers by schedule-to-start timeout after `withinMs`. */
+/** Activities of one host. Without a poller there, they end in a schedule-to-start timeout after `withinMs`; the caller treats that as a result. */
 export function askingNode(queue: string, withinMs: number): NodeActivities {
   return proxyActivities<NodeActivities>({
     taskQueue: queue,
@@ -38,8 +38,8 @@ export function askingNode(queue: string, withinMs: number): NodeActivities {
 }
 
 /**
- * A step with keys, on any host that has them. With `withinMs`, one that nobody takes in this time ends as `no-worker`;
- * without, it waits for such a host.
+ * Activities that need keys, on any host that has them. With `withinMs`, a step that no worker takes in this time ends as
+ * `no-worker`; without it, the step waits for such a host.
  */
 export function holdingKeys(
   install: InstallIdentity,
@@ -55,7 +55,7 @@ export function holdingKeys(
   })
 }
 
-/** The last step of a removal: what is not possible within two minutes is said, and asked for again. */
+/** The last step of a removal. It fails if it does not succeed within two minutes, and can be requested again. */
 export function removingKey(install: InstallIdentity): RewrapActivities {
   return proxyActivities<RewrapActivities>({
     ...survey,

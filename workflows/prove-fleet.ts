@@ -9,15 +9,16 @@ import { isReady, judgeReadiness, mayStillAnswer } from '../protocol/readiness.t
 import type { WorkerAnswer } from '../protocol/readiness.ts'
 import { askingNode, deciding } from './profiles.ts'
 
-/** A live worker takes a question at once; one that does not within this time is stuck or gone. */
+/** A live worker answers at once; one that does not within this time is stuck or gone. */
 const answerWithinMs = 5_000
 
 /**
- * Proves that each process of the fleet can use a version now. A question with a fresh nonce is asked in the keystore; every
- * process opens the canary, wraps and unwraps, and repeats the nonce in its next heartbeat; a worker is asked on its host's
- * queue too, and wraps a nonce that *another* node unwraps. Whoever lives and has not spoken is awaited, but only as long as
- * leases run: who is silent then is refused by name, or, if it may leave, has left. With a rotation, its row takes down what
- * was asked and each process that lived and was judged: who comes up, or wakes, later has not been asked.
+ * Proves that each process of the fleet can use a version now. A question with a fresh nonce is written to the keystore.
+ * Every process opens the canary, wraps and unwraps, and repeats the nonce in its next heartbeat. Workers are also asked on
+ * their host's queue, and wrap a nonce that *another* node unwraps. Live processes that have not answered are awaited for
+ * one heartbeat and one lease. A process that is silent after that is not ready and is named in the report, or, if it may
+ * leave, has left. With a rotation, its row records the question and the live processes that were checked, so that a
+ * process that starts or wakes later is known not to have been asked.
  */
 export async function proveFleet(
   { install, task, target }: VerifyInput,
@@ -32,7 +33,7 @@ export async function proveFleet(
     const seen = await deciding.readFleet({ task })
     const nonces = countingNonces(seen.questions, nonce, target)
     const nodes = judgeReadiness({ ...seen, target, nonces, answers })
-    // Two workers that go by one name are one node: it opened its own nonces.
+    // Two workers of one name are one node, which opened its own nonces.
     const hosts = new Set(answers.map(({ node }) => node))
     const crossChecked = hosts.size > 1 && answers.every(({ opened }) => opened === true)
     const report = { target, ready: isReady(nodes), nodes, crossChecked }
@@ -47,7 +48,7 @@ export async function proveFleet(
   }
 }
 
-/** Asks the hosts with a live worker that has not answered yet; a host without one is found missing by its absence. */
+/** Asks the hosts that have a live worker without an answer yet. A host without a live worker is reported missing elsewhere. */
 async function askUnanswered(
   question: VerifyInput,
   fleet: FleetSnapshot,
@@ -71,8 +72,8 @@ async function askUnanswered(
 }
 
 /**
- * Lets another node that could prove itself open the nonce; a fleet of one has to do it alone. Null when none of three
- * answered: then the host is asked once more.
+ * Lets another proven node open the nonce; a fleet of one node opens its own. Null when none of up to three nodes answered:
+ * then the host is asked again.
  */
 async function crossCheck(
   { install, task, target }: VerifyInput,
@@ -80,7 +81,7 @@ async function crossCheck(
   proven: readonly { node: string }[],
 ): Promise<WorkerAnswer | null> {
   if (nonce === null) return { ...answer, opened: null }
-  // From its own place on, so that the work is spread: in a large fleet nobody is asked to open all nonces.
+  // Start after the node's own position, so that in a large fleet no node has to open all nonces.
   const at = proven.findIndex(({ node }) => node === answer.node)
   const nodes = [...proven.slice(at + 1), ...proven.slice(0, at + 1)].map(({ node }) => node)
   const others = nodes.filter((node) => node !== answer.node)

@@ -20,7 +20,7 @@ export function reportOf(failure: unknown): ErrorReport {
       ...(hint === undefined ? {} : { hint }),
     }
   }
-  // Only steps with keys have such a limit where it counts; a host that is asked and silent is a finding.
+  // Only steps with keys fail by this timeout; for a question to a host it counts as no answer.
   if (failure instanceof TimeoutFailure && failure.timeoutType === 'SCHEDULE_TO_START') {
     return {
       code: 'no-worker',
@@ -48,7 +48,7 @@ export function reportOf(failure: unknown): ErrorReport {
   return { code: 'internal', message: failure instanceof Error ? failure.message : String(failure) }
 }
 
-/** Whether an operator has ended a child workflow: it says nothing of what the child did. */
+/** Whether a child workflow was terminated or cancelled from outside, which says nothing about its work. */
 export function isEndedFromOutside(failure: unknown): boolean {
   if (!(failure instanceof ChildWorkflowFailure)) return false
   const { cause } = failure
@@ -59,7 +59,7 @@ export function isEndedFromOutside(failure: unknown): boolean {
   )
 }
 
-/** Ends a workflow with a coded refusal that the client can read back. Never a plain Error: it would repeat the task for ever. */
+/** Ends a workflow with a coded refusal that the client can read. Never a plain Error: Temporal would retry the task for ever. */
 export function refuse(report: ErrorReport): never {
   throw ApplicationFailure.create({
     type: report.code,

@@ -24,9 +24,9 @@ export const undo = defineUpdate(messages.undo)
 export const removalProgress = defineQuery<RemovalProgress>(messages.progress)
 
 /**
- * Retires version N: guards → request → fence → undo window → all guards again → destroyed → (HSM object). It only
- * paces: what is to be done next, and whether it may be, is decided by each step from MongoDB, so a workflow that takes
- * up a request goes on where the last one was ended. Like a rotation it never fails: a refusal is its result.
+ * Retires version N: guards → request → fence → undo window → all guards again → destroyed → (HSM object). The workflow
+ * only runs the steps in turn. Each step decides from MongoDB what comes next and whether it is allowed, so a new workflow
+ * for a request continues where the last one ended. Like a rotation it never fails: a refusal is its result.
  */
 export async function removeKek(input: RemoveInput): Promise<RemoveResult> {
   const progress: RemovalProgress = {
@@ -45,12 +45,12 @@ export async function removeKek(input: RemoveInput): Promise<RemoveResult> {
     while (step.phase !== 'over') {
       show(progress, step)
       if (step.waitMs > 0) await condition(isUndone, step.waitMs)
-      // What is destroyed cannot be undone: then its key is the only thing left.
+      // A destroyed version cannot be undone; only its key is left to do.
       const next: RemovalStep =
         isUndone() && step.phase !== 'key'
           ? await surveying.undoRemoval(input)
           : await advance(input, step)
-      // Another workflow may work on the same request: they take turns, not all of the time.
+      // Another workflow may work on the same request: pause between tries.
       if (next.phase === step.phase && next.waitMs === 0) await sleep(betweenTurnsMs)
       step = { ...next, guards: next.guards.length === 0 ? step.guards : next.guards }
     }

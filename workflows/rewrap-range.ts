@@ -20,13 +20,13 @@ import type {
 } from '../contracts/rotation.ts'
 import { sweeping } from './profiles.ts'
 
-/** Sent by the rotation: pause, go on, stop, or another share of the rate. */
+/** Sent by the rotation: pause, resume, stop, or a new share of the rate. */
 export const steer = defineSignal<[Steering]>('steer')
 
-/** Sent to the rotation, so that it shows what it waits for. */
+/** Sent to the rotation, which shows that it waits for the HSM. */
 export const hsmAvailability = defineSignal<[HsmAvailability]>(messages.hsmAvailability)
 
-/** Pauses between two batches while the HSM is away; each batch has the pool's own patience before. */
+/** Pauses between two batches while the HSM is away; each batch also waits for the pool's patience. */
 const awayMs = 5_000
 const longestAwayMs = 30_000
 
@@ -34,8 +34,8 @@ const longestAwayMs = 30_000
 const batchesPerRun = 300
 
 /**
- * Sweeps one range, batch after batch, each resuming from the range document. The workflow holds no cursor:
- * the range document is the truth, so a history never grows with the data.
+ * Sweeps one range in batches. Each resumes from the range document; the workflow holds no cursor, so its history does not
+ * grow with the data.
  */
 export async function rewrapRange(input: RewrapRangeInput): Promise<RewrapRangeResult> {
   const run = { steering: input.steering, batch: null as CancellationScope | null }
@@ -61,7 +61,7 @@ export async function rewrapRange(input: RewrapRangeInput): Promise<RewrapRangeR
   return await continueAsNew<typeof rewrapRange>({ ...input, steering, trial: away > 0 })
 }
 
-/** A cancel ends it, and a pause by an operator takes its place. */
+/** Waits longer each time, up to 30 s; new steering ends the wait. */
 async function awayPause(run: { steering: Steering }, times: number): Promise<void> {
   const before = run.steering
   await condition(() => run.steering !== before, Math.min(longestAwayMs, awayMs * times))
@@ -70,7 +70,7 @@ async function awayPause(run: { steering: Steering }, times: number): Promise<vo
 async function signalRotation({ range }: RewrapRangeInput, why: string | null): Promise<void> {
   const { parent } = workflowInfo()
   if (parent === undefined) return
-  // A rotation that has just ended need not be told.
+  // Ignore a rotation that has just ended.
   await getExternalWorkflowHandle(parent.workflowId)
     .signal(hsmAvailability, { range, why })
     .catch(() => undefined)
@@ -94,8 +94,8 @@ async function sweepBatch(
 }
 
 /**
- * Once a batch was told to stop, Temporal does not repeat it: whatever it ends with then (a cancel, or the time-out of a
- * worker that died before it heard) is the end of the batch, unless no repeat would help.
+ * Temporal does not retry a cancelled batch. Any failure after the cancel (the cancel itself, or the timeout of a worker that
+ * died before it saw the cancel) is just the end of the batch, unless the failure is final.
  */
 function isFinal(failure: unknown): boolean {
   if (!(failure instanceof ActivityFailure)) return true

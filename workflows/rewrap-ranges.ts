@@ -15,35 +15,35 @@ import { rewrapRange, steer } from './rewrap-range.ts'
 import { show } from './rotation-state.ts'
 import type { RotationState } from './rotation-state.ts'
 
-/** Ranges that are swept at one time: enough to keep a few workers' slots busy, far below Temporal's limits. */
+/** How many ranges are swept at a time: enough to keep a few workers busy, far below Temporal's limits. */
 const rangeWindow = { rotation: 12, applications: 2 }
 
 /**
- * Pauses between two looks at the counters, each some eleven events: by half to ten minutes, then by a fiftieth without an
- * end, so that a rotation which is throttled to a year still has fewer than five hundred of them in its one run.
+ * Pauses between two reads of the counters. A read costs some eleven events. The pause grows by half each time up to ten
+ * minutes, then by a fiftieth without limit, so that a rotation throttled to a year reads them fewer than 500 times in one run.
  */
 const firstPollMs = 2_000
 const oftenMs = 600_000
 const pollGrowth = { often: 1.5, seldom: 1.02 }
 
-/** A range whose workflow somebody has ended is begun again after this pause. */
+/** A range whose workflow was ended from outside is started again after this pause. */
 const againAfterMs = 1_000
 
-/** The ranges that are being swept. */
+/** The window: the ranges that are being swept. */
 interface SlotWindow {
   readonly plan: SweepPlan
-  /** Lanes that still have ranges to sweep; they share the rate evenly. */
+  /** Slots that still have ranges to sweep; they share the rate evenly. */
   slots: number
-  /** Each running child, with the steering that it was last told. */
+  /** Each running child with the steering (JSON) that was last sent to it. */
   sent: Map<ChildWorkflowHandle<typeof rewrapRange>, string>
-  /** The next ranges of the plan, while they are being read. */
+  /** The current read of further ranges of the plan. */
   reading: Promise<void> | null
-  /** The run's history is long: the ranges stop behind their pages in flight, and go on in the next run. */
+  /** The run's history is long: ranges stop after their pages in flight and continue in the next run. */
   stopping: boolean
   done: boolean
 }
 
-/** Cuts what is to be swept into ranges. Their documents are the plan: it may be longer than a payload. */
+/** Cuts the envelopes to sweep into ranges. The plan is in their documents: it may be larger than a payload. */
 export async function planPass(state: RotationState, pass: number): Promise<SweepPlan> {
   const { task, rotation } = state.input
   await surveying.planRanges({ task, rotation, pass })
@@ -51,9 +51,9 @@ export async function planPass(state: RotationState, pass: number): Promise<Swee
 }
 
 /**
- * Sweeps the ranges of a plan through a window of child workflows, passes on what an operator steers, and shows the
- * figures. Resolves when every range has ended, or when the pages in flight are written after a cancel, or before the
- * next run, for which the plan then says what is left.
+ * Sweeps the ranges of a plan in a window of child workflows, passes on steering by operators, and shows the counters.
+ * Resolves when every range has ended, or after a cancel when the pages in flight are written, or before the next run: then
+ * the plan holds what is left.
  */
 export async function rewrapRanges(state: RotationState, plan: SweepPlan): Promise<void> {
   const width = rangeWindow[state.input.priority ?? 'rotation']
@@ -83,7 +83,7 @@ export async function rewrapRanges(state: RotationState, plan: SweepPlan): Promi
   }
 }
 
-/** Null: none is left, or none is to be begun in this run. */
+/** Null when no range is left, or none may start in this run. */
 async function nextRange(state: RotationState, window: SlotWindow): Promise<RangePlan | null> {
   const { plan } = window
   const mayBegin = () => !state.cancelled && !window.stopping
@@ -125,8 +125,8 @@ async function sweepRange(
 }
 
 /**
- * One child workflow. `interrupted`: an operator has ended it, or one that is not this run's child has its id, which is
- * told to end. Nothing is lost by that: the range's document knows how far it came.
+ * Runs one child workflow. `interrupted`: it was ended from outside, or another workflow has its id, which is cancelled.
+ * Nothing is lost: the range's document holds its progress.
  */
 async function sweepOnce(
   state: RotationState,
@@ -155,7 +155,7 @@ async function sweepOnce(
   } catch (failure) {
     if (isEndedFromOutside(failure)) return 'interrupted'
     if (!(failure instanceof WorkflowExecutionAlreadyStartedError)) throw failure
-    // One that has ended in this moment cannot be told, and need not be.
+    // Ignore a workflow that has just ended.
     await getExternalWorkflowHandle(workflowId)
       .cancel()
       .catch(() => undefined)
@@ -176,17 +176,17 @@ const steeringOf = (state: RotationState, window: SlotWindow): Steering => ({
   rate: state.maxRate === 0 ? 0 : state.maxRate / Math.max(1, window.slots),
 })
 
-/** Tells each running range when something changed for it: a pause, a cancel, another share of the rate. */
+/** Sends new steering to each running range: a pause, a cancel, another share of the rate. */
 async function steerWindow(state: RotationState, window: SlotWindow): Promise<void> {
   for (let seen = -1; ;) {
     await condition(() => window.done || state.steered !== seen)
     if (window.done) return
     seen = state.steered
     const steering = steeringOf(state, window)
-    const words = JSON.stringify(steering)
-    const outdated = [...window.sent].filter(([, told]) => told !== words)
-    for (const [child] of outdated) window.sent.set(child, words)
-    // A range that ended in this moment cannot be told, and need not be.
+    const json = JSON.stringify(steering)
+    const outdated = [...window.sent].filter(([, sent]) => sent !== json)
+    for (const [child] of outdated) window.sent.set(child, json)
+    // Ignore a range that has just ended.
     await Promise.allSettled(outdated.map(([child]) => child.signal(steer, steering)))
   }
 }
@@ -200,7 +200,7 @@ async function reportCounters(state: RotationState, window: SlotWindow): Promise
   }
 }
 
-/** The pause behind this one, in milliseconds. */
+/** The pause after this one, in milliseconds. */
 export function nextPollMs(pauseMs: number): number {
   return pauseMs * (pauseMs < oftenMs ? pollGrowth.often : pollGrowth.seldom)
 }

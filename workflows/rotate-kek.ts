@@ -16,9 +16,9 @@ import type { RotationState } from './rotation-state.ts'
 import { settle, watchingFleet } from './settle.ts'
 
 /**
- * Rotation A → B: preflight, verify, promote, rewrap, settle, finish (`2-protocol.md`). It never fails: a refusal, a
- * fault and a cancel are outcomes, and each of them ends in `finish`, which takes the marks off and closes the ranges.
- * A run whose history is long is continued by the next one, in its phase and with what it has `carried`.
+ * Rotation A → B: preflight, verify, promote, rewrap, settle, finish (`docs/protocol.md`). It never fails: a refusal, a
+ * fault and a cancel are outcomes, and each ends in `finish`, which clears the marks and closes the ranges.
+ * A run with a long history continues as new in the same phase, with the state in `carried`.
  */
 export async function rotateKek(
   input: RotateInput,
@@ -48,7 +48,7 @@ export async function rotateKek(
   })
 }
 
-/** A run that ended between verify and the switch verifies anew: who was met then may be gone. */
+/** A run that ended between verify and promote verifies again: the fleet may have changed. */
 function isBeforeSweep({ phase }: RotationState): boolean {
   return phase !== 'rewrap' && phase !== 'settle'
 }
@@ -77,7 +77,7 @@ async function verify(state: RotationState): Promise<void> {
   await mayGoOn(state)
 }
 
-/** Asks the fleet; what it asked and whom it met is in the rotation's row afterwards. */
+/** Asks the fleet for proof. The question and the processes that answered are recorded in the rotation's row. */
 async function requireReadiness(state: RotationState): Promise<void> {
   const { to, rotation } = state.input
   const report = await proveFleet({ ...state.input, target: to }, rotation)
@@ -99,8 +99,8 @@ async function promote(state: RotationState, facts: Preflight): Promise<void> {
   const { task, rotation } = state.input
   const switched = async () => deciding.promote({ task, rotation })
   let answer = await switched()
-  // Who came up since verify is asked before the switch; who comes up during it reads the new version by itself. Behind a
-  // pause of two leases all are asked again.
+  // Processes that started since verify are asked before the switch; those that start during it read the new version
+  // themselves. After a pause of two leases all processes are asked again.
   for (; !answer.promoted; state.asked += answer.isOld ? 0 : 1) {
     if (state.asked === 3) {
       throw new KeyturnError('not-ready', answer.reason, {
@@ -123,7 +123,7 @@ async function rewrap(state: RotationState): Promise<void> {
   state.plan = null
 }
 
-/** A rotation that was refused before it had a row has nothing to finish. */
+/** A rotation that was refused before its row existed has nothing to finish. */
 async function endWith(state: RotationState, failure: unknown): Promise<RotateResult> {
   const { task, rotation, from, to } = state.input
   const error = reportOf(failure)

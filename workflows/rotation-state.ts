@@ -32,14 +32,14 @@ export const progress = defineQuery<RotationProgress>(messages.progress)
 
 const phaseAttribute = defineSearchAttributeKey(searchAttributes.phase, 'KEYWORD')
 
-/** All that a running rotation knows and others may ask for or change. What it inherits goes on into its next run. */
+/** The state of a running rotation, which queries read and updates change. The inherited part is carried into the next run. */
 export interface RotationState extends CarriedRotation {
   readonly input: RotateInput
-  /** Ranges that wait for their worker's HSM, with what it answered; since when one does; how many are being swept. */
+  /** Ranges that wait for their worker's HSM, with its error; since when; and how many ranges are being swept. */
   hsmAway: Map<string, string>
   hsmAwaySince: string
   sweeping: number
-  /** Grows with each change that the running ranges must hear of. */
+  /** Incremented with each change that running ranges must be told. */
   steered: number
 }
 
@@ -72,7 +72,7 @@ function begun({ maxRate }: RotateInput): CarriedRotation {
   }
 }
 
-/** Registers the query and the updates. Must run before the first await: an update's handler goes before the body. */
+/** Registers the query and the updates. Must run before the first await, since updates are handled before the body. */
 export function answerMessages(state: RotationState): void {
   setHandler(progress, () => progressOf(state))
   const change = (apply: () => void) => {
@@ -118,7 +118,7 @@ export function enter(state: RotationState, phase: RotationPhase): void {
   show(state)
 }
 
-/** Waits while paused; throws `cancelled` at the first step after a cancel, and RunIsFull where the next run is due. */
+/** Waits while paused. Throws `cancelled` after a cancel, and RunIsFull when the history is long. */
 export async function mayGoOn(state: RotationState): Promise<void> {
   await condition(() => !state.paused || state.cancelled || isRunFull())
   if (state.cancelled)
@@ -127,8 +127,8 @@ export async function mayGoOn(state: RotationState): Promise<void> {
 }
 
 /**
- * Live Markdown for the Temporal UI ("User Metadata" tab): headings, lists and bold only, no figures that grow. That it
- * is paused is in the memo too, which Temporal tells also while no worker answers a query.
+ * Live Markdown for the Temporal UI ("User Metadata" tab): headings, lists and bold only. The pause is in the memo too, which
+ * Temporal shows even when no worker answers queries.
  */
 export function show(state: RotationState): void {
   const { input, counters } = state
@@ -151,7 +151,7 @@ export function show(state: RotationState): void {
   setCurrentDetails(lines.join('\n'))
 }
 
-/** With no worker's HSM answering it stands still as if it were paused, and goes on by itself. */
+/** When every range waits for its HSM, the rotation shows as paused; it resumes by itself. */
 function pauseOf(state: RotationState): RotationPause {
   const { paused, pausedBy, hsmAway, sweeping } = state
   const stands = hsmAway.size > 0 && hsmAway.size >= sweeping

@@ -14,7 +14,7 @@ import { rotateKek } from './rotate-kek.ts'
 
 /**
  * One run of the policy: provision the next version → verify and rotate → request the removal of the old one. A refusal
- * fails the run, so that the Schedule pauses itself and a person looks.
+ * fails the run, so that the Schedule pauses and a person can look.
  */
 export async function scheduledRotation(input: PolicyInput): Promise<PolicyResult> {
   const { install } = input

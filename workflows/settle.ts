@@ -8,13 +8,13 @@ import { planPass, rewrapRanges } from './rewrap-ranges.ts'
 import { enter, mayGoOn, show } from './rotation-state.ts'
 import type { RotationState } from './rotation-state.ts'
 
-/** Throws `cancelled` as soon as that is asked for. */
+/** Waits for one round of settle; throws `cancelled` at once after a cancel. */
 type AwaitSettled = () => Promise<SettleRound>
 
 /**
- * Settle's first look at the fleet begins at promote and goes on beside the sweep: behind a sweep of a lease or more
- * nothing is left to wait for. What it found stays true, since nobody goes back to a version that was left; so the next
- * run of a long rotation looks again only where no look has found the fleet settled.
+ * Settle's first round of watching the fleet starts at promote and runs during the sweep, so after a sweep of a lease or
+ * more there is nothing left to wait for. Its result stays valid, since no process returns to a version that it left; so
+ * the next run of a long rotation watches again only if no round has found the fleet settled.
  */
 export async function watchingFleet<T>(
   state: RotationState,
@@ -26,7 +26,7 @@ export async function watchingFleet<T>(
   const begin = async () =>
     (state.fleet = await scope.run(() => surveying.watchFleet({ task, rotation })))
   const found = state.fleet?.settled === true ? state.fleet : null
-  // One that failed, for MongoDB was away for long, is repeated when its answer is needed: the sweep may have outlasted that.
+  // A failed first round (MongoDB was unreachable for long) is retried when settle needs it.
   let first: Promise<SettleRound> | null = found === null ? begin() : Promise.resolve(found)
   first.catch(() => undefined)
   try {
@@ -44,8 +44,8 @@ export async function watchingFleet<T>(
 }
 
 /**
- * Waits until nobody can write under A, then sweeps what came late, until finish finds the census of A at zero twice, a
- * heartbeat apart. What an application writes back after that is seen by the census of removal, and refused by its fence.
+ * Waits until no process can write under A, then sweeps late envelopes until finish counts zero envelopes under A twice, a
+ * heartbeat apart. Old envelopes that an application writes back later are found by removal's census and refused by its fence.
  */
 export async function settle(
   state: RotationState,
@@ -56,13 +56,13 @@ export async function settle(
   await deciding.recordPhase({ ...state.input, phase: 'settle' })
   await awaitFleet(state, look)
   for (;;) {
-    // A walk that the run before has begun is ended first.
+    // First finish a walk that the previous run started.
     let remaining = state.plan === null ? await remainingOf(state) : null
     if (remaining === 0) {
       const answer = await finish(state)
       if (answer.state === 'ended') return answer.result
       if (answer.state === 'fleet') await awaitFleet(state, look)
-      // What finish has met is walked for, though it be gone again by then: so that each round is one of the walks that end.
+      // Walk even if the envelopes that finish counted are gone by then, so that each round counts as a walk.
       if (answer.state === 'tail') remaining = answer.remaining
     }
     if (remaining !== 0) {
@@ -74,7 +74,7 @@ export async function settle(
   }
 }
 
-/** Finish counts for a heartbeat or more: a cancel does not wait for that. */
+/** Finish counts for a heartbeat or more; a cancel does not wait for it. */
 async function finish(state: RotationState): Promise<FinishAnswer> {
   const { task, rotation } = state.input
   const scope = new CancellationScope()
@@ -90,7 +90,7 @@ async function finish(state: RotationState): Promise<FinishAnswer> {
   }
 }
 
-/** Throws `rotation-failed` when walk after walk meets nothing of what is counted, or leaves as much as before. */
+/** Throws `rotation-failed` when repeated walks find none of the counted envelopes, or leave as many as before. */
 function requireProgress(state: RotationState, remaining: number): void {
   const { rewrapped, superseded, quarantined } = state.counters
   const seen = { dealt: rewrapped + superseded + quarantined, remaining }
@@ -116,7 +116,7 @@ async function remainingOf({ input }: RotationState): Promise<number> {
   return (await surveying.readRemaining({ task: input.task, version: input.from })).remaining
 }
 
-/** One walk over what came late, or the rest of one that the run before has begun. */
+/** One walk over late envelopes, or the rest of a walk that the previous run started. */
 async function sweepTail(state: RotationState): Promise<void> {
   state.plan ??= await planPass(state, (state.round += 1))
   await rewrapRanges(state, state.plan)

@@ -11,7 +11,7 @@ import type { LanePool } from './pool/pool.ts'
 import { profileFrom } from './probe/failure.ts'
 import { examinePool, probePool } from './probe/probe.ts'
 
-/** CKA_LABEL has no limit in the standard, but tokens that cut it at 32 make two keys of one. */
+/** The standard has no limit for CKA_LABEL, but some tokens cut it at 32 characters, which can make labels equal. */
 const LONGEST_LABEL = 32
 interface Found {
   keyId: Uint8Array | null

@@ -24,14 +24,14 @@ export interface Pkcs11Options {
   config: Pkcs11Config
   pin: string
   log: Log
-  /** For tests: processes to begin with, instead of the machine's cores. */
+  /** For tests: the number of cores; default: the machine's. */
   cores?: number
 }
 
-/** A person or a heartbeat waits for these; a token that is away must not take them past the lease. */
+/** A person or a heartbeat waits for proofs: a token that is away must not delay them past the lease. */
 const PROOF_PATIENCE_MS = 5_000
 
-/** Opens the first session; the other lanes start as load asks for them. Throws the coded error of module, token or PIN. */
+/** Opens the first session; more lanes open under load. Throws the coded error of module, token or PIN. */
 export async function openPkcs11Provider(options: Pkcs11Options): Promise<Pkcs11Provider> {
   return new Pkcs11Provider(await LanePool.open(options), options)
 }
@@ -81,7 +81,7 @@ export class Pkcs11Provider implements KekProvider {
       await this.pool.run({ op: 'prove', version }, options)
       if (this.#known.has(version)) this.#proved.add(version)
     } catch (error) {
-      // The key may be fine and the token away: it stays known, and each lane that opens proves it anew.
+      // The key may be good and the token away: it stays known, and each new lane proves it again.
       this.#proved.delete(version)
       throw error
     }
@@ -141,7 +141,7 @@ export class Pkcs11Provider implements KekProvider {
     return { versions, signal, onKeyFault: (version) => this.#distrust(version) }
   }
 
-  /** A token that is away for a use is away for everybody: its versions are proven again before they count as loaded. */
+  /** When the token is away, the versions no longer count as loaded until they are proven again. */
   async #using<T>(versions: number[], use: Promise<T>): Promise<T> {
     try {
       return await use
@@ -152,7 +152,7 @@ export class Pkcs11Provider implements KekProvider {
     }
   }
 
-  /** What contradicts a version takes it off everywhere until it is loaded again. */
+  /** Removes a version until it is loaded again. */
   #distrust(version: number): void {
     this.#known.delete(version)
     this.#proved.delete(version)
@@ -165,7 +165,7 @@ export class Pkcs11Provider implements KekProvider {
     throw new KeyturnError('kek-not-loaded', `version ${version} is not loaded`)
   }
 
-  /** A setting that forces one IV mode contradicts a version that was installed under another. */
+  /** Refuses a version whose IV mode is not allowed by the setting. */
   #refuseForcedMode({ version, gcm }: KekDescriptor): void {
     const setting = this.#options.config.useGcmIvFromHsm
     if (modesToTry(setting).includes(gcm.ivMode)) return

@@ -22,7 +22,7 @@ import type { AeadReply, IvsReply } from '../wire/messages.ts'
 import type { LaneSession } from './session.ts'
 import { freshProbeId, PROBE_LABEL } from '../wire/probe-key.ts'
 
-/** Wraps among which an IV that counts is told from ciphertext. */
+/** Number of wraps that is enough to tell a counting IV from ciphertext. */
 const VARIATION_WRAPS = 96
 
 interface Way {
@@ -32,12 +32,12 @@ interface Way {
 }
 
 /**
- * How the token does AES-GCM, by what it does. Where it lets a probe have a key whose value is known, node:crypto opens
- * what that key wrapped, and so says where the IV stands; elsewhere the bytes of many wraps must.
+ * Finds out by trial how the token does AES-GCM. If the token allows a probe key with a known value, node:crypto opens its
+ * wraps, which shows where the IV is. Otherwise the bytes of many wraps are compared.
  */
 export class LaneAead {
   readonly #session: LaneSession
-  /** The same in every wrap of a probe, so that equal outputs are equal IVs. */
+  /** The same in every wrap of a probe, so that equal outputs mean equal IVs. */
   readonly #plain = randomBytes(DEK_BYTES)
   readonly #aad = randomBytes(32)
   #found: Way | null = null
@@ -47,7 +47,7 @@ export class LaneAead {
     this.#session = session
   }
 
-  /** The first way in which wraps open again under different IVs and tampered ones do not. */
+  /** Finds the first way in which wraps open again, have different IVs, and fail when tampered with. */
   find(label: string, keyId: Buffer | null, modes: readonly IvMode[]): AeadReply {
     const session = this.#session
     const handle = session.found(() => findOneKey(asSession(session), label, keyId))
@@ -73,7 +73,7 @@ export class LaneAead {
     return { gcm: null, tamper: null, broken, doubt: null, detail }
   }
 
-  /** More wraps of the same bytes in the way that was found, in a session of their own. */
+  /** Wraps the same bytes again in the way that `find` found, in a new session. */
   wrapMore(wraps: number): IvsReply {
     const way = this.#found
     if (way === null) throw new KeyturnError('internal', 'no way of AES-GCM was found before')
@@ -84,8 +84,8 @@ export class LaneAead {
   }
 
   /**
-   * The modes that are left once a known key has wrapped in each: those that read right (`certain`), else those that the
-   * token refused to that key. Without such a key, all.
+   * The modes that are possible after a known key has wrapped in each: those that read correctly (`certain`), else those
+   * that the token refused for that key. All modes if there is no such key.
    */
   #readable(modes: readonly IvMode[]): { possible: readonly IvMode[]; certain: boolean } {
     const keeper = this.#session.another()
@@ -109,7 +109,7 @@ export class LaneAead {
     }
   }
 
-  /** Whether a known key's wrap reads as this mode; null where the token refuses to wrap in it. */
+  /** Whether a known key's wrap can be read in this mode; null if the token refuses to wrap in it. */
   #reads(mode: IvMode, known: { handle: Handle; value: Buffer }): boolean | null {
     const [plain, aad, key] = [this.#plain, this.#aad, known.value]
     let answer: boolean | null = null
@@ -126,7 +126,7 @@ export class LaneAead {
     return answer
   }
 
-  /** `unsure` are the modes among which the bytes must tell a prefix from a suffix, where no known key did. */
+  /** `unsure`: the possible modes when no known key could tell a prefix from a suffix, so that the bytes must; else null. */
   #accept(way: Way, unsure: readonly IvMode[] | null): AeadReply {
     this.#outputs = []
     this.#wrap(way, 2)
@@ -158,7 +158,7 @@ export class LaneAead {
     }
   }
 
-  /** Keeps the outputs; a wrap that does not read as the mode is refused. */
+  /** Wraps and keeps the outputs; throws when a wrap cannot be read in the mode. */
   #wrap(way: Way, wraps: number): void {
     for (let n = 0; n < wraps; n++) {
       const raw = this.#raw(way)
@@ -190,7 +190,7 @@ export class LaneAead {
     )
   }
 
-  /** Changed tag, AAD and IV must fail each: the CKR codes. Throws token-not-usable when one opens. */
+  /** A changed tag, AAD and IV must each fail; returns their CKR codes. Throws token-not-usable when one opens. */
   #tamper(
     way: Way,
     { iv, wrapped }: { iv: Buffer; wrapped: Buffer },

@@ -17,18 +17,19 @@ import { asBuffer, pack, unpack } from '../wire/packing.ts'
 import { pauseThread } from './pause-thread.ts'
 
 const SAMPLED_EVERY = 16
-/** How often an envelope must fail, the canary opening in between, before it is accused. */
+/** How often an envelope must fail while the canary opens, before it counts as unreadable. */
 const FAILURES = 2
 /**
- * The same on a token that answers throttling and a wrong tag alike: so often in a row, and each time the canary must open
- * at once. While a share p of calls is throttled, a sound envelope is accused by chance (p × (1 - p))^10 < 10^-6 times.
+ * The same on a token with one code for throttling and a wrong tag: so often in a row, and each time the canary must open
+ * at once. If a share p of calls is throttled, the chance for a sound envelope to count as unreadable is
+ * (p × (1 - p))^10 < 10^-6.
  */
 const AMBIGUOUS_FAILURES = 10
 const AMBIGUOUS_PAUSE_MS = 10
-/** A throttled call is tried again in the lane after growing pauses, so that a batch gets on while some calls pass. */
+/** The lane retries a throttled call after growing pauses, so that a batch makes progress while some calls pass. */
 const THROTTLED_TRIES = 7
 const FIRST_THROTTLED_PAUSE_MS = 5
-/** All such pauses of one batch: the pool shall hear of it before it takes the lane for hung. */
+/** Limit of all such pauses in one batch: the lane must reply before the pool takes it for hung (10 s). */
 const LONGEST_THROTTLED_MS = 5_000
 
 interface Sealed {
@@ -37,8 +38,8 @@ interface Sealed {
 }
 
 /**
- * The batch work of one lane. A plaintext DEK of a rewrap lives in `scratch` only, for one item, and is overwritten at
- * the end of the batch whatever happens.
+ * The batch work of one lane. A plaintext DEK of a rewrap exists only in `scratch`, for one item, and is overwritten at
+ * the end of the batch, also after an error.
  */
 export class LaneBatches {
   readonly #session: LaneSession
@@ -57,7 +58,7 @@ export class LaneBatches {
       if (request.op === 'rewrap') return this.#rewrap(request)
       return request.op === 'wrap' ? this.#wrap(request) : this.#unwrap(request)
     } catch (error) {
-      // Once may be chance; where the keys are of no use any more, that is what the pool must hear.
+      // If the keys have become unusable, report that instead of this error.
       if (error instanceof CkrError && error.fault === 'never') this.#requireKeys(request)
       throw error
     } finally {
@@ -99,7 +100,7 @@ export class LaneBatches {
     })
   }
 
-  /** The DEK as a view of `into`, or why this envelope is unreadable; throws when the token is at fault. */
+  /** The DEK as a view of `into`, or why the envelope is unreadable; throws when the token is at fault. */
   #open(version: number, sealed: Sealed, aad: Buffer, into: Buffer): Buffer | string {
     for (let failures = 1; ; failures++) {
       try {
@@ -109,7 +110,7 @@ export class LaneBatches {
         const key = this.#key(version)
         if (!(error instanceof CkrError) || !blamesData(error, key, sealed)) throw error
         const ambiguous = error.ckr === CKR_FUNCTION_FAILED
-        // Throttled itself: this says nothing, and the pool must be patient.
+        // If the canary is throttled too, this throws: nothing is known about the envelope, and the pool pauses.
         if (ambiguous) openCanaryAtOnce(this.#session, key)
         else openCanary(this.#session, key)
         if (failures >= (ambiguous ? AMBIGUOUS_FAILURES : FAILURES)) {
@@ -129,9 +130,9 @@ export class LaneBatches {
     requireSame(again, `a fresh wrap under version ${version} opened to other bytes`)
   }
 
-  /** One crypt call, repeated once after a lost session, once after a stale handle, and a few times when throttled. */
+  /** One crypt call; retried once after a lost session, once after a stale handle, and a few times when throttled. */
   #once<T>(version: number, use: (key: ReturnType<typeof gcmKey>) => T): T {
-    const mended = new Set<string>()
+    const retried = new Set<string>()
     for (let throttled = 0; ;) {
       const key = this.#key(version)
       const gcm = gcmKey(this.#session, { ...key, gcm: key.request.gcm })
@@ -146,8 +147,8 @@ export class LaneBatches {
           this.#pauseThrottled(error, FIRST_THROTTLED_PAUSE_MS * 2 ** throttled)
           continue
         }
-        if ((fault !== 'session' && fault !== 'key') || mended.has(fault)) throw error
-        mended.add(fault)
+        if ((fault !== 'session' && fault !== 'key') || retried.has(fault)) throw error
+        retried.add(fault)
         if (fault === 'key') this.#keys.set(version, loadKey(this.#session, key.request))
       }
     }
@@ -172,7 +173,7 @@ function requireSame(dek: Buffer, message: string): void {
   throw new KeyturnError('hsm-failed', message)
 }
 
-/** Whether an answer to C_Decrypt may be the envelope's fault rather than the token's; the canary decides then. */
+/** Whether an error of C_Decrypt may be the envelope's fault rather than the token's; then the canary decides. */
 function blamesData(error: CkrError, key: LaneKey, sealed: Sealed): boolean {
   if (!error.method.startsWith('C_Decrypt')) return false
   if (error.ckr === key.badTag || error.fault === 'data') return true
@@ -180,7 +181,7 @@ function blamesData(error: CkrError, key: LaneKey, sealed: Sealed): boolean {
   return error.fault === 'never' && sealed.iv.length !== key.request.gcm.ivLength
 }
 
-/** Runs `use` over items and packs its rows; an item that it answers with a string goes into `refused` instead. */
+/** Runs `use` on each item and packs its rows; an item for which it returns a string goes into `refused`. */
 function collect<Row>(items: Row[], use: (item: Row) => Buffer[] | string): BatchReply {
   const refused: BatchReply['refused'] = []
   const done: Buffer[][] = []
@@ -193,7 +194,7 @@ function collect<Row>(items: Row[], use: (item: Row) => Buffer[] | string): Batc
     })
     answer = pack(done)
   } finally {
-    // Rows of an unwrap are copies of DEKs.
+    // The rows of an unwrap are copies of DEKs.
     for (const row of done) for (const field of row) field.fill(0)
   }
   return { items: answer, refused }

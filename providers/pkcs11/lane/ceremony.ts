@@ -20,17 +20,17 @@ import type { LaneSession } from './session.ts'
 import { asBuffer } from '../wire/packing.ts'
 import { pauseThread } from './pause-thread.ts'
 
-/** A token that answers a wrong tag and throttling alike is asked so often before its answer counts. */
+/** Tries on a token with one code for a wrong tag and throttling, before the code counts as a wrong tag. */
 const THROTTLED_TRIES = 10
 const THROTTLED_PAUSE_MS = 20
 
-/** Bytes of a CKA_ID of ours: the beginning of the keystore's id, then random ones. */
+/** Length of Keyturn's CKA_ID in bytes: the first bytes of the keystore's id, then random bytes. */
 const KEY_ID_BYTES = 16
 
 /**
- * Makes the key of this label and id and reads its attributes back. Our own earlier attempt is adopted; throws
- * key-exists for another key of this label, which is never overwritten or silently reused. A copy of the keystore makes
- * keys of the same labels, whose ids begin otherwise than `keystore`: those are passed over, since label and id name a key.
+ * Makes the key with this label and id and verifies its attributes. A key that an earlier attempt made (same label and id)
+ * is used. Throws key-exists for another key with this label, which is never overwritten or reused. Keys that a copy of the
+ * keystore made have the same labels, but ids that do not start with `keystore`: they are ignored.
  */
 export function generate(
   session: LaneSession,
@@ -50,22 +50,22 @@ export function generate(
     requireAttributes(asSession(session), key, label)
     requireNamed(asSession(session), key, label, keyId)
   } catch (error) {
-    // A key that the token made otherwise than asked is good for nothing; one that was there is not ours to destroy. Where
-    // the token only failed to answer, the next attempt finds the key by its id.
-    const isOtherwise = error instanceof KeyturnError && error.code === 'key-attributes'
-    if (ours.length === 0 && isOtherwise) deleteKey(asSession(session), key, label, keyId)
+    // A new key with wrong attributes is destroyed; a key that existed before is not. If the token only failed to answer,
+    // the next attempt finds the key by its id.
+    const isWrong = error instanceof KeyturnError && error.code === 'key-attributes'
+    if (ours.length === 0 && isWrong) deleteKey(asSession(session), key, label, keyId)
     throw error
   }
   return { made: ours.length === 0 }
 }
 
-/** An id of the length of ours that begins with another keystore's id; an administrator's is shorter as a rule. */
+/** Whether the id has the length of Keyturn's ids and starts with another keystore's id. An administrator's id is usually shorter. */
 function isOfCopy(found: Buffer | null, keystore: Buffer | null): boolean {
   if (keystore === null || found === null || found.length !== KEY_ID_BYTES) return false
   return !found.subarray(0, keystore.length).equals(keystore)
 }
 
-/** The one key of this label, attributes verified, and what its history speaks against it. Throws key-not-found, key-ambiguous, key-attributes. */
+/** The one key of this label, with verified attributes, and warnings about its history. Throws key-not-found, key-ambiguous, key-attributes. */
 export function find(
   session: LaneSession,
   label: string,
@@ -81,8 +81,8 @@ export function find(
 }
 
 /**
- * Destroys the one key of exactly this label and id and sees that it is gone. `destroyed` false: it was gone before. With
- * `proof` the key must open this canary first; throws wrong-key, and the key stays.
+ * Destroys the one key with exactly this label and id and verifies that it is gone. `destroyed` false: it did not exist.
+ * With `proof` the key must open this canary first; otherwise throws wrong-key and keeps the key.
  */
 export function destroy(
   session: LaneSession,
@@ -96,7 +96,7 @@ export function destroy(
   return { destroyed: true }
 }
 
-/** Wraps 32 random bytes, opens them again as every later `load` will, and answers what they were wrapped to. */
+/** Wraps 32 random bytes and opens them again as each later `load` does; returns the canary. */
 export function makeCanary(
   session: LaneSession,
   asked: { label: string; keyId: Buffer | null; gcm: GcmProfile; canaryAad: Buffer },
@@ -122,7 +122,7 @@ export function makeCanary(
   throw refusal
 }
 
-/** Whether the key opens another version's canary, in whatever way; what fails for the token's sake is thrown. */
+/** Whether the key opens another version's canary in any way; throws when the token is at fault. */
 export function opensCanary(
   session: LaneSession,
   asked: LaneRequest & { op: 'opens-canary'; keyId: Buffer | null },

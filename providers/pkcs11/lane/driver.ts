@@ -20,13 +20,13 @@ export interface Attribute {
 }
 export type Cryptoki = Pkcs11js.PKCS11
 
-/** PKCS#11 v3.1 numbers that we use, named as there. */
+/** The PKCS#11 v3.1 numbers in use, under their standard names. */
 export const ck = {
   CKF_OS_LOCKING_OK: 2,
   CKF_RW_SESSION: 2,
   CKF_SERIAL_SESSION: 4,
   CKU_USER: 1,
-  /** Of Thales Luna (its cryptoki_v2.h): the crypto user, who may use keys and not change them. */
+  /** Thales Luna only (its cryptoki_v2.h): the crypto user, who may use keys but not change them. */
   CKU_LIMITED_USER: 0x8000_0001,
   CKS_RO_PUBLIC_SESSION: 0,
   CKS_RW_PUBLIC_SESSION: 2,
@@ -58,8 +58,8 @@ export const ck = {
 const CK_PARAMS_GCM = 25
 
 /**
- * Loads and initializes the module. Throws module-missing; an initialization by another thread is shared. `parameters`
- * stand where pReserved does in CK_C_INITIALIZE_ARGS: NSS's LibraryParameters, and what Kryoptic and YubiHSM 2 read there.
+ * Loads and initializes the module. Throws module-missing. An initialization by another thread is shared. `parameters` go
+ * into pReserved of CK_C_INITIALIZE_ARGS: LibraryParameters for NSS; Kryoptic and YubiHSM 2 read theirs there too.
  */
 export function openModule(path: string, parameters: string | null): Cryptoki {
   const { PKCS11 } = createRequire(import.meta.url)('pkcs11js') as typeof Pkcs11js
@@ -71,7 +71,7 @@ export function openModule(path: string, parameters: string | null): Cryptoki {
   }
   try {
     const flags = ck.CKF_OS_LOCKING_OK
-    // pkcs11js hands the text over without its last character.
+    // pkcs11js passes the text on without its last character.
     const options = parameters === null ? { flags } : { flags, libraryParameters: `${parameters} ` }
     call('C_Initialize', () => cryptoki.C_Initialize(options))
   } catch (error) {
@@ -80,7 +80,7 @@ export function openModule(path: string, parameters: string | null): Cryptoki {
   return cryptoki
 }
 
-/** The dynamic linker's sentence is part of the message: it names the library or symbol that is missing, if it is another. */
+/** The message contains the dynamic linker's, which names a missing library or symbol. */
 function notLoadable(path: string, cause: unknown): KeyturnError {
   const reason = reasonOf(cause)
   return new KeyturnError(
@@ -107,7 +107,7 @@ function loadHint(path: string, reason: string): string {
   return "check kek.pkcs11.module_path, and that the vendor's client and what it links to are installed"
 }
 
-/** Runs one call and turns what it throws into a CkrError (C_FindObjects throws a plain Error with the code in its text). */
+/** Runs one call and turns its error into a CkrError (C_FindObjects throws a plain Error with the code in its text). */
 export function call<T>(method: string, use: () => T): T {
   try {
     return use()
@@ -145,7 +145,7 @@ export function findObjects(
   }
 }
 
-/** One attribute's bytes; null when the token does not know it or keeps it to itself. One at a time: a sensitive one fails all. */
+/** One attribute's bytes; null when the token does not know it or does not reveal it. Read one at a time: a sensitive one fails the whole call. */
 export function attribute(
   cryptoki: Cryptoki,
   session: Handle,
@@ -171,7 +171,7 @@ export interface GcmCall {
   aad: Buffer
 }
 
-/** Single-part C_EncryptInit and C_Encrypt. `gcm.iv` may have been written by the module afterwards; the answer is a view of `output`. */
+/** Single-part C_EncryptInit and C_Encrypt. The module may write to `gcm.iv`; the result is a view of `output`. */
 export function encrypt(
   cryptoki: Cryptoki,
   session: Handle,
@@ -184,7 +184,7 @@ export function encrypt(
   return call('C_Encrypt', () => cryptoki.C_Encrypt(session, input, output))
 }
 
-/** Single-part C_DecryptInit and C_Decrypt. `output` must be as long as the input: SoftHSM2 wants that much. */
+/** Single-part C_DecryptInit and C_Decrypt. `output` must be as long as the input: SoftHSM2 requires it. */
 export function decrypt(
   cryptoki: Cryptoki,
   session: Handle,

@@ -12,10 +12,10 @@ const LONGEST_IV = 16
 export type IvPlace = 'parameter' | 'prefix' | 'suffix'
 
 /**
- * How each mode calls C_Encrypt, and where its IV is then. `given` is the length of pIv (0 is NULL: the module makes
- * the IV by itself), `fill` what is in it, `found` where the IV that counts stands afterwards.
- * A length-0 IV that means "no IV at all" (SoftHSM2 accepts it) is sent in the output modes only, whose output is then
- * longer than ciphertext and tag; one that is not is refused.
+ * How each mode calls C_Encrypt, and where the IV is afterwards. `given` is the length of pIv (0 is NULL: the module makes
+ * the IV), `fill` its content, `found` the place of the IV that was used.
+ * SoftHSM2 accepts a length-0 IV as "no IV at all". Only the output modes send one, and their output must be longer than
+ * ciphertext and tag; a shorter one is refused.
  */
 const modes: Record<IvMode, { given: number; fill: 'random' | 'zero'; found: IvPlace }> = {
   caller: { given: IV_BYTES, fill: 'random', found: 'parameter' },
@@ -25,8 +25,8 @@ const modes: Record<IvMode, { given: number; fill: 'random' | 'zero'; found: IvP
 }
 
 /**
- * Details that a token leaves open and the first use finds out: the ulIvBits it accepts when it writes the IV itself,
- * and whether a decrypt under an output mode takes the IV as parameter (`apart`) or in one piece with the data.
+ * Details that differ between tokens of one mode and are found at the first use: the ulIvBits that the token accepts when it
+ * writes the IV, and whether decryption in an output mode takes the IV as a parameter (`apart`) or joined to the data.
  */
 export interface GcmForm {
   ivBits: 'length' | 'zero'
@@ -48,8 +48,8 @@ export function formsOf(mode: IvMode): GcmForm[] {
 }
 
 /**
- * Modes with their forms in the order in which a probe tries them. Those that decrypt `joined` come last: a prefix that is
- * cut off and put back has the bytes of a suffix, so that they open whichever of the two the token does.
+ * Modes with their forms in the order in which a probe tries them. Forms that decrypt `joined` come last: they open
+ * whether the token uses a prefix or a suffix, since what was cut off is put back in the same place.
  */
 export function waysOf(tried: readonly IvMode[]): { mode: IvMode; form: GcmForm }[] {
   const all = tried.flatMap((mode) => formsOf(mode).map((form) => ({ mode, form })))
@@ -58,8 +58,8 @@ export function waysOf(tried: readonly IvMode[]): { mode: IvMode; form: GcmForm 
 }
 
 /**
- * Every way to give a token an IV and what was wrapped under it, for bytes that another token, or this one in another mode,
- * may have made.
+ * Every way to pass an IV and its wrapped bytes to a token, for bytes that another token, or this one in another mode, may
+ * have made.
  */
 export const waysToOpen: readonly { mode: IvMode; form: GcmForm }[] = [
   { mode: 'caller', form: { ivBits: 'length', decrypts: 'apart' } },
@@ -67,7 +67,7 @@ export const waysToOpen: readonly { mode: IvMode; form: GcmForm }[] = [
   { mode: 'output-suffix', form: { ivBits: 'length', decrypts: 'joined' } },
 ]
 
-/** One key in one session, with memory of its own for the calls. Not for two threads. */
+/** One key in one session. Not for use by two threads. */
 export interface GcmKey {
   cryptoki: Cryptoki
   session: Handle
@@ -79,9 +79,9 @@ export interface GcmKey {
 const roomy = WRAPPED_BYTES + LONGEST_IV + 64
 
 /**
- * Memory that holds plaintext of one lane: `opened`, `kept` (a second copy, to tell that the first was not touched) and
- * `again` are the DEK of the item in hand, overwritten by `wipe` after each batch; `canary` is for canaries and nonces,
- * which may be asked for in the middle of an item and must never touch its DEK.
+ * The memory for plaintext of one lane. `opened`, `kept` (a second copy, to detect a change of the first) and `again` hold
+ * the DEK of the current item; `wipe` overwrites them after each batch. `canary` is for canaries and nonces, which may be
+ * needed in the middle of an item and must not overwrite its DEK.
  */
 export const scratch = {
   opened: Buffer.alloc(roomy),
@@ -95,15 +95,15 @@ export const scratch = {
   },
 }
 
-/** What C_Encrypt did with pIv and what it answered, before anybody reads an IV out of it. */
+/** What C_Encrypt did with pIv and what it returned, before the IV is read from it. */
 export interface RawWrap {
-  /** What pIv held before and after; both empty where it was NULL. */
+  /** The content of pIv before and after; both empty if it was NULL. */
   given: Buffer
   after: Buffer
   output: Buffer
 }
 
-/** One C_Encrypt as a mode calls it. All Buffers of the answer are new. */
+/** One C_Encrypt in the key's mode. All Buffers of the result are new. */
 export function rawWrap(to: GcmKey, dek: Buffer, aad: Buffer): RawWrap {
   const { given: length, fill } = modes[to.mode]
   const after = Buffer.alloc(length)
@@ -116,7 +116,7 @@ export function rawWrap(to: GcmKey, dek: Buffer, aad: Buffer): RawWrap {
   return { given, after, output }
 }
 
-/** The IV and what it belongs to, as a mode reads them; null where the token does not keep to the mode. */
+/** The IV and the wrapped bytes, read in a mode; null when the output does not fit the mode. */
 export function readAs(mode: IvMode, raw: RawWrap): { iv: Buffer; wrapped: Buffer } | null {
   const { fill, found } = modes[mode]
   const { given, after, output } = raw
@@ -131,14 +131,14 @@ export function readAs(mode: IvMode, raw: RawWrap): { iv: Buffer; wrapped: Buffe
     : { iv: output.subarray(WRAPPED_BYTES), wrapped: output.subarray(0, WRAPPED_BYTES) }
 }
 
-/** Wraps 32 bytes. Both Buffers of the answer are new. Throws iv-mode-refused when the token does not keep to its mode. */
+/** Wraps 32 bytes. Both Buffers of the result are new. Throws iv-mode-refused when the output does not fit the mode. */
 export function wrapDek(to: GcmKey, dek: Buffer, aad: Buffer): { iv: Buffer; wrapped: Buffer } {
   const read = readAs(to.mode, rawWrap(to, dek, aad))
   if (read === null) throw broken(to.mode)
   return read
 }
 
-/** Opens 48 bytes into `into`; the answer is a view of it. Any failure is the module's CkrError. */
+/** Opens 48 bytes into `into`; the result is a view of it. Throws the module's CkrError. */
 export function unwrapDek(
   from: GcmKey,
   sealed: { iv: Buffer; wrapped: Buffer },

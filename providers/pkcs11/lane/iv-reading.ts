@@ -2,10 +2,10 @@ import { createDecipheriv } from 'node:crypto'
 import type { IvMode } from '../../../contracts/kek.ts'
 import { readAs, TAG_BYTES, type RawWrap } from './gcm.ts'
 
-/** Bytes of a random IV take nearly all values in so many wraps; those of a count or of a fixed part take few. */
+/** Over many wraps a byte of a random IV takes more values than this; a byte of a counter or of a fixed part takes fewer. */
 const FEW_VALUES = 32
 
-/** Whether `wrapped` (ciphertext and tag) under this key and IV is `plain`: what the token did, seen without it. */
+/** Whether `wrapped` (ciphertext and tag) opens to `plain` under this key and IV, checked without the token. */
 function opensTo(
   plain: Buffer,
   sealed: { iv: Buffer; wrapped: Buffer; aad: Buffer },
@@ -26,8 +26,7 @@ function opensTo(
 }
 
 /**
- * Whether a wrap that was made as this mode calls it, under a key whose value is known, is AES-GCM with its IV where the
- * mode has it.
+ * Whether a wrap in this mode, under a key with a known value, is AES-GCM with the IV where the mode expects it.
  */
 export function isReadBy(
   mode: IvMode,
@@ -39,8 +38,8 @@ export function isReadBy(
 }
 
 /**
- * Where the IV stands in outputs that are longer than ciphertext and tag, by what varies in many wraps of the same bytes:
- * ciphertext and tag look random whatever the IV is, an IV that counts does not. Null where both ends look random.
+ * Where the IV is in outputs that are longer than ciphertext and tag, from what varies in many wraps of the same bytes:
+ * ciphertext and tag always look random, a counting IV does not. Null when both ends look random.
  */
 export function placeByVariation(
   outputs: readonly Buffer[],

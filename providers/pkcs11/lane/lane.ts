@@ -18,13 +18,13 @@ interface Opened {
   aead: LaneAead
 }
 
-/** One session with its keys, answering one request after the other. It lives in a thread of a lane process. */
+/** One session with its keys, in a thread of a lane process. Runs one request after the other. */
 export class Lane {
   readonly #keys = new Map<number, LaneKey>()
   #opened: Opened | undefined
   #modulePath = ''
 
-  /** Runs a request to its end; what it throws is a CkrError, a KeyturnError, or a fault of our own. */
+  /** Runs a request. Throws a CkrError, a KeyturnError, or the error of a bug. */
   run(request: LaneRequest): unknown {
     if (request.op === 'open') return this.#open(request)
     if (request.op === 'close') {
@@ -35,13 +35,13 @@ export class Lane {
     return this.#work(request, this.#require())
   }
 
-  /** What `run` threw, as the pool hears of it: with the advice for this vendor's module. */
+  /** Describes an error of `run` for the pool, with the hint for this vendor's module. */
   faultOf(error: unknown): Fault {
     const manufacturer = this.#opened?.session.token.name.manufacturer ?? null
     return withVendorHint(faultFrom(error), error, vendorOf(this.#modulePath, manufacturer))
   }
 
-  /** What was counted since the last call of this. */
+  /** The counts since the last call of this method. */
   takeCounts(): { calls: number; byCode: Record<number, number> } {
     const session = this.#opened?.session
     if (session === undefined) return { calls: 0, byCode: {} }

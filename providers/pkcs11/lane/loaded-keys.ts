@@ -22,16 +22,16 @@ import type { LaneSession } from './session.ts'
 import { asBuffer } from '../wire/packing.ts'
 import { pauseThread } from './pause-thread.ts'
 
-/** How often a canary must fail, a nonce being wrapped and opened in between, before the key is called another one. */
+/** How often the canary must fail, while a nonce is wrapped and opened in between, before the key counts as a wrong key. */
 const FIRM_TRIES = 4
-/** The same where the answer may be throttling: a share p of throttled calls does that by chance (p × (1 - p)²)^10 times. */
+/** The same when the code may mean throttling: with a share p of throttled calls the chance of an error is (p × (1 - p)²)^10. */
 const AMBIGUOUS_TRIES = 10
 const AMBIGUOUS_PAUSE_MS = 10
 
-/** Answers to a wrap that speak of the key, or of what may be done with it. */
+/** Errors of a wrap that are about the key or its permitted uses. */
 const aboutKeys: ReadonlySet<number> = new Set([7, 27, 32, 33, 98, 99, 104, 112, 113])
 
-/** A KEK in a lane. `badTag` is what this token answers a wrong tag with, learned on the canary. */
+/** A KEK in a lane. `badTag` is the token's code for a wrong tag, learned from the canary. */
 export interface LaneKey {
   request: LoadRequest
   handle: Handle
@@ -53,7 +53,7 @@ export function gcmKey(
   }
 }
 
-/** Finds the key, proves that it encrypts, opens the canary, and learns how a wrong tag is answered. Throws KeyFault. */
+/** Finds the key, proves that it encrypts, opens the canary, and learns the code for a wrong tag. Throws KeyFault. */
 export function loadKey(session: LaneSession, request: LoadRequest): LaneKey {
   return asKeyFault(request.version, () => loadKeyOnce(session, request))
 }
@@ -67,14 +67,14 @@ export function proveKey(session: LaneSession, key: LaneKey): void {
 }
 
 /**
- * Opens the canary to its digest. A key that fails at this, but opens what it wrapped a moment ago, is another key
- * under our label: a KeyFault wrong-key. If it cannot do that either, its own CkrError says what the token's matter is.
+ * Opens the canary and compares its digest. A key that fails, but opens what it has just wrapped, is another key under our
+ * label: throws a KeyFault wrong-key. If that fails too, the token is at fault: throws its CkrError.
  */
 export function openCanary(session: LaneSession, key: LaneKey): void {
   asKeyFault(key.request.version, () => openCanaryFirm(session, key))
 }
 
-/** The same in one attempt: where the token is throttling, its CkrError comes out. */
+/** The same in one attempt: throws the CkrError of a throttling token. */
 export function openCanaryAtOnce(session: LaneSession, key: LaneKey): void {
   asKeyFault(key.request.version, () => {
     let opened: Buffer
@@ -141,9 +141,8 @@ function openCanaryOnce(session: LaneSession, key: LaneKey): Buffer {
 }
 
 /**
- * Wraps and unwraps a nonce in the first form that works, `known` before the others: which codes a token answers a form
- * with that is not its own differs as much as those of a wrong tag. Throws cannot-encrypt where C_Encrypt is refused for
- * good, and the first answer that is the token's matter where no form works.
+ * Wraps and unwraps a nonce in the first form that works, `known` first. All forms are tried, since tokens differ in their
+ * codes for a wrong form. If no form works, throws the first error that is about the token, else cannot-encrypt.
  */
 function proveEncrypts(
   session: LaneSession,
@@ -179,7 +178,7 @@ function proveEncrypts(
   )
 }
 
-/** The IV mode in which the token does AES-GCM now, where that is another one than the version was installed with. */
+/** The IV mode that the token uses now, if it is not the one that the version was installed with; else null. */
 function otherMode(
   session: LaneSession,
   handle: Handle,
@@ -224,8 +223,8 @@ export function roundTrip(
 }
 
 /**
- * The code of a wrong tag. What may be throttling counts only when it is answered ten times in a row while the canary
- * itself opens at once each time; a token that throttles meanwhile is asked again later (its CkrError comes out).
+ * The token's code for a wrong tag. A code that may mean throttling counts only if it comes ten times in a row while the
+ * canary itself opens at once each time. If the token throttles meanwhile, throws its CkrError: the pool retries later.
  */
 function learnBadTag(session: LaneSession, key: LaneKey): number {
   const wrapped = Buffer.from(key.request.canary.dekWrapped)

@@ -55,11 +55,11 @@ export function probeMechanisms(session: LaneSession): { missing: string[]; deta
   return { missing, detail: there.join(', ') }
 }
 
-/** The throwaway key of a probe lives in a session of its own, so that it dies with this process at the latest. */
+/** The throwaway key of a probe. It lives in its own session, so that it ends at the latest with this process. */
 export class LaneProbe {
   readonly #session: LaneSession
   #keeper: Handle | null = null
-  /** The throwaway key, to be destroyed even where the token does not find it by its name. */
+  /** The throwaway key, to be destroyed even if the token does not find it by label and id. */
   #made: Handle | null = null
 
   constructor(session: LaneSession) {
@@ -67,8 +67,8 @@ export class LaneProbe {
   }
 
   /**
-   * Phase 2: the throwaway key, its attributes read back. Not made where the token wants no session key: whoever asks
-   * then asks for one of the token, and knows that it outlives this process.
+   * Phase 2: makes the throwaway key and reads its attributes back. `made` is false when the token refuses session keys:
+   * then the caller asks for a token key, which outlives this process.
    */
   generate(label: string, keyId: Buffer, onToken: boolean): GenerateReply {
     const session = asSession(this.#session)
@@ -81,7 +81,7 @@ export class LaneProbe {
     return { made: true, wrong, detail: `AES-256 ${kind} key, sensitive and not extractable` }
   }
 
-  /** In a session of its own, since ours is replaced after each error. */
+  /** Made in its own session, since the lane's session is replaced after each error. */
   #sessionKey(label: string, keyId: Buffer): Handle | null {
     const keeper = this.#session.another()
     this.#keeper = keeper
@@ -94,9 +94,9 @@ export class LaneProbe {
     }
   }
 
-  /** Phase 4: every key of this label and id destroyed and seen to be gone; and who else has the label. */
+  /** Phase 4: destroys every key with this label and id, verifies it, and lists other keys with the label. */
   cleanUp(label: string, keyId: Buffer): CleanUpReply {
-    // What failed before may have left an operation active, and no search is answered then.
+    // A failed call may have left an operation active, and then searches fail.
     this.#session.replace()
     const session = asSession(this.#session)
     const keys = findKeys(session, label, keyId)

@@ -1,4 +1,4 @@
-/** Stops this very thread: for lanes only, which do nothing but wait for their module anyway. */
+/** Blocks the calling thread. For lanes only: they do nothing but wait for their module anyway. */
 export function pauseThread(milliseconds: number): void {
   Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, milliseconds)
 }

@@ -2,10 +2,10 @@ import { Worker } from 'node:worker_threads'
 import type { BatchReply, LaneMessage, Reply } from '../wire/messages.ts'
 
 /**
- * Entry of a child process of the pool. The lanes are threads, this main thread never calls the module: so it always
- * hears when the parent is gone, even with a thread stuck in a module that hangs, and then it ends at once (a SIGKILL
- * to itself, since an exit would wait for that thread, and SoftHSM 2.6.1 crashes in its own exit handlers).
- * SIGINT and SIGTERM to the process group are for the parent, which drains the lanes and closes them.
+ * Entry of a child process of the pool. The lanes are threads; this main thread never calls the module, so it always
+ * notices the end of the parent, even if a thread hangs in the module. Then it ends at once by sending itself SIGKILL: an
+ * exit would wait for that thread, and SoftHSM 2.6.1 crashes in its exit handlers.
+ * SIGINT and SIGTERM to the process group are ignored: the parent handles them, drains the lanes and closes them.
  */
 const threads = new Map<number, Worker>()
 
@@ -19,7 +19,7 @@ process.on('message', (message: LaneMessage | 'end') => {
     return
   }
   threadOf(message.lane).postMessage(message)
-  // The thread has its own copy: plaintext DEKs of a wrap are not left here.
+  // The thread has its own copy; erase the plaintext DEKs of a wrap here.
   if (message.request.op === 'wrap') message.request.items.fill(0)
 })
 
@@ -33,7 +33,7 @@ function threadOf(lane: number): Worker {
       packed?.fill(0)
     })
   })
-  // A thread that ends by itself has failed: the parent sees the process die and repeats what was in it.
+  // A thread that ends by itself has failed: the parent sees the process die and repeats its requests.
   thread.on('error', (error) => {
     process.stderr.write(`keyturn lane failed: ${String(error)}\n`)
     end()
@@ -44,7 +44,7 @@ function threadOf(lane: number): Worker {
 }
 
 function ignore(): void {
-  // Only the parent's word counts.
+  // Only the parent ends this process.
 }
 
 function end(): void {

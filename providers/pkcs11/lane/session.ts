@@ -10,8 +10,8 @@ import type { OpenReply, OpenRequest } from '../wire/messages.ts'
 import { findToken, tokenFlags, type Token } from './token.ts'
 
 /**
- * A lane's module, token and one logged-in read-write session (AWS CloudHSM refuses read-only ones). It counts crypt
- * calls and answered codes, and replaces its session after each error, since an operation may be left active in it.
+ * A lane's module, token and one logged-in read-write session (AWS CloudHSM refuses read-only ones). Counts crypt calls and
+ * return codes. The session is replaced after each error, since an operation may be left active in it.
  */
 export class LaneSession {
   readonly cryptoki: Cryptoki
@@ -21,7 +21,7 @@ export class LaneSession {
   calls = 0
   byCode: Record<number, number> = {}
 
-  /** Throws module-missing, token-*, pin-locked, or the module's CkrError; C_Login is called once at most. */
+  /** Throws module-missing, token-*, pin-locked, or the module's CkrError; C_Login is called at most once. */
   constructor({ modulePath, moduleParameters, token, userType, pin }: OpenRequest) {
     this.#isVendorsUser = userType !== 'user'
     this.cryptoki = openModule(modulePath, moduleParameters)
@@ -60,7 +60,7 @@ export class LaneSession {
     }
   }
 
-  /** Whether the session and its login live, without a crypt call; one that does not is replaced. Throws as `replace`. */
+  /** Checks the session and its login without a crypt call; replaces a dead session. Throws like `replace`. */
   check(): void {
     try {
       this.#requireLogin()
@@ -71,8 +71,8 @@ export class LaneSession {
   }
 
   /**
-   * Another session in place of this one. The new one is opened first, so that the login outlives the old one; when it
-   * did not, throws CKR_USER_NOT_LOGGED_IN: logging in again is the pool's decision.
+   * Replaces the session. The new one is opened before the old one is closed, so that the login survives; if it did not,
+   * throws CKR_USER_NOT_LOGGED_IN: the pool decides about a new login.
    */
   replace(): void {
     const old = this.handle
@@ -88,8 +88,8 @@ export class LaneSession {
   }
 
   /**
-   * Looks for a key. When the login has gone with the sessions that held it, a private key is just not found (PKCS#11 v3.1,
-   * C_Login), which must not be taken for its absence: throws CKR_USER_NOT_LOGGED_IN then.
+   * Looks for a key. Without a login a private key is just not found (PKCS#11 v3.1, C_Login), although it exists: then
+   * throws CKR_USER_NOT_LOGGED_IN.
    */
   found<T>(find: () => T): T {
     try {
@@ -127,7 +127,7 @@ export class LaneSession {
     try {
       this.cryptoki.C_CloseSession(session)
     } catch {
-      // It is gone already: that is what we wanted.
+      // Already closed.
     }
   }
 
@@ -135,13 +135,13 @@ export class LaneSession {
     const info = this.watch(() =>
       call('C_GetSessionInfo', () => this.cryptoki.C_GetSessionInfo(session)),
     )
-    // The standard has no state for a vendor's user.
+    // The standard defines no session state for a vendor's user type.
     if (!this.#isVendorsUser) return info.state === ck.CKS_RW_USER_FUNCTIONS
     return info.state !== ck.CKS_RO_PUBLIC_SESSION && info.state !== ck.CKS_RW_PUBLIC_SESSION
   }
 }
 
-/** Nobody logs in on the token's last try: the next wrong PIN would lock it for everyone. */
+/** Never logs in with the token's last try: a wrong PIN would lock it for everyone. */
 function refuseLastTry(token: Token): void {
   const { USER_PIN_LOCKED, USER_PIN_FINAL_TRY } = tokenFlags
   if ((token.flags & (USER_PIN_LOCKED | USER_PIN_FINAL_TRY)) === 0) return

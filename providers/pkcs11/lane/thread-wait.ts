@@ -1,9 +1,9 @@
 import { readFileSync } from 'node:fs'
 
 /**
- * Milliseconds that this thread has been able to run: on a core, or ready and waiting for one. What is left of a batch's
- * time is waiting for the token, and only that is made shorter by more sessions than cores. Null where the kernel does not
- * say (Linux: /proc/thread-self/schedstat, nanoseconds on a core and in the run queue).
+ * Milliseconds in which this thread ran on a core or waited for one. The rest of a batch's time is waiting for the token,
+ * and only that can be shortened by more sessions than cores. Null if the kernel does not report it (Linux:
+ * /proc/thread-self/schedstat, nanoseconds on a core and in the run queue).
  */
 export function runnableMs(): number | null {
   try {

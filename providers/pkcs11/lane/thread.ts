@@ -23,7 +23,7 @@ parentPort?.on('message', ({ id, lane: number, request }: LaneMessage) => {
   const waited = Math.max(0, milliseconds - ran)
   const spent = { milliseconds, waited }
   const reply: Reply = { id, lane: number, ...lane.takeCounts(), ...spent, fault, value }
-  // Packed answers have memory of their own (pack): moved, not copied, so that no DEK is left behind here.
+  // A packed reply has its own memory (pack): it is moved, not copied, so that no DEK is left here.
   const packed = (value as Partial<BatchReply> | null)?.items
   parentPort?.postMessage(reply, packed === undefined ? [] : [packed.buffer as ArrayBuffer])
 })

@@ -20,12 +20,12 @@ export const tokenFlags = {
   USER_PIN_LOCKED: 0x4_0000,
 } as const
 
-/** CK_UNAVAILABLE_INFORMATION (~0, which pkcs11js cuts to 32 bits) and what openCryptoki says (~0 - 1) are no limits. */
+/** CK_UNAVAILABLE_INFORMATION (~0, which pkcs11js cuts to 32 bits) and openCryptoki's value (~0 - 1) mean no limit. */
 const NO_LIMIT = 0x8000_0000
 
 /**
- * Finds the one token that the configuration names. A slot whose token does not answer is somebody else's trouble, unless
- * ours is not found. Throws token-not-found, naming those that are there and those that did not answer, or token-ambiguous.
+ * Finds the one token that the configuration names. Slots whose token does not answer are ignored if it is found. Throws
+ * token-not-found, naming the tokens that were found and the slots that did not answer, or token-ambiguous.
  */
 export function findToken(cryptoki: Cryptoki, wanted: Pkcs11Config['token']): Token {
   const tokens: Token[] = []

@@ -1,8 +1,8 @@
 import type { FaultClass } from './errors.ts'
 
 /**
- * What a person does about an answer that says something by itself; elsewhere the hint of its class, below. Meanings are
- * those of PKCS#11 v3.1, section 5.1, and what vendors are known to answer with them.
+ * Hints for return codes with a specific meaning; other codes get the hint of their class, below. Meanings are from PKCS#11
+ * v3.1, section 5.1, and from known uses by vendors.
  */
 const hints: ReadonlyMap<number, string> = new Map([
   [1, 'somebody cancelled the call at the HSM: repeat the command'],
@@ -90,7 +90,7 @@ const ofClass: Record<FaultClass, string> = {
   never: "look the code up in the HSM vendor's documents, and at the HSM client's log",
 }
 
-/** Every answer has one. */
+/** The hint for a return code; every code has one. */
 export function ckrHint(ckr: number, fault: FaultClass): string {
   return hints.get(ckr) ?? ofClass[fault]
 }

@@ -1,6 +1,6 @@
 /**
- * Names of answers that the calls we make may get and that no repeat mends (pkcs11t.h of PKCS#11 v3.1): only for a person
- * to look them up. Those that Keyturn does something about are in errors.ts.
+ * Names of return codes that no retry fixes (pkcs11t.h of PKCS#11 v3.1), for a person to look up. Codes that Keyturn reacts
+ * to are in errors.ts.
  */
 export const ckrNames: ReadonlyMap<number, string> = new Map([
   [1, 'CKR_CANCEL'],

@@ -4,13 +4,13 @@ import { ckrHint } from './ckr-hints.ts'
 import { ckrNames } from './ckr-names.ts'
 
 /**
- * What the pool does about an answer of the module. `session`: another session, once. `reconnect`: a new child process,
- * log in, find the keys, canary. `back-off`: fewer lanes at work, a pause, again. `key`: look the key up, once.
- * `data`: the envelope or the token, the canary tells. `pin`: never again. `never`: no repeat helps.
+ * What is done about a return code of the module. `session`: open a new session, once. `reconnect`: start a new child
+ * process, log in, find the keys, open the canary. `back-off`: use fewer lanes, pause, retry. `key`: look the key up again,
+ * once. `data`: the envelope or the token is at fault, the canary shows which. `pin`: never retry. `never`: no retry helps.
  */
 export type FaultClass = 'session' | 'reconnect' | 'back-off' | 'key' | 'data' | 'pin' | 'never'
 
-/** Numbers and names of PKCS#11 v3.1, section 6 ("pkcs11t.h"), with our class; what is not here is `never`. */
+/** Numbers and names of PKCS#11 v3.1, section 6 ("pkcs11t.h"), with Keyturn's class; all others are `never`. */
 const table: readonly (readonly [number, string, FaultClass])[] = [
   [5, 'CKR_GENERAL_ERROR', 'data'], // SoftHSM 2.6.1 answers a wrong tag with it
   [6, 'CKR_FUNCTION_FAILED', 'back-off'], // AWS CloudHSM: throttled
@@ -46,7 +46,7 @@ const table: readonly (readonly [number, string, FaultClass])[] = [
 ]
 const rows = new Map(table.map(([ckr, name, fault]) => [ckr, { name, fault }]))
 
-/** An answer of the module other than CKR_OK: the function, and the number with its standard name. */
+/** A return code of the module other than CKR_OK: the function, and the number with its standard name. */
 export class CkrError extends Error {
   override readonly name = 'CkrError'
   readonly method: string
@@ -64,8 +64,8 @@ export class CkrError extends Error {
 }
 
 /**
- * The token can do nothing with a key that is there, nor open what it wrapped a moment ago: whatever it answers, that is the
- * token's matter or its client's, which some are dead until they are loaded anew.
+ * The token can neither use a key that exists nor open what it has just wrapped. Whatever the code, the token or its client
+ * library is at fault; some libraries are dead until they are loaded again.
  */
 export class TokenTrouble extends CkrError {
   constructor({ method, ckr }: CkrError) {
@@ -77,7 +77,7 @@ export class TokenTrouble extends CkrError {
   }
 }
 
-/** A key that is missing, another one, or useless: the version is not to be trusted any more. */
+/** A key that is missing, a different key, or unusable: the version counts as not loaded from now on. */
 export class KeyFault extends KeyturnError {
   readonly version: number
 
@@ -96,18 +96,18 @@ export function faultOf(ckr: number): FaultClass {
   return rows.get(ckr)?.fault ?? 'never'
 }
 
-/** A failure on its way from a lane to the pool: our code and words, and what the module had answered, if it was that. */
+/** A failure, as a lane reports it to the pool: error code and message, and the module's return code if there was one. */
 export interface Fault {
   code: ErrorCode
   message: string
   hint?: string | undefined
   fault: FaultClass
   ckr?: number | undefined
-  /** The version that a key's fault is about. */
+  /** The version of a key fault. */
   version?: number | undefined
 }
 
-/** Describes any throwable of a lane. Messages of the module never hold a secret: function, name and number only. */
+/** Describes any error of a lane. Messages for return codes hold no secret: only function, name and number. */
 export function faultFrom(error: unknown): Fault {
   if (error instanceof CkrError) {
     return { ...codeOf(error), message: error.message, fault: error.fault, ckr: error.ckr }
@@ -119,7 +119,7 @@ export function faultFrom(error: unknown): Fault {
   return { code: 'internal', message: `the lane failed: ${String(error)}`, fault: 'never' }
 }
 
-/** The error a caller of the provider gets. */
+/** The error that a caller of the provider gets. */
 export function errorFrom(fault: Fault): KeyturnError {
   return new KeyturnError(fault.code, fault.message, fault.hint ? { hint: fault.hint } : {})
 }
@@ -146,7 +146,7 @@ const pinLocked = {
   hint: "the token's security officer must set a new PIN",
 } as const
 
-/** Errors that a lane met while opening keep their code; a device that is away is `hsm-away`. */
+/** The error of a job whose patience is over: `hsm-failed` becomes `hsm-away`, other codes stay. */
 export function away(error: KeyturnError | undefined): KeyturnError {
   if (error !== undefined && error.code !== 'hsm-failed') return error
   return new KeyturnError('hsm-away', error?.message ?? 'the HSM does not answer', {

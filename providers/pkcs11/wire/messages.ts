@@ -5,8 +5,8 @@ import type { Fault } from './errors.ts'
 export type TokenName = NonNullable<ProbeReport['token']>
 
 /**
- * What the pool says to a lane and hears back. Bytes are Uint8Array here since structured clones make Buffers so.
- * Keys are named by version; handles never cross.
+ * The messages between pool and lane. Bytes are Uint8Array, since structured cloning turns Buffers into them.
+ * Keys are named by version; handles are never sent.
  */
 export interface OpenRequest {
   op: 'open'
@@ -70,7 +70,7 @@ export interface LaneMessage {
   request: LaneRequest
 }
 
-/** Rewrap and wrap answer [iv, wrapped] an item, unwrap [dek]; a refused item has empty fields and a line in `refused`. */
+/** Rows in the order of the items: [iv, wrapped] for rewrap and wrap, [dek] for unwrap. A refused item has no row, but an entry in `refused`. */
 export interface BatchReply {
   items: Uint8Array
   refused: { index: number; message: string }[]
@@ -81,40 +81,40 @@ export interface OpenReply {
   warnings: string[]
 }
 export interface GenerateReply {
-  /** False where the token wants no session key. */
+  /** False when the token refuses session keys. */
   made: boolean
   wrong: string[]
   detail: string
 }
 export interface CleanUpReply {
   destroyed: number
-  /** Ids of other keys with the probe's label; empty for one that has none. */
+  /** Ids of other keys with the probe's label; an empty id for a key without one. */
   others: Uint8Array[]
 }
 export interface AeadReply {
   gcm: GcmProfile | null
   tamper: { tag: number; aad: number; iv: number } | null
-  /** A tampered wrap was opened on the way, or an IV was used twice. */
+  /** A tampered wrap was opened, or an IV was used twice. */
   broken: boolean
-  /** What could not be made certain of; null where nothing is left open. */
+  /** What remains uncertain; null if nothing. */
   doubt: string | null
   detail: string
 }
 
-/** Wraps of the same bytes since the mode was found, and how many of them had an IV of their own. */
+/** Wraps of the same bytes since the mode was found, and the number of different IVs. */
 export interface IvsReply {
   wraps: number
   different: number
 }
 
-/** What a request is answered with; `calls` counts C_Encrypt and C_Decrypt, `byCode` the CKR codes met on the way. */
+/** The reply to a request. `calls` counts C_Encrypt and C_Decrypt, `byCode` the CKR codes that occurred. */
 export interface Reply {
   id: number
   lane: number
   calls: number
-  /** How long the lane worked on it. */
+  /** Duration of the request in the lane. */
   milliseconds: number
-  /** How much of that it waited for the token; all of it where that cannot be known (thread-wait.ts). */
+  /** How much of that was waiting for the token; all of it if unknown (thread-wait.ts). */
   waited: number
   byCode: Record<number, number>
   fault: Fault | null

@@ -1,6 +1,6 @@
 /**
- * A batch on its way to a lane and back is one Buffer: for each item its fields, each a 16-bit big-endian length and
- * the bytes. One Buffer crosses the channel several times faster than thousands of small ones, and can be overwritten.
+ * Packs a batch into one Buffer: for each item its fields, each as a 16-bit big-endian length and the bytes. One Buffer
+ * crosses the channel several times faster than thousands of small ones, and can be overwritten.
  */
 export function pack(items: readonly (readonly Uint8Array[])[]): Buffer {
   let length = 0
@@ -25,7 +25,7 @@ export interface Rows {
   4: [Buffer, Buffer, Buffer, Buffer]
 }
 
-/** The items again, `width` fields each, as views of `packed`. Throws a RangeError when it is cut off. */
+/** Unpacks the items, `width` fields each, as views of `packed`. Throws a RangeError when it is cut off. */
 export function unpack<W extends keyof Rows>(packed: Buffer, width: W): Rows[W][] {
   const items: Rows[W][] = []
   let at = 0
@@ -43,7 +43,7 @@ export function unpack<W extends keyof Rows>(packed: Buffer, width: W): Rows[W][
   return items
 }
 
-/** A Buffer over the same memory, for what came out of a structured clone as a Uint8Array. */
+/** A Buffer over the same memory as a Uint8Array from a structured clone. */
 export function asBuffer(bytes: Uint8Array): Buffer {
   return Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength)
 }

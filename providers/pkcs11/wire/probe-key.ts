@@ -2,23 +2,23 @@ import { createHash } from 'node:crypto'
 import { readFileSync, readlinkSync } from 'node:fs'
 import { hostname } from 'node:os'
 
-/** CKA_LABEL of every throwaway key; at most 32 characters, some tokens cut labels there. */
+/** CKA_LABEL of every throwaway key; at most 32 characters, since some tokens cut longer labels. */
 export const PROBE_LABEL = 'keyturn-probe'
 
-/** No probe takes so long: whoever made a key before that does not need it any more, on whatever host. */
+/** No probe takes so long: an older key is abandoned, on any host. */
 const LONGEST_PROBE_MS = 3_600_000
-/** Clocks of two hosts, and of a second that was cut. */
+/** Tolerance for clock differences, and for the time in an id, which has whole seconds. */
 const CLOCKS_DIFFER_MS = 2_000
 
 /**
- * CKA_ID of a throwaway key, 16 bytes that say whose it is, so that a key which a killed probe left is known for what it
- * is: mark (4), host (4), time in seconds (4), process (3), count (1), big-endian.
+ * CKA_ID of a throwaway key: 16 bytes that identify its maker, so that a key of a killed probe can be recognized. Mark (4),
+ * host (4), time in seconds (4), process (3), count (1), big-endian.
  */
 const MARK = Buffer.from('ktnp')
 const ID_BYTES = 16
 let count = 0
 
-/** What one probe knows of another's key: `abandoned` may be destroyed, `in-use` belongs to a probe that runs. */
+/** The state of another probe's key: `abandoned` may be destroyed, `in-use` belongs to a running probe. */
 export type Claim = 'abandoned' | 'in-use' | 'perhaps-in-use' | 'not-ours'
 
 export function freshProbeId(now: number = Date.now()): Buffer {
@@ -31,7 +31,7 @@ export function freshProbeId(now: number = Date.now()): Buffer {
   return id
 }
 
-/** Whose key it is that has the probe's label and this id. */
+/** The state of a key with the probe's label and this id. */
 export function claimOn(id: Buffer, now: number = Date.now()): Claim {
   if (id.length !== ID_BYTES || !id.subarray(0, 4).equals(MARK)) return 'not-ours'
   const madeAt = id.readUInt32BE(8) * 1000
@@ -40,7 +40,7 @@ export function claimOn(id: Buffer, now: number = Date.now()): Claim {
   return isMaker(id.readUIntBE(12, 3), madeAt) ? 'in-use' : 'abandoned'
 }
 
-/** Whether the process that made it lives. In a container that was started again, this one may have its number. */
+/** Whether the process that made the key is alive. After a restart of a container, this process may have its number. */
 function isMaker(pid: number, madeAt: number): boolean {
   if (pid === process.pid) return madeAt > performance.timeOrigin - CLOCKS_DIFFER_MS
   try {
@@ -51,7 +51,7 @@ function isMaker(pid: number, madeAt: number): boolean {
   }
 }
 
-/** Within what process numbers mean something: this boot of this machine, and this container. */
+/** Identifies the scope of process numbers: this boot of this machine, and this container. */
 function host(): Buffer {
   let name: string
   try {
