@@ -6,8 +6,8 @@ import type { Store } from '../store/store.ts'
 import type { Config } from '../contracts/settings.ts'
 
 /**
- * What the steps on the control queue share, and all that they have: a control node holds no keys, so none of them may
- * need one. Made once by `workers/`, closed after the last activity has ended.
+ * What the activities on the control queue share. A control node holds no keys, so none of them may need one. Made once by
+ * `workers/`, closed after the last activity has ended.
  */
 export interface ControlDeps {
   readonly config: Config
@@ -15,14 +15,14 @@ export interface ControlDeps {
   readonly store: Store
   readonly metrics: Metrics
   readonly log: Log
-  /** Told of work that was not asked for in this keystore; null for work that says nothing of where it was. */
+  /** Called for a task that is not from this keystore; null for input without a task. */
   readonly onForeignTask?: (queue: Queue, task: string | null) => void
 }
 
-/** Each queue has its activities: `control` without keys, `rewrap` with them, `node` of one host. */
+/** The queues: `control` needs no keys, `rewrap` needs keys, `node` is for one host. */
 export type Queue = 'control' | 'rewrap' | 'node'
 
-/** What the activities of a worker with keys have besides. */
+/** What the activities of a worker with keys have in addition. */
 export interface ActivityDeps extends ControlDeps {
   readonly provider: KekProvider
   readonly member: FleetMember

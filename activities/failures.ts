@@ -6,8 +6,8 @@ import { asStoreError } from '../store/store-errors.ts'
 import type { TaskInput } from './foreign-task.ts'
 
 /**
- * Faults that pass by themselves, or once somebody has cured their cause: a server, a token, a permission or a lease that
- * comes back. All others are final.
+ * Errors that may pass by themselves or after a repair: a server, a token, a permission or a lease that comes back. All
+ * others are final.
  */
 const passing: ReadonlySet<ErrorCode> = new Set([
   'mongodb-unreachable',
@@ -30,8 +30,8 @@ const passing: ReadonlySet<ErrorCode> = new Set([
 const isRefusal = (code: ErrorCode) => exitCodes[code] === 3
 
 /**
- * The one gate from our errors to Temporal's: here it is decided what is worth another attempt. The message and the
- * hint travel, the cause does not: a driver's error could name more than a payload should hold.
+ * Turns our errors into Temporal's and decides which are retried. The message and the hint are passed on, the cause is not:
+ * a driver's error could contain more than a payload should hold.
  */
 export function toFailure(error: unknown): unknown {
   if (error instanceof CancelledFailure || error instanceof ApplicationFailure) return error
@@ -45,7 +45,7 @@ export function toFailure(error: unknown): unknown {
   })
 }
 
-/** The driver's and the system's errors by their own gates; whatever else nobody foresaw is tried again as well. */
+/** Codes for errors of the driver and the system; any other error is `internal`, which is retried too. */
 function unexpected(error: unknown): KeyturnError {
   const known = asStoreError(error)
   if (known instanceof KeyturnError) return known
@@ -55,12 +55,12 @@ function unexpected(error: unknown): KeyturnError {
 
 type Activities = Record<string, (input: never) => Promise<unknown>>
 
-/** Each activity as a workflow calls it: with the row of its task beside its own input. */
+/** Each activity as a workflow calls it: its input includes the task. */
 export type Gated<T extends Activities> = {
   [K in keyof T]: T[K] extends (input: infer I) => infer R ? (input: I & TaskInput) => R : never
 }
 
-/** Puts every activity behind the gate; `admit` rejects where this process may not, or cannot, do this work now. */
+/** Wraps every activity: `admit` rejects when this process may not or cannot do the work now, and errors become failures. */
 export function gated<T extends Activities>(
   activities: T,
   admit: (input: unknown) => Promise<void>,

@@ -23,13 +23,13 @@ import { requireSettings } from './settings.ts'
 
 export interface FinishInput {
   rotation: string
-  /** Null: nothing is left to do. Whether that is so, finish finds out for itself. */
+  /** Null when the sweep is done; finish checks that itself. */
   error: ErrorReport | null
 }
 
 /**
- * `ended` with its result. `tail`: envelopes are left under A. `fleet`: somebody may still wrap under A, so settle must look
- * at the fleet again. `unknown`: there is no row, for the rotation was refused before it had one.
+ * `ended` with its result. `tail`: envelopes are left under A. `fleet`: a process may still wrap under A, so settle must
+ * watch the fleet again. `unknown`: there is no row, since the rotation was refused before it had one.
  */
 export type FinishAnswer =
   | { state: 'ended'; result: RotateResult }
@@ -38,9 +38,9 @@ export type FinishAnswer =
   | { state: 'unknown' }
 
 /**
- * The end of every rotation, however it came: ranges closed (so that no page in flight is written behind it), record,
- * marks off, audit. Without an error it is the end of settle: then a look has found that nobody can write under A, and A
- * is counted here, twice, a heartbeat apart. Repeating it changes nothing, and answers what was recorded.
+ * Ends every rotation: closes the ranges (so that no page in flight is written later), records the outcome, clears the
+ * marks, writes the audit entry. Without an error it is the end of settle: the fleet must have left A, and A is counted
+ * twice, a heartbeat apart. A repeated call changes nothing and returns what was recorded.
  */
 export async function finishRotation(
   deps: ControlDeps,
@@ -64,7 +64,7 @@ export async function finishRotation(
   return { state: 'ended', result: await resultOf(deps, row._id) }
 }
 
-/** Null when settle is over: what removal's backup window counts from. */
+/** Null when settle is over; removal's backup window counts from then. */
 async function whatIsLeft(
   deps: ControlDeps,
   row: RotationDoc,
@@ -115,7 +115,7 @@ async function end(deps: ControlDeps, row: RotationDoc, error: ErrorReport | nul
   })
 }
 
-/** What is in the row, and what remains now. */
+/** The recorded result, and what remains now. */
 async function resultOf(deps: ControlDeps, rotation: string): Promise<RotateResult> {
   const { store } = deps
   const row = await readRotation(store, rotation)
@@ -141,14 +141,14 @@ async function epochOf({ store }: ControlDeps, row: RotationDoc): Promise<number
   return row.epoch ?? (await readActive(store))?.epoch ?? 0
 }
 
-/** Settle looked at the fleet long ago if the sweep was long: who has come back since is not named. */
+/** After a long sweep, settle's list of silent processes may be old: processes that have come back since are left out. */
 async function silentProcesses(deps: ControlDeps, row: RotationDoc): Promise<string[]> {
   if (row.fleet_left === null) return []
   const { roster, heartbeats } = await readFleet(deps)
   return silentAtEnd(row.fleet_left.silent, roster, heartbeats, await epochOf(deps, row))
 }
 
-/** What a workflow says of its failure, in the bounds of a row. */
+/** A workflow's error report, limited to what a row may hold. */
 function checkedReport({ code, message, hint }: ErrorReport): ErrorReport {
   const line = (text: unknown) => (typeof text === 'string' ? text : '').slice(0, 1_000)
   return {

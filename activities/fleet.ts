@@ -23,7 +23,7 @@ export interface FleetSnapshot {
   now: string
   roster: RosterFact[]
   heartbeats: HeartbeatFact[]
-  /** The open questions for proofs; the one that stands is the last. */
+  /** The open questions for proofs; the last one is the current one. */
   questions: ProofQuestion[]
   /** Hash of `kek_settings` in hex; null before `setup`. */
   settings: string | null
@@ -31,7 +31,7 @@ export interface FleetSnapshot {
   leaseMs: number
 }
 
-/** A worker's answer on its own host's queue: its nonce is for another node to open, only wrap and digest travel. */
+/** A worker's answer on its host's queue. Another node opens its nonce; only wrap and digest are sent. */
 export interface Proof {
   node: string
   boot: string
@@ -41,18 +41,18 @@ export interface Proof {
   nonce: Nonce | null
 }
 
-/** Base64, but for the digest (SHA-256 in hex). */
+/** `iv` and `wrapped` in base64, `digest` is SHA-256 in hex. */
 export interface Nonce {
   iv: string
   wrapped: string
   digest: string
 }
 
-/** Between two looks of a settle round, in ms. */
+/** How often a settle round reads the fleet, in ms. */
 const pollEveryMs = 500
-/** How often a settle round says what it waits for, in ms. */
+/** How often a settle round reports what it waits for, in ms. */
 const reportEveryMs = 2_000
-/** Of 300 processes that are awaited, so many are named. */
+/** At most so many awaited processes are named. */
 const namedAtOnce = 10
 
 export function fleetActivities(deps: ControlDeps) {
@@ -61,13 +61,13 @@ export function fleetActivities(deps: ControlDeps) {
     readFleet: async (): Promise<FleetSnapshot> => await readFleet(deps),
 
     /**
-     * Asks every process for a proof of a version, and notes in a rotation's row what it asks. Repeated with the same nonce
-     * it has asked once.
+     * Asks every process for a proof of a version, and records the question in the rotation's row. A repeated call with the
+     * same nonce asks only once.
      */
     async askFleet(input: {
       nonce: string
       target: number
-      /** Null: a person asks. */
+      /** Null when a person asks. */
       rotation: string | null
     }): Promise<FleetSnapshot> {
       const { nonce, target, rotation } = input
@@ -77,7 +77,7 @@ export function fleetActivities(deps: ControlDeps) {
       return await readFleet(deps)
     },
 
-    /** Notes in the rotation's row who has answered its question. */
+    /** Records in the rotation's row which processes have answered its question. */
     recordMet: async (input: { rotation: string; nonce: string; met: string[] }): Promise<void> =>
       await setMet(store, input.rotation, input),
 
@@ -91,8 +91,8 @@ export function fleetActivities(deps: ControlDeps) {
     },
 
     /**
-     * One round of settle, begun after promote: at least one lease of looking by this process's own monotonic clock,
-     * since silence is counted by the observer. It starts anew wherever it is repeated, which can only make it longer.
+     * One round of settle, after promote: watches the fleet for at least one lease by this process's monotonic clock, since
+     * silence is measured by the observer. A retry starts again, which can only make it longer.
      */
     watchFleet: async ({ rotation }: { rotation: string }): Promise<SettleRound> =>
       await heartbeating(async (signal, tell) => {
@@ -143,7 +143,7 @@ export async function readFleet(deps: ControlDeps): Promise<FleetSnapshot> {
   if (heartbeats.some(({ malformed }) => malformed !== undefined)) {
     await tidyHeartbeats(store, expireMs)
   }
-  // After the documents: what is dated later than this was not stamped by the database.
+  // Read after the documents: a later time in them was not set by MongoDB.
   const now = await serverNow(store)
   return {
     now: now.toISOString(),
@@ -155,7 +155,7 @@ export async function readFleet(deps: ControlDeps): Promise<FleetSnapshot> {
   }
 }
 
-/** The recorded timings count, not this host's file; the file only before `setup`. */
+/** The recorded timings apply; this host's file only before `setup`. */
 async function timingsOf({ store, config }: ControlDeps) {
   const { heartbeatMs, leaseMs, expireMs } =
     (await readSettings(store))?.settings.fleet ?? config.fleet

@@ -2,20 +2,20 @@ import { KeyturnError } from '../contracts/errors.ts'
 import { hasTask } from '../store/kek-tasks.ts'
 import type { ControlDeps, Queue } from './deps.ts'
 
-/** What the input of every activity has: the row that the command wrote in its database before it started the workflow. */
+/** Part of every activity's input: the id of the row that the command wrote to its database before it started the workflow. */
 export interface TaskInput {
   task: string
 }
 
 /**
- * The check in front of every activity: is this the keystore in which the work was asked for. A copy of the database
- * under the same name, or a forged workflow, is met here. Throws `foreign-task`, which another worker may cure, and
- * tells this process, which then takes no more from that queue. Throws mongodb-unreachable within two seconds.
+ * The check before every activity: the work was requested in this keystore. It detects a copy of the database under the
+ * same name, and forged workflows. Throws `foreign-task`, which is retried since another worker may be right, and calls
+ * `onForeignTask`, so that this process takes no more from that queue. Throws mongodb-unreachable within two seconds.
  */
 export function ownTask(deps: ControlDeps, queue: Queue): (input: unknown) => Promise<void> {
   return async (input) => {
     const task = taskOf(input)
-    // What comes from outside is no filter: only a text is looked for.
+    // The input is untrusted: only a string may go into the filter.
     if (task !== null && (await hasTask(deps.store, task))) return
     deps.onForeignTask?.(queue, task)
     throw new KeyturnError(

@@ -1,14 +1,13 @@
 import { Context, CancelledFailure } from '@temporalio/activity'
 import { awaitedText, longAwaited, type Awaited } from '../observability/awaiting.ts'
 
-/** How often a long activity shows that it lives. The SDK throttles what is more often than a second. */
-const signOfLifeMs = 1_000
+/** How often a long activity heartbeats. The SDK throttles heartbeats below a second. */
+const heartbeatMs = 1_000
 
 /**
- * Runs a long step under a heartbeat: the sign of life, and the way in which a cancel or the worker's shutdown reaches
- * it (as the signal). Where it got to is never in the heartbeat: the database knows. What it waits for may be told with
- * `tell`, and what MongoDB has not answered, or what `also` knows of, is told by itself: status, followers and the Temporal
- * UI show it.
+ * Runs a long step with heartbeats. Through them a cancel or the worker's shutdown reaches it, as the signal. They never
+ * hold progress: that is in MongoDB. Their details are what the step waits for: what it gives to `tell`, else a long wait
+ * for MongoDB and what `also` returns. Status, followers and the Temporal UI show them.
  */
 export async function heartbeating<T>(
   step: (signal: AbortSignal, tell: (details: unknown) => void) => Promise<T>,
@@ -16,7 +15,7 @@ export async function heartbeating<T>(
 ): Promise<T> {
   const context = Context.current()
   let reported: unknown
-  const timer = setInterval(() => context.heartbeat(reported ?? waitsFor(also())), signOfLifeMs)
+  const timer = setInterval(() => context.heartbeat(reported ?? waitsFor(also())), heartbeatMs)
   try {
     context.heartbeat()
     return await step(context.cancellationSignal, (details) => (reported = details))

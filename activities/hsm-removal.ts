@@ -11,9 +11,9 @@ import { auditStep, requireRequest, stepOf } from './removal-requests.ts'
 import { requireIdentity, requireInstalled, requireSettings } from './settings.ts'
 
 /**
- * The object in the HSM of a version that is destroyed, where its request says so. Rows can be edited, and an object does
- * not come back: so the key must be ours, no other row may name its label or id, nothing may be under the version, and the
- * object itself must open this version's canary, right before it goes. Throws what speaks against it; then nothing is done.
+ * Destroys the HSM object of a destroyed version if its request says so. Rows can be edited, and an object cannot be
+ * restored. So the key must be ours, no other row may name its label or id, no envelope may be under the version, and the
+ * object must open this version's canary right before it is destroyed. Throws if a check fails; then nothing is done.
  */
 export async function destroyHsmKey(deps: ActivityDeps, input: RemoveInput): Promise<RemovalStep> {
   const { store, provider } = deps
@@ -32,13 +32,13 @@ export async function destroyHsmKey(deps: ActivityDeps, input: RemoveInput): Pro
     await audit(deps, request, row, gone)
     await recordHsmKey(store, request._id, gone)
   } else {
-    // Nothing is left to do: a key that another request had destroyed, or a provider that has none.
+    // Nothing to do: another request destroyed the key, or the provider has no keys to destroy.
     await recordHsmKey(store, request._id, outcome)
   }
   return await stepOf(deps, input, now)
 }
 
-/** Before the request is over: whoever repeats the step after a crash finds the entry, or writes it. */
+/** Written before the request is over, so that a retry after a crash finds the entry or writes it. */
 async function audit(
   deps: ActivityDeps,
   request: RemovalRequestDoc,

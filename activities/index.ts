@@ -16,7 +16,7 @@ export type { ActivityDeps, ControlDeps, Queue } from './deps.ts'
 export type { FinishAnswer } from './finish-rotation.ts'
 export type { FleetSnapshot, Nonce, Proof } from './fleet.ts'
 
-/** The steps that workflows take on the control queue; none needs a key. */
+/** The activities on the control queue; none needs a key. */
 export function createControlActivities(deps: ControlDeps) {
   const activities = {
     ...installationActivities(deps),
@@ -29,7 +29,7 @@ export function createControlActivities(deps: ControlDeps) {
   return gated(activities, admitted(deps, 'control'))
 }
 
-/** Work with keys, on the rewrap queue: sweeps, and the making and unmaking of keys. */
+/** Work with keys, on the rewrap queue: sweeps, and making and destroying keys. */
 export function createRewrapActivities(deps: ActivityDeps) {
   return gated({ ...rewrapActivities(deps), ...ceremonyActivities(deps) }, admitted(deps, 'rewrap'))
 }
@@ -39,7 +39,7 @@ export function createNodeActivities(deps: ActivityDeps) {
   return gated(nodeActivities(deps), ownTask(deps, 'node'))
 }
 
-/** A worker that is cut off from MongoDB, or from its majority, hands a step back at once: another one may have it. */
+/** A worker that cannot reach MongoDB, or its majority, hands a step back at once, so that another one can take it. */
 function admitted(deps: ControlDeps, queue: 'control' | 'rewrap') {
   const requireOwn = ownTask(deps, queue)
   return async (input: unknown) => {

@@ -4,7 +4,7 @@ import type { ProviderName } from '../contracts/kek.ts'
 import type { ControlDeps } from './deps.ts'
 
 const LAST_VERSION = 2 ** 31 - 1
-/** A CKA_LABEL that a person chose; tokens cut longer ones. */
+/** For a CKA_LABEL that a person chose; tokens cut longer ones. */
 const LONGEST_LABEL = 255
 const LONGEST_NAME = 200
 const origins: Record<ProviderName, readonly InstallInput['origin'][]> = {
@@ -13,9 +13,9 @@ const origins: Record<ProviderName, readonly InstallInput['origin'][]> = {
 }
 
 /**
- * An input as this process may act on it: whoever reaches the Temporal namespace can write one. Provider and install are
- * those of this process's own configuration, an origin is one that the provider has, and a label or an id counts for a
- * registered key alone. Throws config-differs, version-invalid or usage; none of them is worth a repeat.
+ * Validates an input: anyone with access to the Temporal namespace can write one. The provider must be that of this
+ * process's configuration, the origin one that the provider has, and a label or an id is used only for a registered key.
+ * Throws config-differs, version-invalid or usage, which are not retried.
  */
 export function checkedInput({ config, node }: ControlDeps, input: InstallInput): InstallInput {
   const { provider } = config.kek

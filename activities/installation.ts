@@ -18,7 +18,7 @@ export interface InstallState {
   nodes: string[]
 }
 
-/** What `installKek` asks before anybody touches a key. */
+/** The check of `installKek` before a key is touched. */
 export function installationActivities(deps: ControlDeps) {
   return {
     checkInstall: async (input: InstallInput): Promise<InstallState> => await check(deps, input),

@@ -21,14 +21,14 @@ import { serving } from './serving-installations.ts'
 import { requireIdentity } from './settings.ts'
 
 /**
- * A CKA_ID of ours: the first bytes of the keystore's id, so that a copy's keys are known from the original's, then random
- * ones, so that after a crash we know our own key from an administrator's.
+ * Lengths of the parts of Keyturn's CKA_ID: the first bytes of the keystore's id, to tell a copy's keys from the original's,
+ * then random bytes, to tell our own key from an administrator's after a crash.
  */
 const keyIdLength = { keystore: keyIdDigits / 2, random: 8 }
 
 /**
- * The steps that need a key store's hands, of `installKek` and of a removal with its key; each may be repeated, by this
- * process or by another. They run on the queue of those who have keys: a control node may have none.
+ * The steps of `installKek` and of a removal with `--destroy-hsm-key` that need access to keys. Each may be repeated, by this
+ * process or another. They run on the rewrap queue: a control node may have no keys.
  */
 export function ceremonyActivities(deps: ActivityDeps) {
   return {
@@ -72,7 +72,7 @@ function askedKeyId({ keyId }: InstallInput): Buffer | null {
   return typeof keyId === 'string' ? Buffer.from(keyId, 'hex') : null
 }
 
-/** The id of the key that is to be made, or of the one that an administrator made: from now on exactly that one. */
+/** The id of the key to make, or of the administrator's key. From now on the version means exactly that key. */
 async function keyIdFor(deps: ActivityDeps, input: InstallInput): Promise<Buffer | null> {
   if (input.origin === 'environment') return null
   if (input.origin === 'generated') {
@@ -82,13 +82,13 @@ async function keyIdFor(deps: ActivityDeps, input: InstallInput): Promise<Buffer
   return (await ceremony.find(labelFor(deps, input), askedKeyId(input))).keyId
 }
 
-/** With what the ids of keys begin that this keystore makes. */
+/** The first bytes of the ids of keys that this keystore makes. */
 async function keystoreBytes(store: Store): Promise<Buffer> {
   const { id } = await requireIdentity(store)
   return Buffer.from(id, 'hex').subarray(0, keyIdLength.keystore)
 }
 
-/** A token or a key that is not usable is a refusal that says why; nothing has been written then. */
+/** Refuses a token or a key that is not usable, with the reason, before anything is written. */
 async function probe(
   deps: ActivityDeps,
   input: InstallInput,
@@ -147,7 +147,7 @@ async function make(deps: ActivityDeps, input: InstallInput): Promise<InstallRes
   return await installResult(store, await requireRow(store, input.version), true)
 }
 
-/** Only a process that proves the active version may make another one: else it would be made in the wrong token. */
+/** Only a process that can use the active version may make another one: its token could be the wrong one. */
 function requireProof({ member, node }: ActivityDeps): void {
   const { active, degraded } = member.state()
   if (active === null || degraded === null) return
@@ -156,7 +156,7 @@ function requireProof({ member, node }: ActivityDeps): void {
   })
 }
 
-/** Neither the name nor the material of an administrator's key is another version's. */
+/** Refuses an administrator's key whose label, id or material is another version's. */
 async function requireOtherKey(
   deps: ActivityDeps,
   version: number,

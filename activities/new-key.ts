@@ -3,15 +3,15 @@ import type { Canary } from '../contracts/kek.ts'
 import { kekDescriptor, readVersions, takeBackInstall } from '../store/kek-versions.ts'
 import type { ActivityDeps } from './deps.ts'
 
-/** A key as it stands in the key store; id null for any, and for `env`. */
+/** A key in the token or the environment; `keyId` null for any id, and for `env`. */
 export interface NamedKey {
   label: string
   keyId: Buffer | null
 }
 
 /**
- * A new version is a new key, whatever it is called: the key tries the canary of every other version, of those that were
- * destroyed too, since their envelopes may be in a backup. A rotation between two numbers of one key would change nothing.
+ * A new version needs a new key: the key tries to open the canary of every other version, also of destroyed ones, since
+ * their envelopes may be in a backup. A rotation between two versions of one key would change nothing.
  * Throws key-exists, naming the version whose key it is.
  */
 export async function requireNewKey(
@@ -32,8 +32,8 @@ export async function requireNewKey(
 }
 
 /**
- * The same once the version stands in the keystore: of two installations of one key at the same time, each sees the other
- * now. Whoever does takes its version back to an intent before it refuses.
+ * The same check after the version is in the keystore: of two concurrent installations of one key, each now sees the other.
+ * It turns its version back into an intent before it throws.
  */
 export async function requireStillNew(
   deps: Pick<ActivityDeps, 'store' | 'provider'>,

@@ -8,7 +8,7 @@ import { serverNow } from '../store/store.ts'
 import type { ActivityDeps } from './deps.ts'
 import type { Nonce, Proof } from './fleet.ts'
 
-/** Bytes of the nonce that one node wraps and another opens; as long as a DEK. */
+/** Length of the nonce that one node wraps and another opens, in bytes; that of a DEK. */
 const nonceLength = 32
 
 /** Questions to one host: they run on the queue of this node, so the answer is this host's own. */
@@ -32,7 +32,7 @@ export function nodeActivities({ config, member, node, provider, store }: Activi
       try {
         await member.beat()
         requireNewest(member.state())
-        // It has read the question, and proven what that names.
+        // The beat has read the question and proven its version.
         requireLoaded(member.state().loaded, target)
         const nonce = await wrapNonce(target)
         return { ...answer, reason: null, provenAt: (await serverNow(store)).toISOString(), nonce }
@@ -74,7 +74,7 @@ function knownReason({ notLoaded, degraded }: MemberState, target: number): NotR
   return failed?.reason ?? degraded?.reason ?? null
 }
 
-/** A process that has seen a newer state of the keystore wraps nothing, so it proves nothing. */
+/** A process that has seen a newer state of the keystore may not wrap, so it cannot prove a version. */
 function requireNewest({ degraded }: MemberState): void {
   if (degraded?.reason !== 'keystore-older') return
   throw new KeyturnError('keystore-older', degraded.message)
@@ -85,7 +85,7 @@ function requireLoaded(loaded: readonly number[], target: number): void {
   throw new KeyturnError('kek-not-loaded', `version ${target} is not loaded`)
 }
 
-/** What `verify` shows for an error: its own reason, or what is known where the error says no more than that it failed. */
+/** The reason that `verify` shows for an error: its own, or the known one if the error has no specific reason. */
 function shownReason(error: unknown, known: NotReadyReason | null): NotReadyReason {
   if (!(error instanceof KeyturnError)) return 'not-loaded'
   if (error.code === 'lease-expired' || error.code === 'keystore-older') return error.code

@@ -6,11 +6,11 @@ import { readRotation } from '../store/rotations.ts'
 import type { Store } from '../store/store.ts'
 
 /**
- * What a step of a rotation goes by is its row. Whoever has access to the Temporal namespace can start a workflow that calls
- * any step with any input; so an input names a rotation, and says nothing about it.
+ * The steps of a rotation act on its row only. Anyone with access to the Temporal namespace can start a workflow that calls
+ * any step with any input, so an input only names a rotation.
  */
 
-/** The row, or null. What is no text is no id: it would be an operator in a filter. */
+/** The row, or null. Only a string is an id: an object could be an operator in the filter. */
 export async function rotationOf(store: Store, rotation: unknown): Promise<RotationDoc | null> {
   return typeof rotation === 'string' ? await readRotation(store, rotation) : null
 }
@@ -22,14 +22,14 @@ export async function requireRunning(store: Store, rotation: unknown): Promise<R
   throw over(rotation, row)
 }
 
-/** The same, of the rotation whose workflow takes this step. Throws no-rotation. */
+/** The same, for a step of the rotation's own workflow. Throws no-rotation. */
 export async function requireOwn(store: Store, rotation: unknown): Promise<RotationDoc> {
   const row = await requireRunning(store, rotation)
   requireWorkflow(row)
   return row
 }
 
-/** Throws no-rotation where another workflow than the rotation's takes this step. */
+/** Throws no-rotation when this step was called by a workflow that is not the rotation's. */
 export function requireWorkflow(row: RotationDoc): void {
   const { workflowId = '' } = Context.current().info.workflowExecution ?? {}
   if (row.workflow_id === workflowId) return
@@ -41,7 +41,7 @@ export function requireWorkflow(row: RotationDoc): void {
 }
 
 /**
- * The row of a rotation that runs and may move envelopes: its target is active, by its own promote or from before it.
+ * The row of a running rotation that may move envelopes: its target is active, through its promote or since before.
  * Throws no-rotation and not-active.
  */
 export async function requirePromoted(store: Store, rotation: unknown): Promise<RotationDoc> {

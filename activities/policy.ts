@@ -18,7 +18,7 @@ const actor = 'policy'
 const scheduled = 'scheduled'
 
 export interface PlannedRemoval {
-  /** The policy's rotation, which has left the version. */
+  /** The policy's rotation away from the version. */
   rotation: string
   removeAfterMs: number
 }
@@ -32,9 +32,9 @@ export interface ScheduledPlan {
 export function policyActivities({ store, config }: ControlDeps) {
   return {
     /**
-     * What one run of the policy will do: to the version that an earlier run has left unused, else to the number after the
-     * highest that ever was; in the host file's way of sweeping. Throws rotation-running while a rotation has not ended,
-     * also one whose workflow is gone: a person looks.
+     * Plans one run of the policy: to the version that an earlier run has installed and not used, else to the next unused
+     * number; sweep options are from this host's file. Throws rotation-running while a rotation has not ended, even if its
+     * workflow is gone: a person must look.
      */
     async planScheduledRotation(input: { maxHsmCalls: number }): Promise<ScheduledPlan> {
       const active = await readActive(store)
@@ -68,8 +68,8 @@ export function policyActivities({ store, config }: ControlDeps) {
     },
 
     /**
-     * Asks for the removal of the version that a policy's rotation has left, once its time has come. Null where none is
-     * due: the rotation was no policy's, has not completed, or the version has a removal already.
+     * Requests the removal of the version that a policy's rotation has replaced, due after `removeAfterMs`. Null when there is
+     * nothing to request: the rotation was not the policy's, has not completed, or the version already has a removal.
      */
     async planRemoval({ rotation, removeAfterMs }: PlannedRemoval): Promise<RemoveInput | null> {
       if (!Number.isSafeInteger(removeAfterMs) || removeAfterMs < 0) {
@@ -89,7 +89,7 @@ export function policyActivities({ store, config }: ControlDeps) {
   }
 }
 
-/** A run that was ended between its parts has installed a version, or begun to, which was never active. */
+/** An interrupted run may have installed a version, or started to, that was never active: it is used first. */
 function nextVersion(rows: readonly VersionDoc[], origin: VersionDoc['origin']): number {
   const highest = rows.reduce((one, other) => (other._id > one._id ? other : one))
   const { activated_at, destroyed_at, removal } = highest

@@ -35,9 +35,9 @@ import { checkedRotation } from './rotation-input.ts'
 import { requireIdentity, requireSettings } from './settings.ts'
 
 /**
- * Everything that may refuse a rotation before it touches anything, and the marks that fence it: by compare-and-set on
- * both versions' rows. A mark of another rotation is of one whose workflow is gone, for they run one at a time under
- * one workflow id: it is taken over, and that rotation ends as failed.
+ * Runs all checks that may refuse a rotation before it changes anything, then marks both versions' rows by compare-and-set.
+ * Rotations run one at a time under one workflow id, so a mark of another rotation is from one whose workflow is gone: the
+ * mark is taken over, and that rotation ends as failed.
  */
 export async function runPreflight(deps: ControlDeps, input: RotateInput): Promise<Preflight> {
   const { store } = deps
@@ -50,7 +50,7 @@ export async function runPreflight(deps: ControlDeps, input: RotateInput): Promi
     throw new KeyturnError('no-rotation', `rotation "${row._id}" has ended`)
   }
   const settings = await requireSettings(store)
-  // A run that was reset to its beginning: the marks are there, and ranges are being swept.
+  // The run was reset to its start: the marks exist, and ranges are being swept.
   if (row.seen !== null) return factsOf(row, row.seen, settings)
   const fleet = await readFleet(deps)
   const differing = configAgreement(fleet.heartbeats, fleet.settings)
@@ -87,8 +87,8 @@ function factsOf(
 }
 
 /**
- * Rotations run one at a time because they have one workflow id: a workflow of another id is none, and would take over
- * the marks of the one that runs. Throws rotation-running.
+ * Rotations run one at a time because they share one workflow id. A workflow with another id would take over the marks of
+ * the running one. Throws rotation-running.
  */
 async function rotationWorkflow(store: Store): Promise<{ workflowId: string; runId: string }> {
   const { workflowId = '', runId = '' } = Context.current().info.workflowExecution ?? {}
@@ -99,7 +99,7 @@ async function rotationWorkflow(store: Store): Promise<{ workflowId: string; run
   })
 }
 
-/** For the report, which sets plan and truth side by side. No sample: it would spend calls of a token's quota. */
+/** The plan for the report, which compares it with the result. Takes no sample, which would cost crypt calls. */
 async function planOf(
   { store }: ControlDeps,
   { check, maxRate }: RotateInput,
@@ -129,14 +129,14 @@ async function requireIndexes({ store }: ControlDeps, settings: FleetSettings): 
   if (faults.length > 0) throw indexMissing(faults)
 }
 
-/** Behind a fence that was left over every page would be refused, and all go to quarantine. */
+/** A leftover fence on the target would refuse every page, and all envelopes would go to quarantine. */
 async function requireOpen(
   { store }: ControlDeps,
   { collections }: FleetSettings,
   version: number,
 ): Promise<void> {
   const row = await readVersion(store, version)
-  // A removal that stands is refused by its own name, where the version is marked.
+  // A pending removal is refused when the version is marked, with its own error.
   if (row?.removal !== null) return
   for (const collection of collections) await requireNoFence(store, fenceOn(collection, version))
 }

@@ -8,10 +8,10 @@ import { heartbeating } from './heartbeating.ts'
 import { requirePromoted, requireRunning } from './own-rotation.ts'
 import { requireSettings } from './settings.ts'
 
-/** Ranges of one answer: work for a while for a whole window, and far below the size of a payload. */
+/** Ranges in one result: enough work for a whole window, and far below the limit of a payload. */
 const handedOutAtOnce = 100
 
-/** The plan of a sweep is its range documents: made by one step, handed out by the other. */
+/** The plan of a sweep is in its range documents: one step makes them, the other returns them. */
 export function rangeActivities({ store }: ControlDeps) {
   return {
     /** Cuts what is to be swept in one pass into ranges; `nextRanges` hands them out. */

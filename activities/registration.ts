@@ -5,8 +5,8 @@ import { keyTaken, type Intent } from '../store/kek-versions.ts'
 import type { Store } from '../store/store.ts'
 
 /**
- * One key is one version, for ever: a rotation between two versions of one key would change nothing, and a destroyed
- * version's key must not come back under another number. Throws version-exists.
+ * A key belongs to one version for ever: a rotation between two versions of one key would change nothing, and a destroyed
+ * version's key must not return under another number. Throws version-exists.
  */
 export async function requireUnused(
   store: Store,
@@ -16,7 +16,7 @@ export async function requireUnused(
   if (taken !== null) throw taken
 }
 
-/** An attempt that was left half done is finished as it was begun: else a key would be made, or left, by mistake. */
+/** An unfinished installation must be finished with the same key: otherwise a key would be made or left by mistake. Throws version-exists. */
 export function requireSameIntent(row: VersionDoc, intent: Intent): void {
   const { version, label, origin, keyId } = intent
   const isSameKey = row.label === label && idOf(row) === hex(keyId)
@@ -32,7 +32,7 @@ export function requireSameIntent(row: VersionDoc, intent: Intent): void {
   )
 }
 
-/** `installed already` is no answer to somebody who names another key. Throws version-exists. */
+/** Refuses an installed version if the caller names another key. Throws version-exists. */
 export function requireAskedKey(row: VersionDoc, { version, label, keyId }: InstallInput): void {
   const isLabel = label === null || label === row.label
   const isId = typeof keyId !== 'string' || keyId.toLowerCase() === idOf(row)

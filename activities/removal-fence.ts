@@ -7,15 +7,15 @@ import { pause } from './pause.ts'
 import { requireSettings } from './settings.ts'
 
 /**
- * How often a fence is tried that an open transaction of an application holds up, and the pauses between, in ms: for
- * three minutes. MongoDB ends a transaction after one by default; between two tries the application writes freely.
+ * How often a fence is tried while an open transaction of an application delays it, and the pause between tries in ms: three
+ * minutes in total. MongoDB ends a transaction after one minute by default. Between tries the application can write.
  */
 const tries = 60
 const pauseMs = 3_000
 
 /**
- * Raises the fence of a request on all collections, or leaves none of it: false when the request was taken back
- * meanwhile. Each try that fails is told, in the log and on the version's row. Throws `no-fence`.
+ * Raises the fence of a request on all collections; false when the request was withdrawn in the meantime, and then no fence
+ * is left. Each failed try is logged and recorded on the version's row. Throws `no-fence`.
  */
 export async function raiseAll(
   { store, log }: ControlDeps,
@@ -31,7 +31,7 @@ export async function raiseAll(
       (await stands()) && (await raiseFence(store, fence)) === 'busy';
       tried += 1
     ) {
-      const message = `an open transaction holds up the fence on collection '${fence.collection}'`
+      const message = `an open transaction holds up the fence on collection "${fence.collection}"`
       log.warn({ version, request, tries: tried }, message)
       await setFenceTry(store, version, request, { tries: tried, message })
       if (tried === tries) throw heldUp(fence)
@@ -39,12 +39,12 @@ export async function raiseAll(
     }
   }
   if (await setFenced(store, version, request)) return true
-  // Taken back between two steps: whoever did it may have looked before the last fence was raised.
+  // Withdrawn in the meantime: the undo may have run before the last fence was raised.
   await lowerAll(fences, { store, log }, signal)
   return false
 }
 
-/** Takes the fence of a version off everywhere. Throws `fence-left` where it stays. */
+/** Lowers the fence of a version on all collections. Throws `fence-left` when one stays. */
 export async function lowerFences(
   deps: ControlDeps,
   version: number,
@@ -73,7 +73,7 @@ async function lowerAll(
       if (tried === tries) {
         throw new KeyturnError(
           'fence-left',
-          `the fence on collection '${collection}' stays: a transaction is open`,
+          `the fence on collection "${collection}" stays: a transaction is open`,
           {
             hint: `end it, then: keyturn remove --version ${version} --undo`,
           },
@@ -87,7 +87,7 @@ async function lowerAll(
 function heldUp({ collection }: Fence): KeyturnError {
   return new KeyturnError(
     'no-fence',
-    `no fence can be raised on collection '${collection}': a transaction has been open for ${(tries * pauseMs) / 60_000} minutes`,
+    `no fence can be raised on collection "${collection}": a transaction has been open for ${(tries * pauseMs) / 60_000} minutes`,
     {
       hint: 'find it (db.currentOp({"transaction": {$exists: true}})), let it end, then ask again',
     },

@@ -11,8 +11,8 @@ import type { ControlDeps } from './deps.ts'
 import { requireInstalled, requireSettings } from './settings.ts'
 
 /**
- * All guards of a request, by what MongoDB says. With `fenced` it is the look that decides: the fence should stand, and
- * the ranges that could bring the version back are closed first, for a page may be in flight.
+ * Evaluates all guards of a request from MongoDB. With `fenced` it is the final check: the fence should be up, and ranges
+ * that could write under the version are closed first, since a page may be in flight.
  */
 export async function evaluateGuards(
   { store }: ControlDeps,

@@ -11,12 +11,12 @@ import { serverNow } from '../store/store.ts'
 import type { ControlDeps } from './deps.ts'
 import { requireInstalled } from './settings.ts'
 
-/** The least time between two looks at a request whose moment is about to come, in ms. */
+/** Minimum wait before a request that is about to be due is read again, in ms. */
 const leastWaitMs = 200
 
 /**
- * The row that a command wrote for this request, in this keystore. A step that finds none was sent by somebody who has
- * not written here, or belongs to another keystore: `foreign-task`. One that names another version is `removal-refused`.
+ * The row that a command wrote for this request in this keystore. Throws `foreign-task` if there is none: the step is forged
+ * or belongs to another keystore. Throws `removal-refused` if the row is for another version.
  */
 export async function requireRequest(
   { store }: ControlDeps,
@@ -38,7 +38,7 @@ export async function requireRequest(
   })
 }
 
-/** Where the request stands now. */
+/** The current state of the request. */
 export async function stepOf(
   deps: ControlDeps,
   input: RemoveInput,
@@ -73,8 +73,8 @@ function untilOf(
 }
 
 /**
- * One entry for each act of a request, however often its step is repeated. Who asked is what the request says of itself
- * (`claimed`); which worker did it is known.
+ * Writes one audit entry for each action of a request, however often its step is repeated. The actor is what the request
+ * claims (`claimed`); the worker is known.
  */
 export async function auditStep(
   { store, node }: ControlDeps,

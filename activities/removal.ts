@@ -15,9 +15,9 @@ import { auditStep, requireRequest, stepOf } from './removal-requests.ts'
 import { requireIdentity, requireInstalled, requireSettings } from './settings.ts'
 
 /**
- * The steps of `removeKek`. Anybody with access to the Temporal namespace can call them, in any order and with any input:
- * so each takes ids, reads what was asked for from the request's row, decides by what MongoDB says, and answers where the
- * request stands then. A step that is not due changes nothing.
+ * The steps of `removeKek`. Anyone with access to the Temporal namespace can call them, in any order and with any input. So
+ * each takes only ids, reads the request from its row, decides from MongoDB, and returns the request's new state. A step
+ * that is not due changes nothing.
  */
 export function removalActivities(deps: ControlDeps, ownNow: () => Date = () => new Date()) {
   const removal = new Removal(deps, ownNow)
@@ -28,10 +28,10 @@ export function removalActivities(deps: ControlDeps, ownNow: () => Date = () => 
   return {
     readRemoval: async (input: RemoveInput): Promise<RemovalStep> =>
       await stepOf(deps, input, ownNow),
-    /** All guards; when they pass the version is `pending-removal`. */
+    /** Evaluates all guards; if they pass, the version becomes `pending-removal`. */
     requestRemoval: under((input) => removal.request(input)),
     fenceRemoval: under((input, signal) => removal.fence(input, signal)),
-    /** All guards again, behind the fence and after the window; when they pass the version is destroyed. */
+    /** Evaluates all guards again after the fence and the window; if they pass, the version is destroyed. */
     destroyVersion: under((input, signal) => removal.destroy(input, signal)),
     undoRemoval: under((input, signal) => removal.undo(input, signal)),
   }
@@ -101,7 +101,7 @@ class Removal {
     if (refusal !== null) return await this.#refuse(input, request, guards, refusal, signal)
     const isDone = await destroyVersion(store, request.version, request._id, guardRun)
     if (isDone) await this.#auditDestroyed(request)
-    // Else another attempt runs the guards, or it was taken back: where it stands now says what to do.
+    // Otherwise another attempt runs the guards, or the request was withdrawn: its state says what to do.
     return await this.#stepOf(input, { guards })
   }
 
@@ -118,7 +118,7 @@ class Removal {
     return await this.#stepOf(input)
   }
 
-  /** The request is over, the version as it was, and its fence comes off. */
+  /** Ends the request, restores the version, and lowers its fence. */
   async #refuse(
     input: RemoveInput,
     request: RemovalRequestDoc,

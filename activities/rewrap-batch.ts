@@ -12,7 +12,7 @@ import type { ActivityDeps } from './deps.ts'
 import { heartbeating } from './heartbeating.ts'
 import { requirePromoted, rotationOf } from './own-rotation.ts'
 
-/** A batch is many pages, bounded in time: long enough that starting it costs nothing, short enough to move to another worker. */
+/** Time limit of a batch: long enough that its start costs little, short enough to move on to another worker. */
 const batchMs = 30_000
 const trialMs = 2_000
 
@@ -27,7 +27,7 @@ export function rewrapActivities(deps: ActivityDeps) {
     },
   }
   return {
-    /** Sweeps one range from its cursor until its end, the batch's time, a cancel, or a later attempt's takeover. */
+    /** Sweeps one range from its cursor until its end, the time limit, a cancel, or a later attempt. */
     rewrapBatch: async (input: RewrapRangeInput): Promise<SweepEnd | HsmAway> =>
       await heartbeating(
         (signal) => orHsmAway(deps, input, () => orLost(store, () => sweep(input, signal))),
@@ -35,19 +35,19 @@ export function rewrapActivities(deps: ActivityDeps) {
       ),
   }
 
-  /** What is swept, and how, is in the rows of the rotation and of the range. */
+  /** The rows of the rotation and of the range say what is swept, and how. */
   async function sweep(
     { rotation, range, steering, trial }: RewrapRangeInput,
     signal: AbortSignal,
   ): Promise<SweepEnd> {
     const ended = (await rotationOf(store, rotation))?.ended_at ?? null
-    // A late attempt: its ranges are closed.
+    // A late attempt: the rotation's ranges are closed.
     if (ended !== null) return 'end'
     const { from, to, way, max_hsm_calls: maxHsmCalls } = await requirePromoted(store, rotation)
     if (typeof range !== 'string') throw new KeyturnError('usage', 'the range has no name')
     const { page, check, priority } = way
     await requireVersions(deps, [from, to])
-    // One that was made anew with all its indexes is swept without a fault: it is looked at before each batch.
+    // A collection that was recreated with all its indexes would be swept without an error, so check before each batch.
     await requireRecorded(store)
     const { end } = await rewrapPages({
       ...{ rotation, range, from, to, page, check, priority, maxHsmCalls },
@@ -66,7 +66,7 @@ export function rewrapActivities(deps: ActivityDeps) {
   }
 }
 
-/** An HSM that does not work is the rotation's to wait for, and to show: no failure of the activity. */
+/** An HSM that is away is a result, not a failure: the rotation waits for it and shows that. */
 async function orHsmAway<T>(
   { provider, log }: ActivityDeps,
   { range }: RewrapRangeInput,
@@ -84,8 +84,8 @@ async function orHsmAway<T>(
 }
 
 /**
- * Whatever a batch fails with but the HSM, it may be that a collection is not what it was: then that is said, once and
- * for good, for MongoDB's answers about a view or an index that is gone would be tried again without an end.
+ * After a failure that is not the HSM's, checks that the collections are unchanged, and throws that final error if not.
+ * MongoDB's own errors about a view or a missing index would be retried without end.
  */
 async function orLost<T>(store: Store, sweeping: () => Promise<T>): Promise<T> {
   try {
@@ -100,7 +100,7 @@ async function requireRecorded(store: Store): Promise<void> {
   await requireCollections(store, (await readSettings(store))?.settings.collections ?? [])
 }
 
-/** What the token answers while it does nothing well, for longer than a session that is opened anew takes. */
+/** The token's trouble, once it lasts longer than opening a new session takes. */
 function hsmAwaited({ provider }: ActivityDeps): Awaited | null {
   const { trouble } = provider.stats()
   if (trouble === null) return null
@@ -108,7 +108,7 @@ function hsmAwaited({ provider }: ActivityDeps): Awaited | null {
   return isLong(awaited) ? awaited : null
 }
 
-/** A worker whose token lacks a version leaves the work to others; a version that is only new is loaded now. */
+/** Loads a new version now; if the token lacks it, throws so that another worker takes the work. */
 async function requireVersions(
   { provider, member, node }: ActivityDeps,
   versions: readonly number[],
@@ -119,7 +119,7 @@ async function requireVersions(
   if (first === undefined) return
   await member.requireVersion(first).catch((error: unknown) => {
     if (!(error instanceof KeyturnError)) throw error
-    // Nothing has failed yet: its proof still waits for the token.
+    // Nothing has failed yet: the proof still waits for the token.
     const isPending = (error.cause ?? null) === null
     if (isPending) throw new KeyturnError('hsm-away', error.message)
     if (isAway(error.cause)) throw error.cause
@@ -130,14 +130,14 @@ async function requireVersions(
   })
 }
 
-/** `hsm-failed`: a client library that is dead until it is loaded anew fails each call, with any code. */
+/** `hsm-failed` too: a client library that is dead until it is loaded again fails each call, with any code. */
 const awayCodes: ReadonlySet<ErrorCode> = new Set(['hsm-away', 'hsm-busy', 'hsm-failed'])
 
 function isAway(error: unknown): error is KeyturnError {
   return error instanceof KeyturnError && awayCodes.has(error.code)
 }
 
-/** Pages come with the sums of their attempt, the metrics want what each page added. */
+/** Pages report the sums of their attempt; the metrics need what each page added. */
 function countingPages(metrics: Metrics): SweepOptions['onPage'] {
   let counted: Counters = noCounters
   return ({ counters }) => {

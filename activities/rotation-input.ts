@@ -7,8 +7,8 @@ const mostRanges = 1_000
 const longestText = 1_000
 
 /**
- * An input of preflight as it may become a row: everything after goes by the row. Whoever has access to the Temporal
- * namespace can write one, so each member is looked at. Throws usage.
+ * Validates the input of preflight before it becomes a row, which all later steps use. Anyone with access to the Temporal
+ * namespace can write an input, so each member is checked. Throws usage.
  */
 export function checkedRotation(input: RotateInput): RotateInput {
   const { rotation, from, to, page, shards, check, priority = 'rotation' } = input

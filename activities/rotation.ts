@@ -15,7 +15,7 @@ import { requireOwn, requirePromoted } from './own-rotation.ts'
 import { runPreflight } from './preflight.ts'
 import { requireSettings } from './settings.ts'
 
-/** Phases that a rotation's workflow tells. */
+/** Phases that the workflow records with `recordPhase`. */
 const recordable: ReadonlySet<RotationPhase> = new Set(['verify', 'rewrap', 'settle'])
 
 export function rotationActivities(deps: ControlDeps) {
@@ -24,20 +24,20 @@ export function rotationActivities(deps: ControlDeps) {
     preflight: async (input: RotateInput): Promise<Preflight> =>
       await heartbeating(async () => await runPreflight(deps, input)),
 
-    /** Forward only: a run that was reset to an earlier phase does not take the row back. */
+    /** Forward only: a run that was reset to an earlier phase does not change the row back. */
     async recordPhase(input: { rotation: string; phase: RotationPhase }): Promise<void> {
       const { rotation, phase } = input
       await requireOwn(store, rotation)
-      // The other phases are written by the steps that decide them.
+      // Other steps write the other phases.
       if (!recordable.has(phase)) throw new KeyturnError('usage', `phase "${phase}" is not told`)
       if (phase !== 'verify') await requirePromoted(store, rotation)
       await setPhase(store, rotation, phase)
     },
 
     /**
-     * Switches to B, by compare-and-set on the epoch that preflight saw. Not promoted: a live process has not answered this
-     * rotation's question, or verify never met it, or the question is too old by now; the reason names it, and the rotation
-     * asks again. Versions, epoch, what was asked and who was met are read from its row.
+     * Switches to B, by compare-and-set on the epoch that preflight saw. Not promoted when a live process has not answered
+     * this rotation's question, was not seen by verify, or the question is too old (`isOld`): the reason names it, and the
+     * rotation asks again. Versions, epoch, question and processes are read from its row.
      */
     async promote(input: {
       rotation: string
@@ -74,7 +74,7 @@ export function rotationActivities(deps: ControlDeps) {
     readCounters: async ({ rotation }: { rotation: string }): Promise<Counters> =>
       await sumCounters(store, rotation),
 
-    /** The census of a version without what is in quarantine. */
+    /** The census of a version, without envelopes in quarantine. */
     readRemaining: async ({ version }: { version: number }): Promise<{ remaining: number }> =>
       await heartbeating(async () => {
         const { collections } = await requireSettings(store)
@@ -82,7 +82,7 @@ export function rotationActivities(deps: ControlDeps) {
         return { remaining: await remainingOf(store, collections, version) }
       }),
 
-    /** Marks off, ranges closed, record, audit: for every way in which a rotation can end. */
+    /** Clears marks, closes ranges, records and audits, however the rotation ends. */
     finishRotation: async (input: FinishInput): Promise<FinishAnswer> =>
       await heartbeating(async (signal) => await finishRotation(deps, input, signal)),
   }

@@ -7,14 +7,14 @@ import { isLive } from '../protocol/facts.ts'
 import type { ActivityDeps } from './deps.ts'
 import { readFleet } from './fleet.ts'
 
-/** A person waits for an installation: what cannot work is told within a minute, with its reason. */
+/** A person waits for an installation: a failure is reported within a minute, with its reason. */
 const END_AFTER_MS = 40_000
-/** One step, whatever the module does; below the step's own limit in Temporal. */
+/** Limit of one step, even if the module hangs; below the step's limit in Temporal. */
 const STEP_WITHIN_MS = 45_000
-/** Soon, so that a process that can has it before the minute is over. */
+/** Short, so that another process can take the step within the minute. */
 const HAND_BACK_AFTER = '300ms'
 
-/** What is wrong with this host or its token; another process may be well. */
+/** Faults of this host or its token; another process may succeed. */
 const ofThisProcess: ReadonlySet<ErrorCode> = new Set([
   'module-missing',
   'token-not-found',
@@ -28,7 +28,7 @@ const ofThisProcess: ReadonlySet<ErrorCode> = new Set([
   'wrong-key',
 ] satisfies ErrorCode[])
 
-/** What may pass by itself. */
+/** Faults that may pass by themselves. */
 const passing: ReadonlySet<ErrorCode> = new Set([
   'hsm-failed',
   'hsm-away',
@@ -38,8 +38,8 @@ const passing: ReadonlySet<ErrorCode> = new Set([
 ] satisfies ErrorCode[])
 
 /**
- * A step of an installation. One that fails for a reason of this process goes back to the queue while another process with
- * keys lives, so that only one whose token works serves it; what might pass is repeated. Neither for longer than the time.
+ * Runs a step of an installation. While another worker lives, a step that fails because of this process goes back to the
+ * queue, so that a process whose token works takes it. Faults that may pass are retried. Both end after 40 seconds.
  */
 export function serving<T>(
   deps: ActivityDeps,

@@ -7,7 +7,7 @@ import { readVersion } from '../store/kek-versions.ts'
 import type { VersionDoc } from '../store/documents.ts'
 import type { Store } from '../store/store.ts'
 
-/** What `setup` recorded: it counts for the whole fleet, not this host's file. Throws document-malformed, setup-missing. */
+/** The settings that `setup` recorded for the whole fleet; this host's file does not count. Throws document-malformed, setup-missing. */
 export async function requireSettings(store: Store): Promise<FleetSettings> {
   const row = await readSettings(store)
   if (row !== null) return requireWhole(row.settings)
@@ -16,7 +16,7 @@ export async function requireSettings(store: Store): Promise<FleetSettings> {
   })
 }
 
-/** Whose keystore this process has open. */
+/** The identity of the open keystore. Throws setup-missing. */
 export async function requireIdentity(store: Store): Promise<InstallIdentity> {
   const row = await readInstall(store)
   if (row !== null) return identityOf(row)
