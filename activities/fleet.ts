@@ -1,4 +1,6 @@
+import { KeyturnError } from '../contracts/errors.ts'
 import type { NotReadyReason, ProofQuestion } from '../contracts/fleet.ts'
+import { countingNonces, hasAnswered } from '../protocol/proof-question.ts'
 import { heartbeatFact, rosterFact } from '../protocol/facts.ts'
 import type { HeartbeatFact, RosterFact } from '../protocol/facts.ts'
 import { nothingObserved, observe, settleVerdict } from '../protocol/settle.ts'
@@ -16,7 +18,7 @@ import { serverNow } from '../store/store.ts'
 import { pause } from './pause.ts'
 import type { ControlDeps } from './deps.ts'
 import { heartbeating } from './heartbeating.ts'
-import { requirePromoted } from './own-rotation.ts'
+import { requireOwn, requirePromoted } from './own-rotation.ts'
 
 /** The fleet at one moment, in JSON types; times by the database's clock. */
 export interface FleetSnapshot {
@@ -54,6 +56,8 @@ const pollEveryMs = 500
 const reportEveryMs = 2_000
 /** At most so many awaited processes are named. */
 const namedAtOnce = 10
+const longestNonce = 100
+const lastVersion = 2 ** 31 - 1
 
 export function fleetActivities(deps: ControlDeps) {
   const { store } = deps
@@ -70,16 +74,18 @@ export function fleetActivities(deps: ControlDeps) {
       /** Null when a person asks. */
       rotation: string | null
     }): Promise<FleetSnapshot> {
-      const { nonce, target, rotation } = input
+      const { rotation } = input
+      const own = rotation === null ? null : await requireOwn(store, rotation)
+      const nonce = checkedNonce(input.nonce)
+      const target = own?.to ?? checkedTarget(input.target)
       const { leaseMs } = await timingsOf(deps)
       const asked_at = await askForProof(store, { nonce, target, openMs: 2 * leaseMs })
-      if (rotation !== null) await setQuestion(store, rotation, { nonce, asked_at })
+      if (own !== null) await setQuestion(store, own._id, { nonce, asked_at })
       return await readFleet(deps)
     },
 
-    /** Records in the rotation's row which processes have answered its question. */
     recordMet: async (input: { rotation: string; nonce: string; met: string[] }): Promise<void> =>
-      await setMet(store, input.rotation, input),
+      await recordMet(deps, input),
 
     async requireVersion({ version }: { version: number }): Promise<void> {
       const [rows, active] = await Promise.all([readVersions(store), readActive(store)])
@@ -123,6 +129,38 @@ export function fleetActivities(deps: ControlDeps) {
         }
       }),
   }
+}
+
+/**
+ * Notes in the rotation's row who has answered its question: of the processes that its workflow judged, those that live
+ * now and repeat the nonce. Promote counts on it.
+ */
+async function recordMet(
+  deps: ControlDeps,
+  input: { rotation: string; nonce: string; met: string[] },
+): Promise<void> {
+  const { _id: rotation, to } = await requireOwn(deps.store, input.rotation)
+  const nonce = checkedNonce(input.nonce)
+  const judged: unknown = input.met
+  if (!Array.isArray(judged)) throw new KeyturnError('usage', 'nobody was met')
+  const { heartbeats, questions } = await readFleet(deps)
+  const nonces = countingNonces(questions, nonce, to)
+  const met = heartbeats
+    .filter((one) => hasAnswered(one, to, nonces) && judged.includes(one.id))
+    .map(({ id }) => id)
+  await setMet(deps.store, rotation, { nonce, met })
+}
+
+/** A nonce as it may become a row. */
+function checkedNonce(nonce: unknown): string {
+  if (typeof nonce === 'string' && nonce !== '' && nonce.length <= longestNonce) return nonce
+  throw new KeyturnError('usage', 'a question to the fleet has no nonce')
+}
+
+function checkedTarget(target: unknown): number {
+  if (Number.isInteger(target) && (target as number) >= 1 && (target as number) <= lastVersion)
+    return target as number
+  throw new KeyturnError('usage', `a proof was asked for of version "${String(target)}"`)
 }
 
 /** The first lines, and how many more there are. */

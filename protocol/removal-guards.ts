@@ -41,8 +41,8 @@ export interface RemovalFacts {
   remaining: number
   /** Recorded collections that are not what they were: their envelopes were not counted. */
   lost: readonly { code: ErrorReport['code']; message: string }[]
-  /** Versions of envelopes that have no row in this keystore; absent: none. */
-  unknown?: readonly number[]
+  /** Versions of envelopes that have no row in this keystore. */
+  unknown: readonly number[]
   /** Odd envelopes that are not in quarantine: any of them may need N. */
   odd: number
   quarantined: number
@@ -179,7 +179,7 @@ function mayStillAct(heartbeat: HeartbeatFact, roster: readonly RosterFact[]): b
 }
 
 /** Whoever runs with other settings may keep envelopes where nobody counts. One that leaves them out is believed. */
-function settingsAgree({ settings, heartbeats, roster, unknown = [] }: RemovalFacts): Guard {
+function settingsAgree({ settings, heartbeats, roster, unknown }: RemovalFacts): Guard {
   if (unknown.length > 0) {
     const shown = `${unknown.slice(0, 5).join(', ')}${unknown.length > 5 ? ' and others' : ''}`
     const detail = `envelopes are under version ${shown}, of which this keystore has no row`

@@ -53,6 +53,9 @@ export const bsonTypes = {
   maxKey: 127,
 } as const
 
+/** Before a string's text stands its length, which is no text. */
+const lengthBytes = 4
+
 /** Binary's subtype that repeats its length inside. */
 const oldBinary = 2
 
@@ -169,7 +172,7 @@ const alwaysFaithful = new Set<number>([
 ])
 
 function isSame(value: unknown, element: RawElement): boolean {
-  if (element.type === bsonTypes.string) return isUtf8(element.bytes)
+  if (element.type === bsonTypes.string) return isUtf8(element.bytes.subarray(lengthBytes))
   try {
     return sameElement(elementOf(value), element)
   } catch {
@@ -235,7 +238,7 @@ function decodeRare(type: number, bytes: Buffer): unknown {
 
 /** A string behind its length, without the closing zero. */
 function textOf(bytes: Buffer): string {
-  return bytes.toString('utf8', 4, bytes.length - 1)
+  return bytes.toString('utf8', lengthBytes, bytes.length - 1)
 }
 
 /** Of subtype 2 without its inner length, which the serialiser puts in again. */

@@ -159,7 +159,7 @@ export function removalFacts(state: State, bounds: Bounds, version: number): Rem
     activatedAt: row.activated ? started : null,
     leftAt: row.left ? asked : null,
     leftEpoch: row.leftEpoch === 0 ? null : row.leftEpoch,
-    ...{ epoch: state.active.epoch, remaining: censusOf(state, version), lost: [] },
+    ...{ epoch: state.active.epoch, remaining: censusOf(state, version), lost: [], unknown: [] },
     odd: bounds.rules.oddCounts ? state.envelopes.filter(({ odd }) => odd === true).length : 0,
     ...{ quarantined: 0, oddQuarantined: 0 },
     acceptQuarantine: false,

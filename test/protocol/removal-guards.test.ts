@@ -6,7 +6,7 @@ import { at, heartbeat, host } from './fleet-facts.ts'
 const day = 86_400
 const facts = (fields: Partial<RemovalFacts> = {}): RemovalFacts => ({
   ...{ version: 1, active: 2, epoch: 3, rotation: null, activatedAt: at(-90 * day) },
-  ...{ leftAt: at(-31 * day), leftEpoch: 2, remaining: 0, odd: 0, lost: [] },
+  ...{ leftAt: at(-31 * day), leftEpoch: 2, remaining: 0, odd: 0, lost: [], unknown: [] },
   ...{ quarantined: 0, oddQuarantined: 0 },
   ...{ acceptQuarantine: false, backupWindowMs: 30 * day * 1000, now: at(0), ownNow: at(0) },
   ...{

@@ -9,6 +9,8 @@ import type { InstallIdentity } from '../../contracts/names.ts'
 import { identityOf, readInstall } from '../../store/kek-install.ts'
 import { insertTask } from '../../store/kek-tasks.ts'
 import { readVersion } from '../../store/kek-versions.ts'
+import { readHeartbeats } from '../../store/process-heartbeats.ts'
+import { readQuestions } from '../../store/proof-question.ts'
 import { standingRemoval } from '../../store/removal-requests.ts'
 import { lastRotation, readRotation, runningRotation } from '../../store/rotations.ts'
 import { openFleet } from '../support/fleet.ts'
@@ -102,8 +104,19 @@ describe('forged steps of a rotation', () => {
     for (const rotation of ['r-forged', { $ne: null }, 7, null]) {
       const finish = { ...input, rotation, settled: true, silent: [], error: null }
       expect(await forge('finishRotation', finish)).toEqual({ state: 'unknown' })
-      const forged = { ...input, rotation, epoch: 1, verified: [], phase: 'settle', pass: 0 }
-      for (const step of ['promote', 'recordPhase', 'planRanges', 'watchFleet']) {
+      const forged = {
+        ...input,
+        rotation,
+        epoch: 1,
+        verified: [],
+        phase: 'settle',
+        pass: 0,
+        nonce: 'forged',
+        target: 2,
+        met: [],
+      }
+      const asking = ['recordMet', ...(rotation === null ? [] : ['askFleet'])]
+      for (const step of ['promote', 'recordPhase', 'planRanges', 'watchFleet', ...asking]) {
         expect(await forge(step, forged)).toBe('no-rotation')
       }
       const range = { ...input, rotation, range: '0-0', steering, page: 1, check: 'none' }
@@ -117,7 +130,7 @@ describe('forged steps of a rotation', () => {
     const hold = await holdVerify(fleet)
     const command = fleet.start('rotate', '--to-version', '2')
     await hold.reached()
-    await fleet.until('it has not passed preflight', async () => (await running()).seen !== null)
+    await fleet.until('nobody was asked', async () => (await running()).question != null)
     const { _id: rotation } = await running()
     await fleet.rotateWorkflow().terminate('by the test')
     await command.end()
@@ -132,12 +145,50 @@ describe('forged steps of a rotation', () => {
     const claim = { rotation, from: 1, to: 2, epoch: 1, verified: ['slow/held'] }
     expect(await forge('promote', claim)).toBe('no-rotation')
     expect(await forge('promote', claim, own)).toMatchObject({ promoted: false })
+    await forgeAnswers(rotation, own)
+    expect(await forge('promote', claim, own)).toMatchObject({ promoted: false })
     const finish = { rotation, settled: true, error: null }
     expect(await forge('finishRotation', finish, own)).toBe('not-active')
     expect(await fleet.active()).toBe(1)
     await hold.release()
     await nothingIsLost()
   })
+
+  /** Claims that somebody has answered count for who has: `slow/held` lives and has not, `nobody/a` is not there. */
+  async function forgeAnswers(rotation: string, own: { workflowId: string }) {
+    const { question } = await running()
+    const nonce = question?.nonce
+    const beating = await readHeartbeats(fleet.store)
+    const met = [...beating.map(({ _id }) => _id), 'nobody/a']
+    const claim = { rotation, nonce, met }
+    expect(await forge('recordMet', claim)).toBe('no-rotation')
+    expect((await running()).met).toEqual([])
+    await fleet.until('nobody has answered', async () => {
+      expect(await forge('recordMet', claim, own)).toBeUndefined()
+      return (await running()).met?.length === beating.length - 1
+    })
+    expect((await running()).met).not.toContain('slow/held')
+    expect(await forge('recordMet', { ...claim, nonce: 'another' }, own)).toBeUndefined()
+    for (const wrong of [{ nonce: { $gt: '' } }, { nonce: '' }, { met: { 0: 'slow/held' } }]) {
+      expect(await forge('recordMet', { ...claim, ...wrong }, own)).toBe('usage')
+    }
+    // A question of a rotation is asked by its workflow alone, and for the version of its row.
+    const asked = { rotation, nonce: 'forged', target: 1 }
+    expect(await forge('askFleet', asked)).toBe('no-rotation')
+    expect((await running()).question).toEqual(question)
+    for (const wrong of [{ nonce: { $ne: 1 } }, { nonce: 'n'.repeat(1_000) }, { nonce: null }]) {
+      expect(await forge('askFleet', { ...asked, ...wrong }, own)).toBe('usage')
+    }
+    for (const target of [{ $gt: 0 }, 0, 1.5, 2 ** 31, null, '2']) {
+      expect(await forge('askFleet', { rotation: null, nonce: 'forged', target })).toBe('usage')
+    }
+    expect(await readQuestions(fleet.store)).not.toContainEqual(
+      expect.objectContaining({ nonce: 'forged' }),
+    )
+    await forge('askFleet', asked, own)
+    expect(await readQuestions(fleet.store)).toContainEqual({ nonce: 'forged', target: 2 })
+    expect(await running()).toMatchObject({ question: { nonce: 'forged' }, met: [] })
+  }
 
   test('of one that sweeps do not end it, and what was reset or forged back stays forward', async () => {
     const command = fleet.start('rotate', '--to-version', '2', '--max-rate', '60')

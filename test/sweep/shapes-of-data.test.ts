@@ -1,6 +1,7 @@
 import { randomBytes } from 'node:crypto'
 import { afterEach, describe, expect, inject, test } from 'vitest'
-import { Binary, type CreateCollectionOptions } from 'mongodb'
+import { Binary, BSON, type CreateCollectionOptions } from 'mongodb'
+import { byteSlices } from '../../store/byte-slices.ts'
 import { createIndexes } from '../../store/indexes.ts'
 import { openStore } from '../../store/store.ts'
 import { collection, names, openLab, type Fixture, type SealedRecord } from './fixture.ts'
@@ -108,4 +109,43 @@ describe('a sweep', () => {
     })
     expect(await fixture.openAll()).toEqual({ 2: 120 })
   })
+
+  test('over _ids of 15 kB, 200 kB and 1 MB re-wraps each, and steps over what is in quarantine', async () => {
+    fixture = await openLab()
+    const ids = [15_000, 200_000, 2 ** 20].flatMap((bytes) => longIds(bytes, 9 * megabytes))
+    // What is sealed has the _id in it, twice as long.
+    for (const each of byteSlices(ids, sizeOf, { count: 100, bytes: 4 * megabytes }))
+      await fixture.fill(each)
+    // Of every size and kind, one that does not open.
+    const broken = ids.filter((_, at) => at % 7 === 3)
+    const records = fixture.store.db.collection(collection)
+    const otherIv = { $set: { 'secret.dek_iv': new Binary(randomBytes(12)) } }
+    for (const id of broken) await records.updateOne({ _id: { $eq: id } } as object, otherIv)
+    for (const { range } of await fixture.plan(3)) {
+      const stopping = new AbortController()
+      const stop = { page: 1_000, signal: stopping.signal, onPage: () => stopping.abort() }
+      await fixture.sweep(range, stop)
+      expect(await fixture.sweep(range, { page: 1_000 })).toMatchObject({ end: 'end' })
+    }
+    const counters = { rewrapped: ids.length - broken.length, quarantined: broken.length }
+    expect(await fixture.counters()).toMatchObject({ ...counters, superseded: 0 })
+    // The tail meets them again: none is counted twice, and their look-up is no command that is too large.
+    for (const { range } of await fixture.plan(1, 1)) {
+      expect(await fixture.sweep(range, { page: 1_000, tail: true })).toMatchObject({ end: 'end' })
+    }
+    expect(await fixture.counters()).toMatchObject({ ...counters, superseded: 0 })
+    expect(await fixture.census()).toEqual({ 1: broken.length, 2: ids.length - broken.length })
+  })
 })
+
+/** Strings, binaries and sub-documents of one size, a third each, of so many bytes in all. */
+function longIds(bytes: number, inAll: number): unknown[] {
+  return Array.from({ length: Math.ceil(inAll / bytes) }, (_, at) => {
+    const text = `${at}`.padEnd(bytes, 'x')
+    return [text, new Binary(Buffer.from(text)), { at, text }][at % 3]
+  })
+}
+
+function sizeOf(id: unknown): number {
+  return BSON.calculateObjectSize({ id })
+}

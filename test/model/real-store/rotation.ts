@@ -105,11 +105,11 @@ const steps: Record<RunningRotation['step'], Take> = {
 
   /** Asks, and at later steps looks for the answers. */
   async verify({ control }, rotation) {
-    const { task, to: target, rotation: id } = rotation.input
+    const { task, to: target, rotation: id, install } = rotation.input
     if (rotation.nonce === null) {
       const nonce = newId()
       rotation.nonce = nonce
-      await act(() => control.askFleet({ task, nonce, target, rotation: id }))
+      await act(() => control.askFleet({ task, nonce, target, rotation: id }), install)
       return 'verify asks'
     }
     const { nonce } = rotation
@@ -117,7 +117,7 @@ const steps: Record<RunningRotation['step'], Take> = {
     const nonces = countingNonces(seen.questions, nonce, target)
     if (!isReady(judgeReadiness({ ...seen, target, nonces, answers: [] }))) return 'verify waits'
     const met = seen.heartbeats.filter(isLive).map((heartbeat) => heartbeat.id)
-    await act(() => control.recordMet({ task, rotation: id, nonce, met }))
+    await act(() => control.recordMet({ task, rotation: id, nonce, met }), install)
     rotation.step = rotation.facts?.promote === true ? 'promote' : 'plan'
     return 'verify is ready'
   },
