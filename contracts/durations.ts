@@ -1,6 +1,6 @@
 /**
- * A duration as every message, page and table shows it to a person: `0.3 s`, `45 s`, `10 min`, `2 h 15 min`, `30 days`. What
- * is left of a wait is rounded to the nearest, so that nobody reads a time to the second that is days away.
+ * A duration as messages and tables show it: `0.3 s`, `45 s`, `10 min`, `2 h 15 min`, `30 days`. Long durations are rounded
+ * to the unit shown.
  */
 export function inWords(milliseconds: number): string {
   const total = Math.max(milliseconds, 0) / 1000

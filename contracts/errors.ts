@@ -1,8 +1,7 @@
 import { clipped } from './clipped.ts'
 
 /**
- * Every way in which Keyturn can fail, with the exit code a script sees. Codes are part of the contract:
- * they may be added, never renamed.
+ * Every error code of Keyturn, with its exit code. Codes are part of the contract: they may be added, never renamed.
  *
  * 1 a fault of Keyturn's own · 2 usage or configuration · 3 refused by a guard, nothing was touched ·
  * 4 MongoDB, Temporal, the HSM or the operating system · 5 failed after promote · 6 envelopes in quarantine · 7 cancelled
@@ -108,14 +107,14 @@ export const exitCodes = {
 
 export type ErrorCode = keyof typeof exitCodes
 
-/** What an error looks like in JSON, under the member `error`. */
+/** An error in JSON, under the member `error`. */
 export interface ErrorReport {
   code: ErrorCode
   message: string
   hint?: string
 }
 
-/** Characters of a message, and of a hint: what they quote may have any length, a row or a payload has not. */
+/** Characters of a message, and of a hint: quoted values can be long, while rows and payloads are limited. */
 const longest = 2_000
 
 /**
@@ -128,7 +127,7 @@ export class KeyturnError extends Error {
   readonly hint: string | undefined
   readonly exitCode: number
 
-  /** `exitCode`: where it is not the code's own, as after promote, when what refuses a rotation lets it fail. */
+  /** `exitCode`: overrides the code's own. After promote, a code that would refuse a rotation means that it failed. */
   constructor(
     code: ErrorCode,
     message: string,
@@ -152,7 +151,7 @@ export class KeyturnError extends Error {
   }
 }
 
-/** Whether a string, read from a failure that crossed a process, is one of our codes. */
+/** Whether a string from another process's failure is one of our codes. */
 export function isErrorCode(value: unknown): value is ErrorCode {
   return typeof value === 'string' && Object.hasOwn(exitCodes, value)
 }

@@ -1,7 +1,7 @@
 export type ProcessRole = 'worker' | 'app'
 export type NodeKind = 'host' | 'ephemeral'
 
-/** Why a process is not ready for a version. Each has its cure in `cures`. */
+/** Why a process is not ready for a version. Each has its hint in `readinessHints`. */
 export type NotReadyReason =
   | 'missing'
   | 'stale'
@@ -13,7 +13,7 @@ export type NotReadyReason =
   | 'config-differs'
   | 'keystore-older'
 
-export const cures: Record<NotReadyReason, string> = {
+export const readinessHints: Record<NotReadyReason, string> = {
   missing: 'start its worker, or: keyturn nodes decommission NAME',
   stale: 'its process does not answer: look at the host, then restart the process',
   'not-loaded': 'it has not loaded the version yet: wait one heartbeat, or restart it',
@@ -26,7 +26,7 @@ export const cures: Record<NotReadyReason, string> = {
   'config-differs': 'its keyturn.yaml differs from what setup recorded: align the file, restart it',
 }
 
-/** A question for proofs (`kek_questions`): a fresh nonce, and the version that is to be proven; null: each that is loaded. */
+/** A question for proofs (`kek_questions`): a fresh nonce, and the version to prove; null: each loaded version. */
 export interface ProofQuestion {
   readonly nonce: string
   readonly target: number | null
@@ -46,7 +46,7 @@ export interface ReadinessReport {
   target: number
   ready: boolean
   nodes: ReadinessNode[]
-  /** False when a fleet of one node had to open its own proof. */
+  /** False if a fleet of one node opened its own proof. */
   crossChecked: boolean
 }
 
@@ -57,7 +57,7 @@ export interface FleetProcess {
   epoch: number | null
   loaded: number[]
   heartbeatAgeSeconds: number
-  /** The member of its document that could not be read; absent where all can. */
+  /** The malformed member of its document; absent if there is none. */
   malformed?: string
 }
 

@@ -1,6 +1,6 @@
 /** Names that several processes must agree on: queues, workflow ids, collections, search attributes. */
 
-/** One keystore. Two keystores may share a name, a copy and its original; never the id, once the copy is declared one. */
+/** One keystore. A copy and its original share the name; they share the id only until the copy is declared. */
 export interface InstallIdentity {
   readonly name: string
   /** 16 random bytes in hex. */
@@ -30,10 +30,10 @@ export const queues = {
     `keyturn.${install.name}.${install.id}.node.${node}`,
 } as const
 
-/** The deployment of a keystore's control workers: Temporal keeps runs on their build by it. No '.' may be in its name. */
+/** The Temporal worker deployment of a keystore's control workers. Its name must not contain '.'. */
 export const deploymentName = (install: InstallIdentity) => root(install).replaceAll('.', '_')
 
-/** How a worker names itself to Temporal. One without keys writes no heartbeat, so that only its polls tell whether it lives. */
+/** A worker's identity in Temporal. `keyless` workers write no heartbeat, so only their polls show that they are alive. */
 export const workerIdentity = (node: string, pid: number, holdsKeys: boolean) =>
   `keyturn/${node}/${pid}${holdsKeys ? '' : '/keyless'}`
 
@@ -44,7 +44,7 @@ export const workflowIds = {
   remove: (install: InstallIdentity, version: number) => `${root(install)}/remove/v${version}`,
   range: (install: InstallIdentity, field: string, range: string) =>
     `${root(install)}/rotate/${field}/${range}`,
-  /** Of the Schedule too. */
+  /** Also the id of the Schedule. */
   policy: (install: InstallIdentity) => `${root(install)}/policy`,
 } as const
 

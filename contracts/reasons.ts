@@ -1,9 +1,9 @@
 import { KeyturnError } from './errors.ts'
 
-/** Causes of causes that are followed; a longer chain is a circle. */
+/** Nested causes that are followed; a longer chain is circular. */
 const deepest = 10
 
-/** The innermost cause of an error: what really went wrong, whatever was wrapped around it. */
+/** The innermost cause of an error. */
 export function innermost(error: unknown): unknown {
   let current = error
   for (let depth = 0; depth < deepest; depth += 1) {
@@ -14,8 +14,8 @@ export function innermost(error: unknown): unknown {
 }
 
 /**
- * What an error says, as a part of one of our messages: one line, lower case, no full stop, OpenSSL's places in its own
- * source cut. An error without words is told by its code or its name.
+ * An error's text as part of one of our messages: one line, lower case, no full stop, without OpenSSL's source locations.
+ * An error without text is shown by its code or name.
  */
 export function reasonOf(error: unknown): string {
   const { message, code, name } = wordsOf(error)
@@ -33,7 +33,7 @@ export function inOneLine(text: string): string {
 /** As Node.js throws them. */
 export type SystemError = Error & { readonly code: string; readonly syscall?: string }
 
-/** Whether the operating system refused something: a file, a socket, a process, its resources. */
+/** Whether the operating system refused a file, a socket, a process or a resource. */
 export function isSystemError(error: unknown): error is SystemError {
   if (!(error instanceof Error)) return false
   const { code, syscall, errno } = error as { code?: unknown; syscall?: unknown; errno?: unknown }
@@ -41,7 +41,7 @@ export function isSystemError(error: unknown): error is SystemError {
   return isNamed && (typeof syscall === 'string' || typeof errno === 'number')
 }
 
-/** What to do about the operating system's errors that a person can do something about. */
+/** Hints for errors of the operating system. */
 const systemHints: Record<string, string> = {
   EACCES: 'let the user that runs keyturn have it',
   EPERM: 'let the user that runs keyturn do it',

@@ -3,7 +3,7 @@ import type { VersionState } from './kek.ts'
 import type { InstallIdentity } from './names.ts'
 import type { Guard } from './views.ts'
 
-/** What a step of a removal is told: ids. All else it reads from the request's row, which a command wrote before. */
+/** Input of a removal's step: ids only. It reads the rest from the request's row, which a command wrote before. */
 export interface RemoveInput {
   install: InstallIdentity
   /** The row of its task, in the keystore that it is for. */
@@ -13,7 +13,7 @@ export interface RemoveInput {
   request: string
 }
 
-/** What is asked for besides the version itself. Kept in the request's row. */
+/** Options of a request. Kept in its row. */
 export interface RemovalOptions {
   destroyHsmKey: boolean
   acceptQuarantine: boolean
@@ -21,27 +21,27 @@ export interface RemovalOptions {
 }
 
 /**
- * Where a request stands, by what MongoDB says. `planned`: its time has not come. `asked`: nothing was done yet.
- * `fencing`: the version is pending, MongoDB does not refuse it yet. `pending`: it does, the window runs or is over.
- * `key`: destroyed, and its object in the HSM is yet to go. `over`: nothing is left to do.
+ * Phase of a request, derived from MongoDB. `planned`: its time has not come. `asked`: nothing was done yet. `fencing`: the
+ * version is pending, MongoDB does not refuse it yet. `pending`: it does; the window runs or is over. `key`: destroyed, the
+ * HSM object remains. `over`: nothing is left to do.
  */
 export type RemovalPhase = 'planned' | 'asked' | 'fencing' | 'pending' | 'key' | 'over'
 
 /** What became of the object in the HSM. `absent`: looked for and not found. `none`: the key was never in an HSM. */
 export type HsmKeyState = 'destroyed' | 'absent' | 'kept' | 'none'
 
-/** How far a removal is after one of its steps, by the database. */
+/** State of a removal after one of its steps, from the database. */
 export interface RemovalStep {
   version: number
   request: string
   phase: RemovalPhase
   state: VersionState
-  /** How long it is to be left alone before its next step, in ms. */
+  /** Wait before the next step, in ms. */
   waitMs: number
-  /** When that is over; null when nothing is waited for. */
+  /** When the wait ends; null if there is none. */
   dueAt: string | null
   hsmKey: HsmKeyState
-  /** As this step found them; empty for a step that looks at none. */
+  /** As this step found them; empty if it evaluates none. */
   guards: Guard[]
   /** Why it was refused. */
   error: ErrorReport | null
@@ -60,7 +60,7 @@ export interface RemoveResult {
 export interface RemovalProgress {
   version: number
   phase: RemovalPhase
-  /** When the waiting, or the window to undo it, is over. */
+  /** When the wait or the undo window ends. */
   dueAt: string | null
   guards: Guard[]
 }

@@ -6,7 +6,7 @@ export type RotationPhase = 'preflight' | 'verify' | 'promote' | 'rewrap' | 'set
 export type RotationOutcome =
   'started' | 'completed' | 'completed-with-quarantine' | 'cancelled' | 'refused' | 'failed'
 
-/** Each meeting of the sweep with an envelope is counted once, as one of the first three. */
+/** Each envelope that a sweep meets is counted once, as one of the first three. */
 export interface Counters {
   rewrapped: number
   superseded: number
@@ -17,8 +17,8 @@ export interface Counters {
 export const noCounters: Counters = { rewrapped: 0, superseded: 0, quarantined: 0, hsmCalls: 0 }
 
 /**
- * Whose speed counts: `rotation` goes as fast as database and token allow; `applications` sweeps fewer ranges at a time
- * in short transactions, and rests between them, longer while they take longer.
+ * `rotation` goes as fast as database and token allow. `applications` sweeps fewer ranges at a time in short transactions,
+ * and pauses between them, longer while they take longer.
  */
 export type Priority = 'applications' | 'rotation'
 
@@ -42,7 +42,7 @@ export interface RotateInput {
   priority?: Priority
 }
 
-/** What `rotateKek` returns, and with other names what `rotate --json` prints. */
+/** Result of `rotateKek`; `rotate --json` prints it under other names. */
 export interface RotateResult extends Counters {
   rotation: string
   from: number
@@ -55,10 +55,10 @@ export interface RotateResult extends Counters {
   error: { code: string; message: string; hint?: string } | null
 }
 
-/** Also in the memo of the rotation's workflow, which Temporal knows without a worker. */
+/** Also in the memo of the rotation's workflow, which can be read without a worker. */
 export interface RotationPause {
   paused: boolean
-  /** Why, when nobody asked: `hsm-budget` (until it is resumed), `hsm-away` (goes on by itself). */
+  /** Why, if no operator paused it: `hsm-budget` (until resumed), `hsm-away` (continues by itself). */
   pausedBy: string | null
 }
 
@@ -106,10 +106,10 @@ export interface RotationPlan {
   hsmCalls: number
   /** The whole budget, this rotation's part included. */
   hsmBudget: HsmBudget
-  /** Of `--max-hsm-calls`: whether it reaches; null without one. */
+  /** Whether `--max-hsm-calls` is enough; null without that option. */
   hsmQuota: { max: number; enough: boolean } | null
   estimatedSeconds: number
-  /** What the estimate goes by. */
+  /** Source of the estimate. */
   basis: 'sample' | 'last-rotation' | 'assumed'
   sample: TimedSample | null
 }
@@ -126,7 +126,7 @@ export interface HsmBudget {
   scan: number
 }
 
-/** Envelopes that were read and re-wrapped in memory with the real token; nothing was written. */
+/** A sample of envelopes, re-wrapped in memory with the real token; nothing was written. */
 export interface TimedSample {
   envelopes: number
   readSeconds: number
@@ -134,13 +134,13 @@ export interface TimedSample {
   hsmCalls: number
 }
 
-/** What preflight found; the rotation goes by these figures, not by a host's file. */
+/** Preflight's findings; the rotation uses these figures, not a host's file. */
 export interface Preflight {
   /** Epoch of `kek_active` that promote compares against. */
   epoch: number
-  /** False when B is active already: a rotation that was cancelled is being finished. */
+  /** False if B is active already: the rotation finishes a cancelled one. */
   promote: boolean
-  /** An earlier run of its workflow, which was reset, has made the switch: verify and promote are over. */
+  /** An earlier run of the workflow, before a reset, has promoted: verify and promote are done. */
   isPast: boolean
   /** Envelopes under A, quarantine not counted. */
   total: number
@@ -155,7 +155,7 @@ export interface RangePlan {
   field: string
 }
 
-/** How far a rotation has got in handing out the ranges of one pass. */
+/** How far a rotation has started the ranges of one pass. */
 export interface SweepPlan {
   /** 0 for the sweep, then 1, 2, … for each walk of the tail. */
   pass: number
@@ -163,27 +163,27 @@ export interface SweepPlan {
   waiting: RangePlan[]
   /** Name of the last range that was read from the plan; null before the first. */
   after: string | null
-  /** No more ranges are to be read. */
+  /** No ranges are left to read. */
   isRead: boolean
 }
 
-/** What the walks of a tail have come to. JSON. */
+/** Progress of a tail's walks. JSON. */
 export interface WalkState {
-  /** Envelopes that the rotation has dealt with, as its counters say; -1 before the first walk. */
+  /** Envelopes that the rotation has processed, by its counters; -1 before the first walk. */
   dealt: number
-  /** What remained at the last walk, and the fewest at any; null before the first. */
+  /** Envelopes remaining after the last walk, and the fewest after any; null before the first. */
   remaining: number | null
   fewest: number | null
-  /** Walks in a row that dealt with none, and after which no fewer remain. */
+  /** Walks in a row that processed none, and after which no fewer remain. */
   idle: number
-  /** Walks in a row since fewer remained than ever before. */
+  /** Walks in a row without a new minimum. */
   vain: number
 }
 
-/** What a rotation's next run begins with: a run's history is bounded, a rotation's length is not. */
+/** State that a rotation's next run starts with, because a run's history is limited. */
 export interface CarriedRotation extends RotationPause {
   phase: RotationPhase
-  /** The pause as the memo has it. */
+  /** The pause as written to the memo. */
   shown: RotationPause
   cancelled: boolean
   maxRate: number
@@ -192,49 +192,49 @@ export interface CarriedRotation extends RotationPause {
   startedAt: string
   /** Null before preflight has ended. */
   facts: Preflight | null
-  /** How often promote has sent the rotation back to verify. */
+  /** How often promote has returned the rotation to verify. */
   asked: number
-  /** Null while no ranges are handed out. */
+  /** Null while no pass runs. */
   plan: SweepPlan | null
   /** Walks of the tail that were planned. */
   round: number
-  /** What those have come to. */
+  /** Their progress. */
   walk: WalkState
-  /** The last round of looking at the fleet; null before the first has ended. */
+  /** The last finished look at the fleet; null before the first. */
   fleet: SettleRound | null
   awaiting: string[]
   silent: string[]
 }
 
-/** What the parent of the ranges may change while they run. `rate` is the range's share, 0 is no limit. */
+/** What the rotation may change in running ranges. `rate` is the range's share, 0 is no limit. */
 export interface Steering {
   paused: boolean
   cancelled: boolean
   rate: number
 }
 
-/** From which version to which, and how, is in the rotation's row. */
+/** The versions and options are in the rotation's row. */
 export interface RewrapRangeInput extends RangePlan {
   install: InstallIdentity
   /** The row of its task, in the keystore that it is for. */
   task: string
   rotation: string
   steering: Steering
-  /** After the HSM was away: a short batch, so that it is told soon that it is back. */
+  /** After the HSM was away: a short batch, so that its return is noticed soon. */
   trial?: boolean
 }
 
 /** Why a batch over a range ended; `replaced` means that a later attempt owns the range. */
 export type SweepEnd = 'end' | 'deadline' | 'aborted' | 'replaced' | 'hsm-budget'
 
-/** The worker's HSM did nothing well for as long as its pool has patience. */
+/** Nothing succeeded on the worker's HSM for as long as its pool waits. */
 export interface HsmAway {
   end: 'hsm-away'
   /** What it answered. */
   why: string
 }
 
-/** A range to its rotation: it waits for the HSM, which answered `why`, or (null) does no longer. */
+/** Signal of a range to its rotation: it waits for the HSM, which answered `why`; null: it no longer waits. */
 export interface HsmAvailability {
   range: string
   why: string | null
@@ -244,10 +244,10 @@ export interface RewrapRangeResult {
   end: 'end' | 'aborted' | 'hsm-budget'
 }
 
-/** One round of looking at the fleet after promote. */
+/** One look at the fleet after promote. */
 export interface SettleRound {
   settled: boolean
-  /** A plain line for each process that may still wrap under A. */
+  /** One line for each process that may still wrap under A. */
   awaiting: string[]
   silent: string[]
 }

@@ -6,7 +6,7 @@ export interface Config {
   readonly file: string
   readonly install: string
   readonly mongodb: { readonly uri: string; readonly database: string }
-  /** Absent members come from the standard Temporal environment configuration. */
+  /** Absent members come from Temporal's standard environment configuration. */
   readonly temporal: { readonly address?: string; readonly namespace?: string }
   readonly kek: KekConfig
   readonly collections: readonly CollectionConfig[]
@@ -24,7 +24,7 @@ export interface KekConfig {
   readonly pkcs11?: Pkcs11Config
 }
 
-/** A token that has all of these; at least one is said. */
+/** A token that matches all given members; at least one is given. */
 export interface TokenWanted {
   readonly slot?: number
   readonly label?: string
@@ -35,11 +35,11 @@ export interface TokenWanted {
 
 export interface Pkcs11Config {
   readonly modulePath: string
-  /** A text for C_Initialize (pInitArgs, pReserved), for modules that want one: NSS, Kryoptic, YubiHSM 2. */
+  /** A string for C_Initialize (pInitArgs, pReserved), for modules that need one: NSS, Kryoptic, YubiHSM 2. */
   readonly moduleParameters?: string
   /** How the token is found. */
   readonly token: TokenWanted
-  /** Who logs in; `crypto-user` is a vendor's user type (Thales Luna). Absent: `user`. */
+  /** User type of the login; `crypto-user` is a vendor's (Thales Luna). Absent: `user`. */
   readonly userType?: 'user' | 'crypto-user'
   /** Variables that the module needs besides those that lanes inherit. */
   readonly environment?: Readonly<Record<string, string>>
@@ -53,15 +53,15 @@ export interface Pkcs11Config {
 
 export interface CollectionConfig {
   readonly name: string
-  /** Dotted paths of the envelope sub-documents; of a field with a layout, its name. */
+  /** Dotted paths of the envelope sub-documents; the name of a field with a layout. */
   readonly envelopes: readonly string[]
-  /** UUID of the collection when `setup` looked; never in a file. Absent where it could not be read. */
+  /** UUID of the collection, recorded by `setup`; never in a file. Absent if it could not be read. */
   readonly uuid?: string
-  /** Of the fields whose envelopes have another shape than `keyturn-1`; absent where there is none. */
+  /** Layouts of the fields that are not `keyturn-1`; absent if there are none. */
   readonly layouts?: readonly { readonly field: string; readonly layout: DeclaredLayout }[]
 }
 
-/** Where and how existing data keeps its wrapped DEKs. Paths are dotted, from the record's root. */
+/** How existing data stores its wrapped DEKs. Paths are dotted, from the record's root. */
 export interface DeclaredLayout {
   /** An integer. */
   readonly version: string
@@ -75,7 +75,7 @@ export interface DeclaredLayout {
 /** SHA-256 over these parts: `id`, `field`, `collection`, `install`, `version`, `text:…`. */
 export interface AadRecipe {
   readonly sha256: readonly string[]
-  /** Between the parts; nothing where it is absent. */
+  /** Between the parts; nothing if absent. */
   readonly separator?: string
 }
 
@@ -83,14 +83,14 @@ export interface FleetTimings {
   readonly heartbeatMs: number
   readonly leaseMs: number
   readonly expireMs: number
-  /** A loaded version is proven anew after so long without use. */
+  /** A loaded version without use is proven again after this time. */
   readonly proveMs: number
 }
 
-/** `fleet.prove` where neither the file nor the recorded settings say otherwise. */
+/** Default of `fleet.prove`. */
 export const defaultProveMs = 6 * 3_600_000
 
-/** As they are recorded: a member at its default is left out, so that the settings' hash is the same with it or without. */
+/** As recorded: `proveMs` at its default is omitted, so that the settings' hash is the same with or without it. */
 export type RecordedTimings = Omit<FleetTimings, 'proveMs'> & Partial<Pick<FleetTimings, 'proveMs'>>
 
 export type CheckMode = 'all' | 'sampled' | 'none'
@@ -110,7 +110,7 @@ export interface RemovalRules {
   readonly approvers: readonly string[]
 }
 
-/** What `setup` records in `kek_settings`: it counts for the whole fleet, not a host's file. JSON types only. */
+/** Recorded by `setup` in `kek_settings`; applies to the whole fleet instead of a host's file. JSON types only. */
 export interface FleetSettings {
   readonly collections: readonly CollectionConfig[]
   readonly fleet: RecordedTimings

@@ -1,6 +1,6 @@
 /**
- * Builds of the workflows, and who serves them. A run is pinned to the build that began it, so a build that a run needs must
- * have a worker that lives. Temporal lists a poller for five minutes after it is gone; a heartbeat tells sooner.
+ * Builds of the workflows, and the workers that serve them. A run is pinned to the build that started it, so that build needs
+ * a live worker. Temporal lists a poller for five minutes after it is gone; a heartbeat shows it sooner.
  */
 
 /** A poller of the control queue, as Temporal lists it. */
@@ -16,17 +16,17 @@ export interface LiveProcess {
   readonly pid: number
 }
 
-/** A worker of the control queue that lives. `build`: null when it does not say. */
+/** A live worker of the control queue. `build`: null when the poller does not report one. */
 export interface ControlWorker extends LiveProcess {
   readonly build: string | null
 }
 
-/** A poll lasts for a minute, in milliseconds: who polled before that, and half a minute more, is gone. */
+/** In milliseconds. A poll lasts one minute; a poller that is half a minute older than that is gone. */
 const polledWithinMs = 90_000
 
 /**
- * Who polls the control queue and lives: with a heartbeat where the worker holds keys, by its last poll where it does not, or
- * where no heartbeat is of use (`live` null), since MongoDB confirms none.
+ * The live pollers of the control queue. A worker with keys must have a heartbeat. A worker without keys counts by its last
+ * poll, and so do all when heartbeats are unusable (`live` null), because MongoDB confirms none.
  */
 export function controlWorkers(
   pollers: readonly ListedPoller[],
@@ -42,7 +42,7 @@ export function controlWorkers(
     const beats =
       live === null || live.some((process) => process.node === node && process.pid === pid)
     if (named.holdsKeys && !beats) continue
-    // A container that is made anew has the same name and pid: the build that polled last is the one that runs.
+    // A recreated container has the same name and pid: the build that polled last is the running one.
     const before = newest.get(`${node}/${pid}`)
     if (before !== undefined && before.seenMs >= seenMs) continue
     const build = poller.deploymentOptions?.buildId
@@ -53,8 +53,8 @@ export function controlWorkers(
 }
 
 /**
- * Whether a worker of build `own` makes it the current one, which new runs and those that upgrade go to: when there is none,
- * or nobody serves it any more. Before `own` is listed itself it waits: Temporal does not know the build yet.
+ * Whether a worker of build `own` makes that build the current one, for new runs and those that upgrade: when there is no
+ * current build, or no live worker serves it. False until `own` itself is listed: Temporal does not know it before.
  */
 export function takesOver(
   own: string,
@@ -66,7 +66,7 @@ export function takesOver(
   return current === null || !isServed(current)
 }
 
-/** See `workerIdentity` in contracts/names.ts. Null for a poller that is none of ours. */
+/** See `workerIdentity` in contracts/names.ts. Null for a poller that is not a Keyturn worker. */
 function parseIdentity(identity: string): (LiveProcess & { holdsKeys: boolean }) | null {
   const [, node, pid, keyless] = /^keyturn\/(.+)\/(\d+)(\/keyless)?$/.exec(identity) ?? []
   if (node === undefined || pid === undefined) return null

@@ -1,10 +1,10 @@
 import { KeyturnError } from '../contracts/errors.ts'
-import { cures } from '../contracts/fleet.ts'
+import { readinessHints } from '../contracts/fleet.ts'
 import { isLive, type HeartbeatFact } from './facts.ts'
 
 /**
- * Null when no live process runs with settings other than the recorded ones, else `config-differs` with the names
- * of the nodes. Asked by preflight and by removal; `verify` names it as a reason.
+ * Null when all live processes run with the recorded settings, else `config-differs` with the names of the nodes.
+ * Preflight and removal check it; `verify` reports it as a reason.
  */
 export function configAgreement(
   heartbeats: readonly HeartbeatFact[],
@@ -18,6 +18,6 @@ export function configAgreement(
   const names = [...new Set(nodes)].sort().map((node) => `'${node}'`)
   if (names.length === 0) return null
   return new KeyturnError('config-differs', `settings differ on ${names.join(', ')}`, {
-    hint: cures['config-differs'],
+    hint: readinessHints['config-differs'],
   })
 }

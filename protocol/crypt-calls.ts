@@ -8,7 +8,7 @@ const callsPerEnvelope: Record<CheckMode, number> = { all: 3, sampled: 2 + 1 / 1
 /** A proof opens the canary, wraps a probe and opens it again. */
 const callsPerProof = 3
 
-/** A worker that verify asks also wraps a nonce, and opens the one of another node. */
+/** In verify, a worker also wraps a nonce and opens that of another node. */
 const callsPerNonce = 2
 
 const dayMs = 86_400_000
@@ -17,10 +17,10 @@ export function plannedCalls(check: CheckMode, envelopes: number): number {
   return Math.ceil(envelopes * callsPerEnvelope[check])
 }
 
-/** What the key store spends where nothing goes wrong; a process that wraps spends one proof a lease besides. */
+/** Crypt calls without failures. A process that wraps adds one proof per lease. */
 export function hsmBudget(facts: {
   fleet: readonly Pick<FleetNode, 'processes'>[]
-  /** Of a rotation from the active version: envelopes that it re-wraps, and those that a scan opens. */
+  /** Envelopes that a rotation from the active version re-wraps, and those that a scan opens. */
   envelopes: { rotation: number; all: number }
   check: CheckMode
   proveMs: number

@@ -2,15 +2,15 @@ import { inWords } from '../contracts/durations.ts'
 import type { NodeKind, NotReadyReason, ProcessRole } from '../contracts/fleet.ts'
 
 /**
- * What the decisions in this room are made from: documents of the keystore in JSON types, so that the same facts
- * can travel in a Temporal payload. Times are ISO 8601 by the database's clock; ages were counted by that clock
- * when the document was read, so no host's clock enters any decision.
+ * The input of the decisions in `protocol/`: documents of the keystore in JSON types, so that they fit a Temporal
+ * payload. Times are ISO 8601 by the database's clock. Ages were measured by that clock when the document was read, so no
+ * decision depends on a host's clock.
  */
 export interface RosterFact {
   node: string
   kind: NodeKind
   decommissioned: boolean
-  /** Since one of its processes said last that it is there, in ms when it was read; null: never. */
+  /** Time since one of its processes was last seen, in ms when it was read; null: never seen. */
   seenMsAgo: number | null
 }
 
@@ -30,16 +30,16 @@ export interface HeartbeatFact {
   /** The version that it wraps under; null when it wraps nothing. */
   current: number | null
   epoch: number | null
-  /** `answers`: the nonce of the question that the proof was made for; null: made without one. `provenAt` is for the eye. */
+  /** `answers`: the nonce of the question that the proof was made for; null: made without one. `provenAt` is for display only. */
   loaded: { version: number; provenAt: string; answers: string | null }[]
   /**
-   * What it tried to load and could not, with the reason; empty where a foreign application does not say. `answers` is
-   * absent where the writer repeats no nonce with a failure.
+   * Versions that it failed to load, with the reason; empty if an application in another language does not report them.
+   * `answers` is absent if the writer repeats no nonce with a failure.
    */
   notLoaded: { version: number; reason: NotReadyReason; answers?: string | null }[]
-  /** SHA-256 of its settings in hex; null where an application leaves it out. */
+  /** SHA-256 of its settings in hex; null if an application omits it. */
   settings: string | null
-  /** Its document could not be read: the member, and a digest that changes with the document. It is believed in nothing. */
+  /** Set if the document is malformed: the member, and a digest that changes with the document. Nothing in it is trusted. */
   malformed?: { what: string; print: string }
 }
 
@@ -114,7 +114,7 @@ export function heartbeatFact(row: HeartbeatRow, now: Date): HeartbeatFact {
   }
 }
 
-/** As if it were dated in the future: it may live, and proves nothing. */
+/** Treated as if dated in the future: the process may be alive, and it proves nothing. */
 function malformedFact(row: HeartbeatRow, malformed: { what: string; print: string }) {
   return {
     ...{ id: row._id, node: row.node, boot: row._id.slice(row._id.lastIndexOf('/') + 1) },
@@ -124,20 +124,20 @@ function malformedFact(row: HeartbeatRow, malformed: { what: string; print: stri
   }
 }
 
-/** Whether the lease that a heartbeat gave its process still ran, by the database's clock. */
+/** Whether the process's lease had not expired when its heartbeat was read, by the database's clock. */
 export function isLive(heartbeat: Pick<HeartbeatFact, 'ageMs' | 'leaseMs'>): boolean {
   return heartbeat.ageMs <= heartbeat.leaseMs
 }
 
 /**
- * Whether a heartbeat may prove something: it lives, and is not dated later than the database's clock when it was read.
- * Such a date was written by hand, or the clock was set back: its process's next heartbeat will tell.
+ * Whether a heartbeat counts as a proof: it is live, and not dated later than the database's clock at the reading.
+ * A future date means that the document was edited or the clock was set back; the next heartbeat corrects it.
  */
 export function isCredible(heartbeat: Pick<HeartbeatFact, 'ageMs' | 'leaseMs'>): boolean {
   return heartbeat.ageMs >= 0 && isLive(heartbeat)
 }
 
-/** A process in the words of a message: `vm-a (worker, pid 12)`. */
+/** A process as messages show it: `vm-a (worker, pid 12)`. */
 export function processName(process: {
   node: string
   role: ProcessRole
@@ -149,7 +149,7 @@ export function processName(process: {
   return `${process.node} (${process.role}, pid ${process.pid})`
 }
 
-/** A duration in ms in the words of a message. */
+/** A duration in ms as messages show it. */
 export function inSeconds(ms: number): string {
   return inWords(Math.ceil(ms / 1000) * 1000)
 }

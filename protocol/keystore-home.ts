@@ -1,20 +1,20 @@
-/** Where a keystore is: the UUID of its collection, and the hosts of its replica set. Null: it could not be read. */
+/** Where a keystore is: the UUID of its collection, and the hosts of its replica set. Null: could not be read. */
 export interface Home {
   collection: string | null
   hosts: string[] | null
 }
 
 export interface HomeVerdict {
-  /** This is not where the keystore was recorded: it is a copy, or it was restored or moved. */
+  /** The keystore is not where it was recorded: it is a copy, or was restored or moved. */
   copied: boolean
-  /** What to record in place of the old one; null where nothing is news. */
+  /** The home to record instead of the old one; null if nothing changed. */
   news: Home | null
 }
 
 /**
- * Whether a keystore is where it was recorded. Copied means that the UUID differs, or that no recorded host is among
- * today's: hosts are replaced one by one, and each look records those of its time. What is unknown is no difference, and
- * what was unknown when it was recorded is filled in by the first who can read it.
+ * Whether a keystore is where it was recorded. `copied`: the UUID differs, or none of the recorded hosts is among the
+ * current ones (hosts are replaced one by one, and each check records the current list). An unknown value is not a
+ * difference; it is filled in by the first process that can read it.
  */
 export function judgeHome(recorded: Home, today: Home): HomeVerdict {
   const collection = recorded.collection ?? today.collection

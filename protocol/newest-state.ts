@@ -1,4 +1,4 @@
-/** What a process reads of the keystore's age. */
+/** How new a keystore's state is, as a process reads it. */
 export interface KeystoreAge {
   /** The keystore's id; null before `setup`. */
   id: string | null
@@ -11,8 +11,8 @@ export interface KeystoreAge {
 }
 
 /**
- * Whether what was read is an older state than this process has seen: a restore in place. A keystore that was declared
- * restored, or that is another one by its id, is followed again: `setup --restored` puts its epoch above all others.
+ * Whether the state is older than one that this process has seen: a backup was restored in place. False for a keystore
+ * that was declared restored (`setup --restored` raises its epoch above all others), and for one with another id.
  */
 export function isOlder(read: KeystoreAge, seen: KeystoreAge | null): boolean {
   if (seen === null) return false

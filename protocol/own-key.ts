@@ -3,18 +3,18 @@ import { KeyturnError } from '../contracts/errors.ts'
 interface KeyRow {
   readonly origin: 'generated' | 'registered' | 'environment'
   readonly label: string
-  /** It came with a copy: the original needs it. */
+  /** The key came with a copy: the original needs it. */
   readonly of_original?: boolean
   /** A BSON binary. */
   readonly key_id: { toString(encoding: 'hex'): string } | null
 }
 
-/** Hex digits with which the CKA_ID of a generated key begins: of the id of the keystore that made it. */
+/** The CKA_ID of a generated key begins with this many hex digits of the id of the keystore that made it. */
 export const keyIdDigits = 16
 
 /**
- * Null for a key that this very keystore made in an HSM; for every other one the refusal to destroy it. The row says
- * whether it came with a copy, and so does the key's id, for rows of a dump may be put back later without that.
+ * Null for a key that this keystore made in an HSM; for any other key the refusal to destroy it. Both the row and the
+ * key's id show that a key came with a copy, because rows of a dump may be restored later without that mark.
  */
 export function ownKeyRefusal(row: KeyRow, keystore: { readonly id: string }): KeyturnError | null {
   const id = row.key_id === null ? 'none' : row.key_id.toString('hex')

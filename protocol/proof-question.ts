@@ -7,10 +7,10 @@ export function isNamed({ target }: ProofQuestion, version: number): boolean {
 }
 
 /**
- * The nonces whose answers count for who asked with `nonce`: his own, and those of the questions that came after it and
- * name the version too. Only one question stands at a time; whoever asks while another one is open replaces it with one
- * that names both versions, and a process that had not answered the first answers the second: its proof is even younger.
- * `asked` are the open questions, the one that stands last.
+ * The nonces whose answers count for the question with `nonce`: its own, and those of later questions that also name the
+ * version. Only one question is current; a new one that is asked while another is open replaces it with one that names
+ * both versions, and a process that had not answered the first answers the second, with a younger proof.
+ * `asked`: the open questions, the current one last.
  */
 export function countingNonces(
   asked: readonly ProofQuestion[],
@@ -23,7 +23,7 @@ export function countingNonces(
   return [nonce, ...later.map((question) => question.nonce)]
 }
 
-/** Whether a process has proven the version for one of these questions. Nothing follows from its clock, or from ours. */
+/** Whether a process has proven the version for one of these questions. No clock takes part. */
 export function hasAnswered(
   heartbeat: HeartbeatFact,
   version: number,

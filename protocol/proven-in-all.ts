@@ -2,7 +2,7 @@ import { KeyturnError } from '../contracts/errors.ts'
 import { isLive, processName, type HeartbeatFact } from './facts.ts'
 import { hasAnswered } from './proof-question.ts'
 
-/** The live processes that have not answered: who must be asked before promote, or named in its refusal. */
+/** The live processes that have not answered: promote asks them first, or names them in its refusal. */
 function unproven(
   heartbeats: readonly HeartbeatFact[],
   version: number,
@@ -13,7 +13,7 @@ function unproven(
   )
 }
 
-/** The live processes that verify has not met: they came up since, and are asked before promote. */
+/** The live processes that started since verify: promote asks them first. */
 function appearedSince(
   heartbeats: readonly HeartbeatFact[],
   verified: readonly string[],
@@ -22,8 +22,8 @@ function appearedSince(
 }
 
 /**
- * Whether the answers to a question may be older than two leases, counted by one clock, the database's, from when it was
- * asked; null: nothing was asked. A clock that went backwards tells nothing: then it is old too.
+ * Whether a question was asked more than two leases ago, by the database's clock alone. Null: nothing was asked. After the
+ * clock ran backwards the question counts as old.
  */
 export function isQuestionOld(ageMs: number | null, leaseMs: number): boolean {
   return ageMs === null || ageMs < 0 || ageMs > 2 * leaseMs
@@ -37,19 +37,18 @@ export function oldQuestion(version: number): KeyturnError {
   )
 }
 
-/** What a rotation asked and whom it met, as its row has it. */
+/** A rotation's question and the processes that answered it, from the rotation's row. */
 export interface AskedFleet {
-  /** Its question's, and those that count for it (`countingNonces`). */
+  /** The question's nonce, and those that count for it (`countingNonces`). */
   readonly nonces: readonly string[]
-  /** `node/boot` of each process that verify met; null: the heartbeats' own word counts for all. */
+  /** `node/boot` of each process that verify met; null: the heartbeats alone decide. */
   readonly met: readonly string[] | null
 }
 
 /**
  * Promote's condition: null when every live heartbeat answers this rotation's question and verify has met its process,
- * else the refusal that names the first processes to ask. A silent process is settle's business: its lease is over, it
- * cannot wrap. That the version is loaded, or was proven for an older question, counts for nothing: a key can be lost or
- * replaced without a word.
+ * else the refusal that names the first processes to ask. Settle deals with a silent process: its lease is over, it cannot
+ * wrap. A loaded version, or a proof for an older question, does not count: a key can be lost or replaced silently.
  */
 export function provenInAll(
   heartbeats: readonly HeartbeatFact[],

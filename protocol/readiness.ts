@@ -2,24 +2,24 @@ import type { NotReadyReason, ReadinessNode } from '../contracts/fleet.ts'
 import { isCredible, isLive, type HeartbeatFact, type RosterFact } from './facts.ts'
 import { hasAnswered } from './proof-question.ts'
 
-/** What a worker said when it was asked on its own host's queue. */
+/** A worker's answer on its own host's queue. */
 export interface WorkerAnswer {
   node: string
   boot: string
   pid: number
   /** Null: it opened the canary and wrapped a nonce. */
   reason: NotReadyReason | null
-  /** Whether another node (in a fleet of one: itself) opened that nonce; null: nobody who was asked has answered. */
+  /** Whether another node (in a fleet of one: itself) opened that nonce; null: no node has answered. */
   opened: boolean | null
   provenAt: string
 }
 
 export interface ReadinessFacts {
   target: number
-  /** The question's, and those that count for it (`countingNonces`). What was proven for another one proves nothing. */
+  /** The question's nonce, and those that count for it (`countingNonces`). A proof for another question does not count. */
   nonces: readonly string[]
   roster: readonly RosterFact[]
-  /** All documents that are there, the silent ones too. */
+  /** All documents, including silent ones. */
   heartbeats: readonly HeartbeatFact[]
   answers: readonly WorkerAnswer[]
   /** Hash of `kek_settings` in hex; null when none are recorded. */
@@ -27,12 +27,12 @@ export interface ReadinessFacts {
 }
 
 /**
- * Who is ready for the target version: a line for each process that must answer, and one for each host that is
- * expected and has none. Ready is only who proved it for the question: its heartbeat repeats the nonce, and a worker has
- * answered on its host's queue besides. Nothing follows from a claim of a version, or from a time.
+ * Readiness for the target version: one entry for each process that must answer, and one for each expected host without a
+ * process. A process is ready only if it proved the version for the question: its heartbeat repeats the nonce, and a
+ * worker has also answered on its host's queue. A claim of a version, or a time, proves nothing.
  *
- * A silent process (its lease is over, so it cannot wrap) is left out when its node is ephemeral or decommissioned,
- * or when a live process of its kind was started on its node since: it was replaced. Else it is refused by name.
+ * A silent process (its lease is over, so it cannot wrap) is omitted if its node is ephemeral or decommissioned, or if a
+ * live process of the same role started on its node since: it was replaced. Otherwise it is refused by name.
  */
 export function judgeReadiness(facts: ReadinessFacts): ReadinessNode[] {
   const expected = facts.heartbeats.filter((heartbeat) => isExpected(heartbeat, facts))
@@ -55,14 +55,14 @@ export function judgeReadiness(facts: ReadinessFacts): ReadinessNode[] {
   return [...judged, ...unheard, ...missing].sort(byName)
 }
 
-/** Whether every line is ready. An empty fleet is not: nobody proved anything. */
+/** Whether every entry is ready. An empty fleet is not: nothing was proven. */
 export function isReady(nodes: readonly ReadinessNode[]): boolean {
   return nodes.length > 0 && nodes.every(({ ready }) => ready)
 }
 
 /**
- * Whether waiting can change the verdict: for live processes that have not spoken since they were asked, and for a host
- * whose process said within the last heartbeat that it comes up, but has not beaten yet.
+ * Whether waiting can change the result: for live processes that have not answered yet, and for a host whose process was
+ * seen starting within the last heartbeat but has not written one yet.
  */
 export function mayStillAnswer(
   nodes: readonly ReadinessNode[],
@@ -76,7 +76,7 @@ export function mayStillAnswer(
         const seenMsAgo = roster.find((row) => row.node === node)?.seenMsAgo ?? null
         return seenMsAgo !== null && seenMsAgo <= heartbeatMs
       }
-      // Not the first one of that pid: in containers every process has pid 1, its dead predecessor too.
+      // Check all with that pid: in a container each process has pid 1, including the dead predecessor.
       const maySpeak = heartbeats.some(
         (one) =>
           one.node === node &&
@@ -112,7 +112,7 @@ function judgeProcess(heartbeat: HeartbeatFact, facts: ReadinessFacts): Readines
       ? heartbeatReason(heartbeat, facts)
       : answerReason(heartbeat, answer, facts)) ?? settingsReason(heartbeat, facts)
   const { node, role, malformed } = heartbeat
-  // 0: it could not be read.
+  // 0: the pid is malformed.
   const pid = malformed !== undefined && heartbeat.pid === 0 ? null : heartbeat.pid
   const provenAt = answer?.provenAt ?? proof?.provenAt ?? null
   const ready = reason === null
@@ -132,7 +132,7 @@ function answerReason(
     : 'stale'
 }
 
-/** For applications, and for a second worker that goes by the name of a node whose answer another one gave. */
+/** For applications, and for a second worker under the name of a node for which another worker answered. */
 function heartbeatReason(heartbeat: HeartbeatFact, facts: ReadinessFacts): NotReadyReason | null {
   if (!isCredible(heartbeat)) return 'stale'
   if (heartbeat.role === 'worker' && !facts.answers.some(({ node }) => node === heartbeat.node)) {
@@ -142,7 +142,7 @@ function heartbeatReason(heartbeat: HeartbeatFact, facts: ReadinessFacts): NotRe
   if (heartbeat.loaded.some(({ version }) => version === facts.target)) return 'stale'
   const failed = heartbeat.notLoaded.find(({ version }) => version === facts.target)
   if (failed === undefined) return 'not-loaded'
-  // What failed before the question may be mended by now; who repeats no nonce with a failure is taken at its word.
+  // A failure from before the question may be over by now. A failure without a nonce is believed.
   const { answers, reason } = failed
   const isOld = answers !== undefined && (answers === null || !facts.nonces.includes(answers))
   return isOld ? 'stale' : reason

@@ -23,7 +23,7 @@ export interface Reading {
   readonly fence: 'stands' | 'missing' | 'refused'
 }
 
-/** What counts beside the reading: the recorded rules, and what the request's row says. */
+/** Input of the guards besides the reading: the recorded rules and the request's row. */
 export interface RemovalRulesNow {
   readonly settings: string | null
   readonly backupWindowMs: number
@@ -31,12 +31,12 @@ export interface RemovalRulesNow {
   readonly requestedBy: string
   readonly acceptQuarantine: boolean
   readonly withoutFence: boolean
-  /** The fence should stand already. */
+  /** The validator should be set already. */
   readonly fenced: boolean
   readonly ownNow: Date
 }
 
-/** The guards' facts. No approval is known yet: one that is required is missing. */
+/** The guards' facts. There is no way to approve yet, so a required approval is missing. */
 export function removalFacts(reading: Reading, rules: RemovalRulesNow): RemovalFacts {
   const { row, active, now } = reading
   return {

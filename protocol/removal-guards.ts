@@ -1,5 +1,5 @@
 import type { ErrorReport } from '../contracts/errors.ts'
-import { cures } from '../contracts/fleet.ts'
+import { readinessHints } from '../contracts/fleet.ts'
 import type { Guard, GuardName } from '../contracts/views.ts'
 import {
   inSeconds,
@@ -11,60 +11,60 @@ import {
 } from './facts.ts'
 
 /**
- * What is known of the fence: it `stands`; it is `possible` (asked before it is raised); it is `missing` although it
- * should stand; it was `refused` (no `collMod`, or rules that only warn); or the operator goes `without` it.
+ * State of the validator that refuses the version: `stands`; `possible` (not set yet, and nothing prevents it); `missing`
+ * although it should be set; `refused` (no `collMod`, or the collection's validation only warns); `without`: waived.
  */
 export type FenceFact = 'stands' | 'possible' | 'missing' | 'refused' | 'without'
 
-/** How far the clock of whoever judges may be from the database's: a window is over when both say so. */
+/** How far the clock of this process may be from the database's. A window is over only by both clocks. */
 const clocksApartMs = 5 * 60_000
 
 export interface RemovalFacts {
   version: number
   active: number | null
-  /** Of kek_active, read after the heartbeats; 0 before anything was active. */
+  /** Epoch of `kek_active`, read after the heartbeats; 0 before any version was active. */
   epoch: number
-  /** The rotation marked on the version's row. */
+  /** The rotation whose mark is on the version's row. */
   rotation: string | null
   roster: readonly RosterFact[]
   heartbeats: readonly HeartbeatFact[]
   /** ISO 8601; null: never active, so nothing was ever wrapped under it. */
   activatedAt: string | null
   /**
-   * End of the settle that left it, ISO 8601; null while it is active, or when no settle has ended since. Of a version that
-   * was never active: when an older state was put back, for it may have been active in the lost one.
+   * End of the settle that left it, ISO 8601; null while it is active, or if no settle has ended since. For a version that
+   * was never active: when an older state was restored, because it may have been active in the lost one.
    */
   leftAt: string | null
   /** The epoch of the promote that left it. */
   leftEpoch: number | null
   /** Census without exactly the quarantined bytes, over all collections of `kek_settings`. */
   remaining: number
-  /** Recorded collections that are not what they were: their envelopes were not counted. */
+  /** Recorded collections that are missing or replaced: their envelopes were not counted. */
   lost: readonly { code: ErrorReport['code']; message: string }[]
-  /** Versions of envelopes that have no row in this keystore. */
+  /** Versions named by envelopes without a row in this keystore. */
   unknown: readonly number[]
-  /** Odd envelopes that are not in quarantine: any of them may need N. */
+  /** Odd envelopes outside quarantine: any of them may need the version. */
   odd: number
   quarantined: number
   /** Odd envelopes in quarantine. */
   oddQuarantined: number
   acceptQuarantine: boolean
   backupWindowMs: number
-  /** The database's clock, and that of the process that judges, ISO 8601. */
+  /** The database's clock, and this process's clock, ISO 8601. */
   now: string
   ownNow: string
   /** Hash of the recorded settings in hex; null before `setup`. */
   settings: string | null
   approvalsRequired: number
-  /** Who approved; verified signatures only. */
+  /** Approvers; verified signatures only. */
   approvedBy: readonly string[]
   requestedBy: string
   fence: FenceFact
 }
 
 /**
- * All guards of a removal, in the order in which they are shown; each with a sentence that says what was found. A version
- * that was never active needs no fleet that is past it, no window and no fence: nothing was ever wrapped under it.
+ * All guards of a removal, in display order, each with a sentence about what was found. A version that was never active
+ * passes `fleet-past`, `backup-window` and `fence`: nothing was ever wrapped under it.
  */
 export function removalGuards(facts: RemovalFacts): Guard[] {
   return [
@@ -94,7 +94,7 @@ export function refusalOf(version: number, guards: readonly Guard[]): ErrorRepor
   }
 }
 
-/** Of guards that have a code of their own, where no other fails. */
+/** Codes of guards that have their own, used if no other guard fails. */
 const codes: Partial<Record<GuardName, ErrorReport['code']>> = {
   fence: 'no-fence',
   approvals: 'approval-missing',
@@ -129,8 +129,8 @@ function noRotation({ version, rotation }: RemovalFacts): Guard {
 }
 
 /**
- * Every expected host has a live process, and every document that is there reports another version at an epoch not
- * before the one that left N. Silent documents of hosts count until they expire: a frozen process may still hold N.
+ * Every expected host has a live process, and every heartbeat document reports another version, at the epoch that left
+ * this one or a later epoch. Silent documents of hosts count until they expire: a frozen process may still hold the key.
  */
 function fleetPast(facts: RemovalFacts): Guard {
   const { version, leftEpoch, roster, heartbeats } = facts
@@ -161,7 +161,7 @@ function fleetPast(facts: RemovalFacts): Guard {
   return guard('fleet-past', false, `${findings.slice(0, 5).join('; ')}${more}`)
 }
 
-/** Whoever has seen a higher epoch than there is knows of a newer state of this keystore, and may hold wraps of it. */
+/** A process that has seen a higher epoch knows a newer state of this keystore, and may hold wraps made in it. */
 function aheadOf({ epoch, roster, heartbeats }: RemovalFacts): Guard | null {
   const one = heartbeats.find((each) => (each.epoch ?? 0) > epoch && mayStillAct(each, roster))
   if (one === undefined) return null
@@ -172,13 +172,13 @@ function aheadOf({ epoch, roster, heartbeats }: RemovalFacts): Guard | null {
   }
 }
 
-/** A document that lives, or of a host that is expected: a frozen process may wake. */
+/** A live document, or one of an expected host: a frozen process may wake. */
 function mayStillAct(heartbeat: HeartbeatFact, roster: readonly RosterFact[]): boolean {
   const row = roster.find(({ node }) => node === heartbeat.node)
   return isLive(heartbeat) || (row?.kind === 'host' && !row.decommissioned)
 }
 
-/** Whoever runs with other settings may keep envelopes where nobody counts. One that leaves them out is believed. */
+/** A process with other settings may store envelopes in collections that are not counted. One that reports none passes. */
 function settingsAgree({ settings, heartbeats, roster, unknown }: RemovalFacts): Guard {
   if (unknown.length > 0) {
     const shown = `${unknown.slice(0, 5).join(', ')}${unknown.length > 5 ? ' and others' : ''}`
@@ -198,7 +198,7 @@ function settingsAgree({ settings, heartbeats, roster, unknown }: RemovalFacts):
   }
   const more = names.length > 5 ? ` and ${names.length - 5} more` : ''
   const who = `settings differ on ${names.slice(0, 5).join(', ')}${more}`
-  return guard('settings-agree', false, `${who}: ${cures['config-differs']}`)
+  return guard('settings-agree', false, `${who}: ${readinessHints['config-differs']}`)
 }
 
 function censusZero({ version, remaining, odd, lost }: RemovalFacts): Guard {
@@ -231,7 +231,7 @@ function quarantineEmpty(facts: RemovalFacts): Guard {
     : guard('quarantine-empty', false, `${told}: repair them, or use --accept-quarantine`)
 }
 
-/** A backup may hold N until the end of the settle that left it; a version that became active again starts anew. */
+/** A backup may hold the version until the end of the settle that left it. Becoming active again restarts the window. */
 function backupWindow(facts: RemovalFacts): Guard {
   const { version, activatedAt, leftAt, backupWindowMs, now, ownNow } = facts
   if (!wasUsed(facts)) return unused('backup-window', facts)
@@ -255,7 +255,7 @@ function backupWindow(facts: RemovalFacts): Guard {
   return { ...guard('backup-window', false, detail), until }
 }
 
-/** Whether two clocks are too far apart for either to be believed. */
+/** Whether two clocks are too far apart to trust either. */
 export function clocksDiffer(now: string, ownNow: string): boolean {
   return Math.abs(Date.parse(now) - Date.parse(ownNow)) > clocksApartMs
 }

@@ -9,7 +9,7 @@ interface RequestRow {
   readonly destroy_hsm_key: boolean
 }
 
-/** The members of a version's row that it follows from. */
+/** The members of a version's row that the phase follows from. */
 interface VersionRow {
   readonly provider: ProviderName
   readonly activated_at: Date | null
@@ -24,13 +24,13 @@ interface VersionRow {
   } | null
 }
 
-/** The two clocks by which a moment must have passed. */
+/** The two clocks that must both have passed a moment. */
 export interface Clocks {
   readonly now: Date
   readonly ownNow: Date
 }
 
-/** Where a request stands. It is derived, never stored, so that whoever takes it up goes on where it was left. */
+/** The phase of a request. It is derived, never stored, so that any step can continue where the last one stopped. */
 export function removalPhase(
   request: RequestRow,
   version: VersionRow,
@@ -48,22 +48,22 @@ export function removalPhase(
 }
 
 /**
- * Nothing was ever wrapped under a version that was never active. One that was left without that may have been, in the state
- * that an older one was put in the place of.
+ * Nothing was ever wrapped under a version that was never active. `left_at` without `activated_at` means that an older state
+ * was restored: the version may have been active in the lost one.
  */
 export function needsFence(row: Pick<VersionRow, 'activated_at' | 'left_at'>): boolean {
   return row.activated_at !== null || row.left_at !== null
 }
 
-/** How long until a moment has passed by both clocks, in ms; 0 when it has, or when there is none. */
+/** Time until a moment has passed by both clocks, in ms; 0 if it has passed, or is null. */
 export function leftUntil(moment: Date | null, { now, ownNow }: Clocks): number {
   if (moment === null) return 0
   return Math.max(0, moment.getTime() - Math.min(now.getTime(), ownNow.getTime()))
 }
 
 /**
- * What lies between the request and the second look: the window to undo it, and never less than two heartbeats and a
- * lease, so that whoever still uses the version has been heard.
+ * Time between the request and the second run of the guards: the undo window, and never less than two heartbeats and a
+ * lease, so that every process that still uses the version has reported it.
  */
 export function removalWindowMs(settings: {
   fleet: { heartbeatMs: number; leaseMs: number }

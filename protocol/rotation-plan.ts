@@ -1,21 +1,21 @@
 import type { TimedSample } from '../contracts/rotation.ts'
 import type { FleetTimings } from '../contracts/settings.ts'
 
-/** Envelopes a second where nothing was measured yet: the order of magnitude of two cores and a soft token. */
+/** Envelopes per second if nothing was measured yet: the order of magnitude of two cores and a software token. */
 const assumedRate = 5_000
 
-/** What MongoDB takes of an envelope's write, measured on two cores (docs/performance.md); a dry run writes nothing. */
+/** MongoDB's write rate, measured on two cores (docs/performance.md); a dry run writes nothing, so it is assumed. */
 const assumedWritesPerSecond = 20_000
 
-/** Envelopes a second by what a sample took, as if stages had to share one machine: rather too slow than too fast. */
+/** Envelopes per second from a sample, as if all stages shared one machine: a low estimate on purpose. */
 export function sampledRate({ envelopes, readSeconds, tokenSeconds }: TimedSample): number | null {
   const each = (readSeconds + tokenSeconds) / envelopes + 1 / assumedWritesPerSecond
   return envelopes === 0 || !Number.isFinite(each) ? null : 1 / each
 }
 
 /**
- * Seconds of a whole rotation. `rates` are what is known of its speed, the best first; settle waits at least one lease,
- * and then for two looks a heartbeat apart.
+ * Estimated seconds of a whole rotation. `rates`: known rates, the most reliable first. Settle waits at least one lease,
+ * then counts twice, one heartbeat apart.
  */
 export function plannedSeconds(options: {
   envelopes: number

@@ -11,7 +11,7 @@ export interface RouteVersion {
 
 export interface RouteFacts {
   versions: readonly RouteVersion[]
-  /** Null: no version was ever activated. */
+  /** Null: no version was ever active. */
   active: number | null
   /** `--from-version`; absent or null asks for the default. */
   from?: number | null
@@ -25,7 +25,7 @@ export interface RotationRoute {
   promote: boolean
 }
 
-/** Throws versions-equal for the same version twice: that needs no look at anything. */
+/** Throws `versions-equal` for the same version twice, before anything is read. */
 export function requireTwoVersions({ from, to }: { from: number | null; to: number }): void {
   if (from !== to) return
   throw new KeyturnError('versions-equal', `from and to are the same version '${to}'`, {
@@ -33,7 +33,7 @@ export function requireTwoVersions({ from, to }: { from: number | null; to: numb
   })
 }
 
-/** Between which versions a rotation runs. Throws the refusals of preflight: no key and no envelope was touched. */
+/** The versions that a rotation runs between. Throws preflight's refusals; no key or envelope was touched. */
 export function rotationRoute(facts: RouteFacts): RotationRoute {
   const { active, to } = facts
   const given = facts.from ?? null
@@ -55,7 +55,7 @@ export function rotationRoute(facts: RouteFacts): RotationRoute {
   })
 }
 
-/** The active version; when B is that already, the oldest with envelopes, or, with none left anywhere, the last one before B. */
+/** The active version. If B is active already: the oldest other version with envelopes, or else the last deactivated one. */
 function defaultFrom({ versions, to }: RouteFacts, active: number): number {
   if (to !== active) return active
   const others = versions
@@ -79,7 +79,7 @@ function requireNumber(version: number): void {
   })
 }
 
-/** Refuses a version that nobody installed, that is gone, or that is on its way out. */
+/** Refuses a version that is not installed, destroyed, or in removal. */
 export function requireUsable(
   versions: readonly Pick<RouteVersion, 'version' | 'state'>[],
   version: number,

@@ -2,12 +2,12 @@ import type { ProcessRole } from '../contracts/fleet.ts'
 import { inSeconds, processName, type HeartbeatFact, type RosterFact } from './facts.ts'
 
 /**
- * Settle waits until nobody can wrap under the version that promote left. A process is past when its heartbeat
- * reports promote's epoch. A silent one cannot be asked; but it may wrap only for one lease after it sent its last
- * heartbeat, so it is past when the observer has seen its document unchanged, or gone, for one whole lease by the
- * observer's own clock. No clock of a host or of the database enters, so none can shorten the wait.
+ * Settle waits until no process can wrap under the version that promote left. A process is past it when its heartbeat
+ * reports promote's epoch. A silent process may wrap only for one lease after it sent its last heartbeat, so it is past
+ * when the observer has seen its document unchanged, or missing, for one whole lease by the observer's own clock. No clock
+ * of a host or of the database takes part, so none can shorten the wait.
  *
- * The state is JSON: it lives in a workflow and travels through its history.
+ * The state is JSON, because it is part of a workflow's history.
  */
 export interface SettleState {
   /** The observer's clock at the last observation, in ms. */
@@ -21,19 +21,19 @@ export interface ObservedProcess {
   pid: number
   /** Changes with each heartbeat; `gone` when the document is not there. */
   print: string
-  /** Since when the print is the same, by the observer's clock. */
+  /** Since when the print has not changed, by the observer's clock. */
   sinceMs: number
   epoch: number | null
   leaseMs: number
-  /** Its document could not be read when it was last seen. */
+  /** Its document was malformed when it was last seen. */
   malformed?: HeartbeatFact['malformed']
 }
 
 export const nothingObserved: SettleState = { atMs: 0, processes: {} }
 
 /**
- * The next state from what the observer sees now. A document that changed or went restarts the count of its process:
- * between two looks it may have been written once more. So does a clock that ran backwards, for all.
+ * The next state from what the observer sees now. A document that changed or disappeared restarts the count of its
+ * process: it may have been written once more between two looks. A clock that ran backwards restarts all counts.
  */
 export function observe(
   previous: SettleState,
@@ -62,19 +62,19 @@ export interface SettleQuestion {
   epoch: number
   /** The observer's clock when promote had returned, in ms. */
   promotedMs: number
-  /** The lease of the fleet in ms; a document that claims a shorter one of its own does not shorten the wait. */
+  /** The fleet's lease in ms; a document that claims a shorter one does not shorten the wait. */
   leaseMs: number
 }
 
 export interface SettleVerdict {
   done: boolean
-  /** What is waited for, a line each, in plain words. */
+  /** What settle waits for, one line each. */
   awaiting: string[]
-  /** Nodes with a process that never reported the epoch and whose lease is over: it cannot wrap any more. */
+  /** Nodes with a process that never reported the epoch and whose lease is over, so that it cannot wrap. */
   silent: string[]
 }
 
-/** Whether settle is over, by the state's own moment. */
+/** Whether settle is over at the time of the last observation. */
 export function settleVerdict(state: SettleState, question: SettleQuestion): SettleVerdict {
   const behind = Object.values(state.processes).filter(
     ({ epoch }) => epoch === null || epoch < question.epoch,
@@ -101,9 +101,9 @@ export function settleVerdict(state: SettleState, question: SettleQuestion): Set
 }
 
 /**
- * Whom the report names at the end: nodes that a look found silent and that have not come back past the epoch, and
- * expected hosts of which no heartbeat is left. Verify has met those, so they fell silent since, and so long ago that
- * their documents have expired. None of them holds anything up, but whoever reads the report should look for them.
+ * The nodes that the report names at the end: those that were silent and have not reported the epoch since, and expected
+ * hosts without a heartbeat document. The latter answered verify, so they fell silent since and their documents expired.
+ * None of them delays the rotation, but an operator should check them.
  */
 export function silentAtEnd(
   found: readonly string[],

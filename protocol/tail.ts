@@ -1,6 +1,6 @@
 import type { WalkState } from '../contracts/rotation.ts'
 
-/** When the census of A was first seen at zero with nothing but zeros since; null while it is not. JSON. */
+/** Since when the census of A has been zero at every look; null if it was not zero at the last. JSON. */
 export interface TailState {
   zeroSinceMs: number | null
 }
@@ -8,8 +8,8 @@ export interface TailState {
 export const tailBegins: TailState = { zeroSinceMs: null }
 
 /**
- * The tail sweep ends when the census of A, without quarantine, is 0 twice, one heartbeat apart by the observer's
- * clock: what a process wrapped just before it moved on has been written, or will be met by removal's fence.
+ * The tail ends when the census of A, without quarantine, is 0 twice, one heartbeat apart by the observer's clock: what a
+ * process wrapped just before it switched has been written by then, or is refused by removal's validator.
  */
 export function observeTail(
   previous: TailState,
@@ -23,18 +23,18 @@ export function observeTail(
 
 export const walksBegin: WalkState = { dealt: -1, remaining: null, fewest: null, idle: 0, vain: 0 }
 
-/** So many walks without progress, and what remains is out of a walk's reach: no further one would help. */
+/** After this many walks in a row without progress, a walk cannot reach what remains. */
 export const idleWalksAtMost = 10
 
 /**
- * So many walks, each a heartbeat or more after the one before, and never fewer envelopes: nobody lags that long. Somebody
- * writes old bytes back again and again.
+ * After this many walks, each at least one heartbeat after the last, without fewer envelopes remaining, an application must
+ * be writing old bytes back: no process lags that long.
  */
 export const vainWalksAtMost = 100
 
 /**
- * Whether another walk makes sense. `idle`: what is counted is never met, for the index or the collection is another one by
- * now. `vain`: it is met each time, and is there again. A writer that lags is waited for until then.
+ * Whether another walk makes sense. `idle`: walks do not meet what is counted, because the index or the collection was
+ * replaced. `vain`: walks meet it, and it comes back each time. Until then a lagging writer is waited for.
  */
 export function observeWalk(
   previous: WalkState,

@@ -1,6 +1,6 @@
 import type { VersionState } from '../contracts/kek.ts'
 
-/** The facts of a `kek_versions` row that its state follows from; dates may be Date or ISO strings, only their absence counts. */
+/** The members of a `kek_versions` row that its state follows from. Dates may be Date or ISO strings; only presence counts. */
 export interface VersionRow {
   readonly _id: number
   readonly canary?: unknown
@@ -10,9 +10,9 @@ export interface VersionRow {
 }
 
 /**
- * The state of a version (NIST SP 800-57 part 1, section 7). It is derived, never stored. A row without a canary is
- * an intent, `installing`, unknown to status, verify and rotate. What is asked to go away is `pending-removal` even
- * if it should be active as well: nobody wraps under what may be destroyed.
+ * The state of a version (NIST SP 800-57 part 1, section 7). It is derived, never stored. A row without a canary is an
+ * intent, `installing`, unknown to status, verify and rotate. A version in removal is `pending-removal` even if it is also
+ * active: no process may wrap under a version that may be destroyed.
  */
 export function versionState(row: VersionRow, active: number | null): VersionState {
   if (isThere(row.destroyed_at)) return 'destroyed'

@@ -2,7 +2,7 @@ import { createHash } from 'node:crypto'
 import { Binary, BSON, type Document } from 'mongodb'
 import { z } from 'zod'
 import { clipped } from '../contracts/clipped.ts'
-import { cures } from '../contracts/fleet.ts'
+import { readinessHints } from '../contracts/fleet.ts'
 import type { HeartbeatDoc, NodeDoc } from './documents.ts'
 import { nameOf } from './own-documents.ts'
 
@@ -13,7 +13,7 @@ import { nameOf } from './own-documents.ts'
 
 const answers = z.string().max(200).nullable().exactOptional()
 const version = z.int().min(0)
-const reasons = Object.keys(cures) as [keyof typeof cures]
+const reasons = Object.keys(readinessHints) as [keyof typeof readinessHints]
 
 /** Bounded in each part, since it travels in payloads of Temporal. */
 const heartbeat = z.object({

@@ -1,4 +1,4 @@
-import { cures, type ReadinessReport } from '../../contracts/fleet.ts'
+import { readinessHints, type ReadinessReport } from '../../contracts/fleet.ts'
 import { colours } from './colours.ts'
 import { linesAtMost } from './present-fleet.ts'
 import { table } from './tables.ts'
@@ -24,7 +24,7 @@ export function readinessText(report: ReadinessReport): string {
     '',
     ...(rows.length > 0 ? [table(['node', 'role', 'pid', 'state', 'proven at'], rows)] : []),
     ...(isLarge ? [`${report.nodes.length - shown.length} processes are ready`] : []),
-    ...[...reasons].map((reason) => `${reason}: ${cures[reason]}`),
+    ...[...reasons].map((reason) => `${reason}: ${readinessHints[reason]}`),
   ]
   if (report.ready && !report.crossChecked) {
     lines.push(dim('a fleet of one: it opened its own proof'))

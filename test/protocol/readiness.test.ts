@@ -7,7 +7,7 @@ import {
   mayStillAnswer,
   type ReadinessFacts,
 } from '../../protocol/readiness.ts'
-import { cures } from '../../contracts/fleet.ts'
+import { readinessHints } from '../../contracts/fleet.ts'
 import { at, heartbeat, host, nonce, proof } from './fleet-facts.ts'
 
 const answer = (id: string, fields: object = {}) => {
@@ -201,7 +201,7 @@ describe('readiness', () => {
   })
 })
 
-test.each(Object.keys(cures))('the reason %s has a row in docs/fleet.md, with a cure', (reason) => {
+test.each(Object.keys(readinessHints))('the reason %s has a row in docs/fleet.md, with a cure', (reason) => {
   const page = readFileSync(new URL('../../docs/fleet.md', import.meta.url), 'utf8')
   const row = page.split('\n').find((line) => line.startsWith(`| \`${reason}\` |`))
   const [, , seen = '', cure = ''] = (row ?? '').split('|').map((cell) => cell.trim())
