@@ -17,7 +17,7 @@ import { memberAmiss, wellFormed } from './own-documents.ts'
 import { lastEntry } from './kek-audit.ts'
 import { serverNow, type Store } from './store.ts'
 
-/** What a process reads behind each of its heartbeats. */
+/** What a process reads after each heartbeat. */
 export interface BeatReading {
   /** Null before `setup`. */
   install: InstallDoc | null
@@ -25,21 +25,21 @@ export interface BeatReading {
   settings: SettingsDoc | null
   /** Null before the first version was installed. */
   active: ActiveDoc | null
-  /** Number of the last entry of the audit's chain; 0 before any. */
+  /** Number of the last audit entry; 0 before any. */
   entries: number
-  /** By their numbers, intents among them. */
+  /** In order of their numbers, including intents. */
   versions: VersionDoc[]
-  /** The question for proofs that stands; null before any was asked. */
+  /** The current question for proofs; null before the first. */
   question: ProofQuestion | null
-  /** Its row on the roster says all that `seeNode` would write. */
+  /** Its row on the roster has already what `seeNode` would write. */
   isSeen: boolean
-  /** The database's time when it was read. */
+  /** The database's clock at the reading. */
   now: Date
 }
 
 /**
- * One question instead of five: in a fleet of hundreds, what a heartbeat costs MongoDB is mostly the number of commands.
- * The parts are read one after the other, as if they were asked for one by one. Throws `document-malformed`.
+ * One command instead of five: in a fleet of hundreds, a heartbeat's cost for MongoDB is mostly the number of commands. The
+ * parts are read one after the other, as by separate commands. Throws `document-malformed`.
  */
 export async function readForBeat(
   store: Store,
@@ -93,17 +93,17 @@ export async function readForBeat(
   }
 }
 
-/** One that was edited into something else asks nothing: whoever asks next replaces it. */
+/** A malformed question counts as none: the next question replaces it. */
 function questionOf(row: QuestionDoc | undefined): ProofQuestion | null {
   return row === undefined || memberAmiss(questionSchema, row) !== null ? null : row
 }
 
-/** The document of this `_id` alone, under one name. */
+/** Only the document with this `_id`, under one name. */
 function only(_id: string, name: string): Document[] {
   return [{ $match: { _id } }, under(name)]
 }
 
-/** The whole document under one name, so that it is known where it comes from. */
+/** The whole document under one name, which tells its collection. */
 function under(name: string): Document {
   return { $replaceWith: { [name]: '$$ROOT' } }
 }

@@ -1,6 +1,6 @@
 /**
- * Cuts a list for commands of bounded size: at most `count` items and, unless one alone has more, `bytes` bytes. MongoDB
- * takes 48 MB of a command, and 16 MB of a document in it.
+ * Splits a list for commands of bounded size: at most `count` items and `bytes` bytes, unless one item alone is larger.
+ * MongoDB accepts 48 MB per command, and 16 MB per document in it.
  */
 export function* byteSlices<T>(
   items: readonly T[],

@@ -9,7 +9,7 @@ import { readQuarantine, standsThere } from './quarantined-bytes.ts'
 import { atOneMoment, type Moment } from './snapshot.ts'
 import type { Store } from './store.ts'
 
-/** The count of envelopes by version: raw, so what is in quarantine is counted, unless a function says otherwise. */
+/** Envelopes counted by version. Counts are raw: they include quarantined envelopes, unless a function says otherwise. */
 
 export interface FieldCount {
   collection: string
@@ -19,12 +19,12 @@ export interface FieldCount {
 }
 
 export interface VersionCounts {
-  /** Versions without an envelope are left out. */
+  /** Without versions that have no envelope. */
   byVersion: Record<number, number>
   byField: FieldCount[]
   /** Envelopes that cannot be placed under a version (presence.ts). */
   odd: number
-  /** Fields without an odd envelope are left out. */
+  /** Without fields that have no odd envelope. */
   oddByField: OddCount[]
 }
 
@@ -34,7 +34,7 @@ export interface OddCount {
   envelopes: number
 }
 
-/** Counts all envelopes of these collections, by two indexes and all at one moment. */
+/** Counts all envelopes of these collections by two indexes, in one snapshot. */
 export async function countVersions(
   store: Store,
   collections: readonly CollectionConfig[],
@@ -74,15 +74,15 @@ export async function countVersion(
   })
 }
 
-/** What is not in quarantine yet, of a version and of what is odd. */
+/** Envelopes outside quarantine: of a version, and odd ones. */
 export interface Left {
   under: number
   odd: number
 }
 
 /**
- * Envelopes that a rotation from a version still has to deal with: the raw counts without those whose very bytes are in
- * quarantine, all read at one moment. What its owner has repaired or put back is counted again.
+ * Envelopes that a rotation from a version still has to process: the raw counts without those whose exact bytes are in
+ * quarantine, in one snapshot. Repaired or restored envelopes are counted again.
  */
 export async function leftOf(
   store: Store,
@@ -101,7 +101,7 @@ export async function leftOf(
   })
 }
 
-/** The two of `leftOf` together: none may be left where a rotation ends, or a version is removed. */
+/** The sum of `leftOf`: it must be 0 when a rotation ends, or a version is removed. */
 export async function remainingOf(
   store: Store,
   collections: readonly CollectionConfig[],
@@ -125,7 +125,7 @@ async function countStanding(
   return (await standsThere(store, ours, moment)).filter(Boolean).length
 }
 
-/** A field's count by version in another way. */
+/** A version of a field for which two ways of counting differ. */
 export interface CensusDifference {
   collection: string
   field: string
@@ -135,8 +135,8 @@ export interface CensusDifference {
 }
 
 /**
- * Counts once more, independently: by the definition alone over all records, in their natural order and without an
- * index, against the census by the indexes, at one moment. Answers where the two differ. It reads the collections whole.
+ * Compares the census by indexes with an independent count: all records in natural order by the definition alone, without
+ * an index, in one snapshot. Returns the differences. It reads the whole collections.
  */
 export async function censusDifferences(
   store: Store,
@@ -159,8 +159,9 @@ export async function censusDifferences(
 }
 
 /**
- * Cuts a field's envelopes of a version into `shards` ranges of nearly equal size: the inner bounds, in order. Fewer, or
- * none, when there are not enough envelopes. On a sharded cluster they are cut along its chunks too, so that there are more.
+ * Splits a field's envelopes of a version into `ranges` ranges of nearly equal size, and returns the inner bounds in order:
+ * fewer, or none, if there are not enough envelopes. On a sharded cluster it also splits at chunks of another shard, so
+ * there are more.
  */
 export async function splitPoints(
   store: Store,

@@ -4,13 +4,13 @@ import { NotFaithful, rawAt, rawValue } from './raw-bson.ts'
 import { serverCode, serverCodes } from './store-errors.ts'
 import type { Store } from './store.ts'
 
-/** More shards than so many would cost more than transactions that several shards of MongoDB take part in. */
+/** More ranges than this would cost more than transactions over several shards. */
 const boundsAtMost = 64
 
 /**
- * Where, along `_id`, the chunks of another shard of MongoDB begin: a page between two of these bounds is written by one
- * shard alone. Empty on a replica set, for a collection that is not sharded by ranges of `_id`, and where the database's
- * user may not read `config` (https://www.mongodb.com/docs/manual/reference/config-database/).
+ * The `_id`s at which the chunks of another shard begin: one shard alone writes a page between two of these bounds. Empty on
+ * a replica set, for a collection that is not sharded by ranges of `_id`, and if the database's user may not read `config`
+ * (https://www.mongodb.com/docs/manual/reference/config-database/).
  */
 export async function ownerBounds(store: Store, collection: string): Promise<Bound[]> {
   if (!store.isRouter) return []
@@ -44,12 +44,12 @@ async function readBounds(store: Store, collection: string): Promise<Bound[]> {
   return bounds
 }
 
-/** Hashed ranges are no ranges of `_id`. */
+/** Ranges of a hashed key are not ranges of `_id`. */
 function isByRange(key: Document): boolean {
   return Object.keys(key).join() === '_id' && Number(key['_id']) === 1
 }
 
-/** Undefined for the few values that cannot be given back as they came: the two owners' ranges stay together there. */
+/** Undefined for the few values that cannot be returned unchanged: the range is not split there. */
 function valueAt(chunk: Buffer, path: string): unknown {
   const element = rawAt(chunk, path)
   try {

@@ -7,13 +7,13 @@ import type { Store } from './store.ts'
 const shapeHint =
   'envelopes stand in ordinary collections: move them, and name the new collection in keyturn.yaml'
 
-/** What MongoDB says of the collections of a database, by name. */
+/** MongoDB's information about the database's collections, by name. */
 export async function collectionInfos(store: Store): Promise<Map<string, CollectionInfo>> {
   const infos = await store.db.listCollections().toArray()
   return new Map(infos.map((info) => [info.name, info as CollectionInfo]))
 }
 
-/** Why a rotation could not walk or rewrite this collection; null where it can. */
+/** Why a rotation cannot walk or update this collection; null if it can. */
 export function whyNotSwept({ type, options }: CollectionInfo): string | null {
   if (type !== 'collection') return `is a ${type === 'timeseries' ? 'time series' : 'view'}`
   const { capped, timeseries, encryptedFields } = options ?? {}
@@ -23,7 +23,7 @@ export function whyNotSwept({ type, options }: CollectionInfo): string | null {
   return null
 }
 
-/** Throws `unsupported-shape` for collections that cannot be swept. What is not there yet is made by `setup`. */
+/** Throws `unsupported-shape` for collections that cannot be swept. `setup` creates missing ones. */
 export async function checkShapes(
   store: Store,
   collections: readonly CollectionConfig[],
@@ -37,7 +37,7 @@ export async function checkShapes(
   }
 }
 
-/** What became of a recorded collection that is not what it was. */
+/** What happened to a recorded collection. */
 export interface LostCollection {
   name: string
   code: 'collection-missing' | 'collection-replaced' | 'unsupported-shape'
@@ -45,9 +45,9 @@ export interface LostCollection {
 }
 
 /**
- * Recorded collections that are gone, renamed, made anew since `setup` recorded them, or cannot be swept: their envelopes
- * were not counted, or cannot be met, so nothing may be concluded from a count. What this user may not read, or a mongos
- * does not tell, is no loss.
+ * Recorded collections that are missing, renamed, recreated since `setup` recorded them, or cannot be swept. Their envelopes
+ * were not counted or cannot be reached, so a count proves nothing. A value that this user may not read, or that a mongos
+ * does not report, is not a loss.
  */
 export async function lostCollections(
   store: Store,
@@ -82,7 +82,7 @@ function lossOf(
   return why === null ? null : lost('unsupported-shape', `collection '${name}' ${why}`)
 }
 
-/** Those that are what they were, and whether a name is that of a lost one. */
+/** The collections that are not lost, and whether a name is that of a lost one. */
 export async function sortedOut(
   store: Store,
   collections: readonly CollectionConfig[],

@@ -8,8 +8,8 @@ import { sent } from './unsent.ts'
 const pauseMs = 250
 
 /**
- * Repeats a statement for as long as an election takes. The driver itself repeats once, and commands not at all. One that
- * `mayRepeat` is repeated although it was perhaps done.
+ * Repeats a statement for as long as an election takes. The driver repeats once, and commands not at all. With `mayRepeat`
+ * the statement is repeated even if it may have been executed.
  */
 export async function throughElection<T>(ask: () => Promise<T>, mayRepeat: boolean): Promise<T> {
   const began = performance.now()
@@ -24,7 +24,7 @@ export async function throughElection<T>(ask: () => Promise<T>, mayRepeat: boole
   }
 }
 
-/** The primary changed while this was asked. */
+/** The primary changed during the statement. */
 export function isElection(error: unknown): boolean {
   return isChangeOfPrimary(error) || error instanceof MongoNetworkError
 }

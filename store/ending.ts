@@ -5,9 +5,9 @@ import { lostCollections, lostError } from './collections.ts'
 import type { Store } from './store.ts'
 
 /**
- * Whether the counts that a rotation ends by may be believed; null when they may. It fails where a recorded collection is not
- * the one that was counted, and where a second count, of all records and without an index, finds other envelopes of this
- * version, or other odd ones, than the indexes do, which the sweep goes by.
+ * Null if the final counts of a rotation can be trusted, else the error: a recorded collection is not the one that was
+ * counted, or a second count of all records, without an index, differs from the indexes for this version or for odd
+ * envelopes. The sweep uses the indexes.
  */
 export async function endFault(
   store: Store,
@@ -15,7 +15,7 @@ export async function endFault(
   version: number,
 ): Promise<ErrorReport | null> {
   const differences = await censusDifferences(store, collections)
-  // Behind the counts: one that went before them was not counted.
+  // After the counts: a collection that disappeared before them was not counted.
   const [lost] = await lostCollections(store, collections)
   if (lost !== undefined) {
     const { code, message, hint } = lostError(lost)

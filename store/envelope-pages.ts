@@ -25,9 +25,9 @@ import { isBadHint } from './store-errors.ts'
 import type { Store } from './store.ts'
 
 /**
- * Walking the envelopes of one version in the order of the index `{<field>.kek_version: 1, _id: 1}`. Comparisons like
- * `$gt` stay within one BSON type, index bounds do not: `min` (inclusive) and `max` (exclusive) with a hint meet each
- * `_id` of each type once. Documents are read raw, so that no driver re-types an `_id` or a wrap field.
+ * Walks the envelopes of one version in the order of the index `{<field>.kek_version: 1, _id: 1}`. Comparisons like `$gt`
+ * stay within one BSON type, index bounds do not: `min` (inclusive) and `max` (exclusive) with a hint return each `_id` of
+ * each type once. Documents are read raw, so that no driver re-types an `_id` or a wrap field.
  */
 
 export interface PageRequest {
@@ -37,34 +37,34 @@ export interface PageRequest {
   /** `keyturn-1` unless given. */
   layout?: Layout
   version: number
-  /** Inclusive begin of the range, used while `after` is null; null or absent for an open one. */
+  /** Inclusive start of the range, used while `after` is null; null or absent for an open start. */
   from?: Bound | null
-  /** The cursor: the last `_id` that was dealt with. */
+  /** The cursor: the last processed `_id`. */
   after: Bound | null
-  /** Exclusive end of the range; null for an open one. */
+  /** Exclusive end of the range; null for an open end. */
   until: Bound | null
   limit: number
   signal?: AbortSignal
-  /** Reads at this moment instead of the latest. */
+  /** Reads this snapshot instead of the latest state. */
   moment?: Moment
 }
 
 export interface PageEntry {
   /**
-   * The record's `_id` for use in filters: numbers as `Int32`, `Long`, `Double`, sub-documents as `Map`. Of the few
-   * types that this driver cannot give back (undefined, DBPointer, far dates): a binary of `idBytes`, which matches
-   * nothing, so that such an envelope ends as `id-unsupported`.
+   * The record's `_id` for use in filters: numbers as `Int32`, `Long`, `Double`, sub-documents as `Map`. For the few
+   * types that this driver cannot return unchanged (undefined, DBPointer, far dates): a binary of `idBytes`, which matches
+   * no record, so that such an envelope ends as `id-unsupported`.
    */
   id: unknown
   /** The same for the AAD (envelope/record-id.ts), from the raw bytes. */
   idBytes: Buffer
-  /** The walk meets it among the envelopes of its version, but it is an odd one (presence.ts). */
+  /** It is in the index under the version, but odd (presence.ts). */
   isOdd: boolean
-  /** Where to go on when this entry is dealt with. */
+  /** Where the walk continues after this entry. */
   cursor: Bound
   /**
-   * The wrap fields as found, unpromoted, under the names of `keyturn-1` whatever the layout; anything at all where the
-   * envelope is malformed, and `{bytes: n}` in the place of a value that is longer than any part of a wrap.
+   * The wrap fields as found, unpromoted, under the names of `keyturn-1` for every layout; any value if the envelope is
+   * malformed, and `{bytes: n}` instead of a value that is longer than any part of a wrap.
    */
   wrap: unknown
 }
@@ -75,17 +75,17 @@ export interface Page {
   more: boolean
 }
 
-/** The projection of `_id` and the wrap fields: the data itself is never read. */
+/** Projection of `_id` and the wrap fields: the data itself is never read. */
 export function wrapProjection({ paths }: Layout): Document {
   return Object.fromEntries(['_id', ...paths].map((path) => [path, 1]))
 }
 
-/** The same without values that are longer than any part of a wrap. MongoDB takes half as long again for it. */
+/** The same without values that are longer than any part of a wrap. It takes MongoDB 1.5 times as long. */
 export function boundedProjection({ paths }: Layout): Document {
   return { _id: 1, ...Object.fromEntries(paths.map((path) => [path, boundedPart(path)])) }
 }
 
-/** The wrap fields of a record as found; undefined where there is no envelope. */
+/** The wrap fields of a record as found; undefined if there is no envelope. */
 export function wrapAt(document: Buffer | readonly RawElement[], layout: Layout): unknown {
   if (layout.declared === null) {
     const envelope = rawAt(document, layout.field)
@@ -100,17 +100,17 @@ export function wrapAt(document: Buffer | readonly RawElement[], layout: Layout)
   return 'kek_version' in found || 'dek_wrapped' in found ? found : undefined
 }
 
-/** What a page may hold of `_id`s and wraps, in bytes: a few hundred each, unless somebody wrote others. */
+/** Limit of a page's `_id`s and wraps, in bytes. An entry normally has a few hundred. */
 const pageBytes = 4 * 2 ** 20
-/** What an entry takes besides its `_id`. */
+/** Assumed size of an entry besides its `_id`, in bytes. */
 const entryBytes = 512
-/** A document with more than this besides its `_id` has a value in it that no wrap has. */
+/** A document larger than this besides its `_id` has a value that is longer than any part of a wrap. */
 const plainBytes = 8 * longestPart
 
 /**
- * Reads at most `limit` entries behind `after`; fewer where they are large. Throws `index-missing` without the index.
- * What it holds in memory is one answer of MongoDB (16 MB) and `pageBytes`: a page with a value in it that is longer than
- * any part of a wrap is read once more, and MongoDB then leaves that value out.
+ * Reads at most `limit` entries after `after`; fewer if they are large. Throws `index-missing` without the index. It holds
+ * one answer of MongoDB (16 MB) and `pageBytes` in memory: a page with a value that is longer than any part of a wrap is
+ * read again, and MongoDB then omits that value.
  */
 export async function readPage(store: Store, page: PageRequest): Promise<Page> {
   const layout = page.layout ?? keyturnLayout(page.field)
@@ -122,7 +122,7 @@ export async function readPage(store: Store, page: PageRequest): Promise<Page> {
 
 const noPage: Page = { entries: [], more: false }
 
-/** Null: a document has more than `most` bytes besides its `_id`. */
+/** Null if a document has more than `most` bytes besides its `_id`. */
 async function collectPage(
   store: Store,
   page: PageRequest,
@@ -130,7 +130,7 @@ async function collectPage(
   most: number,
 ): Promise<Page | null> {
   const collected = pageOf(page)
-  // One more that may be the old cursor still, and one that shows whether there is more.
+  // One more because the first may be the old cursor, and one to see whether there are more.
   for await (const documents of readRaw(store, page, { limit: page.limit + 2, projection })) {
     for (const document of documents) {
       const elements = rawElements(document)
@@ -170,7 +170,7 @@ function pageOf(page: PageRequest) {
 }
 
 /**
- * The `_id` that stands `skip` envelopes behind `from` (inclusive; null is the first); null where the walk ends before.
+ * The `_id` `skip` envelopes after `from` (inclusive; null is the first); null if the walk ends before.
  */
 export async function idBehind(
   store: Store,
@@ -182,7 +182,7 @@ export async function idBehind(
   },
 ): Promise<Bound | null> {
   const range = { ...place, after: null }
-  // In case that the first is one that cannot be a bound.
+  // Several, because the first may not be usable as a bound.
   const few = { limit: 8, projection: { _id: 1 }, skip: place.skip }
   for await (const documents of readRaw(store, range, few)) {
     for (const document of documents) {
@@ -195,14 +195,14 @@ export async function idBehind(
 
 type Range = Omit<PageRequest, 'limit'>
 
-/** What is read of a range, and how much of it. */
+/** What is read of a range, and how much. */
 interface Reading {
   limit: number
   projection: Document
   skip?: number
 }
 
-/** An index that was made anew under another name since it was looked up is looked up once more. */
+/** An index that was recreated under another name since its lookup is looked up again. */
 async function* readRaw(
   store: Store,
   page: Range,
@@ -236,7 +236,7 @@ async function* readHinted(
     {
       projection,
       hint,
-      // A mongos puts the answers of several ranges together. Elsewhere the index is the order, of arrays too.
+      // A mongos merges several shards' answers. Elsewhere the index gives the order, also for arrays.
       ...(store.isRouter ? { sort: versionIndex(layout) } : {}),
       min: { [version]: page.version, _id: begin === null ? new MinKey() : begin.v },
       max:
@@ -246,7 +246,7 @@ async function* readHinted(
       skip,
       limit,
       batchSize: limit + 1,
-      // The index is made without collation, whatever the collection's is.
+      // The index has no collation, whatever the collection's is.
       collation: { locale: 'simple' },
       raw: true,
       ...(page.signal === undefined ? {} : { signal: page.signal }),
@@ -268,12 +268,12 @@ function entryOf(elements: readonly RawElement[], layout: Layout, before: Bound 
   return { id, idBytes, isOdd, cursor, wrap }
 }
 
-/** A shard's document holds three bounds, and a document of MongoDB has 16 MB. */
+/** A range document holds three bounds, and MongoDB limits a document to 16 MB. */
 const longestId = 4 * 2 ** 20
 
 /**
- * An `_id` as `PageEntry` has it. One that this driver cannot give back, or that is too long for a bound, is not named: a
- * binary of its bytes stands in for it, of their digest where they are many.
+ * An `_id` as in `PageEntry`. If this driver cannot return it unchanged, or it is too long for a bound, `isNamed` is false
+ * and a binary of its bytes, or of their digest if they are many, takes its place.
  */
 export function namedId(element: RawElement): { id: unknown; idBytes: Buffer; isNamed: boolean } {
   const bound = boundAt(element)
@@ -302,7 +302,7 @@ function boundAt(element: RawElement): Bound | null {
   }
 }
 
-/** What nearly all are: saves a second look at each part. */
+/** True for nearly all entries; saves checking each part again. */
 function isWhole(wrap: unknown, layout: Layout): boolean {
   const members = asDocument(wrap)
   if (members === null || asVersion(members['kek_version']) === null) return false
@@ -320,7 +320,7 @@ export function idOf(elements: readonly RawElement[]): RawElement {
   return id
 }
 
-/** A whole page of ids that cannot be a cursor: never seen, and better than to walk in circles. */
+/** A whole page of ids that cannot be a cursor. Never seen; without this error the walk would not end. */
 function noWayOn({ collection, limit }: PageRequest): KeyturnError {
   return new KeyturnError(
     'id-unsupported',

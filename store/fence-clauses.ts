@@ -1,12 +1,12 @@
 import type { Document } from 'mongodb'
 
 /**
- * The clauses of a fence inside a validator: `{<path>: {$ne: N}}`, joined by `$and` to what is there. They are found
- * wherever they must all hold (at the top, in an `$and`, however deep), since whoever changes a validator may flatten it,
- * set other members beside it, or write the same in other words: `$nin`, `$not`, `$nor`.
+ * The clauses that make a validator refuse a version: `{<path>: {$ne: N}}`, joined by `$and` to the existing validator. They
+ * are found at the top and in every nested `$and`, because an administrator who changes the validator may flatten it, add
+ * members beside it, or write the same with `$nin`, `$not` or `$nor`.
  */
 
-/** Says that the old validator had no level of its own, so that it gets none back. */
+/** Notes that the old validator had no level of its own, so that none is restored. */
 const levelNote = 'keyturn: validation level was not set'
 
 export interface Clauses {
@@ -24,7 +24,7 @@ export function holdsAny(validator: Document, { paths, version }: Clauses): bool
   return paths.some((path) => strip(validator, isAt(path, version)).stripped > 0)
 }
 
-/** The validator with the clauses that it lacks; `noted`: its level is raised from none. */
+/** The validator with its missing clauses added; `noted`: it had no level before. */
 export function withClauses(
   validator: Document,
   clauses: Clauses,

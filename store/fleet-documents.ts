@@ -7,15 +7,15 @@ import type { HeartbeatDoc, NodeDoc } from './documents.ts'
 import { nameOf } from './own-documents.ts'
 
 /**
- * The two collections that others may write, applications in other languages among them: each document is parsed by
- * itself. One that is not what it should be stays there by name, as `malformed`, and is believed in nothing.
+ * The two collections that applications in other languages may write too. Each document is parsed separately; a malformed
+ * one stays in the result by name, as `malformed`, and nothing in it is trusted.
  */
 
 const answers = z.string().max(200).nullable().exactOptional()
 const version = z.int().min(0)
 const reasons = Object.keys(readinessHints) as [keyof typeof readinessHints]
 
-/** Bounded in each part, since it travels in payloads of Temporal. */
+/** Each member is bounded, because the document becomes part of Temporal payloads. */
 const heartbeat = z.object({
   _id: z.string().min(1).max(300),
   node: z.string().min(1).max(200),
@@ -53,7 +53,7 @@ export function parseHeartbeat(raw: Document): HeartbeatDoc {
 
 const never = new Date(8.64e15)
 
-/** All that can be read of it, to name it; `loaded` is empty, since it proves nothing. */
+/** What can be read of it, to name it. `loaded` is empty, because it proves nothing. */
 function malformedHeartbeat(raw: Document, what: string): HeartbeatDoc {
   const { _id, node: named } = raw as Record<string, unknown>
   const id = heartbeat.shape._id.safeParse(_id).data ?? null
@@ -85,7 +85,7 @@ const row = z.object({
   decommissioned_at: z.date().nullish(),
 })
 
-/** One row of `fleet_nodes`; a malformed one is a host that is expected, until `nodes expect` or `decommission` mends it. */
+/** One row of `fleet_nodes`. A malformed one counts as an expected host until `nodes expect` or `decommission` repairs it. */
 export function parseNode(raw: Document): NodeDoc {
   const { success, data, error } = row.safeParse(raw)
   const first_seen = dateOr(raw.first_seen, new Date(0))

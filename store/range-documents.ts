@@ -4,9 +4,9 @@ import { rangeSchema } from './keystore-schemas.ts'
 import { memberAmiss } from './own-documents.ts'
 import { bsonTypes, rawAt, rawDocument, rawElements, rawValue, rawValueOr } from './raw-bson.ts'
 
-/** A range document that is not what it should be. */
+/** A malformed range document. */
 export interface MalformedRange {
-  /** As it goes back to the server, and as it is shown. */
+  /** Its `_id` as it goes back to the server, and as it is shown. */
   id: unknown
   shown: unknown
   member: string
@@ -14,7 +14,7 @@ export interface MalformedRange {
 
 const boundNames = ['min', 'max', 'cursor'] as const
 
-/** The driver reads the document well, but for the bounds, which it would re-type or refuse (raw-bson.ts). */
+/** The driver would re-type or refuse the bounds (raw-bson.ts), so they are read from the bytes; the driver reads the rest. */
 export function readRangeDoc(document: Buffer): RangeDoc | MalformedRange {
   const elements = rawElements(document)
   const rest = elements.filter(({ name }) => !boundNames.some((bound) => bound === name))
@@ -27,7 +27,7 @@ export function readRangeDoc(document: Buffer): RangeDoc | MalformedRange {
   return { id: id === null ? null : rawValueOr(id, null), shown: range._id, member }
 }
 
-/** Undefined where it is none. */
+/** Undefined if it is not a bound. */
 function boundOf(document: Buffer, name: (typeof boundNames)[number]): Bound | null | undefined {
   const bound = rawAt(document, name)
   if (bound === null || bound.type === bsonTypes.null) return null

@@ -201,9 +201,12 @@ describe('readiness', () => {
   })
 })
 
-test.each(Object.keys(readinessHints))('the reason %s has a row in docs/fleet.md, with a cure', (reason) => {
-  const page = readFileSync(new URL('../../docs/fleet.md', import.meta.url), 'utf8')
-  const row = page.split('\n').find((line) => line.startsWith(`| \`${reason}\` |`))
-  const [, , seen = '', cure = ''] = (row ?? '').split('|').map((cell) => cell.trim())
-  expect([seen, cure]).not.toContain('')
-})
+test.each(Object.keys(readinessHints))(
+  'docs/fleet.md has a row with a hint for the reason %s',
+  (reason) => {
+    const page = readFileSync(new URL('../../docs/fleet.md', import.meta.url), 'utf8')
+    const row = page.split('\n').find((line) => line.startsWith(`| \`${reason}\` |`))
+    const [, , seen = '', hint = ''] = (row ?? '').split('|').map((cell) => cell.trim())
+    expect([seen, hint]).not.toContain('')
+  },
+)
