@@ -100,13 +100,13 @@ export async function lowerFence(store: Store, fence: Fence): Promise<FenceChang
   return changed
 }
 
-/** Whether MongoDB refuses the version in all of these fields now, by the clauses of a fence. */
+/** Whether MongoDB refuses the version in all of these fields now, by our clauses. */
 export async function hasFence(store: Store, fence: Fence): Promise<boolean> {
   const rules = await readRules(store, fence.collection)
   return rules !== null && stands(rules, fence)
 }
 
-/** Why no fence could hold on a collection, as far as it can be seen without raising one; null when nothing speaks against it. */
+/** Why a collection's validator could not enforce the fence, as far as can be seen without changing it; null if nothing prevents it. */
 export async function fenceObstacle(store: Store, { collection }: Fence): Promise<string | null> {
   const rules = await readRules(store, collection)
   return rules === null ? `there is no collection '${collection}'` : laxness(rules)
@@ -134,7 +134,7 @@ export async function requireNoFence(store: Store, fence: Fence): Promise<void> 
   throw fenceLeft(fence, `its validator refuses version ${fence.version}`)
 }
 
-/** The validator as a query over records that pass it now: those that pass it no more once the version stands in them. */
+/** Runs the validator as a query: true if records that pass it now would all fail with this version in them. */
 async function refusesSample(
   store: Store,
   { collection, version }: Fence,
@@ -163,14 +163,14 @@ function clausesOf({ collection, fields, layouts = [], version }: Fence): Clause
   return { paths: fields.map((field) => layoutIn(collections, collection, field).version), version }
 }
 
-/** Where its rules only warn, or are off, a fence would change what they do to the application. */
+/** If validation only warns or is off, enforcing it would change its effect on the application. */
 function laxness(rules: Rules): string | null {
   if (Object.keys(rules.validator).length === 0) return null
   if (rules.validationAction === 'warn') return 'its validation action is warn'
   return rules.validationLevel === 'off' ? 'its validation level is off' : null
 }
 
-/** Unpromoted, so that the old validator goes back as it came. Null: there is no such collection. */
+/** Unpromoted, so that the old validator returns unchanged. Null: there is no such collection. */
 async function readRules(store: Store, collection: string): Promise<Rules | null> {
   const [info] = await store.db
     .listCollections({ name: collection }, { promoteValues: false, bsonRegExp: true })

@@ -7,7 +7,7 @@ import { atOneMoment, type Moment } from './snapshot.ts'
 import { isBadHint } from './store-errors.ts'
 import type { Store } from './store.ts'
 
-/** The count of one field's envelopes, in two ways. */
+/** Two ways to count one field's envelopes. */
 
 /** A field of a collection, with its layout. */
 export interface FieldPlace {
@@ -23,8 +23,8 @@ export interface PlaceCounts {
 }
 
 /**
- * Numbers by the version's index; then everything that is odd for another reason by the index of those, and out of the
- * versions again what has a version and lacks a part. With `only`, the counts of other versions mean nothing.
+ * Counts numbers by the version's index, then envelopes that are odd for another reason by the index of odd candidates; those
+ * with a version but a missing member are subtracted from that version. With `only`, counts of other versions are invalid.
  */
 export async function countField(
   store: Store,
@@ -36,7 +36,7 @@ export async function countField(
   const add = (version: number, by: number) =>
     void counts.versions.set(version, (counts.versions.get(version) ?? 0) + by)
   for (const { value, envelopes } of await countNumbers(store, place, moment, only)) {
-    // An array: its record is among the others.
+    // An array: its record is counted among the others.
     if (value === null) continue
     const version = asVersion(value)
     if (version === null) counts.odd += envelopes
@@ -44,7 +44,7 @@ export async function countField(
   }
   for (const { value, envelopes } of await countOthers(store, place, moment)) {
     const version = asVersion(value)
-    // A number that is no version was counted above.
+    // A number that is not a version was counted above.
     if (version === null && value !== null) continue
     counts.odd += envelopes
     if (version !== null) add(version, -envelopes)
@@ -52,18 +52,18 @@ export async function countField(
   return counts
 }
 
-/** Envelopes by what stands in the place of a version; null is no number. */
+/** Envelopes by the value at the version's path; null: not a number. */
 interface ValueCount {
   value: unknown
   envelopes: number
 }
 
-/** More distinct values than so many are counted in one walk over the index. */
+/** Above this number of distinct values, one walk over the index counts them all. */
 const countedAlone = 64
 
 /**
- * By the version's index alone: MongoDB steps from one value to the next, then counts each. Where an array is among them
- * the index cannot tell, and the records are read. With `only`, versions but this one are left out.
+ * By the version's index alone: MongoDB steps from value to value, then counts each. If one is an array the index is not
+ * enough, and the records are read. With `only`, other versions are omitted.
  */
 async function countNumbers(
   store: Store,
@@ -95,7 +95,7 @@ async function countNumbers(
   })
 }
 
-/** MongoDB steps over the index from one value to the next. Arrays among them are of records whose path has one. */
+/** MongoDB steps over the index from value to value. Records with an array on the path yield arrays. */
 async function distinctNumbers(
   store: Store,
   { collection, layout }: Omit<FieldPlace, 'field'>,
@@ -112,7 +112,7 @@ async function distinctNumbers(
   return distinct.map(({ _id }) => _id)
 }
 
-/** All but NaN, which is among the candidates of what is odd. */
+/** All but NaN, which is an odd candidate. */
 function numbersAt(path: string): Document {
   return { $match: { [path]: { $gte: -Infinity } } }
 }
@@ -121,7 +121,7 @@ function isOddOr(version: number, value: unknown): boolean {
   return (asVersion(value) ?? version) === version
 }
 
-/** Odd ones among the candidates. */
+/** Odd envelopes among the candidates. */
 async function countOthers(store: Store, place: FieldPlace, moment: Moment): Promise<ValueCount[]> {
   const path = `$${place.layout.version}`
   const number = { $cond: [{ $isNumber: path }, path, null] }
@@ -140,8 +140,8 @@ async function countOthers(store: Store, place: FieldPlace, moment: Moment): Pro
 }
 
 /**
- * A pipeline over the index of odd candidates, over the collection where that is not there yet: a batch of MongoDB's
- * answers at a time.
+ * Runs a pipeline over the index of odd candidates, or over the collection if that index is missing. Yields MongoDB's
+ * batches.
  */
 export async function* candidatesOf<T extends Document>(
   store: Store,
@@ -171,7 +171,7 @@ export async function* candidatesOf<T extends Document>(
   }
 }
 
-/** Numbers that stand in the place of a version and are none. */
+/** Numbers at the version's path that are not versions. */
 export async function oddNumbers(
   store: Store,
   place: FieldPlace,
@@ -190,7 +190,7 @@ function isNaNumber(value: unknown): boolean {
   return Number.isNaN(value) || String(value) === 'NaN'
 }
 
-/** The same by the definition alone: over all records in their natural order, without an index. */
+/** Counts by the definition alone: all records in natural order, without an index. */
 export async function scanField(
   store: Store,
   { collection, layout }: FieldPlace,

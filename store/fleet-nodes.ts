@@ -8,7 +8,7 @@ import { readHeartbeats } from './process-heartbeats.ts'
 import { serverNow, type Store } from './store.ts'
 import { inTransaction } from './transaction.ts'
 
-/** All nodes that were ever seen or expected, decommissioned ones too; ephemeral ones until they leave. */
+/** All nodes that were ever seen or expected, including decommissioned ones; ephemeral ones until they leave. */
 export async function readRoster(store: Store): Promise<NodeDoc[]> {
   const found = await keystore.nodes(store).find({}).sort({ _id: 1 }).toArray()
   return found.map(parseNode)
@@ -18,17 +18,17 @@ function isDate(member: string): Document {
   return { $eq: [{ $type: member }, 'date'] }
 }
 
-/** An aggregation's expression: what stands there, if it is a date. */
+/** Aggregation expression: the value there, if it is a date. */
 function dateOr(member: string, otherwise: '$$NOW' | null): Document {
   return { $cond: [isDate(member), member, otherwise] }
 }
 
-/** How precise `last_seen` is, in milliseconds; heartbeats are what tells who lives. */
+/** Precision of `last_seen`, in milliseconds. Heartbeats, not this, show which processes are alive. */
 const seenEveryMs = 600_000
 
 /**
- * A process of this node says that it is there; call it before the first heartbeat, and later unless `isSeenLately` says
- * so. A host stays a host, and an ephemeral node becomes one when it comes back as one. Throws `node-decommissioned`.
+ * Records that a process of this node is running. Call it before the first heartbeat, and later unless `isSeenLately`. A host
+ * stays a host; an ephemeral node that returns as a host becomes one. Throws `node-decommissioned`.
  */
 export async function seeNode(store: Store, node: string, kind: NodeKind): Promise<NodeDoc> {
   const seen = await keystore.nodes(store).findOneAndUpdate(
@@ -38,7 +38,7 @@ export async function seeNode(store: Store, node: string, kind: NodeKind): Promi
         $set: {
           kind: { $cond: [{ $eq: ['$kind', 'host'] }, 'host', { $literal: kind }] },
           first_seen: dateOr('$first_seen', '$$NOW'),
-          // Not of a decommissioned one: it is not there officially.
+          // A decommissioned node keeps its date.
           last_seen: { $cond: [isDate('$decommissioned_at'), '$last_seen', '$$NOW'] },
           decommissioned_at: dateOr('$decommissioned_at', null),
           decommissioned_by: { $ifNull: ['$decommissioned_by', null] },
@@ -56,14 +56,14 @@ export async function seeNode(store: Store, node: string, kind: NodeKind): Promi
   return seen
 }
 
-/** Whether a node's row says what `seeNode` would write at `now`: the same kind, not decommissioned, seen not long ago. */
+/** Whether a node's row already has what `seeNode` would write at `now`: same kind, not decommissioned, seen lately. */
 export function isSeenLately(row: NodeDoc, kind: NodeKind, now: Date): boolean {
   const { decommissioned_at, last_seen } = row
   if (decommissioned_at !== null || last_seen === null) return false
   return (kind === row.kind || kind !== 'host') && now.getTime() - last_seen.getTime() < seenEveryMs
 }
 
-/** `nodes expect NAME`: the node must answer from now on, seen or not; readmits a decommissioned one. */
+/** `nodes expect NAME`: the node must answer from now on, even if never seen; readmits a decommissioned one. */
 export async function expectNode(store: Store, node: string): Promise<NodeDoc> {
   const expected = await keystore.nodes(store).findOneAndUpdate(
     { _id: node },
@@ -124,7 +124,7 @@ export async function decommissionNode(store: Store, node: string, by: string): 
   })
 }
 
-/** A clean stop of an ephemeral node takes it off the roster, unless another of its processes goes on. */
+/** A clean stop of an ephemeral node removes it from the roster, unless another of its processes is running. */
 export async function leaveNode(store: Store, node: string): Promise<void> {
   const now = await serverNow(store)
   const other = await keystore.heartbeats(store).findOne({ node, expires_at: { $gt: now } })

@@ -6,19 +6,19 @@ import { serverCode, serverCodes } from './store-errors.ts'
 import type { Store } from './store.ts'
 
 /**
- * The one judgement of indexes: setup, doctor, preflight and the walks themselves go by it. An index of any name serves
- * that has exactly the wanted key, covers the wanted records, compares byte by byte, is neither hidden nor still being built.
- * Whether it is unique does not matter, since `_id` is in each key.
+ * Decides whether an index is usable, for setup, doctor, preflight and the walks. An index of any name is usable if it has
+ * exactly the wanted key, covers the wanted records, compares byte by byte, is not hidden and not still being built. It may
+ * be unique, because `_id` is part of each key.
  */
 export interface WantedIndex {
-  /** What `setup` calls it. */
+  /** The name that `setup` gives it. */
   readonly name: string
   readonly key: Readonly<Record<string, 1>>
   /** The records that it covers; absent for all. */
   readonly partialFilterExpression?: Document
 }
 
-/** As listed by MongoDB. */
+/** An index as MongoDB lists it. */
 export interface FoundIndex {
   readonly name: string
   readonly spec: Document
@@ -32,16 +32,16 @@ export interface IndexFault {
   /** What is wrong, as a sentence. */
   readonly why: string
   readonly cure: string
-  /** `setup` cannot make its own beside what is there. */
+  /** True if `setup` cannot create its own index beside the existing ones. */
   readonly isInTheWay: boolean
-  /** It will serve as soon as it is built. */
+  /** True if it becomes usable once it is built. */
   readonly isBuilding?: true
 }
 
-/** As many as MongoDB lets a collection have. */
+/** MongoDB's limit of indexes per collection. */
 const mostIndexes = 64
 
-/** What walk, census and sweep of a field go by. */
+/** The indexes that walk, census and sweep of a field use. */
 export function wantedIndexes(layout: Layout): { version: WantedIndex; odd: WantedIndex } {
   const key = versionIndex(layout)
   const name = Object.entries(key)
@@ -50,7 +50,7 @@ export function wantedIndexes(layout: Layout): { version: WantedIndex; odd: Want
   return { version: { key, name }, odd: oddIndex(layout) }
 }
 
-/** All indexes of a collection, those too that are being built; none where there is no collection, or a view in its place. */
+/** All indexes of a collection, including those being built; empty if there is no collection, or a view. */
 export async function listIndexes(store: Store, collection: string): Promise<FoundIndex[]> {
   try {
     const answer = await store.db.command({
@@ -71,13 +71,13 @@ export async function listIndexes(store: Store, collection: string): Promise<Fou
   }
 }
 
-/** The index that serves; null where none does. */
+/** The usable index; null if there is none. */
 export function servingIndex(found: readonly FoundIndex[], wanted: WantedIndex): FoundIndex | null {
   const fit = found.filter((index) => oddities(index, wanted).length === 0)
   return fit.find(({ name }) => name === wanted.name) ?? fit[0] ?? null
 }
 
-/** What does not serve, one by field and index, with its cure. */
+/** Fields without a usable index, one entry per field and index, with a hint. */
 export async function indexFaults(
   store: Store,
   collections: readonly CollectionConfig[],
@@ -95,7 +95,7 @@ export async function indexFaults(
   return faults
 }
 
-/** Null where one serves. */
+/** Null if one is usable. */
 export function faultOf(
   found: readonly FoundIndex[],
   wanted: WantedIndex,
@@ -138,7 +138,7 @@ export function faultOf(
   return { place, why, cure: 'run: keyturn setup', isInTheWay: false }
 }
 
-/** `dropIndex` for the shell of MongoDB. */
+/** `dropIndex` for MongoDB's shell. */
 export function dropped(collection: string, index: string): string {
   return `db.getCollection("${collection}").dropIndex("${index}")`
 }
@@ -147,7 +147,7 @@ function unhidden(collection: string, name: string): string {
   return `db.runCommand({ collMod: "${collection}", index: { name: "${name}", hidden: false } })`
 }
 
-/** Why an index does not serve, each as the end of a sentence; empty where it serves. */
+/** Why an index is not usable, each as the end of a sentence; empty if it is usable. */
 function oddities({ spec, isBuilding }: FoundIndex, wanted: WantedIndex): string[] {
   const { key, partialFilterExpression: covers, collation, sparse, hidden } = spec
   const locale: unknown = (collation as Document | undefined)?.['locale'] ?? 'simple'
@@ -165,7 +165,7 @@ function oddities({ spec, isBuilding }: FoundIndex, wanted: WantedIndex): string
   ]
 }
 
-/** Order counts: of a key it is what the index is about. */
+/** The order of members counts: it defines a key. */
 function sameJson(one: unknown, other: unknown): boolean {
   return JSON.stringify(one) === JSON.stringify(other)
 }

@@ -3,12 +3,12 @@ import { listIndexes, servingIndex, wantedIndexes } from './index-faults.ts'
 import { serverCode, serverCodes } from './store-errors.ts'
 import type { Store } from './store.ts'
 
-/** Names of the indexes that serve, by database, collection and wanted name. */
+/** Names of the usable indexes, by database, collection and wanted name. */
 const known = new WeakMap<Store['db'], Map<string, string>>()
 
 /**
- * The name of the index that a walk goes by, whatever it is called; looked up once. Null where none serves, or where this
- * user may not look. A key alone could mean several: MongoDB has indexes of one key that differ in what they cover.
+ * The name of the index that a walk uses, looked up once. Null if none is usable, or if this user may not list indexes. A key
+ * alone is ambiguous: MongoDB allows indexes with the same key that cover different records.
  */
 export async function indexHint(
   store: Store,
@@ -32,7 +32,7 @@ export async function indexHint(
   }
 }
 
-/** After MongoDB did not know one: it was dropped, hidden or renamed since. */
+/** Call it after MongoDB did not find one: it was dropped, hidden or renamed. */
 export function forgetHints(store: Store): void {
   known.delete(store.db)
 }

@@ -18,22 +18,22 @@ import { limits } from './limits.ts'
 import { serverCode, serverCodes } from './store-errors.ts'
 import type { Store } from './store.ts'
 
-/** All members that hold data build an index; with one of them down the others do not wait for it. */
+/** All data-bearing members build an index; a majority is enough, so one that is down is not waited for. */
 const quorum = { commitQuorum: 'majority' } as const
 
 /** Between two looks at an index that is being built, in milliseconds. */
 const lookAgainMs = 500
 
 /**
- * Creates the keystore's collections, its indexes, and on each field of `collections` the index that walk, census and
- * sweep go by. Safe to repeat; an index that serves is used whatever its name. On a large collection it takes as long as
- * MongoDB needs to read it once. Throws `index-missing` where another index is in the way, after all others were made.
+ * Creates the keystore's collections and indexes, and the indexes of each field of `collections`. Safe to repeat; a usable
+ * index is kept whatever its name. On a large collection it takes as long as MongoDB needs to read it once. Throws
+ * `index-missing` if another index conflicts, after all others were created.
  */
 export async function createIndexes(
   store: Store,
   collections: readonly CollectionConfig[],
 ): Promise<void> {
-  // Made ahead: a transaction that has to make a collection conflicts with others that do.
+  // Created now: transactions that create the same collection conflict.
   for (const name of Object.values(keystoreNames)) await createCollection(store, name)
   for (const index of ownIndexes) await createOwn(store, index)
   const faults: IndexFault[] = []
@@ -49,7 +49,7 @@ export async function createIndexes(
   if (faults.length > 0) throw indexMissing(faults)
 }
 
-/** All of them in one error: what does not serve, and what to do. */
+/** All faults in one error, with hints. */
 export function indexMissing(faults: readonly IndexFault[]): KeyturnError {
   const cures = [...new Set(faults.map(({ cure }) => cure))]
   return new KeyturnError('index-missing', faults.map(({ why }) => why).join('; '), {
@@ -84,7 +84,7 @@ const ownIndexes: readonly OwnIndex[] = [
   { collection: keystoreNames.quarantine, key: { kek_version: 1 } },
 ]
 
-/** Of a keystore's collection, where no other index has any business. */
+/** An index of a keystore's collection, where no other index is expected. */
 async function createOwn(store: Store, { collection, key, options }: OwnIndex): Promise<void> {
   try {
     await store.db.collection(collection).createIndex({ ...key }, { ...options }, { ...quorum })
@@ -113,7 +113,7 @@ interface Place {
   field: string
 }
 
-/** Null where it serves, or does from now on. */
+/** Null if it is usable, or was created. */
 async function createWanted(
   store: Store,
   place: Place,
@@ -123,7 +123,7 @@ async function createWanted(
   if (fault === null || fault.isInTheWay || fault.isBuilding === true) return fault
   const { key, ...options } = wanted
   try {
-    // Of its own collation, so that strings are walked byte by byte whatever the collection's default is.
+    // An explicit collation compares strings byte by byte, whatever the collection's default is.
     const exact = { ...options, collation: { locale: 'simple' } }
     await store.db.collection(place.collection).createIndex({ ...key }, exact, { ...quorum })
     return null
@@ -135,7 +135,7 @@ async function createWanted(
   }
 }
 
-/** Waits for an index that somebody else builds, but not for hours: it is said what is awaited, and who waits comes again. */
+/** Waits a limited time for an index that another client builds. After that the error names it, and the caller retries. */
 async function faultOnceBuilt(
   store: Store,
   place: Place,
@@ -160,7 +160,7 @@ function listThem(collection: string): string {
   return `drop what is in the way: db.getCollection("${collection}").getIndexes() lists them`
 }
 
-/** Another index has the name or the key, or there are too many. */
+/** Another index has the same name or key, or there are too many. */
 function isInTheWay(error: unknown): boolean {
   const code = serverCode(error)
   return (

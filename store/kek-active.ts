@@ -9,8 +9,8 @@ export async function readActive(store: Store): Promise<ActiveDoc | null> {
 }
 
 /**
- * Makes the very first version active, with epoch 1, and dates it in its row. Returns what is active afterwards: the one
- * that was there, if there was one. Null when `version` is not installed.
+ * Makes the first version active, with epoch 1, and dates its row. Returns the active document afterwards, which is the
+ * existing one if there was one. Null if `version` is not installed.
  */
 export async function insertFirstActive(store: Store, version: number): Promise<ActiveDoc | null> {
   const at = await serverNow(store)

@@ -13,31 +13,31 @@ import { isDuplicateKey } from './store-errors.ts'
 import { serverNow, type Store } from './store.ts'
 
 /**
- * The record of what was done, a chain of hashes: `hash` is the SHA-256 over the RFC 8785 form of the entry without it
- * (`at` in ISO 8601 with milliseconds), and covers `prev`, the hash before. An entry that is changed, left out or put
- * between is seen by `verifyAudit`; entries cut off at the end are not.
+ * The audit is a chain of hashes: `hash` is the SHA-256 over the RFC 8785 form of the entry without `hash` (`at` in ISO 8601
+ * with milliseconds), which includes `prev`, the previous hash. `verifyAudit` detects a changed, missing or inserted entry,
+ * but not entries that were cut off at the end.
  */
 
 /** `prev` of the first entry. */
 const genesis = '0'.repeat(64)
-/** Longest wait before another try when several append at once, in milliseconds. */
+/** Longest pause before a retry when several append at once, in milliseconds. */
 const retryMs = 20
 
 export interface AuditEntry {
   actor: string
   action: string
   subject: string
-  /** JSON types only, ids as EJSON; what JSON leaves out is left out. */
+  /** JSON types only, ids as EJSON; members that JSON omits are omitted. */
   details: object
 }
 
-/** Numbers of entries; what somebody wrote under another `_id` is no entry, and a break of the chain. */
+/** Entry numbers. A document with another kind of `_id` is not an entry, and breaks the chain. */
 const numbered = { _id: { $gte: 1, $lt: Number.MAX_SAFE_INTEGER } }
 
-/** An aggregation's stages: the newest entry. */
+/** Aggregation stages for the newest entry. */
 export const lastEntry: Document[] = [{ $match: numbered }, { $sort: { _id: -1 } }, { $limit: 1 }]
 
-/** Appends an entry under the next number, without gaps however many append at once. Returns it as stored. */
+/** Appends an entry under the next number, without gaps even if several append at once. Returns it as stored. */
 export async function appendAudit(store: Store, entry: AuditEntry): Promise<AuditDoc> {
   const audit = keystore.audit(store)
   const details = jsonOf(entry.details)
@@ -51,7 +51,7 @@ export async function appendAudit(store: Store, entry: AuditEntry): Promise<Audi
       action: wellFormed(entry.action),
       subject: wellFormed(entry.subject),
       details,
-      // Behind an entry that was edited the chain is broken, and goes on.
+      // After an edited entry the chain is broken, and continues.
       prev: typeof before === 'string' ? clipped(before, 64) : genesis,
     }
     const sealed: AuditDoc = { ...unsealed, hash: auditHash(unsealed) }
@@ -59,26 +59,26 @@ export async function appendAudit(store: Store, entry: AuditEntry): Promise<Audi
       await audit.insertOne(sealed)
       return sealed
     } catch (error) {
-      // Another entry took the number: there is a new last one.
+      // Another entry took the number: read the new last one.
       if (!isDuplicateKey(error)) throw error
       await pause(Math.random() * retryMs)
     }
   }
 }
 
-/** Whether an act of a request is recorded already. */
+/** Whether an action of a request is already recorded. */
 export async function hasAudit(store: Store, action: string, request: string): Promise<boolean> {
   const filter = { action, 'details.request': request }
   return (await keystore.audit(store).findOne(filter, { projection: { _id: 1 } })) !== null
 }
 
-/** What `listAudit` gives; the action of one that was edited into something else is `malformed`, and its subject says so. */
+/** An entry of `listAudit`. A malformed entry has the action `malformed`, and its subject says why. */
 export interface ListedEntry extends Omit<AuditDoc, '_id'> {
-  /** Null where it is no number. */
+  /** Null if it is not a number. */
   _id: number | null
 }
 
-/** In order; the newest `limit` when it is given. */
+/** In order; only the newest `limit`, if given. */
 export async function listAudit(store: Store, limit?: number): Promise<ListedEntry[]> {
   const newest = await keystore
     .audit(store)
@@ -103,11 +103,11 @@ function listed(row: AuditDoc): ListedEntry {
 export interface AuditVerdict {
   entries: number
   ok: boolean
-  /** Number of the first entry that is missing or does not fit; null when all do. */
+  /** Number of the first entry that is missing or does not match; null if all match. */
   brokenAt: number | null
 }
 
-/** Computes the whole chain again; an election on the way has it begin anew. */
+/** Recomputes the whole chain; restarts if an election interrupts it. */
 export async function verifyAudit(store: Store): Promise<AuditVerdict> {
   return await throughElection(() => walkAudit(store), true)
 }
@@ -128,7 +128,7 @@ async function walkAudit(store: Store): Promise<AuditVerdict> {
   return { entries, ok: brokenAt === null, brokenAt }
 }
 
-/** False also for what has no such form: it was edited into something else. */
+/** Also false for a malformed entry, which has no such form. */
 function hasHash(unsealed: Omit<AuditDoc, 'hash'>, hash: string): boolean {
   try {
     return auditHash(unsealed) === hash
@@ -145,7 +145,7 @@ export function auditHash(unsealed: Omit<AuditDoc, 'hash'>): string {
     .digest('hex')
 }
 
-/** As JSON would give it back, so that what is hashed is what will be read. */
+/** Converted through JSON, so that the hash covers what will be read. */
 function jsonOf(details: object): Record<string, unknown> {
   const text = JSON.stringify(details, (_, value: unknown) =>
     typeof value === 'string' ? wellFormed(value) : value,

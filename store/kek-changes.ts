@@ -4,12 +4,12 @@ import { keystore } from './keystore.ts'
 import type { Store } from './store.ts'
 
 /**
- * How long the server holds a question for changes when there are none, in milliseconds. The default of one second would
- * be a request a second from each process of the fleet.
+ * How long the server holds a request for changes if there are none, in milliseconds. The default of one second would cause
+ * a request per second from each process of the fleet.
  */
 const awaitMs = 60_000
 
-/** What a process must hear of: another active version, a version that was installed, asked to go, or taken back, a question. */
+/** Changes that a process must notice: another active version; a version installed, in removal or restored; a question. */
 const news: Document[] = [
   {
     $match: {
@@ -20,7 +20,7 @@ const news: Document[] = [
           'ns.coll': collections.questions,
           operationType: { $in: ['insert', 'update', 'replace'] },
         },
-        // Not the count of wraps, which grows with each heartbeat of somebody.
+        // Without the count of wraps, which grows with every process's heartbeats.
         ...['canary', 'removal', 'destroyed_at'].map((member) => ({
           'ns.coll': collections.versions,
           [`updateDescription.updatedFields.${member}`]: { $exists: true },
@@ -31,12 +31,12 @@ const news: Document[] = [
   { $project: { _id: 1, 'ns.coll': 1 } },
 ]
 
-/** A change stream over the keystore (MongoDB manual, "Change Streams"): needs the right `changeStream`, of `readWrite`. */
+/** A change stream over the keystore (MongoDB manual, "Change Streams"): needs the privilege `changeStream`, part of `readWrite`. */
 export function watchKeystore(store: Store): ChangeStream {
   return store.db.watch(news, { maxAwaitTimeMS: awaitMs })
 }
 
-/** About how many processes beat now. */
+/** The approximate number of processes with a heartbeat. */
 export async function fleetSize(store: Store): Promise<number> {
   return keystore.heartbeats(store).estimatedDocumentCount()
 }

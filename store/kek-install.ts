@@ -9,13 +9,13 @@ import { readHome } from './keystore-home.ts'
 import { isDuplicateKey, serverCode, serverCodes } from './store-errors.ts'
 import { serverNow, type Store } from './store.ts'
 
-/** Layout of the keystore that this program reads and writes. */
+/** Schema of the keystore that this version reads and writes. */
 const schema = 2
 
 /** Bytes of a keystore's id. */
 const idLength = 16
 
-/** Who a process believes to serve. */
+/** The install and provider that a process expects. */
 export interface InstallName {
   name: string
   provider: ProviderName
@@ -30,7 +30,7 @@ export function identityOf({ name, id }: InstallDoc): InstallIdentity {
 }
 
 /**
- * Null on a database where `setup` has not run. Throws `schema-older` and `schema-newer`; whose it is, is not judged: see
+ * Null if `setup` has not run on the database. Throws `schema-older` and `schema-newer`. It does not check the install: see
  * `requireInstall`.
  */
 export async function readInstall(store: Store): Promise<InstallDoc | null> {
@@ -40,8 +40,8 @@ export async function readInstall(store: Store): Promise<InstallDoc | null> {
 }
 
 /**
- * Gives an empty keystore its identity, and returns the one that is there afterwards: the first wins. Throws
- * install-locked where versions are there and nothing says whose.
+ * Gives an empty keystore its identity, and returns the stored one: the first writer wins. Throws `install-locked` if
+ * there are versions without an identity.
  */
 export async function insertInstall(
   store: Store,
@@ -50,7 +50,7 @@ export async function insertInstall(
   const before = await readInstall(store)
   if (before !== null) return before
   await refuseOrphans(store)
-  // Made ahead: its UUID goes into the document.
+  // Created now: its UUID becomes part of the document.
   await store.db.createCollection(collections.install).catch((error: unknown) => {
     if (serverCode(error) !== serverCodes.namespaceExists) throw error
   })
@@ -71,8 +71,8 @@ export async function insertInstall(
 }
 
 /**
- * The first installation sets the provider, with the key store of its name; every installation is counted there. Throws
- * install-locked when another provider was first, setup-missing where nothing is set up.
+ * The first installation sets the provider and a key store of the same name; every installation is counted there. Throws
+ * `install-locked` if another provider was first, `setup-missing` before `setup`.
  */
 export async function claimProvider(
   store: Store,
@@ -98,7 +98,7 @@ export async function claimProvider(
   })
 }
 
-/** Records where the keystore is now, unless another process has recorded something since `recorded` was read. */
+/** Records where the keystore is now, unless another process has recorded its home since `recorded` was read. */
 export async function recordHome(
   store: Store,
   recorded: HomeDoc,
@@ -121,8 +121,8 @@ export async function countInstallation(store: Store, name: string): Promise<voi
 }
 
 /**
- * The identity of the keystore, or null where there is none. Throws `schema-older` and `schema-newer` for a layout that
- * this program does not know, `install-locked` when it is another install's or provider's.
+ * The identity of the keystore, or null if there is none. Throws `schema-older` and `schema-newer` for an unknown schema,
+ * `install-locked` if it belongs to another install or provider.
  */
 export async function requireInstall(
   store: Store,
@@ -133,7 +133,7 @@ export async function requireInstall(
   return row
 }
 
-/** The checks of `requireInstall`, for who has read the document already. */
+/** The checks of `requireInstall` on a document that was read already. */
 export function judgeInstall(row: InstallDoc, expected: InstallName, database: string): void {
   requireSchema(row, database)
   if (row.name !== expected.name) {

@@ -11,7 +11,7 @@ export async function readSettings(store: Store): Promise<SettingsDoc | null> {
   return await keystore.settings(store).findOne({ _id: 'settings' })
 }
 
-/** Settings that lack a part: nobody waits, or removes, by what is not there. Throws document-malformed. */
+/** Throws `document-malformed` for incomplete settings: no wait and no removal may depend on a missing value. */
 export function requireWhole(settings: FleetSettings): FleetSettings {
   for (const part of ['fleet', 'removal'] as const) {
     if (!(part in settings)) throw malformed(collections.settings, 'settings', `settings.${part}`)
@@ -19,7 +19,7 @@ export function requireWhole(settings: FleetSettings): FleetSettings {
   return settings
 }
 
-/** Only `setup` calls this, after it has shown the difference and asked. */
+/** Only `setup` calls this, after it has shown the difference and asked for confirmation. */
 export async function writeSettings(
   store: Store,
   options: { settings: FleetSettings; sha256: Uint8Array; by: string },

@@ -9,15 +9,15 @@ import type { Store } from './store.ts'
 /** Bytes of a task's id. */
 const idLength = 16
 
-/** How long the row of a short task is kept, in milliseconds: longer than all its retries. */
+/** How long the row of a short task is kept, in milliseconds: longer than all its retries take. */
 const shortMs = 86_400_000
 
-/** Short tasks, whose rows go by themselves: they may be many. */
+/** Short tasks; their rows expire, because there may be many. */
 const shortKinds: ReadonlySet<TaskDoc['kind']> = new Set(['install', 'verify'])
 
 /**
- * Writes the row of what is about to be started, and returns its id: whoever works on it finds the row in the same
- * keystore, or has another one open.
+ * Writes the row of a workflow that is about to be started, and returns its id. An activity that does not find the row has
+ * another keystore open.
  */
 export async function insertTask(
   store: Store,
@@ -42,8 +42,8 @@ export async function insertTask(
 }
 
 /**
- * Whether the task was begun in this very keystore. Throws mongodb-unreachable when the primary does not answer within
- * two seconds.
+ * Whether the task belongs to this keystore. Throws `mongodb-unreachable` if the primary does not answer within two
+ * seconds.
  */
 export async function hasTask(store: Store, task: string): Promise<boolean> {
   const signal = AbortSignal.timeout(limits.answer)
@@ -64,7 +64,7 @@ export async function hasTask(store: Store, task: string): Promise<boolean> {
   }
 }
 
-/** What runs under these rows goes no further: its activities find none. */
+/** Stops the workflows of these rows: their activities find no row. */
 export async function withdrawTasks(store: Store): Promise<void> {
   await keystore.tasks(store).deleteMany({ kind: { $ne: 'policy' } })
 }

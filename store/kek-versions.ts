@@ -24,7 +24,7 @@ export {
   sharesKey,
 } from './version-removal.ts'
 
-/** Intents are among them. */
+/** Including intents. */
 export async function readVersions(store: Store): Promise<VersionDoc[]> {
   return await keystore.versions(store).find().sort({ _id: 1 }).toArray()
 }
@@ -33,7 +33,7 @@ export async function readVersion(store: Store, version: number): Promise<Versio
   return await keystore.versions(store).findOne({ _id: version })
 }
 
-/** What a provider must know of a version; null for an intent, which has no canary yet. */
+/** What a provider needs of a version; null for an intent, which has no canary yet. */
 export function kekDescriptor(row: VersionDoc): KekDescriptor | null {
   if (row.canary === null || row.gcm === null) return null
   return {
@@ -65,9 +65,9 @@ export interface Intent {
 }
 
 /**
- * Inserts the row with the future key's id before the key is made, so that a crash finds its own key again. Returns the
- * row that is there afterwards: of an earlier try, with its key id, when there is one; finished or destroyed, perhaps.
- * Throws version-exists when the key is another version's: of two registrations at once an index lets one through.
+ * Inserts the row with the future key's id before the key is made, so that a repeat after a crash finds its own key.
+ * Returns the stored row, which may be from an earlier try, with its key id, and may be finished or destroyed. Throws
+ * `version-exists` if the key belongs to another version: of two concurrent registrations an index lets one through.
  */
 export async function insertIntent(store: Store, intent: Intent): Promise<VersionDoc> {
   const row: VersionDoc = {
@@ -104,7 +104,7 @@ export async function insertIntent(store: Store, intent: Intent): Promise<Versio
   )
 }
 
-/** One key is one version, for ever: the error for a key that another version has, destroyed ones too; null when none has. */
+/** A key belongs to one version for ever: the error if another version has it, even a destroyed one; null if none has. */
 export async function keyTaken(
   store: Store,
   { version, label, keyId }: Pick<Intent, 'version' | 'label' | 'keyId'>,
@@ -119,8 +119,8 @@ export async function keyTaken(
 }
 
 /**
- * Turns an intent into a version. `label` and `keyId` are the key's as found (a registered key brings its own). False
- * when the row has a canary already: somebody else was first, and theirs stays.
+ * Turns an intent into a version. `label` and `keyId` are the key's as found (a registered key has its own). False if the row
+ * already has a canary: another process was first, and its canary stays.
  */
 export async function completeInstall(
   store: Store,
@@ -146,7 +146,7 @@ export async function completeInstall(
   return matchedCount === 1
 }
 
-/** An intent again, where it is this canary's version still, was never active, and no rotation has marked it. */
+/** Turns a version back into an intent, if it still has this canary, was never active, and has no rotation's mark. */
 export async function takeBackInstall(
   store: Store,
   version: number,
@@ -161,7 +161,7 @@ export async function takeBackInstall(
     )
 }
 
-/** Adds wraps that were made, by version. Call it with a heartbeat. */
+/** Adds counts of wraps, by version. Call it with a heartbeat. */
 export async function countWraps(store: Store, wraps: ReadonlyMap<number, number>): Promise<void> {
   const updates = [...wraps].filter(([, count]) => count > 0)
   if (updates.length === 0) return

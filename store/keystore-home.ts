@@ -5,9 +5,8 @@ import { serverCode, serverCodes } from './store-errors.ts'
 import type { Store } from './store.ts'
 
 /**
- * Where this process finds the keystore. A dump that is restored makes collections anew, with other UUIDs; a snapshot
- * of the disks keeps the UUIDs, and starts on other hosts. A member that this user may not read, or that a mongos does
- * not tell, is null.
+ * The home of the keystore as this process sees it. A restored dump recreates collections with other UUIDs; a disk snapshot
+ * keeps the UUIDs and runs on other hosts. A member is null if this user may not read it, or a mongos does not report it.
  */
 export async function readHome(store: Store): Promise<HomeDoc> {
   const [uuids, hello] = await Promise.all([collectionUuids(store), store.db.command({ hello: 1 })])
@@ -19,7 +18,7 @@ export async function readHome(store: Store): Promise<HomeDoc> {
   }
 }
 
-/** UUIDs of the database's collections as text, by their names; empty where this user may not list them. */
+/** UUIDs of the database's collections as text, by name; empty if this user may not list them. */
 export async function collectionUuids(store: Store): Promise<ReadonlyMap<string, string>> {
   try {
     const infos = await store.db.listCollections<Document & { name: string }>().toArray()

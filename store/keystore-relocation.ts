@@ -14,16 +14,16 @@ import { endRotation, runningRotation } from './rotations.ts'
 import type { Store } from './store.ts'
 import { inTransaction } from './transaction.ts'
 
-/** What a person says of a keystore that is not where it was recorded. Each writes over exactly the identity that was read. */
+/** Declarations of `setup` about a keystore that is not where it was recorded. Each replaces exactly the identity that was read. */
 
-/** The original is gone, and this is it: it keeps its id. */
+/** The original is gone and this replaces it: it keeps its id. */
 export async function declareMoved(store: Store, row: InstallDoc, home: HomeDoc): Promise<void> {
   await replaceIdentity(store, row, { home })
 }
 
 /**
- * The original lives on: this one gets an id of its own, and no version that is there now is ever destroyed in an HSM
- * from here. What stood in the original (requests, rotations, installations that had begun) does not stand here.
+ * The original still exists: this one gets an id of its own, and no key of the versions in it is ever destroyed in an HSM
+ * from here. Open requests, rotations and installations of the original are withdrawn here.
  */
 export async function declareCopy(
   store: Store,
@@ -32,7 +32,7 @@ export async function declareCopy(
 ): Promise<{ id: string; withdrawn: Withdrawn }> {
   const id = newInstallId()
   await inTransaction(store, async (session) => {
-    // The key of an intent is the original's: going on with it here would make one key two keystores' new version.
+    // The key of an intent is the original's: continuing here would make one key a version of two keystores.
     await keystore.versions(store).deleteMany({ canary: null, activated_at: null }, { session })
     await keystore.versions(store).updateMany({}, { $set: { of_original: true } }, { session })
     const { matchedCount } = await keystore
@@ -49,14 +49,14 @@ export async function declareCopy(
 export interface Withdrawn {
   removals: number[]
   rotations: string[]
-  /** Of kek_active, from and to; null where no version is active, and in a copy, where it stays. */
+  /** Epoch of `kek_active`, from and to; null if no version is active, and for a copy, which keeps it. */
   epoch: { from: number; to: number } | null
 }
 
 /**
- * An older state is here in the place of a newer one: what was asked for in it is withdrawn, and the epoch goes above all
- * that a process of the fleet has seen, so that each follows this keystore again. A version that was never active in this
- * state may have been in the lost one: it is removed like one that was left now.
+ * An older state replaced a newer one: open requests are withdrawn, and the epoch is raised above every epoch that a process
+ * of the fleet has seen, so that all follow this keystore again. A version that was never active in this state may have been
+ * active in the lost one: it counts as left now.
  */
 export async function declareRestored(
   store: Store,
@@ -96,7 +96,7 @@ async function withdrawRemovals(
     for (const collection of collections) await lowerFence(store, fenceOn(collection, version))
     withdrawn.push(version)
   }
-  // Of a version that is destroyed, only the key in the HSM was left: whoever still wants that asks for it here.
+  // Of a destroyed version only the HSM key was left to remove; that needs a new request here.
   await keystore
     .removals(store)
     .updateMany({ standing: true, state: 'destroyed' }, { $set: { standing: false } })
@@ -135,7 +135,7 @@ async function raiseEpoch(store: Store): Promise<Withdrawn['epoch']> {
       .active(store)
       .updateOne({ _id: 'active', epoch: active.epoch }, { $set: { epoch: to } }, { session })
     if (matchedCount === 0) throw raced(store)
-    // In the lost state they may have been active: what was wrapped under them may still be written.
+    // They may have been active in the lost state, and wraps under them may still be written.
     await keystore
       .versions(store)
       .updateMany(

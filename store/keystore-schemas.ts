@@ -2,14 +2,13 @@ import { Binary } from 'mongodb'
 import { z } from 'zod'
 
 /**
- * What a document of the keystore must be before anything is decided by it. A member that is missing is malformed where
- * null would mean something: "never active", "not ended". Texts and lists are bounded, since they travel in payloads of
- * Temporal.
+ * Schemas that a document of the keystore must match before a decision uses it. A missing member is malformed if null has a
+ * meaning ("never active", "not ended"). Strings and lists are bounded, because they become part of Temporal payloads.
  */
 
 const longestText = 10_000
 const mostEntries = 10_000
-/** What a timer of Node.js can wait, in milliseconds; a longer one is over at once. */
+/** Longest timer of Node.js, in milliseconds; a longer one fires immediately. */
 const longestTimer = 2 ** 31 - 1
 
 const text = z.string().max(longestText)
@@ -84,7 +83,7 @@ const ownInstall = z.looseObject({
   restoration: text.nullable(),
 })
 
-/** Of this layout; another `schema` has refusals of its own, and another shape. */
+/** For this schema only; another `schema` is refused separately and has another shape. */
 export const installSchema = z.looseObject({}).superRefine((row, context) => {
   if (row['schema'] !== 2) return
   for (const issue of ownInstall.safeParse(row).error?.issues ?? []) {
@@ -123,7 +122,7 @@ export const versionSchema = z.looseObject({
   destroyed_at: date.nullable(),
 })
 
-/** As far as a process loads and unloads by it: when a removal is due, and how many wraps there were, is not its business. */
+/** The members that a process needs to load and unload versions; without the removal's due time and the wrap count. */
 export const loadableSchema = versionSchema.extend({
   removal: z.looseObject({ request: name }).nullable(),
   wraps: z.unknown(),

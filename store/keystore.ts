@@ -19,8 +19,8 @@ import { checked, wellFormed } from './own-documents.ts'
 import type { Store } from './store.ts'
 
 /**
- * The keystore's collections with the types of their documents. What others write too (heartbeats, the roster), what has
- * ids or bounds of any BSON type (ranges, quarantine), and the audit are checked by their own readers.
+ * The keystore's collections with the types of their documents. Collections that applications write too (heartbeats, roster),
+ * those with ids or bounds of any BSON type (ranges, quarantine), and the audit have readers with their own checks.
  */
 export const keystore = {
   install: (store: Store): Collection<InstallDoc> =>

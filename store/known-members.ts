@@ -8,7 +8,7 @@ import {
 import pTimeout from 'p-timeout'
 import { limits } from './limits.ts'
 
-/** Which servers have answered a client that is being opened, from its own looks at them. */
+/** Tracks which servers have answered a client that is being opened, by its own monitoring. */
 export class KnownMembers {
   readonly #client: MongoClient
   readonly #look = ({ newDescription }: TopologyDescriptionChangedEvent) => {
@@ -22,8 +22,8 @@ export class KnownMembers {
   }
 
   /**
-   * The answer to the first question. An election is waited for, as long as the driver looks for a primary; servers of
-   * which none answers within five seconds are not.
+   * The answer to the first command. It waits through an election as long as the driver looks for a primary, but only five
+   * seconds if no server answers.
    */
   async unlessNobodyAnswers(asked: Promise<Document>): Promise<Document> {
     const unlessSilent = (): Promise<Document> => {

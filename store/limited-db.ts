@@ -6,8 +6,8 @@ import { limits } from './limits.ts'
 import { sent } from './unsent.ts'
 
 /**
- * The one gate to MongoDB's statements: each has a limit (`maxTimeMS`), is repeated through an election, and is known as
- * long as it is waited for. The writes' majority has its limit in the write concern (store.ts).
+ * Every statement to MongoDB goes through here: it gets a time limit (`maxTimeMS`), is repeated through an election, and is
+ * reported while it is waited for. The limit of a majority write is in the write concern (store.ts).
  */
 export function limitedDb(db: Db): Db {
   return new Proxy(db, {
@@ -45,11 +45,11 @@ interface Place {
   isRead?: boolean
 }
 
-/** Where a method has its options, and whether it may be repeated although it was perhaps done. */
+/** Position of a method's options, and whether it may be repeated even if it may have been executed. */
 const methods: Record<string, Place> = {
   bulkWrite: { options: 1 },
   countDocuments: { options: 1, isRead: true },
-  // The index's own options come before.
+  // The index's own options come first.
   createIndex: { options: 2, isRead: true },
   deleteMany: { options: 1 },
   deleteOne: { options: 1 },
@@ -66,7 +66,7 @@ const methods: Record<string, Place> = {
   updateOne: { options: 2 },
 }
 
-/** Those that answer with a cursor. */
+/** Methods that return a cursor. */
 const cursors: Record<string, number> = { aggregate: 1, find: 1, listIndexes: 0 }
 
 const keystoreNames: ReadonlySet<string> = new Set(Object.values(collections))
@@ -110,7 +110,7 @@ async function limitedCall(
 ): Promise<unknown> {
   const options = (args[at] ?? {}) as Options
   const ask = () => awaiting(`mongodb: ${what}`, () => call(placed(args, at, bounded(options, ms))))
-  // A statement of a transaction is repeated with all of it.
+  // A statement in a transaction is repeated with the whole transaction.
   return isInTransaction(options) ? await sent(ask) : await throughElection(ask, isRead)
 }
 
@@ -120,11 +120,11 @@ async function limitedCommand(db: Db, command: Document, options?: Options): Pro
     awaiting(`mongodb: ${name}`, () => db.command(document, options))
   if (isInTransaction(options)) return await sent(() => send(command))
   const limited = { maxTimeMS: limits.statement, ...command }
-  // The command's name has to stand first.
+  // The command's name must be the first member.
   return await throughElection(() => send({ [name]: undefined, ...limited }), true)
 }
 
-/** All of its answer at once is repeated through an election; a walk is not. */
+/** Reading the whole result at once is repeated through an election; iterating is not. */
 function limitedCursor(
   what: string,
   options: Options,
@@ -161,7 +161,7 @@ function placed(args: unknown[], at: number, options: Options): unknown[] {
   return all
 }
 
-/** A member of the driver's object, which looks for its own things on itself and not on the gate. */
+/** A member of the driver's object, bound to that object because the driver uses private fields. */
 function own(target: object, name: string | symbol): unknown {
   const value: unknown = Reflect.get(target, name, target)
   return typeof value === 'function' ? (value as Method).bind(target) : value

@@ -1,24 +1,24 @@
 /**
- * How long MongoDB may take, in milliseconds. What is not done by then ends as `mongodb-unreachable`; steps of workflows
- * are then repeated, and say what they wait for.
+ * Time limits for MongoDB, in milliseconds. After them a statement fails with `mongodb-unreachable`; a workflow's step is then
+ * retried, and reports what it waits for.
  */
 export const limits = {
-  /** Until any member answers. */
+  /** Until any member must have answered. */
   connect: 5_000,
-  /** An election: members answer, and none of them is the primary yet. */
+  /** An election: members answer, but none is the primary yet. */
   election: 15_000,
-  /** A sign of life of the primary. */
+  /** A ping of the primary. */
   answer: 2_000,
-  /** A statement on the keystore, which is small. */
+  /** A statement on the keystore, whose collections are small. */
   statement: 15_000,
-  /** A statement on the records of the application: a page, a census. */
+  /** A statement on the application's records: a page, a census. */
   records: 10 * 60_000,
   /** The build of one index. */
   index: 6 * 3_600_000,
-  /** One that somebody else builds. */
+  /** The build of an index by another client. */
   othersIndex: 15_000,
-  /** Until a majority of the members has a write. */
+  /** Until a majority of the members must have a write. */
   majority: 8_000,
-  /** A transaction with all its repeats. */
+  /** A transaction with all its retries. */
   transaction: 30_000,
 } as const

@@ -8,21 +8,21 @@ import { hints } from './store-hints.ts'
 import type { Store } from './store.ts'
 
 /**
- * Whether a majority of the replica set confirms what is written. With a primary, a secondary and an arbiter it does not
- * as soon as the secondary is down, although there is a primary that answers: every decisive write then waits.
+ * Whether a majority of the replica set confirms writes. In a set of a primary, a secondary and an arbiter it does not once
+ * the secondary is down, although the primary answers: every majority write then waits.
  */
 
 export interface SetMembers {
-  /** How many hold data; null behind a mongos, which does not tell. */
+  /** Number of data-bearing members; null behind a mongos, which does not report it. */
   data: number | null
   arbiters: number
-  /** Since when nothing is confirmed, by the primary's clock; null while writes are. */
+  /** Since when no write is confirmed, by the primary's clock; null while writes are. */
   unconfirmedSince: Date | null
 }
 
-/** What the majority is behind for so long is not just on its way, in milliseconds. */
+/** A majority that lags longer than this is not just replication delay, in milliseconds. */
 const lateMs = 5_000
-/** Between two looks: what is on its way has arrived then, in milliseconds. */
+/** Pause between two looks, in milliseconds; a replication delay is over by then. */
 const lookAgainMs = 500
 
 interface Hello {
@@ -37,7 +37,7 @@ interface Hello {
   }
 }
 
-/** Asks the primary what it knows of its set; any user may. `signal` ends a question without an answer. */
+/** Asks the primary about its set, which any user may do. `signal` aborts it. */
 export async function readMembers(store: Store, signal?: AbortSignal): Promise<SetMembers> {
   const first = await hello(store, signal)
   const { hosts = [], passives = [], arbiters = [], lastWrite } = first
@@ -50,8 +50,8 @@ export async function readMembers(store: Store, signal?: AbortSignal): Promise<S
 }
 
 /**
- * Throws `mongodb-unreachable` when the primary does not answer within two seconds, or no write was confirmed by a majority
- * for some; other errors as the driver has them.
+ * Throws `mongodb-unreachable` if the primary does not answer within two seconds, or if a majority has confirmed no write for
+ * some seconds. Other errors of the driver pass through.
  */
 export async function requireAnswer(store: Store): Promise<void> {
   const signal = AbortSignal.timeout(limits.answer)
@@ -67,7 +67,7 @@ export async function requireAnswer(store: Store): Promise<void> {
   }
 }
 
-/** Throws `mongodb-unreachable` when no write has been confirmed by a majority for some seconds. */
+/** Throws `mongodb-unreachable` if a majority has confirmed no write for some seconds. */
 export async function requireMajority(store: Store, signal?: AbortSignal): Promise<void> {
   const { unconfirmedSince } = await readMembers(store, signal)
   if (unconfirmedSince !== null) throw unconfirmed(unconfirmedSince)
@@ -82,8 +82,8 @@ export function unconfirmed(since: Date): KeyturnError {
 }
 
 /**
- * One write that a majority has to confirm within five seconds; throws `mongodb-unreachable` when it does not. `trace`
- * leaves a document for it in the settings; without, it changes nothing and waits for what was written before.
+ * Makes one write that a majority must confirm within five seconds; throws `mongodb-unreachable` if it does not. With `trace`
+ * it writes a document into the settings; without, it changes nothing and waits for earlier writes.
  */
 export async function proveMajority(store: Store, trace: boolean): Promise<void> {
   try {
@@ -100,7 +100,7 @@ export async function proveMajority(store: Store, trace: boolean): Promise<void>
 
 async function standsStill(store: Store, first: Hello, signal?: AbortSignal): Promise<Date | null> {
   if (!isLate(first)) return null
-  // The first write after a quiet time looks the same for a moment.
+  // The first write after an idle time looks unconfirmed for a moment.
   await pause(lookAgainMs, undefined, { signal })
   const second = await hello(store, signal)
   const before = first.lastWrite?.majorityOpTime.ts

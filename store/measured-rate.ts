@@ -1,9 +1,9 @@
 import type { RotationDoc } from './documents.ts'
 
-/** Below this a rotation says little about speed. */
+/** A smaller rotation says little about speed. */
 const worthMeasuring = 1_000
 
-/** Envelopes a second of a rotation that ended, in its phase `rewrap`; null where it says nothing. */
+/** Envelopes per second of a finished rotation in its phase `rewrap`; null if it is too small. */
 export function measuredRate(row: RotationDoc | null): number | null {
   if (row?.counters == null || row.counters.rewrapped < worthMeasuring) return null
   const from = row.phases?.rewrap ?? row.promoted_at

@@ -2,10 +2,10 @@ import { createRequire } from 'node:module'
 import { addressOptions, sameAsOurs } from '../contracts/address-options.ts'
 import { KeyturnError } from '../contracts/errors.ts'
 
-/** An address as the driver gets it, without what Keyturn decides itself. */
+/** An address for the driver, without the options that Keyturn sets itself. */
 export interface MongoAddress {
   readonly uri: string
-  /** What was written and does not count, one sentence each. */
+  /** Options that are not used as written, one sentence each. */
   readonly notes: readonly string[]
 }
 
@@ -24,9 +24,9 @@ const compressorPackages: Readonly<Record<string, string>> = {
 }
 
 /**
- * Goes through the options of an address by the table of contracts/address-options.ts. Throws `config-invalid` for what is
- * refused. No message quotes a part of the address that could be half a password: an `@` that is not percent-encoded makes
- * the driver take the rest of a password for a host, so that it is refused before.
+ * Checks the options of an address by the table of contracts/address-options.ts. Throws `config-invalid` for refused ones.
+ * No message quotes a part that could be from a password: with an `@` that is not percent-encoded the driver would take the
+ * rest of a password for a host, so such an address is refused first.
  */
 export function readAddress(uri: string): MongoAddress {
   const [, scheme = '', rest = ''] = /^([a-z+]+:\/\/)(.*)$/is.exec(uri) ?? []
@@ -55,7 +55,7 @@ export function readAddress(uri: string): MongoAddress {
   return { uri: `${scheme}${base.includes('/') ? base : `${base}/`}${query}`, notes }
 }
 
-/** What of an address does not count as written, one sentence each; none of one that cannot be used at all. */
+/** Options that are not used as written, one sentence each; empty for an unusable address. */
 export function addressNotes(uri: string): readonly string[] {
   try {
     return readAddress(uri).notes
@@ -65,7 +65,7 @@ export function addressNotes(uri: string): readonly string[] {
   }
 }
 
-/** User and password as the driver wants them. Its own messages would quote what it takes for a user's name. */
+/** Checks user and password. The driver's own messages would quote what it takes for the user's name. */
 function requireEscaped(login: string): void {
   const [user = '', ...password] = login.split(':')
   const parts = { "user's name": user, password: password.join(':') }
@@ -78,7 +78,7 @@ function requireEscaped(login: string): void {
   }
 }
 
-/** Without user and password before an '@', a password may stand where a port is expected: no port is ever quoted. */
+/** If the '@' is missing, a password may stand where a port is expected, so no port is ever quoted. */
 function requirePorts(hosts: string): void {
   if (hosts === '') throw refusedAddress('it names no host', example)
   for (const host of hosts.split(',')) {
@@ -89,12 +89,12 @@ function requirePorts(hosts: string): void {
   }
 }
 
-/** The text that goes on to the driver, if any, and what is told of it. */
+/** The option as passed to the driver, if any, and its warning. */
 function treat(pair: string): { text: string | null; note: string | null } {
   const option = optionOf(pair)
   const rule = addressOptions[option.name]
   if (rule === undefined) {
-    // What is no `name=value` may be a part of a password.
+    // Anything but `name=value` may be part of a password.
     const named = /^[a-z0-9]+=/i.test(pair) ? `its option '${option.name}'` : 'one of its options'
     throw refusedAddress(`${named} is not known`, listed)
   }
@@ -124,7 +124,7 @@ function limited(
   { least, most, why }: { least: number; most: number; why: string },
 ): { text: string; note: string | null } {
   const written = Number(value)
-  // What is no number is the driver's to refuse; 0 means without a limit where a limit is the point.
+  // The driver refuses what is not a number; 0 means no limit for limits.
   const isFree = written === 0 && (name === 'maxPoolSize' || name === 'maxIdleTimeMS')
   if (!/^\d+$/.test(value) || isFree) return { text: pair, note: null }
   const counts = Math.min(Math.max(written, least), most)
@@ -182,8 +182,8 @@ function decoded(text: string): string {
 }
 
 /**
- * Cuts the secrets of an address out of what the driver says: the password, and those of key file and proxy. Short ones
- * stay, they would cut words in two.
+ * Removes the secrets of an address from the driver's messages: the passwords of the user, the key file and the proxy. Very
+ * short ones stay, because removing them would break words.
  */
 export function withoutSecrets(text: string, uri: string): string {
   const login = /^[a-z+]+:\/\/([^@]*)@/i.exec(uri)?.[1] ?? ''
@@ -202,7 +202,7 @@ export const listed = 'docs/configuration.md lists the options of an address'
 
 const example = 'write it as mongodb://host:port/?replicaSet=NAME or mongodb+srv://host/'
 
-/** `config-invalid` for an address. `why` is a sentence about it, without anything that may be part of a password. */
+/** `config-invalid` for an address. `why` says what is wrong, without anything that may be part of a password. */
 export function refusedAddress(why: string, hint: string, cause?: unknown): KeyturnError {
   return new KeyturnError('config-invalid', `the MongoDB address cannot be used: ${why}`, {
     hint,

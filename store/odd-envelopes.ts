@@ -12,29 +12,29 @@ import { rawAt, rawElements } from './raw-bson.ts'
 import type { Moment } from './snapshot.ts'
 import type { Store } from './store.ts'
 
-/** Odd envelopes (presence.ts) one by one, and whether those that have a row in quarantine still stand there. */
+/** Lists odd envelopes (presence.ts), and checks whether those in quarantine are unchanged. */
 
 export interface OddEnvelope {
   /** As `PageEntry.id`. */
   id: unknown
   idBytes: Buffer
-  /** False where `id` is a stand-in that meets no record. */
+  /** False if `id` is a substitute that matches no record. */
   isNamed: boolean
-  /** SHA-256 of what is seen of it, long values by their length. */
+  /** SHA-256 of the visible fields; long values count by their length. */
   digest: Buffer
 }
 
-/** The code of the one row for all that have none of their own. */
+/** Code of the single row for all odd envelopes without a row of their own. */
 export const oddMany = 'odd-many'
 
 /** A field's odd envelopes up to this many get a row each; one row counts the rest. */
 export const rowsAtMost = 10_000
 
-/** Values of one filter, and records of one. */
+/** Values per filter, and records per filter. */
 const valuesAtMost = 500
 const lookUp = 1_000
 
-/** All odd envelopes of a field, each once or twice, a batch of MongoDB's answers at a time. */
+/** All odd envelopes of a field, each once or twice, in MongoDB's batches. */
 export async function* oddEnvelopes(
   store: Store,
   place: FieldPlace,
@@ -54,8 +54,8 @@ export async function* oddEnvelopes(
 }
 
 /**
- * The same, each once, and the first `most` of them: those that get rows, unless given. A walk that an election cuts off
- * begins anew.
+ * The same, each once, and only the first `most`; by default as many as get a row. The walk restarts if an election
+ * interrupts it.
  */
 export async function* firstOdd(
   store: Store,
@@ -91,8 +91,8 @@ export async function* firstOdd(
 }
 
 /**
- * How many odd envelopes of a field are in quarantine: those whose row stands, seen as they were then, and those that one
- * row counts.
+ * How many odd envelopes of a field are in quarantine: those with a row and unchanged since, and those that the common row
+ * counts.
  */
 export async function oddStanding(
   store: Store,
@@ -106,7 +106,7 @@ export async function oddStanding(
 }
 
 /**
- * Deletes the rows of a field's envelopes that were repaired or deleted, or are odd in another way now. Returns how many.
+ * Deletes the rows of a field's envelopes that were repaired, deleted, or changed into other odd ones. Returns how many.
  * `most`: how many have a row of their own.
  */
 export async function clearOddRows(
@@ -124,7 +124,7 @@ export async function clearOddRows(
   let cleared = 0
   const bytes = ({ idBytes }: QuarantineRow) => idBytes.length + 256
   for (const slice of byteSlices(gone, bytes, { count: lookUp })) {
-    // Filtered by what was looked at: another look may have written them anew meanwhile.
+    // Filtered by the digest that was checked: another scan may have rewritten the row meanwhile.
     const deletions = slice.map(({ doc: { _id, digest } }) => ({
       deleteOne: { filter: { _id, digest } },
     }))
@@ -145,10 +145,10 @@ async function oddRows(
   return readQuarantine(store, filter, moment)
 }
 
-/** Codes of rows whose record no filter finds. */
+/** Codes of rows whose record no filter can find. */
 const unnamed: ReadonlySet<string> = new Set(['id-unsupported', oddMany, malformedRow])
 
-/** For each row whether its envelope is odd in the very way in which it was. The row that counts many: no. */
+/** For each row whether its envelope is odd and unchanged. False for the row that counts many. */
 async function oddStandsThere(
   store: Store,
   place: FieldPlace,

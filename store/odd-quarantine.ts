@@ -12,23 +12,23 @@ import { countOddRows } from './rewrap-ranges.ts'
 import type { Store } from './store.ts'
 import { inTransaction } from './transaction.ts'
 
-/** Rows of one transaction. */
+/** Rows per transaction. */
 const rowsAtOnce = 500
 
-/** `_id.id` of the row that counts the rest: no record has it. */
+/** `_id.id` of the row that counts the rest; no record has it. */
 const restId = new Binary(Buffer.from(oddMany), 0x80)
 
 export interface OddLook {
   /** Odd envelopes that were found. */
   odd: number
-  /** Of them, new in quarantine: for this rotation, or at all where it is of none. */
+  /** Those new in quarantine: for this rotation, or at all without a rotation. */
   quarantined: number
 }
 
 /**
- * Puts every odd envelope of these collections into quarantine, without a KEK version, and takes the rows of those away
- * that are none any more. In a rotation its rows are counted among the rotation's; throws `no-rotation` when that is over.
- * Repeating it changes nothing but `attempts`. Lost collections are left alone. `most`: how many of a field get a row of their own.
+ * Puts every odd envelope of these collections into quarantine, without a KEK version, and deletes the rows of envelopes that
+ * are no longer odd. In a rotation the rows count for that rotation; throws `no-rotation` if it is over. Repeating it changes
+ * only `attempts`. Lost collections are skipped. `most`: how many envelopes of a field get a row of their own.
  */
 export async function quarantineOdd(
   store: Store,
@@ -66,7 +66,7 @@ async function quarantineField(
   return quarantined + (await write(store, place, rotation, [restRow(place, rest)]))
 }
 
-/** One transaction: the rows, and in a rotation its counter. */
+/** One transaction: the rows, and the rotation's counter if there is one. */
 async function write(
   store: Store,
   { collection, field }: FieldPlace,
@@ -85,7 +85,7 @@ async function write(
   })
 }
 
-/** What the row of the rest counted for this rotation. */
+/** The number that the row of the rest counted for this rotation. */
 async function countBefore(
   store: Store,
   session: ClientSession,

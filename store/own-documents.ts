@@ -16,17 +16,17 @@ import type {
 import * as schemas from './keystore-schemas.ts'
 
 /**
- * The keystore's own documents where they are read: one that was edited into something else is refused by its collection
- * and `_id`, before anything is decided by it.
+ * Checks the keystore's own documents when they are read: a malformed one is refused with its collection and `_id` before
+ * anything is decided by it.
  */
 
-/** Each answers the document itself, null too, or throws `document-malformed`. */
+/** Each returns its argument, including null, or throws `document-malformed`. */
 export const wellFormed = {
   active: check<ActiveDoc>(collections.active, schemas.activeSchema),
   settings: check<SettingsDoc>(collections.settings, schemas.settingsSchema),
   install: check<InstallDoc>(collections.install, schemas.installSchema),
   version: check<VersionDoc>(collections.versions, schemas.versionSchema),
-  /** For who loads it. */
+  /** For loading the version's key. */
   loadable: check<VersionDoc>(collections.versions, schemas.loadableSchema),
   removal: check<RemovalRequestDoc>(collections.removals, schemas.removalSchema),
   question: check<QuestionDoc>(collections.questions, schemas.questionSchema),
@@ -44,13 +44,13 @@ function check<T extends { _id: unknown }>(collection: string, schema: z.ZodType
   }
 }
 
-/** The first member that is not what the schema says, as a dotted path; null where all are. */
+/** The first member that does not match the schema, as a dotted path; null if all match. */
 export function memberAmiss(schema: z.ZodType, row: object): string | null {
   const { error } = schema.safeParse(row)
   return error === undefined ? null : clipped(error.issues[0]?.path.join('.') || '_id', 100)
 }
 
-/** The refusal of one document; `id` as it was read, or its text. */
+/** The error for a malformed document; `id` as it was read, or its text. */
 export function malformed(collection: string, id: unknown, member: string): KeyturnError {
   return new KeyturnError(
     'document-malformed',
@@ -59,15 +59,15 @@ export function malformed(collection: string, id: unknown, member: string): Keyt
   )
 }
 
-/** Whatever stands for a name, as a short text. */
+/** Any value as a short text, to name a document. */
 export function nameOf(id: unknown): string {
   if (typeof id === 'string' && id !== '') return clipped(id, 150)
   return clipped(BSON.EJSON.stringify({ _id: id }).slice(7, -1), 150)
 }
 
 /**
- * A collection whose documents are checked by whatever reads them whole. A reading with a projection, or of the raw bytes,
- * is its reader's to check.
+ * A collection that checks whole documents when they are read. Callers that use a projection or raw bytes must check them
+ * themselves.
  */
 export function checked<T extends Document>(
   collection: Collection<T>,

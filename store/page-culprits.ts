@@ -8,13 +8,13 @@ import { WriteRefused, writeStep } from './page-statements.ts'
 import { asStoreError, isRefused, serverCode, serverCodes, wasKilled } from './store-errors.ts'
 import type { Store } from './store.ts'
 
-/** A document is at fault when it alone fails this often in the same words. */
+/** A document is at fault if it fails alone this often with the same message. */
 const sameTimes = 3
 const pauseMs = 200
-/** So many in a row that fail, and none that passes: the fault is not theirs. */
+/** If this many fail in a row and none passes, the documents are not at fault. */
 const mostWithoutPass = 8
 
-/** Faults of the server or the way to it, whichever document meets them. */
+/** Errors of the server or the connection, independent of the document. */
 const general: ReadonlySet<number> = new Set([
   serverCodes.outOfDiskSpace,
   serverCodes.atlasError,
@@ -26,9 +26,9 @@ const general: ReadonlySet<number> = new Set([
 ])
 
 /**
- * Which updates of a page that failed are the reason, by their positions, each with what it says: the page is halved down
- * to single documents, in transactions that are never committed. Null when it is nobody's own fault: another one than
- * theirs fails as well, or nobody passes. Throws what may pass by itself: network, election, lease.
+ * Finds the updates that make a page fail, by position and with the message: halves the page down to single documents, in
+ * transactions that are never committed. Null if no document is at fault: an unrelated statement fails too, or no update
+ * passes. Throws temporary errors: network, election, lease.
  */
 export async function culpritsOf(
   store: Store,
@@ -57,7 +57,7 @@ export async function culpritsOf(
     found.set(at, reason)
   }
   const [first] = step.updates
-  // The same statement about a record that is not there: where it fails too, no document is to blame.
+  // The same statement for a record that does not exist: if it fails too, no document is at fault.
   if (first === undefined || (await attempt([{ ...first, id: new ObjectId() }])) !== null)
     return null
   await search(0, step.updates)
@@ -65,7 +65,7 @@ export async function culpritsOf(
   return isTheirs ? found : null
 }
 
-/** What the page's transaction says with only these updates; null when it could be committed. It never is. */
+/** The error of the page's transaction with only these updates; null if it could commit. It is always aborted. */
 async function tryWithout(
   store: Store,
   session: ClientSession,
@@ -83,7 +83,7 @@ async function tryWithout(
   }
 }
 
-/** Whether an error says nothing about a document: our own, of the network, an election, a role, a full disk. */
+/** Whether an error is unrelated to a document: our own, network, election, a missing role, a full disk. */
 export function mayPass(error: unknown): boolean {
   if (error instanceof KeyturnError || isRefused(error) || wasKilled(error)) return true
   if (error instanceof MongoServerError) {

@@ -10,7 +10,7 @@ import { serverCodes } from './store-errors.ts'
 import type { Store } from './store.ts'
 import { transactionOptions } from './transaction.ts'
 
-/** `elsewhere`: the fence did not match, nothing is written; `answered` when the page had been committed before. */
+/** `elsewhere`: the attempt filter did not match, nothing is written; `answered`: the page was committed before. */
 export type TryOutcome =
   { kind: 'written'; counts: PageCounts } | { kind: 'elsewhere'; answered: boolean }
 
@@ -25,7 +25,7 @@ export class WriteRefused extends Error {
   }
 }
 
-/** Refusals that are the one document's own fault and would come again: a validator, its size, an index on it. */
+/** Refusals caused by the document itself, which would repeat: a validator, its size, an index. */
 const refusals = new Set<number>([
   serverCodes.documentValidationFailure,
   serverCodes.objectTooLargeAfterUpdate,
@@ -36,8 +36,8 @@ const refusals = new Set<number>([
 ])
 
 /**
- * The statements of one try, up to its commit. The fence comes first, so that a replaced worker touches no record. It
- * counts every update as a match at once, since nearly all are; what was not is put right by one more statement.
+ * The statements of one try, up to its commit. The attempt filter comes first, so that a replaced worker changes no record.
+ * That statement counts every update as matched, which is nearly always right; otherwise one more statement corrects it.
  */
 export async function writeStep(
   store: Store,
@@ -74,7 +74,7 @@ async function passFence(store: Store, session: ClientSession, step: PageStep): 
   return matchedCount === 1
 }
 
-/** In the same snapshot; the caller's commit waits until what is seen here is there to stay. */
+/** In the same snapshot; the caller's commit waits until what is read here is majority-committed. */
 async function wasCommitted(
   store: Store,
   session: ClientSession,
@@ -102,7 +102,7 @@ function statementBytes({ q: { _id: id } }: { q: Document }): number {
 
 const statementBase = 1_024
 
-/** Measured only where it may be large: measuring each costs five per cent of a rotation with `env`. */
+/** Measured only if it may be large: measuring every one costs five per cent of a rotation with `env`. */
 function roughSize(id: unknown): number {
   if (typeof id === 'string') return 3 * id.length
   if (id instanceof Binary) return id.position
@@ -118,8 +118,8 @@ interface UpdateReply {
 }
 
 /**
- * Returns how many envelopes still were what had been read. Throws `WriteRefused`. The command itself, and not the
- * driver's `bulkWrite`, which measures each statement before it writes it: five per cent of a rotation with `env`.
+ * Returns how many envelopes were unchanged since they were read. Throws `WriteRefused`. It uses the plain command instead of
+ * the driver's `bulkWrite`, which measures each statement: five per cent of a rotation with `env`.
  */
 async function writeWraps(store: Store, session: ClientSession, step: PageStep): Promise<number> {
   const statements = wrapUpdates(step)
@@ -155,7 +155,7 @@ export function idEquals(id: unknown): unknown {
   return id instanceof Map ? { $eq: id } : id
 }
 
-/** `at`: where the command's first statement stands in the page. */
+/** `at`: position of the command's first statement in the page. */
 function asRefusal(errors: NonNullable<UpdateReply['writeErrors']>, at: number): Error {
   const first = new MongoServerError(errors[0] ?? {})
   if (!errors.every(({ code }) => refusals.has(code))) return first
@@ -186,7 +186,7 @@ async function addCounters(
     .updateOne({ _id: rangeId(step) }, { $inc: Object.fromEntries(increments) }, { session })
 }
 
-/** In the order in which it is stored. */
+/** With members in the stored order. */
 function rangeId({ rotation, range }: RangeId): RangeDoc['_id'] {
   return { rotation, shard: range }
 }

@@ -6,7 +6,7 @@ import type { Bound } from './documents.ts'
 export interface PageUpdate {
   /** `PageEntry.id`. */
   id: unknown
-  /** The wrapped DEK as it was read: the update only meets an envelope that still has it. Text where it is text. */
+  /** The wrapped DEK as it was read: the update matches only an envelope that still has it. A string if it is stored as one. */
   oldWrapped: Uint8Array | string
   dekIv: Uint8Array
   dekWrapped: Uint8Array
@@ -20,7 +20,7 @@ export interface PageQuarantine {
   digest: Uint8Array
   code: string
   message: string
-  /** How many envelopes it stands for; one unless given. */
+  /** How many envelopes it counts; one unless given. */
   count?: number
 }
 
@@ -42,9 +42,9 @@ export interface PageStep {
   updates: readonly PageUpdate[]
   quarantine: readonly PageQuarantine[]
   counters: { hsmCalls: number }
-  /** Throws `lease-expired` when this process may not wrap any more. */
+  /** Throws `lease-expired` if this process may no longer wrap. */
   leaseCheck: () => void
-  /** True closes the range with this page, its last. */
+  /** True for the last page: it closes the range. */
   closes?: boolean
 }
 

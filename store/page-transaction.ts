@@ -11,14 +11,13 @@ import { wasKilled } from './store-errors.ts'
 import type { Store } from './store.ts'
 
 /**
- * The one transaction of a page: the range's document takes the new cursor, the envelopes their new wraps, quarantine
- * its rows, and the counters what happened, all or nothing.
+ * Writes a page in one transaction: the range document's new cursor, the new wraps, quarantine rows and counters.
  *
- * Its first statement is the fence: attempt and old cursor in the range's document. Every try begins with it anew, so a
- * worker that was frozen anywhere in here finds out that it was replaced. If the fence does not match because the cursor
- * is the new one already, an earlier try was committed and only its answer was lost. A conflict repeats the same wraps,
- * with growing pauses, then in halves, each with a cursor of its own. What MongoDB refuses to store goes to quarantine,
- * and so does a document with which the page fails the same way again and again (page-culprits.ts).
+ * Its first statement is the attempt filter: attempt and old cursor in the range document. Every try begins with it, so a
+ * worker that was frozen at any point notices that it was replaced. If the filter does not match because the cursor is
+ * already the new one, an earlier try was committed and only its answer was lost. After a conflict the same wraps are
+ * retried with growing pauses, then in halves, each with its own cursor. Envelopes that MongoDB refuses to store go to
+ * quarantine, and so does a document that makes the page fail repeatedly with the same error (page-culprits.ts).
  */
 
 export type { PageQuarantine, PageUpdate } from './page-step.ts'
@@ -28,7 +27,7 @@ export type PageInput = PageStep
 
 /**
  * `committed`: exact counts, of what this call wrote; `write-refused` rows are among the quarantined. `replaced`: the
- * range belongs to another attempt or is closed, so of this page, or of its second half, nothing was written.
+ * range belongs to another attempt or is closed; nothing of this page, or of its second half, was written.
  */
 export type PageResult = ({ kind: 'committed' } & PageCounts) | { kind: 'replaced' }
 
@@ -37,10 +36,10 @@ const tries = { page: 6, part: 3 }
 /** Pause after the first conflict, doubled with each, in milliseconds. */
 const firstPauseMs = 10
 const longestPauseMs = 500
-/** After this a single envelope in conflict, or a commit without an answer, is given up with the last error. */
+/** After this time a single conflicting envelope, or a commit without an answer, fails with the last error. */
 const giveUpMs = 60_000
 
-/** Throws `lease-expired` from `leaseCheck`, and the driver's error when MongoDB cannot be reached for good. */
+/** Throws `lease-expired` from `leaseCheck`, and the driver's error if MongoDB stays unreachable. */
 export async function commitPage(
   store: Store,
   session: ClientSession,
@@ -56,7 +55,7 @@ async function commitStep(
   allowed: number,
 ): Promise<PageResult> {
   const giveUpAt = performance.now() + giveUpMs
-  /** Counts of the try whose commit was not answered: if it turns out to be committed, these are the page's. */
+  /** Counts of a try whose commit was not answered; they are the page's if it turns out to be committed. */
   const lost: LostAnswer = { counts: null }
   for (let tried = 1; ; tried += 1) {
     try {
@@ -84,7 +83,7 @@ interface LostAnswer {
   counts: PageCounts | null
 }
 
-/** One try with its commit; whatever happens, the session has no transaction open afterwards. */
+/** One try with its commit. The session never has an open transaction afterwards. */
 async function tryOnce(
   store: Store,
   session: ClientSession,
@@ -102,7 +101,7 @@ async function tryOnce(
   }
 }
 
-/** Repeats a commit whose answer was lost. `uncertain` is called when it may have happened all the same. */
+/** Repeats a commit whose answer was lost. Calls `uncertain` if the commit may have succeeded. */
 async function commit(session: ClientSession, uncertain: () => void): Promise<void> {
   const giveUpAt = performance.now() + giveUpMs
   for (;;) {
@@ -124,7 +123,7 @@ function resultOf(outcome: TryOutcome, lost: LostAnswer): PageResult {
   return { kind: 'committed', ...(lost.counts ?? nothing) }
 }
 
-/** Quarantine goes with the first half: rows are counted once, and those of the second half are not lost by a crash. */
+/** Quarantine rows go with the first half: they are counted once, and none is lost in a crash before the second. */
 async function commitHalves(
   store: Store,
   session: ClientSession,
@@ -160,8 +159,8 @@ function reasonsOf({ refused }: WriteRefused): ReadonlyMap<number, string> {
 }
 
 /**
- * Leaves out what was refused, by its position, with rows for quarantine, and repeats the rest. Throws `unlessFound` when
- * none of it stands there any more.
+ * Puts refused updates, given by position, into quarantine and retries the rest. Throws `unlessFound` if none of the refused
+ * envelopes exists unchanged any more.
  */
 async function commitRest(
   store: Store,
@@ -188,7 +187,7 @@ async function commitRest(
   return commitStep(store, session, rest, allowed)
 }
 
-/** Null when the envelope has changed since it was refused: its update will meet nothing. */
+/** Null if the envelope has changed since it was refused: its update would match nothing. */
 async function refusedRow(
   store: Store,
   step: PageStep,

@@ -14,27 +14,27 @@ export interface Promotion {
   to: number
   /** The epoch that preflight saw. */
   epoch: number
-  /** Null when `to` is proven in every live process, as the documents are in the transaction. */
+  /** Returns null if every live process has proven `to`, by the documents in the transaction. */
   proven: (seen: SeenByPromote) => KeyturnError | null
 }
 
-/** What promote's transaction reads: all of one moment. */
+/** What promote's transaction reads, in one snapshot. */
 export interface SeenByPromote {
   heartbeats: HeartbeatDoc[]
-  /** With what the rotation has asked, and whom it met. */
+  /** Includes the rotation's question and the processes that answered it. */
   rotation: RotationDoc
-  /** The open questions; the one that stands is the last. */
+  /** The open questions; the current one is the last. */
   questions: ProofQuestion[]
   /** The database's clock, read after them. */
   now: Date
 }
 
 /**
- * Makes `to` the active version, in one transaction that writes every row which a cancel, a removal, or another attempt
- * would write too: whoever is late finds a filter that does not match, and nothing is written. Done once or not at all:
- * a repeat that sees its own rotation answers with the epoch that it made. Throws `not-ready` (what `proven` says),
- * `cancelled` or `no-rotation` when the rotation has ended, `version-not-usable` when `to` lost its mark or is in
- * removal, `not-active` when another version or epoch is active than preflight saw. All of them touched nothing.
+ * Makes `to` the active version, in one transaction that writes every row which a cancel, a removal or another attempt also
+ * writes: a late one finds that its filter does not match and writes nothing. It happens once or not at all; a repeat that
+ * sees its own rotation returns the epoch that it made. Throws `not-ready` (from `proven`), `cancelled` or `no-rotation` if
+ * the rotation has ended, `version-not-usable` if `to` lost its mark or is in removal, `not-active` if another version or
+ * epoch is active than preflight saw. None of these changes anything.
  */
 export async function promote(store: Store, promotion: Promotion): Promise<{ epoch: number }> {
   return inTransaction(store, async (session) => {
@@ -87,7 +87,7 @@ function rotationIsOver(rotation: string, row: RotationDoc | null): KeyturnError
   })
 }
 
-/** Both rows have this rotation's mark. The new one is written again, so that a removal of it conflicts. */
+/** Checks this rotation's mark on both rows. It writes the new version's row again, so that its removal conflicts. */
 async function moveVersions(
   store: Store,
   session: ClientSession,

@@ -7,10 +7,10 @@ import { isDuplicateKey } from './store-errors.ts'
 import type { Store } from './store.ts'
 
 /**
- * Asks every process of the fleet for a proof of `target`; who asked with this nonce before has asked once. One question
- * stands at a time: while another one of another version is open (younger than `openMs`), this one names all versions, so
- * that whoever waits for that one is answered by this (`countingNonces`). One that was edited into something else is
- * replaced: nobody can answer it. Returns when it was asked, by the database's clock.
+ * Asks every process of the fleet for a proof of `target`. Repeating it with the same nonce changes nothing. One question is
+ * current at a time: if one for another version is still open (younger than `openMs`), this one names all versions, so that
+ * its answers count for both (`countingNonces`). A malformed question is replaced, because it cannot be answered. Returns
+ * when it was asked, by the database's clock.
  */
 export async function askForProof(
   store: Store,
@@ -45,7 +45,7 @@ export async function askForProof(
       { upsert: true },
     )
   } catch (error) {
-    // It is there, and the filter did not match: this question was asked before. Or two came first at once.
+    // It exists and the filter did not match: this question was asked before, or two were first at once.
     if (!isDuplicateKey(error)) throw error
     const asked = await askedAt(store, nonce)
     return asked ?? (await askForProof(store, { nonce, target, openMs }))
@@ -62,7 +62,7 @@ async function dropMalformed(store: Store): Promise<void> {
       .questions(store)
       .findOne({ _id: 'proof' }, { projection: { nonce: 1 } })) ?? { nonce: null }
     const isText = typeof nonce === 'string' && nonce.length <= longestNonce
-    // Who has asked meanwhile has another nonce.
+    // A question asked meanwhile has another nonce.
     await keystore
       .questions(store)
       .deleteOne({ _id: 'proof', ...(isText ? { nonce } : { $or: noNonce }) })
@@ -75,7 +75,7 @@ const noNonce: Filter<QuestionDoc>[] = [
   { nonce: { $not: new RegExp(`^.{0,${longestNonce}}$`, 's') } },
 ]
 
-/** The questions that are open, and perhaps older ones; the one that stands is the last. */
+/** The open questions, and perhaps older ones; the current one is the last. */
 export async function readQuestions(
   store: Store,
   session?: ClientSession,
@@ -86,7 +86,7 @@ export async function readQuestions(
   return standing === null ? [] : allOf(standing).map(({ nonce, target }) => ({ nonce, target }))
 }
 
-/** Null when it is not among those that are known: others have replaced it since it was open. */
+/** Null if it is unknown: others have replaced it since. */
 async function askedAt(store: Store, nonce: string): Promise<Date | null> {
   const standing = await keystore.questions(store).findOne({ _id: 'proof' })
   if (standing === null) return null

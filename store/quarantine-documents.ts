@@ -21,8 +21,8 @@ export interface QuarantineRow {
 }
 
 /**
- * The code of a row that was edited into something else. It stays in the list and in the count, since an envelope may be
- * behind it, and accuses no bytes: the envelope counts in every census, and the next sweep that meets it writes the row anew.
+ * Code of a malformed row. It stays in the list and the count, because it may stand for an envelope, and it matches no bytes:
+ * the envelope counts in every census, and the next sweep that meets it rewrites the row.
  */
 export const malformedRow = 'document-malformed'
 
@@ -50,7 +50,7 @@ export function readQuarantineDoc(document: Buffer): QuarantineRow {
   }
 }
 
-/** All that can be read of it. */
+/** What can be read of it. */
 function standIn(doc: Document, id: unknown, member: string): Omit<QuarantineDoc, '_id'> {
   const { kek_version, rotation, first_seen, attempts } = quarantineSchema.shape
   return {

@@ -7,17 +7,17 @@ import type { PageQuarantine } from './page-step.ts'
 import { countOr } from './stored-counts.ts'
 import type { Store } from './store.ts'
 
-/** Whose rows are written. */
+/** Where the rows belong. */
 export interface RowPlace {
   collection: string
   field: string
-  /** Null: of no rotation, but of a look at what is odd. The rotation of an earlier row stays then. */
+  /** Null: from a scan for odd envelopes, not a rotation. An existing row keeps its rotation. */
   rotation: string | null
-  /** Null: they are odd, and of no version. */
+  /** Null for odd envelopes, which have no version. */
   version: number | null
 }
 
-/** Rows of one command. */
+/** Rows per command. */
 const rowsAtMost = 1_000
 
 /** Writes rows in the caller's transaction. Returns how many of them are new for this rotation. */
@@ -77,15 +77,15 @@ function rowFields({ rotation, version }: RowPlace, row: PageQuarantine): Docume
   }
 }
 
-/** What stands there, if it is a text. */
+/** The value there, if it is a string. */
 function textOr(member: string): Document {
   return { $cond: [{ $eq: [{ $type: member }, 'string'] }, member, null] }
 }
 
-/** A row holds an `_id` and no more of its record, so it always fits into a document. */
+/** A row holds only the `_id` of its record, so it always fits into a document. */
 const longestMessage = 500
 
-/** Twice its `_id`, which stands in the look-up and in the write, and the rest. */
+/** Its `_id` counts twice, for the look-up and the write. */
 function rowBytes({ id }: PageQuarantine): number {
   return 2 * BSON.calculateObjectSize({ id }) + 1_024
 }

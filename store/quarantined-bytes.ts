@@ -12,9 +12,9 @@ import { malformedRow, readQuarantineDoc, type QuarantineRow } from './quarantin
 import type { Moment } from './snapshot.ts'
 import type { Store } from './store.ts'
 
-/** Rows of quarantine, and whether what they accuse still stands in its record, byte for byte. */
+/** Quarantine rows, and whether their envelopes are unchanged, byte for byte. */
 
-/** Records of one look-up. */
+/** Records per look-up. */
 const lookUp = 1_000
 
 export async function readQuarantine(
@@ -29,7 +29,7 @@ export async function readQuarantine(
   return documents.map(readQuarantineDoc)
 }
 
-/** For each row of a version whether its record still has exactly its bytes, under that version. */
+/** For each row of a version, whether its record still has exactly these bytes under that version. */
 export async function standsThere(
   store: Store,
   rows: readonly QuarantineRow[],
@@ -46,7 +46,7 @@ export async function standsThere(
   return rows.map((row) => standing.has(keyOf(row)))
 }
 
-/** Rows of one field and version. Those whose `_id` no filter can name are found by a walk over the version. */
+/** For rows of one field and version. A walk over the version finds those whose `_id` cannot be used in a filter. */
 interface Group {
   collection: string
   field: string
@@ -61,7 +61,7 @@ function groupsOf(rows: readonly QuarantineRow[]): Group[] {
   for (const row of rows) {
     const { collection, field } = row.doc._id
     const version = row.doc.kek_version
-    // Of an odd envelope: odd-envelopes.ts knows.
+    // An odd envelope: see odd-envelopes.ts.
     if (version === null || row.doc.code === malformedRow) continue
     const byId = row.doc.code !== 'id-unsupported'
     const name = JSON.stringify([collection, field, version, byId])

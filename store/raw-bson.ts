@@ -16,9 +16,9 @@ import {
 } from 'mongodb'
 
 /**
- * Values straight from a BSON document's bytes, in the form in which they go back to the server as they came. The
- * driver's own reading does not do that even unpromoted: sub-documents with integer-like keys are reordered by
- * JavaScript, `$ref` documents become DBRefs. So: numbers stay `Int32`, `Long` and `Double`, sub-documents are `Map`s.
+ * Reads values from a BSON document's bytes in a form that returns to the server unchanged. The driver does not do that even
+ * unpromoted: JavaScript reorders sub-documents with integer-like keys, and `$ref` documents become DBRefs. Here numbers
+ * stay `Int32`, `Long` and `Double`, and sub-documents are `Map`s.
  */
 
 /** One element of a document, over the document's memory. */
@@ -59,7 +59,7 @@ const lengthBytes = 4
 /** Binary's subtype that repeats its length inside. */
 const oldBinary = 2
 
-/** A value that has no form in JavaScript that would be stored as the same bytes again. */
+/** A value without a JavaScript form that would be stored as the same bytes. */
 export class NotFaithful extends Error {
   override readonly name = 'NotFaithful'
 }
@@ -108,7 +108,7 @@ export function rawAt(
   return null
 }
 
-/** The value of an element; throws `NotFaithful` for the few that cannot be given back as they came. */
+/** The value of an element; throws `NotFaithful` for the few that cannot be returned unchanged. */
 export function rawValue(element: RawElement): unknown {
   const value = decode(element)
   if (!alwaysFaithful.has(element.type) && !isSame(value, element)) {
@@ -117,7 +117,7 @@ export function rawValue(element: RawElement): unknown {
   return value
 }
 
-/** The value of an element in the nearest form that there is; `otherwise` where there is none. Never throws. */
+/** The value of an element, or `otherwise` if it has no faithful form. Never throws. */
 export function rawValueOr(element: RawElement, otherwise: unknown): unknown {
   try {
     return decode(element)
@@ -135,7 +135,7 @@ export function rawMembers(element: RawElement, longest: number): unknown {
   return members
 }
 
-/** The value in the nearest form that there is; `{bytes: n}` for one that is longer as `{v: value}`. Never throws. */
+/** The value in the nearest available form; `{bytes: n}` if it is too long. Never throws. */
 export function rawNearest(element: RawElement, longest: number): unknown {
   const size = element.bytes.length + documentOfOne
   if (size > longest) return { bytes: size }
@@ -158,7 +158,7 @@ export function elementOf(value: unknown): RawElement {
   return element
 }
 
-/** These go back as they came whatever their bytes are; the others are proved each time. */
+/** These types always return unchanged; the others are checked each time. */
 const alwaysFaithful = new Set<number>([
   bsonTypes.objectId,
   bsonTypes.boolean,
@@ -236,12 +236,12 @@ function decodeRare(type: number, bytes: Buffer): unknown {
   }
 }
 
-/** A string behind its length, without the closing zero. */
+/** A string after its length, without the closing zero. */
 function textOf(bytes: Buffer): string {
   return bytes.toString('utf8', lengthBytes, bytes.length - 1)
 }
 
-/** Of subtype 2 without its inner length, which the serialiser puts in again. */
+/** Subtype 2 without its inner length, which the serialiser adds again. */
 function binaryOf(bytes: Buffer): Binary {
   const subtype = bytes[4] ?? 0
   const payload = bytes.subarray(subtype === oldBinary ? 9 : 5)

@@ -10,7 +10,7 @@ import { readHeartbeats } from './process-heartbeats.ts'
 import { countQuarantine } from './rewrap-quarantine.ts'
 import { serverNow, type Store } from './store.ts'
 
-/** What the guards of a removal are judged by, as it stands in the keystore. */
+/** The keystore's facts for the guards of a removal. */
 export interface RemovalReading {
   row: VersionDoc | null
   active: ActiveDoc | null
@@ -18,11 +18,11 @@ export interface RemovalReading {
   heartbeats: HeartbeatDoc[]
   /** The database's clock, read after the heartbeats. */
   now: Date
-  /** Census without exactly the quarantined bytes. */
+  /** Census without envelopes whose exact bytes are in quarantine. */
   remaining: number
-  /** Recorded collections that are not what they were. */
+  /** Recorded collections that are missing or replaced. */
   lost: LostCollection[]
-  /** Versions of envelopes that have no row. */
+  /** Versions named by envelopes without a row. */
   unknown: number[]
   /** Odd envelopes that are not in quarantine, and those that are. */
   odd: number
@@ -31,7 +31,7 @@ export interface RemovalReading {
   fence: 'stands' | 'missing' | 'refused'
 }
 
-/** Reads only; the census comes last, behind whatever keeps writes away. */
+/** Reads only. The census comes last, after everything that prevents writes. */
 export async function readForRemoval(
   store: Store,
   version: number,
@@ -39,7 +39,7 @@ export async function readForRemoval(
 ): Promise<RemovalReading> {
   const row = await readVersion(store, version)
   const [roster, heartbeats] = await Promise.all([readRoster(store), readHeartbeats(store)])
-  // After them: no epoch that a heartbeat has seen is above this one, unless an older state was put back.
+  // Read after the heartbeats: none has seen a higher epoch, unless an older state was restored.
   const active = await readActive(store)
   const now = await serverNow(store)
   const fence = await fenceAround(store, version, collections)
@@ -47,7 +47,7 @@ export async function readForRemoval(
   const { under: remaining, odd } = await leftOf(store, collections, version)
   const quarantined = await countQuarantine(store, version)
   const oddQuarantined = await countQuarantine(store, null)
-  // Behind the counts: one that went before them was not counted.
+  // After the counts: a collection that disappeared before them was not counted.
   const lost = await lostCollections(store, collections)
   const counts = { remaining, odd, quarantined, oddQuarantined }
   return { row, active, roster, heartbeats, now, lost, unknown, ...counts, fence }
@@ -64,7 +64,7 @@ async function versionsWithoutRow(
     .filter((version) => !known.has(version))
 }
 
-/** `refused`: it does not stand, and could not hold. */
+/** `refused`: it is not set, and could not be enforced. */
 async function fenceAround(
   store: Store,
   version: number,

@@ -5,18 +5,18 @@ import { isDuplicateKey } from './store-errors.ts'
 import { serverNow, type Store } from './store.ts'
 import { inTransaction } from './transaction.ts'
 
-/** The requests in `kek_removals`: written by whoever asks, before anything is started that works on them. */
+/** The requests in `kek_removals`, written before the workflow that works on them is started. */
 
 export interface NewRemoval extends RemovalOptions {
-  /** A new id, which names this removal. */
+  /** A new id, of this removal. */
   request: string
   version: number
   requestedBy: string
-  /** Nothing is done before so long; 0 for at once. */
+  /** Nothing is done before this time has passed; 0 for at once. */
   afterMs: number
 }
 
-/** Writes a request. Answers the one that stands afterwards: another's, when the version had one that is not over. */
+/** Writes a request, and returns the open one: an earlier request if the version had one. */
 export async function openRemoval(store: Store, input: NewRemoval): Promise<RemovalRequestDoc> {
   const now = await serverNow(store)
   const row: RemovalRequestDoc = {
@@ -40,7 +40,7 @@ export async function openRemoval(store: Store, input: NewRemoval): Promise<Remo
     }
     const there =
       (await standingRemoval(store, input.version)) ?? (await readRemoval(store, input.request))
-    // Else the other one has ended since.
+    // Otherwise the other one has ended since.
     if (there !== null) return there
   }
 }
@@ -52,7 +52,7 @@ export async function readRemoval(
   return keystore.removals(store).findOne({ _id: request })
 }
 
-/** The request of a version that is not over. */
+/** The open request of a version. */
 export async function standingRemoval(
   store: Store,
   version: number,
@@ -61,8 +61,8 @@ export async function standingRemoval(
 }
 
 /**
- * Takes a request back, and with it the version out of its removal: `deactivated` again. False when it does not stand, or
- * has destroyed the version. `refused` where a guard did it.
+ * Withdraws a request and returns the version to `deactivated`. False if the request is not open, or has destroyed the
+ * version. `refused`: a guard withdrew it.
  */
 export async function withdrawRemoval(
   store: Store,

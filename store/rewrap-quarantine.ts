@@ -9,7 +9,7 @@ import { malformedRow } from './quarantine-documents.ts'
 import { countOr } from './stored-counts.ts'
 import type { Store } from './store.ts'
 
-/** Oldest first; of one version when it is given. */
+/** Oldest first; of one version, if given. */
 export async function listQuarantine(
   store: Store,
   version?: number | null,
@@ -18,7 +18,7 @@ export async function listQuarantine(
   return rows.map(({ doc }) => doc)
 }
 
-/** How many envelopes are in quarantine; of one version when it is given, `null` for those that are odd. */
+/** How many envelopes are in quarantine; of one version, if given, or with `null` the odd ones. */
 export async function countQuarantine(store: Store, version?: number | null): Promise<number> {
   const [sum] = await keystore
     .quarantine(store)
@@ -45,7 +45,7 @@ export async function clearQuarantine(
   return deletedCount === 1
 }
 
-/** The same for exactly the row that was read, one that could not be made out too. */
+/** The same for exactly the row that was read, even a malformed one. */
 export async function clearRow(store: Store, row: QuarantineDoc): Promise<boolean> {
   if (row.malformed === undefined) return clearQuarantine(store, row._id, row.digest)
   const _id = { $eq: row.malformed.id as QuarantineId }
@@ -53,8 +53,8 @@ export async function clearRow(store: Store, row: QuarantineDoc): Promise<boolea
 }
 
 /**
- * Looks at each accused envelope again, and clears the row of one that its owner has repaired, rewritten, put back or
- * deleted. Rows of a lost collection stay: what is gone with it was not deleted. Returns how many rows were cleared.
+ * Checks each quarantined envelope again, and deletes the rows of those that were repaired, rewritten, restored or deleted.
+ * Rows of a lost collection stay: its envelopes were not deleted on purpose. Returns how many rows were deleted.
  */
 export async function recheckQuarantine(store: Store, version?: number | null): Promise<number> {
   const collections = (await readSettings(store))?.settings.collections ?? []
@@ -66,12 +66,12 @@ export async function recheckQuarantine(store: Store, version?: number | null): 
   let cleared = 0
   for (const [index, { doc }] of rows.entries()) {
     const { collection, field } = doc._id
-    // What a malformed row accuses, nobody can look up: `quarantine release` takes it away.
+    // The envelope of a malformed row cannot be looked up: `quarantine release` deletes the row.
     if (doc.code === malformedRow) continue
     if (doc.kek_version === null)
       odd.set(JSON.stringify([collection, field]), { collection, field })
     else if (standing[index] !== true) {
-      // Filtered by what was looked at: a sweep may have accused it of other bytes meanwhile.
+      // Filtered by the digest that was checked: a sweep may have rewritten the row meanwhile.
       if (await clearQuarantine(store, doc._id, doc.digest)) cleared += 1
     }
   }

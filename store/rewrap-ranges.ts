@@ -11,12 +11,12 @@ import type { Store } from './store.ts'
 import { inTransaction } from './transaction.ts'
 
 /**
- * Range documents fence off workers: a page is written only with the attempt's number that the document has (see
+ * Range documents keep replaced workers out: a page is written only if its attempt number is the document's (see
  * page-transaction.ts). A frozen worker may hold the document in an open transaction, so a takeover kills that session
- * first, and tries to raise the number for one second, both again until the raise succeeds.
+ * first, tries to raise the number for one second, and repeats both until the raise succeeds.
  */
 
-/** How long one try of a raise waits for whoever holds the document, in milliseconds. */
+/** How long one try to raise the attempt waits for a transaction that holds the document, in milliseconds. */
 const raiseMs = 1_000
 
 export interface NewRange {
@@ -28,8 +28,8 @@ export interface NewRange {
 }
 
 /**
- * Inserts range documents that are not there yet, with attempt 0 and without a cursor; those that are stay as they are.
- * Throws `no-rotation` when the rotation has ended or its ranges were closed.
+ * Inserts missing range documents, with attempt 0 and without a cursor; existing ones stay unchanged. Throws `no-rotation` if
+ * the rotation has ended or its ranges are closed.
  */
 export async function insertRanges(
   store: Store,
@@ -53,8 +53,8 @@ export async function insertRanges(
 }
 
 /**
- * Counts rows that are written in the same transaction for odd envelopes of a field, which no range has: in a document of
- * their own among the rotation's ranges, closed from its begin. Throws `no-rotation` as `insertRanges` does.
+ * Counts quarantine rows of a field's odd envelopes, which belong to no range, in the transaction that writes them: in a
+ * separate document among the rotation's ranges, closed from the start. Throws `no-rotation` like `insertRanges`.
  */
 export async function countOddRows(
   store: Store,
@@ -76,15 +76,15 @@ export async function countOddRows(
   )
 }
 
-/** In the order of their names. */
+/** In order of their names. */
 export async function readRanges(store: Store, rotation: string): Promise<RangeDoc[]> {
   const ranges = await findRaw(store, { '_id.rotation': rotation })
   return ranges.sort((one, other) => (one._id.shard < other._id.shard ? -1 : 1))
 }
 
 /**
- * The ranges of one pass (those named `<pass>-…`) in the order of their names, behind the one named `after`: all of
- * them, or the first `limit`.
+ * The ranges of one pass (named `<pass>-…`) in order of their names, after the one named `after`: all, or the first
+ * `limit`.
  */
 export async function readPass(
   store: Store,
@@ -93,12 +93,12 @@ export async function readPass(
   { after = null, limit = 0 }: { after?: string | null; limit?: number } = {},
 ): Promise<RangeDoc[]> {
   const begin = rangeId({ rotation, range: after ?? `${pass}-` })
-  // The character behind the hyphen ends the names of this pass.
+  // The character that follows the hyphen in ASCII bounds the names of this pass.
   const end = rangeId({ rotation, range: `${pass}.` })
   return findRaw(store, { _id: { $gt: begin, $lt: end } }, { sort: { _id: 1 }, limit })
 }
 
-/** Conflicts with the end of the rotation and with closeRanges: nothing is inserted behind them. */
+/** Conflicts with the end of the rotation and with `closeRanges`: nothing is inserted after them. */
 async function touchRotation(
   store: Store,
   session: ClientSession,
@@ -123,15 +123,15 @@ export async function readRange(store: Store, id: RangeId): Promise<RangeDoc | n
 export interface TakenRange {
   attempt: number
   cursor: Bound | null
-  /** For this attempt's page transactions only. The taker ends it with `endSession` of sessions.ts. */
+  /** For this attempt's page transactions only. The caller ends it with `endSession` of sessions.ts. */
   session: ClientSession
   /** The document after the raise. */
   doc: RangeDoc
 }
 
 /**
- * Takes a range for a new attempt: from here on nothing of an older one is written. Null when the range is closed;
- * `no-rotation` when there is none. Waits as long as it must for an open transaction of the old attempt, or for `signal`.
+ * Takes a range over for a new attempt: from then on nothing of an older one is written. Null if the range is closed; throws
+ * `no-rotation` if there is none. Waits for an open transaction of the old attempt without limit, or until `signal`.
  */
 export async function takeRange(
   store: Store,
@@ -149,7 +149,7 @@ export async function takeRange(
       throw error
     })
     if (raised) {
-      // If yet another attempt has raised it since, the first page of this one will say so.
+      // If another attempt has raised it since, the first page of this one notices.
       const doc = await readRange(store, id)
       if (doc?.closed === false) {
         return { attempt: before.attempt + 1, cursor: doc.cursor, session, doc }
@@ -160,8 +160,8 @@ export async function takeRange(
 }
 
 /**
- * Closes the open ranges of one rotation, or of all, for good, with the same raise as a takeover: no page in flight,
- * frozen or late is written afterwards. A rotation named here cannot insert another one. Returns how many were open.
+ * Closes the open ranges of one rotation, or of all, for good, by the same raise as a takeover: no page that is in flight,
+ * frozen or late is written afterwards. A named rotation cannot insert new ranges. Returns how many were open.
  */
 export async function closeRanges(
   store: Store,
@@ -176,8 +176,8 @@ export async function closeRanges(
 }
 
 /**
- * Closes what could bring a version back that goes: the ranges of all rotations that have ended or name the version. One
- * between two other versions that runs keeps its own. Returns how many were open.
+ * Closes ranges that could write a version in removal: those of all rotations that have ended or name the version. A running
+ * rotation between two other versions keeps its ranges. Returns how many were open.
  */
 export async function closeIdleRanges(store: Store, version: number): Promise<number> {
   const others = await keystore
@@ -205,7 +205,7 @@ async function closeThese(store: Store, these: Filter<RangeDoc>): Promise<number
 
 const closing = { closed: true }
 
-/** Closes a range that nobody can read, so that no page is written by it: the end of a rotation does not wait for its cure. */
+/** Closes a malformed range, so that no page of it is written and the end of a rotation does not wait for its repair. */
 async function shut(store: Store, id: unknown): Promise<boolean> {
   return unlessHeld(async () => {
     const { matchedCount } = await keystore
@@ -216,8 +216,8 @@ async function shut(store: Store, id: unknown): Promise<boolean> {
 }
 
 /**
- * Kills the session of the attempt that was seen and raises its number. False when another was faster, or when the
- * document is held still: read it again and repeat.
+ * Kills the session of the attempt that was read and raises its number. False if another attempt was first, or if the
+ * document is still held: read it again and repeat.
  */
 async function raise(
   store: Store,
@@ -237,7 +237,7 @@ async function raise(
   })
 }
 
-/** False also where an open transaction holds the document. */
+/** Also false if an open transaction holds the document. */
 async function unlessHeld(write: () => Promise<boolean>): Promise<boolean> {
   try {
     return await write()
@@ -264,7 +264,7 @@ async function findRaw(
   })
 }
 
-/** In the order in which it is stored, whatever the caller's object looks like. */
+/** With members in the stored order, whatever the caller's object has. */
 function rangeId({ rotation, range }: RangeId): RangeDoc['_id'] {
   return { rotation, shard: range }
 }
