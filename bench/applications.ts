@@ -3,14 +3,14 @@ import type { Collection } from 'mongodb'
 import type { Store } from '../store/store.ts'
 import { place, recordId } from './fill-records.ts'
 
-/** Updates a second, begun on a clock of their own: a slow answer does not make the application ask less. */
+/** Updates a second, started by a clock: a slow answer does not reduce the load. */
 const perSecond = 200
 
 /** An application that writes its records while a rotation goes over them. */
 export interface Application {
   /** Latencies in milliseconds since the last call. */
   latencies(): number[]
-  /** Ends it; answers how many of its updates are not in the database. */
+  /** Ends it; returns how many of its updates are not in the database. */
   stop(): Promise<{ written: number; lost: number }>
 }
 
@@ -93,7 +93,7 @@ async function replace(rows: Collection<Row>, _id: string): Promise<number | nul
   return matchedCount === 1 ? row.rev + 1 : null
 }
 
-/** The value that 99 of 100 stay below. */
+/** The 99th percentile. */
 export function p99(latencies: readonly number[]): number {
   const sorted = [...latencies].sort((one, other) => one - other)
   return sorted[Math.min(sorted.length - 1, Math.floor(sorted.length * 0.99))] ?? 0

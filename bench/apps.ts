@@ -12,7 +12,7 @@ import { dealtWith, reached } from './progress.ts'
 const grace = { factor: 2, milliseconds: 10 }
 /** Records that the application writes; there are as many more as the rate needs. */
 const ownSize = { usual: 50_000, full: 50_000 }
-/** Seconds that a stretch's rotation goes on at its rate before and after what is measured. */
+/** Seconds for which the rotation runs at its rate before and after the measured stretch. */
 const marginSeconds = 6
 
 interface Stretches {
@@ -108,7 +108,7 @@ async function atFullSpeed(
   return latency
 }
 
-/** Rotations go to and fro. */
+/** Rotations alternate between 1 → 2 and 2 → 1. */
 function directionOf(round: number): [number, number] {
   return [1 + (round % 2), 2 - (round % 2)]
 }

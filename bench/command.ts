@@ -32,7 +32,9 @@ export function benchCommand(
     .addArgument(new Argument('[part...]', 'what to measure').choices(Object.keys(parts)))
     .option('--full', 'the sizes that the bars are about: 200,000 and 1,000,000 envelopes', false)
     .addOption(
-      new Option('--size <n>', 'so many envelopes instead; times go with it').argParser(positive),
+      new Option('--size <n>', 'this many envelopes instead; times scale with it').argParser(
+        positive,
+      ),
     )
     .addOption(
       new Option('--provider <p>', 'pkcs11 is SoftHSM2')
@@ -82,7 +84,7 @@ function about(): string {
   return [
     'Measures part by part and writes bench/results/<part>.json and .svg.',
     `Without a part: those with a star, in about ${minutesOf('usual')} minutes on two cores;`,
-    `with --full, at the sizes of the design's bars, in about ${minutesOf('full')}.`,
+    `with --full, at the sizes of the bars, in about ${minutesOf('full')}.`,
     'Exits 1 when a bar is missed, 2 when an argument is wrong.',
   ].join(' ')
 }

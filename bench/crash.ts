@@ -7,13 +7,13 @@ import { fillRecords } from './fill-records.ts'
 import { withFixture, type Fixture } from './fixture.ts'
 import { sizeOf, type BenchOptions } from './options.ts'
 
-/** A budget that never binds makes each sweep reserve its calls in the rotation's row before it makes them. */
+/** With a budget, even an unreachable one, each sweep reserves its calls in the rotation's row before it makes them. */
 const endless = 1_000_000_000
 const callsEach = { all: 3, sampled: 3, none: 2 }
 
 /**
- * Kills the busy one of two workers in the middle. What was reserved and never counted is the token's work that was done
- * in vain; a range is taken over when its document has a new attempt.
+ * Kills one of two workers in the middle of a rotation. Calls that were reserved and never counted are wasted work of the
+ * token. A range is taken over when its document has a new attempt.
  */
 export async function run(options: BenchOptions): Promise<BenchFigures> {
   const all: BenchFigures = { figures: [], ratios: [] }

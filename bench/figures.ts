@@ -1,10 +1,10 @@
 /**
- * What a bench answers. Each `bench/<name>.ts` that is a sub-command exports `run(options): Promise<BenchFigures>`;
+ * What a bench returns. Each `bench/<name>.ts` that is a sub-command exports `run(options): Promise<BenchFigures>`;
  * `bench/main.ts` lists them, prints one table of all, and writes one JSON file and one plot.
  */
 export interface BenchFigures {
   figures: Figure[]
-  /** Those with a bar of the design, and those that are only there to be compared with. */
+  /** Ratios with a bar, and ratios for comparison only. */
   ratios: Ratio[]
   /** Drawn as lines over time. */
   series?: Series[]
@@ -16,7 +16,7 @@ export interface Figure {
   unit: string
   value: number
   runs: number[]
-  /** Share of the machine's processor time that nobody used while it was measured, 0 to 1; null where it says nothing. */
+  /** Share of the machine's processor time that was idle during the measurement, 0 to 1; null where it is meaningless. */
   idle: number | null
   note?: string
 }

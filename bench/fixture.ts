@@ -16,7 +16,7 @@ import { collections, install } from './fill-records.ts'
 import { watchIdle } from './machine.ts'
 import type { BenchOptions } from './options.ts'
 
-/** One provider's servers, keys and workers, and this process's own hands on the same keys and records. */
+/** One provider's servers, keys and workers, and this process's own access to the same keys and records. */
 export interface Fixture {
   readonly stack: Stack
   readonly store: Store
@@ -24,7 +24,7 @@ export interface Fixture {
   readonly workers: WorkerProcess[]
   /** Runs a command of the product; throws when it does not end with 0 or 6; answers its JSON. */
   keyturn(...args: string[]): Promise<Record<string, unknown>>
-  /** SIGKILL to a worker, and another one in its place at once, as systemd has it. */
+  /** Kills a worker with SIGKILL and starts another one immediately, as systemd does. */
   killWorker(index: number): Promise<void>
   /** A rotation through Temporal, as a person starts it. */
   rotate(from: number, to: number, ...flags: string[]): Promise<Rotated>
@@ -43,7 +43,7 @@ export interface Rotated {
   wholeSeconds: number
 }
 
-export interface LabOptions {
+export interface FixtureOptions {
   provider: ProviderName
   options: BenchOptions
   /** Of the fleet; short by default. */
@@ -56,7 +56,7 @@ export interface LabOptions {
 const fleet = { heartbeat: '1s', lease: '3s', expire: '5s' }
 
 export async function withFixture<T>(
-  { provider, options, timings = fleet, pkcs11 }: LabOptions,
+  { provider, options, timings = fleet, pkcs11 }: FixtureOptions,
   use: (fixture: Fixture) => Promise<T>,
 ): Promise<T> {
   const nodes = Array.from({ length: options.workers }, (_, index) => `bench-${index + 1}`)
@@ -79,9 +79,9 @@ export async function withFixture<T>(
     for (const version of ['1', '2']) {
       await keyturn(provider === 'env' ? 'env-init' : 'pkcs11-init', '--version', version)
     }
-    return await withHands(stack, (hands) =>
+    return await withStoreAndProvider(stack, (access) =>
       use({
-        ...{ stack, workers, keyturn, ...hands, rotate: rotateWith(keyturn, hands.store) },
+        ...{ stack, workers, keyturn, ...access, rotate: rotateWith(keyturn, access.store) },
         killWorker: async (index) => {
           const worker = workers[index]
           if (worker === undefined) throw new Error(`there is no worker ${index}`)
@@ -95,9 +95,9 @@ export async function withFixture<T>(
   }
 }
 
-async function withHands<T>(
+async function withStoreAndProvider<T>(
   stack: Stack,
-  use: (hands: Pick<Fixture, 'store' | 'provider'>) => Promise<T>,
+  use: (access: Pick<Fixture, 'store' | 'provider'>) => Promise<T>,
 ): Promise<T> {
   // The module of a soft token reads it when this process's lanes load it.
   Object.assign(process.env, stack.keyEnv)

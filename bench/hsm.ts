@@ -21,7 +21,7 @@ import { watchIdle } from './machine.ts'
 const execute = promisify(execFile)
 const allLatencies = [0, 1, 5]
 const allSessions = [1, 8, 30]
-/** Where the design sets a bar, and what it is. */
+/** The one combination with a bar, and the bar. */
 const bar = { latency: 5, sessions: 30, atLeast: 0.9 }
 const secondsEach = 3
 /** More than two cores can do anyway. */

@@ -5,7 +5,7 @@ export interface BenchOptions {
   providers: ProviderName[]
   /** Envelopes, instead of what the part would take. */
   size: number | null
-  /** The sizes that the bars of the design are about. */
+  /** Use the sizes that the bars are defined for. */
   full: boolean
   /** Interleaved repetitions of what is compared. */
   pairs: number
@@ -26,7 +26,7 @@ export interface BenchOptions {
   say: (line: string) => void
 }
 
-/** How many envelopes a part takes: what was asked for, else its own. */
+/** How many envelopes a part takes: `--size`, else its own size. */
 export function sizeOf({ size, full }: BenchOptions, own: { usual: number; full: number }): number {
   return size ?? (full ? own.full : own.usual)
 }

@@ -7,8 +7,8 @@ import { openPeerToken, type PeerToken, type PeerWrap } from './peer-token.ts'
 
 /**
  * The peer: the script that an engineer without Keyturn would write. It reads each record, unwraps, wraps, updates it by
- * `_id`, in one loop. No check that the new wrap opens, no compare-and-set, no cursor that outlives a crash, nobody else
- * looked at. `one` updates one record after the other, `bulk` a page at once by an unordered bulk write.
+ * `_id`, in one loop. It does not check that the new wrap opens, has no compare-and-set and no cursor that survives a crash,
+ * and ignores other writers. `one` updates one record after the other, `bulk` a page at once by an unordered bulk write.
  */
 export async function peer(
   fixture: Fixture,

@@ -80,7 +80,7 @@ function timesOf({ nodes, samples, timeDeltas }: CpuProfile): Map<string, number
   const parents = new Map<number, number>()
   for (const { id, children = [] } of nodes) for (const child of children) parents.set(child, id)
   const frames = new Map(nodes.map(({ id, callFrame }) => [id, callFrame]))
-  // Native code without a name of its own counts for whoever called it.
+  // Native code without a name counts for its caller.
   const roomOf = (id: number): string => {
     const known = rooms.get(id)
     if (known !== undefined) return known

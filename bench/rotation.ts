@@ -10,7 +10,7 @@ import { tokenFigure, tokenRuns } from './token.ts'
 
 /** The bar is for 200,000. */
 const ownSize = { usual: 100_000, full: 200_000 }
-/** What the design asks of rotation ÷ bare loop. */
+/** The bar of rotation ÷ bare loop. */
 const bar = { atLeast: 0.9 }
 /** In parallel in the bare loop: the best found on two cores. */
 const bareRanges = 3
@@ -92,7 +92,7 @@ function summary(
   return {
     figures: [
       tokenFigure(name, token, options),
-      figure(title('bare loop'), unit, runs.bare, `${bareRanges} shards, page ${options.page}`),
+      figure(title('bare loop'), unit, runs.bare, `${bareRanges} ranges, page ${options.page}`),
       figure(title('rotation'), unit, runs.rotation, 'phase rewrap, through Temporal'),
       figure(
         title('rotation with all phases'),

@@ -14,10 +14,10 @@ import { connectTemporal } from '../workers/hosts.ts'
 import { install } from './fill-records.ts'
 import type { Fixture } from './fixture.ts'
 
-/** Every so many hosts has a worker that verify asks on its queue; the others are applications, which answer by heartbeat. */
+/** Every third host has a worker, which verify asks on its queue; the others are applications, which answer by heartbeat. */
 const workerEvery = 3
 
-/** Many hosts within this very process: real members that beat and prove, each under a node of its own. */
+/** Many hosts in this process: real members that send heartbeats and prove keys, each under its own node name. */
 export interface SimulatedFleet {
   readonly members: readonly FleetMember[]
   close(): Promise<void>

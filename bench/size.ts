@@ -93,16 +93,16 @@ async function sizes(
 }
 
 async function pairs(
-  middleLab: Fixture,
+  middleFixture: Fixture,
   fixture: Fixture,
   options: BenchOptions,
 ): Promise<{ middle: Rotated[]; large: Watched[]; killed: Watched }> {
   const middle: Rotated[] = []
   const large: Watched[] = []
   // The first compiles both workers' code.
-  await middleLab.rotate(1, 2)
+  await middleFixture.rotate(1, 2)
   for (let pair = 0; pair < options.pairs; pair++) {
-    middle.push(await middleLab.rotate(2 - (pair % 2), 1 + (pair % 2)))
+    middle.push(await middleFixture.rotate(2 - (pair % 2), 1 + (pair % 2)))
     large.push(await watched(fixture, pair))
     const [one, other] = [middle.at(-1), large.at(-1)?.rotated].map((run) => run?.perSecond ?? 0)
     options.say(`  pair ${pair + 1}: ${one?.toFixed(0) ?? ''}/s, ${other?.toFixed(0) ?? ''}/s`)

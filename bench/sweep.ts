@@ -13,7 +13,7 @@ import { sizeOf, type BenchOptions } from './options.ts'
 const ranges = 3
 
 /**
- * The product's sweep in this very process, without Temporal, beside the bare loop: what the fences cost. Easy to
+ * The product's sweep in this process, without Temporal, beside the bare loop: what the fences cost. Easy to
  * profile: `node --cpu-prof dist/bench/main.js sweep --provider env`.
  */
 export async function run(options: BenchOptions): Promise<BenchFigures> {

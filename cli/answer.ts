@@ -5,11 +5,11 @@ import { forgetCopied, isKnownCopied } from '../client/copied-keystores.ts'
 import { loadConfig } from '../config/load-config.ts'
 import type { Config } from '../contracts/settings.ts'
 import { noColours } from './ui/colours.ts'
-import { asSaidHere, noteCommand, sayError } from './ui/errors.ts'
+import { withUsableHint, noteCommand, printError } from './ui/errors.ts'
 import { note, printJson, printText } from './ui/output.ts'
 import { confirmed } from './ui/prompts.ts'
 
-/** What a command found: for a script, for a person, and, when it is not a plain success, the error beside it. */
+/** What a command answers: JSON for scripts, text for people, and an error if it did not fully succeed. */
 export interface Answer {
   json: object
   text: string
@@ -25,7 +25,7 @@ export interface Context {
   config(): Config
   /** Whether the keystore that was read is not where it was recorded. */
   isCopied(): boolean
-  /** After it was declared what the keystore is. */
+  /** Call it after the keystore was declared moved, copied or restored. */
   forgetCopied(): void
   confirm(question: string): Promise<void>
 }
@@ -48,17 +48,17 @@ export function answering<Options extends object>(
     const context = contextOf(this)
     const answer = await body(context, this.opts<Options>(), this.args)
     if (answer === null) return
-    give(context.isCopied() ? asCopied(answer) : answer, context.json)
+    printAnswer(context.isCopied() ? asCopied(answer) : answer, context.json)
   }
 }
 
-/** As it is typed behind `keyturn`. */
+/** The command as typed after `keyturn`. */
 function nameOf(command: Command): string {
   const { parent } = command
   return parent?.parent ? `${nameOf(parent)} ${command.name()}` : command.name()
 }
 
-/** What was read may be true of another keystore, and nothing may be changed by it. */
+/** Marks an answer that was read from a copied keystore, and prints a warning. */
 function asCopied(answer: Answer): Answer {
   note(
     'warning: this keystore is a copy, or was moved or restored: keyturn setup --help says what to do',
@@ -67,22 +67,22 @@ function asCopied(answer: Answer): Answer {
 }
 
 /** Prints an answer and sets the exit code that belongs to it. */
-function give(answer: Answer, json: boolean): void {
-  const error = answer.error ? asSaidHere(answer.error) : null
+function printAnswer(answer: Answer, json: boolean): void {
+  const error = answer.error ? withUsableHint(answer.error) : null
   if (json) printJson(error === null ? answer.json : { ...answer.json, error: error.toJSON() })
   else printText(answer.text)
   if (error === null) return
-  sayError(error)
+  printError(error)
   process.exitCode = error.exitCode
 }
 
-/** These tell by themselves what of the address does not count: in the log, and as a check. */
-const tellThemselves: readonly string[] = ['worker', 'doctor']
+/** These report the options of the address that do not count by themselves: in the log, and as a check. */
+const reportThemselves: readonly string[] = ['worker', 'doctor']
 
 /** The configuration, after a warning for each option of MongoDB's address that does not count as written. */
 function loaded(file: string | undefined, command: string): Config {
   const config = loadConfig(file === undefined ? {} : { file })
-  if (!tellThemselves.includes(command)) {
+  if (!reportThemselves.includes(command)) {
     for (const text of addressWarnings(config)) note(`warning: ${text}`)
   }
   return config

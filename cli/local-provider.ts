@@ -3,7 +3,7 @@ import { openProvider } from '../keyring/open-provider.ts'
 import { createLog } from '../observability/log.ts'
 import type { KekProvider } from '../providers/provider.ts'
 
-/** The keys of this very host, for `scan --unwrap` and `doctor`: opened for `use`, closed after. */
+/** The keys of this host, for `scan --unwrap` and `doctor`: opened for `use`, closed after. */
 export async function withLocalProvider<T>(
   config: Config,
   use: (provider: KekProvider) => Promise<T>,

@@ -1,5 +1,5 @@
 #!/usr/bin/env node
 import { run } from './run.ts'
 
-// The exit is explicit: a socket that some library leaves open must not keep a finished command alive.
+// Exits explicitly: a socket that a library leaves open must not keep a finished command alive.
 process.exit(await run(process.argv.slice(2)))

@@ -5,7 +5,7 @@ interface CommandFile {
   register(program: Command): void
 }
 
-/** In the order of a first day with Keyturn. A command's file, and all that it needs, is only loaded when it is typed. */
+/** In the order in which a new user needs them. A command's file is loaded only when the command is typed. */
 const commands: Record<string, () => Promise<CommandFile>> = {
   demo: () => import('./commands/demo.ts'),
   dev: () => import('./commands/dev.ts'),
@@ -32,7 +32,7 @@ const commands: Record<string, () => Promise<CommandFile>> = {
   version: () => import('./commands/version.ts'),
 }
 
-/** The command line for these arguments. Errors are thrown, never printed here: `run` knows how to say them. */
+/** The command line for these arguments. Errors are thrown; `run` prints them. */
 export async function buildProgram(argv: readonly string[]): Promise<Command> {
   const program = new Command('keyturn')
     .description('Rotates the key-encryption key of a live fleet without losing one secret.')
@@ -57,8 +57,8 @@ export async function buildProgram(argv: readonly string[]): Promise<Command> {
 }
 
 /**
- * Commander misses a required option before it looks at the unknown ones, of which one may be the same, misspelt. Here the
- * unknown ones come first.
+ * Reports unknown options before missing required ones. Commander does it the other way round, although an unknown option may
+ * be the required one misspelt.
  */
 function requireAfterUnknown(program: Command): void {
   for (const command of [
@@ -78,7 +78,7 @@ function requireAfterUnknown(program: Command): void {
   }
 }
 
-/** The one that is typed; all of them for the list in the help, and for a suggestion. */
+/** The command that is typed; all commands for the help and for suggestions. */
 function commandsFor(argv: readonly string[]): (() => Promise<CommandFile>)[] {
   const typed = argv[commandAt(argv)]
   const load = typed !== undefined && Object.hasOwn(commands, typed) ? commands[typed] : undefined

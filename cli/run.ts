@@ -1,8 +1,8 @@
 import { CommanderError } from 'commander'
 import type { KeyturnError } from '../contracts/errors.ts'
-import { tellLongWaits } from '../observability/awaiting.ts'
+import { reportLongWaits } from '../observability/awaiting.ts'
 import { buildProgram } from './program.ts'
-import { unexplained, withoutKek } from './words.ts'
+import { withoutHelpOfUnknown, withoutKek } from './words.ts'
 import { exitCodeOf, noteCommand, reportError } from './ui/errors.ts'
 import { note, surviveClosedPipes } from './ui/output.ts'
 
@@ -10,8 +10,8 @@ import { note, surviveClosedPipes } from './ui/output.ts'
 const maxDelayMs = 2 ** 31 - 1
 
 /**
- * Runs one command line to its end and answers with the exit code. Whatever happens, a person reads `error:` and `hint:`
- * on stderr, a script `{"error":{…}}` on stdout, and nobody a stack trace.
+ * Runs one command line to its end and returns the exit code. An error is printed as `error:` and `hint:` on stderr, and
+ * with --json as `{"error":{…}}` on stdout. Stack traces are never printed.
  */
 export async function run(argv: string[]): Promise<number> {
   surviveClosedPipes()
@@ -20,16 +20,16 @@ export async function run(argv: string[]): Promise<number> {
   const die = (error: unknown) => process.exit(exitCodeOf(reportError(error, json)))
   process.on('uncaughtException', die)
   process.on('unhandledRejection', die)
-  // A command that waits only for a child process that nobody refers to would end in the middle.
+  // Keeps the process alive while a command waits only for an unref'd child process.
   const awake = setInterval(() => undefined, maxDelayMs)
-  // A worker's log tells it itself.
+  // A worker writes long waits to its log.
   const quiet = argv.includes('worker')
     ? () => undefined
-    : tellLongWaits((what) => note(`waits for ${what}`))
+    : reportLongWaits((what) => note(`waits for ${what}`))
   try {
     const words = withoutKek(versionAsCommand(argv))
     const program = await buildProgram(words)
-    await program.parseAsync(unexplained(program, words), { from: 'user' })
+    await program.parseAsync(withoutHelpOfUnknown(program, words), { from: 'user' })
     return Number(process.exitCode ?? 0)
   } catch (error) {
     if (error instanceof CommanderError && error.exitCode === 0) return 0

@@ -6,10 +6,10 @@ import { timeSample } from '../sweep/time-sample.ts'
 import { withLocalProvider } from './local-provider.ts'
 import { note } from './ui/output.ts'
 
-/** Envelopes that a dry run re-wraps in memory: enough to see the token's speed, few enough for a quota. */
+/** How many envelopes a dry run re-wraps in memory: enough to measure the token's speed, few enough for a quota. */
 const sampleSize = 250
 
-/** Times the sample with the keys of this host. A host without them says so, and the plan goes by older figures. */
+/** Times the sample with the keys of this host. A host without them prints a note, and the plan uses older figures. */
 export function timedEnvelopes(config: Config): TimeEnvelopes {
   return async (keystore, { from, to, place }) => {
     try {

@@ -2,7 +2,7 @@ import type { Command } from 'commander'
 
 const helpFlags = new Set(['-h', '--help'])
 
-/** Where the command's name stands in a command line; its length, where there is none. */
+/** The index of the command's name in a command line; the length of `argv` if there is none. */
 export function commandAt(argv: readonly string[]): number {
   const at = argv.findIndex(
     (word, index) => !word.startsWith('-') && argv[index - 1] !== '--config',
@@ -10,17 +10,17 @@ export function commandAt(argv: readonly string[]): number {
   return at === -1 ? argv.length : at
 }
 
-/** `keyturn kek rotate` is `keyturn rotate`: runbooks name what is rotated. */
+/** Accepts `keyturn kek rotate` for `keyturn rotate`. */
 export function withoutKek(argv: readonly string[]): string[] {
   const at = commandAt(argv)
   return argv[at] === 'kek' ? argv.toSpliced(at, 1) : [...argv]
 }
 
 /**
- * A command line whose command is unknown, without what would explain another one instead of it: commander then refuses the
- * name, with what it may have meant. Also for commands of a group (`policy sett --help`) and for `help NAME`.
+ * Removes the help flags from a command line whose command is unknown. With them commander would show the general help; without
+ * them it refuses the name and suggests one. Also for commands of a group (`policy sett --help`) and for `help NAME`.
  */
-export function unexplained(program: Command, argv: readonly string[]): string[] {
+export function withoutHelpOfUnknown(program: Command, argv: readonly string[]): string[] {
   const rest = argv.slice(commandAt(argv))
   const names = rest[0] === 'help' ? rest.slice(1) : rest
   let group = program

@@ -1,6 +1,6 @@
 import type { Config } from '../contracts/settings.ts'
 
-/** The configurations whose keystore was found to be a copy, so that every command can say so beside its answer. */
+/** The configurations whose keystore turned out to be a copy, so that every command can add a warning to its answer. */
 const copied = new WeakSet<Config>()
 
 export function noteCopied(config: Config): void {
@@ -12,7 +12,7 @@ export function isKnownCopied(config: Config): boolean {
   return copied.has(config)
 }
 
-/** After a person has said what it is. */
+/** Call it after the keystore was declared moved, copied or restored. */
 export function forgetCopied(config: Config): void {
   copied.delete(config)
 }

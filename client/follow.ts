@@ -21,25 +21,25 @@ import {
 } from './temporal/live-rotation.ts'
 import { troubleOfRun } from './temporal/troubled-runs.ts'
 
-/** How long Temporal may be away before a follower gives up. The rotation itself waits for ever. */
-const patienceMs = 60_000
+/** How long a follower waits for an unreachable Temporal. The rotation itself waits without a limit. */
+const maxOutageMs = 60_000
 const betweenLooksMs = 500
-/** What its steps wait for is asked every other second. */
+/** The pending steps are read on every fourth look: every two seconds. */
 const looksBetweenSteps = 4
 const betweenTriesMs = 1000
 
-/** Who watches a rotation. `signal` detaches: the rotation goes on. */
+/** The callbacks of a process that follows a rotation. Aborting `signal` detaches; the rotation continues. */
 export interface Follower {
   readonly signal: AbortSignal
   onAttach(running: LiveRotation): void
   onProgress(progress: RotationProgress): void
-  /** Temporal was lost, or is there again. */
+  /** Temporal was lost or is reachable again, or the workflow was reset. */
   onNote(note: string): void
 }
 
 /**
- * Follows a rotation to its end; null when the follower detached. Progress comes from the workflow, or, when no worker
- * answers, from the keystore. Throws temporal-unreachable after 60 s without Temporal, saying that it goes on.
+ * Follows a rotation to its end; null when the follower detached. Progress comes from the workflow, or from the keystore
+ * when no worker answers. Throws temporal-unreachable after 60 s without Temporal; the rotation continues.
  */
 export async function followRotation(
   link: TemporalLink,
@@ -66,7 +66,7 @@ async function awaitResult(
   follower: Follower,
 ): Promise<RotateResult> {
   const { signal } = follower
-  const patience = new Patience(link, running, (line) => follower.onNote(line))
+  const outage = new Outage(link, running, (line) => follower.onNote(line))
   for (let { runId } = running; ;) {
     try {
       const handle = link.client.workflow.getHandle(running.workflowId, runId)
@@ -80,7 +80,7 @@ async function awaitResult(
         continue
       }
       if (!isTransient(error)) throw error
-      await patience.untilBack(signal)
+      await outage.untilBack(signal)
     }
   }
 }
@@ -88,7 +88,7 @@ async function awaitResult(
 const isTerminated = (error: unknown) =>
   error instanceof WorkflowFailedError && error.cause instanceof TerminatedFailure
 
-/** A reset ends a run as terminated, and the rotation goes on in another one. Null: it was terminated for good. */
+/** A reset terminates a run, and the rotation continues in a new one. Null: the workflow was terminated without a reset. */
 async function resetRun(
   link: TemporalLink,
   running: LiveRotation,
@@ -101,28 +101,28 @@ async function resetRun(
   return latest.runId
 }
 
-/** One absence of Temporal, from its loss until it answers again. */
-class Patience {
+/** Waits while Temporal is unreachable. */
+class Outage {
   private readonly link: TemporalLink
   private readonly running: LiveRotation
-  private readonly say: (note: string) => void
+  private readonly note: (line: string) => void
 
-  constructor(link: TemporalLink, running: LiveRotation, say: (note: string) => void) {
+  constructor(link: TemporalLink, running: LiveRotation, note: (line: string) => void) {
     this.link = link
     this.running = running
-    this.say = say
+    this.note = note
   }
 
   async untilBack(signal: AbortSignal): Promise<void> {
     const lostAt = performance.now()
-    // A long poll that merely ran out is no loss; the pause keeps a server that refuses at once from being hammered.
+    // A long poll that timed out is no outage. The pause limits the calls to a server that refuses immediately.
     await sleep(betweenTriesMs / 4, undefined, { signal })
     if (await this.answers()) return
-    this.say(`lost temporal at "${this.link.address}"; trying again for ${inWords(patienceMs)}`)
-    while (performance.now() - lostAt < patienceMs) {
+    this.note(`lost temporal at "${this.link.address}"; trying again for ${inWords(maxOutageMs)}`)
+    while (performance.now() - lostAt < maxOutageMs) {
       await sleep(betweenTriesMs, undefined, { signal })
       if (!(await this.answers())) continue
-      this.say('temporal is there again')
+      this.note('reconnected to temporal')
       return
     }
     const { rotation, to } = this.running
@@ -168,7 +168,7 @@ async function watchProgress(
   }
 }
 
-/** What its steps wait for; first what keeps the workflow itself from going on. */
+/** What the rotation waits for: a problem of the workflow itself first, then its steps. */
 async function awaited(
   link: TemporalLink,
   { store, install }: Keystore,
@@ -188,18 +188,18 @@ function waitsFor({ reason, build, message }: TroubledRun): string {
     : `a worker that can run the workflow: ${message ?? 'one has its task and does not answer'} (task-failing)`
 }
 
-/** What can be seen now. Nothing that fails here ends the rotation or its follower. */
+/** The current progress; null when it cannot be read. A failure here ends neither the rotation nor its follower. */
 async function lookAt(
   link: TemporalLink,
   { store }: Keystore,
   running: LiveRotation,
 ): Promise<RotationProgress | null> {
   try {
-    const [counters, told] = await Promise.all([
+    const [counters, progress] = await Promise.all([
       sumCounters(store, running.rotation),
       queryProgress(link, running.workflowId),
     ])
-    if (told !== null) return { ...told, ...counters }
+    if (progress !== null) return { ...progress, ...counters }
     const row = await readRotation(store, running.rotation)
     if (row === null) return null
     return {

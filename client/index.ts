@@ -30,8 +30,8 @@ export { withTemporal, type TemporalLink } from './temporal/connection.ts'
 export { requireInstalled, withKeystore, type Keystore } from './keystore.ts'
 export type { InstallIdentity } from '../contracts/names.ts'
 
-export { removeKek, type Tell } from './remove.ts'
-export { lookAtRemoval } from './removal-look.ts'
+export { removeKek, type OnNote } from './remove.ts'
+export { previewRemoval } from './preview-removal.ts'
 export type { RemovalReply, RemoveRequest } from './removal-reply.ts'
 export { undoRemoval } from './undo-removal.ts'
 

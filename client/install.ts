@@ -10,21 +10,21 @@ import { requireWorker } from './views/workers.ts'
 import { withTemporal } from './temporal/connection.ts'
 import { requirePollers } from './temporal/pollers.ts'
 import { requester } from './temporal/names.ts'
-import { whileServed } from './rotations/served.ts'
+import { whileServed } from './temporal/while-served.ts'
 import { resultOf, startOrJoin } from './temporal/start.ts'
 import { endUnserved } from './temporal/troubled-runs.ts'
 
-/** A key that an administrator made: null for the configured label, and for whatever id it has. */
+/** A key that an administrator made. A null `label` means the configured one, a null `keyId` any id. */
 export interface RegisteredKey {
   label: string | null
   keyId: string | null
 }
 
 /**
- * Installs a version through a running worker; runs `setup` before when nobody did. Repeating a finished one answers
- * with `created: false`. Throws config-invalid when the file is for the other provider, install-locked, no-worker,
- * material-missing with the nodes' names, key-exists, and what the probe found. With `registered` no key is made: that one
- * is found; throws key-not-found, key-ambiguous, key-attributes and version-exists.
+ * Installs a version through a running worker, after `setup` where it has not run yet. Repeating a finished installation
+ * returns `created: false`. Throws config-invalid when the file is for the other provider, install-locked, no-worker,
+ * material-missing with the nodes' names, key-exists, and what the probe found. With `registered` no key is made: the
+ * given one is looked up, which throws key-not-found, key-ambiguous, key-attributes and version-exists.
  */
 export async function installKek(
   config: Config,

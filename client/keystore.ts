@@ -18,7 +18,7 @@ export interface Keystore {
   /** What `setup` recorded; where it has not run, what the file says. */
   readonly settings: FleetSettings
   readonly isSetUp: boolean
-  /** It is not where it was recorded: a copy, or moved or restored. Nothing may be changed through it. */
+  /** The keystore is not where it was recorded: it is a copy, or was moved or restored. Changes are refused. */
   readonly copied: boolean
 }
 
@@ -41,7 +41,7 @@ export async function withKeystore<T>(
   })
 }
 
-/** `withKeystore` for commands that change something. Throws keystore-copied where only `setup` may say what this is. */
+/** `withKeystore` for commands that change something. Throws keystore-copied for a copy: only `setup` may declare it. */
 export async function withOwnKeystore<T>(
   config: Config,
   use: (keystore: Keystore) => Promise<T>,
@@ -57,13 +57,11 @@ export function requireOriginal({ copied }: Keystore, config: Config): void {
   throw new KeyturnError(
     'keystore-copied',
     `"${config.mongodb.database}" is not where this keystore was recorded: a copy, or moved or restored`,
-    {
-      hint: 'say which: keyturn setup --copy, --moved or --restored',
-    },
+    { hint: 'say which: keyturn setup --copy, --moved or --restored' },
   )
 }
 
-/** Hosts that changed while one stayed are recorded anew. */
+/** Also records the current hosts if they changed while at least one stayed. */
 async function isCopied(store: Store, { home }: InstallDoc): Promise<boolean> {
   const { copied, news } = judgeHome(home, await readHome(store))
   if (news !== null) await recordHome(store, home, news)

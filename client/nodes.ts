@@ -10,7 +10,7 @@ export async function readNodes(config: Config): Promise<FleetNode[]> {
   return withKeystore(config, ({ store }) => fleetNodes(store))
 }
 
-/** Changes the roster and answers with it. `ask` is called once it is known that the node is there. Throws node-unknown, node-live. */
+/** Changes the roster and returns it. `ask` is called once the node is found. Throws node-unknown, node-live. */
 export async function changeRoster(
   config: Config,
   change: 'expect' | 'decommission',

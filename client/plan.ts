@@ -10,25 +10,25 @@ import { fleetNodes } from './views/nodes.ts'
 import { requireTwoVersions } from '../protocol/rotation-route.ts'
 import { routeOf } from './rotation-route.ts'
 
-/** Times some envelopes of the fullest field against this host's token; null where this host cannot. */
+/** Times some envelopes of the largest field with this host's token; null where this host has no access to the keys. */
 export type TimeEnvelopes = (
   keystore: Keystore,
   sample: { from: number; to: number; place: { collection: string; field: string } },
 ) => Promise<TimedSample | null>
 
 /**
- * What a rotation would do and cost. It writes nothing, and needs neither a worker nor Temporal. How long it takes is
- * told from the sample, else from the last rotation, else from an order of magnitude: `basis` says which.
+ * What a rotation would do and cost. Writes nothing, and needs neither a worker nor Temporal. The duration is estimated
+ * from the sample, else from the last rotation, else from an order of magnitude: `basis` says which.
  */
 export async function planRotation(
   config: Config,
-  asked: { from: number | null; to: number; maxRate: number; maxHsmCalls: number },
+  request: { from: number | null; to: number; maxRate: number; maxHsmCalls: number },
   time: TimeEnvelopes,
 ): Promise<RotationPlan & { from: number; to: number }> {
-  requireTwoVersions(asked)
+  requireTwoVersions(request)
   return withKeystore(config, async (keystore) => {
     requireInstalled(keystore, config)
-    const { from, to } = await routeOf(keystore, asked)
+    const { from, to } = await routeOf(keystore, request)
     const { check } = config.rewrap
     const census = await takeCensus(keystore.store, keystore.settings)
     const collections = countByField(census, keystore.settings, from)
@@ -48,13 +48,13 @@ export async function planRotation(
       proveMs: keystore.settings.fleet.proveMs ?? defaultProveMs,
     })
     const hsmCalls = budget.rotation
-    const quota = { max: asked.maxHsmCalls, enough: hsmCalls <= asked.maxHsmCalls }
+    const quota = { max: request.maxHsmCalls, enough: hsmCalls <= request.maxHsmCalls }
     return {
       ...{ from, to, collections, envelopes, hsmCalls },
       hsmBudget: budget,
-      hsmQuota: asked.maxHsmCalls === 0 ? null : quota,
+      hsmQuota: request.maxHsmCalls === 0 ? null : quota,
       estimatedSeconds: plannedSeconds({
-        ...{ envelopes, rates, maxRate: asked.maxRate },
+        ...{ envelopes, rates, maxRate: request.maxRate },
         fleet: keystore.settings.fleet,
       }),
       basis: sampled !== null ? 'sample' : measured !== null ? 'last-rotation' : 'assumed',

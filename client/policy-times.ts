@@ -5,8 +5,8 @@ const dayMs = 86_400_000
 const defaultAtMs = 3 * 3_600_000
 
 /**
- * When a policy runs first: one period after the active version became so, at the given time of the day (UTC); what
- * would be in the past is the next such time from now on.
+ * A policy's first run: one period after the active version became active, at the given time of day (UTC). If that is in
+ * the past, it is the next such time from now.
  */
 export function firstRun(options: {
   everyMs: number
@@ -23,7 +23,7 @@ export function firstRun(options: {
   return new Date(day + atMs >= due ? day + atMs : day + dayMs + atMs)
 }
 
-/** A Schedule as `policy show` and `status` answer it. */
+/** A Schedule as `policy show` and `status` present it. */
 export function policyView(schedule: ScheduleDescription): PolicyView {
   const { everyMs, removeAfterMs, maxHsmCalls } = memoOf(schedule)
   const [interval] = schedule.spec.intervals ?? []

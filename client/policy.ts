@@ -32,19 +32,19 @@ import { withTemporal, type TemporalLink } from './temporal/connection.ts'
 import { requester } from './temporal/names.ts'
 import { firstRun, policyView } from './policy-times.ts'
 
-/** A run that could not be started while Temporal was away is made up for within this time. */
+/** Temporal starts a run late by at most this, if it was down when the run was due. */
 const catchUp = '6 hours'
 
 export interface PolicyRequest {
   everyMs: number
-  /** After midnight UTC; null: 03:00, or, for periods that are no whole days, counted from now. */
+  /** After midnight UTC. Null: 03:00; for periods that are not whole days, the run time counts from now. */
   atMs: number | null
   removeAfterMs: number | null
-  /** Of each of its rotations; 0 is no limit. */
+  /** The limit of each of its rotations; 0: no limit. */
   maxHsmCalls: number
 }
 
-/** Sets the policy, or replaces the one that is there. The first run is one period after the active version became so. */
+/** Sets or replaces the policy. The first run is one period after the active version became active. */
 export async function setPolicy(config: Config, request: PolicyRequest): Promise<PolicyView> {
   return withOwnKeystore(config, async (keystore) => {
     const install = requireInstalled(keystore, config)
@@ -93,7 +93,7 @@ export async function deletePolicy(config: Config): Promise<void> {
   })
 }
 
-/** The policy, or null: for status, where none is no error. */
+/** The policy, or null where none is set. */
 export async function policyOrNull(
   link: TemporalLink,
   install: InstallIdentity,
@@ -115,7 +115,7 @@ function scheduleOf(
   const input: PolicyInput = { install, task, removeAfterMs, maxHsmCalls }
   return {
     scheduleId: workflowIds.policy(install),
-    // An interval alone would also meet the period before the first run.
+    // Without `startAt` the interval would also run before the first run is due.
     spec: {
       intervals: [{ every: everyMs, offset: first.getTime() % everyMs }],
       startAt: first,
@@ -139,7 +139,7 @@ function scheduleOf(
   }
 }
 
-/** A Schedule's memo cannot be updated, so an old policy is taken away first. */
+/** A Schedule's memo cannot be updated, so an existing policy is deleted first. */
 async function put(link: TemporalLink, options: ScheduleOptions): Promise<void> {
   const { schedule } = link.client
   try {
@@ -151,7 +151,7 @@ async function put(link: TemporalLink, options: ScheduleOptions): Promise<void> 
   }
 }
 
-/** The Schedule of this keystore, and where its changes are recorded. */
+/** Calls `use` with the Schedule of this keystore. */
 async function withSchedule<T>(
   config: Config,
   use: (handle: ScheduleHandle, keystore: Keystore) => Promise<T>,

@@ -3,7 +3,7 @@ import type { CollectionConfig, FleetSettings } from '../contracts/settings.ts'
 /** UUIDs of a database's collections by their names; empty where they could not be read. */
 export type Uuids = ReadonlyMap<string, string>
 
-/** The settings with the UUID of each collection: today's, else the one that was recorded. */
+/** The settings with the UUID of each collection: the current one, else the recorded one. */
 export function withUuids(
   settings: FleetSettings,
   uuids: Uuids,
@@ -17,7 +17,7 @@ export function withUuids(
   return { ...settings, collections: settings.collections.map(withUuid) }
 }
 
-/** A line for each collection that `wanted` keeps and that is not the recorded one any more. What cannot be read is no difference. */
+/** A line for each collection that `wanted` keeps and whose UUID is no longer the recorded one. UUIDs that cannot be read are skipped. */
 export function uuidDifference(
   recorded: FleetSettings,
   wanted: FleetSettings,

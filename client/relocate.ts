@@ -20,7 +20,7 @@ import { requester } from './temporal/names.ts'
 import { endForeignWork } from './temporal/end-foreign-work.ts'
 import { loadableKeks } from './views/opening.ts'
 
-/** What a person says of a keystore that is not where it was recorded. */
+/** What an operator declares a keystore to be that is not where it was recorded. */
 export type Relocation = 'moved' | 'copied' | 'restored'
 
 export interface CanaryCheck {
@@ -29,7 +29,7 @@ export interface CanaryCheck {
   error: ErrorReport | null
 }
 
-/** The shape of `setup --moved|--copy|--restored --json`: canaries are of a restore, withdrawn of it and of a copy. */
+/** The shape of `setup --moved|--copy|--restored --json`. `canaries` is for a restore, `withdrawn` for a restore and a copy. */
 export interface RelocationReport {
   install: string
   database: string
@@ -42,13 +42,13 @@ export interface RelocationReport {
 export interface Declaring {
   /** Opens the canary of each version with this host's keys. */
   prove(keks: KekDescriptor[]): Promise<CanaryCheck[]>
-  /** Called before anything is written, with what does not open here; throws to leave all as it is. */
+  /** Called before anything is written, with the canaries that do not open here. Throws to change nothing. */
   confirm(unopened: CanaryCheck[]): Promise<void>
 }
 
 /**
- * Declares what this keystore is; everything that refused it goes on by that. Throws setup-missing, and what the database
- * and, of a restore, Temporal answer.
+ * Declares what this keystore is, so that workers and commands accept it again. Throws setup-missing, and errors of the
+ * database and, for a restore, of Temporal.
  */
 export async function relocate(
   config: Config,
@@ -95,7 +95,7 @@ async function declare(
     case 'restored':
       return withTemporal(config, async (link) => {
         const withdrawn = await declareRestored(store, row, { home, collections })
-        // After the rows: what began in between has one.
+        // After the rows are written: work that began in between has a row.
         const workflows = await endForeignWork(link, store, identityOf(row))
         return withWorkflows({ id: row.id, withdrawn }, workflows)
       })
@@ -106,7 +106,7 @@ function withWorkflows({ id, withdrawn }: { id: string; withdrawn: Withdrawn }, 
   return { id, withdrawn: { ...withdrawn, workflows: ended } }
 }
 
-/** The collections of a restore are others than those that were recorded, and this person says that they are meant. */
+/** A restore creates new collections. Declaring it also declares that these are the right ones. */
 async function recordUuids({ store, settings: recorded }: Keystore): Promise<void> {
   const settings = withUuids(recorded, await collectionUuids(store), recorded)
   const sha256 = settingsHash(settings)

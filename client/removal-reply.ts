@@ -15,11 +15,11 @@ export interface RemoveRequest extends RemovalOptions {
 export interface RemovalReply {
   view: RemovalView
   error: KeyturnError | null
-  /** What is left for a person to do; null where nothing is. */
+  /** What the operator still has to do; null where nothing is left. */
   leftover: string | null
 }
 
-/** Keyturn cannot delete a variable, and destroys an HSM's key only when it was told to. */
+/** Keyturn cannot delete a variable, and destroys a key in the HSM only on request. */
 export async function leftoverOf(
   store: Store,
   version: number,
@@ -46,7 +46,7 @@ function othersKey({ origin }: VersionDoc): string {
     : 'when nobody needs it, its administrator destroys it'
 }
 
-/** A key that should be gone and is not: the removal is not done. */
+/** The error of a removal whose key is still in the HSM although its destruction was requested. */
 export function stillThere(version: number, cause: KeyturnError | null): KeyturnError {
   const why = cause === null ? 'its last step did not come to its end' : cause.message
   return new KeyturnError(

@@ -19,69 +19,71 @@ import { withTemporal, type TemporalLink } from './temporal/connection.ts'
 import { requirePollers } from './temporal/pollers.ts'
 import { fromReport } from './temporal/failures.ts'
 import { newRemovalRequest, requester } from './temporal/names.ts'
-import { guardsNow } from './removal-look.ts'
+import { guardsNow } from './preview-removal.ts'
 import { leftoverOf, stillThere, type RemovalReply, type RemoveRequest } from './removal-reply.ts'
-import { workOn } from './temporal/removal-workflow.ts'
-import { whileServed } from './rotations/served.ts'
+import { startRemoval } from './temporal/removal-workflow.ts'
+import { whileServed } from './temporal/while-served.ts'
 import { resultOf } from './temporal/start.ts'
 
 const betweenLooksMs = 200
 const answersWithinMs = 2_000
 
-/** Hears what a removal waits for. */
-export type Tell = (line: string) => void
+/** Gets a line for each thing that a removal waits for. */
+export type OnNote = (line: string) => void
 
 /**
- * Requests the removal of a version, or takes up the request that stands, wherever it was left; what a policy has planned
- * is replaced. Returns once the version is `pending-removal` behind its fence; with an undo window of 0, or one that is
- * over, once it is `destroyed`. Of a version that is destroyed, the HSM step, if it is asked for and not done. The reply's
- * error is what refused it. Throws version-unknown, no-worker, and removal-pending when other options were asked for.
+ * Requests the removal of a version, or continues the standing request; a removal planned by a policy is replaced. Returns
+ * once the version is `pending-removal` behind its fence; with an undo window of 0, or one that is over, once it is
+ * `destroyed`. For a destroyed version only the HSM step is run, if it is requested and not done. A refusal is the reply's
+ * error. Throws version-unknown, no-worker, and removal-pending when the standing request has other options.
  */
 export async function removeKek(
   config: Config,
   request: RemoveRequest,
-  tell: Tell,
+  onNote: OnNote,
 ): Promise<RemovalReply> {
   return withOwnKeystore(config, async (keystore) => {
     const install = requireInstalled(keystore, config)
     const { row, state } = await requireVersion(keystore.store, request.version)
     if (state === 'destroyed') {
-      if (!request.destroyHsmKey) return await kept(keystore, request)
+      if (!request.destroyHsmKey) return await destroyedReply(keystore, request)
       const foreign = ownKeyRefusal(row, install)
       if (foreign !== null) throw foreign
-      if (hsmKeyOf(row) === 'destroyed') return await kept(keystore, request)
+      if (hsmKeyOf(row) === 'destroyed') return await destroyedReply(keystore, request)
     }
-    return withTemporal(config, async (link) => work(link, install, keystore, request, tell))
+    return withTemporal(config, async (link) =>
+      requestRemoval(link, install, keystore, request, onNote),
+    )
   })
 }
 
-async function work(
+async function requestRemoval(
   link: TemporalLink,
   install: InstallIdentity,
   keystore: Keystore,
   request: RemoveRequest,
-  tell: Tell,
+  onNote: OnNote,
 ): Promise<RemovalReply> {
   const { store } = keystore
   await requireWorker(store)
-  const duties = request.destroyHsmKey ? (['control', 'rewrap'] as const) : (['control'] as const)
-  await requirePollers(link, install, duties)
-  const { _id } = await takeUp(store, request, tell)
+  const queues = request.destroyHsmKey ? (['control', 'rewrap'] as const) : (['control'] as const)
+  await requirePollers(link, install, queues)
+  const { _id } = await adoptRequest(store, request, onNote)
   const task = await insertTask(store, { kind: 'remove', by: requester() })
-  const handle = await workOn(link, { install, task, version: request.version, request: _id })
-  const recorded = untilRecorded(keystore, handle, request, _id, tell)
+  const handle = await startRemoval(link, { install, task, version: request.version, request: _id })
+  const recorded = untilRecorded(keystore, handle, request, _id, onNote)
   return whileServed({ link, store, install }, handle.workflowId, recorded)
 }
 
-/** The request that counts from now: the standing one, or a new one. */
-async function takeUp(
+/** Returns the standing request, or a new one. */
+async function adoptRequest(
   store: Store,
   request: RemoveRequest,
-  tell: Tell,
+  onNote: OnNote,
 ): Promise<RemovalRequestDoc> {
   const { version } = request
   const planned = await standingRemoval(store, version)
-  // What a person asks for now replaces what a policy has planned.
+  // A request of a person replaces one that a policy has planned.
   if (planned?.not_before != null && planned.state === 'asked') {
     await withdrawRemoval(store, planned._id, 'withdrawn')
   }
@@ -90,9 +92,9 @@ async function takeUp(
     ...{ ...request, request: ours, requestedBy: requester(), afterMs: 0 },
   })
   if (row._id === ours) return row
-  // Of a destroyed version only the HSM step is left, whatever else was asked for.
+  // For a destroyed version only the HSM step is left, so its other options do not matter.
   if (row.state !== 'destroyed') requireSameOptions(row, request)
-  tell(`taking up the request of ${row.requested_by} of ${row.requested_at.toISOString()}`)
+  onNote(`taking up the request of ${row.requested_by} of ${row.requested_at.toISOString()}`)
   return row
 }
 
@@ -115,18 +117,18 @@ function requireSameOptions(row: RemovalRequestDoc, request: RemoveRequest): voi
   )
 }
 
-/** Waits for whichever comes first: the window that begins behind the fence, or the end of the workflow. */
+/** Waits for the start of the undo window or for the end of the workflow, whichever comes first. */
 async function untilRecorded(
   keystore: Keystore,
   handle: WorkflowHandle,
   request: RemoveRequest,
   id: string,
-  tell: Tell,
+  onNote: OnNote,
 ): Promise<RemovalReply> {
   const ended = new AbortController()
   const result = resultOf<RemoveResult>(handle, 'removal-failed')
   try {
-    const pending = untilPending(keystore, request.version, id, tell, ended.signal)
+    const pending = untilPending(keystore, request.version, id, onNote, ended.signal)
     const first = await Promise.race([result, pending])
     if (first === null) return await pendingReply(keystore, handle, request)
     return await endedReply(keystore, request, first)
@@ -136,17 +138,17 @@ async function untilRecorded(
   }
 }
 
-/** Tells what is waited for, as the version's row says it. */
+/** Notes what the removal waits for, as the version's row says it. */
 async function untilPending(
   { store, settings }: Keystore,
   version: number,
   id: string,
-  tell: Tell,
+  onNote: OnNote,
   ended: AbortSignal,
 ): Promise<null> {
-  let told = ''
-  const tellOnce = (line: string) => {
-    if (line !== told) tell((told = line))
+  let noted = ''
+  const noteOnce = (line: string) => {
+    if (line !== noted) onNote((noted = line))
   }
   while (!ended.aborted) {
     const { row } = await requireVersion(store, version)
@@ -154,10 +156,10 @@ async function untilPending(
     if (removal?.request === id && row.destroyed_at === null) {
       const { fence_try: held, due_at: due } = removal
       const isFenced = removal.fenced_at !== null || removal.without_fence
-      if (held !== null) tellOnce(`${held.message}; tried ${held.tries} times, it is tried again`)
+      if (held !== null) noteOnce(`${held.message}; tried ${held.tries} times, it is tried again`)
       if (isFenced && due > (await serverNow(store))) {
         if (settings.removal.undoWindowMs > 0) return null
-        tellOnce(`pending until ${due.toISOString()}: two heartbeats and a lease must pass`)
+        noteOnce(`pending until ${due.toISOString()}: two heartbeats and a lease must pass`)
       }
     }
     await sleep(betweenLooksMs)
@@ -174,7 +176,7 @@ async function pendingReply(
   const { row, state } = await requireVersion(keystore.store, version)
   const dueAt = row.removal?.due_at.toISOString() ?? null
   const asked = await guardsOf(handle)
-  // A workflow that took a request up has not looked yet.
+  // A workflow that has just started has not read the guards yet.
   const guards = asked.length > 0 ? asked : await guardsNow(keystore, version, request)
   return {
     view: { version, state, dueAt, hsmKey: hsmKeyOf(row), guards },
@@ -207,8 +209,11 @@ async function endedReply(
   }
 }
 
-/** Of a version that is destroyed already, when nothing is to be done; `kept` although asked for is no success. */
-async function kept({ store }: Keystore, { version }: RemoveRequest): Promise<RemovalReply> {
+/** The reply for a version that is already destroyed. A requested HSM step that was not done is an error. */
+async function destroyedReply(
+  { store }: Keystore,
+  { version }: RemoveRequest,
+): Promise<RemovalReply> {
   const { row } = await requireVersion(store, version)
   const hsmKey = hsmKeyOf(row)
   const isLeft = hsmKey === 'kept' && (await standingRemoval(store, version)) !== null

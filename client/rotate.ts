@@ -23,7 +23,7 @@ export interface RotateRequest {
   maxRate: number
   maxHsmCalls: number
   priority?: Priority
-  /** True: answer as soon as it is started. */
+  /** True: return as soon as the rotation is started. */
   detach: boolean
 }
 
@@ -50,8 +50,8 @@ export interface RotationReply {
 }
 
 /**
- * Starts the rotation, or attaches to the one that runs between the same versions, and follows it to its end unless it
- * is detached. Throws rotation-running for other versions, no-worker at once, and the refusals of the route.
+ * Starts a rotation, or attaches to the one that runs between the same versions, and follows it to its end unless `detach`
+ * is set. Throws rotation-running if one runs between other versions, no-worker, and the refusals of the route.
  */
 export async function rotate(
   config: Config,
@@ -83,7 +83,7 @@ async function runningOrNew(
   const running = await liveRotation(link, store, install)
   if (running !== null) {
     const attached = await attach(running, keystore, request, follower)
-    // Its build has no worker any more: what it did is in MongoDB, and a new run goes on with it.
+    // Its build has no worker left. Its progress is in MongoDB, and a new run continues from there.
     if ((await endUnserved(link, store, install, running.workflowId)) === null) return attached
   }
   const { from, to } = await routeOf(keystore, request)
@@ -101,7 +101,7 @@ async function runningOrNew(
     rotation,
   })
   if (start !== null) return { ...start, rotation, from, to }
-  // Somebody was faster by a moment.
+  // Another client started one first.
   const other = await liveRotation(link, store, install)
   if (other !== null) return attach(other, keystore, request, follower)
   throw new KeyturnError('rotation-running', 'another rotation ran when this one was to start', {
@@ -109,7 +109,7 @@ async function runningOrNew(
   })
 }
 
-/** The same versions are the same rotation; other versions have to wait. */
+/** Attaches to a rotation between the same versions; throws rotation-running for other versions. */
 async function attach(
   running: LiveRotation,
   { store }: Keystore,
@@ -167,7 +167,7 @@ function startedAnswer(running: LiveRotation): RotationAnswer {
   }
 }
 
-/** A result as `rotate` and `cancel` answer it. The error's code is the exit code: 6, 7, or why it was refused or failed. */
+/** A result as `rotate` and `cancel` return it. The error's code decides the exit code: 6, 7, or that of the refusal or failure. */
 export function rotationReply(running: LiveRotation, result: RotateResult): RotationReply {
   const { rewrapped, superseded, quarantined, hsmCalls, remaining, durationSeconds } = result
   const answer = {
@@ -205,7 +205,7 @@ function errorOf({ rotation, from, to }: LiveRotation, result: RotateResult): Ke
   }
 }
 
-/** Why a rotation failed, where scripts want to know it from the code. */
+/** Failures that keep their own code, since scripts react to them. */
 const namedEnds: ReadonlySet<ErrorCode> = new Set([
   'collection-missing',
   'collection-replaced',

@@ -6,17 +6,19 @@ import type { Keystore } from './keystore.ts'
 import { takeCensus } from './views/census.ts'
 
 /**
- * Between which versions a rotation would run, with the defaults and refusals of the protocol, so that a wrong number is
- * refused without a worker. The census is only taken where the default needs it.
+ * The versions between which a rotation would run, with the protocol's defaults and refusals, so that a wrong number is
+ * refused without a worker. The census is taken only where the default needs it.
  */
 export async function routeOf(
   { store, settings }: Keystore,
-  asked: { from: number | null; to: number },
+  request: { from: number | null; to: number },
 ): Promise<RotationRoute> {
   const [rows, activeRow] = await Promise.all([readVersions(store), readActive(store)])
   const active = activeRow?.version ?? null
   const counts =
-    asked.from === null && asked.to === active ? (await takeCensus(store, settings)).byVersion : {}
+    request.from === null && request.to === active
+      ? (await takeCensus(store, settings)).byVersion
+      : {}
   return rotationRoute({
     versions: rows.map((row) => ({
       version: row._id,
@@ -24,6 +26,6 @@ export async function routeOf(
       envelopes: counts[row._id] ?? 0,
     })),
     active,
-    ...asked,
+    ...request,
   })
 }

@@ -14,7 +14,7 @@ const names = {
   approvers: 'removal.approvers',
 } as const
 
-/** A line for each setting that differs, in the words of the file: `fleet.lease: 90s → 60s`. */
+/** A line for each setting that differs, named as in the file: `fleet.lease: 90s → 60s`. */
 export function settingsDifference(recorded: FleetSettings, wanted: FleetSettings): string[] {
   const before: Record<string, unknown> = valuesOf(recorded)
   const after: Record<string, unknown> = valuesOf(wanted)
@@ -32,7 +32,7 @@ export function settingsDifference(recorded: FleetSettings, wanted: FleetSetting
   return [...values, ...dropped, ...added, ...relaid]
 }
 
-/** With what is left out of the record while it is at its default. */
+/** The recorded values, and the defaults of those that the record leaves out. */
 function valuesOf({ fleet, removal }: FleetSettings): Record<string, unknown> {
   return { proveMs: defaultProveMs, ...fleet, ...removal }
 }
@@ -48,7 +48,7 @@ export function droppedFields(recorded: FleetSettings, wanted: FleetSettings): C
     .filter(({ envelopes }) => envelopes.length > 0)
 }
 
-/** The fields whose layout is another one, as they are recorded. */
+/** The fields whose layout changed, as they are recorded. */
 export function relaidFields(recorded: FleetSettings, wanted: FleetSettings): CollectionConfig[] {
   return recorded.collections.map((collection) => {
     const { name, envelopes } = collection

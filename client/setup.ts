@@ -30,14 +30,14 @@ export interface SetupReport {
   changes: string[]
   /** Search attributes that were not there before. */
   searchAttributes: string[]
-  /** This Keyturn's build of the workflows, and whether new runs go to it from now on; absent before a worker polls. */
+  /** This Keyturn's build of the workflows, and whether new runs go to it; absent before a worker polls. */
   build?: { id: string; current: boolean; by: BuildRouting }
 }
 
-/** `unserved`: no worker of this build lives, so that nothing was changed. `off`: the server keeps no builds apart. */
+/** `unserved`: no worker of this build is alive, so nothing was changed. `off`: the server does not support worker deployments. */
 export type BuildRouting = 'made' | 'was' | 'unserved' | 'off'
 
-/** Called with a line for each difference before a recorded setting is changed; throws to leave all as it is. */
+/** Called with a line for each difference before recorded settings are changed. Throws to change nothing. */
 export type AskChange = (changes: string[]) => Promise<void>
 
 /**
@@ -54,7 +54,7 @@ export async function setup(config: Config, ask: AskChange): Promise<SetupReport
   )
 }
 
-/** New runs go to the build of this very command, if a worker of it lives. Null where no control worker does. */
+/** Routes new runs to the build of this command if a worker of that build is alive. Null where no control worker is alive. */
 async function routeToThisBuild(
   link: TemporalLink,
   store: Store,
@@ -70,7 +70,7 @@ async function routeToThisBuild(
   return { id, current: true, by: 'made' }
 }
 
-/** What the init commands do first: everything that needs no question. Throws settings-differ where one would be asked. */
+/** The part of `setup` that the init commands run first: it asks nothing. Throws settings-differ where `setup` would ask. */
 export async function prepareForInstall(
   config: Config,
   keystore: Keystore,
@@ -102,11 +102,11 @@ async function prepare(
   if (changes.length > 0) {
     await refuseToDropEnvelopes(store, recorded, wanted)
     await ask(changes)
-    // A person may think for long, and applications write meanwhile.
+    // The question may take long to be answered, and applications write meanwhile.
     await refuseToDropEnvelopes(store, recorded, wanted)
   }
   const searchAttributes = await registerAttributes(link)
-  // An index is built by all members that hold data: without one of them it would wait for it.
+  // All data-bearing members build an index together: if one is down, createIndexes waits for it.
   await proveMajority(store, isSetUp)
   const identity = await requireIdentity(config, store)
   await createIndexes(store, wanted.collections)
@@ -121,7 +121,7 @@ async function prepare(
   return { report, identity }
 }
 
-/** The identity of this keystore, made where there was none. Another `setup` may have been faster by a moment. */
+/** The identity of this keystore, created if there is none. A concurrent `setup` may create it first. */
 async function requireIdentity(config: Config, store: Store): Promise<InstallIdentity> {
   const { install: name } = config
   const row = await insertInstall(store, { name, created_by: requester() })
@@ -130,8 +130,8 @@ async function requireIdentity(config: Config, store: Store): Promise<InstallIde
 }
 
 /**
- * Writes the settings, with the UUIDs of their collections. Where nothing changed, only UUIDs are added that could not be
- * read before.
+ * Writes the settings with the UUIDs of their collections. If no setting changed, only UUIDs that could not be read before
+ * are added.
  */
 async function record(
   { store, settings: recorded, isSetUp }: Keystore,

@@ -13,8 +13,8 @@ import { statusView, type Live } from './views/status.ts'
 import { askWorkflows } from './temporal/workflows.ts'
 
 /**
- * The state of an install. It works without an installation and without Temporal: then `temporal` is `unreachable` and the
- * rotation is not known. Throws what the keystore throws.
+ * The state of an install. It works before the first installation, and without Temporal: then `temporal` is `unreachable`
+ * and no rotation is shown. Throws what `withKeystore` throws.
  */
 export async function readStatus(config: Config): Promise<StatusView> {
   return withKeystore(config, async (keystore) =>
@@ -41,10 +41,10 @@ async function readLive(config: Config, keystore: Keystore): Promise<Live> {
   }
 }
 
-/** Nobody wants to wait long for a census because Temporal is away, in milliseconds. */
+/** How long to wait for Temporal before the status is shown without it, in milliseconds. */
 const askWithinMs = 2000
 
-/** What must not keep anybody from the census, which is needed most then. */
+/** Errors of Temporal that do not fail the command: the census is needed most then. */
 const withoutTemporal = new Set(['temporal-unreachable', 'temporal-refused', 'no-worker'])
 
 async function askTemporal({ store, install: row }: Keystore, link: TemporalLink): Promise<Live> {

@@ -13,22 +13,22 @@ import { requireVersion } from './views/versions.ts'
 import { liveWorkers } from './views/workers.ts'
 import { withTemporal } from './temporal/connection.ts'
 import { requester } from './temporal/names.ts'
-import { hearUndo } from './temporal/removal-workflow.ts'
-import type { Tell } from './remove.ts'
+import { sendUndo } from './temporal/removal-workflow.ts'
+import type { OnNote } from './remove.ts'
 
-/** How often a fence that an open transaction keeps up is tried to be taken off, and the pause between, in ms. */
+/** An open transaction can keep a fence in place. How often its removal is tried, and the pause between tries, in ms. */
 const tries = 20
 const pauseMs = 3_000
 
 /**
- * Takes a removal back, pending or planned by a policy, and the fence off. The keystore is enough for it, without worker
- * and Temporal: its workflow only hears of it. Where nothing is pending, a fence that was left over comes off. Throws
- * no-removal when there is neither, fence-left when a fence stays.
+ * Withdraws a removal, pending or planned by a policy, and removes its fence. It needs only the keystore, no worker and no
+ * Temporal; the workflow is only notified. Where nothing is pending, a leftover fence is removed. Throws no-removal when
+ * there is neither, fence-left when a fence stays.
  */
 export async function undoRemoval(
   config: Config,
   version: number,
-  tell: Tell,
+  onNote: OnNote,
 ): Promise<RemovalView> {
   return withOwnKeystore(config, async (keystore) => {
     const install = requireInstalled(keystore, config)
@@ -37,14 +37,14 @@ export async function undoRemoval(
     const standing = await standingRemoval(store, version)
     const mayGoBack = before.destroyed_at === null
     if (standing !== null && mayGoBack) await withdraw(keystore, standing)
-    const lowered = mayGoBack ? await lowerAll(keystore, version, tell) : 0
+    const lowered = mayGoBack ? await lowerAll(keystore, version, onNote) : 0
     if (!mayGoBack || (standing === null && lowered === 0)) {
       throw new KeyturnError('no-removal', `no removal of version "${version}" is pending`, {
         hint: `it is ${state}; keyturn status shows all versions`,
       })
     }
     if (standing !== null)
-      await tellWorkflow(config, keystore, workflowIds.remove(install, version))
+      await notifyWorkflow(config, keystore, workflowIds.remove(install, version))
     const { row, state: now } = await requireVersion(store, version)
     return { version, state: now, dueAt: null, hsmKey: hsmKeyOf(row), guards: [] }
   })
@@ -64,11 +64,11 @@ async function withdraw({ store }: Keystore, standing: RemovalRequestDoc): Promi
   })
 }
 
-/** How many fences came off. */
+/** Returns how many fences were removed. */
 async function lowerAll(
   { store, settings }: Keystore,
   version: number,
-  tell: Tell,
+  onNote: OnNote,
 ): Promise<number> {
   let lowered = 0
   for (const collection of settings.collections) {
@@ -76,8 +76,8 @@ async function lowerAll(
     if (!(await refusesVersion(store, fence))) continue
     lowered += 1
     for (let tried = 1; (await lowerFence(store, fence)) === 'busy'; tried += 1) {
-      tell(
-        `an open transaction keeps the fence on collection '${collection.name}' up: tried ${tried} times`,
+      onNote(
+        `an open transaction keeps the fence on collection "${collection.name}": tried ${tried} times`,
       )
       if (tried === tries) throw staysUp(fence)
       await sleep(pauseMs)
@@ -94,15 +94,15 @@ function staysUp({ collection, version }: Fence): KeyturnError {
   )
 }
 
-async function tellWorkflow(
+async function notifyWorkflow(
   config: Config,
   { store }: Keystore,
   workflowId: string,
 ): Promise<void> {
   if ((await liveWorkers(store)) === 0) return
   try {
-    await withTemporal(config, (link) => hearUndo(link, workflowId))
+    await withTemporal(config, (link) => sendUndo(link, workflowId))
   } catch {
-    // Without Temporal it is undone all the same.
+    // The undo does not need Temporal.
   }
 }

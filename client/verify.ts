@@ -12,7 +12,7 @@ import { requireWorker } from './views/workers.ts'
 import { withTemporal } from './temporal/connection.ts'
 import { requirePollers } from './temporal/pollers.ts'
 import { requester } from './temporal/names.ts'
-import { whileServed } from './rotations/served.ts'
+import { whileServed } from './temporal/while-served.ts'
 import { resultOf, startOrJoin } from './temporal/start.ts'
 import { endUnserved } from './temporal/troubled-runs.ts'
 
@@ -23,8 +23,8 @@ export interface Verification {
 }
 
 /**
- * Proves that each process of the fleet can use version `target`. Without a worker the answer is the roster, at once.
- * Throws version-unknown, and what stands in the way of asking at all.
+ * Proves that each process of the fleet can use version `target`. Without a worker it returns the roster immediately.
+ * Throws version-unknown, and whatever prevents the verification from starting.
  */
 export async function verifyFleet(config: Config, target: number): Promise<Verification> {
   return withOwnKeystore(config, async (keystore) => {
@@ -72,12 +72,12 @@ function verdict(report: ReadinessReport): Verification {
   return {
     report,
     error: new KeyturnError(code, `version "${report.target}" is not usable on ${names}`, {
-      hint: 'each process and its cure is listed above',
+      hint: 'each process is listed above, with what to do',
     }),
   }
 }
 
-/** What can be said of a fleet without a worker: who should be there, and who still beats. */
+/** The report without a worker: the expected nodes, and the processes that still send heartbeats. */
 async function silentRoster({ store }: Keystore, target: number): Promise<ReadinessReport> {
   const expected = (await fleetNodes(store)).filter(({ decommissioned }) => !decommissioned)
   const nodes = expected.flatMap(({ node, processes }): ReadinessNode[] =>

@@ -4,15 +4,15 @@ import type { Say } from './servers/progress.ts'
 import { ensureSoftHsm } from './servers/softhsm.ts'
 import type { SoftHsm } from './servers/softhsm.ts'
 
-/** An address here means: use that server, start none (`scripts/ready.mjs` then fetches none either). */
+/** With an address in these variables that server is used and none is started (nor fetched by `scripts/ready.mjs`). */
 export const addressVariables = {
   mongod: 'KEYTURN_STACK_MONGODB_URI',
   temporal: 'KEYTURN_STACK_TEMPORAL_ADDRESS',
 } as const
 
 /**
- * Makes sure that everything a stack starts is on this machine, and says where each came from. What is null need not
- * be started (an address is given) or is not to be had (SoftHSM2).
+ * Makes sure that the servers of a stack are on this machine, and prints where each came from. Null: an address is given, so
+ * none is started; for SoftHSM2: it is not available.
  */
 export async function fetchServers(
   say: Say,

@@ -96,7 +96,7 @@ async function becomePrimary(
   port: number,
   logFile: string,
 ): Promise<void> {
-  // A client that could not connect is of no further use (driver 7.9: "Topology is closed"), so it comes after.
+  // A client whose first connection failed cannot be used again (driver 7.9: "Topology is closed"), so it is made after this.
   await untilListening(process, port, logFile)
   const host = `127.0.0.1:${port.toString()}`
   const client = new MongoClient(`mongodb://${host}/?directConnection=true`)

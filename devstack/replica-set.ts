@@ -7,29 +7,29 @@ import type { SupervisedChild } from './supervised-child.ts'
 import { replicaSet, spawnMongod, untilListening } from './mongod.ts'
 import { waitUntil } from './wait-until.ts'
 
-/** What a member is. An arbiter votes and holds no data; in a set with one the first member becomes the primary. */
+/** The kind of a member. An arbiter votes and holds no data; in a set with an arbiter the first member becomes the primary. */
 export type MemberKind = 'data' | 'arbiter'
 
 export interface Member {
   readonly kind: MemberKind
   readonly port: number
-  /** Like a host that loses power. */
+  /** SIGKILL, like a host that loses power. */
   kill(): Promise<void>
-  /** On its old folder and port. */
+  /** Starts it again on its old folder and port. */
   restart(): Promise<void>
 }
 
-/** A replica set of several mongod processes on this machine, all on a leash. */
+/** A replica set of several mongod processes on this machine, all supervised. */
 export interface ReplicaSet {
   readonly uri: string
   readonly members: readonly Member[]
-  /** A command to one member itself, in the database `admin`. */
+  /** Runs a command on one member, in the database `admin`. */
   command(member: Member, command: Document): Promise<Document>
-  /** The member that is the primary now; waits for one. */
+  /** The current primary; waits until there is one. */
   primary(): Promise<Member>
   /** Ends the term of the primary; another member is elected. */
   stepDown(): Promise<void>
-  /** All members that run are primary or secondary, and nobody lags behind. */
+  /** Resolves when all running members are primary, secondary or arbiter. */
   healthy(): Promise<void>
   stop(): Promise<void>
 }
@@ -73,7 +73,7 @@ function setOf(members: readonly OwnMember[]): ReplicaSet {
     command: async ({ port }, command) => await ask(port, command),
     primary,
     stepDown: async () => {
-      // None that could follow it has caught up yet, or another one was elected meanwhile.
+      // The step-down fails while no secondary has caught up, or when another primary was elected meanwhile.
       await waitUntil('no primary steps down', async () => stepDown(await primary()), {
         withinMs: waitMs,
       })
@@ -84,7 +84,7 @@ function setOf(members: readonly OwnMember[]): ReplicaSet {
       })
     },
     stop: async () => {
-      // Together: a primary that stops alone first waits for an election.
+      // All at once: a primary that stops alone first waits for an election.
       await Promise.all(members.map((member) => member.kill()))
     },
   }
@@ -161,7 +161,7 @@ async function initiate(members: readonly OwnMember[]): Promise<void> {
   await waitUntil('no member becomes primary', () => primaryOf(members), { withinMs: waitMs })
 }
 
-/** It may be elected again soon, so that several elections in a row are possible. */
+/** Steps down for four seconds, so that several elections in a row are possible. */
 async function stepDown({ port }: OwnMember): Promise<boolean> {
   try {
     await ask(port, { replSetStepDown: 4, secondaryCatchUpPeriodSecs: 3 })

@@ -33,7 +33,7 @@ export interface DevAddresses {
   readonly workers: { readonly node: string; readonly pid: number; readonly log: string }[]
 }
 
-/** The embedded stack with its workers, kept running until the signal. `ready` is called once, when all is up. */
+/** Runs the embedded stack with its workers until the signal. `ready` is called once, when everything is up. */
 export async function runDev(
   options: DevOptions,
   ready: (addresses: DevAddresses) => void,
@@ -83,8 +83,8 @@ function reportEnd(
 }
 
 /**
- * What another terminal reads in: the keys' variables, the configuration, and `keyturn` itself on the PATH, which a checkout
- * does not put there. Mode 0600: with the `env` provider the keys are in it.
+ * Writes the file that another terminal sources: the keys' variables, the configuration, and `keyturn` on the PATH, which a
+ * checkout does not have. Mode 0600: with the `env` provider the keys are in it.
  */
 async function writeShellFile(stack: Stack): Promise<string> {
   const bin = join(stack.folder, 'bin')

@@ -61,8 +61,8 @@ export async function openSoftToken(
 }
 
 async function initialise(conf: string, label: string, pin: string): Promise<void> {
-  // The PIN stands in this program's arguments for the few milliseconds of its life: it takes it in no other way
-  // without a terminal. No process that lives longer ever gets it there.
+  // softhsm2-util takes the PIN only from its arguments or a terminal. It runs for a few milliseconds; no long-lived process
+  // gets the PIN as an argument.
   const end = await runCommand(
     'softhsm2-util',
     ['--init-token', '--free', '--label', label, '--pin', pin, '--so-pin', digits()],

@@ -23,7 +23,7 @@ export interface StackSettings {
   readonly logLevel?: string
 }
 
-/** A product's defaults suit a product; on one's own machine one wants to see things happen. */
+/** Short times, so that a rotation on a developer's machine does not wait for the defaults. */
 export const quickSettings: StackSettings = {
   install: 'demo',
   database: 'demo',
@@ -71,7 +71,7 @@ function documentOf({ settings, provider, token, listenPort, ...parts }: ConfigP
               module_path: token.modulePath,
               token_label: token.label,
               pin_file: token.pinFile,
-              // A soft token does its work in this machine's cores: more sessions than that only cost memory.
+              // A soft token runs on this machine's cores: more sessions would only cost memory.
               max_sessions: 4,
               ...settings.pkcs11,
             },

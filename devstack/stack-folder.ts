@@ -21,7 +21,7 @@ export async function freshFolder(kind: string): Promise<string> {
   return mkdtemp(join(base, `${kind}-${process.pid.toString()}-`))
 }
 
-/** From here on nobody tidies this folder away. */
+/** Marks a folder, so that `freshFolder` does not remove it. */
 export async function keepFolder(folder: string): Promise<void> {
   await writeFile(join(folder, kept), '')
 }

@@ -10,7 +10,7 @@ import type { TemporalPorts } from './temporal-server.ts'
 /** MongoDB and Temporal of a stack: started here, or those that the options or the environment name. */
 export interface StackServers {
   readonly mongoUri: string
-  /** False when the database server is somebody else's: then a stack must leave nothing of its own in it. */
+  /** False when the stack did not start the database server: then it must leave nothing in it. */
   readonly ownMongod: boolean
   readonly temporalAddress: string
   readonly temporalUi: string | null

@@ -14,8 +14,8 @@ import type { WorkerProcess } from './worker-process.ts'
 
 /**
  * A fleet on one machine: MongoDB as a replica set, Temporal with its web UI, one SoftHSM2 token (or environment keys)
- * for all nodes, and a `keyturn.yaml` for each. Workers are started one by one. Everything it writes is in its folder;
- * everything it starts is on a leash (leash.ts) and ends with this process at the latest.
+ * for all nodes, and a `keyturn.yaml` for each. Workers are started one by one. Everything that it writes is in its folder;
+ * everything that it starts is supervised (supervised-child.ts) and ends with this process at the latest.
  */
 export interface Stack {
   readonly folder: string
@@ -23,9 +23,9 @@ export interface Stack {
   readonly settings: StackSettings
   readonly mongoUri: string
   readonly temporalAddress: string
-  /** Null when the server is not ours. */
+  /** Null when the stack did not start the server. */
   readonly temporalUi: string | null
-  /** This process's environment and what it takes to reach the keys: for workers, applications and the command line. */
+  /** This process's environment plus the variables for the keys: for workers, applications and the command line. */
   readonly env: NodeJS.ProcessEnv
   /** What `env` has beyond this process's environment. */
   readonly keyEnv: Readonly<Record<string, string>>
@@ -86,7 +86,7 @@ export async function startStack(options: StackOptions): Promise<Stack> {
   }
 }
 
-/** On somebody else's server the database gets a name that nobody has: it is dropped in the end. */
+/** On a server that the stack did not start, the database gets a unique name, and is dropped at the end. */
 function settingsFor(settings: StackSettings, ownMongod: boolean): StackSettings {
   if (ownMongod) return settings
   return { ...settings, database: `${settings.database}-${randomBytes(4).toString('hex')}` }

@@ -3,13 +3,13 @@ import type { ChildProcess } from 'node:child_process'
 import { closeSync, openSync } from 'node:fs'
 
 /**
- * Children on a leash: they end when this process ends, however it ends.
+ * Supervised children end when this process ends, however it ends.
  *
- * A handler for exit or signals is not enough, since a SIGKILL runs no handler. So each child holds the reading end of
- * a pipe (descriptor 3) whose only writing end is ours (Node opens it close-on-exec). When we die, in whatever way, the
- * kernel closes it, and a waiting subshell of the child's own session reads end-of-file and ends the whole session:
- * first SIGTERM, five seconds later SIGKILL. The session is the child's own (setsid), so that Ctrl-C in the terminal
- * reaches only us and the order of stopping is ours to choose. The command itself is exec'd: its pid is the child's pid.
+ * A handler for exit or signals is not enough, since a SIGKILL runs no handler. So each child holds the reading end of a
+ * pipe (descriptor 3) whose only writing end is in this process (Node opens it close-on-exec). When this process dies, the
+ * kernel closes the pipe, and a waiting subshell of the child's own session reads end-of-file and ends the whole session:
+ * first SIGTERM, five seconds later SIGKILL. The session is the child's own (setsid), so that Ctrl-C in the terminal reaches
+ * only this process, which then stops its children in order. The command itself is exec'd: its pid is the child's pid.
  * (`kill -s TERM -- -N` is the one spelling of a group that dash, bash and busybox all take.)
  */
 const supervisor = `(
@@ -50,17 +50,21 @@ export interface SupervisedChild {
   stop(graceMs?: number): Promise<Ended>
 }
 
-/** Starts a child on the leash. Throws what spawn throws when the command is not there only later, through `ended`. */
+/** Starts a supervised child. Throws when it cannot be started; a command that does not exist ends the child with an exit code. */
 export function spawnSupervised(options: SupervisedOptions): SupervisedChild {
   const output = options.logFile === undefined ? 'pipe' : openSync(options.logFile, 'a')
-  const child = spawn('/bin/sh', ['-c', supervisor, 'leash', options.command, ...options.args], {
-    detached: true,
-    stdio: ['ignore', output, output, 'pipe'],
-    env: options.env ?? process.env,
-    ...(options.cwd === undefined ? {} : { cwd: options.cwd }),
-  })
+  const child = spawn(
+    '/bin/sh',
+    ['-c', supervisor, 'supervisor', options.command, ...options.args],
+    {
+      detached: true,
+      stdio: ['ignore', output, output, 'pipe'],
+      env: options.env ?? process.env,
+      ...(options.cwd === undefined ? {} : { cwd: options.cwd }),
+    },
+  )
   if (typeof output === 'number') closeSync(output)
-  // A pipe that is torn down by the other side's death is no error of ours.
+  // The pipe breaks when the child dies; that is no error.
   child.stdio[3]?.on('error', () => undefined)
   const pid = child.pid
   if (pid === undefined) throw new Error(`could not start "${options.command}"`)
@@ -72,8 +76,8 @@ function supervised(child: ChildProcess, pid: number): SupervisedChild {
   const ended = new Promise<Ended>((resolve) => {
     child.once('exit', (code, signal) => {
       over = true
-      // The waiting subshell and whatever the command left behind. The session still has a member (the subshell), so
-      // the number cannot have gone to somebody else.
+      // Kills the waiting subshell and whatever the command left behind. The subshell is still a member of the session, so the
+      // kernel cannot have reused the number.
       signalGroup(pid, 'SIGKILL')
       child.stdio[3]?.destroy()
       resolve({ code, signal })
@@ -104,7 +108,7 @@ function supervised(child: ChildProcess, pid: number): SupervisedChild {
   }
 }
 
-/** Every process of the child's session gets the signal; a session that is empty already is fine. */
+/** Sends the signal to every process of the child's session; an empty session is no error. */
 export function signalGroup(pid: number, signal: NodeJS.Signals): void {
   try {
     process.kill(-pid, signal)

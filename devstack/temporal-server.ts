@@ -24,12 +24,12 @@ export interface TemporalPorts {
 }
 
 const startMs = 60_000
-/** The dev server's default is a day; a rotation should still be seen a month later. */
+/** The dev server's default is a day; a rotation should still be visible a month later. */
 export const retention = '30d'
 
 /**
- * Without the first, a timer of 100 ms takes a second; the next two let one chain of activities go at full speed. Each
- * keystore is a deployment of its own, and a namespace takes a hundred.
+ * Without the first, a timer of 100 ms takes a second; the next two let one chain of activities run at full speed. Each
+ * keystore is its own deployment, and the default limit of a namespace is a hundred.
  */
 export const dynamicConfig = [
   'history.timerProcessorMaxTimeShift="50ms"',
@@ -87,7 +87,7 @@ async function portsOf(wished: TemporalPorts | undefined): Promise<TemporalPorts
   return { grpc: await freePort(), ui: await freePort() }
 }
 
-/** Ready is when it takes the namespace's retention: that goes through its database and its front end. */
+/** The server is ready when it accepts the namespace's retention: that call goes through its front end and its database. */
 async function becomeReady(
   process: SupervisedChild,
   path: string,

@@ -42,7 +42,7 @@ export async function startWorkerProcess(options: {
   flags?: readonly string[]
 }): Promise<WorkerProcess> {
   const { node, logFile } = options
-  const leashed = spawnSupervised({
+  const child = spawnSupervised({
     command: process.execPath,
     args: [
       ...(options.flags ?? []),
@@ -58,21 +58,21 @@ export async function startWorkerProcess(options: {
   })
   const page = `http://127.0.0.1:${options.listenPort.toString()}/healthz`
   const up = async () => {
-    if (leashed.hasEnded()) throw await endedEarly(node, logFile)
+    if (child.hasEnded()) throw await endedEarly(node, logFile)
     const answer = await fetch(page, { signal: AbortSignal.timeout(1_000) }).catch(() => null)
     return answer?.ok ?? false
   }
   try {
     await waitUntil('its health page answers', up, { withinMs: startMs })
   } catch (error) {
-    await leashed.kill()
+    await child.kill()
     if (error instanceof KeyturnError) throw error
     throw new KeyturnError('no-worker', `the worker of "${node}" does not come up`, {
       hint: `the end of its log, ${logFile}, is: ${lastLine(await readLog(logFile))}`,
       cause: error,
     })
   }
-  return { node, pid: leashed.pid, logFile, process: leashed }
+  return { node, pid: child.pid, logFile, process: child }
 }
 
 async function endedEarly(node: string, logFile: string): Promise<KeyturnError> {

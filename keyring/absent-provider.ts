@@ -3,9 +3,9 @@ import type { ProviderName } from '../contracts/kek.ts'
 import type { KekCeremony, KekProvider } from '../providers/provider.ts'
 
 /**
- * Stands for a provider that could not be opened (a refused PIN, a missing module), so that a worker stays up, degraded,
- * and `verify` can name it. Every use rejects with the same error, and nothing is tried again: another log-in with a
- * wrong PIN could lock the token.
+ * Replaces a provider that could not be opened (a refused PIN, a missing module), so that a worker stays up, degraded, and
+ * `verify` can name it. Every use rejects with the same error. Nothing is retried: another login with a wrong PIN could lock
+ * the token.
  */
 export function absentProvider(name: ProviderName, error: KeyturnError): KekProvider {
   const refuse = () => Promise.reject(error)

@@ -1,12 +1,12 @@
 import type { KeyturnError } from '../contracts/errors.ts'
 import type { NotReadyReason } from '../contracts/fleet.ts'
 
-/** A key that is another one, or refuses to encrypt, costs crypt calls with each try, and seldom mends itself. */
+/** The longest pause for a wrong key or one that cannot encrypt: each try costs crypt calls and rarely succeeds. */
 const longestPauseMs = 3_600_000
 
 interface Failure {
   error: KeyturnError
-  /** The nonce of the question for which it was tried last; null: for none. */
+  /** The nonce of the question that the last try answered; null for none. */
   answers: string | null
   /** Failures of this kind in a row. */
   times: number
@@ -14,12 +14,12 @@ interface Failure {
   retryAtMs: number
 }
 
-/** The versions that could not be loaded or proven, why, and when each is to be tried again. */
+/** The versions that could not be loaded or proven: the error, and when each is tried again. */
 export class FailedKeys {
   readonly #failures = new Map<number, Failure>()
   readonly #onFailure: (version: number, error: KeyturnError) => void
 
-  /** `onFailure` hears of each version that begins to fail, or fails for another reason. */
+  /** `onFailure` is called for each version that begins to fail, or fails with another code. */
   constructor(onFailure: (version: number, error: KeyturnError) => void) {
     this.#onFailure = onFailure
   }
@@ -33,12 +33,12 @@ export class FailedKeys {
     }: { error: KeyturnError; answers: string | null; heartbeatMs: number },
   ): void {
     const before = this.#failures.get(version)
-    const isNews = before?.error.code !== error.code
-    const times = isNews ? 1 : before.times + 1
+    const isNew = before?.error.code !== error.code
+    const times = isNew ? 1 : before.times + 1
     const pauseMs = costsCalls(error) ? Math.min((2 ** (times - 1) - 1) * heartbeatMs, longestPauseMs) : 0 // prettier-ignore
     const retryAtMs = performance.now() + pauseMs
     this.#failures.set(version, { error, answers, times, retryAtMs })
-    if (isNews) this.#onFailure(version, error)
+    if (isNew) this.#onFailure(version, error)
   }
 
   clear(version: number): void {
@@ -49,7 +49,7 @@ export class FailedKeys {
     for (const failure of this.#failures.values()) failure.retryAtMs = 0
   }
 
-  /** Whether it is to be tried again; true for what did not fail. */
+  /** Whether a version may be tried again; true for one that did not fail. */
   isDue(version: number): boolean {
     return performance.now() >= (this.#failures.get(version)?.retryAtMs ?? 0)
   }
@@ -62,7 +62,7 @@ export class FailedKeys {
     return this.#failures.get(version)?.error ?? null
   }
 
-  /** Undefined for what did not fail. */
+  /** The question that the failure answers; undefined for a version that did not fail. */
   answersOf(version: number): string | null | undefined {
     return this.#failures.get(version)?.answers
   }
@@ -76,7 +76,7 @@ export class FailedKeys {
   }
 }
 
-/** Why a process is not ready, from the error that its provider gave. */
+/** The reason why a process is not ready, for its provider's error. */
 export function reasonOf(error: KeyturnError): NotReadyReason {
   switch (error.code) {
     case 'wrong-key':

@@ -22,12 +22,12 @@ export class FollowedVersion {
     return this.#active
   }
 
-  /** Of the active one. */
+  /** The active version's number; null before any version was active. */
   get version(): number | null {
     return this.#active?.version ?? null
   }
 
-  /** True when it is another one than before. */
+  /** Returns whether the active version changed. */
   follow({ version, epoch }: ActiveVersion): boolean {
     if (this.#active?.epoch === epoch && this.#active.version === version) return false
     this.#active = { version, epoch }
@@ -47,7 +47,7 @@ export class FollowedVersion {
     return { reason: 'not-loaded', message: `version '${version}' is not loaded` }
   }
 
-  /** Why nothing can be wrapped, the lease aside; null when it can. */
+  /** Why this process cannot wrap, apart from its lease; null when it can. */
   problem(): KeyturnError | null {
     if (this.#active === null) {
       return new KeyturnError('not-installed', 'no version is active in this database yet', {

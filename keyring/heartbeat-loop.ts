@@ -1,14 +1,14 @@
 import type { ServerClock } from './server-clock.ts'
 
-/** The beats of all processes fall on common moments, so many in an interval: every other second at 30 s. */
+/** The beats of all processes fall on common ticks, this many in an interval: every two seconds at 30 s. */
 const ticksInInterval = 15
 
 /**
- * Runs one beat at a time: on its own each interval, and when asked. Who asks while one runs gets the next one, shared
- * with everybody else who waits: a beat that had begun before the question answers nothing.
+ * Runs one beat at a time: once in each interval, and on request. A request during a beat gets the next beat, which all
+ * waiting requests share: a beat that began before the request may have read older data.
  *
- * Those of its own fall on ticks of the database's clock. In a large fleet many come together then, share a write of the
- * journal and find the server awake, and cost it half as much; a tick is small enough that nobody feels them.
+ * The loop's own beats fall on ticks of the database's clock. In a large fleet many then come together, share a write of the
+ * journal and cost the server half as much. A tick is short enough not to be a load peak.
  */
 export class HeartbeatLoop {
   readonly #beat: () => Promise<void>
@@ -24,7 +24,7 @@ export class HeartbeatLoop {
     beat: () => Promise<void>
     intervalMs: () => number
     clock: ServerClock
-    /** Hears of the failures of the loop's own beats; who asked for one hears of it itself. */
+    /** Called when one of the loop's own beats fails. A requested beat rejects to its caller instead. */
     onFailure: (error: unknown) => void
   }) {
     this.#beat = options.beat
@@ -52,7 +52,7 @@ export class HeartbeatLoop {
     return this.#next
   }
 
-  /** Ends when no beat runs any more. */
+  /** Resolves when no beat runs any more. */
   async stop(): Promise<void> {
     this.#isStopped = true
     if (this.#timer !== null) clearTimeout(this.#timer)
@@ -75,7 +75,7 @@ export class HeartbeatLoop {
     return running
   }
 
-  /** When the beat after one that began then is due; both by `performance.now()`. */
+  /** When the next beat is due after one that began at `begunMs`; both by `performance.now()`. */
   #dueMs(begunMs: number): number {
     const intervalMs = this.#intervalMs()
     return this.#clock.nearestTick(begunMs + intervalMs, intervalMs / ticksInInterval)
@@ -85,12 +85,12 @@ export class HeartbeatLoop {
     if (this.#isStopped) return
     const beat = () => void this.run().catch(this.#onFailure)
     this.#timer = setTimeout(beat, Math.max(pauseMs, 0))
-    // A heartbeat alone is no reason for an application to go on.
+    // A heartbeat alone must not keep an application alive.
     this.#timer.unref()
   }
 }
 
-/** After a failure: several tries within a heartbeat, so that a short outage costs no lease; ms. */
+/** The pause after a failure, in ms: several tries in an interval, so that a short outage costs no lease. */
 function retryPause(intervalMs: number): number {
   return Math.min(intervalMs, Math.max(intervalMs / 6, 250))
 }

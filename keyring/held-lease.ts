@@ -8,14 +8,14 @@ export class HeldLease {
   readonly #clock: LeaseClock
   #sent: ClockReading | null = null
   #leaseMs = 0
-  /** So that each loss is told once. */
-  #isTold = true
+  /** Set once a loss was reported, so that each loss is reported once. */
+  #isReported = true
 
   constructor(clock: LeaseClock = openLeaseClock()) {
     this.#clock = clock
   }
 
-  /** The moment before a heartbeat is sent: give it to `renew` once the beat has succeeded. */
+  /** Read it before a heartbeat is sent, and pass it to `renew` when the beat has succeeded. */
   now(): ClockReading {
     return this.#clock.read()
   }
@@ -23,7 +23,7 @@ export class HeldLease {
   renew(sent: ClockReading, leaseMs: number): void {
     this.#sent = sent
     this.#leaseMs = leaseMs
-    this.#isTold = false
+    this.#isReported = false
   }
 
   revoke(): void {
@@ -38,11 +38,11 @@ export class HeldLease {
     return this.state() === 'young'
   }
 
-  /** The state of a lease that was lost, at the first call after the loss; else null. */
+  /** The state of a lost lease, at the first call after the loss; else null. */
   lost(): LeaseState | null {
     const state = this.state()
-    if (state === 'young' || this.#isTold) return null
-    this.#isTold = true
+    if (state === 'young' || this.#isReported) return null
+    this.#isReported = true
     return state
   }
 

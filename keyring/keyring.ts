@@ -22,7 +22,7 @@ export interface KeyringOptions {
   client?: MongoClient
   /** Name of this host in the fleet; default its host name. */
   node?: string
-  /** A process of a node that comes and goes (a pod): nobody misses it when it is gone. */
+  /** A process of a node that comes and goes (a pod): it is not expected back after it has stopped. */
   ephemeral?: boolean
   /** Where secrets and overrides are read; default `process.env`. */
   env?: NodeJS.ProcessEnv
@@ -31,32 +31,32 @@ export interface KeyringOptions {
 }
 
 /**
- * An application's membership in the fleet, and what it is for. It heartbeats, proves its keys and follows the active
- * version by itself. All methods reject with `pool-closed` after `close`.
+ * Seals and opens envelopes as a member of the fleet. It sends heartbeats, proves its keys and follows the active version by
+ * itself. All methods reject with `pool-closed` after `close`.
  */
 export interface Keyring {
-  /** Seals under a fresh data key, wrapped under the active version. Throws lease-expired rather than wrap too late. */
+  /** Seals under a fresh data key, wrapped under the active version. Throws lease-expired without a valid lease. */
   seal(plaintext: Uint8Array | string, place: Place): Promise<Envelope>
   sealMany(requests: readonly SealRequest[]): Promise<Envelope[]>
   /** The plaintext. Throws envelope-unreadable, malformed, wrong-provider, kek-not-loaded. */
   open(envelope: unknown, place: Place): Promise<Buffer>
-  /** For each the plaintext, or the error that this one envelope met. */
+  /** For each envelope its plaintext or its error. */
   openMany(requests: readonly OpenRequest[]): Promise<(Buffer | KeyturnError)[]>
-  /** The version that it wraps under now. Throws not-installed. */
+  /** The version that new envelopes are sealed under. Throws not-installed. */
   active(): number
   on<E extends MemberEventName>(event: E, listener: MemberListener<E>): void
-  /** Its own figures as a page for Prometheus: wraps, lease, versions, heartbeat age, the provider's calls. */
+  /** Metrics of this keyring as a Prometheus page: wraps, lease, versions, heartbeat age, the provider's calls. */
   metrics(): Promise<string>
   close(): Promise<void>
 }
 
 /**
- * Opens the keyring of this process and writes its first heartbeat. On a database where nothing is installed yet, and on
- * a host that cannot use the active version, it opens all the same, so that `verify` can name it; sealing then fails.
+ * Opens the keyring of this process and writes its first heartbeat. It also opens on a database without an installed version,
+ * and on a host that cannot use the active version, so that `verify` can name the host; sealing then fails.
  *
- * So it does while the key store is away (no module, no token, a token that does not answer, a refused PIN): `seal` and
- * `open` reject with that reason, the log says it once, and the key store is looked for again until it is there. A refused PIN
- * is not tried again in this process before another one stands in its place. A wrong configuration is thrown at once.
+ * It also opens while the key store is unavailable (no module, no token, a token that does not answer, a refused PIN): `seal`
+ * and `open` reject with that reason, the log has it once, and the key store is tried again until it opens. A refused PIN is
+ * not tried again in this process until another PIN is configured. Throws errors of the configuration.
  */
 export async function openKeyring(options: KeyringOptions = {}): Promise<Keyring> {
   const env = options.env ?? process.env
@@ -138,7 +138,7 @@ function keyringOf(config: Config, parts: KeyringParts, close: () => Promise<voi
   }
 }
 
-/** What stands outside of the configured places is found by no rotation, and lost with its key. */
+/** Refuses places that are not configured: no rotation would find their envelopes, and they would be lost with their key. */
 function placeCheck({ collections, file }: Config): (place: Place) => void {
   const known = new Set(
     collections.flatMap(({ name, envelopes }) => envelopes.map((field) => `${name}\0${field}`)),

@@ -2,22 +2,22 @@ import type { Log } from '../observability/log.ts'
 import { fleetSize, watchKeystore } from '../store/kek-changes.ts'
 import type { Store } from '../store/store.ts'
 
-/** Between two looks whether there can be a stream, in milliseconds. */
+/** How often a stream is tried, in milliseconds. */
 const retryMs = 30_000
 /**
- * MongoDB reads its whole log once for each stream, so in a larger fleet the heartbeats have to do: 300 streams would read
- * each page of a rotation, and each other's heartbeats, 300 times.
+ * The largest fleet with change streams. MongoDB reads its whole oplog for each stream: 300 streams would read each page of a
+ * rotation, and each other's heartbeats, 300 times. A larger fleet relies on its heartbeats.
  */
 export const followersAtMost = 32
 
 /**
- * Tells at once when the keystore has changed, through a change stream where there can be one. It is only ever a reason to
- * look earlier: what counts is what a beat then reads, so a stream that is slow, missing or forged does no harm. Failures
- * are silent, and the heartbeats go on.
+ * Calls `onChange` as soon as the keystore has changed, through a change stream where one is possible. A change only triggers
+ * an earlier beat; what counts is what the beat reads, so a slow, missing or forged stream does no harm. Failures are only
+ * logged at level debug, and the heartbeats continue.
  */
 export class KeystoreWatcher {
   readonly #store: Store
-  readonly #tell: () => void
+  readonly #onChange: () => void
   readonly #log: Log
   readonly #retryMs: number
   #stream: ReturnType<typeof watchKeystore> | null = null
@@ -25,10 +25,10 @@ export class KeystoreWatcher {
   #pauseMs = 0
   #isClosed = false
 
-  constructor(options: { store: Store; tell: () => void; log: Log; retryMs?: number }) {
+  constructor(options: { store: Store; onChange: () => void; log: Log; retryMs?: number }) {
     this.#retryMs = options.retryMs ?? retryMs
     this.#store = options.store
-    this.#tell = options.tell
+    this.#onChange = options.onChange
     this.#log = options.log
   }
 
@@ -36,23 +36,23 @@ export class KeystoreWatcher {
     return this.#stream !== null
   }
 
-  /** Opens the stream unless it is open, or was tried lately; closes it when the fleet has grown. Call it after each beat. */
+  /** Opens the stream unless it is open or was tried recently; closes it when the fleet has grown. Call it after each beat. */
   async follow(): Promise<void> {
     if (this.#isClosed || performance.now() - this.#triedMs < this.#pauseMs) return
     this.#triedMs = performance.now()
     this.#pauseMs = this.#retryMs
     try {
       if ((await fleetSize(this.#store)) > followersAtMost) {
-        // A large fleet seldom shrinks, and each look is a question of each process.
+        // A large fleet seldom shrinks, and each look is a query of each process.
         this.#pauseMs = 10 * this.#retryMs
         await this.#drop()
         return
       }
-      // It may have been closed while the fleet was counted.
+      // `close` may have been called while the fleet was counted.
       if (!this.#mayOpen()) return
       const stream = watchKeystore(this.#store)
       this.#stream = stream
-      stream.on('change', () => this.#tell())
+      stream.on('change', () => this.#onChange())
       stream.on('error', (err: unknown) => this.#failed(err))
     } catch (err) {
       this.#failed(err)

@@ -2,8 +2,8 @@ import { closeSync, openSync, readSync } from 'node:fs'
 import type { ClockReading } from '../protocol/lease.ts'
 
 /**
- * The clocks that a lease is counted by. `performance.now()` is CLOCK_MONOTONIC, which stands still while a machine is
- * suspended; `/proc/uptime` (proc_uptime(5), 10 ms steps) goes on. Where there is no procfs the first one must do.
+ * The clocks of a lease. `performance.now()` is CLOCK_MONOTONIC, which stops while a machine is suspended; `/proc/uptime`
+ * (proc_uptime(5), 10 ms steps) continues. Without procfs only the first one is used.
  */
 export interface LeaseClock {
   read(): ClockReading
@@ -34,7 +34,7 @@ function openIfThere(path: string): number | null {
   }
 }
 
-/** One read at offset 0 gives a fresh value; the file stays open, since this is asked before and after each wrap. */
+/** A read at offset 0 gives a fresh value. The file stays open, since it is read before and after each wrap. */
 function readUptimeMs(file: number, buffer: Buffer): number | null {
   const length = readSync(file, buffer, 0, buffer.length, 0)
   const seconds = Number.parseFloat(buffer.toString('latin1', 0, length))

@@ -10,7 +10,7 @@ import type { VersionDoc } from '../store/documents.ts'
 import { kekDescriptor } from '../store/kek-versions.ts'
 import { FailedKeys } from './failed-keys.ts'
 
-/** A proof of a version that succeeded: when it was begun, by `performance.now()`, and for which question; null: for none. */
+/** A successful proof of a version: when it began, by `performance.now()`, and the question that it answers, if any. */
 export interface KeyProof {
   version: number
   begunMs: number
@@ -18,30 +18,30 @@ export interface KeyProof {
 }
 
 interface Proof extends KeyProof {
-  /** When it was begun, by the clock that leases are counted by. */
+  /** When it began, by the clock of leases. */
   reading: ClockReading
 }
 
 export interface LoadedKeysOptions {
   provider: KekProvider
-  /** The clock that leases are counted by. */
+  /** The clock of leases. */
   clock: () => ClockReading
-  /** Hears of each version that begins to fail, or fails for another reason. */
+  /** Called for each version that begins to fail, or fails with another code. */
   onFailure: (version: number, error: KeyturnError) => void
 }
 
-/** What a refresh goes by, in ms. */
+/** The limits of a refresh, in ms. */
 export interface RefreshLimits {
   timeoutMs: number
-  /** A proof of this age is made anew. */
+  /** A proof of this age is renewed. */
   proveMs: number
   heartbeatMs: number
 }
 
 /**
- * What the keystore says of its versions, and what this process can do with them. A proof costs the token crypt calls, so
- * it is made only when a version is loaded, when the token was opened anew, when a question names the version, when the
- * proof is old, and before a use (`requireProof`). Standing still costs next to nothing.
+ * The keystore's versions, and what this process can do with them. A proof costs crypt calls, so a version is proven only
+ * when it is loaded, when the token was reopened, when a question names it, when its proof is old, and before a use
+ * (`requireProof`). An idle process makes almost no calls.
  */
 export class LoadedKeys {
   readonly #provider: KekProvider
@@ -51,7 +51,7 @@ export class LoadedKeys {
   #states = new Map<number, VersionState>()
   #wanted: readonly VersionDoc[] = []
   #question: ProofQuestion | null = null
-  /** Proofs that have not ended: a token that hangs is not asked a second time. */
+  /** Proofs that have not ended: a token that hangs gets no second call. */
   readonly #pending = new Map<number, Promise<void>>()
   #check: Promise<number> | null = null
   #reconnects: number | null = null
@@ -63,8 +63,8 @@ export class LoadedKeys {
   }
 
   /**
-   * What the keystore says now, which version is active, and the question that stands. True when that asks for a refresh:
-   * something that was never tried is to be loaded, something to be unloaded, or the question is not answered.
+   * Takes the keystore's current versions, the active one and the open question. Returns whether a refresh is needed: a version
+   * is to be loaded for the first time, one is to be unloaded, or the question is not answered.
    */
   note(
     rows: readonly VersionDoc[],
@@ -75,15 +75,15 @@ export class LoadedKeys {
     this.#wanted = rows.filter(({ _id }) => this.#isWanted(_id))
     this.#question = question
     return (
-      this.#wanted.some(({ _id }) => !this.#pending.has(_id) && this.#isNews(_id)) ||
+      this.#wanted.some(({ _id }) => !this.#pending.has(_id) && this.#isUntried(_id)) ||
       this.#provider.loaded().some((version) => !this.#isWanted(version))
     )
   }
 
   /**
-   * Unloads what is destroyed or pending removal, looks whether the token's session lives, loads what is new and proves
-   * what is due, all within the time given: a token that hangs must not silence the heartbeat. Returns the proofs of what
-   * is loaded; failures are kept by version.
+   * Unloads versions that are destroyed or pending removal, checks the token's session, loads new versions and proves those
+   * that are due, all within `timeoutMs`: a token that hangs must not stop the heartbeat. Returns the proofs of the loaded
+   * versions; failures are kept by version.
    */
   async refresh(limits: RefreshLimits): Promise<KeyProof[]> {
     for (const version of [...this.#provider.loaded(), ...this.#failed.versions()]) {
@@ -94,7 +94,7 @@ export class LoadedKeys {
     }
     const { timeoutMs } = limits
     await pTimeout(this.#checkSession(), { milliseconds: timeoutMs, message: false })
-    // One after the other: two at once open a second session, which loads each key first.
+    // One after the other: two at a time would open a second session, which first has to load each key.
     const endMs = performance.now() + timeoutMs
     for (const row of this.#wanted) {
       const milliseconds = Math.max(1, endMs - performance.now())
@@ -111,14 +111,14 @@ export class LoadedKeys {
     return this.#provider.loaded().includes(version)
   }
 
-  /** Whether the last proof of a version is young enough to wrap by: what happened to its key since is not known. */
+  /** Whether the last proof of a version is young enough to wrap: later changes of the key are unknown. */
   isProven(version: number, leaseMs: number): boolean {
     const proof = this.#proofs.get(version)
     if (proof === undefined || !this.isLoaded(version)) return false
     return leaseState(proof.reading, this.#clock(), leaseMs) === 'young'
   }
 
-  /** Returns when the version has a proof younger than a lease; makes one otherwise. Throws why there is none. */
+  /** Returns when the version has a proof younger than a lease; proves it if needed. Throws the reason if that fails. */
   async requireProof(version: number, leaseMs: number): Promise<void> {
     if (this.isProven(version, leaseMs)) return
     const row = this.#wanted.find(({ _id }) => _id === version)
@@ -127,7 +127,7 @@ export class LoadedKeys {
     throw this.failureOf(version) ?? this.notLoaded(version, null)
   }
 
-  /** Failures that were waiting for their next try are tried at the next refresh. */
+  /** Makes the next refresh retry all failures. */
   retryNow(): void {
     this.#failed.retryNow()
   }
@@ -141,7 +141,7 @@ export class LoadedKeys {
     return this.#failed.errorOf(version)
   }
 
-  /** The refusal for who needs a version that is not loaded; `cause` where a look into the keystore failed. */
+  /** The error for a version that is not loaded; `cause` is the failure to read the keystore, if any. */
   notLoaded(version: number, cause: unknown): KeyturnError {
     const why = this.failureOf(version)
     const state = this.stateOf(version)
@@ -161,8 +161,8 @@ export class LoadedKeys {
     return state !== undefined && isLoadable(state)
   }
 
-  /** Whether a version was never tried, or not since the question that names it. */
-  #isNews(version: number): boolean {
+  /** Whether a version was not tried yet, or not since the question that names it. */
+  #isUntried(version: number): boolean {
     const answers = this.isLoaded(version)
       ? this.#proofs.get(version)?.answers
       : this.#failed.answersOf(version)
@@ -174,13 +174,13 @@ export class LoadedKeys {
   }
 
   #isDue(version: number, { proveMs }: RefreshLimits): boolean {
-    if (this.#isNews(version)) return true
+    if (this.#isUntried(version)) return true
     const proof = this.#proofs.get(version)
     if (proof === undefined || !this.isLoaded(version)) return this.#failed.isDue(version)
     return performance.now() - proof.begunMs >= proveMs
   }
 
-  /** What another token, or the same one after a log-in, has under our labels is to be proven. */
+  /** Drops all proofs after a reconnect: another token, or the same one after a login, may have other keys under these labels. */
   async #checkSession(): Promise<void> {
     const loaded = this.#provider.loaded()
     if (loaded.length === 0) return
@@ -197,7 +197,7 @@ export class LoadedKeys {
   }
 
   async #follow(row: VersionDoc, limits: RefreshLimits): Promise<void> {
-    // One that was begun before the question was read does not answer it.
+    // A proof that began before the question was read does not answer it.
     await this.#pending.get(row._id)
     if (this.#isDue(row._id, limits)) await this.#prove(row, limits.heartbeatMs)
   }
@@ -224,7 +224,7 @@ export class LoadedKeys {
     }
   }
 
-  /** What a proof that begins now answers: the question that stands, or, where it is about others, still the one before. */
+  /** The question that a proof that begins now answers: the open one if it names this version, else the previous one. */
   #answers(version: number): string | null {
     if (this.#question !== null && this.#isAsked(version)) return this.#question.nonce
     return this.#proofs.get(version)?.answers ?? null

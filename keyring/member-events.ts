@@ -4,17 +4,17 @@ import type { VersionState } from '../contracts/kek.ts'
 import type { LeaseState } from '../protocol/lease.ts'
 import type { Log } from '../observability/log.ts'
 
-/** What a process of the fleet tells its owner, by event name. */
+/** The events of a process of the fleet, by name. */
 export interface MemberEvents {
-  /** It wraps under another version from now on. `from` is null for the first one that it sees. */
+  /** The process wraps under another version from now on. `from` is null for the first version that it sees. */
   'version-switched': { from: number | null; to: number; epoch: number }
-  /** It may not wrap until a heartbeat succeeds again. */
+  /** The process may not wrap until a heartbeat succeeds again. */
   'lease-lost': { lease: LeaseState }
-  /** A version that it should hold could not be loaded or proven any more. */
+  /** A version that the process should hold can no longer be loaded or proven. */
   'key-missing': { version: number; code: ErrorCode; message: string }
-  /** Somebody opened an envelope under a version that is about to be destroyed, or was. */
+  /** The application opened an envelope under a version that is pending removal or destroyed. */
   'removed-version-used': { version: number; state: VersionState }
-  /** The keystore is an older state than this process has seen: it opens what it can, and wraps nothing. */
+  /** The keystore is in an older state than this process has seen: it opens what it can, and wraps nothing. */
   'keystore-older': { message: string }
   /** A heartbeat was written. */
   beat: { at: Date }
@@ -23,7 +23,7 @@ export interface MemberEvents {
 export type MemberEventName = keyof MemberEvents
 export type MemberListener<E extends MemberEventName> = (event: MemberEvents[E]) => void
 
-/** Tells events and logs them; a listener that throws is logged and harms nothing. */
+/** Logs and emits events. The error of a listener is logged, and has no other effect. */
 export class MemberEmitter {
   readonly #emitter = new EventEmitter()
   readonly #log: Log

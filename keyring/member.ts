@@ -20,7 +20,7 @@ import { MemberEmitter, type MemberEventName, type MemberListener } from './memb
 import { ServerClock } from './server-clock.ts'
 import { WrapCounts } from './wrap-counts.ts'
 
-/** How long a caller waits for a beat of a MongoDB that does not answer, in ms; the driver gives up later by itself. */
+/** How long a caller waits for a beat while MongoDB does not answer, in ms. The driver's own limit is longer. */
 const patienceMs = 5_000
 
 /** Joins the roster and beats once. Throws node-decommissioned, install-locked, mongodb-unreachable. */
@@ -51,7 +51,7 @@ class Member implements FleetMember {
   readonly #watcher: KeystoreWatcher
   #timings: FleetTimings
   #isInstalled = false
-  /** The newest state of the keystore that it has followed. */
+  /** The newest state of the keystore that this process has followed. */
   #seen: KeystoreAge | null = null
   /** Set while the keystore is older than that. */
   #older: KeyturnError | null = null
@@ -77,7 +77,7 @@ class Member implements FleetMember {
       intervalMs: () => this.#timings.heartbeatMs,
       clock: this.#clock,
       onFailure: (err) => {
-        // Our own say all in their message; a stack is for what nobody foresaw.
+        // The message of a KeyturnError is enough; the stack is logged only for unexpected errors.
         if (!(err instanceof KeyturnError)) options.log.warn({ err }, 'heartbeat failed')
         else
           options.log.warn({ code: err.code, hint: err.hint }, `heartbeat failed: ${err.message}`)
@@ -85,7 +85,7 @@ class Member implements FleetMember {
     })
     const { store, log } = options
     const beatEarly = () => void this.beat().catch(() => undefined)
-    this.#watcher = new KeystoreWatcher({ store, log, tell: beatEarly })
+    this.#watcher = new KeystoreWatcher({ store, log, onChange: beatEarly })
   }
 
   state(): MemberState {
@@ -112,10 +112,10 @@ class Member implements FleetMember {
 
   async #requireAble(): Promise<void> {
     if (this.#problem() === null) return
-    // A lease is renewed at once; what only the keystore can cure is looked up at most once a second.
-    const isNews = this.#loop.isBusy || performance.now() - this.#beatenMs > 1000
-    const failure = isNews || !this.#lease.isYoung() ? await this.#beatNow() : null
-    this.#tellLostLease()
+    // A lease is renewed immediately. Other problems can only change in the keystore, which is read at most once a second.
+    const mayHaveChanged = this.#loop.isBusy || performance.now() - this.#beatenMs > 1000
+    const failure = mayHaveChanged || !this.#lease.isYoung() ? await this.#beatNow() : null
+    this.#reportLostLease()
     const problem = this.#problem(failure)
     if (problem !== null) throw problem
   }
@@ -154,13 +154,13 @@ class Member implements FleetMember {
       if (kind === 'ephemeral') await leaveNode(store, this.node)
     }
     const failed = (err: unknown) => {
-      log.warn({ err }, 'left without taking the heartbeat down: it expires by itself')
+      log.warn({ err }, 'could not delete the heartbeat: it expires by itself')
     }
     await orGoOn(takeDown().catch(failed))
     await this.abandon()
   }
 
-  /** Ends without a word to the database. */
+  /** Stops without writing to the database. */
   async abandon(): Promise<void> {
     await orGoOn(this.#watcher.close())
     await orGoOn(this.#loop.stop())
@@ -168,7 +168,7 @@ class Member implements FleetMember {
     this.#emitter.removeAllListeners()
   }
 
-  /** One beat, as long as a caller's patience lasts; what it failed with, null when it did not. */
+  /** Runs one beat, and waits for it for a limited time. Returns its error, or null. */
   async #beatNow(): Promise<unknown> {
     this.#keys.retryNow()
     const beat = this.beat().then(
@@ -179,9 +179,9 @@ class Member implements FleetMember {
   }
 
   async #beat(): Promise<void> {
-    this.#tellLostLease()
+    this.#reportLostLease()
     try {
-      // Who learnt of something reports it in a second round at once: settle waits for that.
+      // If this round saw a change, write a second heartbeat immediately: settle waits for it.
       for (let round = 0; round < 3; round += 1) {
         if (!(await this.#round())) break
       }
@@ -195,7 +195,7 @@ class Member implements FleetMember {
     }
   }
 
-  /** One round of a beat: prove what is due, write, look. True when what it saw asks for another round. */
+  /** One round of a beat: proves keys, writes the heartbeat, reads the keystore. Returns whether another round is needed. */
   async #round(): Promise<boolean> {
     const { store } = this.#options
     if (!this.#hasLooked) await this.#look()
@@ -208,19 +208,19 @@ class Member implements FleetMember {
     }))
     const sent = this.#lease.now()
     await writeHeartbeat(store, this.#heartbeat(loaded))
-    // Followed before the lease is renewed: there is no moment with a young lease and an old version.
-    const isNews = await this.#look()
+    // The version is followed before the lease is renewed, so that there is never a young lease with an old version.
+    const hasChanged = await this.#look()
     this.#lease.renew(sent, leaseMs)
     this.#emitter.emit('beat', { at: this.#clock.at(performance.now()) })
     await this.#wraps.write((counts) => countWraps(store, counts))
-    return isNews
+    return hasChanged
   }
 
   #heartbeat(loaded: Heartbeat['loaded']) {
     const { node, role, settingsHash } = this.#options
     return {
       ...{ node, boot: this.boot, pid: process.pid, role, settings: settingsHash },
-      // What it can open it cannot wrap under now, so it vouches for nothing.
+      // With an older keystore it may not wrap, so it reports no loaded version.
       loaded: this.#older === null ? loaded : [],
       current: this.#older === null ? this.#followed.usable() : null,
       epoch: this.#followed.active?.epoch ?? null,
@@ -230,7 +230,7 @@ class Member implements FleetMember {
     }
   }
 
-  /** Reads the keystore and follows it; true when another version is active, or one is to be loaded or unloaded. */
+  /** Reads the keystore and follows it. Returns whether the active version changed, or one is to be loaded or unloaded. */
   async #look(): Promise<boolean> {
     const { store, install: name, provider, node, kind, timings } = this.#options
     const isComingUp = this.#beatenMs === -Infinity && !this.#hasLooked
@@ -259,7 +259,7 @@ class Member implements FleetMember {
     return isSwitched || isBehind
   }
 
-  /** True when an older state was restored in place of one that this process has seen: nothing of it is followed. */
+  /** Whether the keystore is in an older state than this process has seen, as after a restore. That state is not followed. */
   #isOlder({ install, active, entries }: BeatReading): boolean {
     const read: KeystoreAge = {
       ...{ id: install?.id ?? null, restoration: install?.restoration ?? null },
@@ -294,12 +294,12 @@ class Member implements FleetMember {
     return { reason: 'keystore-older', message: this.#older.message }
   }
 
-  #tellLostLease(): void {
+  #reportLostLease(): void {
     const lease = this.#lease.lost()
     if (lease !== null) this.#emitter.emit('lease-lost', { lease })
   }
 
-  /** The scream test of a removal: whoever still needs the version is heard while it can be undone. */
+  /** Emits an event when a removed version is still used, so that the removal can be undone in time. */
   #reportRemoved(version: number): void {
     const state = this.#keys.stateOf(version)
     if (state === null || isLoadable(state) || state === 'installing') return

@@ -6,30 +6,31 @@ import type { Store } from '../store/store.ts'
 import type { MemberEventName, MemberListener } from './member-events.ts'
 
 /**
- * A process's membership in the fleet, the same for workers and applications. One beat is: prove what is due, write the
- * heartbeat, and only then read the keystore and follow `kek_active`. What is news there is loaded or unloaded, and told, in
- * another round at once. The lease counts from the moment before the heartbeat was sent, and only if all of this succeeded.
+ * A process's membership in the fleet, the same for workers and applications. One beat proves the keys that are due, writes
+ * the heartbeat, and only then reads the keystore and follows `kek_active`. If the keystore has changed, another round
+ * follows immediately: it loads or unloads keys and reports them. The lease counts from the moment before the heartbeat was
+ * sent, and only if the whole round succeeded.
  */
 export interface FleetMember {
   readonly node: string
   /** Random id of this process; with the node's name the `_id` of its heartbeat. */
   readonly boot: string
   state(): MemberState
-  /** A whole beat that begins after the call. Rejects with the reason why none succeeded. */
+  /** Runs a whole beat that begins after the call. Rejects with the reason if it fails. */
   beat(): Promise<void>
   /**
-   * Returns when this process may wrap under the version (the active one, if none is given): its lease is young, and so is
-   * its proof of that version. Renews the lease by one beat first, and proves the version where the last proof is older
-   * than a lease, so that the cost of proofs goes with use. Throws what stands in the way.
+   * Returns when this process may wrap under the version (default: the active one): its lease is young, and so is its proof
+   * of that version. If needed it first renews the lease by one beat, and proves a version whose last proof is older than a
+   * lease, so that the cost of proofs grows with use. Throws the reason why it may not wrap.
    */
   requireLease(version?: number): Promise<void>
-  /** The same at once, of the lease, and with a version of its proof: when the wraps are made already. Throws lease-expired. */
+  /** Checks the lease, and with a version also its proof, after the wraps are made; renews nothing. Throws lease-expired. */
   assertLease(version?: number): void
   countWraps(version: number, wraps: number): void
-  /** Returns when the version can unwrap; re-reads the keystore once. Throws kek-not-loaded. */
+  /** Returns when the version can unwrap; reads the keystore again at most once. Throws kek-not-loaded. */
   requireVersion(version: number): Promise<void>
   on<E extends MemberEventName>(event: E, listener: MemberListener<E>): void
-  /** A clean stop: the heartbeat document goes, an ephemeral node leaves the roster. */
+  /** A clean stop: deletes the heartbeat document, and takes an ephemeral node off the roster. */
   leave(): Promise<void>
 }
 
@@ -39,7 +40,7 @@ export interface MemberState {
   /** Set when this process cannot use the active version, so that it wraps nothing. */
   degraded: { reason: NotReadyReason; message: string } | null
   loaded: number[]
-  /** What it tried to load and could not. */
+  /** The versions that it could not load. */
   notLoaded: { version: number; reason: NotReadyReason }[]
   leaseOk: boolean
 }
@@ -51,7 +52,7 @@ export interface MemberOptions {
   node: string
   kind: NodeKind
   role: ProcessRole
-  /** Of the file; what `setup` recorded is preferred. */
+  /** The file's timings. The ones that `setup` recorded take precedence. */
   timings: FleetTimings
   settingsHash: Buffer
   log: Log

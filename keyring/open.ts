@@ -7,7 +7,7 @@ import { idBytes } from '../envelope/record-id.ts'
 import type { KeyringParts } from './seal.ts'
 
 export interface OpenRequest {
-  /** As it came from the database: binaries and integers promoted or not. */
+  /** As read from the database, with promoted binaries and integers or not. */
   readonly envelope: unknown
   readonly place: Place
 }
@@ -20,8 +20,8 @@ interface Parsed {
 }
 
 /**
- * The plaintext of each, or the error that its envelope met, in the order of the requests; all of one version are
- * unwrapped in one call. Rejects as a whole when the provider is at fault, for then no envelope may be accused.
+ * The plaintext or the error of each envelope, in the order of the requests. All envelopes of one version are unwrapped in
+ * one call. A failure of the provider rejects the whole call, since it says nothing about the envelopes.
  */
 export async function openAll(
   parts: KeyringParts,

@@ -6,55 +6,55 @@ import type { Log } from '../observability/log.ts'
 import type { KekProvider } from '../providers/provider.ts'
 import { absentProvider } from './absent-provider.ts'
 
-/** Another login would only make it worse: nothing is tried again before there is another PIN, or somebody says so (`renew`). */
+/** Another login could lock the token: after these errors only another PIN is tried, or `renew`. */
 const final: ReadonlySet<ErrorCode> = new Set(['pin-refused', 'pin-locked'])
 const FIRST_PAUSE_MS = 1_000
 const LONGEST_PAUSE_MS = 15_000
 
-export interface Reopening {
+export interface ReopenOptions {
   name: ProviderName
-  /** Opens it anew by what the configuration and the PIN file say now: a new process of the module, one login. */
+  /** Opens the key store with the current configuration and PIN file: a new process of the module, one login. */
   open: () => Promise<KekProvider>
-  /** The PIN that it would be opened with now; null when there is none. Without this only `renew` ends a refused PIN. */
+  /** Reads the currently configured PIN; null when there is none. Without this member only `renew` tries again after a refused PIN. */
   pinNow?: () => string | null
   log: Log
 }
 
-/** The provider of a process that outlives its key store: one that is not there yet, and one whose PIN is changed. */
+/** The provider of a process whose key store may be missing at first, or may get another PIN while the process runs. */
 export interface ReopenedProvider extends KekProvider {
-  /** Why there are no keys at present; null while the key store is open. */
+  /** Why there are no keys now; null while the key store is open. */
   trouble(): KeyturnError | null
-  /** Called whenever it was opened after it had not been. */
+  /** The listener is called whenever the key store was opened after it had not been. */
   onOpened(listener: () => void): void
-  /** Opens it anew, once. What is open stays in use when that fails; the failure is told in the log, and returned. */
+  /** Reopens the key store, with one try. If that fails, the open one stays in use, and the error is logged and returned. */
   renew(): Promise<KeyturnError | null>
 }
 
 /**
- * Opens a key store, or stands in for it and looks for it again, with growing pauses and without end; after a refused PIN
- * nothing is tried but another PIN, once. What is wrong with the configuration is thrown.
+ * Opens a key store. If that fails, the provider rejects every use and keeps trying to open it, with growing pauses and
+ * without an end; after a refused PIN only another PIN is tried, once. Errors of the configuration are thrown.
  */
-export async function openReopening(options: Reopening): Promise<ReopenedProvider> {
+export async function openReopening(options: ReopenOptions): Promise<ReopenedProvider> {
   const store = new KeyStore(options)
   await store.begin()
   return store.asProvider()
 }
 
 class KeyStore {
-  readonly #options: Reopening
+  readonly #options: ReopenOptions
   readonly #kek = new Map<number, KekDescriptor>()
   readonly #listeners: (() => void)[] = []
   readonly #closed = new AbortController()
   #current: KekProvider
   #trouble: KeyturnError | null = null
-  /** Of the key stores before this one, and one for each that took another's place: `check` only grows. */
+  /** The reconnects of all previous key stores, plus one for each replacement, so that `check` never decreases. */
   #reconnects = 0
   #turn: Promise<unknown> = Promise.resolve()
   #isLooking = false
   /** The PIN of the last attempt, as a hash. */
   #tried: string | null = null
 
-  constructor(options: Reopening) {
+  constructor(options: ReopenOptions) {
     this.#options = options
     this.#current = absentProvider(options.name, new KeyturnError('pool-closed', 'not opened yet'))
   }
@@ -119,7 +119,7 @@ class KeyStore {
     return pin === null ? null : createHash('sha256').update(pin).digest('hex')
   }
 
-  /** Until it is open. */
+  /** Tries until the key store is open. */
   async #lookAgain(): Promise<void> {
     if (this.#isLooking) return
     this.#isLooking = true
@@ -141,7 +141,7 @@ class KeyStore {
     return pin !== null && pin !== this.#tried
   }
 
-  /** One after the other: each is a login. */
+  /** Runs one use at a time: each is a login. */
   #inTurn<T>(use: () => Promise<T>): Promise<T> {
     const turn = this.#turn.then(use)
     this.#turn = turn.catch(() => undefined)
@@ -165,7 +165,7 @@ class KeyStore {
     return null
   }
 
-  /** Keys are loaded before it is in use; what is under way ends with the one that was. */
+  /** Loads the keys before the new provider is used. Calls in progress finish with the previous one. */
   async #take(opened: KekProvider): Promise<void> {
     const { log } = this.#options
     for (const kek of this.#kek.values()) {

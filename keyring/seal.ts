@@ -23,7 +23,7 @@ export interface KeyringParts {
 
 /** DEK bytes, AES-256. */
 const dekLength = 32
-/** How often a wrap is made again when the lease ended, or the version switched, while it was made. */
+/** How often a wrap is tried when the lease ends, or the version switches, while it is made. */
 const wrapAttempts = 3
 
 interface SealedField {
@@ -34,7 +34,7 @@ interface SealedField {
   ciphertext: Buffer
 }
 
-/** Seals each under a fresh DEK of its own and wraps all DEKs in one call. DEKs are overwritten in any case. */
+/** Seals each under its own fresh DEK, and wraps all DEKs in one call. DEKs are always overwritten. */
 export async function sealAll(
   parts: KeyringParts,
   requests: readonly SealRequest[],
@@ -61,7 +61,7 @@ export async function sealAll(
 function sealField(install: string, { plaintext, place }: SealRequest): SealedField {
   const id = idBytes(place.id)
   const bytes = typeof plaintext === 'string' ? Buffer.from(plaintext, 'utf8') : plaintext
-  // Not from Node's shared pool, which only allocUnsafe uses: nothing else ever stands beside a DEK.
+  // Not from Node's shared pool, which only allocUnsafe uses: no other data lies beside a DEK.
   const dek = randomBytes(dekLength)
   try {
     const aad = dataAad(install, place.collection, place.field, id)
@@ -75,8 +75,8 @@ function sealField(install: string, { plaintext, place }: SealRequest): SealedFi
 }
 
 /**
- * Lease and proof are checked right before the wrap and again when it has come back: a process that was frozen in between, or
- * met another active version, throws the wrap away and makes a new one.
+ * Checks lease and proof right before the wrap and again after it. If the process was frozen in between, or another version
+ * became active, the wrap is discarded and made again.
  */
 async function wrapAll(
   { install, provider, member }: KeyringParts,
@@ -99,7 +99,7 @@ async function wrapAll(
   throw leaseExpired('young')
 }
 
-/** A process that was frozen while it wrapped may have been given another key meanwhile. */
+/** Checks the proof again: the key may have been replaced while the process was frozen. */
 function isStillProven(member: FleetMember, version: number): boolean {
   try {
     member.assertLease(version)

@@ -1,17 +1,17 @@
 /**
- * The database's clock as far as a process can know it: never later than it really was. Proofs are dated by it, so that
- * none ever looks younger than it is, however wrong this host's own clock may be.
+ * An estimate of the database's clock that is never ahead of it. Proofs are dated with it, so that no proof looks younger than
+ * it is, however wrong this host's own clock is.
  */
 export class ServerClock {
-  /** A time of the database, and the monotonic clock when the answer had arrived, which was later. */
+  /** A time of the database, and the monotonic clock when the answer arrived, which is later. */
   #anchor: { serverMs: number; monotonicMs: number } | null = null
 
-  /** Call it at once when an answer with the database's time is there. */
+  /** Call it as soon as an answer with the database's time arrives. */
   set(server: Date): void {
     this.#anchor = { serverMs: server.getTime(), monotonicMs: performance.now() }
   }
 
-  /** What the database's clock had reached at a moment of `performance.now()`; 1970 before it was ever read. */
+  /** The database's time at a moment of `performance.now()`; 1970 before the clock was read. */
   at(monotonicMs: number): Date {
     if (this.#anchor === null) return new Date(0)
     return new Date(Math.floor(this.#anchor.serverMs + monotonicMs - this.#anchor.monotonicMs))

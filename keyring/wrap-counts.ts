@@ -1,6 +1,6 @@
 /**
- * Wraps made since they were last written to the keystore, by version: random 96-bit IVs bound a key to 2^32 of them
- * (NIST SP 800-38D, section 8.3). What could not be written is counted again.
+ * Wraps since the last write to the keystore, by version: random 96-bit IVs limit a key to 2^32 of them (NIST SP 800-38D,
+ * section 8.3). Counts that could not be written are kept.
  */
 export class WrapCounts {
   #counts = new Map<number, number>()

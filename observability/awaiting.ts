@@ -1,40 +1,40 @@
 /**
- * What this process has asked of MongoDB or Temporal and has no answer to yet: whoever shows progress looks here, so that
- * nothing is waited for in silence.
+ * The calls to MongoDB or Temporal that have no answer yet. Progress displays, heartbeats of activities and logs read them, so
+ * that a long wait is always visible.
  */
 
 export interface Awaited {
-  /** As it ends the sentence "waits for …". */
+  /** The end of the sentence "waits for …". */
   what: string
-  /** When it was asked. */
+  /** When the call began. */
   since: Date
 }
 
-/** An answer that takes longer is worth a word, in milliseconds. */
-const patienceMs = 2_500
+/** A call that takes longer is reported, in milliseconds. */
+const usualMs = 2_500
 
-const asked = new Set<Awaited>()
+const pending = new Set<Awaited>()
 
-/** Notes that `ask` is waited for as long as it runs. */
+/** Registers `ask` as a pending call while it runs. */
 export async function awaiting<T>(what: string, ask: () => Promise<T>): Promise<T> {
   const entry = { what, since: new Date() }
-  asked.add(entry)
+  pending.add(entry)
   try {
     return await ask()
   } finally {
-    asked.delete(entry)
+    pending.delete(entry)
   }
 }
 
-/** What has been waited for longest; null when nothing has been for more than a few seconds. */
+/** The oldest pending call that takes longer than usual; null when there is none. */
 export function longAwaited(now = Date.now()): Awaited | null {
-  for (const entry of asked) if (isLong(entry, now)) return entry
+  for (const entry of pending) if (isLong(entry, now)) return entry
   return null
 }
 
-/** Whether it takes longer than is usual. */
+/** Whether a call takes longer than usual. */
 export function isLong({ since }: Awaited, now = Date.now()): boolean {
-  return now - since.getTime() >= patienceMs
+  return now - since.getTime() >= usualMs
 }
 
 /** `mongodb: an update of kek_versions, for 4 s`. */
@@ -42,25 +42,25 @@ export function awaitedText({ what, since }: Awaited, now = Date.now()): string 
   return `${what}, for ${Math.round((now - since.getTime()) / 1000)} s`
 }
 
-/** Between two words about the same wait, in milliseconds. */
-const sayAgainMs = 10_000
+/** The pause between two reports of the same wait, in milliseconds. */
+const reportAgainMs = 10_000
 const lookEveryMs = 500
 
 /**
- * Calls `say` as soon as something is waited for longer than usual, and every ten seconds from then on; returns what ends
- * it. It keeps no process alive.
+ * Calls `report` as soon as a call takes longer than usual, and every ten seconds from then on. Returns the function that ends
+ * it. It does not keep the process alive.
  */
-export function tellLongWaits(say: (awaited: string) => void): () => void {
-  let told: Awaited | null = null
-  let sayAt = 0
+export function reportLongWaits(report: (awaited: string) => void): () => void {
+  let reported: Awaited | null = null
+  let reportAt = 0
   const look = () => {
     const awaited = longAwaited()
     if (awaited === null) return
     const now = performance.now()
-    if (awaited === told && now < sayAt) return
-    told = awaited
-    sayAt = now + sayAgainMs
-    say(awaitedText(awaited))
+    if (awaited === reported && now < reportAt) return
+    reported = awaited
+    reportAt = now + reportAgainMs
+    report(awaitedText(awaited))
   }
   const timer = setInterval(look, lookEveryMs)
   timer.unref()

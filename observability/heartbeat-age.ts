@@ -1,7 +1,7 @@
 import { Gauge } from 'prom-client'
 import type { Registry } from 'prom-client'
 
-/** Registers `keyturn_heartbeat_age_seconds` and returns what to call after each heartbeat; before the first it has no value. */
+/** Registers `keyturn_heartbeat_age_seconds` and returns the function to call after each heartbeat. Before the first there is no value. */
 export function lastBeat(registry: Registry): () => void {
   let at: number | null = null
   new Gauge({

@@ -30,7 +30,7 @@ export function createLog(options: LogOptions, destination?: pino.DestinationStr
   return redactingChildren(log)
 }
 
-/** pino's own formatter of bindings does not reach those of children; all children inherit this method. */
+/** pino's formatter of bindings does not apply to children. All children inherit this method, which redacts their bindings. */
 function redactingChildren(log: Log): Log {
   const make = Reflect.get(log, 'child') as unknown as (
     this: Log,
@@ -44,12 +44,12 @@ function redactingChildren(log: Log): Log {
   })
 }
 
-/** A child that says which part of the program speaks: `part` stands in each of its lines. */
+/** A child logger of one part of the program: each of its lines has `part`. */
 export function logOf(log: Log, part: string, members: Record<string, unknown> = {}): Log {
   return log.child({ part, ...members })
 }
 
-/** For where nobody listens: tests, and the keyring of an application that gave no log. */
+/** A log without output, for tests. */
 export const silentLog: Log = pino({ level: 'silent' })
 
 function isPretty({ pretty: wanted }: LogOptions): boolean {

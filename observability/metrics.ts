@@ -3,7 +3,7 @@ import { lastBeat } from './heartbeat-age.ts'
 import { providerMetrics } from './provider-metrics.ts'
 import type { ProviderStats } from './provider-metrics.ts'
 
-/** What a sweep did since it last told, as in the rotation's counters. */
+/** What a sweep did since its last report, as in the rotation's counters. */
 export interface SweepCounts {
   rewrapped: number
   superseded: number
@@ -17,18 +17,18 @@ export interface MemberState {
   degraded: boolean
 }
 
-/** A process's own metrics in Prometheus's words (docs/configuration.md lists them); one registry a process. */
+/** The metrics of a process (docs/configuration.md lists them); one registry for each process. */
 export interface Metrics {
   readonly registry: Registry
-  /** Adds what a page, or several, came to. */
+  /** Adds the results of one or more pages. */
   countSweep(counts: SweepCounts): void
-  /** Adds wraps under a version, re-wraps too: what bounds a key's life (2^32 for random IVs). */
+  /** Adds wraps under a version, re-wraps included. They limit a key's life: 2^32 for random IVs. */
   countWraps(version: number, wraps: number): void
   /** A heartbeat was written just now: the age counts from here. */
   beat(): void
-  /** What the process is: replaces what was told before. */
+  /** Sets the state of the process; replaces the previous one. */
   setMember(state: MemberState): void
-  /** The provider's `stats()`: running totals, so telling them twice counts once. */
+  /** Takes the provider's `stats()`. They are running totals, so passing them twice counts once. */
   setProvider(stats: ProviderStats): void
   /** Text for `/metrics`. */
   render(): Promise<string>
@@ -81,7 +81,7 @@ function sweepCounters(registry: Registry) {
     rewrapped: counter('keyturn_rewrapped_total', 'Envelopes re-wrapped by this process'),
     superseded: counter(
       'keyturn_superseded_total',
-      'Envelopes that somebody else had changed or deleted when their page was written',
+      'Envelopes that an application had changed or deleted before their page was written',
     ),
     quarantined: counter('keyturn_quarantined_total', 'Envelopes put into quarantine'),
   }

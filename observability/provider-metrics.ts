@@ -1,7 +1,7 @@
 import { Counter, Gauge } from 'prom-client'
 import type { Registry } from 'prom-client'
 
-/** As a KEK provider's `stats()` tells it. */
+/** The `stats()` of a KEK provider. */
 export interface ProviderStats {
   sessions: number
   waiting: number
@@ -11,7 +11,7 @@ export interface ProviderStats {
   byCode: Readonly<Record<string, number>>
 }
 
-/** Registers the HSM's metrics and returns what to call with running totals. A total that shrank counts from zero again. */
+/** Registers the HSM's metrics and returns the function that takes running totals. A total that shrank counts from zero. */
 export function providerMetrics(registry: Registry): (stats: ProviderStats) => void {
   const counter = (name: string, help: string, labelNames: string[] = []) =>
     new Counter({ name, help, labelNames, registers: [registry] })

@@ -1,8 +1,8 @@
 import type pino from 'pino'
 
 /**
- * What keeps secrets out of the log (invariant 7). Nothing secret should ever be handed to it; this is the net below:
- * values under a secret's name are cut, no bytes are ever written, and passwords inside of addresses are cut anywhere.
+ * Keeps secrets out of the log, should one be passed to it by mistake: values under a secret's name are replaced, bytes are
+ * never written, and passwords in addresses are replaced anywhere in a text.
  */
 
 const cut = '[redacted]'
@@ -13,7 +13,7 @@ const secretNames = new Set([
   ...['dek', 'deks', 'plaindek', 'kek', 'keks', 'key', 'keys', 'privatekey', 'keymaterial'],
   ...['material', 'plaintext', 'plain', 'authorization'],
 ])
-/** Names under which short texts and numbers are ordinary (a key's label, a token's label) but bytes never are. */
+/** Names whose short texts and numbers are kept (a key's label, a token's label); bytes are still cut. */
 const labelNames = new Set(['key', 'keys', 'kek', 'keks', 'token'])
 
 /** Cuts user and password of an address, up to the last `@` before white space or a quote, so a raw `@` in it hides too. */
@@ -77,7 +77,7 @@ function redactError(error: Error, depth: number): object {
   }
 }
 
-/** BSON's classes: an ObjectId or number says itself in its own words, Binary only its length. */
+/** BSON's classes: an ObjectId or number by its own toJSON, a Binary by its length only. */
 function redactBson(value: object, depth: number): unknown {
   const binary = value as { _bsontype: string; position?: number }
   if (binary._bsontype === 'Binary') return `[${binary.position ?? 0} bytes]`
@@ -85,7 +85,7 @@ function redactBson(value: object, depth: number): unknown {
   return toJSON === undefined ? binary._bsontype : redact(toJSON.call(value), depth + 1)
 }
 
-/** Members of a line, base, `err` and the finished line pass here; bindings of children in log.ts. */
+/** Redacts members of a line, base, `err` and the finished line. log.ts redacts the bindings of children. */
 export const redacting: Pick<pino.LoggerOptions, 'formatters' | 'serializers' | 'hooks'> = {
   formatters: {
     log: (members) => redact(members) as Record<string, unknown>,

@@ -7,9 +7,9 @@ import { readHeartbeats } from '../store/process-heartbeats.ts'
 import { serverNow, type Store } from '../store/store.ts'
 
 /**
- * Keeps runs on the build that began them, and new ones served. A control worker polls as one build of its keystore's
- * deployment; Temporal gives new runs, and those that upgrade, to the build that is current. A worker makes its own build
- * current where there is none, or the current one has no worker left, so a rolling restart needs no command; `keyturn
+ * Keeps runs on the build that started them, and keeps new runs served. A control worker polls as one build of its keystore's
+ * deployment; Temporal gives new runs, and those that upgrade, to the current build. A worker makes its own build current
+ * if there is no current build, or the current one has no worker left, so a rolling restart needs no command; `keyturn
  * setup` of a newer build does it sooner. A server without worker deployments gives each task to any worker.
  */
 export interface RoutingOptions {
@@ -17,15 +17,15 @@ export interface RoutingOptions {
   readonly namespace: string
   readonly store: Store
   readonly build: string
-  /** Between two looks at who is current, in milliseconds. */
+  /** How often the current build is read, in milliseconds. */
   readonly everyMs: number
   readonly log: Log
 }
 
-/** Between two looks until some build is current: a worker that has just come up is known a moment later. */
+/** The same until some build is current: Temporal knows a new worker a moment after its start. */
 const firstLooksMs = 1_000
 
-/** gRPC status codes (grpc/doc/statuscodes.md): the server has no worker deployments, or this namespace must not have them. */
+/** gRPC status codes (grpc/doc/statuscodes.md) of a server or namespace without worker deployments. */
 const withoutDeployments = new Set([7, 12])
 const notFound = 5
 
@@ -41,15 +41,15 @@ export class BuildRouting {
   readonly #options: RoutingOptions
   #timer: NodeJS.Timeout | null = null
   #isClosed = false
-  #told: string | null = null
+  #logged: string | null = null
 
   constructor(options: RoutingOptions) {
     this.#options = options
   }
 
   /**
-   * How the control queue is to be polled, null where the server keeps no builds apart; from now on it looks who is current.
-   * Throws what Temporal answers.
+   * Returns the options for polling the control queue, null where the server has no worker deployments, and starts to watch the
+   * current build. Throws Temporal's error.
    */
   async begin(install: InstallIdentity): Promise<WorkerDeploymentOptions | null> {
     const { build, log } = this.#options
@@ -87,37 +87,37 @@ export class BuildRouting {
     this.#timer = setTimeout(() => void look(), ms)
   }
 
-  /** True once some build is current; a look that fails is repeated like one that finds none. */
+  /** Returns whether some build is current. A failed look counts as none and is repeated. */
   async #look(install: InstallIdentity): Promise<boolean> {
     const { build, log } = this.#options
     try {
       const current = await this.#current(install)
       if (current.build === build) {
-        this.#tell(`build ${build} is current`)
+        this.#logOnce(`build ${build} is current`)
         return true
       }
       if (takesOver(build, current.build, await this.#workers(install))) {
         await this.#makeCurrent(install, current)
-        this.#tell(`build ${build} is current`)
+        this.#logOnce(`build ${build} is current`)
         return true
       }
       if (current.build === null) return false
-      this.#tell(
+      this.#logOnce(
         `build ${current.build} is current, and ${build} serves only what it began: keyturn setup of ${build} makes it current`,
       )
       return true
     } catch (err) {
-      log.debug({ err }, 'who is current could not be looked up or changed')
+      log.debug({ err }, 'the current build could not be read or changed')
       return false
     }
   }
 
-  #tell(line: string): void {
-    if (line !== this.#told) this.#options.log.info(line)
-    this.#told = line
+  #logOnce(line: string): void {
+    if (line !== this.#logged) this.#options.log.info(line)
+    this.#logged = line
   }
 
-  /** Why this server keeps no builds apart; null when it does. */
+  /** Why this server has no worker deployments; null when it has. */
   async #refusal(install: InstallIdentity): Promise<string | null> {
     try {
       await this.#current(install)
@@ -149,7 +149,7 @@ export class BuildRouting {
       connection.workflowService.describeTaskQueue({
         namespace,
         taskQueue: { name: queues.control(install) },
-        // The enum is of a package that is not ours to import.
+        // The enum is in a package that is not a dependency.
         // eslint-disable-next-line @typescript-eslint/no-unsafe-enum-assignment
         taskQueueType: workflowTasks,
       }),
@@ -161,7 +161,7 @@ export class BuildRouting {
     return controlWorkers(pollers, unconfirmedSince === null ? live : null, Date.now())
   }
 
-  /** By compare-and-set: when two builds find none, one of them is it. */
+  /** By compare-and-set: if two builds find none, one of them becomes current. */
   async #makeCurrent(install: InstallIdentity, { conflictToken }: Current): Promise<void> {
     const { connection, namespace, build } = this.#options
     await connection.workflowService.setWorkerDeploymentCurrentVersion({

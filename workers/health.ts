@@ -3,12 +3,12 @@ import type { IncomingMessage, Server, ServerResponse } from 'node:http'
 import type { AddressInfo } from 'node:net'
 import type { Log } from '../observability/log.ts'
 
-/** How long a rendered page of figures is given out, in milliseconds. */
+/** How long a rendered metrics page is reused, in milliseconds. */
 const renderedForMs = 1_000
 
-/** Where the pages get what they show. */
+/** The sources of the pages. */
 export interface HealthSources {
-  /** Null: this process does its work; else why not. */
+  /** Why this process does not do its work; null when it does. */
   notReady(): Promise<string | null>
   metrics(): Promise<string>
 }
@@ -19,8 +19,8 @@ export interface HealthPages {
 }
 
 /**
- * `/healthz` (the process runs), `/readyz` (it can do its work, else 503 and why), `/metrics` (Prometheus). A port that
- * is taken costs a warning and a free port, never the worker.
+ * `/healthz` (the process runs), `/readyz` (it can do its work, else 503 and the reason), `/metrics` (Prometheus). If the port
+ * is taken, a warning is logged and a free port is used; the worker starts in any case.
  */
 export async function openHealthPages(
   listen: string,
@@ -38,7 +38,7 @@ export async function openHealthPages(
   try {
     await listenAt(server, port, host)
   } catch (error) {
-    log.warn({ err: error, listen }, 'cannot listen there: taking a free port')
+    log.warn({ err: error, listen }, 'the address is taken: listening on a free port')
     await listenAt(server, 0, host)
   }
   const { port: bound } = server.address() as AddressInfo
@@ -73,7 +73,7 @@ async function pageOf(url: string | undefined, sources: HealthSources) {
   }
 }
 
-/** However many ask at once: one rendering a second answers them all. One that failed is not kept. */
+/** Renders at most once a second, however many requests there are. A failed rendering is not reused. */
 export function onceASecond<T>(render: () => Promise<T>): () => Promise<T> {
   let last: { at: number; page: Promise<T> } | null = null
   return () => {

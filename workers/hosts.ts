@@ -12,22 +12,22 @@ import { temporalFailure } from '../config/temporal-failures.ts'
 import type { Config } from '../contracts/settings.ts'
 import { queues, workerIdentity, type InstallIdentity } from '../contracts/names.ts'
 
-/** What a worker process may do. `control`: workflows and steps without keys; `rewrap`: HSM work; `node`: proofs on this host. */
+/** The roles of a worker process. `control`: workflows and steps without keys; `rewrap`: HSM work; `node`: proofs on this host. */
 export type WorkerRole = Queue
 
-/** A queue of this keystore, and who is told of work there that is not for it. */
+/** A queue of this keystore, and the callback for work there that belongs to another keystore. */
 export interface QueueToPoll {
   readonly role: WorkerRole
   readonly install: InstallIdentity
   readonly onForeignTask: NonNullable<ControlDeps['onForeignTask']>
-  /** As which build the control queue is polled; the queues of activities are not versioned, so any build serves them. */
+  /** The build options for the control queue. The queues of activities are not versioned: any build serves them. */
   readonly build: () => Promise<WorkerDeploymentOptions | null>
 }
 
-/** Ranges that one process sweeps at a time: more than a rotation's window, so that a lost worker's are taken at once. */
+/** Ranges that one process sweeps at a time: more than a rotation's window, so that it can take over those of a lost worker. */
 const sweepsAtOnce = 16
 
-/** Beyond the grace a module that hangs must not keep the process. */
+/** How long after the grace time a worker is stopped by force, so that a hanging module cannot keep the process. */
 const forceAfterGraceMs = 5_000
 
 /** Connects to Temporal. Throws `temporal-unreachable`, `temporal-refused`, `config-invalid`. */
@@ -41,7 +41,7 @@ export async function connectTemporal(config: Config): Promise<NativeConnection>
   }
 }
 
-/** What a host is made, or run, for: the core's errors about the server come out as ours, all others as they are. */
+/** Runs `use`; the core's errors about the server become KeyturnErrors, all others are rethrown. */
 export async function askingTemporal<T>(config: Config, use: () => Promise<T>): Promise<T> {
   try {
     return await use()
@@ -50,12 +50,12 @@ export async function askingTemporal<T>(config: Config, use: () => Promise<T>): 
   }
 }
 
-/** The core's errors of calls to the server; the SDK exports no class of them. */
+/** Whether it is the core's error of a call to the server; the SDK exports no class for it. */
 function isOfTransport(error: unknown): boolean {
   return error instanceof Error && error.name === 'TransportError'
 }
 
-/** Everything but the keys: workflows and the short steps that they take. */
+/** The SDK's worker for the control queue: workflows, and short steps without keys. */
 export async function createControlHost(
   deps: ControlDeps,
   connection: NativeConnection,
@@ -73,7 +73,7 @@ export async function createControlHost(
   })
 }
 
-/** The SDK's worker of a process with keys for one role. */
+/** The SDK's worker for one role of a process with keys. */
 export async function createHost(
   deps: ActivityDeps,
   connection: NativeConnection,

@@ -9,11 +9,11 @@ const sdkAnswersWithinMs = 2_000
 export type KeyHolder = Pick<ActivityDeps, 'member' | 'provider'>
 
 export interface WorkerMetrics {
-  /** What the activities count into. */
+  /** The counters that activities increment. */
   readonly counts: Metrics
   /** Where the SDK serves its own metrics, on the loopback interface. */
   readonly sdkAddress: string
-  /** One page: ours, then the SDK's. Null for a control node, which is no member and has no provider. */
+  /** One page: Keyturn's metrics, then the SDK's. `holder` is null for a control node, which has no member and no provider. */
   render(holder: KeyHolder | null): Promise<string>
 }
 
@@ -34,7 +34,7 @@ export async function workerMetrics(install: string, node: string): Promise<Work
   }
 }
 
-/** Empty while the SDK has nothing to show: our own figures must not depend on it. */
+/** Empty when the SDK does not answer: Keyturn's own metrics must not depend on it. */
 async function sdkPage(address: string): Promise<string> {
   try {
     const signal = AbortSignal.timeout(sdkAnswersWithinMs)

@@ -4,28 +4,28 @@ import type { Log } from '../observability/log.ts'
 import type { WorkerRole } from './hosts.ts'
 import type { Standing } from './standing.ts'
 
-/** The longest pause of a queue on which foreign work is met again and again, in milliseconds. */
+/** The longest pause of a queue with repeated foreign work, in milliseconds. */
 const longestPauseMs = 300_000
 
 /**
- * Which queues this process polls. The keystore decides: its id is in their names, and a process whose keystore is not
- * fit to decide anything takes no work. So it looks at the keystore again and again, and opens and closes the SDK's
- * workers by what it finds; a look that fails changes nothing, for then each activity hands its task back by itself.
+ * Decides which queues this process polls. The keystore's id is part of the queue names, and a process whose keystore is not
+ * usable (a copy, for example) must take no work. So it reads the keystore periodically, and opens and closes the SDK's
+ * workers accordingly. A failed read changes nothing: each activity then hands its task back by itself.
  */
 export interface PollingOptions {
   readonly roles: readonly WorkerRole[]
-  /** Between two looks, in milliseconds. */
+  /** How often the keystore is read, in milliseconds. */
   readonly everyMs: number
-  /** How long a queue is left alone after foreign work was met there the first time, in milliseconds. */
+  /** How long a queue is paused after its first foreign work, in milliseconds. */
   readonly firstPauseMs: number
   readonly log: Log
   look(): Promise<Standing>
-  /** Whether a task that was missed is there now. */
+  /** Whether a task that had no row has one now. */
   hasTask(task: string): Promise<boolean>
   open(role: WorkerRole, install: InstallIdentity): Promise<Worker>
 }
 
-/** A queue on which work of another keystore was met. */
+/** A queue that had work of another keystore. */
 interface Foreign {
   readonly task: string | null
   readonly pauseMs: number
@@ -35,7 +35,7 @@ interface Foreign {
 interface Host {
   readonly install: string
   readonly worker: Worker
-  /** Settles when it polls no more, and its activities have ended. */
+  /** Settles when the worker has stopped polling and its activities have ended. */
   readonly run: Promise<void>
 }
 
@@ -47,7 +47,7 @@ export class Polling {
   #resolve: () => void = () => undefined
   #reject: (reason: unknown) => void = () => undefined
   #standing: Standing = { install: null, problem: null }
-  #told: string | null = null
+  #logged: string | null = null
   #timer: NodeJS.Timeout | null = null
   #turn: Promise<void> = Promise.resolve()
   #isClosing = false
@@ -61,16 +61,16 @@ export class Polling {
     this.#ended.catch(() => undefined)
   }
 
-  /** The first look. Throws what it met: a process that cannot be right must not start. */
+  /** Reads the keystore for the first time. Throws its error: a process with a wrong keystore must not start. */
   async begin(): Promise<void> {
     await this.#follow()
     this.#schedule()
   }
 
   /**
-   * Work was met that was not asked for in this keystore: no more is taken from that queue. It is polled again when the
-   * missed row is there, and else after a pause, which doubles each time up to five minutes. After a pause the queue is
-   * polled for at least as long, whatever is met there: whoever forges tasks holds up the fleet for half of the time.
+   * Pauses a queue that had a task without a row in this keystore. It is polled again when the missing row is there, else after
+   * a pause, which doubles each time up to five minutes. After a pause the queue is polled for at least as long, so that
+   * forged tasks can stop the queue for at most half of the time.
    */
   meetForeign(role: WorkerRole, task: string | null): void {
     const before = this.#foreign.get(role)
@@ -79,16 +79,16 @@ export class Polling {
     const isOld = before === undefined || performance.now() > before.untilMs + 2 * longestPauseMs
     const pauseMs = Math.min(longestPauseMs, isOld ? firstPauseMs : 2 * before.pauseMs)
     this.#foreign.set(role, { task, pauseMs, untilMs: performance.now() + pauseMs })
-    this.#tell()
+    this.#logOnce()
     void this.#next(() => this.#shut(role))
   }
 
-  /** Resolves after `close`; rejects when one of the SDK's workers failed. */
+  /** Resolves after `close`; rejects when one of the SDK's workers fails. */
   get ended(): Promise<void> {
     return this.#ended
   }
 
-  /** Why this process polls nothing, or not all that it should; null when it does. */
+  /** Why this process polls none, or not all, of its queues; null when it polls all. */
   problem(): string | null {
     if (this.#standing.problem !== null) return this.#standing.problem
     const roles = this.#options.roles.filter((role) => this.#isPaused(role))
@@ -96,7 +96,7 @@ export class Polling {
     return `foreign-task: another keystore has work on the queue of ${roles.join(', ')}`
   }
 
-  /** Takes no more work, and waits until the work in hand has ended. */
+  /** Takes no more work, and waits until running work has ended. */
   async close(): Promise<void> {
     this.#isClosing = true
     if (this.#timer !== null) clearTimeout(this.#timer)
@@ -112,10 +112,10 @@ export class Polling {
     }, this.#options.everyMs)
   }
 
-  /** One change at a time: what is being closed is not opened beside it. */
+  /** Runs one change at a time, so that a queue is not opened while it is being closed. */
   #next(change: () => Promise<void>): Promise<void> {
     this.#turn = this.#turn.then(change).catch((err: unknown) => {
-      this.#options.log.warn({ err }, 'the queues could not be followed')
+      this.#options.log.warn({ err }, 'a change of the polled queues failed')
     })
     return this.#turn
   }
@@ -124,11 +124,11 @@ export class Polling {
     await this.#lookForMissed()
     this.#standing = await this.#options.look()
     const { install } = this.#standing
-    this.#tell()
+    this.#logOnce()
     await Promise.all(this.#options.roles.map((role) => this.#align(role, install)))
   }
 
-  /** What was missed may have been a row that this keystore has after all: a restore that was undone. */
+  /** Ends the pause of a queue whose missing row is there now, as after an undone restore. */
   async #lookForMissed(): Promise<void> {
     for (const [role, { task }] of this.#foreign) {
       if (task !== null && (await this.#options.hasTask(task))) this.#foreign.delete(role)
@@ -139,17 +139,17 @@ export class Polling {
     return performance.now() < (this.#foreign.get(role)?.untilMs ?? -Infinity)
   }
 
-  /** Says what is wrong, once, and when nothing is any more. */
-  #tell(): void {
+  /** Logs a new problem once, and that it has passed. */
+  #logOnce(): void {
     const problem = this.problem()
-    if (problem === this.#told) return
-    this.#told = problem
+    if (problem === this.#logged) return
+    this.#logged = problem
     const { log } = this.#options
     if (problem === null) log.info('polls again')
     else log.error(`degraded: ${problem}`)
   }
 
-  /** Makes one queue polled, or not; one of another id is left for the one of this. */
+  /** Opens or closes the worker of one queue. A worker for another keystore id is closed first. */
   async #align(role: WorkerRole, install: InstallIdentity | null): Promise<void> {
     const wanted = this.#isPaused(role) ? null : install
     const host = this.#hosts.get(role)

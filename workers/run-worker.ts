@@ -12,7 +12,7 @@ import type { ReopenedProvider } from '../keyring/reopened-provider.ts'
 import { createLog } from '../observability/log.ts'
 import type { Log } from '../observability/log.ts'
 import type { KekProvider } from '../providers/provider.ts'
-import { tellLongWaits } from '../observability/awaiting.ts'
+import { reportLongWaits } from '../observability/awaiting.ts'
 import { hasTask } from '../store/kek-tasks.ts'
 import { requireAnswer } from '../store/majority.ts'
 import { addressNotes } from '../store/mongodb-address.ts'
@@ -38,9 +38,9 @@ export interface WorkerProcessOptions {
 }
 
 /**
- * One worker process: opens what it needs in order, runs until SIGTERM or SIGINT, and closes in the opposite order.
- * Resolves after a clean stop. A token that refuses the PIN or is away leaves it up, degraded, `/readyz` 503: a restart
- * loop would lock the token. With the role `control` alone it opens no token and reads no key, and is no member of the
+ * One worker process: opens its resources in order, runs until SIGTERM or SIGINT, and closes them in reverse order. Resolves
+ * after a clean stop. If the token refuses the PIN or is unreachable, the process stays up, degraded, with `/readyz` 503: a
+ * restart loop would lock the token. With the role `control` alone it opens no token, reads no key, and is no member of the
  * fleet: it can neither wrap nor open, so it has nothing to prove.
  */
 export async function runWorker(options: WorkerProcessOptions): Promise<void> {
@@ -49,33 +49,33 @@ export async function runWorker(options: WorkerProcessOptions): Promise<void> {
   const metrics = await workerMetrics(config.install, node)
   installRuntime(log, metrics.sdkAddress)
   const stop = stopSignal(log)
-  // A process without keys has nothing to read again; the default would end it.
+  // The default handler would end a process without keys, which has no PIN to reread.
   process.on('SIGHUP', () => undefined)
-  tellLongWaits((what) => log.warn(`waits for ${what}`))
+  reportLongWaits((what) => log.warn(`waits for ${what}`))
   for (const note of addressNotes(config.mongodb.uri)) log.warn(note)
   await withStore({ uri: config.mongodb.uri, database: config.mongodb.database }, async (store) => {
     const deps = { config, node, store, metrics: metrics.counts, log }
-    const serving = async (duty: Duty) => await serve(duty, deps, stop)
+    const serving = async (served: ServedRoles) => await serve(served, deps, stop)
     if (options.roles.every((role) => role === 'control')) {
-      await serving(controlDuty(deps, metrics))
+      await serving(controlRoles(deps, metrics))
     } else {
       await holdingKeys(options, deps, async (keys) => {
         keys.member.on('beat', () => metrics.counts.beat())
-        await serving(keyDuty(keys, options.roles, metrics))
+        await serving(keyRoles(keys, options.roles, metrics))
       })
     }
   })
   log.info('worker has stopped')
 }
 
-/** What a process serves, and how it is seen from outside. */
-interface Duty extends HealthSources {
+/** The roles that a process serves, how their workers are opened, and what its pages and its log show. */
+interface ServedRoles extends HealthSources {
   readonly roles: readonly WorkerRole[]
   open(connection: NativeConnection, queue: QueueToPoll): Promise<Worker>
-  told(): object
+  summary(): object
 }
 
-function controlDuty(deps: ControlDeps, metrics: WorkerMetrics): Duty {
+function controlRoles(deps: ControlDeps, metrics: WorkerMetrics): ServedRoles {
   return {
     roles: ['control'],
     open: (connection, queue) => createControlHost(deps, connection, queue),
@@ -88,23 +88,27 @@ function controlDuty(deps: ControlDeps, metrics: WorkerMetrics): Duty {
             : 'mongodb-unreachable: MongoDB does not answer',
       ),
     metrics: () => metrics.render(null),
-    told: () => ({ roles: ['control'] }),
+    summary: () => ({ roles: ['control'] }),
   }
 }
 
-/** What a worker with keys has; its provider comes and goes with the token. */
+/** The dependencies of a worker with keys. */
 interface KeyDeps extends ActivityDeps {
   readonly provider: ReopenedProvider
 }
 
-function keyDuty(keys: KeyDeps, roles: readonly WorkerRole[], metrics: WorkerMetrics): Duty {
+function keyRoles(
+  keys: KeyDeps,
+  roles: readonly WorkerRole[],
+  metrics: WorkerMetrics,
+): ServedRoles {
   return {
-    // Whoever has keys answers for itself when verify asks.
+    // A process with keys serves its host's queue, so that verify can ask it.
     roles: [...new Set<WorkerRole>([...roles, 'node'])],
     open: (connection, queue) => createHost(keys, connection, queue),
     notReady: () => Promise.resolve(notReady(keys)),
     metrics: () => metrics.render(keys),
-    told: () => ({ roles, ...told(keys) }),
+    summary: () => ({ roles, ...told(keys) }),
   }
 }
 
@@ -123,11 +127,11 @@ async function holdingKeys(
         (member) => member.leave(),
         async (member) => {
           provider.onOpened(() => void member.beat().catch(() => undefined))
-          const deaf = renewOnHangUp(provider, deps.log)
+          const removeHandler = renewOnHangUp(provider, deps.log)
           try {
             await use({ ...deps, provider, member })
           } finally {
-            deaf()
+            removeHandler()
           }
         },
       ),
@@ -135,7 +139,7 @@ async function holdingKeys(
 }
 
 /** Connects to Temporal and works until the signal. */
-async function serve(duty: Duty, deps: ControlDeps, stop: AbortSignal): Promise<void> {
+async function serve(served: ServedRoles, deps: ControlDeps, stop: AbortSignal): Promise<void> {
   const { config, log } = deps
   await held(
     connectTemporal(config),
@@ -149,12 +153,12 @@ async function serve(duty: Duty, deps: ControlDeps, stop: AbortSignal): Promise<
         everyMs: config.fleet.heartbeatMs,
       })
       const polling: Polling = new Polling({
-        ...{ roles: duty.roles, log, everyMs: config.fleet.heartbeatMs },
+        ...{ roles: served.roles, log, everyMs: config.fleet.heartbeatMs },
         firstPauseMs: 2 * config.fleet.leaseMs,
         hasTask: (task) => hasTask(deps.store, task),
         look: keystoreLook(deps.store, { name: config.install, provider: config.kek.provider }),
         open: (role, install) =>
-          duty.open(connection, {
+          served.open(connection, {
             ...{ role, install, onForeignTask },
             build: () => routing.begin(install),
           }),
@@ -166,44 +170,44 @@ async function serve(duty: Duty, deps: ControlDeps, stop: AbortSignal): Promise<
             routing.close()
             await polling.close()
           },
-          () => shown(duty, polling, deps, stop),
+          () => servePages(served, polling, deps, stop),
         ),
       )
     },
   )
 }
 
-/** Shows itself to the outside until the signal, or until a worker of the SDK fails. */
-async function shown(
-  duty: Duty,
+/** Serves the health pages until the signal, or until a worker of the SDK fails. */
+async function servePages(
+  served: ServedRoles,
   polling: Polling,
   { config, log }: ControlDeps,
   stop: AbortSignal,
 ): Promise<void> {
   const sources = {
-    notReady: async () => polling.problem() ?? (await duty.notReady()),
-    metrics: () => duty.metrics(),
+    notReady: async () => polling.problem() ?? (await served.notReady()),
+    metrics: () => served.metrics(),
   }
   await held(
     openHealthPages(config.worker.listen, sources, log),
     (pages) => pages.close(),
     async (pages) => {
       const degraded = codeOf(await sources.notReady())
-      const told = { listen: pages.address, ...duty.told(), degraded }
-      if (degraded === null) log.info(told, 'worker is up')
-      else log.warn(told, 'worker is up, and degraded')
+      const memberSummary = { listen: pages.address, ...served.summary(), degraded }
+      if (degraded === null) log.info(memberSummary, 'worker is up')
+      else log.warn(memberSummary, 'worker is up, and degraded')
       const stopped = new Promise<void>((resolve) => {
         if (stop.aborted) resolve()
         else stop.addEventListener('abort', () => resolve(), { once: true })
       })
       await Promise.race([stopped, polling.ended])
-      // The pages answer until the work in hand has ended.
+      // The pages answer until running work has ended.
       await polling.close()
     },
   )
 }
 
-/** Bracket: what was opened is closed, whatever happens in between. */
+/** Opens a resource, uses it, and always closes it. */
 async function held<T>(
   opening: Promise<T>,
   close: (resource: T) => Promise<void>,
@@ -228,15 +232,15 @@ function stopSignal(log: Log): AbortSignal {
   return controller.signal
 }
 
-/** SIGHUP: the PIN file is read again, and the token opened by what it says; one try. */
+/** On SIGHUP reads the PIN file again and reopens the token with it, with one try. Returns what removes the handler. */
 function renewOnHangUp(provider: ReopenedProvider, log: Log): () => void {
   const renew = (): void => {
-    log.info('SIGHUP: reads the PIN again')
-    const said = (error: KeyturnError | null): void => {
-      if (error === null) log.info('the key store is open with the PIN of now')
+    log.info('SIGHUP: reading the PIN again')
+    const report = (error: KeyturnError | null): void => {
+      if (error === null) log.info('the key store is open with the current PIN')
       else log.error({ code: error.code, hint: error.hint }, `SIGHUP: ${error.message}`)
     }
-    provider.renew().then(said, (err: unknown) => log.error({ err }, 'SIGHUP failed'))
+    provider.renew().then(report, (err: unknown) => log.error({ err }, 'SIGHUP failed'))
   }
   process.on('SIGHUP', renew)
   return () => process.off('SIGHUP', renew)
@@ -270,7 +274,7 @@ function told({ member }: KeyDeps) {
   return { installed, active: active?.version ?? null, loaded }
 }
 
-/** Of what `/readyz` says: its code stands in front. */
+/** The code in front of a problem that `/readyz` shows. */
 function codeOf(problem: string | null): string | null {
   return problem?.split(':', 1)[0] ?? null
 }

@@ -6,15 +6,15 @@ import { logOf } from '../observability/log.ts'
 import type { Log } from '../observability/log.ts'
 
 /**
- * Installs the SDK's runtime: pino as its logger, its metrics for Prometheus at `metricsAddress`, and no signal handlers
- * of its own, since this process stops in its own order. Once in a process, before anything else of the SDK.
+ * Installs the SDK's runtime: pino as its logger, its metrics for Prometheus at `metricsAddress`, and no signal handlers,
+ * since this process stops in its own order. Call it once in a process, before any other use of the SDK.
  */
 export function installRuntime(log: Log, metricsAddress: string): void {
   const sdk = logOf(log, 'temporal')
   const levels = {
     TRACE: sdk.trace.bind(sdk),
     DEBUG: sdk.debug.bind(sdk),
-    // What the SDK tells at this level is its own business: a worker's log should read like its day.
+    // The SDK's info lines are internal details, so they are logged at debug.
     INFO: sdk.debug.bind(sdk),
     WARN: sdk.warn.bind(sdk),
     ERROR: sdk.error.bind(sdk),
@@ -22,7 +22,7 @@ export function installRuntime(log: Log, metricsAddress: string): void {
   const write = (level: LogLevel, message: string, meta?: LogMetadata) => {
     const { error } = (meta ?? {}) as { error?: unknown }
     const isEnd = message === workflowEnd
-    const isExpected = isEnd || ordinary.test(message) || isRefusal(error)
+    const isExpected = isEnd || expectedWarning.test(message) || isRefusal(error)
     levels[level === 'WARN' && isExpected ? 'DEBUG' : level](plain(meta, isEnd), message)
   }
   Runtime.install({
@@ -42,22 +42,22 @@ export function installRuntime(log: Log, metricsAddress: string): void {
   })
 }
 
-/** What each of our workers is: one for activities alone has no workflows. */
-const ordinary = /^No (workflows|activities|Nexus services) registered/
+/** Warnings that every worker of activities or of workflows alone causes. */
+const expectedWarning = /^No (workflows|activities|Nexus services) registered/
 
 /**
- * A workflow of ours ends with a coded error, which whoever started it is told, and a step's cause was told where it failed.
- * What nobody foresaw fails a task instead. The error comes from another thread, as a text alone.
+ * Keyturn's workflows end with a coded error, which their starter gets, and the cause of a step was logged where it failed. An
+ * unexpected error fails a task instead. The error comes from another thread, as text only.
  */
 const workflowEnd = 'Workflow failed'
 
-/** One of our errors that a guard or a wrong input caused: it is an answer, and whoever asked is told. */
+/** Whether it is a KeyturnError for a guard or a wrong input: the requester gets it as the answer. */
 function isRefusal(error: unknown): boolean {
   const code = codeOf(error)
   return code !== null && (exitCodes[code] === 2 || exitCodes[code] === 3)
 }
 
-/** Of one of our errors, inside of whatever the SDK has wrapped it in. */
+/** The code of a KeyturnError, also inside the SDK's wrappers. */
 function codeOf(error: unknown): ErrorCode | null {
   for (let current = error; isObject(current); current = current['cause']) {
     if (isErrorCode(current['type'])) return current['type']
@@ -69,20 +69,20 @@ function isObject(value: unknown): value is Record<string, unknown> {
   return typeof value === 'object' && value !== null
 }
 
-/** One of our errors says all in its message; a stack is for what nobody foresaw. */
-function told(error: unknown, isEnd: boolean): object {
+/** The message of a KeyturnError is enough; the stack is logged only for unexpected errors. */
+function errorFields(error: unknown, isEnd: boolean): object {
   const code = codeOf(error)
   if (!isObject(error)) return { err: error }
   if (isEnd) return { reason: error['message'] }
   return code === null || code === 'internal' ? { err: error } : { code, reason: error['message'] }
 }
 
-/** The SDK's metadata without what only it understands. */
+/** The part of the SDK's metadata that is of use in a worker's log. */
 function plain(meta: LogMetadata | undefined, isEnd: boolean): object {
   if (meta === undefined) return {}
   const { workflowId, runId, activityType, taskQueue, attempt, error } = meta as Record<
     string,
     unknown
   >
-  return { workflowId, runId, activityType, taskQueue, attempt, ...told(error, isEnd) }
+  return { workflowId, runId, activityType, taskQueue, attempt, ...errorFields(error, isEnd) }
 }

@@ -5,17 +5,17 @@ import { identityOf, recordHome, requireInstall, type InstallName } from '../sto
 import { readHome } from '../store/keystore-home.ts'
 import type { Store } from '../store/store.ts'
 
-/** Whose work a process may take. */
+/** Whether a process may take work, and of which keystore. */
 export interface Standing {
-  /** Null: it takes none. */
+  /** The keystore whose work it takes; null: none. */
   readonly install: InstallIdentity | null
-  /** Why not, with its code; null when nothing is wrong. */
+  /** Why it takes none, with the code in front; null when nothing is wrong. */
   readonly problem: string | null
 }
 
 /**
- * Looks whose keystore this is, and whether it is the original. Before `setup` there is none, and a worker waits for it;
- * any refusal is thrown at the start, and later a reason to take no work.
+ * Reads the keystore's identity, and whether it is the original. Before `setup` there is none, and a worker waits for it. A
+ * refusal is thrown on the first look; later it is a reason to take no work.
  */
 export function keystoreLook(store: Store, expected: InstallName): () => Promise<Standing> {
   let isFirst = true

@@ -9,8 +9,8 @@ export function register(program: Command): void {
     .command('cancel')
     .summary('end it; both keys stay')
     .description(
-      'Ends the running rotation after the pages in flight. Both keys stay: keyturn rotate goes on later, or goes back. ' +
-        'It asks before.',
+      'Ends the running rotation after the pages in flight. Both keys stay: keyturn rotate continues later, or goes back. ' +
+        'Asks for confirmation.',
     )
     .addHelpText('after', '\nExample: keyturn cancel --yes')
     .action(

@@ -16,7 +16,7 @@ export function register(program: Command): void {
     .command('demo')
     .summary('watch a rotation survive a killed worker')
     .description(
-      'Tells the whole story on an embedded stack: two workers on one token, secrets, an application that goes on reading and writing, a rotation, a worker killed in the middle of it, and every secret compared at the end.',
+      'Runs a rotation on an embedded stack: two workers on one token, secrets, an application that reads and writes all the time, a worker killed in the middle of the rotation, and every secret compared at the end.',
     )
     .option('--records <number>', 'how many secrets', positive, 20_000)
     .addOption(

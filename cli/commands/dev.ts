@@ -18,7 +18,7 @@ export function register(program: Command): void {
     .command('dev')
     .summary('run the whole stack on this machine')
     .description(
-      'Starts Temporal with its web UI, MongoDB as a replica set, a SoftHSM2 token and workers, all on this machine, and keeps them running until Ctrl-C. The data folder stays and is taken up again.',
+      'Starts Temporal with its web UI, MongoDB as a replica set, a SoftHSM2 token and workers, all on this machine, and keeps them running until Ctrl-C. The data folder is kept and used again by the next start.',
     )
     .option('--data <dir>', 'where everything is kept', '.keyturn/dev')
     .option('--nodes <number>', 'how many workers, each as a node of its own', positive, 2)

@@ -10,7 +10,7 @@ import { answering } from '../answer.ts'
 import { declaredLayoutChecks } from '../doctor/layout-checks.ts'
 import { withLocalProvider } from '../local-provider.ts'
 import { probeInterruptibly } from '../ui/interruptible-probe.ts'
-import { lookedUp, withoutItself } from '../ui/own-hint.ts'
+import { fallbackHint, withoutItself } from '../ui/own-hint.ts'
 import { checksText } from '../ui/present-checks.ts'
 import { tokenChecks } from '../doctor/token-checks.ts'
 
@@ -20,14 +20,14 @@ export function register(program: Command): void {
     .summary('check everything that the configuration names')
     .description(
       'Checks configuration, MongoDB, Temporal, module, token, PIN, keys and clock as this host sees them: one line each, ' +
-        'with the cure. It never changes anything; an HSM is probed with a throwaway key. Exit 4 where one fails.',
+        'with what to do about it. It never changes anything; an HSM is probed with a throwaway key. Exit 4 where one fails.',
     )
     .addHelpText('after', '\nExample: keyturn doctor --config /etc/keyturn/keyturn.yaml')
     .action(
       answering(async (context) => {
         const config = context.config()
         const found = await examine(config, (keystore) => kekChecks(config, keystore))
-        const checks = [ok('configuration', config.file), ...found].map(asSaidByDoctor)
+        const checks = [ok('configuration', config.file), ...found].map(withUsableCheckHint)
         const failed = checks.filter(({ state }) => state === 'fail')
         const [first] = failed
         const error =
@@ -41,13 +41,13 @@ export function register(program: Command): void {
     )
 }
 
-/** Nothing that doctor finds is cured by doctor. */
-function asSaidByDoctor(check: Check): Check {
+/** A check whose hint does not name doctor itself. */
+function withUsableCheckHint(check: Check): Check {
   const { cure } = check
-  return cure === null ? check : { ...check, cure: withoutItself(cure, 'doctor') ?? lookedUp }
+  return cure === null ? check : { ...check, cure: withoutItself(cure, 'doctor') ?? fallbackHint }
 }
 
-/** The probe of pkcs11-init, by a session of this host; then each installed key by its canary. Nothing is left behind. */
+/** Probes the token as pkcs11-init does, then checks each installed key with its canary. Leaves nothing on the token. */
 async function kekChecks(config: Config, keystore: Keystore | null): Promise<Check[]> {
   const { provider } = config.kek
   return withLocalProvider(config, async (keys) => {
@@ -62,9 +62,9 @@ async function kekChecks(config: Config, keystore: Keystore | null): Promise<Che
         checks.push(ok(name, `"${kek.label}" opens its canary`))
       } catch (error) {
         if (!(error instanceof KeyturnError)) throw error
-        const isWorkersBusiness = error.code === 'material-missing'
-        const cure = error.hint ?? 'see docs/troubleshooting.md'
-        checks.push((isWorkersBusiness ? warn : fail)(name, error.message, cure))
+        const isForWorkers = error.code === 'material-missing'
+        const hint = error.hint ?? 'see docs/troubleshooting.md'
+        checks.push((isForWorkers ? warn : fail)(name, error.message, hint))
       }
     }
     if (keystore !== null) checks.push(...(await declaredLayoutChecks(keystore, keys)))

@@ -32,7 +32,7 @@ export function register(program: Command): void {
   nodes
     .command('decommission')
     .description(
-      'Takes a node off the roster for good: nothing waits for it any more, its worker may not start. It asks.',
+      'Takes a node off the roster for good: nothing waits for it any more, and its worker may not start. Asks for confirmation.',
     )
     .argument('<name>', 'the node')
     .addHelpText('after', '\nExample: keyturn nodes decommission vm-c --yes')

@@ -25,7 +25,7 @@ export function register(program: Command): void {
     .summary('probe the token, make and install a key in the HSM')
     .description(
       'Probes the token, generates the key of a version in the HSM and installs it, through a running worker. With ' +
-        '--probe-only this very process probes, needs neither MongoDB nor Temporal, and leaves nothing behind.',
+        '--probe-only this process probes, needs neither MongoDB nor Temporal, and leaves nothing behind.',
     )
     .option('--version <n>', 'number of the new version', parse.version)
     .option('--probe-only', 'only find out what the token can do')
@@ -44,7 +44,7 @@ export function register(program: Command): void {
     )
 }
 
-/** The PIN by the keyboard: for a probe before anything is configured. An empty one would count as a try. */
+/** Asks for the PIN: for a probe before a PIN is configured. An empty PIN is refused here, since a token counts it as a try. */
 async function askPin({ token, pinEnv }: Pkcs11Config): Promise<Pin> {
   const [[how, name] = []] = Object.entries(token)
   const pin = await askSecret(`PIN of the token with ${how} "${name}":`)

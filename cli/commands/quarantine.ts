@@ -41,8 +41,8 @@ function registerScan(quarantine: Command): void {
   quarantine
     .command('scan')
     .description(
-      'Looks for odd envelopes (no version can be told of them, or they lack a part) and puts them into quarantine; rows of ' +
-        'those that were repaired or deleted go. Needs no key and no worker. Exit 6 where one is odd.',
+      'Looks for odd envelopes (without a readable version, or with a missing part) and puts them into quarantine; clears ' +
+        'the rows of envelopes that were repaired or deleted. Needs no key and no worker. Exit 6 where one is odd.',
     )
     .addHelpText('after', '\nExample: keyturn quarantine scan --json')
     .action(
@@ -87,7 +87,7 @@ function registerRelease(quarantine: Command): void {
     .command('release')
     .description(
       'Forgets rows and leaves their envelopes as they are: they count again, and the next rotation meets them again. ' +
-        'It asks before.',
+        'Asks for confirmation.',
     )
     .option('--collection <name>', 'of this collection')
     .option('--field <path>', 'of this field')

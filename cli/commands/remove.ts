@@ -1,6 +1,6 @@
 import type { Command } from 'commander'
 import { removeKek } from '../../client/remove.ts'
-import { lookAtRemoval } from '../../client/removal-look.ts'
+import { previewRemoval } from '../../client/preview-removal.ts'
 import { undoRemoval } from '../../client/undo-removal.ts'
 import { KeyturnError } from '../../contracts/errors.ts'
 import { answering } from '../answer.ts'
@@ -23,7 +23,7 @@ export function register(program: Command): void {
     .summary('retire a version, guarded')
     .description(
       'Retires a version that nothing needs any more. All guards are checked and shown; then it is pending for the undo ' +
-        'window, MongoDB refuses writes under it, and all guards are checked again before it is destroyed. It asks before.',
+        'window, MongoDB refuses writes under it, and all guards are checked again before it is destroyed. Asks for confirmation.',
     )
     .requiredOption('--version <n>', 'the version to retire', parse.version)
     .option('--undo', 'take a pending removal back')
@@ -47,7 +47,7 @@ export function register(program: Command): void {
         const { withoutFence = false } = options
         const request = { version, destroyHsmKey, acceptQuarantine, withoutFence }
         if (options.dryRun === true) {
-          const { view, error } = await lookAtRemoval(config, request)
+          const { view, error } = await previewRemoval(config, request)
           return { json: view, text: removalText(view), error }
         }
         if (withoutFence) note('warning: without a fence a late write can become unreadable')
@@ -61,7 +61,7 @@ export function register(program: Command): void {
     )
 }
 
-/** An undo has no options: one that were parsed and not heeded would undo what was only to be looked at. */
+/** Refuses other options beside --undo: with --dry-run, for example, an ignored option would cause a real undo. */
 function requireAlone(options: Options): void {
   const others = [
     ...(options.dryRun === true ? ['--dry-run'] : []),

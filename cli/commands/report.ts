@@ -8,8 +8,8 @@ export function register(program: Command): void {
     .command('report')
     .summary('one rotation: plan and truth side by side')
     .description(
-      'Tells what became of a rotation, from the record in MongoDB: what was expected when it began, what came of it, ' +
-        'how long each phase took. It works for a rotation that runs, too.',
+      'Shows the plan, the result and the duration of each phase of a rotation, from the record in MongoDB. ' +
+        'It works for a running rotation, too.',
     )
     .argument('<rotation>', 'its id, as rotate and status name it')
     .addHelpText('after', '\nExample: keyturn report r-0b7e6f52-6f0e-4a52-9a55-0f8f8b5d7f11')

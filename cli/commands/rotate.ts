@@ -25,7 +25,7 @@ export function register(program: Command): void {
     .summary('re-wrap every envelope under another version')
     .description(
       'Re-wraps every envelope under another version while the fleet goes on reading and writing. Follows the rotation ' +
-        'to its end; Ctrl-C lets go of it and leaves it running. The same command attaches to it again.',
+        'to its end; Ctrl-C detaches and leaves it running. The same command attaches to it again.',
     )
     .option('--from-version <n>', 'the version to leave (default: the active one)', parse.version)
     .requiredOption('--to-version <n>', 'the version to go to', parse.version)

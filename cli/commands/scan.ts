@@ -35,7 +35,7 @@ function failureOf(view: ScanView): KeyturnError | null {
   const [lost] = view.lost ?? []
   if (lost !== undefined) {
     return new KeyturnError(lost.code, lost.message, {
-      hint: 'what it held is not counted; keyturn doctor names the cure',
+      hint: 'what it held is not counted; keyturn doctor says what to do',
     })
   }
   const hint = 'each is listed with its reason; restore it from a backup'

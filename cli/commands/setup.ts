@@ -21,7 +21,7 @@ export function register(program: Command): void {
     .description(
       'Prepares MongoDB and Temporal: indexes, search attributes, and the collections, timings and removal rules that ' +
         'count for the whole fleet. Safe to repeat; before it changes a recorded setting it shows the difference and asks.\n\n' +
-        'A keystore that is not where it was recorded takes no work until somebody says what it is: --moved (the ' +
+        'A keystore that is not where it was recorded takes no work until you declare what it is: --moved (the ' +
         'original is gone), --copy (it lives on; this one gets an id of its own), --restored (an older state in the ' +
         'same place: requests are withdrawn, and the fleet follows it again).',
     )

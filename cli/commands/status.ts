@@ -47,12 +47,12 @@ export function register(program: Command): void {
 
 function warn({ temporal, mongodb, lost = [] }: StatusView): void {
   for (const { message } of lost) {
-    note(`warning: ${message}, so its envelopes are not counted; keyturn doctor knows the cure`)
+    note(`warning: ${message}, so its envelopes are not counted; keyturn doctor says what to do`)
   }
   if (temporal !== undefined) note('warning: temporal is unreachable, so no rotation is shown')
   if (mongodb === undefined) return
   const since = mongodb.unconfirmedSince
   note(
-    `warning: mongodb has confirmed no write by a majority of its members since ${since}, so heartbeats look old; keyturn doctor knows the cure`,
+    `warning: mongodb has confirmed no write by a majority of its members since ${since}, so heartbeats look old; keyturn doctor says what to do`,
   )
 }

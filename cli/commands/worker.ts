@@ -17,8 +17,8 @@ export function register(program: Command): void {
     .command('worker')
     .summary('run a worker of this host')
     .description(
-      'Runs a worker of this host until SIGTERM. It starts on an empty database too, and then waits for its work. ' +
-        'Whoever has keys answers verify. With the role control alone it needs none, and is not on the roster.',
+      'Runs a worker of this host until SIGTERM. It starts on an empty database too, and waits for work. ' +
+        'A worker with keys also answers verify. With the role control alone it needs no keys, and is not on the roster.',
     )
     .option('--node <name>', 'name of this host in the roster (default: the host name)')
     .option('--roles <list>', 'what it does, separated by commas', allRoles.join(','))

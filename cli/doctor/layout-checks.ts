@@ -5,9 +5,9 @@ import { KeyturnError } from '../../contracts/errors.ts'
 import { layoutIn, readWrap, wrapAad, type Layout } from '../../envelope/layout.ts'
 import type { KekProvider } from '../../providers/provider.ts'
 
-const cure = 'compare the layout in keyturn.yaml with a record (docs/layouts.md)'
+const hint = 'compare the layout in keyturn.yaml with a record (docs/layouts.md)'
 
-/** Each declared layout against sample records: is everything there, of the right type, and does it open. Only reads. */
+/** Checks each declared layout against sample records: all paths exist, types are right, wraps open. Only reads. */
 export async function layoutChecks(
   { install, settings }: Pick<Keystore, 'install' | 'settings'>,
   samples: readonly LayoutSample[],
@@ -21,7 +21,7 @@ export async function layoutChecks(
       checks.push(await checkOf(check, layout, sample, keys, install?.name ?? ''))
     } catch (error) {
       if (!(error instanceof KeyturnError)) throw error
-      checks.push(fail(check, error.message, cure))
+      checks.push(fail(check, error.message, hint))
     }
   }
   return checks
@@ -45,17 +45,17 @@ async function checkOf(
   if (found.length === 0) {
     if (records.length === 0) return ok(check, 'the collection has no record yet')
     const paths = layout.paths.map((path) => `'${path}'`).join(' or ')
-    return fail(check, `none of ${records.length} records has ${paths}`, cure)
+    return fail(check, `none of ${records.length} records has ${paths}`, hint)
   }
   let opened = 0
   for (const { id, idBytes, wrap, missing } of found) {
-    if (missing[0] !== undefined) return fail(check, `record ${id} has no '${missing[0]}'`, cure)
+    if (missing[0] !== undefined) return fail(check, `record ${id} has no '${missing[0]}'`, hint)
     const { kekVersion, dekIv, dekWrapped } = readWrap(layout, wrap, keys.name)
     if (!keys.loaded().includes(kekVersion)) continue
     const aad = wrapAad(layout, { install, collection, id: idBytes }, kekVersion)
     const [dek] = await keys.unwrap(kekVersion, [{ iv: dekIv, wrapped: dekWrapped, aad }])
     if (!Buffer.isBuffer(dek)) {
-      return fail(check, `record ${id} does not open under v${kekVersion}`, `${cure}: aad first`)
+      return fail(check, `record ${id} does not open under v${kekVersion}`, `${hint}: aad first`)
     }
     dek.fill(0)
     opened += 1

@@ -4,7 +4,7 @@ import type { KekDescriptor } from '../../contracts/kek.ts'
 import type { Config } from '../../contracts/settings.ts'
 import { withLocalProvider } from '../local-provider.ts'
 
-/** Which versions this host's keys open, by their canaries. A token that cannot be opened opens none. */
+/** Whether this host's keys open the canary of each version. A token that cannot be opened is the error of all. */
 export async function canariesHere(
   config: Config,
   keks: readonly KekDescriptor[],

@@ -1,7 +1,7 @@
 import { fail, ok, warn, type Check } from '../../client/doctor/check.ts'
 import type { ProbeReport } from '../../contracts/kek.ts'
 
-/** What a probe found, as lines of `doctor`: module, token, and what of the four phases counts. */
+/** The result of a probe as checks of `doctor`: module, token, and the first failed phase or the AES-GCM profile. */
 export function tokenChecks(report: ProbeReport): Check[] {
   return [moduleCheck(report), tokenCheck(report), probeCheck(report)]
 }
@@ -29,8 +29,8 @@ function probeCheck({ phases, gcm, tamperCode }: ProbeReport): Check {
   const failed = phases.find((phase) => !phase.ok)
   if (failed !== undefined || gcm === null) {
     const { phase = 'probe', detail = 'no phase was run', error } = failed ?? {}
-    const cure = error?.hint ?? 'see docs/hsm.md'
-    return fail('probe', `${phase}: ${error?.message ?? detail}`, cure)
+    const hint = error?.hint ?? 'see docs/hsm.md'
+    return fail('probe', `${phase}: ${error?.message ?? detail}`, hint)
   }
   const iv = `IV by ${gcm.ivMode}, ${gcm.ivLength} bytes`
   return ok('probe', `AES-GCM, ${iv}; a wrong tag is refused with ${tamperCode ?? '-'}`)

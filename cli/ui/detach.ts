@@ -1,5 +1,5 @@
 /**
- * Ctrl-C (and SIGTERM) as a signal to let go, for `use`. A second Ctrl-C ends the process in the usual way.
+ * Calls `use` with a signal that Ctrl-C or SIGTERM aborts. A second Ctrl-C ends the process.
  */
 export async function untilInterrupted<T>(use: (signal: AbortSignal) => Promise<T>): Promise<T> {
   const controller = new AbortController()

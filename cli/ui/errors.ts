@@ -3,32 +3,31 @@ import { KeyturnError } from '../../contracts/errors.ts'
 import { asSystemError, reasonOf } from '../../contracts/reasons.ts'
 import { errorColours } from './colours.ts'
 import { note, printJson } from './output.ts'
-import { asSaidBy } from './own-hint.ts'
+import { withoutOwnHint } from './own-hint.ts'
 
-/** The command that runs in this process, with that of its parent: `quarantine list`. */
+/** The command that runs in this process, with its group: `quarantine list`. */
 const running = { command: '' }
 
 export function noteCommand(command: string): void {
   running.command = command
 }
 
-/** As the running command may say it: no hint sends a person to the command that has just said it. */
-export function asSaidHere(error: KeyturnError): KeyturnError {
-  return asSaidBy(error, running.command)
+/** The error without a hint to run the command that is running. */
+export function withUsableHint(error: KeyturnError): KeyturnError {
+  return withoutOwnHint(error, running.command)
 }
 
 /**
- * Says what went wrong, to a person on stderr and, with `--json`, to a script on stdout. `beside` is the command's own
- * answer, when it got far enough to have one.
+ * Prints an error on stderr and, with `--json`, on stdout. `beside` is the command's own answer, if it has one.
  */
 export function reportError(error: unknown, json: boolean, beside: object = {}): KeyturnError {
-  const reported = asSaidHere(asKeyturnError(error))
-  sayError(reported)
+  const reported = withUsableHint(asKeyturnError(error))
+  printError(reported)
   if (json) printJson({ ...beside, error: reported.toJSON() })
   return reported
 }
 
-export function sayError(error: KeyturnError): void {
+export function printError(error: KeyturnError): void {
   const { red, dim } = errorColours()
   note(`${red('error:')} ${error.message}`)
   if (error.hint !== undefined) note(`${dim('hint:')} ${error.hint}`)
@@ -38,7 +37,7 @@ export function exitCodeOf(error: KeyturnError): number {
   return error.exitCode
 }
 
-/** Every error as one of ours. What is not known by its class is a fault of Keyturn's own. */
+/** Any error as a KeyturnError. An unknown one is `internal`: a bug in Keyturn. */
 export function asKeyturnError(error: unknown): KeyturnError {
   if (error instanceof KeyturnError) return error
   if (error instanceof CommanderError) return usageError(error)
@@ -53,7 +52,7 @@ export function asKeyturnError(error: unknown): KeyturnError {
   })
 }
 
-/** Commander's sentence in the house's form: lower case, one line, no full stop, its suggestion as the hint. */
+/** Commander's message in Keyturn's form: lower case, one line, no full stop, the suggestion as the hint. */
 function usageError(error: CommanderError): KeyturnError {
   if (error.code === 'commander.help') return new KeyturnError('usage', 'a command is missing')
   const [sentence = '', ...rest] = error.message.replace(/^error: /, '').split('\n')

@@ -5,8 +5,8 @@ import { note } from './output.ts'
 import { openProgress } from './progress.ts'
 
 /**
- * Shows a rotation that `run` follows; Ctrl-C lets go of it and says so. `shared` are flags that count only for a
- * rotation that is started here: attaching to one that runs ignores them, aloud.
+ * Shows the progress of a rotation that `run` follows; Ctrl-C detaches. `shared` are flags that count only when a rotation is
+ * started: attaching to a running one ignores them with a warning.
  */
 export async function withFollower<T>(
   shared: string[],

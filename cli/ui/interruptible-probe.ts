@@ -3,7 +3,7 @@ import type { ProbeReport } from '../../contracts/kek.ts'
 import { untilInterrupted } from './detach.ts'
 import { note } from './output.ts'
 
-/** A probe that Ctrl-C ends after its clean-up. Throws `cancelled`, or what the clean-up could not destroy. */
+/** Runs a probe; Ctrl-C ends it after its clean-up. Throws `cancelled`, or the error of a clean-up that failed. */
 export async function probeInterruptibly(
   probe: (signal: AbortSignal) => Promise<ProbeReport>,
 ): Promise<ProbeReport> {

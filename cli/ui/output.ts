@@ -1,22 +1,22 @@
-/** Data goes to stdout, everything else to stderr: these are the only roads to either. */
+/** Data goes to stdout, everything else to stderr. Only these functions write to either. */
 
 export function printText(text: string): void {
   if (text !== '') process.stdout.write(text.endsWith('\n') ? text : `${text}\n`)
 }
 
-/** One document, one line: `status --watch --json` is a document a line, and `jq` formats better than we do. */
+/** One document in one line, so that `status --watch --json` prints a document a line. */
 export function printJson(document: object): void {
   process.stdout.write(`${JSON.stringify(document)}\n`)
 }
 
-/** A line for the person who watches. */
+/** Prints a line for the person who watches. */
 export function note(line: string): void {
   process.stderr.write(`${line}\n`)
 }
 
 /**
- * A reader that leaves early (`keyturn status | head -1`) ends the command quietly: its rotation, if there is one, is
- * Temporal's business and goes on.
+ * A reader that closes the pipe early (`keyturn status | head -1`) ends the command without an error. A rotation that it
+ * follows continues in Temporal.
  */
 export function surviveClosedPipes(): void {
   const leave = (error: NodeJS.ErrnoException) => {

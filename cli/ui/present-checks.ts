@@ -1,7 +1,7 @@
 import type { Check } from '../../client/doctor/check.ts'
 import { colours } from './colours.ts'
 
-/** A line each, with the cure under what is wrong. */
+/** A line for each check, with the hint after a failed one. */
 export function checksText(checks: Check[]): string {
   const { green, yellow, red, dim } = colours()
   const marks = { ok: green('ok  '), warn: yellow('warn'), fail: red('fail') }

@@ -4,10 +4,10 @@ import { seconds } from './figures.ts'
 import { nodesText } from './present-nodes.ts'
 import { table } from './tables.ts'
 
-/** A fleet with more processes is shown in groups; `keyturn nodes` has a line for each. */
+/** A fleet with more processes is shown in groups. `keyturn nodes` prints a line for each. */
 export const linesAtMost = 24
 
-/** The fleet within `keyturn status`: a line for each process, or, of a large one, for each group that is alike. */
+/** The fleet in `keyturn status`: a line for each process; in a large fleet, a line for each group of equal processes. */
 export function fleetText(nodes: FleetNode[]): string {
   const processes = nodes.reduce((sum, node) => sum + Math.max(1, node.processes.length), 0)
   return processes <= linesAtMost ? nodesText(nodes) : groupsText(nodes)
@@ -20,7 +20,7 @@ interface Group {
   oldestSeconds: number | null
 }
 
-/** What is alike in all that an operator would act on: the largest group last, so that exceptions stand on top. */
+/** Groups processes that have the same state and versions. The largest group is last, so that exceptions are on top. */
 function groupsText(nodes: FleetNode[]): string {
   const { green, red, dim } = colours()
   const groups = new Map<string, Group>()

@@ -2,17 +2,17 @@ import type { ReportView } from '../../contracts/views.ts'
 import { count, seconds } from './figures.ts'
 import { table } from './tables.ts'
 
-/** Plan and truth in two columns, then the phases. */
+/** Plan and result in two columns, then the phases. */
 export function reportText(report: ReportView): string {
   const { plan, truth, error } = report
-  const told = (value: number | null | undefined) => (value == null ? null : count(value))
+  const shown = (value: number | null | undefined) => (value == null ? null : count(value))
   const rows: (string | null)[][] = [
-    ['envelopes', told(plan?.envelopes), told(truth.envelopes)],
+    ['envelopes', shown(plan?.envelopes), shown(truth.envelopes)],
     ['re-wrapped', null, count(truth.rewrapped)],
     ['superseded by applications', null, count(truth.superseded)],
     ['quarantined', null, count(truth.quarantined)],
     ['remaining now', '0', count(truth.remaining)],
-    ['crypt calls', told(plan?.hsmCalls), count(truth.hsmCalls)],
+    ['crypt calls', shown(plan?.hsmCalls), count(truth.hsmCalls)],
     [
       'duration',
       plan === null ? null : seconds(plan.durationSeconds),
@@ -21,7 +21,7 @@ export function reportText(report: ReportView): string {
     [
       'envelopes a second',
       plan === null || plan.maxRate === 0 ? null : `at most ${count(plan.maxRate)}`,
-      told(truth.ratePerSecond),
+      shown(truth.ratePerSecond),
     ],
   ]
   return [

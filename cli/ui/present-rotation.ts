@@ -4,7 +4,7 @@ import { colours } from './colours.ts'
 import { count, plural, seconds } from './figures.ts'
 import { table } from './tables.ts'
 
-/** What became of a rotation, in a few lines. */
+/** The outcome of a rotation, in a few lines. */
 export function rotationText(answer: RotationAnswer): string {
   const { rotationId, from, to, outcome } = answer
   const { green, yellow, red } = colours()
@@ -21,7 +21,7 @@ export function rotationText(answer: RotationAnswer): string {
   return lines.join('\n')
 }
 
-/** What `rotate --dry-run` says. */
+/** The output of `rotate --dry-run`. */
 export function planText(plan: RotationPlan & { from: number; to: number }): string {
   const rows = plan.collections.map(({ collection, field, envelopes }) => [
     collection,
@@ -53,7 +53,7 @@ function quotaText({ max, enough }: NonNullable<RotationPlan['hsmQuota']>): stri
   return `--max-hsm-calls ${count(max)} ${verdict}`
 }
 
-/** What the key store is asked for besides, for one whose calls are counted. */
+/** The crypt calls that each activity costs, for a key store that bills or limits calls. */
 export function budgetText({ standingPerDay, verify, rotation, scan }: HsmBudget): string {
   return (
     `crypt calls: standing still ${count(standingPerDay)} a day, verify ${count(verify)}, ` +

@@ -2,7 +2,7 @@ import type { ScanView } from '../../contracts/views.ts'
 import { count, plural } from './figures.ts'
 import { table } from './tables.ts'
 
-/** A failed rotation's list may be long: a person wants the first ones, a script takes --json. */
+/** How many failures the text shows; `--json` has all. */
 const shownFailures = 20
 
 export function scanText(view: ScanView): string {
@@ -30,7 +30,7 @@ export function scanText(view: ScanView): string {
   return parts.join('\n\n')
 }
 
-/** With the odd ones that are too many to be listed. */
+/** The number of failures, including odd envelopes that are not listed. */
 export function failures({ odd, failed }: ScanView): number {
   return odd + failed.filter(({ kekVersion }) => kekVersion !== null).length
 }

@@ -1,13 +1,13 @@
-import { runTrouble } from '../../client/doctor/runs.ts'
+import { runProblem } from '../../client/doctor/runs.ts'
 import type { WorkflowsView } from '../../contracts/views.ts'
 import { table } from './tables.ts'
 
-/** Builds where there is more than one, and each run that does not go on; null where all is as always. */
+/** The builds if there is more than one, and each stuck run; null where there is nothing to report. */
 export function workflowsText(workflows: WorkflowsView): string | null {
   const { troubled } = workflows
   const lines = troubled.map((run) => {
-    const { what, cure } = runTrouble(run)
-    return `${what}\n  ${cure}`
+    const { what, hint } = runProblem(run)
+    return `${what}\n  ${hint}`
   })
   const builds = buildsTable(workflows)
   const parts = [...(builds === null ? [] : [builds]), ...lines]

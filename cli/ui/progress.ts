@@ -8,12 +8,12 @@ import { RateMeter, Standstill } from './rate-meter.ts'
 /** Shows a rotation while it runs, on stderr. */
 export interface ProgressView {
   show(progress: RotationProgress): void
-  /** A line of its own, without tearing the bar apart. */
+  /** Prints a line without damaging the bar. */
   say(line: string): void
   end(): void
 }
 
-/** A redrawn bar with rate and ETA on a terminal, one plain line per change elsewhere. */
+/** A redrawn bar with rate and ETA on a terminal; elsewhere one plain line for each change. */
 export function openProgress(): ProgressView {
   return onTerminal() ? new BarView() : new LineView()
 }
@@ -71,12 +71,12 @@ class BarView implements ProgressView {
   }
 }
 
-/** For logs and pipes: a line when the phase, the pause or what is waited for changes, and at each tenth of the way. */
+/** For logs and pipes: a line for each change of the phase, the pause or the wait, and at each tenth of the envelopes. */
 class LineView implements ProgressView {
   private readonly meter = new RateMeter()
   private readonly standstill = new Standstill()
   private last = ''
-  private readonly said = new Set<string>()
+  private readonly printed = new Set<string>()
 
   show(progress: RotationProgress): void {
     const done = doneOf(progress)
@@ -85,9 +85,9 @@ class LineView implements ProgressView {
     const [waitsFor] = progress.awaiting
     const since = this.standstill.since(`${progress.phase} ${done}`)
     const still = since === null ? '' : `, stands still since ${since.toISOString()}`
-    const isNews = this.isNews(waitsFor)
+    const isNewWait = this.isNew(waitsFor)
     const state = [phaseOf(progress), tenths, waitsFor === undefined ? '' : 'waits', still].join()
-    if (state === this.last && !isNews) return
+    if (state === this.last && !isNewWait) return
     this.last = state
     const speed = rate > 0 ? `, ${count(rate)}/s` : ''
     const figures = `${count(done)} of ${count(progress.total)} envelopes${speed}`
@@ -95,12 +95,12 @@ class LineView implements ProgressView {
     note(`${phaseOf(progress)}: ${what}${still}`)
   }
 
-  /** Whether this was not said yet, whatever its figures, since something is waited for. */
-  private isNews(waitsFor: string | undefined): boolean {
-    if (waitsFor === undefined) this.said.clear()
+  /** Whether this wait was not printed yet; its figures are ignored. */
+  private isNew(waitsFor: string | undefined): boolean {
+    if (waitsFor === undefined) this.printed.clear()
     const kind = waitsFor?.replace(/\d+/g, '') ?? null
-    if (kind === null || this.said.has(kind)) return false
-    this.said.add(kind)
+    if (kind === null || this.printed.has(kind)) return false
+    this.printed.add(kind)
     return true
   }
 
@@ -109,7 +109,7 @@ class LineView implements ProgressView {
   }
 
   end(): void {
-    // Every line stands by itself.
+    // Nothing to restore: each line is complete.
   }
 }
 

@@ -2,8 +2,8 @@ import { confirm, input, password } from '@inquirer/prompts'
 import { KeyturnError } from '../../contracts/errors.ts'
 
 /**
- * Asks before something that cannot be taken back. Returns when the answer is yes, or `--yes` was given; without a
- * terminal to ask on, the command is refused and nothing was touched.
+ * Asks for confirmation. Returns when the answer is yes or `--yes` was given. Without a terminal it throws
+ * confirmation-needed; nothing has been changed then.
  */
 export async function confirmed(question: string, yes: boolean): Promise<void> {
   if (yes) return
@@ -18,7 +18,7 @@ export async function confirmed(question: string, yes: boolean): Promise<void> {
   }
 }
 
-/** Asks for a name to be typed, which `--yes` does not answer: `given` is what `--confirm` said, if it was there. */
+/** Asks the person to type a name. `--yes` does not answer this; `given` is the value of `--confirm`, if any. */
 export async function namedConfirmed(
   what: string,
   name: string,

@@ -3,7 +3,7 @@ export interface Check {
   check: string
   state: 'ok' | 'warn' | 'fail'
   detail: string
-  /** What to do about it; null where nothing is wrong. */
+  /** The hint: what to do about it; null where nothing is wrong. */
   cure: string | null
 }
 
@@ -11,10 +11,10 @@ export function ok(check: string, detail: string): Check {
   return { check, state: 'ok', detail, cure: null }
 }
 
-export function warn(check: string, detail: string, cure: string): Check {
-  return { check, state: 'warn', detail, cure }
+export function warn(check: string, detail: string, hint: string): Check {
+  return { check, state: 'warn', detail, cure: hint }
 }
 
-export function fail(check: string, detail: string, cure: string): Check {
-  return { check, state: 'fail', detail, cure }
+export function fail(check: string, detail: string, hint: string): Check {
+  return { check, state: 'fail', detail, cure: hint }
 }

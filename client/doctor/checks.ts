@@ -18,12 +18,12 @@ import { fleetNodes } from '../views/nodes.ts'
 import { askWorkflows } from '../temporal/workflows.ts'
 import { workflowChecks } from './runs.ts'
 
-/** A clock that is this far off makes times in records and logs misleading; the protocol itself counts by MongoDB's. */
+/** A clock that is off by this makes times in records and logs misleading. The protocol itself uses MongoDB's clock. */
 const clockWarnMs = 1000
 
 /**
- * What doctor looks at behind MongoDB. Nothing is changed, but for the time of its last write in the settings. Where no
- * write is confirmed, nothing else of it is looked at: it would show what was long ago.
+ * The checks of MongoDB and the keystore. They change nothing but the time of the last probe write in the settings. If no
+ * write is confirmed, the other checks are skipped: they would read stale data.
  */
 export async function keystoreChecks(config: Config, keystore: Keystore): Promise<Check[]> {
   const { store, install, isSetUp } = keystore
@@ -63,24 +63,24 @@ export async function keystoreChecks(config: Config, keystore: Keystore): Promis
   return checks
 }
 
-/** One check, and only where something of MongoDB's address does not count as written. */
+/** One check, and only where an option of the MongoDB address does not count as written. */
 export function addressChecks(config: Config): Check[] {
   const notes = addressWarnings(config)
-  const cure = 'take it out of the address; docs/configuration.md lists the options'
-  return notes.length === 0 ? [] : [warn('mongodb address', notes.join('; '), cure)]
+  const hint = 'take it out of the address; docs/configuration.md lists the options'
+  return notes.length === 0 ? [] : [warn('mongodb address', notes.join('; '), hint)]
 }
 
-/** Each recorded collection is there, is the recorded one, and can be swept. */
+/** Each recorded collection exists, has its recorded UUID, and can be swept. */
 async function collectionsCheck({ store, settings }: Keystore): Promise<Check> {
   const lost = await lostCollections(store, settings.collections)
   if (lost.length === 0) {
     return ok('collections', `${settings.collections.length} recorded, each can be swept`)
   }
-  const cures = new Set(lost.map((one) => lostError(one).hint ?? 'see docs/troubleshooting.md'))
+  const hints = new Set(lost.map((one) => lostError(one).hint ?? 'see docs/troubleshooting.md'))
   return fail(
     'collections',
     lost.map(({ code, message }) => `${code}: ${message}`).join('; '),
-    [...cures].join('; '),
+    [...hints].join('; '),
   )
 }
 
@@ -105,7 +105,7 @@ export async function temporalChecks(config: Config, keystore: Keystore | null):
   })
 }
 
-/** One write with a limit. The cure depends on an arbiter: it votes, so that there is a primary, and confirms nothing. */
+/** One write with a time limit. The hint depends on arbiters: they vote for a primary, but confirm no write. */
 async function majorityCheck({ store, isSetUp }: Keystore): Promise<Check> {
   const name = 'majority writes'
   const { data, arbiters } = await readMembers(store)
@@ -174,7 +174,7 @@ async function fleetCheck(config: Config, { store }: Keystore): Promise<Check> {
       )
 }
 
-/** Names the processes whose file has other settings than the recorded ones, and says so of this very file. */
+/** Compares this file and each process's settings with the recorded ones, and names those that differ. */
 async function settingsCheck(config: Config, { store, settings }: Keystore): Promise<Check> {
   const recorded = settingsHash(settings).toString('hex')
   if (settingsHash(settingsOf(config)).toString('hex') !== recorded) {

@@ -5,8 +5,8 @@ import { fail, type Check } from './check.ts'
 import { addressChecks, keystoreChecks, temporalChecks } from './checks.ts'
 
 /**
- * Looks at everything that a configuration names, and changes nothing. `kekChecks` looks at the token or the variables; it
- * is given the keystore, or null where MongoDB does not answer.
+ * Checks everything that a configuration names, and changes nothing. `kekChecks` checks the token or the variables; it gets
+ * the keystore, or null where MongoDB does not answer.
  */
 export async function examine(
   config: Config,

@@ -2,14 +2,14 @@ import { workflowTypes } from '../../contracts/names.ts'
 import type { TroubledRun, WorkflowsView } from '../../contracts/views.ts'
 import { fail, ok, warn, type Check } from './check.ts'
 
-/** What is wrong with a run, and what to do about it, a line each. */
-export function runTrouble(run: TroubledRun): { what: string; cure: string } {
+/** What is wrong with a run, and the hint, a line each. */
+export function runProblem(run: TroubledRun): { what: string; hint: string } {
   const { workflowId, type, build, reason, message } = run
   const command = commandOf(type)
   if (reason === 'build-unserved') {
     return {
       what: `"${workflowId}" waits for a worker of build ${build ?? 'unknown'}, and none is alive (build-unserved)`,
-      cure:
+      hint:
         command === null
           ? 'start a worker: keyturn worker'
           : `start a worker of that build, or run ${command} again: it ends this run and goes on in the build of now`,
@@ -17,11 +17,11 @@ export function runTrouble(run: TroubledRun): { what: string; cure: string } {
   }
   return {
     what: `"${workflowId}" fails again and again${build === null ? '' : ` in build ${build}`}: ${message ?? 'a worker takes its task and does not answer in time'} (task-failing)`,
-    cure: 'bring back the build that began it, or deploy one that can follow it: docs/upgrades.md',
+    hint: 'bring back the build that began it, or deploy one that can follow it: docs/upgrades.md',
   }
 }
 
-/** Builds, and the runs that do not go on, as `doctor` says it. */
+/** The checks of builds and of stuck runs. */
 export function workflowChecks({ versioned, current, workers, troubled }: WorkflowsView): Check[] {
   const names = [...new Set(workers.map(({ build }) => build ?? 'unknown'))].sort().join(', ')
   const count = workers.length === 1 ? 'one worker serves' : `${workers.length} workers serve`
@@ -34,13 +34,13 @@ export function workflowChecks({ versioned, current, workers, troubled }: Workfl
           `${count} workflows; this temporal keeps no builds apart: deploy one at a time`,
         ),
     ...troubled.map((run) => {
-      const { what, cure } = runTrouble(run)
-      return run.reason === 'build-unserved' ? warn('runs', what, cure) : fail('runs', what, cure)
+      const { what, hint } = runProblem(run)
+      return run.reason === 'build-unserved' ? warn('runs', what, hint) : fail('runs', what, hint)
     }),
   ]
 }
 
-/** The command that starts a run of this type anew; null where it goes on in any build. */
+/** The command that restarts a run of this type; null for a type that continues in any build. */
 function commandOf(type: string): string | null {
   switch (type) {
     case workflowTypes.rotate:

@@ -5,7 +5,7 @@ import { listQuarantine } from '../../store/rewrap-quarantine.ts'
 import { withKeystore } from '../keystore.ts'
 import { ejson } from '../views/ejson.ts'
 
-/** Envelopes that could not be opened or written, each with its reason. */
+/** The envelopes that could not be opened or written, each with its reason. */
 export async function readQuarantine(config: Config): Promise<{ envelopes: QuarantineView[] }> {
   return withKeystore(config, async ({ store }) => {
     const rows = await listQuarantine(store)

@@ -8,7 +8,7 @@ import { requester } from '../temporal/names.ts'
 import { quarantineView } from './list.ts'
 import { ejson } from '../views/ejson.ts'
 
-/** Which rows; what is left out does not matter. `id` as EJSON, or a string's own text. */
+/** Which rows to release; an absent member matches all. `id` is EJSON, or the text of a string id. */
 export interface Selection {
   collection?: string
   field?: string
@@ -16,8 +16,8 @@ export interface Selection {
 }
 
 /**
- * Deletes rows and leaves the envelopes as they are: they count again in every census, and a rotation meets them again.
- * `ask` is told what would be released. Throws `not-quarantined` where nothing matches.
+ * Deletes quarantine rows and leaves the envelopes as they are: the census counts them again, and the next rotation tries
+ * them again. `ask` gets the envelopes that would be released. Throws `not-quarantined` where nothing matches.
  */
 export async function releaseQuarantine(
   config: Config,
@@ -35,7 +35,7 @@ export async function releaseQuarantine(
     const released: QuarantineView[] = []
     for (const row of rows) {
       const view = quarantineView(row)
-      // Only what was shown: a rotation may have accused other bytes meanwhile.
+      // Only the row that was shown: a rotation may have replaced it with one for other bytes.
       if (!(await clearRow(store, row))) continue
       released.push(view)
       const { collection, id, field, kekVersion, code } = view
@@ -59,7 +59,7 @@ function matches(
   return shown === id || JSON.stringify(shown) === compact(id)
 }
 
-/** As `quarantine list --json` has it, whatever blanks were typed. */
+/** The form of `quarantine list --json`, whatever white space was typed. */
 function compact(text: string): string {
   try {
     return JSON.stringify(JSON.parse(text))

@@ -17,9 +17,9 @@ export interface RetryView {
 }
 
 /**
- * Tries what is in quarantine once more. Rows of what its owner repaired or deleted are cleared; what stands under a
- * version that was left is re-wrapped under the active one, by a rotation that finds nothing else to do: so it has
- * verification, a range document of its own, and the fence of every page. The error is there while rows remain.
+ * Tries the quarantined envelopes again. Rows of envelopes that were repaired or deleted are cleared. Envelopes under an
+ * older version are re-wrapped under the active one by an ordinary rotation that finds nothing else to do, with
+ * verification, range documents and the attempt filter of each page. The error is set while rows remain.
  */
 export async function retryQuarantine(
   config: Config,
@@ -35,7 +35,7 @@ export async function retryQuarantine(
     if (error !== null && error.exitCode !== 6) {
       return { view: { before, remaining: await count(config), rotations }, error }
     }
-    // Ctrl-C let go of it.
+    // Ctrl-C detached from it.
     if (answer.outcome === 'started') break
   }
   const remaining = await count(config)
@@ -55,10 +55,10 @@ async function look(config: Config) {
     const rows = await listQuarantine(store)
     const active = (await readActive(store))?.version ?? 0
     const versions: number[] = []
-    // What its owner put back has no row any more afterwards, but waits to be re-wrapped all the same.
+    // The recheck clears rows of repaired envelopes, but those may still have to be re-wrapped.
     for (const version of new Set(rows.map(({ kek_version }) => kek_version))) {
       await recheckQuarantine(store, version)
-      // What is odd is of no version: its owner repairs it.
+      // An odd envelope has no version to rotate from; its owner has to repair it.
       if (version === null || version === active) continue
       if ((await countVersion(store, settings.collections, version)) > 0) versions.push(version)
     }

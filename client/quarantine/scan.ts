@@ -6,8 +6,8 @@ import { recheckQuarantine } from '../../store/rewrap-quarantine.ts'
 import { requireInstalled, withKeystore } from '../keystore.ts'
 
 /**
- * Puts what is odd into quarantine, outside of a rotation, and clears the rows of what was repaired or deleted. Throws what
- * `requireInstalled` and `requireCollections` throw.
+ * Quarantines odd envelopes outside of a rotation, and clears the rows of envelopes that were repaired or deleted. Throws
+ * what `requireInstalled` and `requireCollections` throw.
  */
 export async function scanQuarantine(config: Config): Promise<QuarantineScanView> {
   return withKeystore(config, async (keystore) => {

@@ -8,9 +8,9 @@ import type { TemporalLink } from './connection.ts'
 
 /** Who serves which build of an install's workflows. */
 export interface Builds {
-  /** Why this server keeps no builds apart; null when it does. */
+  /** Why this server does not support worker deployments; null when it does. */
   readonly off: string | null
-  /** What new runs go to; null while no worker has made its build that. */
+  /** The build that new runs go to; null while no worker has made its build current. */
   readonly current: string | null
   readonly workers: readonly ControlWorker[]
 }
@@ -34,12 +34,12 @@ export async function readBuilds(
   return { ...routing, workers }
 }
 
-/** Whether a run of this build goes on: on a server that keeps none apart any worker takes it. */
+/** Whether a run of this build can continue. On a server without worker deployments any worker takes it. */
 export function isServed({ off, workers }: Builds, build: string | null): boolean {
   return off === null ? workers.some((worker) => worker.build === build) : workers.length > 0
 }
 
-/** Gives new runs, and those that upgrade, to `build`. Throws what Temporal answers; a build that no worker has is unknown to it. */
+/** Routes new runs, and those that upgrade, to `build`. Throws Temporal's error; Temporal knows only builds that a worker has. */
 export async function makeCurrent(
   link: TemporalLink,
   install: InstallIdentity,
@@ -86,7 +86,7 @@ async function readWorkers(
     taskQueueType: workflowTasks,
   }
   const [{ pollers }, heartbeats, now, { unconfirmedSince }] = await Promise.all([
-    // The enum is of a package that is not ours to import.
+    // The enum is in a package that is not a dependency.
     // eslint-disable-next-line @typescript-eslint/no-unsafe-enum-assignment
     link.client.workflowService.describeTaskQueue(request),
     readHeartbeats(store),

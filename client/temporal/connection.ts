@@ -11,29 +11,29 @@ import { isTemporalAway, temporalFailure } from '../../config/temporal-failures.
 import { KeyturnError } from '../../contracts/errors.ts'
 import type { Config } from '../../contracts/settings.ts'
 
-/** How long a command waits for Temporal before it says that it is not there. */
+/** How long a command waits for a connection to Temporal, in milliseconds. */
 const connectTimeoutMs = 5000
 
-/** How long the look takes that finds out why it is not there. */
+/** How long the call may take that finds out why the connection failed, in milliseconds. */
 const lookMs = 2000
 
-/** One call to Temporal, in milliseconds; one that waits at the server for news comes back within a minute by itself. */
+/** The limits of a call and of a long poll, in milliseconds. The server ends a long poll within a minute. */
 const callMs = 10_000
 const pollMs = 70_000
 const polls =
   /GetWorkflowExecutionHistory|PollWorkflowExecutionUpdate|UpdateWorkflowExecution|QueryWorkflow/
 
-/** A server that hangs answers nothing: each try of a call has its limit, unless the caller has set one. */
+/** Sets a limit for each attempt of a call, since a server may hang. A limit that the caller has set stays. */
 const withLimit: NonNullable<ConnectionOptions['interceptors']>[number] = (options, next) => {
   const ms = polls.test(options.method_definition.path) ? pollMs : callMs
-  // What `next` answers with is one, by another name: the class is of a package that is not ours to import.
+  // `next` returns an InterceptedCall; its class is in a package that is not a dependency.
   // eslint-disable-next-line @typescript-eslint/no-unsafe-class-instance-assignment
   return next({ ...options, deadline: options.deadline ?? Date.now() + ms }) as InterceptedCall
 }
 
 type InterceptedCall = ReturnType<NonNullable<ConnectionOptions['interceptors']>[number]>
 
-/** An open road to Temporal. `address` and `namespace` are for messages. */
+/** An open connection to Temporal. `address` and `namespace` are for messages. */
 export interface TemporalLink {
   readonly client: Client
   readonly address: string
@@ -65,7 +65,7 @@ export async function withTemporal<T>(
   }
 }
 
-/** Whether the server could not be asked, or not now, so that the same question may be repeated. */
+/** Whether the server was unreachable or unavailable, so that the call may be retried. */
 export const isTransient = isTemporalAway
 
 async function connect(
@@ -88,13 +88,13 @@ async function connect(
 }
 
 /**
- * What one call without retries fails with. A connection that is waited for tells only that its time is over; null when
- * the server has come up meanwhile.
+ * The error of one call without retries, since `Connection.connect` only reports that its time is over. Null when the
+ * server has come up meanwhile.
  */
 async function whyNot({ address, security }: TemporalEndpoint, withinMs: number): Promise<unknown> {
   let connection: Connection | undefined
   try {
-    // A channel of its own: one that is shared is in its backoff, and has forgotten the last error.
+    // A channel of its own: the shared one is in its backoff and no longer has the last error.
     const channelArgs = { 'grpc.use_local_subchannel_pool': 1 }
     const asked = Connection.lazy({ ...security, address, channelArgs, interceptors: [] })
     connection = asked
@@ -130,7 +130,7 @@ function asTemporalError(error: unknown, endpoint: TemporalEndpoint): KeyturnErr
   })
 }
 
-/** A worker polls, and cannot run the workflow: it lacks its code, or has another that does not fit its history. */
+/** A worker polls but cannot run the workflow: it lacks the code, or its code does not fit the workflow's history. */
 export function taskFailed(text: string, cause: unknown): KeyturnError {
   return new KeyturnError('no-worker', `no worker can run the workflow: ${text}`, {
     hint: 'a worker of another build polls, or the workflow fails there: its log says why; deploy one build on all hosts',

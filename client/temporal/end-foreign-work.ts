@@ -5,8 +5,8 @@ import type { Store } from '../../store/store.ts'
 import type { TemporalLink } from './connection.ts'
 
 /**
- * Ends what was begun in a state of the keystore that is gone: running workflows of this install, and a policy whose row
- * is not there. Their activities would find no row. Answers their ids.
+ * Terminates work that was started in a state of the keystore that no longer exists: running workflows of this install, and
+ * a policy without a row. Their activities would find no row. Returns their ids.
  */
 export async function endForeignWork(
   link: TemporalLink,
@@ -23,7 +23,7 @@ export async function endForeignWork(
       await workflow.getHandle(workflowId).terminate('the keystore was restored')
       ended.push(workflowId)
     } catch (error) {
-      // It has just ended by itself.
+      // The workflow has just ended.
       if (!(error instanceof WorkflowNotFoundError)) throw error
     }
   }
@@ -31,7 +31,7 @@ export async function endForeignWork(
   return ended
 }
 
-/** True when there was a policy that this state of the keystore does not know. */
+/** Deletes a policy that has no row in this state of the keystore; returns whether it did. */
 async function endPolicy(
   { client }: TemporalLink,
   store: Store,

@@ -9,9 +9,9 @@ import { reasonOf } from '../../contracts/reasons.ts'
 import { isErrorCode, KeyturnError, type ErrorCode } from '../../contracts/errors.ts'
 
 /**
- * The way back from Temporal: a failure that was one of our errors becomes it again (type = code, details[0].hint). A
- * workflow that was ended from outside, and anything unknown, becomes `otherwise`. Errors that are no failure of a
- * workflow (the connection's, ours) are returned as they are.
+ * Turns a failure from Temporal back into the KeyturnError that it was (type = code, details[0].hint). A workflow that was
+ * ended from outside, and any unknown failure, gets the code `otherwise`. Errors that are no failure of a workflow
+ * (connection errors, KeyturnErrors) are returned unchanged.
  */
 export function decodeFailure(error: unknown, otherwise: ErrorCode): unknown {
   if (error instanceof KeyturnError) return error
@@ -40,7 +40,7 @@ export function decodeFailure(error: unknown, otherwise: ErrorCode): unknown {
   return error
 }
 
-/** A refusal that a result carries as data, as the error it was. */
+/** The error that a result carries as data. */
 export function fromReport(
   report: { code: string; message: string; hint?: string } | null,
   otherwise: ErrorCode,

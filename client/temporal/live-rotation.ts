@@ -6,7 +6,7 @@ import { runningRotation } from '../../store/rotations.ts'
 import type { Store } from '../../store/store.ts'
 import type { TemporalLink } from './connection.ts'
 
-/** How long a running workflow may take to answer a query: without a worker it never does. */
+/** How long to wait for the answer to a query: without a worker there is none. */
 const queryWithinMs = 2_000
 
 /** A rotation whose workflow runs now. `runId` is that of its first run. */
@@ -18,7 +18,7 @@ export interface LiveRotation {
   to: number
 }
 
-/** The rotation that runs, or null. A row that says so without a workflow does not count: the next one takes it over. */
+/** The running rotation, or null. A row without a running workflow does not count: the next rotation takes it over. */
 export async function liveRotation(
   link: TemporalLink,
   store: Store,
@@ -32,14 +32,14 @@ export async function liveRotation(
   return { ...identity, workflowId, runId }
 }
 
-/** Whether it stands still, as its workflow said last: known without a worker, unlike its progress. */
+/** Whether the rotation is paused, from the workflow's memo: unlike its progress, that can be read without a worker. */
 export async function lastPause(link: TemporalLink, workflowId: string): Promise<RotationPause> {
   const { paused, pausedBy } = (await describe(link, workflowId))?.memo ?? {}
   if (paused !== true) return notPaused
   return { paused, pausedBy: typeof pausedBy === 'string' ? pausedBy : null }
 }
 
-/** What the workflow says of itself; null when no worker answers for it in time. */
+/** The workflow's own progress; null when no worker answers in time. */
 export async function queryProgress(
   link: TemporalLink,
   workflowId: string,
@@ -54,7 +54,7 @@ export async function queryProgress(
   }
 }
 
-/** Null when no such workflow is known, running or ended. */
+/** Null when Temporal has no such workflow, running or ended. */
 export async function describe(
   link: TemporalLink,
   workflowId: string,
@@ -80,7 +80,7 @@ function fromMemo(memo: Record<string, unknown> | undefined): Identity | null {
   return { rotation, from, to }
 }
 
-/** A rotation that the policy started has no memo of ours: its row has the same, or the workflow itself. */
+/** A rotation that a policy started has no memo. The workflow's progress or the row has the same data. */
 async function fromElsewhere(
   link: TemporalLink,
   store: Store,

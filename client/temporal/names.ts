@@ -6,12 +6,12 @@ export function newRotationId(now: Date = new Date()): string {
   return `r-${now.toISOString().slice(0, 10)}-${randomLetters(6)}`
 }
 
-/** Names one removal; every decisive write of it is filtered by this. */
+/** The id of one removal; every decisive write of it is filtered by this id. */
 export function newRemovalRequest(now: Date = new Date()): string {
   return `d-${now.toISOString().slice(0, 10)}-${randomLetters(6)}`
 }
 
-/** Who asks, as it is written into the record: `alice@ops-1`. */
+/** The requester as written into the record: `alice@ops-1`. */
 export function requester(): string {
   return `${userName()}@${hostname()}`
 }
@@ -20,7 +20,7 @@ function userName(): string {
   try {
     return userInfo().username
   } catch {
-    // A container may run as a number that no passwd file knows.
+    // A container may run under a uid that has no entry in passwd.
     return `uid-${process.getuid?.() ?? 'unknown'}`
   }
 }

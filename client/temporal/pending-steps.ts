@@ -3,19 +3,19 @@ import { defaultPayloadConverter, type Payload } from '@temporalio/common'
 import type { TemporalLink } from './connection.ts'
 import { describe } from './live-rotation.ts'
 
-/** Ranges whose steps are looked at; the others wait for the same. */
+/** How many children are read; the others wait for the same. */
 const childrenAtMost = 4
 
 type Pending = NonNullable<
   NonNullable<WorkflowExecutionDescription['raw']['pendingActivities']>[number]
 >
 
-/** Events of a history that are searched, from its end, for where a step began. */
+/** How many events of a history are searched, from its end, for the start of a step. */
 const eventsAtMost = 200
 
 /**
- * What the steps of a workflow and of its children wait for, a line each: what MongoDB has not answered, as a step that runs
- * tells, and why one that is repeated has failed, and since when it is tried. Empty while all goes on.
+ * What the steps of a workflow and of its children wait for, a line each: from the heartbeat of a running step, the call that
+ * MongoDB has not answered; for a retried step, its last failure and since when it is tried. Empty while nothing waits.
  */
 export async function awaitedSteps(link: TemporalLink, workflowId: string): Promise<string[]> {
   const described = await describe(link, workflowId)
@@ -31,21 +31,21 @@ export async function awaitedSteps(link: TemporalLink, workflowId: string): Prom
   return [...new Set(lines.flat())]
 }
 
-/** `watchFleet` tells of the fleet, which the rotation's row has newer. */
+/** Leaves out `watchFleet`: the rotation's row has newer data on the fleet. */
 async function awaitedIn(
   link: TemporalLink,
   described: WorkflowExecutionDescription,
 ): Promise<string[]> {
   const steps = described.raw.pendingActivities ?? []
-  const told = steps.filter((step) => nameOf(step) !== 'watchFleet')
-  if (!told.some(isRepeated)) return told.flatMap((step) => awaitedBy(step, null))
+  const others = steps.filter((step) => nameOf(step) !== 'watchFleet')
+  if (!others.some(isRepeated)) return others.flatMap((step) => awaitedBy(step, null))
   const begun = await beginnings(link, described)
-  return told.flatMap((step) => awaitedBy(step, begun.get(step.activityId ?? '') ?? null))
+  return others.flatMap((step) => awaitedBy(step, begun.get(step.activityId ?? '') ?? null))
 }
 
 function awaitedBy(step: Pending, begun: Date | null): string[] {
-  const told = toldBy(step.heartbeatDetails?.payloads?.[0])
-  if (told.length > 0) return told.map((line) => `${line} (${nameOf(step)})`)
+  const lines = heartbeatLines(step.heartbeatDetails?.payloads?.[0])
+  if (lines.length > 0) return lines.map((line) => `${line} (${nameOf(step)})`)
   if (!isRepeated(step)) return []
   const since = begun ?? dateOf(step.lastAttemptCompleteTime ?? step.lastStartedTime)
   const tried =
@@ -53,7 +53,7 @@ function awaitedBy(step: Pending, begun: Date | null): string[] {
   return [`${nameOf(step)}: ${step.lastFailure?.message} (attempt ${step.attempt}${tried})`]
 }
 
-/** Temporal describes a step by its last attempt; when it was scheduled first stands in the history. */
+/** When each step was first scheduled, from the history: Temporal describes only a step's last attempt. */
 async function beginnings(
   { client, namespace }: TemporalLink,
   { workflowId, runId }: WorkflowExecutionDescription,
@@ -81,9 +81,9 @@ function dateOf(time: Pending['lastStartedTime']): Date | null {
   return time?.seconds ? new Date(Number(time.seconds) * 1000) : null
 }
 
-function toldBy(details: Payload | null | undefined): string[] {
+function heartbeatLines(details: Payload | null | undefined): string[] {
   if (details === null || details === undefined) return []
-  const told: { awaiting?: unknown } | null = defaultPayloadConverter.fromPayload(details)
-  const awaiting = told?.awaiting
+  const heartbeat: { awaiting?: unknown } | null = defaultPayloadConverter.fromPayload(details)
+  const awaiting = heartbeat?.awaiting
   return Array.isArray(awaiting) ? awaiting.filter((line) => typeof line === 'string') : []
 }

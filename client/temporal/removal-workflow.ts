@@ -5,11 +5,14 @@ import type { TemporalLink } from './connection.ts'
 import { describe } from './live-rotation.ts'
 import { startOrJoin } from './start.ts'
 
-/** How long a workflow may take to hear of an undo. It decides nothing, so nothing depends on its answer. */
-const hearsWithinMs = 5_000
+/** How long to wait until a workflow has taken the undo, in milliseconds. The keystore decides, so nothing depends on it. */
+const undoWithinMs = 5_000
 
-/** Has somebody work on this request: joins the workflow that does, or starts one, which goes on where the last one ended. */
-export async function workOn(link: TemporalLink, input: RemoveInput): Promise<WorkflowHandle> {
+/** Joins the workflow of this request, or starts one, which continues where the last one ended. */
+export async function startRemoval(
+  link: TemporalLink,
+  input: RemoveInput,
+): Promise<WorkflowHandle> {
   const { install, version, request } = input
   const workflowId = workflowIds.remove(install, version)
   const running = await describe(link, workflowId)
@@ -22,23 +25,23 @@ export async function workOn(link: TemporalLink, input: RemoveInput): Promise<Wo
   })
 }
 
-/** One that still works on a request that was withdrawn: it hears so and ends, or is ended. */
+/** Ends a workflow whose request was withdrawn: by its undo update, else by termination. */
 async function endRemoval(link: TemporalLink, workflowId: string): Promise<void> {
-  await hearUndo(link, workflowId)
+  await sendUndo(link, workflowId)
   const running = await describe(link, workflowId)
   if (running?.status.name !== 'RUNNING') return
   await link.client.workflow.getHandle(workflowId).terminate('its request was withdrawn')
 }
 
-/** Tells a workflow that its request was withdrawn, so that it does not wait any longer. */
-export async function hearUndo(link: TemporalLink, workflowId: string): Promise<void> {
+/** Notifies a workflow that its request was withdrawn, so that it stops waiting. */
+export async function sendUndo(link: TemporalLink, workflowId: string): Promise<void> {
   const handle = link.client.workflow.getHandle(workflowId)
   try {
-    await link.client.withDeadline(Date.now() + hearsWithinMs, async () => {
+    await link.client.withDeadline(Date.now() + undoWithinMs, async () => {
       await handle.executeUpdate<unknown, []>(messages.undo)
       await handle.result()
     })
   } catch {
-    // Gone, busy or without a worker: it finds the request withdrawn whenever it looks.
+    // The workflow is gone, busy or without a worker. It finds the request withdrawn when it next reads the keystore.
   }
 }

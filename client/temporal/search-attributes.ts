@@ -7,7 +7,7 @@ const keyword = 2
 /** gRPC ALREADY_EXISTS. */
 const alreadyExists = 6
 
-/** Our search attributes that the namespace does not know yet. */
+/** Keyturn's search attributes that are not registered in the namespace yet. */
 export async function missingAttributes({ client, namespace }: TemporalLink): Promise<string[]> {
   const { customAttributes } = await client.connection.operatorService.listSearchAttributes({
     namespace,
@@ -16,7 +16,7 @@ export async function missingAttributes({ client, namespace }: TemporalLink): Pr
   return Object.values(searchAttributes).filter((name) => !known.has(name))
 }
 
-/** Registers what is missing, and returns it. Somebody who was faster is no error. */
+/** Registers the missing search attributes and returns them. That another client registers them first is no error. */
 export async function registerAttributes(link: TemporalLink): Promise<string[]> {
   const missing = await missingAttributes(link)
   if (missing.length === 0) return []

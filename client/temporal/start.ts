@@ -23,7 +23,7 @@ export interface Start {
   rotation?: string
 }
 
-/** Starts a workflow, or answers null when one runs under the same id already. */
+/** Starts a workflow; null when one already runs under the same id. */
 export async function startAlone(
   link: TemporalLink,
   start: Start,
@@ -40,7 +40,7 @@ export async function startAlone(
   }
 }
 
-/** Starts a workflow, or joins the one that runs under the same id: asking twice is asking once. */
+/** Starts a workflow, or joins the one that runs under the same id, so that a repeated request is safe. */
 export async function startOrJoin(link: TemporalLink, start: Start): Promise<WorkflowHandle> {
   return link.client.workflow.start(start.type, {
     ...options(start),
@@ -48,7 +48,7 @@ export async function startOrJoin(link: TemporalLink, start: Start): Promise<Wor
   })
 }
 
-/** The result of a workflow; its failure as one of our errors, `otherwise` when it carries none. */
+/** The result of a workflow. Throws its failure as a KeyturnError, with the code `otherwise` when the failure has none. */
 export async function resultOf<T>(handle: WorkflowHandle, otherwise: ErrorCode): Promise<T> {
   try {
     return (await handle.result()) as T

@@ -6,13 +6,13 @@ import { isServed, readBuilds, type Builds } from './builds.ts'
 import type { TemporalLink } from './connection.ts'
 import { describe } from './live-rotation.ts'
 
-/** Runs of one install that are looked at: its removals, a policy, a rotation with the ranges of its window. */
+/** How many running workflows are read: removals, a policy, a rotation with the ranges of its window. */
 const runsAtMost = 40
 
-/** A task that a worker took and did not answer, as one that is restarted, is handed to the next one so often in silence. */
+/** Attempts of a task without a failure that are no problem yet: a worker that took it may have been restarted. */
 const attemptsAreFew = 2
 
-/** The runs of an install that do not go on: nobody serves their build, or their workflow fails. Empty while all do. */
+/** The stuck runs of an install: no worker serves their build, or their workflow tasks fail. Empty when there are none. */
 export async function troubledRuns(
   link: TemporalLink,
   install: InstallIdentity,
@@ -33,7 +33,7 @@ export async function troubledRuns(
   return runs.filter((run) => run !== null)
 }
 
-/** Why one run does not go on; null when it does, or is gone. */
+/** Why one run is stuck; null when it is not, or has ended. */
 export async function troubleOfRun(
   link: TemporalLink,
   builds: Builds,
@@ -44,8 +44,8 @@ export async function troubleOfRun(
 }
 
 /**
- * Ends a run that is pinned to a build that no worker has, so that the same command starts it anew in the build of now: all
- * that it had done is in MongoDB. Null when there was none. One whose own build is current is left: its workers restart.
+ * Terminates a run that is pinned to a build without workers, so that the same command starts it again in the current build;
+ * its progress is in MongoDB. Null when there was none. A run whose build is current is left: its workers are restarting.
  */
 export async function endUnserved(
   link: TemporalLink,
@@ -61,7 +61,7 @@ export async function endUnserved(
   const reason = `build ${build} has no worker: started anew in ${builds.current ?? 'another'}`
   const children = (described.raw.pendingChildren ?? []).flatMap(({ workflowId: id }) => id ?? [])
   for (const id of [workflowId, ...children]) {
-    // One that has ended by itself, or with its parent, is as good.
+    // A run that has ended meanwhile needs no termination.
     await link.client.workflow
       .getHandle(id)
       .terminate(reason)
@@ -91,7 +91,7 @@ async function troubleOf(
   return { workflowId, type, build: runsIn, reason: 'task-failing', message }
 }
 
-/** What a run waits for is the build that it is pinned to, else the current one. */
+/** The build that a run waits for, if no worker serves it: the one that it is pinned to, else the current one. */
 function buildWaitedFor(described: WorkflowExecutionDescription, builds: Builds): string | null {
   if (builds.off !== null) return null
   const build = pinnedTo(described) ?? builds.current
@@ -100,13 +100,13 @@ function buildWaitedFor(described: WorkflowExecutionDescription, builds: Builds)
 
 function pinnedTo({ raw }: WorkflowExecutionDescription): string | null {
   const versioning = raw.workflowExecutionInfo?.versioningInfo
-  // VERSIONING_BEHAVIOR_PINNED; the enum is of a package that is not ours to import.
+  // VERSIONING_BEHAVIOR_PINNED; the enum is in a package that is not a dependency.
   const behavior: number = versioning?.behavior ?? 0
   if (behavior !== 1) return null
   return versioning?.deploymentVersion?.buildId ?? null
 }
 
-/** Only the first of a row of failures is in the history, as its newest event; null where a worker took it and was late. */
+/** Of repeated failures only the first is in the history, as its newest event. Null where a worker took the task and was late. */
 async function lastTaskFailure(
   link: TemporalLink,
   { workflowId, runId }: WorkflowExecutionDescription,

@@ -5,7 +5,7 @@ import { readBuilds } from './builds.ts'
 import type { TemporalLink } from './connection.ts'
 import { troubledRuns } from './troubled-runs.ts'
 
-/** Who serves workflows, and which do not go on; null before `setup`. */
+/** The workers that serve workflows, and the stuck workflows; null before `setup`. */
 export async function askWorkflows(
   { store, install: row }: Keystore,
   link: TemporalLink,

@@ -4,7 +4,7 @@ import { listAudit, verifyAudit, type AuditVerdict } from '../../store/kek-audit
 import { withKeystore } from '../keystore.ts'
 
 export interface AuditView {
-  /** Null for an entry that has no number: somebody else wrote it. */
+  /** Null for an entry without a number, which Keyturn did not write. */
   sequence: number | null
   at: string
   actor: AuditActor
@@ -16,16 +16,16 @@ export interface AuditView {
 
 export interface AuditActor {
   user: string
-  /** Null where the entry names none: a policy acts on no host of its own. */
+  /** Null where the entry names none: a policy has no host. */
   host: string | null
   /**
-   * True: it is who asked, as the request said; nobody has checked it. The worker that acted is in `details.worker`. False
-   * for what a worker did of itself.
+   * True: the requester as the request names it, unverified; the worker that acted is in `details.worker`. False for an action
+   * that a worker took without a request.
    */
   claimed: boolean
 }
 
-/** The newest entries of the record, oldest of them first; all of them where `limit` is null. */
+/** The newest entries of the record, in the order in which they were written; all where `limit` is null. */
 export async function readAudit(
   config: Config,
   limit: number | null,

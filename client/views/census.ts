@@ -13,9 +13,9 @@ interface FieldCount {
 }
 
 export interface Census {
-  /** With those that are odd. */
+  /** Includes odd envelopes. */
   total: number
-  /** Raw counts, what is in quarantine included, zeros left out. */
+  /** Raw counts: quarantined envelopes are included, zeros are left out. */
   byVersion: Record<string, number>
   byField: FieldCount[]
   /** Envelopes that cannot be placed under a version. */
@@ -23,7 +23,7 @@ export interface Census {
   oddByField: { collection: string; field: string; envelopes: number }[]
 }
 
-/** Counts every envelope of the recorded collections by the version that it names. */
+/** Counts the envelopes of the recorded collections by the version that they name. */
 export async function takeCensus(store: Store, settings: FleetSettings): Promise<Census> {
   const { byField, odd, oddByField } = await countVersions(store, settings.collections)
   const byVersion: Record<string, number> = {}
@@ -35,8 +35,8 @@ export async function takeCensus(store: Store, settings: FleetSettings): Promise
 }
 
 /**
- * What makes a census worth nothing, as a member of an answer; none where all recorded collections are what they were. To be
- * asked for behind the census: a collection that went before it was not counted.
+ * The lost collections, as a member of an answer; absent where all recorded collections are as recorded. Call it after the
+ * census: a collection that was dropped before the census was not counted.
  */
 export async function lostMember({
   store,
@@ -47,7 +47,7 @@ export async function lostMember({
   return lost.length === 0 ? {} : { lost }
 }
 
-/** How many envelopes a rotation from this version meets in each field: those that name it, and those that are odd. */
+/** How many envelopes a rotation from this version reads in each field: those that name it, and odd ones. */
 export function countByField(
   { byField, oddByField }: Census,
   settings: FleetSettings,

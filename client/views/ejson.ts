@@ -1,6 +1,6 @@
 import { BSON } from 'mongodb'
 
-/** An id as scripts see it: EJSON relaxed. Sub-documents may come as a Map, which keeps the order of number-like keys. */
+/** An id for JSON output: EJSON relaxed. Sub-documents may be Maps, which keep the order of number-like keys. */
 export function ejson(value: unknown): unknown {
   if (value === undefined || value === null) return null
   const { id } = BSON.EJSON.serialize({ id: plain(value) }, { relaxed: true }) as { id: unknown }

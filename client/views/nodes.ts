@@ -5,7 +5,7 @@ import { appendAudit } from '../../store/kek-audit.ts'
 import { readHeartbeats } from '../../store/process-heartbeats.ts'
 import { serverNow, type Store } from '../../store/store.ts'
 
-/** The roster with the processes that beat on each node, by the database's clock; nodes in the order of their names. */
+/** The roster with the live processes of each node, by the database's clock; nodes are sorted by name. */
 export async function fleetNodes(store: Store): Promise<FleetNode[]> {
   const [roster, heartbeats, now] = await Promise.all([
     readRoster(store),
@@ -37,7 +37,7 @@ export async function expectFleetNode(store: Store, node: string, by: string): P
   await appendAudit(store, { actor: by, action: 'node-expected', subject: node, details: {} })
 }
 
-/** Takes a node off the roster, so that nothing waits for it any more. Throws node-unknown, and node-live. */
+/** Takes a node off the roster: nothing waits for it any more. Throws node-unknown and node-live. */
 export async function decommissionFleetNode(store: Store, node: string, by: string): Promise<void> {
   await decommissionNode(store, node, by)
   await appendAudit(store, { actor: by, action: 'node-decommissioned', subject: node, details: {} })

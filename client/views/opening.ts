@@ -14,7 +14,7 @@ export async function loadableKeks({ store }: Keystore): Promise<KekDescriptor[]
     .filter((descriptor) => descriptor !== null)
 }
 
-/** What a scan opened, with ids as scripts see them. Quarantine rows of envelopes that were repaired are cleared. */
+/** What a scan opened, with ids as EJSON. Clears the quarantine rows of envelopes that were repaired. */
 export async function openingView(
   { store }: Keystore,
   census: { opened: number; failed: ScanView['failed'] },

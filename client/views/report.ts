@@ -19,7 +19,7 @@ const order: readonly RotationPhase[] = [
   'finish',
 ]
 
-/** One rotation from its record, plan and truth side by side; it needs no Temporal. Throws no-rotation. */
+/** One rotation from its record, with plan and result side by side. Needs no Temporal. Throws no-rotation. */
 export async function readReport(config: Config, rotation: string): Promise<ReportView> {
   return withKeystore(config, async ({ store, settings }) => {
     const row = await readRotation(store, rotation)
@@ -63,7 +63,7 @@ function countersOf({ hsmCalls, ...counters }: Awaited<ReturnType<typeof sumCoun
   return { ...counters, hsm_calls: hsmCalls }
 }
 
-/** Each phase that began, until the next one did. */
+/** Each phase that began; it ends when the next one begins. */
 function phasesOf({ phases = {}, promoted_at }: RotationDoc, end: Date): ReportView['phases'] {
   const begun = { ...phases, ...(promoted_at === null ? {} : { promote: promoted_at }) }
   const there = order.flatMap((phase) => {

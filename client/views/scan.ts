@@ -6,10 +6,10 @@ import { withKeystore, type Keystore } from '../keystore.ts'
 import { lostMember, takeCensus } from './census.ts'
 import { ejson } from './ejson.ts'
 
-/** What opening every envelope that has a version found; `failed` with ids as EJSON. */
+/** The result of opening every envelope that names a version; `failed` has ids as EJSON. */
 export type Opening = Pick<ScanView, 'opened' | 'failed'>
 
-/** Counts all envelopes; `open`, where given, opens each of them beside. */
+/** Counts all envelopes, and opens each of them with `open` where that is given. */
 export async function scan(
   config: Config,
   open: ((keystore: Keystore) => Promise<Opening>) | null,
@@ -23,7 +23,7 @@ export async function scan(
   })
 }
 
-/** The first of each field that quarantine has rows for. */
+/** The first odd envelopes of each field, as many as get their own quarantine rows. */
 async function oddOnes({ store, settings }: Keystore): Promise<ScanView['failed']> {
   const failed: ScanView['failed'] = []
   for (const place of fieldsOf(settings.collections)) {

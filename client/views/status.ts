@@ -15,7 +15,7 @@ import type { Keystore } from '../keystore.ts'
 import { lostMember, takeCensus, type Census } from './census.ts'
 import { fleetNodes } from './nodes.ts'
 
-/** What only Temporal knows. `unreachable` leaves the rotation and the policy out: the rest comes from the keystore. */
+/** The part of the status that is read from Temporal. When it is `unreachable`, rotation and policy are left out. */
 export interface Live {
   rotation: {
     id: string
@@ -23,7 +23,7 @@ export interface Live {
     runId: string
     progress: RotationProgress | null
     pause: RotationPause
-    /** Nobody is there who could sweep. */
+    /** No worker with keys is there to sweep. */
     lacksKeys: boolean
     /** What its steps wait for, and since when. */
     awaiting: string[]
@@ -35,7 +35,7 @@ export interface Live {
 
 const startOne = 'keyturn worker --roles rewrap'
 
-/** Versions, census, fleet and rotations of an install, as `status --json` answers them. */
+/** Versions, census, fleet and rotations of an install, in the shape of `status --json`. */
 export async function statusView(
   config: Config,
   keystore: Keystore,
@@ -113,14 +113,14 @@ function lastView(row: RotationDoc | null): LastRotation | null {
   return { id, from, to, outcome, endedAt: row.ended_at.toISOString() }
 }
 
-/** MongoDB knows what Temporal has lost. */
+/** A rotation whose row is unfinished and whose workflow is gone from Temporal. */
 function abandonedView(row: RotationDoc | null): Pick<StatusView, 'abandoned'> {
   if (row === null) return {}
   const { _id: id, from, to, phase } = row
   return { abandoned: { id, from, to, phase, startedAt: row.started_at.toISOString() } }
 }
 
-/** Null while the rotation has neither a row nor a worker that answers for it. */
+/** Null while the rotation has neither a row nor a worker that answers a query. */
 async function rotationView(
   { store, settings }: Keystore,
   running: NonNullable<Live['rotation']>,
@@ -131,8 +131,8 @@ async function rotationView(
     sumCounters(store, running.id),
     serverNow(store),
   ])
-  const told = running.progress
-  const known = told ?? row
+  const { progress } = running
+  const known = progress ?? row
   if (known === null) return null
   const remaining = await remainingOf(store, settings.collections, known.from)
   const { rewrapped, superseded, quarantined } = counters
@@ -148,23 +148,23 @@ async function rotationView(
     ...{ paused: running.pause.paused, pausedBy: running.pause.pausedBy },
     ...{ rewrapped, superseded, quarantined, remaining, ratePerSecond },
     etaSeconds: moves && remaining > 0 ? Math.ceil(remaining / ratePerSecond) : null,
-    startedAt: told?.startedAt ?? row?.started_at.toISOString() ?? now.toISOString(),
+    startedAt: progress?.startedAt ?? row?.started_at.toISOString() ?? now.toISOString(),
     awaiting: [
-      // Heartbeats that are not confirmed look like workers that are gone.
+      // Without confirmed heartbeats workers look dead, so the missing confirmation is shown instead.
       ...(unconfirmedSince !== null
         ? [unconfirmed(unconfirmedSince).message]
         : running.lacksKeys
           ? [`a worker with keys: ${startOne}`]
           : []),
       ...running.awaiting,
-      ...(told?.hsmAway ? [told.hsmAway] : []),
-      // The row knows it within two seconds, the workflow only after a whole round.
-      ...(known.phase === 'settle' ? (row?.awaiting ?? told?.awaiting ?? []) : []),
+      ...(progress?.hsmAway ? [progress.hsmAway] : []),
+      // The row has it within two seconds, the workflow only after a whole round.
+      ...(known.phase === 'settle' ? (row?.awaiting ?? progress?.awaiting ?? []) : []),
     ],
   }
 }
 
-/** Envelopes a second since the sweep could begin. */
+/** Envelopes a second since the version was promoted. */
 function averageRate(done: number, row: RotationDoc | null, now: Date): number {
   const since = row?.promoted_at ?? row?.started_at
   if (since === undefined) return 0

@@ -6,7 +6,7 @@ import { readActive } from '../../store/kek-active.ts'
 import { readVersion } from '../../store/kek-versions.ts'
 import type { Store } from '../../store/store.ts'
 
-/** A version that was installed, in any state. Throws version-unknown for an intent and for a number nobody knows. */
+/** An installed version, in any state. Throws version-unknown for an unfinished installation and an unknown number. */
 export async function requireVersion(
   store: Store,
   version: number,

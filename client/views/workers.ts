@@ -3,7 +3,7 @@ import { readHeartbeats } from '../../store/process-heartbeats.ts'
 import { requireMajority } from '../../store/majority.ts'
 import { serverNow, type Store } from '../../store/store.ts'
 
-/** How often a command that waits for a worker looks whether there is one, in milliseconds. */
+/** How often a waiting command checks that a worker is alive, in milliseconds. */
 const lookEveryMs = 2000
 
 /** How many workers have a heartbeat that has not expired, by the database's clock. */
@@ -15,8 +15,8 @@ export async function liveWorkers(store: Store): Promise<number> {
 }
 
 /**
- * Throws no-worker at once when nobody could do the work: a workflow would only wait. Heartbeats that MongoDB does not
- * confirm look like workers that are gone: then it is mongodb-unreachable.
+ * Throws no-worker when no worker is alive: a workflow would only wait. Unconfirmed heartbeats look like dead workers: if
+ * MongoDB confirms no writes, it throws mongodb-unreachable instead.
  */
 export async function requireWorker(store: Store): Promise<void> {
   if ((await liveWorkers(store)) > 0) return
@@ -26,7 +26,7 @@ export async function requireWorker(store: Store): Promise<void> {
   })
 }
 
-/** Waits for work that workers do, and gives up with no-worker when the last of them falls silent. */
+/** Waits for work that workers do. Throws no-worker when the last worker stops sending heartbeats. */
 export async function whileWorkersLive<T>(store: Store, work: Promise<T>): Promise<T> {
   let timer: NodeJS.Timeout | undefined
   const silence = new Promise<never>((_, reject) => {
@@ -37,7 +37,7 @@ export async function whileWorkersLive<T>(store: Store, work: Promise<T>): Promi
     return await Promise.race([work, silence])
   } finally {
     clearInterval(timer)
-    // The loser of the race may still fail after the connection is closed; nobody waits for it any more.
+    // `work` may still reject after the connection is closed; that is ignored.
     work.catch(() => undefined)
   }
 }

@@ -4,12 +4,12 @@ import { KeyturnError } from '../../contracts/errors.ts'
 import { spawnSupervised } from '../supervised-child.ts'
 import type { Stack } from '../stack.ts'
 import { waitUntil } from '../wait-until.ts'
-import type { Life } from './application.ts'
+import type { ApplicationReport } from './application.ts'
 
 export interface Application {
   readonly pid: number
-  /** Ends it cleanly and answers with what it lived through. */
-  finish(): Promise<Life>
+  /** Ends it cleanly and returns its report. */
+  finish(): Promise<ApplicationReport>
 }
 
 const startMs = 60_000
@@ -45,7 +45,7 @@ export async function startApplication(stack: Stack, node: string): Promise<Appl
       await closed
       const last = stdout.trim().split('\n').at(-1) ?? ''
       if (code !== 0 || !last.startsWith('{')) throw failed()
-      return JSON.parse(last) as Life
+      return JSON.parse(last) as ApplicationReport
     },
   }
 }

@@ -1,6 +1,6 @@
 /**
- * The demo's application: a process of its own that reads and writes secrets through the keyring all the time, and
- * knows nothing of rotations. It ends on SIGTERM and prints what it lived through as one JSON document.
+ * The demo's application: a separate process that reads and writes secrets through the keyring all the time, and does not
+ * know of rotations. It ends on SIGTERM and prints its report as one JSON document.
  *
  *   node application.js CONFIG NODE
  */
@@ -21,8 +21,8 @@ import {
 } from './records.ts'
 import type { Family } from './records.ts'
 
-/** What the application lived through. */
-export interface Life {
+/** What the application did, and how it went. */
+export interface ApplicationReport {
   reads: number
   writes: number
   inserts: number
@@ -36,7 +36,7 @@ export interface Life {
   moves: Record<string, number>
 }
 
-/** Between two operations: about a hundred a second. */
+/** The pause between two operations: about a hundred a second. */
 const restMs = 8
 /** One in so many operations writes, one in so many writes inserts. */
 const writeEvery = 4
@@ -46,7 +46,7 @@ const [configPath = '', node = 'app'] = process.argv.slice(2)
 const config = loadConfig({ file: configPath })
 const { uri, database } = config.mongodb
 
-const life: Life = {
+const report: ApplicationReport = {
   ...{ reads: 0, writes: 0, inserts: 0, errors: 0, firstError: null },
   ...{ slowestReadMs: 0, slowestWriteMs: 0, written: {}, moves: {} },
 }
@@ -59,14 +59,14 @@ await withStore({ uri, database }, async ({ db }) => {
   const keyring = await openKeyring({ config: configPath, node, ephemeral: true })
   try {
     console.log('application is up')
-    await live(keyring, db)
+    await operate(keyring, db)
   } finally {
     await keyring.close()
   }
 })
-console.log(JSON.stringify(life))
+console.log(JSON.stringify(report))
 
-async function live(keyring: Keyring, db: Db): Promise<void> {
+async function operate(keyring: Keyring, db: Db): Promise<void> {
   const ids = await readIds(db)
   for (let turn = 1; !stop.signal.aborted; turn += 1) {
     try {
@@ -74,8 +74,8 @@ async function live(keyring: Keyring, db: Db): Promise<void> {
       else if (turn % (writeEvery * insertEvery) === 0) await insert(keyring, db, ids)
       else await write(keyring, db, ids)
     } catch (error) {
-      life.errors += 1
-      life.firstError ??= error instanceof Error ? error.message : String(error)
+      report.errors += 1
+      report.firstError ??= error instanceof Error ? error.message : String(error)
     }
     await sleep(restMs)
   }
@@ -97,15 +97,15 @@ async function readIds(db: Db): Promise<Map<Family, string[]>> {
 }
 
 async function read(keyring: Keyring, db: Db, ids: Map<Family, string[]>): Promise<void> {
-  const family = families[life.reads % families.length] ?? dnsAccounts
+  const family = families[report.reads % families.length] ?? dnsAccounts
   const id = oneOf(ids.get(family) ?? [])
   const started = performance.now()
   const document = await db
     .collection<{ _id: string; sha256: string }>(family.collection)
     .findOne({ _id: id })
   const plaintext = await keyring.open(at(document, family.field), placeOf(family, id))
-  life.slowestReadMs = Math.max(life.slowestReadMs, performance.now() - started)
-  life.reads += 1
+  report.slowestReadMs = Math.max(report.slowestReadMs, performance.now() - started)
+  report.reads += 1
   if (digestOf(plaintext) !== document?.sha256) throw new Error(`"${id}" opened to another secret`)
 }
 
@@ -124,29 +124,29 @@ async function write(keyring: Keyring, db: Db, ids: Map<Family, string[]>): Prom
       { $set: { [family.field]: envelope, sha256 } },
       { returnDocument: 'before' },
     )
-  life.slowestWriteMs = Math.max(life.slowestWriteMs, performance.now() - started)
-  life.writes += 1
-  life.written[digestKey(family, id)] = sha256
+  report.slowestWriteMs = Math.max(report.slowestWriteMs, performance.now() - started)
+  report.writes += 1
+  report.written[digestKey(family, id)] = sha256
   moved(at(before, `${family.field}.kek_version`), envelope.kek_version)
 }
 
 async function insert(keyring: Keyring, db: Db, ids: Map<Family, string[]>): Promise<void> {
   const family = dnsAccounts
-  const id = `${family.prefix}-new-${(life.inserts + 1).toString()}`
+  const id = `${family.prefix}-new-${(report.inserts + 1).toString()}`
   const started = performance.now()
   const [document] = await sealedDocuments(keyring, family, [id])
   if (document === undefined) return
   await db.collection<{ _id: string }>(family.collection).insertOne(document)
-  life.slowestWriteMs = Math.max(life.slowestWriteMs, performance.now() - started)
-  life.inserts += 1
+  report.slowestWriteMs = Math.max(report.slowestWriteMs, performance.now() - started)
+  report.inserts += 1
   ids.get(family)?.push(id)
-  life.written[digestKey(family, id)] = document.sha256
+  report.written[digestKey(family, id)] = document.sha256
   moved(0, at(document, `${family.field}.kek_version`))
 }
 
 function moved(from: unknown, to: unknown): void {
   const move = `${String(from)}>${String(to)}`
-  life.moves[move] = (life.moves[move] ?? 0) + 1
+  report.moves[move] = (report.moves[move] ?? 0) + 1
 }
 
 function oneOf(ids: readonly string[]): string {

@@ -13,7 +13,7 @@ export interface RunningCommand<T> {
   readonly answer: Promise<T>
 }
 
-/** The real command line, as a child process with `--json`: what a person would type, shown as they would type it. */
+/** Runs the real command line as a child process with `--json`, and shows each command as a person would type it. */
 export interface Commands {
   /** Resolves with the answer; rejects with the command's own error when it ends with another code than 0. */
   run<T>(...words: string[]): Promise<T>
@@ -22,18 +22,18 @@ export interface Commands {
   start<T>(...words: string[]): RunningCommand<T>
 }
 
-export function commandsOn(stack: Stack, tell: Reporter): Commands {
+export function commandsOn(stack: Stack, reporter: Reporter): Commands {
   const quietly = <T>(...words: string[]) => execute<T>(stack, words)
   return {
     quietly,
     run: <T>(...words: string[]) => {
-      tell.command(words)
+      reporter.command(words)
       return quietly<T>(...words)
     },
     start: <T>(...words: string[]) => {
-      tell.command(words)
+      reporter.command(words)
       const answer = quietly<T>(...words)
-      // Whoever awaits it later still sees the rejection.
+      // Avoids an unhandled rejection; a later await of `answer` still rejects.
       answer.catch(() => undefined)
       return { answer }
     },

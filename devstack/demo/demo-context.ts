@@ -4,10 +4,10 @@ import type { WorkerProcess } from '../worker-process.ts'
 import type { Commands } from './commands.ts'
 import type { Reporter } from './reporter.ts'
 
-/** What every chapter of the demo has at hand. */
+/** What each step of the demo uses. */
 export interface DemoContext {
   readonly stack: Stack
-  readonly tell: Reporter
+  readonly reporter: Reporter
   readonly keyturn: Commands
   /** The stack's database, to look at what the product did. */
   readonly store: Store

@@ -3,8 +3,8 @@ import type { Db, Document } from 'mongodb'
 import type { Keyring } from '../../keyring/index.ts'
 
 /**
- * The demo's records: P-256 private keys in PEM, and API tokens at a nested path. Each stands beside the SHA-256 of its
- * plaintext, so that whoever opens it knows at once whether it is still the same secret.
+ * The demo's records: P-256 private keys in PEM, and API tokens at a nested path. Each record also has the SHA-256 of its
+ * plaintext, to check that it still opens to the same secret.
  */
 export interface Family {
   readonly collection: string
@@ -68,7 +68,7 @@ export interface SealedDocument {
   [path: string]: unknown
 }
 
-/** Documents as an application would store them: the secret sealed, and what one searches by in the clear. */
+/** Documents as an application would store them: the secret is sealed, other fields are in the clear. */
 export async function sealedDocuments(
   keyring: Keyring,
   family: Family,

@@ -1,18 +1,18 @@
 import pc from 'picocolors'
 import { KeyturnError } from '../../contracts/errors.ts'
 
-/** Tells the story on stdout, a line at a time. */
+/** Prints the demo's steps, a line at a time. */
 export interface Reporter {
-  /** A chapter's title. */
+  /** The title of a part of the demo. */
   readonly chapter: (title: string) => void
   readonly say: (line: string) => void
   /** A command as a person would type it. */
   readonly command: (words: readonly string[]) => void
-  /** Something worth seeing from afar. */
+  /** A line in red. */
   readonly alarm: (line: string) => void
 }
 
-export function reporter(write: (line: string) => void): Reporter {
+export function createReporter(write: (line: string) => void): Reporter {
   return {
     chapter: (title) => {
       write(pc.bold(title))
@@ -29,7 +29,7 @@ export function reporter(write: (line: string) => void): Reporter {
   }
 }
 
-/** The demo ends here, and says which of its expectations failed. */
+/** Ends the demo with an error if the condition does not hold. */
 export function expectThat(condition: boolean, expectation: string, found: string): void {
   if (condition) return
   throw new KeyturnError('internal', `the demo expected ${expectation}, and found ${found}`, {

@@ -15,7 +15,7 @@ import type { DemoContext } from './demo-context.ts'
 
 /** The worker is killed when this much is done. */
 const killAt = 0.4
-/** How long the demo looks for a moment in which a worker has a page in hand. */
+/** How long the demo waits for a worker with a range in progress. */
 const victimMs = 20_000
 const liveMs = 60_000
 
@@ -26,17 +26,17 @@ export interface Rotated {
 
 /** The rotation, with one worker killed in the middle of it. */
 export async function rotateAndKill(context: DemoContext): Promise<Rotated> {
-  const { stack, tell, keyturn, store, maxRate } = context
+  const { stack, reporter, keyturn, store, maxRate } = context
   const command = keyturn.start<RotateResult>(
     ...['rotate', '--from-version', '1', '--to-version', '2', '--max-rate', maxRate.toString()],
   )
   const watched = await watchRotation(store, command)
-  tell.say(
+  reporter.say(
     `preflight counted ${count(watched.total)} envelopes under v1; new secrets go to v2 already`,
   )
-  tell.say(`Temporal UI while it runs: ${stack.temporalUi ?? 'on your own server'}`)
+  reporter.say(`Temporal UI while it runs: ${stack.temporalUi ?? 'on your own server'}`)
   await reach(watched, Math.floor(watched.total * 0.2))
-  tell.say(`20 % re-wrapped, held back to ${count(maxRate)} envelopes a second for this demo`)
+  reporter.say(`20 % re-wrapped, held back to ${count(maxRate)} envelopes a second for this demo`)
   const config = loadConfig({ file: stack.configPath })
   const victim = await withTemporal(config, async ({ client }) => {
     await reach(watched, Math.floor(watched.total * killAt))
@@ -53,24 +53,26 @@ async function killOne(
   client: Client,
   watched: WatchedRotation,
 ): Promise<string> {
-  const { tell, workers } = context
+  const { reporter, workers } = context
   const { victim, lost } = await victimOf(client, watched)
   const worker = workers.get(victim)
   await worker?.process.kill()
   const killed = performance.now()
   const done = await dealtWith(watched)
   const share = percent(done, watched.total)
-  tell.alarm(
+  reporter.alarm(
     `SIGKILL to the worker of ${victim} (pid ${worker?.pid.toString() ?? '?'}) at ${count(done)} envelopes, ${share}, ` +
       `with ${lost.length.toString()} range(s) in hand`,
   )
   await takenOver(watched, lost)
   const survivor = nodes.find((node) => node !== victim) ?? '?'
-  tell.say(`${survivor} took over what it had in hand ${secondsSince(killed)} later and goes on`)
+  reporter.say(
+    `${survivor} took over what it had in hand ${secondsSince(killed)} later and goes on`,
+  )
   return victim
 }
 
-/** A kill teaches nothing when the worker was idle: look until one is in the middle of a range. */
+/** Waits for a worker in the middle of a range: killing an idle one would show nothing. */
 async function victimOf(
   client: Client,
   watched: WatchedRotation,
@@ -84,7 +86,7 @@ async function victimOf(
 }
 
 async function restart(
-  { stack, tell, workers, keyturn }: DemoContext,
+  { stack, reporter, workers, keyturn }: DemoContext,
   node: string,
 ): Promise<void> {
   const worker = await stack.startWorker(node)
@@ -95,7 +97,7 @@ async function restart(
   }
   const isNew = ({ pid }: { pid: number }) => pid === worker.pid
   await waitUntil(`${node} does not come back`, live, { withinMs: liveMs, everyMs: 500 })
-  tell.say(`${node} is started again (pid ${worker.pid.toString()}) and back in the fleet`)
+  reporter.say(`${node} is started again (pid ${worker.pid.toString()}) and back in the fleet`)
 }
 
 async function concluded(

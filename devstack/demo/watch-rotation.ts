@@ -9,7 +9,7 @@ import { waitUntil } from '../wait-until.ts'
 import type { RunningCommand } from './commands.ts'
 import { expectThat } from './reporter.ts'
 
-/** A rotation as the demo watches it from outside: through the database, not through the product's own progress. */
+/** A rotation that the demo observes through the database, not through the product's own progress. */
 export interface WatchedRotation {
   readonly store: Store
   readonly rotation: string

@@ -5,13 +5,13 @@ import { pipeline } from 'node:stream/promises'
 import { lastLine, runCommand } from './run-command.ts'
 import type { Archive, ServerName } from './pins.ts'
 
-/** How long a host may take to answer at all: where there is no internet, the next source is tried at once. */
+/** How long a host may take to answer, so that without internet the next source is tried soon, in milliseconds. */
 const answerMs = 4_000
 /** A whole download. */
 const downloadMs = 10 * 60_000
 
 /**
- * Downloads an official archive into the folder. Whether the host can be reached is asked first and briefly: the download
+ * Downloads an official archive into the folder. A short request first checks that the host is reachable, since the download
  * itself may take long. Throws a plain Error with the reason.
  */
 export async function downloadOfficial(archive: Archive, folder: string): Promise<string> {
@@ -33,11 +33,9 @@ async function askHost(address: string): Promise<void> {
     if (!answer.ok) throw new Error(`${host} answers ${answer.status.toString()}`)
   } catch (error) {
     const { cause } = error as { cause?: { code?: string } }
-    throw new Error(
-      `"${host}" cannot be reached (${cause?.code ?? (error as Error).message})`,
-      // The stack below is the HTTP client's own and helps nobody.
-      { cause: error },
-    )
+    throw new Error(`"${host}" cannot be reached (${cause?.code ?? (error as Error).message})`, {
+      cause: error,
+    })
   }
 }
 

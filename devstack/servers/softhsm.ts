@@ -19,7 +19,7 @@ const folders = [
   '/usr/local/lib/softhsm',
   '/opt/homebrew/lib/softhsm',
 ]
-/** Names the module's path; then no other place is looked at, and nothing is installed. */
+/** The variable with the module's path. If it is set, no other place is searched and nothing is installed. */
 const variable = 'KEYTURN_SOFTHSM'
 
 /** The module and a `softhsm2-util` that runs; null where either is missing. */
@@ -32,7 +32,7 @@ export async function findSoftHsm(env: NodeJS.ProcessEnv = process.env): Promise
   return end.code === 0 ? { modulePath, version: end.stdout.trim() } : null
 }
 
-/** What a person types to get it. */
+/** The command that installs it. */
 export function installCommand(): string {
   if (process.platform === 'darwin') return 'brew install softhsm opensc'
   return existsSync('/usr/bin/apt-get')
@@ -41,8 +41,8 @@ export function installCommand(): string {
 }
 
 /**
- * Finds SoftHSM2, and installs the system's package when that needs no question: as root or with a sudo that wants no
- * password, through apt. Otherwise says the command and answers null: then the `env` provider is what can be shown.
+ * Finds SoftHSM2, or installs the system's package through apt if that needs no password: as root, or with a passwordless
+ * sudo. Otherwise prints the command and returns null: the demo then uses the `env` provider.
  */
 export async function ensureSoftHsm(say: Say): Promise<SoftHsm | null> {
   const found = await findSoftHsm()

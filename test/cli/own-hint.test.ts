@@ -1,9 +1,9 @@
-import { describe, expect, it } from 'vitest'
-import { asSaidBy, withoutItself } from '../../cli/ui/own-hint.ts'
+import { describe, expect, test } from 'vitest'
+import { withoutOwnHint, withoutItself } from '../../cli/ui/own-hint.ts'
 import { KeyturnError } from '../../contracts/errors.ts'
 
 describe('a hint', () => {
-  it.each([
+  test.each([
     ['doctor', 'rs.status() shows it, and keyturn doctor knows the cure', 'rs.status() shows it'],
     ['setup', 'run: keyturn setup', null],
     ['setup', 'run: keyturn setup, or align the file', 'align the file'],
@@ -24,7 +24,7 @@ describe('a hint', () => {
     expect(withoutItself(hint, command)).toBe(left)
   })
 
-  it.each([
+  test.each([
     ['setup', 'say which: keyturn setup --copy, --moved or --restored'],
     ['remove', 'then again: keyturn remove --version 2 --destroy-hsm-key'],
     ['nodes list', 'readmit it with: keyturn nodes expect vm-a'],
@@ -34,12 +34,12 @@ describe('a hint', () => {
     expect(withoutItself(hint, command)).toBe(hint)
   })
 
-  it('that says nothing else leads to the list of codes', () => {
+  test('that says nothing else leads to the list of codes', () => {
     const error = new KeyturnError('setup-missing', 'not set up', { hint: 'run: keyturn setup' })
-    expect(asSaidBy(error, 'setup')).toMatchObject({
+    expect(withoutOwnHint(error, 'setup')).toMatchObject({
       ...{ code: 'setup-missing', message: 'not set up' },
       hint: 'docs/troubleshooting.md tells of each code',
     })
-    expect(asSaidBy(error, 'status')).toBe(error)
+    expect(withoutOwnHint(error, 'status')).toBe(error)
   })
 })

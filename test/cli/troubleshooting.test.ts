@@ -1,5 +1,5 @@
 import { readFileSync } from 'node:fs'
-import { describe, expect, it } from 'vitest'
+import { describe, expect, test } from 'vitest'
 import { exitCodes } from '../../contracts/errors.ts'
 
 const text = readFileSync(new URL('../../docs/troubleshooting.md', import.meta.url), 'utf8')
@@ -23,13 +23,13 @@ const entries = text.split(/^## Exit /m).flatMap((section) =>
 )
 
 describe('docs/troubleshooting.md', () => {
-  it('has one entry for each code, in the section of its exit code, and none without a code', () => {
+  test('has one entry for each code, in the section of its exit code, and none without a code', () => {
     const found = entries.map(({ code, exit }) => [code, exit] as const)
     expect(new Set(found.map(([code]) => code)).size).toBe(found.length)
     expect(Object.fromEntries(found)).toEqual(exitCodes)
   })
 
-  it.each(entries)('has symptom, cause and cure of $code', ({ cells }) => {
+  test.each(entries)('has symptom, cause and cure of $code', ({ cells }) => {
     expect(cells).toHaveLength(3)
   })
 })

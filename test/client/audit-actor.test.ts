@@ -1,8 +1,8 @@
-import { describe, expect, it } from 'vitest'
+import { describe, expect, test } from 'vitest'
 import { actorOf } from '../../client/views/audit.ts'
 
 describe('the actor of an entry', () => {
-  it.each([
+  test.each([
     ['ann@ops-1', { user: 'ann', host: 'ops-1' }],
     ['ann@corp@ops-1', { user: 'ann@corp', host: 'ops-1' }],
     ['policy', { user: 'policy', host: null }],

@@ -1,8 +1,8 @@
 import fc from 'fast-check'
-import { expect, it } from 'vitest'
+import { expect, test } from 'vitest'
 import { formatDuration, parseDuration } from '../../config/duration.ts'
 
-it.each([
+test.each([
   ['500ms', 500],
   ['0s', 0],
   ['30s', 30_000],
@@ -14,7 +14,7 @@ it.each([
   expect(parseDuration(text)).toBe(milliseconds)
 })
 
-it.each([
+test.each([
   '',
   '30',
   's',
@@ -31,7 +31,7 @@ it.each([
   expect(parseDuration(text)).toBeNull()
 })
 
-it('a written duration is read back as the same', () => {
+test('a written duration is read back as the same', () => {
   fc.assert(
     fc.property(
       fc.oneof(

@@ -1,5 +1,5 @@
 import { randomBytes } from 'node:crypto'
-import { expect, it } from 'vitest'
+import { expect, test } from 'vitest'
 import { readEnvKeks } from '../../config/env-keks.ts'
 import { fault } from './files.ts'
 
@@ -7,7 +7,7 @@ const key = randomBytes(32).toString('hex')
 const read = (env: NodeJS.ProcessEnv) => readEnvKeks('KEK_V', env)
 const refused = (env: NodeJS.ProcessEnv) => fault(() => read(env))
 
-it('keks are found by prefix and version, in the order of versions', () => {
+test('keks are found by prefix and version, in the order of versions', () => {
   const keks = read({
     KEK_V10: key,
     KEK_V2: key.toUpperCase(),
@@ -21,7 +21,7 @@ it('keks are found by prefix and version, in the order of versions', () => {
   expect(read({}).size).toBe(0)
 })
 
-it.each([
+test.each([
   ['', 'is empty'],
   [key.slice(2), 'has 62 characters, not 64'],
   [`${key}00`, 'has 66 characters, not 64'],
@@ -35,7 +35,7 @@ it.each([
   )
 })
 
-it.each(['0', '01', '2147483648', '99999999999999999999'])(
+test.each(['0', '01', '2147483648', '99999999999999999999'])(
   'a version that does not exist is refused: %s',
   (suffix) => {
     expect(refused({ [`KEK_V${suffix}`]: key })).toContain(
@@ -47,7 +47,7 @@ it.each(['0', '01', '2147483648', '99999999999999999999'])(
 const hex = (bytes: Iterable<number>) => Buffer.from([...bytes]).toString('hex')
 const rows = (next: (at: number) => number) => hex(Array.from({ length: 32 }, (_, at) => next(at)))
 
-it.each([
+test.each([
   ['00'.repeat(32), 'is one byte repeated'],
   ['A5'.repeat(32), 'is one byte repeated'],
   ['ab12'.repeat(16), 'is 2 bytes repeated'],
@@ -67,6 +67,6 @@ it.each([
   )
 })
 
-it('keys that were drawn at random pass', () => {
+test('keys that were drawn at random pass', () => {
   for (let n = 0; n < 2_000; n += 1) read({ KEK_V1: randomBytes(32).toString('hex') })
 })

@@ -1,4 +1,4 @@
-import { describe, expect, it } from 'vitest'
+import { describe, expect, test } from 'vitest'
 import { settingsHash, settingsOf } from '../../config/settings.ts'
 import { fault, least, load as loadText } from './files.ts'
 
@@ -11,7 +11,7 @@ const layout =
   'layout: { version: key_version, wrapped: secret_dek, iv: prefix, encoding: base64, aad: { sha256: [id, field] } }'
 
 describe('a declared layout', () => {
-  it('is read with its field, and the default of its encoding is binary', () => {
+  test('is read with its field, and the default of its encoding is binary', () => {
     const config = load(`[{ field: secret, ${layout} }, token]`)
     expect(config.collections).toEqual([
       {
@@ -32,13 +32,13 @@ describe('a declared layout', () => {
     expect(plain.collections[0]?.layouts?.[0]?.layout.encoding).toBe('binary')
   })
 
-  it('counts in the hash of the settings, and a field written as a section does not', () => {
+  test('counts in the hash of the settings, and a field written as a section does not', () => {
     const hash = (list: string) => settingsHash(settingsOf(load(list))).toString('hex')
     expect(hash('[{ field: secret }]')).toBe(hash('[secret]'))
     expect(hash(`[{ field: secret, ${layout} }]`)).not.toBe(hash('[secret]'))
   })
 
-  it.each([
+  test.each([
     ['[{ field: a, layout: { version: v } }]', "layout.wrapped' is missing"],
     ['[{ feild: a }]', 'keys that may stand there: field, layout'],
     ['[{ field: a, layout: { version: v, wrapped: w, iv: i, aad: some } }]', "must be 'keyturn'"],

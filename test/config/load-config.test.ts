@@ -1,6 +1,6 @@
 import { mkdirSync, writeFileSync } from 'node:fs'
 import path from 'node:path'
-import { describe, expect, it } from 'vitest'
+import { describe, expect, test } from 'vitest'
 import { loadConfig, loadPkcs11Config } from '../../config/load-config.ts'
 import { fault, freshFolder, least, load } from './files.ts'
 
@@ -13,7 +13,7 @@ const pkcs11 = `kek:
 const withPkcs11 = least.replace('kek: { provider: env }\n', pkcs11)
 
 describe('a configuration', () => {
-  it('of the required keys has every default', () => {
+  test('of the required keys has every default', () => {
     expect(load(least)).toEqual({
       file: expect.stringMatching(/keyturn\.yaml$/) as string,
       install: 'payments',
@@ -42,7 +42,7 @@ describe('a configuration', () => {
     })
   })
 
-  it('reads every key of the file in the product description', () => {
+  test('reads every key of the file in the product description', () => {
     const config = load(`install: payments
 mongodb: { uri: "mongodb://u:p@h/", database: app }
 temporal: { address: "127.0.0.1:7233", namespace: default }
@@ -102,24 +102,24 @@ log: { level: debug, pretty: true }
     expect(config.log).toEqual({ level: 'debug', pretty: true })
   })
 
-  it('is frozen to the bottom', () => {
+  test('is frozen to the bottom', () => {
     const config = load(withPkcs11)
     expect(() => Object.assign(config.fleet, { leaseMs: 1 })).toThrow(TypeError)
     expect(() => (config.collections[0]?.envelopes as string[]).push('x')).toThrow(TypeError)
     expect(Object.isFrozen(config.kek.pkcs11?.token)).toBe(true)
   })
 
-  it('takes a section of which everything is commented out as absent', () => {
+  test('takes a section of which everything is commented out as absent', () => {
     expect(load(`${least}fleet:\n#  lease: 60s\nlog:\n`).fleet.leaseMs).toBe(90_000)
   })
 
-  it('of an install on env checks its pkcs11 section and leaves it out', () => {
+  test('of an install on env checks its pkcs11 section and leaves it out', () => {
     const both = withPkcs11.replace('provider: pkcs11', 'provider: env')
     expect(load(both).kek).not.toHaveProperty('pkcs11')
     expect(fault(() => load(both.replace('token_label', 'tokn_label')))).toContain('tokn_label')
   })
 
-  it('resolves a relative pin_file from its own folder', () => {
+  test('resolves a relative pin_file from its own folder', () => {
     const config = load(withPkcs11.replace('token_label', 'pin_file: secrets/pin\n    token_label'))
     expect(config.kek.pkcs11?.pinFile).toBe(path.join(path.dirname(config.file), 'secrets/pin'))
   })
@@ -128,7 +128,7 @@ log: { level: debug, pretty: true }
 describe('the address of MongoDB', () => {
   const KEYTURN_MONGODB_URI = 'mongodb+srv://user:hunter2@cluster.example.org'
 
-  it('comes from the variable before the file', () => {
+  test('comes from the variable before the file', () => {
     expect(load(least, { KEYTURN_MONGODB_URI }).mongodb.uri).toBe(KEYTURN_MONGODB_URI)
     const without = least.replace('uri: "mongodb://127.0.0.1:27017", ', '')
     expect(load(without, { KEYTURN_MONGODB_URI }).mongodb.uri).toBe(KEYTURN_MONGODB_URI)
@@ -138,7 +138,7 @@ describe('the address of MongoDB', () => {
     )
   })
 
-  it('is never shown', () => {
+  test('is never shown', () => {
     const inFile = least.replace('mongodb://127.0.0.1:27017', 'mongo://u:hunter2@h')
     expect(fault(() => load(inFile))).toBe(
       `config-invalid: keyturn.yaml:2:12: 'mongodb.uri' must begin with mongodb:// or mongodb+srv:// | write for example: mongodb: { uri: "mongodb://127.0.0.1:27017/?replicaSet=rs0", database: app }`,
@@ -160,7 +160,7 @@ describe('the file', () => {
     return folder
   }
 
-  it('is the one named, else the one of the variable, else the one here', () => {
+  test('is the one named, else the one of the variable, else the one here', () => {
     const cwd = files('keyturn.yaml', 'variable.yaml', 'sub/named.yaml')
     const env = { KEYTURN_CONFIG: 'variable.yaml' }
     const installOf = (options: object) => loadConfig({ cwd, env: {}, ...options }).install
@@ -171,7 +171,7 @@ describe('the file', () => {
     expect(installOf({ env: { KEYTURN_CONFIG: '' } })).toBe('keyturn-yaml')
   })
 
-  it('that is named must be there', () => {
+  test('that is named must be there', () => {
     const cwd = files('keyturn.yaml')
     expect(fault(() => loadConfig({ cwd, env: {}, file: 'other.yaml' }))).toMatch(
       /^config-missing: there is no configuration file 'other.yaml' \| name one with --config FILE/,
@@ -182,7 +182,7 @@ describe('the file', () => {
     expect(fault(() => loadConfig({ cwd, env: {}, file: '.' }))).toContain('EISDIR')
   })
 
-  it('may be nowhere: the error says where it was looked for', () => {
+  test('may be nowhere: the error says where it was looked for', () => {
     expect(fault(() => loadConfig({ cwd: freshFolder(), env: {} }))).toMatch(
       /^config-missing: no configuration file: neither '.\/keyturn.yaml' nor '\/etc\/keyturn\/keyturn.yaml' is there \|/,
     )
@@ -196,7 +196,7 @@ describe('for --probe-only', () => {
     return loadPkcs11Config({ cwd, env: {} })
   }
 
-  it('the file needs nothing but kek.pkcs11', () => {
+  test('the file needs nothing but kek.pkcs11', () => {
     const onlyPkcs11 = pkcs11.replace('  provider: pkcs11\n', '')
     expect(probe(onlyPkcs11)).toMatchObject({
       install: null,
@@ -205,7 +205,7 @@ describe('for --probe-only', () => {
     expect(probe(withPkcs11).install).toBe('payments')
   })
 
-  it('that section is checked all the same', () => {
+  test('that section is checked all the same', () => {
     expect(fault(() => probe('kek: { provider: env }'))).toBe(
       "config-invalid: keyturn.yaml:1:1: 'kek.pkcs11' is missing | write for example: pkcs11: { module_path: /usr/lib/softhsm/libsofthsm2.so, token_label: payments }",
     )

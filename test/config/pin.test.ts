@@ -1,7 +1,7 @@
 import { execFileSync } from 'node:child_process'
 import { chmodSync, chownSync, mkdirSync, symlinkSync, writeFileSync } from 'node:fs'
 import path from 'node:path'
-import { describe, expect, it } from 'vitest'
+import { describe, expect, test } from 'vitest'
 import { readPin } from '../../config/pin.ts'
 import type { Pkcs11Config } from '../../contracts/settings.ts'
 import { fault, freshFolder } from './files.ts'
@@ -31,7 +31,7 @@ const read = (sources: { pinFile?: string; pin?: string }, env: NodeJS.ProcessEn
   readPin(config(sources), env)
 
 describe('the PIN', () => {
-  it('comes from the file before the value before the variable', () => {
+  test('comes from the file before the value before the variable', () => {
     const file = pinFile('from-file')
     const env = { TOKEN_PIN: 'from-variable' }
     expect(read({ pinFile: file, pin: 'from-value' }, env).pin).toBe('from-file')
@@ -39,7 +39,7 @@ describe('the PIN', () => {
     expect(read({}, env)).toEqual({ pin: 'from-variable', warnings: [] })
   })
 
-  it('in the configuration warns, and beside a file says that it is ignored; neither shows it', () => {
+  test('in the configuration warns, and beside a file says that it is ignored; neither shows it', () => {
     expect(read({ pin: secret }).warnings).toEqual([
       "the PIN stands in keyturn.yaml ('kek.pkcs11.pin'): put it into a pin_file",
     ])
@@ -49,7 +49,7 @@ describe('the PIN', () => {
     expect(read({ pinFile: pinFile('x') }).warnings).toEqual([])
   })
 
-  it.each([
+  test.each([
     ['1234\n', '1234'],
     ['1234', '1234'],
     ['1234\n\n', '1234\n'],
@@ -61,13 +61,13 @@ describe('the PIN', () => {
     expect(read({ pinFile: pinFile(content) }).pin).toBe(pin)
   })
 
-  it('that ends with white space is passed on with a warning', () => {
+  test('that ends with white space is passed on with a warning', () => {
     const { pin, warnings } = read({ pinFile: pinFile('1234\r\n') })
     expect(pin).toBe('1234\r')
     expect(warnings[0]).toMatch(/^the PIN in '.*' ends with white space/)
   })
 
-  it('may be readable by its owner alone', () => {
+  test('may be readable by its owner alone', () => {
     expect(read({ pinFile: pinFile('1', 0o400) }).pin).toBe('1')
     for (const mode of [0o604, 0o644, 0o444, 0o620, 0o460, 0o700, 0o666]) {
       const file = pinFile(secret, mode)
@@ -77,7 +77,7 @@ describe('the PIN', () => {
     }
   })
 
-  it.each([
+  test.each([
     ['\uFEFF1234\n', '\uFEFF1234', /^the PIN in '.*' begins with a byte order mark/],
     [' 1234', ' 1234', /^the PIN in '.*' begins with white space/],
     ['1234\t', '1234\t', /^the PIN in '.*' ends with white space/],
@@ -90,7 +90,7 @@ describe('the PIN', () => {
     expect(variable).toMatch(/^the PIN in variable 'TOKEN_PIN' (begins|ends) with/)
   })
 
-  it.each([
+  test.each([
     ['a mark of little endian', Buffer.from('\uFEFF1234', 'utf16le')],
     ['a mark of big endian', Buffer.from('\uFEFF1234', 'utf16le').swap16()],
     ['no mark', Buffer.from('1234', 'utf16le')],
@@ -115,13 +115,13 @@ describe('the PIN', () => {
       return file
     }
 
-    it.each([0o440, 0o640])('mode %o of root and our group, behind a closed folder', (mode) => {
+    test.each([0o440, 0o640])('mode %o of root and our group, behind a closed folder', (mode) => {
       for (const folder of [0o750, 0o500, 0o2770]) {
         expect(read({ pinFile: handed(mode, folder, [0, 0]) }).pin).toBe('1234')
       }
     })
 
-    it.each<[string, number, number, [number, number], string]>([
+    test.each<[string, number, number, [number, number], string]>([
       ['a folder that all can enter', 0o440, 0o755, [0, 0], 'in folders that everybody can enter'],
       ['a group that is not ours', 0o440, 0o750, [0, 12_345], "by a group (gid '12345')"],
       ['another owner', 0o440, 0o750, [12_345, 0], "has mode '0440'"],
@@ -134,7 +134,7 @@ describe('the PIN', () => {
     })
   })
 
-  it("is judged by the link's target, as Kubernetes lays secrets out", () => {
+  test("is judged by the link's target, as Kubernetes lays secrets out", () => {
     const folder = freshFolder()
     mkdirSync(path.join(folder, '..data'))
     const target = path.join(folder, '..data', 'pin')
@@ -147,7 +147,7 @@ describe('the PIN', () => {
     expect(read(link).pin).toBe('1234')
   })
 
-  it.skipIf(process.geteuid?.() !== 0)('must not belong to another user', () => {
+  test.skipIf(process.geteuid?.() !== 0)('must not belong to another user', () => {
     const file = pinFile(secret)
     chownSync(file, 12_345, 12_345)
     expect(fault(() => read({ pinFile: file }))).toBe(
@@ -155,7 +155,7 @@ describe('the PIN', () => {
     )
   })
 
-  it('is refused when it is empty, wherever it comes from, and no other source is tried', () => {
+  test('is refused when it is empty, wherever it comes from, and no other source is tried', () => {
     const env = { TOKEN_PIN: 'good' }
     for (const content of ['', '\n']) {
       const file = pinFile(content)
@@ -172,7 +172,7 @@ describe('the PIN', () => {
     )
   })
 
-  it('file must be there, be a file, and be text', () => {
+  test('file must be there, be a file, and be text', () => {
     expect(fault(() => read({ pinFile: path.join(freshFolder(), 'none') }))).toMatch(
       /^pin-missing: cannot read PIN file 'none': ENOENT \| make it/,
     )
@@ -183,7 +183,7 @@ describe('the PIN', () => {
     )
   })
 
-  it('file that is a pipe is refused without waiting for a writer', () => {
+  test('file that is a pipe is refused without waiting for a writer', () => {
     const pipe = path.join(freshFolder(), 'pin')
     execFileSync('mkfifo', ['-m', '600', pipe])
     expect(fault(() => read({ pinFile: pipe }))).toContain('is no regular file')

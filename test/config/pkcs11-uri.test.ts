@@ -1,4 +1,4 @@
-import { expect, it } from 'vitest'
+import { expect, test } from 'vitest'
 import { fault, load } from './files.ts'
 
 const file = (pkcs11: string) => `install: payments
@@ -13,7 +13,7 @@ const config = (pkcs11: string) => load(file(pkcs11)).kek.pkcs11
 const uri = (text: string, more = '') => config(`{ uri: "${text}"${more} }`)
 const refused = (text: string, more = '') => fault(() => uri(text, more))
 
-it('a URI says token, keys, module and PIN', () => {
+test('a URI says token, keys, module and PIN', () => {
   const text =
     'pkcs11:token=payments;object=payments-kek?module-path=/usr/lib/hsm.so&pin-source=file:/run/pin'
   expect(uri(text)).toMatchObject({
@@ -24,7 +24,7 @@ it('a URI says token, keys, module and PIN', () => {
   })
 })
 
-it.each([
+test.each([
   ['pkcs11:token=My%20token%3b%20no%2e1?module-path=m', { token: { label: 'My token; no.1' } }],
   ['pkcs11:token=sch%C3%B6n?module-path=m', { token: { label: 'schön' } }],
   ['pkcs11:token=a+b?module-path=m', { token: { label: 'a+b' } }],
@@ -47,13 +47,13 @@ it.each([
   else expect(uri(text)).toMatchObject(found)
 })
 
-it('a relative pin-source starts at the folder of the file, and other keys stand beside it', () => {
+test('a relative pin-source starts at the folder of the file, and other keys stand beside it', () => {
   const found = uri('pkcs11:token=t?pin-source=file:pin', ', module_path: m, max_sessions: 3')
   expect(found).toMatchObject({ modulePath: 'm', maxSessions: 3 })
   expect(found?.pinFile).toMatch(/^\/.+\/pin$/)
 })
 
-it.each([
+test.each([
   ['http://example.com', "must be a PKCS#11 URI that begins with 'pkcs11:'"],
   ['pkcs11:object=k?module-path=m', 'names no token'],
   ['pkcs11:token=t;token=u?module-path=m', "has 'token' a second time"],
@@ -79,7 +79,7 @@ it.each([
   expect(refused(text)).toContain(message)
 })
 
-it.each([
+test.each([
   ['token_label: t', 'token_label'],
   ['token_serial: "1"', 'token_serial'],
   ['slot: 1', 'slot'],
@@ -92,7 +92,7 @@ it.each([
   expect(refused(text, `, ${key}`)).toContain(`'kek.pkcs11.${name}' says what 'uri' says already`)
 })
 
-it('a PIN in a URI is in no message', () => {
+test('a PIN in a URI is in no message', () => {
   for (const text of [
     'pkcs11:token=t?pin-value=hunter2&pin-value=hunter2',
     'pkcs11:token=t?pin-value=hunter2%ZZ&module-path=m',
@@ -105,7 +105,7 @@ it('a PIN in a URI is in no message', () => {
   }
 })
 
-it('environment and user type', () => {
+test('environment and user type', () => {
   const base = 'module_path: m, slot: 1'
   expect(config(`{ ${base} }`)).not.toHaveProperty('userType')
   expect(config(`{ ${base}, user_type: crypto-user }`)).toMatchObject({ userType: 'crypto-user' })

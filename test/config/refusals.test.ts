@@ -1,4 +1,4 @@
-import { describe, expect, it } from 'vitest'
+import { describe, expect, test } from 'vitest'
 import { fault, least, load } from './files.ts'
 
 const found = (text: string) => fault(() => load(text))
@@ -11,7 +11,7 @@ const kekOf = (section: string) =>
   change('kek: { provider: env }', `kek:\n  provider: pkcs11\n  pkcs11: { ${section} }`)
 
 describe('an unknown key', () => {
-  it('is named with file, line and column, and the keys that are known there', () => {
+  test('is named with file, line and column, and the keys that are known there', () => {
     expect(found(`${least}flet: { lease: 90s }\n`)).toBe(
       "config-unknown-key: keyturn.yaml:6:1: unknown key 'flet' | keys that may stand there: install, mongodb, temporal, kek, collections, fleet, rewrap, removal, worker, log",
     )
@@ -26,18 +26,18 @@ describe('an unknown key', () => {
     )
   })
 
-  it('is told before what is missing because of it, and the first one first', () => {
+  test('is told before what is missing because of it, and the first one first', () => {
     expect(found(change('install:', 'instal:'))).toContain("keyturn.yaml:1:1: unknown key 'instal'")
     expect(found(`${least}b: 1\na: 2\n`)).toContain("6:1: unknown key 'b'")
   })
 
-  it('is one without a value too', () => {
+  test('is one without a value too', () => {
     expect(found(`${least}flet:\n`)).toContain("6:1: unknown key 'flet'")
   })
 })
 
 describe('a required key', () => {
-  it.each([
+  test.each([
     ['', "1:1: 'install' is missing | write for example: install: payments"],
     ['# nothing\n', "1:1: 'install' is missing"],
     [change('install: payments\n', ''), "1:1: 'install' is missing"],
@@ -62,7 +62,7 @@ describe('a required key', () => {
 })
 
 describe('a wrong value', () => {
-  it.each([
+  test.each([
     ['install: 12', "'install' must be a text, not '12'"],
     ['install: a/b', "'install' must be of letters, digits, '.', '_' and '-'"],
     ['install: a.node.b', "'install' must not have a part named 'node'"],
@@ -112,7 +112,7 @@ describe('a wrong value', () => {
     expect(answer).toMatch(/ \| write for example: /)
   })
 
-  it.each([
+  test.each([
     ['fleet: { heartbeat: 30s, lease: 60s, expire: 61s }'],
     ['rewrap: { page: 1, shards: 1000, check: none }'],
     ['removal: { approvals_required: 2, approvers: [a, b] }'],
@@ -122,7 +122,7 @@ describe('a wrong value', () => {
     expect(found(`${least.replace(new RegExp(`^${section}:.*\n`, 'm'), '')}${line}\n`)).toBe('none')
   })
 
-  it.each([
+  test.each([
     ['module_path: m, slot: -1', "'kek.pkcs11.slot' must be the number of a slot, not '-1'"],
     [
       'module_path: m, slot: 1, token_label: t',
@@ -147,7 +147,7 @@ describe('a wrong value', () => {
     expect(answer).not.toContain('8642')
   })
 
-  it('is refused as a whole when the file is no map', () => {
+  test('is refused as a whole when the file is no map', () => {
     expect(found('- a\n')).toContain('1:1: the file must be a map of sections')
     expect(found('text\n')).toContain('1:1: the file must be a map of sections')
   })
@@ -156,7 +156,7 @@ describe('a wrong value', () => {
 describe('fields and collections', () => {
   const fields = (list: string) => found(change('[private_key]', `[${list}]`))
 
-  it.each([
+  test.each([
     ['a, b, a', "5:45: 'collections[0].envelopes[2]' names the field 'a' a second time"],
     ['a, a.b', "'collections[0].envelopes[1]' is inside of the field 'a': 'a.b'"],
     ['a.b.c, a', "has another field inside of it, 'a.b.c': 'a'"],
@@ -172,11 +172,11 @@ describe('fields and collections', () => {
     expect(fields(list)).toContain(message)
   })
 
-  it('may look alike without being the same', () => {
+  test('may look alike without being the same', () => {
     expect(fields('a.b, a.bc, ab, b.a')).toBe('none')
   })
 
-  it.each([
+  test.each([
     [
       'certificates',
       "6:7: 'collections[1].name' names the collection 'certificates' a second time",
@@ -193,7 +193,7 @@ describe('fields and collections', () => {
 })
 
 describe('text that is no yaml', () => {
-  it.each([
+  test.each([
     ['install: [a', 'keyturn.yaml:1:12: not valid yaml (bad indent)'],
     ['install: a\ninstall: b\n', "keyturn.yaml:2:1: the key 'install' is there twice"],
     ['a: 1\n---\nb: 2\n', 'not valid yaml (multiple docs)'],
@@ -202,12 +202,12 @@ describe('text that is no yaml', () => {
     expect(found(text)).toContain(message)
   })
 
-  it('shows nothing of what it holds', () => {
+  test('shows nothing of what it holds', () => {
     expect(found('kek: { pkcs11: { pin: "hunter2 } }\n')).not.toContain('hunter2')
   })
 })
 
-it('an error is one line, without a full stop', () => {
+test('an error is one line, without a full stop', () => {
   for (const text of ['', 'x: 1', '- a', 'a: [', change('app', '"a b"')]) {
     expect(found(text)).not.toMatch(/\n|\. \||\.$/)
   }

@@ -1,6 +1,6 @@
 import { createHash } from 'node:crypto'
 import { BSON } from 'mongodb'
-import { expect, it } from 'vitest'
+import { expect, test } from 'vitest'
 import { settingsHash, settingsOf } from '../../config/settings.ts'
 import { least, load } from './files.ts'
 
@@ -13,13 +13,13 @@ const collections =
   '{"collections":[{"envelopes":["private_key"],"name":"certificates"},{"envelopes":["a.x","b"],"name":"dns"}]'
 const canonical = `${collections},"removal":{"approvalsRequired":1,"approvers":["anna","zoë"]}}`
 
-it('the hash is SHA-256 over the canonical form, written out here by hand', () => {
+test('the hash is SHA-256 over the canonical form, written out here by hand', () => {
   const hash = settingsHash(settingsOf(load(file)))
   expect(hash).toHaveLength(32)
   expect(hash.toString('hex')).toBe(createHash('sha256').update(canonical).digest('hex'))
 })
 
-it('what a file leaves at its default is not in it, written out or not', () => {
+test('what a file leaves at its default is not in it, written out or not', () => {
   const hashOf = (text: string) => settingsHash(settingsOf(load(text))).toString('hex')
   const short = file.slice(0, file.indexOf('removal:'))
   const long = `${short}fleet: { heartbeat: 30s, lease: 90s, expire: 120s }
@@ -29,13 +29,13 @@ removal: { backup_window: 30d, undo_window: 24h, approvals_required: 0, approver
   expect([hashOf(short), hashOf(long)]).toEqual([said, said])
 })
 
-it('what setup recorded of the collections is not in it', () => {
+test('what setup recorded of the collections is not in it', () => {
   const settings = settingsOf(load(file))
   const recorded = settings.collections.map((one, at) => ({ ...one, uuid: `uuid-${at}` }))
   expect(settingsHash({ ...settings, collections: recorded })).toEqual(settingsHash(settings))
 })
 
-it('hosts agree whatever the order of their lists, and whatever is their own', () => {
+test('hosts agree whatever the order of their lists, and whatever is their own', () => {
   const other = `log: { level: debug }
 removal: { approvers: [anna, zoë], undo_window: 1d, approvals_required: 1 }
 rewrap: { page: 7 }
@@ -51,7 +51,7 @@ collections:
   expect(settingsHash(settingsOf(load(other)))).toEqual(settingsHash(settingsOf(load(file))))
 })
 
-it('each of its parts counts', () => {
+test('each of its parts counts', () => {
   const changes = [
     file,
     file.replace('a.x', 'a.y'),
@@ -68,7 +68,7 @@ it('each of its parts counts', () => {
   expect(new Set(hashes).size).toBe(changes.length)
 })
 
-it('survives a round trip through BSON with the same hash', () => {
+test('survives a round trip through BSON with the same hash', () => {
   const settings = settingsOf(load(file))
   const { stored } = BSON.deserialize(BSON.serialize({ stored: settings })) as {
     stored: typeof settings
@@ -76,7 +76,7 @@ it('survives a round trip through BSON with the same hash', () => {
   expect(settingsHash(stored)).toEqual(settingsHash(settings))
 })
 
-it('settings cannot be changed, and leave the configuration as it was', () => {
+test('settings cannot be changed, and leave the configuration as it was', () => {
   const config = load(file)
   const settings = settingsOf(config)
   expect(() => (settings.collections as unknown[]).pop()).toThrow(TypeError)

@@ -1,5 +1,5 @@
 import { existsSync, readFileSync } from 'node:fs'
-import { describe, expect, it } from 'vitest'
+import { describe, expect, test } from 'vitest'
 import { parse } from 'yaml'
 import { loadConfig } from '../../config/load-config.ts'
 import { searchAttributes } from '../../contracts/names.ts'
@@ -24,7 +24,7 @@ const service = (name: string): Service => compose.services[name] ?? {}
 
 // There is no docker engine where these tests run: the file is read here, and run by hand.
 describe('docker-compose.yml', () => {
-  it('has Temporal, MongoDB as a replica set, a token, and two workers', () => {
+  test('has Temporal, MongoDB as a replica set, a token, and two workers', () => {
     expect(Object.keys(compose.services)).toEqual(
       expect.arrayContaining(['mongodb', 'temporal', 'token', 'vm-a', 'vm-b']),
     )
@@ -33,27 +33,27 @@ describe('docker-compose.yml', () => {
     expect(service('vm-b').command).toEqual(['worker', '--node', 'vm-b'])
   })
 
-  it('registers every search attribute of the product', () => {
+  test('registers every search attribute of the product', () => {
     for (const name of Object.values(searchAttributes)) {
       expect(service('temporal').command).toContain(`--search-attribute=${name}=Keyword`)
     }
   })
 
-  it('runs Temporal with the settings of the embedded one', () => {
+  test('runs Temporal with the settings of the embedded one', () => {
     for (const value of dynamicConfig) {
       expect(service('temporal').command).toContain(`--dynamic-config-value=${value}`)
     }
     expect(service('temporal').healthcheck?.test).toContain(retention)
   })
 
-  it('waits for what is healthy, and only for what says so', () => {
+  test('waits for what is healthy, and only for what says so', () => {
     for (const [name, { condition }] of Object.entries(service('vm-a').depends_on ?? {})) {
       if (condition === 'service_healthy') expect(service(name).healthcheck, name).toBeDefined()
       else expect(condition).toBe('service_completed_successfully')
     }
   })
 
-  it('mounts only volumes that it declares and files that are there', () => {
+  test('mounts only volumes that it declares and files that are there', () => {
     for (const { volumes = [] } of Object.values(compose.services)) {
       for (const volume of volumes) {
         const [source = ''] = volume.split(':')
@@ -63,7 +63,7 @@ describe('docker-compose.yml', () => {
     }
   })
 
-  it('gives both workers a configuration that the product accepts', () => {
+  test('gives both workers a configuration that the product accepts', () => {
     const config = loadConfig({ file: 'deploy/keyturn.yaml', env: {} })
     const pinFile = config.kek.pkcs11?.pinFile ?? ''
     expect(pinFile.startsWith('/token/')).toBe(true)
@@ -74,7 +74,7 @@ describe('docker-compose.yml', () => {
 })
 
 describe('deploy/Dockerfile', () => {
-  it('copies only what is there', () => {
+  test('copies only what is there', () => {
     const dockerfile = readFileSync('deploy/Dockerfile', 'utf8')
     const copies = [...dockerfile.matchAll(/^COPY (?!--from)(.+) \S+$/gm)]
     expect(copies.length).toBeGreaterThan(1)

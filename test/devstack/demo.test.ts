@@ -1,15 +1,15 @@
-import { describe, expect, inject, it } from 'vitest'
+import { describe, expect, inject, test } from 'vitest'
 import { waitUntil } from '../../devstack/wait-until.ts'
 import { processes } from '../support/processes.ts'
-import { livingIn } from './living-in.ts'
+import { livingIn } from './processes-in.ts'
 
 const demoMs = 180_000
 
 describe('keyturn demo', () => {
   const run = processes()
 
-  it(
-    'tells the whole story in sixty lines, and ends by itself with 0',
+  test(
+    'prints its steps in sixty lines, and ends by itself with 0',
     { timeout: demoMs },
     async () => {
       const provider = inject('softhsm') === null ? 'env' : 'pkcs11'
@@ -32,7 +32,7 @@ describe('keyturn demo', () => {
     },
   )
 
-  it('stops everything on Ctrl-C, and says that it was interrupted', async () => {
+  test('stops everything on Ctrl-C, and says that it was interrupted', async () => {
     const demo = run.cli(['demo', '--records', '1200', '--provider', 'env'])
     await demo.line(/workers vm-a/, 60_000)
     const folder = `demo-${demo.pid.toString()}-`

@@ -1,14 +1,14 @@
 import { rm } from 'node:fs/promises'
-import { describe, expect, it } from 'vitest'
+import { describe, expect, test } from 'vitest'
 import type { DevAddresses } from '../../devstack/run-dev.ts'
 import { freshFolder } from '../../devstack/stack-folder.ts'
 import { processes } from '../support/processes.ts'
-import { livingIn } from './living-in.ts'
+import { livingIn } from './processes-in.ts'
 
 describe('keyturn dev', () => {
   const run = processes()
 
-  it('prints what another terminal needs, runs until it is told to stop, and keeps its data', async () => {
+  test('prints what another terminal needs, runs until it is told to stop, and keeps its data', async () => {
     const folder = await freshFolder('dev')
     const dev = run.cli(['dev', '--data', folder, '--nodes', '1', '--provider', 'env', '--json'])
     const addresses = JSON.parse(await dev.line(/^\{/, 60_000)) as DevAddresses

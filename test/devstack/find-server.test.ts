@@ -1,6 +1,6 @@
 import { chmod, mkdir, mkdtemp, readFile, readdir, rm, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
-import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest'
+import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest'
 import { findServer } from '../../devstack/servers/find-server.ts'
 import { archivesOf } from '../../devstack/servers/pins.ts'
 import type { Archive } from '../../devstack/servers/pins.ts'
@@ -40,7 +40,7 @@ describe('a server', () => {
     await rm(folder, { recursive: true, force: true })
   })
 
-  it('is taken from its variable before anything else', async () => {
+  test('is taken from its variable before anything else', async () => {
     await program('bin/mongod', script('db version v1.0.0'))
     const path = await program('mine', mongodSays)
     expect(await find({ KEYTURN_MONGOD: path })).toEqual({
@@ -48,7 +48,7 @@ describe('a server', () => {
     })
   })
 
-  it('is refused when its variable names something that does not run', async () => {
+  test('is refused when its variable names something that does not run', async () => {
     await expect(find({ KEYTURN_MONGOD: '/nowhere/mongod' })).rejects.toMatchObject({
       code: 'server-missing',
       message:
@@ -56,12 +56,12 @@ describe('a server', () => {
     })
   })
 
-  it('is taken from PATH next', async () => {
+  test('is taken from PATH next', async () => {
     const path = await program('bin/mongod', mongodSays)
     expect(await find()).toMatchObject({ path, version: '9.9.9', from: 'PATH' })
   })
 
-  it('is looked for further when the one on PATH does not run', async () => {
+  test('is looked for further when the one on PATH does not run', async () => {
     await program('bin/mongod', '#!/bin/sh\nexit 1\n')
     const [archive] = archivesOf('mongod')
     const path = await keep('mongod', archive!, await program('unpacked', mongodSays))
@@ -69,7 +69,7 @@ describe('a server', () => {
     expect(lines.join()).toContain('looking further')
   })
 
-  it('is refused by name of everything that was tried when it is nowhere', async () => {
+  test('is refused by name of everything that was tried when it is nowhere', async () => {
     await program('bin/python3', '#!/bin/sh\necho "ERROR: no such package" >&2; exit 1\n')
     vi.stubEnv('PATH', `${join(folder, 'bin')}:${process.env['PATH'] ?? ''}`)
     await expect(find()).rejects.toMatchObject({
@@ -80,7 +80,7 @@ describe('a server', () => {
     })
   })
 
-  it('is refused when what was downloaded is not what is pinned, and nothing of it stays', async () => {
+  test('is refused when what was downloaded is not what is pinned, and nothing of it stays', async () => {
     const pip = '#!/bin/sh\nwhile [ "$1" != --dest ]; do shift; done\necho bad >"$2/x.whl"\n'
     await program('bin/python3', pip)
     vi.stubEnv('PATH', `${join(folder, 'bin')}:${process.env['PATH'] ?? ''}`)
@@ -104,13 +104,13 @@ describe('the cache', () => {
     await rm(folder, { recursive: true, force: true })
   })
 
-  it('gives back what was unpacked from the same archive', async () => {
+  test('gives back what was unpacked from the same archive', async () => {
     const path = await keep('mongod', archive, join(folder, 'unpacked'))
     expect(await cached('mongod', archive)).toBe(path)
     expect(await readFile(path, 'utf8')).toBe(mongodSays)
   })
 
-  it('has nothing of another archive, nor a file that was changed since', async () => {
+  test('has nothing of another archive, nor a file that was changed since', async () => {
     const path = await keep('mongod', archive, join(folder, 'unpacked'))
     expect(await cached('mongod', { ...archive, sha256: 'b'.repeat(64) })).toBe(null)
     await writeFile(path, script('db version v6.6.6'))

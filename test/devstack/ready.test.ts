@@ -1,6 +1,6 @@
 import { chmod, copyFile, mkdir, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises'
 import { dirname, join } from 'node:path'
-import { afterEach, beforeEach, describe, expect, it } from 'vitest'
+import { afterEach, beforeEach, describe, expect, test } from 'vitest'
 import { processes } from '../support/processes.ts'
 
 /** A checkout in small: the real script, and stand-ins for npm, the compiler and the fetcher that note their calls. */
@@ -62,7 +62,7 @@ describe('scripts/ready.mjs', () => {
   })
   afterEach(() => rm(root, { recursive: true, force: true }))
 
-  it('installs, builds and fetches the first time, and says so', async () => {
+  test('installs, builds and fetches the first time, and says so', async () => {
     const { code, stderr } = await ready()
     expect(stderr).toContain('installing packages (npm ci) …')
     expect(stderr).toContain('building …')
@@ -70,7 +70,7 @@ describe('scripts/ready.mjs', () => {
     expect(await calls()).toEqual(['npm ci', 'tsc', 'fetch'])
   })
 
-  it('does nothing, and says nothing, the second time', async () => {
+  test('does nothing, and says nothing, the second time', async () => {
     await ready()
     await calls()
     const { code, stdout, stderr } = await ready()
@@ -78,7 +78,7 @@ describe('scripts/ready.mjs', () => {
     expect(await calls()).toEqual([])
   })
 
-  it('builds again when a source changed, and installs when the lock file did', async () => {
+  test('builds again when a source changed, and installs when the lock file did', async () => {
     await ready()
     await calls()
     await put('source.ts', 'export const changed = 1')
@@ -89,7 +89,7 @@ describe('scripts/ready.mjs', () => {
     expect(await calls()).toEqual(['npm ci', 'tsc'])
   })
 
-  it('leaves packages alone that are what the lock file says, whoever installed them', async () => {
+  test('leaves packages alone that are what the lock file says, whoever installed them', async () => {
     await ready()
     await rm(join(root, '.keyturn'), { recursive: true })
     await calls()
@@ -97,7 +97,7 @@ describe('scripts/ready.mjs', () => {
     expect(await calls()).toEqual(['tsc', 'fetch'])
   })
 
-  it('ends with one coded line and a hint when the sources do not build', async () => {
+  test('ends with one coded line and a hint when the sources do not build', async () => {
     await put('source.ts', 'broken')
     const { code, stderr } = await ready()
     expect(code).toBe(4)

@@ -3,14 +3,14 @@ import { readFile, rm, stat } from 'node:fs/promises'
 import { fileURLToPath } from 'node:url'
 import { Connection } from '@temporalio/client'
 import { MongoClient } from 'mongodb'
-import { afterEach, describe, expect, inject, it } from 'vitest'
+import { afterEach, describe, expect, inject, test } from 'vitest'
 import { loadConfig } from '../../config/load-config.ts'
 import { freshFolder } from '../../devstack/stack-folder.ts'
 import { startStack } from '../../devstack/stack.ts'
 import type { Stack, StackOptions } from '../../devstack/stack.ts'
 import { waitUntil } from '../../devstack/wait-until.ts'
 import { processes } from '../support/processes.ts'
-import { livingIn } from './living-in.ts'
+import { livingIn } from './processes-in.ts'
 
 const dist = (path: string) =>
   JSON.stringify(fileURLToPath(new URL(`../../dist/devstack/${path}`, import.meta.url)))
@@ -37,7 +37,7 @@ describe('a stack', () => {
     }
   })
 
-  it('has a MongoDB with transactions, a Temporal with a web UI, and leaves nothing behind', async () => {
+  test('has a MongoDB with transactions, a Temporal with a web UI, and leaves nothing behind', async () => {
     const stack = await start()
     const client = new MongoClient(stack.mongoUri)
     await client.withSession((session) =>
@@ -57,7 +57,7 @@ describe('a stack', () => {
     })
   })
 
-  it('is taken up again from a kept folder, on other ports if it must, with its data', async () => {
+  test('is taken up again from a kept folder, on other ports if it must, with its data', async () => {
     const first = await start({ keep: true })
     const client = new MongoClient(first.mongoUri)
     await client.db('a').collection('b').insertOne({ c: 1 })
@@ -74,7 +74,7 @@ describe('a stack', () => {
     expect(second.keyEnv).toEqual(first.keyEnv)
   })
 
-  it.skipIf(inject('softhsm') === null)(
+  test.skipIf(inject('softhsm') === null)(
     'has one token for all nodes, and its PIN in a file that only its owner reads',
     async () => {
       const stack = await start({ provider: 'pkcs11', nodes: ['vm-a', 'vm-b'] })
@@ -91,7 +91,7 @@ describe('a stack', () => {
     },
   )
 
-  it('leaves no process when its owner is killed', async () => {
+  test('leaves no process when its owner is killed', async () => {
     const folder = await freshFolder('stack')
     const owner = run.spawn(process.execPath, [
       '--input-type=module',

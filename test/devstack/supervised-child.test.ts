@@ -1,13 +1,13 @@
 import { execFileSync } from 'node:child_process'
 import { fileURLToPath } from 'node:url'
-import { describe, expect, it } from 'vitest'
+import { describe, expect, test } from 'vitest'
 import { spawnSupervised } from '../../devstack/supervised-child.ts'
 import { waitUntil } from '../../devstack/wait-until.ts'
 import { processes } from '../support/processes.ts'
 
 const module = fileURLToPath(new URL('../../dist/devstack/supervised-child.js', import.meta.url))
 
-/** A parent that puts a command on the leash, prints its pid, and stays. */
+/** A parent that starts a supervised command, prints its pid, and keeps running. */
 const parent = (command: string) => `
   const { spawnLeashed } = await import(${JSON.stringify(module)})
   const child = spawnLeashed({ command: '/bin/sh', args: ['-c', ${JSON.stringify(command)}] })
@@ -34,10 +34,10 @@ const gone = (session: number) =>
     { withinMs: 15_000 },
   )
 
-describe('a child on the leash', () => {
+describe('a supervised child', () => {
   const run = processes()
 
-  it.each(['SIGKILL', 'SIGTERM', 'SIGINT'] as const)(
+  test.each(['SIGKILL', 'SIGTERM', 'SIGINT'] as const)(
     'ends with everything it started when its parent gets %s',
     async (signal) => {
       const owner = run.spawn(process.execPath, [
@@ -53,7 +53,7 @@ describe('a child on the leash', () => {
     },
   )
 
-  it('is killed when it does not listen to SIGTERM', async () => {
+  test('is killed when it does not listen to SIGTERM', async () => {
     const stubborn = parent("trap '' TERM; while :; do sleep 1; done")
     const owner = run.spawn(process.execPath, ['--input-type=module', '-e', stubborn])
     const session = Number((await owner.line(/^child=/)).slice('child='.length))
@@ -61,13 +61,13 @@ describe('a child on the leash', () => {
     await gone(session)
   })
 
-  it('reports its exit code, and leaves nothing of its session behind', async () => {
+  test('reports its exit code, and leaves nothing of its session behind', async () => {
     const child = spawnSupervised({ command: '/bin/sh', args: ['-c', 'sleep 1000 & exit 7'] })
     expect(await child.ended).toEqual({ code: 7, signal: null })
     await gone(child.pid)
   })
 
-  it('runs under the pid it is known by', async () => {
+  test('runs under the pid it is known by', async () => {
     const child = spawnSupervised({ command: '/bin/sh', args: ['-c', 'echo $$; sleep 1000'] })
     const pid = await new Promise((resolve) =>
       child.child.stdout?.once('data', (chunk: Buffer) => {

@@ -63,20 +63,25 @@ describe('a process of the fleet, between two heartbeats', () => {
 test('a stream is open in a small fleet only: each costs MongoDB a reading of its whole log', async () => {
   const fleet = await openSlowFleet()
   const { store } = fleet
-  const news = new KeystoreWatcher({ store, tell: () => undefined, log: silentLog, retryMs: 0 })
+  const watcher = new KeystoreWatcher({
+    store,
+    onChange: () => undefined,
+    log: silentLog,
+    retryMs: 0,
+  })
   const ids = Array.from({ length: followersAtMost + 1 }, (_, at) => `vm-${at}/1`)
   const beats = store.db.collection<{ _id: string }>(collections.heartbeats)
   await beats.insertMany(ids.map((_id) => ({ _id })))
-  await news.follow()
-  expect(news.isFollowing).toBe(false)
+  await watcher.follow()
+  expect(watcher.isFollowing).toBe(false)
   await beats.deleteOne({ _id: 'vm-0/1' })
-  await news.follow()
-  expect(news.isFollowing).toBe(true)
+  await watcher.follow()
+  expect(watcher.isFollowing).toBe(true)
   // The fleet has grown: the heartbeats have to do.
   await beats.insertOne({ _id: 'vm-0/1' })
-  await news.follow()
-  expect(news.isFollowing).toBe(false)
-  await news.close()
+  await watcher.follow()
+  expect(watcher.isFollowing).toBe(false)
+  await watcher.close()
 })
 
 test('without a change stream the news are silent, and nothing is thrown', async () => {
@@ -88,10 +93,10 @@ test('without a change stream the news are silent, and nothing is thrown', async
       },
     },
   } as unknown as Store
-  const news = new KeystoreWatcher({ store: failing, tell: () => undefined, log: silentLog })
-  await news.follow()
-  expect(news.isFollowing).toBe(false)
-  await news.close()
+  const watcher = new KeystoreWatcher({ store: failing, onChange: () => undefined, log: silentLog })
+  await watcher.follow()
+  expect(watcher.isFollowing).toBe(false)
+  await watcher.close()
 })
 
 /** Change streams of this database that wait on the server. */

@@ -1,6 +1,6 @@
 import { randomBytes } from 'node:crypto'
 import { Binary, Long, ObjectId } from 'mongodb'
-import { describe, expect, it } from 'vitest'
+import { describe, expect, test } from 'vitest'
 import { KeyturnError } from '../../contracts/errors.ts'
 import { createLog, logOf } from '../../observability/log.ts'
 import { redactUri } from '../../observability/redact.ts'
@@ -19,7 +19,7 @@ function listen(level = 'trace') {
 }
 
 describe('a line', () => {
-  it('has time, base, the part that speaks, members and message', () => {
+  test('has time, base, the part that speaks, members and message', () => {
     const { log, last } = listen()
     logOf(log, 'sweep', { shard: 's1' }).info({ page: 7 }, 'page written')
     expect(last()).toEqual({
@@ -33,13 +33,13 @@ describe('a line', () => {
     })
   })
 
-  it('below the level is not written', () => {
+  test('below the level is not written', () => {
     const { log, text } = listen('warn')
     log.info('x')
     expect(text()).toBe('')
   })
 
-  it('shows an error with code, hint and cause', () => {
+  test('shows an error with code, hint and cause', () => {
     const { log, last } = listen()
     const cause = new Error('C_Login failed')
     log.error(new KeyturnError('pin-refused', 'no', { hint: 'look', cause }))
@@ -51,7 +51,7 @@ describe('a line', () => {
     expect((last()['err'] as { stack: string }).stack).toContain('log.test.ts')
   })
 
-  it('keeps ordinary names that only look like secrets', () => {
+  test('keeps ordinary names that only look like secrets', () => {
     const { log, last } = listen()
     const members = {
       kek_version: 3,
@@ -81,7 +81,7 @@ describe('secrets', () => {
   const bytes = randomBytes(32)
   const spellings = ['hex', 'base64', 'base64url'] as const
 
-  it.each<[string, object]>([
+  test.each<[string, object]>([
     ['pin', { pin: 'hunter2' }],
     ['a pin inside', { config: { kek: { pkcs11: { pin: 'hunter2', user_pin: 'hunter2' } } } }],
     ['a password', { options: [{ Password: 'hunter2' }, { pass_phrase: 'hunter2' }] }],
@@ -101,7 +101,7 @@ describe('secrets', () => {
     expect(text()).not.toContain('hunter2')
   })
 
-  it('are cut from the message itself', () => {
+  test('are cut from the message itself', () => {
     const { log, text } = listen()
     log.error('cannot reach %s', 'mongodb://app:hunter2@db')
     log.error(new Error('no mongodb://app:hunter2@db'))
@@ -109,7 +109,7 @@ describe('secrets', () => {
     expect(text()).toContain('mongodb://[redacted]@db')
   })
 
-  it.each<[string, object]>([
+  test.each<[string, object]>([
     ['a Buffer', { x: bytes }],
     ['bytes', { x: [new Uint8Array(bytes)] }],
     ['memory', { x: new Uint8Array(bytes).buffer }],
@@ -126,7 +126,7 @@ describe('secrets', () => {
     expect(text()).not.toContain('"data":[')
   })
 
-  it('do not make a log fail: circles, getters that throw, what is no JSON', () => {
+  test('do not make a log fail: circles, getters that throw, what is no JSON', () => {
     const { log, text } = listen()
     const circle: Record<string, unknown> = { n: Long.fromNumber(3), f: () => 1, u: undefined }
     circle['self'] = circle
@@ -135,7 +135,7 @@ describe('secrets', () => {
   })
 })
 
-it.each([
+test.each([
   ['mongodb://127.0.0.1:27017/app?x=1', 'mongodb://127.0.0.1:27017/app?x=1'],
   ['mongodb://u:p@h1,h2/app', 'mongodb://[redacted]@h1,h2/app'],
   ['mongodb+srv://u:p%40@h', 'mongodb+srv://[redacted]@h'],

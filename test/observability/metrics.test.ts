@@ -1,4 +1,4 @@
-import { expect, it, vi } from 'vitest'
+import { expect, test, vi } from 'vitest'
 import { createMetrics } from '../../observability/metrics.ts'
 
 const create = (processMetrics = false) =>
@@ -19,14 +19,14 @@ async function values(metrics: ReturnType<typeof create>): Promise<Record<string
   )
 }
 
-it('every line says install and node', async () => {
+test('every line says install and node', async () => {
   const text = await create().render()
   const lines = text.split('\n').filter((line) => line !== '' && !line.startsWith('#'))
   expect(lines.length).toBeGreaterThan(5)
   for (const line of lines) expect(line).toContain('install="payments",node="vm-a"')
 })
 
-it('counts what a sweep did and what was wrapped', async () => {
+test('counts what a sweep did and what was wrapped', async () => {
   const metrics = create()
   metrics.countSweep({ rewrapped: 998, superseded: 1, quarantined: 1 })
   metrics.countSweep({ rewrapped: 2, superseded: 0, quarantined: 0 })
@@ -42,7 +42,7 @@ it('counts what a sweep did and what was wrapped', async () => {
   })
 })
 
-it('takes running totals of the provider, told twice or begun anew', async () => {
+test('takes running totals of the provider, told twice or begun anew', async () => {
   const metrics = create()
   const stats = {
     sessions: 4,
@@ -65,7 +65,7 @@ it('takes running totals of the provider, told twice or begun anew', async () =>
   expect((await values(metrics))['keyturn_hsm_calls_total']).toBe(16)
 })
 
-it('shows what the process is, and forgets versions that were unloaded', async () => {
+test('shows what the process is, and forgets versions that were unloaded', async () => {
   const metrics = create()
   const active = { version: 2, epoch: 7 }
   metrics.setMember({ active, loaded: [1, 2], leaseOk: true, degraded: false })
@@ -86,7 +86,7 @@ it('shows what the process is, and forgets versions that were unloaded', async (
   expect(after).not.toHaveProperty('keyturn_loaded_version{version="1"}')
 })
 
-it("tells the heartbeat's age, and nothing before the first", async () => {
+test("tells the heartbeat's age, and nothing before the first", async () => {
   const metrics = create()
   expect(await values(metrics)).not.toHaveProperty('keyturn_heartbeat_age_seconds')
   const clock = vi.spyOn(performance, 'now')
@@ -100,7 +100,7 @@ it("tells the heartbeat's age, and nothing before the first", async () => {
   }
 })
 
-it("adds Node's own figures when asked, and two registries do not meet", async () => {
+test("adds Node's own figures when asked, and two registries do not meet", async () => {
   const metrics = create(true)
   expect(Object.keys(await values(metrics))).toContain('nodejs_eventloop_lag_seconds')
   expect(Object.keys(await values(create()))).not.toContain('nodejs_eventloop_lag_seconds')

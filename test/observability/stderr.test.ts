@@ -1,6 +1,6 @@
 import { spawnSync } from 'node:child_process'
 import path from 'node:path'
-import { expect, it } from 'vitest'
+import { expect, test } from 'vitest'
 
 /** The built log in a process of its own: stdout is for data, and the last line before a crash must be there. */
 function run(pretty: string) {
@@ -15,7 +15,7 @@ function run(pretty: string) {
   return spawnSync(process.execPath, ['--input-type=module', '-e', program], options)
 }
 
-it.each(['false', "'auto'"])('a log that is not pretty (%s) is JSON on stderr', (pretty) => {
+test.each(['false', "'auto'"])('a log that is not pretty (%s) is JSON on stderr', (pretty) => {
   const { stdout, stderr } = run(pretty)
   expect(stdout).toBe('data')
   expect(JSON.parse(stderr)).toMatchObject({
@@ -26,7 +26,7 @@ it.each(['false', "'auto'"])('a log that is not pretty (%s) is JSON on stderr', 
   })
 })
 
-it('a pretty one is a readable line on stderr', () => {
+test('a pretty one is a readable line on stderr', () => {
   const { stdout, stderr } = run('true')
   expect(stdout).toBe('data')
   expect(stderr).toMatch(

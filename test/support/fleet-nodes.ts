@@ -102,7 +102,7 @@ export function fleetNodes(options: {
   return nodes
 }
 
-/** The processes of a leashed session but for the leash itself, which must be awake to end the others. */
+/** The processes of a supervised session without its supervisor, which must run to end the others. */
 function membersOf(group: number): number[] {
   return readdirSync('/proc')
     .filter((name) => /^\d+$/.test(name))

@@ -287,23 +287,23 @@ function startCli(
   env: NodeJS.ProcessEnv,
   record: (said: string) => void,
 ): RunningCli {
-  const leashed = spawnSupervised({
+  const supervised = spawnSupervised({
     command: process.execPath,
     args: [main, ...args],
     env: { ...process.env, ...env, NO_COLOR: '1' },
   })
   let stdout = ''
   let stderr = ''
-  leashed.child.stdout?.on('data', (chunk: Buffer) => (stdout += chunk.toString()))
-  leashed.child.stderr?.on('data', (chunk: Buffer) => (stderr += chunk.toString()))
-  const closed = new Promise((resolve) => leashed.child.once('close', resolve))
+  supervised.child.stdout?.on('data', (chunk: Buffer) => (stdout += chunk.toString()))
+  supervised.child.stderr?.on('data', (chunk: Buffer) => (stderr += chunk.toString()))
+  const closed = new Promise((resolve) => supervised.child.once('close', resolve))
   return {
-    pid: leashed.pid,
+    pid: supervised.pid,
     said: () => stderr,
-    signal: (signal) => leashed.signal(signal),
+    signal: (signal) => supervised.signal(signal),
     async end() {
       await closed
-      const { code } = await leashed.ended
+      const { code } = await supervised.ended
       record(stdout + stderr)
       return endOf({ code, stdout, stderr })
     },

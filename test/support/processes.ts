@@ -50,9 +50,9 @@ export function processes(until: 'test' | 'file' = 'test'): Processes {
 
   const spawn: Processes['spawn'] = (command, args, options = {}) => {
     const env = { ...process.env, NO_COLOR: '1', ...options.env }
-    const leashed = spawnSupervised({ command, args, ...options, env })
-    running.add(leashed)
-    return track(leashed, `${command} ${args.join(' ')}`)
+    const child = spawnSupervised({ command, args, ...options, env })
+    running.add(child)
+    return track(child, `${command} ${args.join(' ')}`)
   }
   const cli: Processes['cli'] = (args, options) => spawn(process.execPath, [main, ...args], options)
   return {

@@ -15,19 +15,22 @@ import { fromReport } from './temporal/failures.ts'
 import { requester } from './temporal/names.ts'
 import type { RemovalReply, RemoveRequest } from './removal-reply.ts'
 
-/** What `remove` would find now: all guards. Reads only; nothing is asked for, closed or cleared. */
-export async function lookAtRemoval(config: Config, asked: RemoveRequest): Promise<RemovalReply> {
+/** All guards of a removal as they are now, for `remove --dry-run`. Reads only. */
+export async function previewRemoval(
+  config: Config,
+  request: RemoveRequest,
+): Promise<RemovalReply> {
   return withKeystore(config, async (keystore) => {
     const install = requireInstalled(keystore, config)
-    const { version } = asked
+    const { version } = request
     const { row, state } = await requireVersion(keystore.store, version)
     const shown = { version, state, hsmKey: hsmKeyOf(row) }
-    const foreign = asked.destroyHsmKey ? ownKeyRefusal(row, install) : null
+    const foreign = request.destroyHsmKey ? ownKeyRefusal(row, install) : null
     if (state === 'destroyed') {
       return { view: { ...shown, dueAt: null, guards: [] }, error: foreign, leftover: null }
     }
     const standing = await standingRemoval(keystore.store, version)
-    const guards = await guardsNow(keystore, version, asked)
+    const guards = await guardsNow(keystore, version, request)
     const dueAt = row.removal?.due_at ?? standing?.not_before ?? null
     const view = { ...shown, dueAt: dueAt?.toISOString() ?? null, guards }
     return {
@@ -38,7 +41,7 @@ export async function lookAtRemoval(config: Config, asked: RemoveRequest): Promi
   })
 }
 
-/** All guards, as this process reads them; those that decide are looked at by a worker. */
+/** All guards as this process reads them. A worker reads them again before it decides. */
 export async function guardsNow(
   { store, settings }: Keystore,
   version: number,

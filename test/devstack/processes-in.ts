@@ -1,6 +1,6 @@
 import { execFileSync } from 'node:child_process'
 
-/** Command lines of the processes that name this folder: servers and workers of a stack, and their leashes. */
+/** Command lines of the processes that name this folder: servers and workers of a stack, and their supervisors. */
 export function livingIn(folder: string): string[] {
   return execFileSync('ps', ['-eo', 'stat=,args=', '-ww'], { encoding: 'utf8' })
     .split('\n')

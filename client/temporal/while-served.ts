@@ -1,20 +1,20 @@
 import { KeyturnError } from '../../contracts/errors.ts'
 import type { InstallIdentity } from '../../contracts/names.ts'
 import type { Store } from '../../store/store.ts'
-import { runTrouble } from '../doctor/runs.ts'
+import { runProblem } from '../doctor/runs.ts'
 import { whileWorkersLive } from '../views/workers.ts'
-import { readBuilds } from '../temporal/builds.ts'
-import type { TemporalLink } from '../temporal/connection.ts'
-import { troubleOfRun } from '../temporal/troubled-runs.ts'
+import { readBuilds } from './builds.ts'
+import type { TemporalLink } from './connection.ts'
+import { troubleOfRun } from './troubled-runs.ts'
 
 const lookEveryMs = 2_000
 
-/** So many looks in a row: a worker that is just restarted, or has failed once, is no trouble yet. */
-const looksUntilSaid = 4
+/** A problem counts after this many looks in a row: a worker may be restarting, or may have failed once. */
+const looksUntilReported = 4
 
 /**
- * Waits for what a workflow does, and gives up with no-worker when the last worker falls silent, nobody serves the
- * workflow's build, or its tasks fail again and again; then the message says with what. The workflow is left as it is.
+ * Waits for the result of a workflow. Throws no-worker when the last worker stops sending heartbeats, when no worker serves
+ * the workflow's build, or when its tasks keep failing; the message has the failure. The workflow is left as it is.
  */
 export async function whileServed<T>(
   { link, store, install }: { link: TemporalLink; store: Store; install: InstallIdentity },
@@ -27,14 +27,14 @@ export async function whileServed<T>(
   const trouble = new Promise<never>((_, reject) => {
     const look = async () => {
       const run = await troubleOfRun(link, await readBuilds(link, store, install), workflowId)
-      // A worker that took the task and is late, as one that is frozen, is no reason: the next one may take it.
+      // A worker that took the task and is late, for example a frozen one, does not count: the next worker may take it.
       const isLate = run?.reason === 'task-failing' && run.message === null
       looks = run === null || isLate ? 0 : looks + 1
-      if (run === null || looks < looksUntilSaid) return
-      const { what, cure } = runTrouble(run)
-      reject(new KeyturnError('no-worker', what, { hint: cure }))
+      if (run === null || looks < looksUntilReported) return
+      const { what, hint } = runProblem(run)
+      reject(new KeyturnError('no-worker', what, { hint }))
     }
-    // Temporal or MongoDB away is said by who waits for the work itself.
+    // An outage of Temporal or MongoDB is reported by the caller's own wait for the result.
     timer = setInterval(() => {
       if (isLooking) return
       isLooking = true
