@@ -23,7 +23,7 @@ test('a program finds each verb of an operator in keyturn/client', async () => {
   const verbs = [
     ...['setup', 'relocate', 'examine', 'installKek', 'verifyFleet', 'readNodes', 'changeRoster'],
     ...['planRotation', 'rotate', 'followRotation', 'liveRotation', 'steer', 'cancelRotation'],
-    ...['removeKek', 'lookAtRemoval', 'undoRemoval', 'setPolicy', 'showPolicy', 'steerPolicy'],
+    ...['removeKek', 'previewRemoval', 'undoRemoval', 'setPolicy', 'showPolicy', 'steerPolicy'],
     ...['readStatus', 'readReport', 'readAudit', 'checkAudit', 'scan', 'readQuarantine'],
     ...['loadConfig', 'KeyturnError'],
   ]
