@@ -8,7 +8,7 @@ import type {
 } from '../contracts/kek.ts'
 import type { CheckMode } from '../contracts/settings.ts'
 
-/** A wrapped DEK as it is stored: the IV as it must be given to unwrap, and 32 bytes of ciphertext with the 16-byte tag. */
+/** A wrapped DEK as it is stored: the IV to pass to unwrap, and 32 bytes of ciphertext with the 16-byte tag. */
 export interface Wrapped {
   iv: Buffer
   wrapped: Buffer
@@ -30,7 +30,7 @@ export interface RewrapItem extends Wrapped {
   aadTo: Buffer
 }
 
-/** `check: all` opens every new wrap again and compares in constant time before it is handed out; `sampled` 1 in 16. */
+/** `check: all` opens every new wrap again and compares it in constant time before it is returned; `sampled` 1 in 16. */
 export interface RewrapBatch {
   from: number
   to: number
@@ -43,8 +43,8 @@ export type RewrapOutcome =
   | { ok: false; code: 'envelope-unreadable'; message: string }
 
 /**
- * One outcome for each item, in the order of the items. `calls` counts the crypt calls for them: those of repeats and of the
- * canaries that faulty items cost too, but none for loading keys.
+ * One outcome for each item, in the order of the items. `calls` counts their crypt calls, including
+ * retries and the canaries for faulty items, but not the calls that load keys.
  */
 export interface RewrapAnswer {
   outcomes: RewrapOutcome[]
@@ -52,8 +52,8 @@ export interface RewrapAnswer {
 }
 
 /**
- * `sessions` are open ones, `waiting` batches that no lane has taken, `byCode` how often each CKR code was met, `trouble`
- * what the token answers while nothing succeeds, and since when.
+ * `sessions` are open, `waiting` batches are in the queue, `byCode` counts each CKR code, `trouble` is the token's error
+ * while no job succeeds, and since when.
  */
 export interface ProviderStats {
   sessions: number
@@ -65,25 +65,25 @@ export interface ProviderStats {
 }
 
 /**
- * Wraps and unwraps DEKs under numbered KEKs. An item that does not open while the canary of its version does is that
- * item's fault (`envelope-unreadable`); when the canary fails too the whole call rejects: the token is at fault and no
- * data may be accused. After `close` every method rejects with `pool-closed`.
+ * Wraps and unwraps DEKs under numbered KEKs. An item that does not open while the canary of its version does
+ * is `envelope-unreadable`. When the canary fails too, the whole call rejects: the token is at fault, and nothing is known
+ * about the data. After `close` every method rejects with `pool-closed`.
  */
 export interface KekProvider {
   readonly name: ProviderName
   /**
-   * Finds the key, opens the canary and proves that the key encrypts. Repeating it looks the key up anew.
+   * Finds the key, opens the canary and proves that the key encrypts. A repeated call looks the key up again.
    * Throws key-not-found, key-ambiguous, wrong-key, cannot-encrypt, material-missing, hsm-*.
    */
   load(kek: KekDescriptor): Promise<void>
-  /** Versions that `load` proved and nothing has contradicted since, in rising order. */
+  /** Versions that `load` has proven and no error has contradicted since, in ascending order. */
   loaded(): number[]
   unload(version: number): Promise<void>
   /** Opens the canary again, wraps and unwraps a nonce. Throws like `load`; a version that fails is no longer loaded. */
   prove(version: number): Promise<void>
   /**
-   * Whether the token's session lives, without a crypt call; answers how often the token was opened anew. When it throws,
-   * hsm-* or why no log-in succeeds, nothing is loaded any more until it is loaded anew.
+   * Checks the token's session without a crypt call; returns how often lane processes were replaced. Throws hsm-* or the
+   * reason that no login succeeds: then no version counts as loaded until it is loaded again.
    */
   check(): Promise<number>
   wrap(version: number, deks: readonly PlainDek[], signal?: AbortSignal): Promise<Wrapped[]>
@@ -93,23 +93,23 @@ export interface KekProvider {
     sealed: readonly SealedDek[],
     signal?: AbortSignal,
   ): Promise<(Buffer | KeyturnError)[]>
-  /** Unwraps under `from`, wraps under `to`, checks. Plaintext DEKs never leave the lane that does it. */
+  /** Unwraps under `from`, wraps under `to`, and checks. Plaintext DEKs never leave their lane. */
   rewrap(batch: RewrapBatch, signal?: AbortSignal): Promise<RewrapAnswer>
   readonly ceremony: KekCeremony
   stats(): ProviderStats
   close(): Promise<void>
 }
 
-/** How keys come and go. The only part of a provider that changes what is in a token. */
+/** Making, finding and destroying keys. The only part of a provider that changes the content of a token. */
 export interface KekCeremony {
   /** Leaves nothing behind. */
   probe(signal?: AbortSignal): Promise<ProbeReport>
   /** Label of the key of a version: CKA_LABEL (at most 32 characters, else `usage`) or the variable's name. */
   labelOf(version: number): string
   /**
-   * Makes an AES-256 key that cannot leave the token. A key with this label *and* id is taken for our own earlier
-   * attempt and kept; another key of this label is `key-exists`. With `keystore`, the first 8 bytes of ids that are made
-   * here, keys of a copy of this keystore are passed over: their ids begin otherwise.
+   * Makes an AES-256 key that cannot leave the token. An existing key with this label *and* id is from an earlier attempt
+   * and is kept; another key with this label is `key-exists`. `keystore` is the first 8 bytes of ids that this keystore
+   * makes; with it, keys that a copy of the keystore made are ignored.
    */
   generate(label: string, keyId: Buffer, keystore?: Buffer): Promise<void>
   /**
@@ -118,21 +118,21 @@ export interface KekCeremony {
    */
   find(label: string, keyId: Buffer | null): Promise<{ keyId: Buffer | null }>
   /**
-   * `find`, and what `probe` finds out, with this very key: no other but a session key is made and nothing in the token
-   * changes. Warns of a key that could once leave the token. For `env` as `probe`.
+   * `find`, then probes the token with this key: at most a session key is made, and nothing in the token changes. Warns of a
+   * key that was once extractable. For `env` the same as `probe`.
    */
   examine(label: string, keyId: Buffer | null): Promise<ProbeReport>
   makeCanary(version: number, label: string, keyId: Buffer | null, gcm: GcmProfile): Promise<Canary>
   /**
-   * Whether this key (not `kek`'s own) opens the canary of `kek`: then the two are one key under two names. Throws where the
-   * token does not answer, and key-not-found, key-ambiguous, material-missing.
+   * Whether this key (not `kek`'s own) opens the canary of `kek`: if so, both are the same key. Throws when
+   * the token does not answer, and key-not-found, key-ambiguous, material-missing.
    */
   opensCanary(label: string, keyId: Buffer | null, kek: KekDescriptor): Promise<boolean>
   /**
-   * Destroys the one key of exactly this label and id and sees that it is gone. With `proof`, only one that opens this
-   * version's canary at that moment: else wrong-key, and the key stays.
+   * Destroys the key with exactly this label and id and verifies that it is gone. With `proof` it must first open this
+   * version's canary; otherwise throws wrong-key and keeps the key.
    */
   destroy(label: string, keyId: Buffer, proof?: KekDescriptor): Promise<'destroyed' | 'absent'>
-  /** How this token does GCM, as a probe found it (made if there was none); `env`: caller, 12 bytes, 128 bits. */
+  /** How this token does GCM, from the last probe, or from a new one if there was none; `env`: caller, 12 bytes, 128 bits. */
   gcmProfile(): Promise<GcmProfile>
 }

@@ -88,7 +88,7 @@ async function requireReadiness(state: RotationState): Promise<void> {
   throw new KeyturnError(
     configDiffers ? 'config-differs' : 'not-ready',
     `version ${state.input.to} is not usable on ${names}`,
-    { hint: `keyturn verify --target ${state.input.to} names each process and its cure` },
+    { hint: `keyturn verify --target ${state.input.to} shows a hint for each process` },
   )
 }
 

@@ -14,7 +14,7 @@ interface EnvMaterial {
   requireOpen: () => void
 }
 
-/** Keys of the environment are made by whoever sets the variables: they are found, never generated or destroyed here. */
+/** Keys in environment variables are made by the operator: this only finds them, and never generates or destroys one. */
 export function envCeremony(options: EnvMaterial): KekCeremony {
   const { install, variablePrefix, material, requireOpen } = options
   const labelOf = (version: number): string => `${variablePrefix}${version}`
@@ -85,11 +85,11 @@ function missing(variable: string): KeyturnError {
 
 function refuse(message: string): never {
   throw new KeyturnError('usage', message, {
-    hint: 'keys of the env provider are made and deleted by whoever sets the variables',
+    hint: 'keys of the env provider are made and deleted by setting and unsetting their variables',
   })
 }
 
-/** What `use` answers or throws, as a promise. */
+/** Runs `use` and turns its result or error into a promise. */
 function settle<T>(requireOpen: () => void, use: () => T): Promise<T> {
   return new Promise((resolve) => {
     requireOpen()

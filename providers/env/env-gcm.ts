@@ -5,7 +5,7 @@ const TAG_BYTES = 16
 const IV_BYTES = 12
 const options = { authTagLength: TAG_BYTES }
 
-/** IVs are drawn from the kernel a block at a time: a call each costs as much as the encryption itself. */
+/** Random IVs are fetched in blocks: a call for each would cost as much as the encryption. */
 const ivs = Buffer.alloc(IV_BYTES * 512)
 let nextIv = ivs.length
 
@@ -30,12 +30,12 @@ export function sealWith(
   cipher.setAAD(aad)
   const wrapped = Buffer.allocUnsafe(dek.length + TAG_BYTES)
   cipher.update(dek).copy(wrapped)
-  cipher.final() // GCM has nothing left to give
+  cipher.final() // returns nothing in GCM
   cipher.getAuthTag().copy(wrapped, dek.length)
   return { iv, wrapped }
 }
 
-/** The plaintext, or null when the tag does not fit. */
+/** The plaintext, or null when the tag does not match. */
 export function openWith(key: KeyObject, iv: Buffer, wrapped: Buffer, aad: Buffer): Buffer | null {
   const end = wrapped.length - TAG_BYTES
   const decipher = createDecipheriv(ALGORITHM, key, iv, options)

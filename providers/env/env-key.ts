@@ -4,7 +4,7 @@ import type { KekDescriptor } from '../../contracts/kek.ts'
 import { canaryAad } from '../../envelope/aad.ts'
 import { openWith, sealWith } from './env-gcm.ts'
 
-/** A KEK of the environment whose canary is known. It counts its crypt calls as a token would. */
+/** A KEK from the environment with its canary. Counts its crypt calls as a token would. */
 export class EnvKey {
   readonly #key: KeyObject
   readonly #kek: KekDescriptor

@@ -20,7 +20,7 @@ import { EnvKey } from './env-key.ts'
 
 /** The event loop gets a turn after this long: heartbeats and leases must not wait for a page. */
 const TURN_MS = 5
-/** Items between two looks at the clock. */
+/** Items between two checks of the clock. */
 const LOOK_EVERY = 32
 const SAMPLED_EVERY = 16
 
@@ -31,7 +31,7 @@ export interface EnvOptions {
   keks: Map<number, Buffer>
 }
 
-/** KEKs from environment variables, in this very process: AES-256-GCM of node:crypto behind the interface of a token. */
+/** KEKs from environment variables, used in this process: AES-256-GCM of node:crypto behind the interface of a token. */
 export function openEnvProvider(options: EnvOptions): KekProvider {
   return new EnvProvider(options)
 }
@@ -91,7 +91,7 @@ class EnvProvider implements KekProvider {
     })
   }
 
-  /** The keys are in this very process. */
+  /** The keys are in this process. */
   check(): Promise<number> {
     return attempt(() => this.#requireOpen()).then(() => 0)
   }
@@ -120,7 +120,7 @@ class EnvProvider implements KekProvider {
   async rewrap(batch: RewrapBatch, signal?: AbortSignal): Promise<RewrapAnswer> {
     const from = this.#key(batch.from)
     const to = this.#key(batch.to)
-    // Several batches may be under way in turns, so calls are counted by the item, not by the keys' counters.
+    // Several batches may run interleaved, so calls are counted for each item, not by the keys' counters.
     let calls = 0
     const outcomes = await this.#inTurns(batch.items, signal, (item) => {
       const before = from.calls + (to === from ? 0 : to.calls)
@@ -211,7 +211,7 @@ function checkWrap(to: EnvKey, { iv, wrapped }: Wrapped, aad: Buffer, dek: Buffe
   if (!same) throw new KeyturnError('hsm-failed', 'a fresh wrap opened to other bytes')
 }
 
-/** Runs `use` at once; what it throws is a rejection. */
+/** Runs `use` at once; an error becomes a rejection. */
 function attempt(use: () => void): Promise<void> {
   return new Promise((resolve) => {
     use()

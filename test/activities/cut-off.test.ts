@@ -9,18 +9,18 @@ import { freshName } from '../support/fresh.ts'
 import { openTcpProxy, type TcpProxy } from '../support/tcp-proxy.ts'
 
 /** A worker that Temporal reaches and MongoDB does not: whatever it holds, no other worker can do. */
-let road: TcpProxy
+let proxy: TcpProxy
 let store: Store
 
 beforeAll(async () => {
-  road = await openTcpProxy(inject('mongoUri'))
-  store = await openStore({ uri: road.uri, database: freshName('cutoff') })
+  proxy = await openTcpProxy(inject('mongoUri'))
+  store = await openStore({ uri: proxy.uri, database: freshName('cutoff') })
 })
 
 afterAll(async () => {
-  road.heal()
+  proxy.heal()
   await store.close()
-  await road.close()
+  await proxy.close()
 })
 
 test.each(['hold', 'cut'] as const)(
@@ -29,7 +29,7 @@ test.each(['hold', 'cut'] as const)(
     const steps = createControlActivities({ store } as ControlDeps)
     const task = await insertTask(store, { kind: 'rotate', by: 'test' })
     expect(await steps.readCounters({ task, rotation: 'r' })).toEqual(noCounters)
-    road[how]()
+    proxy[how]()
     const beganMs = performance.now()
     const failure: unknown = await steps
       .readRemaining({ task, version: 1 })
@@ -38,7 +38,7 @@ test.each(['hold', 'cut'] as const)(
     expect(failure).toMatchObject({ type: 'mongodb-unreachable', nonRetryable: false })
     // A page that hangs is given up by the driver after fifteen seconds.
     expect(performance.now() - beganMs).toBeLessThan(8_000)
-    road.heal()
+    proxy.heal()
     await expect
       .poll(() => steps.readCounters({ task, rotation: 'r' }).catch(() => null), {
         timeout: 30_000,

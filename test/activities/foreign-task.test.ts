@@ -50,7 +50,7 @@ test.each(steps)('$queue: $name takes no work of another keystore', async ({ que
   }
 })
 
-test('work that was asked for here is done here', async () => {
+test('work that was requested in this keystore is done', async () => {
   met.length = 0
   const task = await insertTask(store, { kind: 'rotate', by: 'test' })
   expect(await queues.control['readCounters']?.({ task, rotation: 'r' })).toMatchObject({

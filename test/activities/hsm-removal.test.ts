@@ -70,7 +70,7 @@ beforeEach(async () => {
 const ask = async (version = 1) => await askRemoval(store, version, { destroyHsmKey: true })
 const actions = async () => (await listAudit(store)).map(({ action }) => action)
 
-test('the key goes, once, is recorded once, and the request is over', async () => {
+test('the key is destroyed and recorded once, and the request ends', async () => {
   const request = await ask()
   expect(await run(request)).toMatchObject({ phase: 'over', hsmKey: 'destroyed' })
   expect(await run(request)).toMatchObject({ phase: 'over', hsmKey: 'destroyed' })
@@ -78,7 +78,7 @@ test('the key goes, once, is recorded once, and the request is over', async () =
   expect(await actions()).toEqual(['hsm-key-destroyed'])
 })
 
-test('a worker that dies behind the act leaves a request that the next one ends', async () => {
+test('when a worker dies after destroying the key, the next one ends the request', async () => {
   const request = await ask()
   instead = () => Promise.reject(new Error('the worker died'))
   await expect(run(request)).rejects.toThrow('died')
@@ -87,7 +87,7 @@ test('a worker that dies behind the act leaves a request that the next one ends'
   expect(await actions()).toEqual(['hsm-key-absent'])
 })
 
-test('what became of a key is recorded under the request that asked for it alone', async () => {
+test('the fate of a key is recorded only under the request that destroyed it', async () => {
   const other = await askRemoval(store, 1)
   expect(await recordHsmKey(store, other, 'destroyed')).toBe(false)
   expect(await recordHsmKey(store, 'made-up', 'destroyed')).toBe(false)
@@ -125,7 +125,7 @@ test.each<[string, () => Record<string, unknown>]>([
   expect(await actions()).toEqual([])
 })
 
-test('a version that is not destroyed, or was not asked for, is left alone', async () => {
+test('the key of a version that is not destroyed, or has no request, is kept', async () => {
   const living = await ask(2)
   expect(await run(living, 2)).toMatchObject({ phase: 'asked' })
   const without = await askRemoval(store, 1)

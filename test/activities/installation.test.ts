@@ -83,7 +83,7 @@ describe('a new version is a new key', () => {
     await installed(5)
   })
 
-  test('and once more by the step that would install it, whoever calls it', async () => {
+  test('the key of another version is also refused by the step that installs it', async () => {
     await installed(1)
     await take('declareIntent', asked(3))
     await expect(take('makeKek', asked(3))).rejects.toMatchObject({ code: 'key-exists' })
@@ -99,7 +99,7 @@ describe('a new version is a new key', () => {
     })
   })
 
-  test('of two installations of one key at the same time one at most stands', async () => {
+  test('of two concurrent installations of one key at most one remains', async () => {
     await installed(2)
     for (const version of [3, 4]) await take('declareIntent', asked(version))
     const ends = await Promise.allSettled([3, 4].map((version) => take('makeKek', asked(version))))
@@ -145,13 +145,13 @@ describe.each(steps)('%s with a forged input', (step) => {
   })
 })
 
-test('whose install is another’s does not lock the keystore for it', async () => {
+test('an input with another install does not lock the keystore for it', async () => {
   await installed(1, asked(1, { install: 'somebody-else', label: 'VAULT_TOKEN' }))
   expect(JSON.stringify(await state())).not.toContain('somebody-else')
   expect(await readVersion(store, 1)).toMatchObject({ label: 'KEK_V1' })
 })
 
-test('a version that stands is not made again, and a destroyed one never', async () => {
+test('an installed version is not made again, and a destroyed one is never made', async () => {
   await installed(1)
   const before = await state()
   await take('declareIntent', asked(1))

@@ -131,7 +131,7 @@ const claims = {
   ...{ destroyHsmKey: true, acceptQuarantine: true, withoutFence: true, fenced: true },
 }
 
-test('a step that nobody asked for in this keystore is foreign, and changes nothing', async () => {
+test('a step without a request in this keystore is foreign and changes nothing', async () => {
   const before = await row()
   const names = ['requestRemoval', 'fenceRemoval', 'destroyVersion', 'undoRemoval'] as const
   for (const name of names) {
@@ -146,7 +146,7 @@ test('a step that nobody asked for in this keystore is foreign, and changes noth
   expect(await listAudit(store)).toEqual([])
 })
 
-test('a forged step changes nothing before its time, whatever it claims', async () => {
+test('a forged step changes nothing before it is due', async () => {
   const request = await askRemoval(store, 1)
   expect(await take('destroyVersion', request, claims)).toMatchObject({ phase: 'asked' })
   expect(await take('fenceRemoval', request, claims)).toMatchObject({ phase: 'asked' })
@@ -166,7 +166,7 @@ test('a forged step changes nothing before its time, whatever it claims', async 
   ])
 })
 
-test('between request and second look pass two heartbeats and a lease, whatever the window is', async () => {
+test('two heartbeats and a lease pass between request and final check, even with a shorter window', async () => {
   await record({ undoWindowMs: 0 })
   await pending()
   const { removal } = (await row()) ?? {}
@@ -207,7 +207,7 @@ test.each<[string, string, () => Promise<unknown>]>([
   },
 )
 
-test('a worker whose clock is another than the database’s destroys nothing', async () => {
+test('a worker whose clock differs from the database’s destroys nothing', async () => {
   for (const apart of [-2 * hour, 2 * hour]) {
     const request = await pending()
     await pass(apart < 0 ? 2 * hour : 0)
@@ -224,7 +224,7 @@ test('a worker whose clock is another than the database’s destroys nothing', a
   expect(await take('destroyVersion', request)).toMatchObject({ phase: 'over', state: 'destroyed' })
 })
 
-test('a version that was never active goes at once, without a fence', async () => {
+test('a version that was never active is destroyed at once, without a fence', async () => {
   await versions.updateOne(
     { _id: 1 },
     { $set: { activated_at: null, left_at: null, left_epoch: null } },
@@ -239,7 +239,7 @@ test('a version that was never active goes at once, without a fence', async () =
   expect(actions).toEqual(['removal-requested', 'version-destroyed'])
 })
 
-test('the look that decides closes no ranges of a rotation between other versions', async () => {
+test('the final check closes no ranges of a rotation between other versions', async () => {
   const range = { range: '0', collection: certificates, field, min: null, max: null }
   const running = await startRotation(store, 2, 3)
   const naming = await startRotation(store, 1, 2)

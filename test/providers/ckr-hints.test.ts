@@ -7,7 +7,7 @@ const methods = ['C_Login', 'C_OpenSession', 'C_Encrypt', 'C_GenerateKey', 'C_In
 /** All that PKCS#11 v3.1 has, a vendor's, and one that nobody has. */
 const codes = [...Array.from({ length: 520 }, (_, ckr) => ckr + 1), 0x8000_0001, 77_777]
 
-test('every answer of a module has a hint of one line, whoever gave it', () => {
+test('every return code has a hint of one line', () => {
   for (const ckr of codes) {
     for (const method of methods) {
       const { hint, message } = faultFrom(new CkrError(method, ckr))
@@ -16,7 +16,7 @@ test('every answer of a module has a hint of one line, whoever gave it', () => {
   }
 })
 
-test('every answer that has a name says more than that it is to be looked up', () => {
+test('every named return code has a specific hint', () => {
   for (const ckr of ckrNames.keys()) {
     expect(faultFrom(new CkrError('C_Encrypt', ckr)).hint, ckrName(ckr)).not.toMatch(
       /^look the code/,
@@ -24,7 +24,7 @@ test('every answer that has a name says more than that it is to be looked up', (
   }
 })
 
-test('lanes get what a module needs, and nothing of MongoDB’s, Temporal’s or the PIN’s', () => {
+test('lanes get the variables that a module needs, but not those of MongoDB, Temporal or the PIN', () => {
   const own = {
     PATH: '/bin',
     HOME: '/root',

@@ -36,13 +36,13 @@ const named = (label: string, keyId = id) => ({
 })
 
 describe('the key that is destroyed', () => {
-  test('is the one that says itself that it has this label and id', () => {
+  test('is the key for which the token reports exactly this label and id', () => {
     const { session, destroyed } = tokenWith(named('kek-v1'))
     destroyKey(session, handle, 'kek-v1', id)
     expect(destroyed).toEqual([handle])
   })
 
-  test('is seen to be gone: a token that says yes and keeps it is at fault', () => {
+  test('is verified to be gone: a token that reports success and keeps it is at fault', () => {
     const { session } = tokenWith(named('kek-v1'), 1)
     expect(() => destroyKey(session, handle, 'kek-v1', id)).toThrow(
       expect.objectContaining({
@@ -69,7 +69,7 @@ describe('the key that is destroyed', () => {
 })
 
 describe('the history of a key', () => {
-  test('is doubted only where the token says so', () => {
+  test('causes a warning only when the token reports it', () => {
     const doubtsOf = (attributes: Record<number, Buffer>) =>
       historyWarnings(tokenWith(attributes).session, handle)
     const no = Buffer.from([0])

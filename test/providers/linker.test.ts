@@ -37,7 +37,7 @@ const cases: Record<string, [() => string, RegExp, RegExp]> = {
     /cannot be loaded: .*libvendor-client\.so: cannot open shared object file/,
     /the module links to ".*libvendor-client\.so": install it/,
   ],
-  'with a symbol that nobody has': [
+  'with a missing symbol': [
     () =>
       build(
         'symbol',
@@ -58,7 +58,7 @@ describe.skipIf(!canBuild)('a module', () => {
   const running = processes()
 
   test.each(Object.entries(cases))("%s is told in the linker's words", async (_, it) => {
-    const [made, says, cure] = it
+    const [made, says, hint] = it
     const bench = await workbench(running, { KEYTURN_ENCRYPTION_PKCS11_PIN: '1234' })
     await bench.config({
       kek: { provider: 'pkcs11', pkcs11: { module_path: made(), token_label: 'payments' } },
@@ -69,7 +69,7 @@ describe.skipIf(!canBuild)('a module', () => {
       error: {
         code: 'module-missing',
         message: expect.stringMatching(says) as string,
-        hint: expect.stringMatching(cure) as string,
+        hint: expect.stringMatching(hint) as string,
       },
     })
   })

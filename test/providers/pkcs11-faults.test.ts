@@ -89,7 +89,7 @@ describe.skipIf(inject('softhsm') === null || !gcc)('a token in trouble', () => 
     expect(outcomes.every(({ ok }) => ok)).toBe(true)
   })
 
-  test('tells a throttled decryption from a bad envelope, both at once', async () => {
+  test('tells a throttled decryption from a bad envelope in one batch', async () => {
     const items = await sealedItems(provider, 1, randomDeks(60))
     const page = items.map((item, index) =>
       index % 20 === 7 ? { ...item, wrapped: flip(item.wrapped, 40) } : item,
@@ -100,7 +100,7 @@ describe.skipIf(inject('softhsm') === null || !gcc)('a token in trouble', () => 
     expect(refused).toEqual([7, 27, 47])
   })
 
-  test('accuses no envelope when the token fails for good', async () => {
+  test('blames no envelope when the token fails for good', async () => {
     const items = await sealedItems(provider, 1, randomDeks(10))
     await module.set('answer C_Decrypt 5')
     const page = provider.rewrap({ from: 1, to: 2, check: 'all', items })
@@ -110,7 +110,7 @@ describe.skipIf(inject('softhsm') === null || !gcc)('a token in trouble', () => 
     await provider.prove(2)
   })
 
-  test('ends all that waits for it in time when it fails for good, not only what had its turn', async () => {
+  test('fails all waiting jobs in time when it fails for good, not only those that had a turn', async () => {
     const items = await sealedItems(provider, 1, randomDeks(10))
     await module.set('answer crypt 5')
     const pages = Array.from({ length: 8 }, () =>
@@ -150,7 +150,7 @@ describe.skipIf(inject('softhsm') === null || !gcc)('a token in trouble', () => 
     },
   )
 
-  test('does not repeat what no repeat can mend', async () => {
+  test('is not retried after an error that no retry fixes', async () => {
     const before = provider.stats()
     await module.set('answer C_EncryptInit 113 1')
     await expect(provider.wrap(1, randomDeks(1))).rejects.toMatchObject({
@@ -168,7 +168,7 @@ describe.skipIf(inject('softhsm') === null || !gcc)('a token in trouble', () => 
     await provider.load(v2)
   })
 
-  test('is away, says so in time, and is used again when it is back', async () => {
+  test('is reported away in time, and is used again when it is back', async () => {
     const items = await sealedItems(provider, 1, randomDeks(300))
     await module.set('answer C_Encrypt 50', 'answer C_OpenSession 224')
     const page = provider.rewrap({ from: 1, to: 2, check: 'all', items })
@@ -220,7 +220,7 @@ describe.skipIf(inject('softhsm') === null || !gcc)('a token in trouble', () => 
     expect(await rewrap()).toBeLessThan(oneSession / 1.5)
   })
 
-  test('gets one login with a wrong PIN, however many ask and open', async () => {
+  test('gets one login with a wrong PIN from any number of jobs and lanes', async () => {
     const wrong = { install, config: fixture.config, pin: '00000000', log: silentLog, cores: 2 }
     const before = await module.logins(160)
     const tries = Array.from({ length: 4 }, () => openPkcs11Provider(wrong))
@@ -232,7 +232,7 @@ describe.skipIf(inject('softhsm') === null || !gcc)('a token in trouble', () => 
     expect(JSON.stringify(ends)).not.toContain('00000000')
   })
 
-  test('whose PIN was changed while it was away ends all work after one login', async () => {
+  test('whose PIN was changed while it was away fails all jobs after one login', async () => {
     const other = await fixture.open({ modulePath: module.path, keyLabelPrefix: 'fixture' })
     await other.load(v1)
     const config = { ...fixture.config }

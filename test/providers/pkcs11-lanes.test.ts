@@ -33,7 +33,7 @@ describe.skipIf(inject('softhsm') === null)('lanes in child processes', () => {
     await fixture.close()
   })
 
-  test('start as load asks for them, no more than there are cores', async () => {
+  test('open under load, at most one for each core', async () => {
     const other = await fixture.open()
     expect(other.pool.pids).toHaveLength(1)
     await other.load(v1)
@@ -45,7 +45,7 @@ describe.skipIf(inject('softhsm') === null)('lanes in child processes', () => {
     await other.close()
   })
 
-  test('one of which is killed in the middle of a page: its batch is repeated, nothing is lost', async () => {
+  test('repeat the batch of a lane that is killed in the middle of a page', async () => {
     const deks = randomDeks(10_000)
     const items = await sealedItems(provider, 1, deks)
     const before = provider.stats().reconnects
@@ -61,14 +61,14 @@ describe.skipIf(inject('softhsm') === null)('lanes in child processes', () => {
     expect(provider.stats().reconnects).toBeGreaterThan(before)
   })
 
-  test('all of which are killed while nothing is to do are replaced at the next call', async () => {
+  test('are replaced at the next call after all were killed while idle', async () => {
     const { pids } = provider.pool
     for (const pid of pids) process.kill(pid, 'SIGKILL')
     await provider.prove(1)
     expect(provider.pool.pids.some((pid) => pids.includes(pid))).toBe(false)
   })
 
-  test('one of which hangs is killed at its deadline and replaced', async () => {
+  test('kill and replace a hanging lane at its deadline', async () => {
     const items = await sealedItems(provider, 1, randomDeks(500))
     process.kill(provider.pool.pids[0]!, 'SIGSTOP')
     const { outcomes } = await provider.rewrap({ from: 1, to: 2, check: 'all', items })
@@ -86,7 +86,7 @@ describe.skipIf(inject('softhsm') === null)('lanes in child processes', () => {
     expect(provider.pool.pids).toEqual(pids)
   })
 
-  test('are all gone after close, which answers what was in flight and refuses the rest', async () => {
+  test('have all ended after close, which finishes batches in flight and refuses the rest', async () => {
     const other = await fixture.open()
     await other.load(v1)
     const { pids } = other.pool
@@ -99,7 +99,7 @@ describe.skipIf(inject('softhsm') === null)('lanes in child processes', () => {
     expect(other.stats().sessions).toBe(0)
   })
 
-  test('do not outlive a parent that was killed, nor keep one alive that has nothing to do', async () => {
+  test('do not outlive a killed parent, and do not keep an idle one alive', async () => {
     const script = (end: string): string => `
       import { LanePool } from './dist/providers/pkcs11/pool/pool.js'
       import { silentLog } from './dist/observability/log.js'

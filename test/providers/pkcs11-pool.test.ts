@@ -55,7 +55,7 @@ describe.skipIf(!there)('the pool of a token', () => {
   test.each([
     ['throttles by the second', 'throttle 100', 100],
     ['takes one call at a time', 'busy 1', 200],
-  ])('gets a page through a token that %s, and accuses nobody', async (_, line, count) => {
+  ])('re-wraps a page on a token that %s, and blames no envelope', async (_, line, count) => {
     const items = await sealedItems(provider, 1, randomDeks(count))
     const broken = items.map((item, index) =>
       index === 11 ? { ...item, wrapped: flip(item.wrapped) } : item,
@@ -90,7 +90,7 @@ describe.skipIf(!there)('the pool of a token', () => {
     await other.close()
   })
 
-  test('opens one session less than the token has, and lives with less than that', async () => {
+  test('opens one session less than the token has, and works with fewer', async () => {
     await fault.set('sessions 8', 'latency crypt 2')
     const other = await opened()
     const items = await sealedItems(other, 1, randomDeks(60))
@@ -119,7 +119,7 @@ describe.skipIf(!there)('the pool of a token', () => {
     await provider.prove(1)
   })
 
-  test('goes on when the device was taken away and is put back', async () => {
+  test('continues when the device is removed and put back', async () => {
     const items = await sealedItems(provider, 1, randomDeks(300))
     await fault.set('device removed')
     const running = provider.rewrap(page(items))
@@ -128,7 +128,7 @@ describe.skipIf(!there)('the pool of a token', () => {
     expect((await running).outcomes.every(({ ok }) => ok)).toBe(true)
   })
 
-  test('lets no wrap out that does not open', async () => {
+  test('returns no wrap that does not open', async () => {
     const deks = randomDeks(20)
     const items = await sealedItems(provider, 1, deks)
     await fault.set('corrupt C_Encrypt 2')
@@ -140,7 +140,7 @@ describe.skipIf(!there)('the pool of a token', () => {
     expect(await provider.unwrap(2, sealed)).toEqual(deks.map(({ dek }) => dek))
   })
 
-  test('refuses work that is too much, and work that waits too long, by code', async () => {
+  test('fails jobs with hsm-busy when the queue is full or they wait too long', async () => {
     const options = { config: fixture.config, pin: fixture.token.pin, log: silentLog, cores: 1 }
     const pool = await LanePool.open({ ...options, mostWaiting: 2 })
     await fault.set('latency C_FindObjectsInit 400')
@@ -183,7 +183,7 @@ describe.skipIf(!there)('the pool of a token', () => {
     expect((await fault.counters()).calls['C_Login'] ?? 0).toBe(before)
   })
 
-  test('takes one token in 32 slots for one, and not if the serials differ', async () => {
+  test('treats one token in 32 slots as one token, but not when the serials differ', async () => {
     await fault.set('slots 32')
     await (await fixture.open()).close()
     await fault.set('slots 32 distinct')

@@ -71,7 +71,7 @@ describe.skipIf(inject('softhsm') === null)('a probe cleans up', () => {
     expect(await objects()).toBe(before)
   })
 
-  test('and says how the key is called when it could not be', async () => {
+  test('and names the key when it could not be destroyed', async () => {
     // The search of the aead phase succeeds, that of the clean-up and of its repeats do not.
     await module.set(onTheToken, 'crash C_Encrypt 1', 'answer C_FindObjectsInit 104')
     const report = await probe()
@@ -110,14 +110,14 @@ describe.skipIf(inject('softhsm') === null)('a probe cleans up', () => {
     expect(await interruptIn('C_Decrypt', onTheToken)).toMatchObject({ message: 'SIGINT' })
   })
 
-  test('without another login where the key was the session’s, or not made yet', async () => {
+  test('without another login when the key was a session key or not made yet', async () => {
     const logins = await module.logins(0)
     expect(await interruptIn('C_GenerateKey')).toMatchObject({ message: 'SIGINT' })
     expect(await module.logins(0)).toBe(logins + 1)
     expect(await interruptIn('C_Login')).toMatchObject({ message: 'SIGINT' })
   })
 
-  test('and names the key that a token may make when nobody waits for it any more', async () => {
+  test('and names the key that the token may still make after the probe has ended', async () => {
     expect(await interruptIn('C_GenerateKey', onTheToken)).toMatchObject({
       code: 'hsm-failed',
       message: expect.stringMatching(/the token did not answer, and may make it later$/) as string,
@@ -125,7 +125,7 @@ describe.skipIf(inject('softhsm') === null)('a probe cleans up', () => {
     })
   })
 
-  test('of what others left: what is nobody’s is destroyed, what may be somebody’s is named', async () => {
+  test('of other probes: abandoned keys are destroyed, keys that may be in use are named', async () => {
     const { modulePath, label, pin } = fixture.token
     const login = ['--module', modulePath, '--token-label', label, '--login', '--pin', pin]
     const leave = async (id: Buffer): Promise<string> => {
@@ -165,7 +165,7 @@ function onAnotherHost(id: Buffer): Buffer {
   return id
 }
 
-describe('the id of a throwaway key says whose it is', () => {
+describe('the id of a throwaway key identifies its maker', () => {
   const minute = 60_000
   const of = (pid: number): Buffer => {
     const id = freshProbeId()
@@ -173,7 +173,7 @@ describe('the id of a throwaway key says whose it is', () => {
     return id
   }
 
-  test('of this process, of a process that lives, of one that does not', () => {
+  test('as this process, a live process, or a dead one', () => {
     expect(freshProbeId()).toHaveLength(16)
     expect(claimOn(freshProbeId())).toBe('in-use')
     expect(claimOn(of(process.ppid))).toBe('in-use')
@@ -181,17 +181,17 @@ describe('the id of a throwaway key says whose it is', () => {
     expect(claimOn(of(0xff_ff_ff))).toBe('abandoned')
   })
 
-  test('of a process that had this number before, as in a container that was started again', () => {
+  test('as an earlier process with the same number, as in a restarted container', () => {
     expect(claimOn(freshProbeId(performance.timeOrigin - minute))).toBe('abandoned')
   })
 
-  test('of another host, until no probe can take so long', () => {
+  test('as another host, until the key is older than any probe', () => {
     const id = onAnotherHost(freshProbeId())
     expect(claimOn(id)).toBe('perhaps-in-use')
     expect(claimOn(id, Date.now() + 61 * minute)).toBe('abandoned')
   })
 
-  test('of nobody’s probe', () => {
+  test('as not a probe', () => {
     expect(claimOn(randomBytes(16))).toBe('not-ours')
     expect(claimOn(freshProbeId().subarray(1))).toBe('not-ours')
     expect(claimOn(Buffer.alloc(0))).toBe('not-ours')

@@ -131,7 +131,7 @@ export function aKekProvider({ make, there, page }: Kind): void {
       expect(provider.loaded()).toEqual([1, 2])
     })
 
-    test('finds out by the canary that another key stands under the same label', async () => {
+    test('detects by the canary another key under the same label', async () => {
       const elsewhere = await fixture.openElsewhere()
       try {
         // By label alone, as for a registered key: the token's own id would give it away at once.
@@ -143,7 +143,7 @@ export function aKekProvider({ make, there, page }: Kind): void {
       }
     })
 
-    test('accuses no data when the canary does not open either', async () => {
+    test('blames no data when the canary does not open either', async () => {
       const canary = { ...v1.canary, dekWrapped: flip(Buffer.from(v1.canary.dekWrapped)) }
       await expect(provider.load({ ...v1, canary })).rejects.toMatchObject({ code: 'wrong-key' })
       expect(provider.loaded()).toEqual([2])
@@ -180,7 +180,7 @@ export function aKekProvider({ make, there, page }: Kind): void {
       expect(provider.stats().calls).toBeGreaterThanOrEqual(before + 10)
     })
 
-    test('lets the event loop go on during a page', async () => {
+    test('does not block the event loop during a page', async () => {
       const items = await sealedItems(provider, 1, randomDeks(5 * page))
       let turns = 0
       const timer = setInterval(() => (turns += 1), 5)

@@ -34,14 +34,14 @@ describe('the catalogue of modules', () => {
     expect(vendorOf(path, manufacturer)?.name).toBe(name)
   })
 
-  test('says nothing of a module that it does not know', () => {
+  test('has no entry for an unknown module', () => {
     expect(vendorOf('/opt/new/libhsm.so', 'Somebody')).toBeNull()
     expect(vendorHint(null, { code: 'pin-refused' })).toBeNull()
     const hint = hintOf('/opt/new/libhsm.so', new CkrError('C_Initialize', 5))
     expect(hint).toMatch(/^the HSM fails in general/)
   })
 
-  test('has one page for each, which is there, and one line for each advice', () => {
+  test('has an existing page for each module, and one line for each hint', () => {
     for (const { page, hints, name } of vendors) {
       expect(existsSync(page), `${name}: ${page}`).toBe(true)
       for (const { hint } of hints) expect(hint).not.toMatch(/\n|\.$/)
@@ -49,14 +49,14 @@ describe('the catalogue of modules', () => {
     expect(new Set(vendors.map(({ name }) => name)).size).toBe(vendors.length)
   })
 
-  test('tells what is typically behind an answer of the module', () => {
+  test('has hints for typical failures of a module', () => {
     expect(hintOf('fortanix_pkcs11.so', new CkrError('C_Login', 7))).toMatch(/cannot read its conf/)
     expect(hintOf('yubihsm_pkcs11.so', new CkrError('C_Login', 48))).toMatch(/not supported.*GCM/)
     expect(hintOf('libsoftokn3.so', new CkrError('C_Initialize', 7))).toMatch(/module_parameters/)
     expect(hintOf('PKCS11_API.so', new CkrError('C_Initialize', 6))).toMatch(/pkcsslotd/)
   })
 
-  test('keeps what we have to say ourselves: which tokens there are, that a PIN is not tried again', () => {
+  test('keeps our own hints: which tokens exist, and that a PIN is not tried again', () => {
     const lost = new KeyturnError('token-not-found', 'no token', { hint: 'there are: "a"' })
     expect(hintOf('fortanix_pkcs11.so', lost)).toMatch(/^there are: "a"; .*"Fortanix Token"/)
     const refused = hintOf('libcloudhsm_pkcs11.so', new CkrError('C_Login', 160))

@@ -25,7 +25,7 @@ describe('hsmBudget', () => {
     expect(reserved()).toBe(3_000)
   })
 
-  test('uses the end of a budget to a few calls and then admits nothing', async () => {
+  test('uses a budget up to a few calls, then admits nothing', async () => {
     const { reserve, reserved } = reserveUpTo(10_000)
     const budget = hsmBudget(10_000, 3, reserve)
     let admitted = 0
@@ -39,7 +39,7 @@ describe('hsmBudget', () => {
     expect(await budget.admit(1_000)).toBe(0)
   })
 
-  test('spends on the next page what a page left over', async () => {
+  test('uses the rest of a reservation for the next page', async () => {
     const { reserve, reserved } = reserveUpTo(10_000)
     const budget = hsmBudget(10_000, 3, reserve)
     await budget.admit(1_000)

@@ -11,7 +11,7 @@ describe('pageAtRate', () => {
 })
 
 describe('paceAt', () => {
-  test('never lets more go than the rate since its begin', async () => {
+  test('never exceeds the rate since its start', async () => {
     const began = performance.now()
     const pace = paceAt(2_000, new AbortController().signal)
     for (let page = 1; page <= 10; page++) {
@@ -29,7 +29,7 @@ describe('paceAt', () => {
     expect(performance.now() - began).toBeLessThan(1_000)
   })
 
-  test('ends its wait with the signal', async () => {
+  test('ends its wait at an abort', async () => {
     const abort = new AbortController()
     const wait = paceAt(1, abort.signal)(1_000)
     abort.abort()

@@ -24,8 +24,8 @@ async function collect<T>(source: AsyncGenerator<T, void>): Promise<T[]> {
   return items
 }
 
-describe('ahead', () => {
-  test('gives the same items in the same order', async () => {
+describe('prefetch', () => {
+  test('yields the items of its source in order', async () => {
     expect(await collect(prefetch(count(5, [])))).toEqual([1, 2, 3, 4, 5])
     expect(await collect(prefetch(count(0, [])))).toEqual([])
   })
@@ -42,7 +42,7 @@ describe('ahead', () => {
     await items.return()
   })
 
-  test('throws an error of its source behind the items before it', async () => {
+  test('throws an error of its source after the items before it', async () => {
     async function* failing(): AsyncGenerator<number, void> {
       yield await Promise.resolve(1)
       throw new Error('token away')
@@ -55,7 +55,7 @@ describe('ahead', () => {
     expect(seen).toEqual([1])
   })
 
-  test('waits for the item in the making and ends its source when the consumer leaves', async () => {
+  test('awaits the next item and closes its source when the consumer returns early', async () => {
     const gate = deferred()
     const log: string[] = []
     async function* slow(): AsyncGenerator<number, void> {
@@ -78,7 +78,7 @@ describe('ahead', () => {
     expect(log).toEqual(['made 2', 'ended', 'left'])
   })
 
-  test('drops an error of the item in the making when the consumer has left', async () => {
+  test('drops an error of the next item when the consumer has returned early', async () => {
     const gate = deferred()
     async function* failing(): AsyncGenerator<number, void> {
       yield 1

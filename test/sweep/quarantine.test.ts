@@ -43,7 +43,7 @@ function flipped(binary: Binary): Binary {
 }
 
 describe('quarantine', () => {
-  test('takes exactly the seven corrupted envelopes, and the formless ones cost no call', async () => {
+  test('takes exactly the seven corrupted envelopes, and malformed ones cost no call', async () => {
     fixture = await openLab()
     await fixture.fill(names(100))
     await corrupt()
@@ -59,7 +59,7 @@ describe('quarantine', () => {
     expect(found).toEqual(Object.entries(corruptions).map(([id, { code }]) => [id, code]))
   })
 
-  test('counts a row once however often the rotation meets it, and lets the tail end', async () => {
+  test('counts a row once even if the rotation reads it again, and lets the tail end', async () => {
     fixture = await openLab()
     await fixture.fill(names(100))
     await corrupt()
@@ -75,7 +75,7 @@ describe('quarantine', () => {
     expect(await fixture.counters()).toMatchObject({ rewrapped: 93, quarantined: 7 })
   })
 
-  test('looks again at an envelope that its owner put back after it was quarantined', async () => {
+  test('re-wraps an envelope that its owner restored after it was quarantined', async () => {
     fixture = await openLab()
     const sealed = await fixture.fill(names(100))
     await corrupt()
@@ -137,7 +137,7 @@ describe('quarantine', () => {
     expect(again).toMatchObject({ end: 'end', counters: { quarantined: 0, superseded: 0 } })
   })
 
-  test('quarantines in the tail what stands there unchanged and is matched by no filter', async () => {
+  test('in the tail, takes an unchanged envelope that no filter matches', async () => {
     fixture = await openLab()
     await fixture.fill(names(30))
     const [range] = await fixture.plan()
@@ -155,7 +155,7 @@ describe('quarantine', () => {
     ])
   })
 
-  test('accuses nobody in the tail when the application was faster', async () => {
+  test('in the tail, takes no envelope that an application has changed', async () => {
     fixture = await openLab()
     const sealed = await fixture.fill(names(10))
     const [range] = await fixture.plan()

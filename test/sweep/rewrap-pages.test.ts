@@ -17,7 +17,7 @@ import { names, openLab, type Fixture, type SealedEnvelope, type SealedRecord } 
 let fixture: Fixture
 afterEach(async () => fixture.close())
 
-describe('sweepShard', () => {
+describe('rewrapPages', () => {
   test('rewraps every envelope of its ranges and counts each once', async () => {
     fixture = await openLab()
     await fixture.fill(names(2_345))
@@ -58,7 +58,7 @@ describe('sweepShard', () => {
     })
   })
 
-  test('plans no range for an empty collection, and finishes one that became empty', async () => {
+  test('an empty collection gets no range, and a range that became empty is finished', async () => {
     fixture = await openLab()
     expect(await fixture.plan()).toEqual([])
     await fixture.fill(names(10))
@@ -82,7 +82,7 @@ describe('sweepShard', () => {
     expect(await fixture.openAll()).toEqual({ 2: 14 })
   })
 
-  test('meets ids of every type once, in any number of shards', async () => {
+  test('re-wraps ids of every type once, in any number of ranges', async () => {
     fixture = await openLab()
     const ids = idsOfAllTypes()
     await fixture.fill(ids)
@@ -92,7 +92,7 @@ describe('sweepShard', () => {
     expect(await fixture.openAll()).toEqual({ 2: ids.length })
   })
 
-  test('makes fewer calls with a sampled check, fewest with none', async () => {
+  test('a sampled check makes fewer calls, and no check makes the fewest', async () => {
     fixture = await openLab()
     await fixture.fill(names(320))
     const [one, two] = await fixture.plan(2)
@@ -103,7 +103,7 @@ describe('sweepShard', () => {
     expect(await fixture.openAll()).toEqual({ 2: 320 })
   })
 
-  test('goes on from the cursor of a sweep that its deadline ended at a page', async () => {
+  test('continues from the cursor of a sweep that its deadline ended', async () => {
     fixture = await openLab()
     await fixture.fill(names(1_000))
     const [range] = await fixture.plan()
@@ -121,7 +121,7 @@ describe('sweepShard', () => {
     expect(await fixture.counters()).toMatchObject({ rewrapped: 1_000, superseded: 0 })
   })
 
-  test('leaves no session behind', async () => {
+  test('ends all its sessions', async () => {
     fixture = await openLab()
     await fixture.fill(names(500))
     const [range] = await fixture.plan()

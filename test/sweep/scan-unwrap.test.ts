@@ -44,7 +44,7 @@ describe('scanUnwrap', () => {
     })
   })
 
-  test('says of a version that is not loaded that it cannot tell', async () => {
+  test('fails the envelopes of a version that is not loaded with kek-not-loaded', async () => {
     fixture = await openLab()
     await fixture.fill(names(3), 1)
     await fixture.fill(names(4, 's'), 2)

@@ -8,7 +8,7 @@ let fixture: Fixture
 afterEach(async () => fixture.close())
 
 describe('a rate', () => {
-  test('is never exceeded by two ranges together, and used', async () => {
+  test('is used up and never exceeded by two ranges together', async () => {
     fixture = await openLab()
     await fixture.fill(names(2_000))
     const ranges = await fixture.plan(2)
@@ -25,7 +25,7 @@ describe('a rate', () => {
     expect(rate).toBeLessThan(220)
   })
 
-  test('of one in half a minute still ends at once with an abort', async () => {
+  test('of one envelope in half a minute does not delay an abort', async () => {
     fixture = await openLab()
     await fixture.fill(names(10))
     const [range] = await fixture.plan()
@@ -39,7 +39,7 @@ describe('a rate', () => {
 })
 
 describe('a budget of crypt calls', () => {
-  test('is used to a few calls and never exceeded by ranges that share it', async () => {
+  test('is used up to a few calls and never exceeded by ranges that share it', async () => {
     fixture = await openLab({ maxHsmCalls: 1_000 })
     await fixture.fill(names(900))
     const ranges = await fixture.plan(3)
@@ -60,7 +60,7 @@ describe('a budget of crypt calls', () => {
 })
 
 describe('a budget of crypt calls of workers that die', () => {
-  test('is never exceeded: what was called and never written stays spent', async () => {
+  test('is never exceeded: calls for pages that were never written stay spent', async () => {
     fixture = await openLab({ maxHsmCalls: 1_000 })
     await fixture.fill(names(900))
     const [range] = await fixture.plan(1)

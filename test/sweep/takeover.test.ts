@@ -27,7 +27,7 @@ async function snapshot() {
 }
 
 describe('a sweep that is interrupted', () => {
-  test('sums up to the census when it is aborted again and again at random pages', async () => {
+  test('counts every envelope once when it is aborted at random pages many times', async () => {
     fixture = await openLab()
     await fixture.fill(names(2_000))
     const [range] = await fixture.plan()
@@ -106,7 +106,7 @@ describe('a sweep that is interrupted', () => {
     expect(fixture.provider.stats().calls).toBe(calls)
   })
 
-  test('ends soon after an abort though the token does not answer, with nothing of that page', async () => {
+  test('ends soon after an abort while the token does not answer, and writes nothing of that page', async () => {
     fixture = await openLab()
     await fixture.fill(names(100))
     const [range] = await fixture.plan()
@@ -126,7 +126,7 @@ describe('a sweep that is interrupted', () => {
     expect(await fixture.census()).toEqual({ 1: 100 })
   })
 
-  test('does nothing when it was aborted before it began', async () => {
+  test('does nothing when it was aborted before its start', async () => {
     fixture = await openLab()
     await fixture.fill(names(10))
     const [range] = await fixture.plan()
@@ -139,7 +139,7 @@ describe('a sweep that is interrupted', () => {
 })
 
 describe('two sweeps of one range', () => {
-  test('the first, frozen with a page in hand, writes nothing after the second took over', async () => {
+  test('the first, stopped with a wrapped page, writes nothing after the second took over', async () => {
     fixture = await openLab()
     await fixture.fill(names(600))
     const [range] = await fixture.plan()
@@ -166,7 +166,7 @@ describe('two sweeps of one range', () => {
     })
   })
 
-  test('share the work without counting anything twice, whatever they meet in', async () => {
+  test('share the work and count nothing twice', async () => {
     fixture = await openLab()
     await fixture.fill(names(3_000))
     const [range] = await fixture.plan()

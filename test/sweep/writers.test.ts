@@ -42,7 +42,7 @@ function ivOf({ secret }: SealedRecord): string {
 }
 
 describe('a sweep beside applications that write', () => {
-  test('loses no write of theirs, counts what they were faster with, and ends with nothing left', async () => {
+  test('loses none of their writes, counts superseded envelopes, and leaves nothing under the old version', async () => {
     fixture = await openLab()
     const ids = names(3_000)
     const old = await fixture.fill(ids)

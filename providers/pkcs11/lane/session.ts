@@ -39,7 +39,7 @@ export class LaneSession {
 
   describe(): OpenReply {
     const low = (this.token.flags & tokenFlags.USER_PIN_COUNT_LOW) !== 0
-    const warning = `somebody used a wrong PIN on token "${this.token.name.label}" since the last login`
+    const warning = `a wrong PIN was used on token "${this.token.name.label}" since the last login`
     const { name, maxSessions } = this.token
     return { token: name, maxSessions, warnings: low ? [warning] : [] }
   }

@@ -8,25 +8,25 @@ import type { LanePool } from '../pool/pool.ts'
 import { claimOn, freshProbeId, PROBE_LABEL } from '../wire/probe-key.ts'
 
 export const PHASE_DEADLINE_MS = 30_000
-/** For another lane to connect, log in and destroy the key, once somebody wants to leave. */
+/** After an abort: time for another lane to connect, log in and destroy the key. */
 const LAST_CHANCE_MS = 10_000
 
-/** What became of the throwaway key, and what is to be known of keys that others left. */
+/** The result for the throwaway key, and warnings about keys that other probes left. */
 export interface Cleaned {
   detail: string
   warnings: string[]
 }
 
-/** The key of one probe: how it is called, and whether it can outlive the session that made it. */
+/** The key of one probe: its label and id, and whether it can outlive its session. */
 export class ThrowawayKey {
   readonly label = PROBE_LABEL
   readonly keyId = freshProbeId()
-  /** A key in the token was asked for: from now on somebody must destroy it. */
+  /** A token key was requested: it must be destroyed. */
   #onToken = false
-  /** And the token was given up before it answered: it may still make it. */
+  /** The token did not answer that request in time: it may still make the key. */
   #unanswered = false
 
-  /** Asks for it as a session object, and where the token has none as one of the token. */
+  /** Makes the key as a session object, or as a token object if the token refuses session keys. */
   async make(
     ask: (onToken: boolean) => Promise<GenerateReply>,
     signal?: AbortSignal,
@@ -45,8 +45,8 @@ export class ThrowawayKey {
   }
 
   /**
-   * Destroys it and sees that it is gone: in the same lane first (a session key is seen by its own process only), then in
-   * any other. Destroys what earlier probes left, too. Throws a KeyturnError when it may be there afterwards.
+   * Destroys the key and verifies that it is gone: in the same lane first (only its own process sees a session key), then in
+   * any other. Also destroys keys that earlier probes left. Throws a KeyturnError when the key may still exist.
    */
   async cleanUp(pool: LanePool, ask: AskLane, signal?: AbortSignal): Promise<Cleaned> {
     const { label, keyId } = this
@@ -60,7 +60,7 @@ export class ThrowawayKey {
     try {
       reply = (await request({ op: 'probe-clean-up', label, keyId })) as CleanUpReply
     } catch (error) {
-      // Its process is no more, and a session object ends with its session.
+      // Its process has ended, and with it the session and the session object.
       if (isLeaving() && !this.#onToken)
         return { detail: 'it ended with its session', warnings: [] }
       throw error
@@ -76,7 +76,7 @@ export class ThrowawayKey {
   }
 }
 
-/** Once somebody wants to leave there is a last chance only. */
+/** Runs a request in any lane; after an abort it has LAST_CHANCE_MS. */
 async function inAnyLane(
   pool: LanePool,
   what: LaneRequest,
@@ -90,7 +90,7 @@ async function inAnyLane(
   return (await withGrace(leave, giveUp, run, LAST_CHANCE_MS)).value
 }
 
-/** Destroys the keys of probes that ended without it (killed, the host gone), and names those that may be in use or another's. */
+/** Destroys keys of probes that ended without a clean-up (killed, host gone), and warns of keys that may be in use or are not from a probe. */
 async function tidy(
   ids: readonly Buffer[],
   request: (what: LaneRequest) => Promise<unknown>,
@@ -114,6 +114,6 @@ async function tidy(
   return { tidied, warnings }
 }
 
-const foreign = 'is in the token, and was not named by a probe: destroy it, if nobody needs it'
+const foreign = 'is in the token, and its id is not from a probe: destroy it if it is not needed'
 const elsewhere =
   'is in the token: a probe on another host runs, or was killed (then one after an hour destroys it)'

@@ -3,7 +3,7 @@ import type { GcmProfile, ProbePhase, ProbeReport } from '../../../contracts/kek
 import { vendorHint } from '../vendors/catalogue.ts'
 import type { Vendor } from '../vendors/vendor.ts'
 
-/** What a phase found to be wrong: the code, and a hint for those whose module is not in the catalogue. */
+/** A fault that a phase found, with a hint that applies to any module. */
 export interface Finding {
   code: ErrorCode
   message: string
@@ -18,7 +18,7 @@ export function mechanismsMissing(missing: readonly string[]): Finding {
   }
 }
 
-/** A key as the token made it, or as an administrator did. */
+/** The token made a key with wrong attributes. */
 export function attributesWrong(wrong: readonly string[]): Finding {
   return {
     code: 'token-not-usable',
@@ -27,7 +27,7 @@ export function attributesWrong(wrong: readonly string[]): Finding {
   }
 }
 
-/** An IV that is used twice under one key gives away what was wrapped, and lets anybody forge. */
+/** Reusing an IV under one key reveals plaintexts and allows forgeries. */
 export function ivsRepeat({ wraps, different }: { wraps: number; different: number }): Finding {
   return {
     code: 'token-not-usable',
@@ -36,7 +36,7 @@ export function ivsRepeat({ wraps, different }: { wraps: number; different: numb
   }
 }
 
-/** No way of AES-GCM is left: because the setting rules the others out, because one of them is broken, or at all. */
+/** No way of AES-GCM works: the setting excludes the others, one is broken, or the token has none. */
 export function aeadRefused(detail: string, forced: boolean, broken: boolean): Finding {
   if (forced && !broken) {
     return {
@@ -52,7 +52,7 @@ export function aeadRefused(detail: string, forced: boolean, broken: boolean): F
   }
 }
 
-/** The throwaway key may be there still: whoever reads this must know its name. */
+/** The throwaway key may still exist, so the message names its label and id. */
 export function notCleanedUp(label: string, keyId: Buffer, cause: KeyturnError): Finding {
   return {
     code: cause.code,
@@ -61,14 +61,14 @@ export function notCleanedUp(label: string, keyId: Buffer, cause: KeyturnError):
   }
 }
 
-/** The finding as it stands in the report, with the vendor's advice behind our own. */
+/** The finding as it is reported, with the vendor's hint after ours. */
 export function errorOf(finding: Finding, vendor: Vendor | null): NonNullable<ProbePhase['error']> {
   const { code, message, hint } = finding
   const say = vendorHint(vendor, { code })
   return { code, message, hint: say === null ? hint : `${hint}; ${say}` }
 }
 
-/** The error that a command or an installation ends with when a token was probed and is not usable; null if it is. */
+/** The error for a probed token that is not usable; null if it is usable. */
 export function probeFailure(report: ProbeReport): KeyturnError | null {
   if (report.usable) return null
   const error = report.phases.find((phase) => !phase.ok)?.error
@@ -76,7 +76,7 @@ export function probeFailure(report: ProbeReport): KeyturnError | null {
   return new KeyturnError(error.code, error.message, error.hint ? { hint: error.hint } : {})
 }
 
-/** Of a usable report. */
+/** The GCM profile of a usable report. */
 export function profileFrom(report: ProbeReport): GcmProfile {
   const failure = probeFailure(report)
   if (failure !== null || report.gcm === null) {

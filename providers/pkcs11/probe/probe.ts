@@ -19,17 +19,17 @@ import {
 import { vendorOf } from '../vendors/catalogue.ts'
 import type { Vendor } from '../vendors/vendor.ts'
 
-/** Wraps whose IVs must all differ, where the token makes them. */
+/** If the token makes the IVs, so many wraps must all have different ones. */
 const IV_WRAPS = 1_000
-/** On a slow token the time is the bound, but never with fewer wraps than these. */
+/** On a slow token the time is the limit, but at least so many wraps are made. */
 const IVS_WITHIN_MS = 15_000
 const LEAST_IV_WRAPS = 100
 const WRAPS_A_REQUEST = 50
 
 /**
- * Opens the token for a probe and closes it again. A token that cannot be used is an answer (`usable: false`), not an
- * error; throws module-missing, token-not-found, token-ambiguous, pin-refused, pin-locked, hsm-*, or the signal's reason
- * (after the clean-up, and within seconds whatever the module does).
+ * Opens the token for a probe and closes it again. An unusable token is a result (`usable: false`), not an error. Throws
+ * module-missing, token-not-found, token-ambiguous, pin-refused, pin-locked, hsm-*, or the signal's reason (after the
+ * clean-up, and within seconds even if the module hangs).
  */
 export async function probeToken(options: {
   config: Pkcs11Config
@@ -49,15 +49,15 @@ export async function probeToken(options: {
   }
 }
 
-/** A key in the token, by exact label and id (any, where null). */
+/** A key in the token, by exact label and id; null for any id. */
 export interface Named {
   label: string
   keyId: Buffer | null
 }
 
 /**
- * The same with a pool that is there: mechanisms, key-generation, aead, clean-up. The throwaway key is gone afterwards,
- * whatever happens in between; when it could not be destroyed, that is what is thrown in place of the signal's reason.
+ * The same with an open pool: mechanisms, key-generation, aead, clean-up. The throwaway key is always destroyed. If that
+ * fails after an abort, throws that error instead of the signal's reason.
  */
 export async function probePool(
   pool: LanePool,
@@ -80,8 +80,7 @@ export async function probePool(
 }
 
 /**
- * Finds out the same with a key that is there (pkcs11-register): no key is made and none destroyed, so that the phases are
- * mechanisms and aead.
+ * Probes with an existing key (pkcs11-register). No key is made or destroyed, so the phases are mechanisms and aead only.
  */
 export async function examinePool(
   pool: LanePool,
@@ -101,7 +100,7 @@ interface Outcome {
   finding?: Finding
 }
 
-/** The phases of one probe and what came of them. */
+/** The phases of one probe and their results. */
 class Probe {
   readonly #pool: LanePool
   readonly #config: Pkcs11Config
@@ -202,7 +201,7 @@ class Probe {
     }
   }
 
-  /** Runs a phase, times it, and answers whether to go on. A coded failure of the token is the phase's outcome. */
+  /** Runs and times a phase; returns whether to continue. A coded failure of the token is the phase's result. */
   async #run(
     phase: ProbePhase['phase'],
     ask: AskLane,
@@ -228,7 +227,7 @@ class Probe {
   }
 }
 
-/** Has the token wrap the same bytes again and again: equal outputs are equal IVs, wherever they stand. */
+/** Lets the token wrap the same bytes many times: equal outputs mean equal IVs. */
 async function manyIvs(request: Request): Promise<IvsReply> {
   const start = performance.now()
   for (;;) {
@@ -243,7 +242,7 @@ interface Mechanisms {
   detail: string
 }
 
-/** What is no answer about the token (a closed pool, a fault of our own) goes on as it is. */
+/** Rethrows errors that are not about the token (a closed pool, a bug). */
 function asKeyturnError(error: unknown): KeyturnError {
   if (error instanceof KeyturnError && error.code !== 'pool-closed') return error
   throw error

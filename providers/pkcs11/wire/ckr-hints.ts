@@ -5,7 +5,7 @@ import type { FaultClass } from './errors.ts'
  * v3.1, section 5.1, and from known uses by vendors.
  */
 const hints: ReadonlyMap<number, string> = new Map([
-  [1, 'somebody cancelled the call at the HSM: repeat the command'],
+  [1, 'the call was cancelled at the HSM: repeat the command'],
   [2, 'the module ran out of memory: look at the memory of this host, then restart the process'],
   [3, 'the slot is gone: look at the HSM client, and at kek.pkcs11.slot'],
   [
@@ -56,7 +56,7 @@ const hints: ReadonlyMap<number, string> = new Map([
   ],
   [225, 'the token is not what the module expects: look at the HSM and at its client'],
   [226, 'the token is write-protected: unlock it by the HSM vendor’s tool'],
-  [256, 'somebody is logged in already in this process: restart it'],
+  [256, 'a user is already logged in in this process: restart it'],
   [258, 'the token has no user PIN yet: its security officer must set one'],
   [259, 'the token has no such user: look at kek.pkcs11.user_type'],
   [260, 'another user is logged in: log out there, or restart the process'],
@@ -77,7 +77,7 @@ const hints: ReadonlyMap<number, string> = new Map([
     439,
     'a library that the module needs cannot be loaded: look at the installation of the HSM client',
   ],
-  [512, 'somebody at the HSM refused the call'],
+  [512, 'an operator at the HSM refused the call'],
 ])
 
 const ofClass: Record<FaultClass, string> = {
