@@ -143,7 +143,7 @@ describe.skipIf(inject('softhsm') === null)('a probe cleans up', () => {
     expect(report.phases.at(-1)?.detail).toBe('the throwaway key is gone, 1 of earlier probes too')
     expect(report.warnings).toHaveLength(2)
     expect(report.warnings.join()).toMatch(new RegExp(`${elsewhere} is in the token: a probe on`))
-    expect(report.warnings.join()).toMatch(new RegExp(`${foreign} is in .* not named by a probe`))
+    expect(report.warnings.join()).toMatch(new RegExp(`${foreign} is in .* not from a probe`))
     const now = await objects()
     expect([old, ours, elsewhere, foreign].map((id) => now.includes(id))).toEqual([
       false,
