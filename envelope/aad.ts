@@ -16,7 +16,7 @@ export function dekAad(
   return digest(fieldPrefix(dekDomain, install, collection, field), id, version)
 }
 
-/** Binds the data to its record and field. No version in it: a rotation never touches the data. */
+/** Binds the data to its record and field. Without a version: a rotation never changes the data. */
 export function dataAad(install: string, collection: string, field: string, id: Buffer): Buffer {
   return digest(fieldPrefix(dataDomain, install, collection, field), id, null)
 }
@@ -29,7 +29,7 @@ export function canaryAad(install: string, version: number): Buffer {
 const dekDomain = 'keyturn:dek:1'
 const dataDomain = 'keyturn:data:1'
 
-/** In one piece of memory: this is asked for twice with each envelope of a sweep. */
+/** Built in one buffer, because a sweep needs it twice for each envelope. */
 function digest(prefix: Buffer, id: Buffer, version: number | null): Buffer {
   const end = prefix.length + 4 + id.length
   const bytes = Buffer.allocUnsafe(end + (version === null ? 0 : 4))
@@ -52,7 +52,7 @@ interface Prefix {
   bytes: Buffer
 }
 
-/** The part that all envelopes of a field share, made once. The latest ones only: a process has few fields at work. */
+/** The part that all envelopes of a field share, cached for the latest fields: a process uses few at a time. */
 const prefixes: Prefix[] = []
 const mostPrefixes = 64
 

@@ -1,6 +1,6 @@
 /**
- * Reads BSON values whether the driver promoted them to JavaScript's own or left them as its classes. Classes are told
- * by `_bsontype`, which all of the driver's major versions have, not by `instanceof`, which fails across two copies.
+ * Reads BSON values whether the driver promoted them to JavaScript's own or left them as its classes. Classes are
+ * recognised by `_bsontype`, which all major versions of the driver have, because `instanceof` fails across two copies.
  */
 
 interface Tagged {
@@ -35,7 +35,7 @@ function asNumber(value: unknown): number | null {
   }
 }
 
-/** Of a Decimal128's text (`1`, `1.0`, `1E+2`, `NaN`): the integer that it is exactly, else NaN. */
+/** The exact integer of a Decimal128's text (`1`, `1.0`, `1E+2`, `NaN`), else NaN. */
 function decimalInteger(text: string): number {
   const [, sign = '', whole = '', fraction = '', exponent = '0'] =
     /^(-?)(\d+)(?:\.(\d+))?(?:E([+-]?\d+))?$/.exec(text) ?? []

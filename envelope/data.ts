@@ -15,7 +15,7 @@ export function sealData(dek: Buffer, plaintext: Uint8Array, aad: Buffer): Seale
   return { iv, ciphertext: gcmSeal(dek, iv, plaintext, aad) }
 }
 
-/** The plaintext; throws `envelope-unreadable` when DEK, data or place is not the one it was sealed with. */
+/** The plaintext; throws `envelope-unreadable` if DEK, data or place differ from those at sealing. */
 export function openData(dek: Buffer, envelope: SealedData, aad: Buffer): Buffer {
   try {
     return gcmOpen(dek, envelope.iv, envelope.ciphertext, aad)

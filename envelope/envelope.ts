@@ -26,7 +26,7 @@ export interface WrapFields {
   dekWrapped: Buffer
 }
 
-/** The members of an envelope to project for `parseWrapFields` and `wrapDigest`; both want all five of them. */
+/** The members of an envelope to project for `parseWrapFields` and `wrapDigest`; both need all five. */
 export const wrapFieldNames = [
   'format',
   'kek_version',
@@ -40,7 +40,7 @@ export const envelopeFormat = 1
 export const maxKekVersion = 2 ** 31 - 1
 /** Length of `dek_wrapped` in every IV mode, in bytes. */
 export const wrappedLength = keyLength + tagLength
-/** Bytes of an IV that a token may choose: 96 bits are GCM's least sensible, known tokens write 12 or 16. */
+/** Bytes of an IV that a token may choose: fewer than 96 bits are unsafe with GCM; known tokens write 12 or 16. */
 export const dekIvLengths = { least: ivLength, most: 64 }
 
 /**
@@ -67,7 +67,7 @@ export function parseEnvelope(value: unknown): Envelope {
   }
 }
 
-/** The same for the members that a rotation reads (`wrapFieldNames`), whether the data is there or not. */
+/** The same for the members that a rotation reads (`wrapFieldNames`), with or without the data. */
 export function parseWrapFields(value: unknown): WrapFields {
   const members = documentOf(value)
   checkFormat(members['format'])

@@ -16,9 +16,9 @@ import {
 import { idText } from './id-text.ts'
 
 /**
- * Where a field's wraps stand in a record, and how. Data that was there before Keyturn keeps its shape: a collection may
- * declare a layout for a field, and a rotation then touches only what the layout names (docs/layouts.md). The field's
- * name stays what ranges, quarantine and AAD call it, whether anything stands under that path or not.
+ * Where and how a record stores a field's wraps. Data from before Keyturn keeps its shape: a collection may declare a layout
+ * for a field, and a rotation then changes only what the layout names (docs/layouts.md). Ranges, quarantine and AAD use the
+ * field's name, even if nothing exists at that path.
  */
 export interface Layout {
   readonly field: string
@@ -27,9 +27,9 @@ export interface Layout {
   /** Dotted paths from the record's root. */
   readonly version: string
   readonly wrapped: string
-  /** Null: in front of the wrapped DEK, in the same value. */
+  /** Null: before the wrapped DEK, in the same value. */
   readonly iv: string | null
-  /** Null where none is kept. */
+  /** Null if none is stored. */
   readonly provider: string | null
   /** Everything that a sweep reads of a record besides `_id`. */
   readonly paths: readonly string[]
@@ -54,7 +54,7 @@ export function declaredLayout(field: string, declared: DeclaredLayout): Layout 
   return { field, declared, version, wrapped, iv, provider: null, paths }
 }
 
-/** The layout of one field of a collection; `keyturn-1` where none is declared. */
+/** The layout of one field of a collection; `keyturn-1` if none is declared. */
 export function layoutIn(
   collections: readonly CollectionConfig[],
   collection: string,
@@ -113,13 +113,13 @@ export function wrapMembers(
   }
 }
 
-/** The stored value that holds the wrapped DEK, for a filter that meets exactly it. Only for what `readWrap` has read. */
+/** The stored value with the wrapped DEK, for a filter that matches exactly it. Only for wraps that `readWrap` has read. */
 export function storedWrapped(found: unknown): Buffer | string {
   const value = (found as { dek_wrapped: unknown }).dek_wrapped
   return typeof value === 'string' ? value : (asBinary(value) ?? Buffer.alloc(0))
 }
 
-/** The AAD of a wrap. Throws `id-unsupported` where the recipe names an id that has no text. */
+/** The AAD of a wrap. Throws `id-unsupported` if the recipe needs the text of an id that has none. */
 export function wrapAad(
   { declared, field }: Layout,
   place: { install: string; collection: string; id: Buffer },
@@ -139,10 +139,10 @@ export function wrapAad(
   return hash('sha256', Buffer.from(parts.join(recipe.separator ?? ''), 'utf8'), 'buffer')
 }
 
-/** A part of an AAD recipe that stands for itself. */
+/** A literal part of an AAD recipe. */
 export const literalPrefix = 'text:'
 
-/** Strict, so that what is written back in the same way is the same kind of text. */
+/** Strict, so that the value written back has the same encoding. */
 function bytesOf({ encoding }: DeclaredLayout, path: string, value: unknown): Buffer {
   if (value === undefined) throw malformed(`there is no '${path}'`)
   if (encoding === 'binary') {

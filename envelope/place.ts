@@ -1,4 +1,4 @@
-/** Where an envelope stands. All of it is bound into the AAD, so an envelope opens in no other place. */
+/** Where an envelope is stored. The AAD contains all of it, so an envelope opens in no other place. */
 export interface Place {
   readonly collection: string
   /** Dotted path of the envelope sub-document, as in `keyturn.yaml`. */

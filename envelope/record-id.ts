@@ -3,8 +3,8 @@ import { KeyturnError } from '../contracts/errors.ts'
 
 /**
  * The bytes that stand for a record's `_id` in the AAD: a tag byte and bytes, the same whichever driver read the
- * record (docs/envelope.md). There is one road: a value is first serialised as the driver would store it, then read as
- * stored bytes. So a value and its stored form cannot differ, and one type cannot pass for another.
+ * record (docs/envelope.md). A value is first serialised as the driver would store it, then read as stored bytes. So a
+ * value and its stored form cannot differ, and one type cannot pass for another.
  */
 const bsonType = { double: 1, string: 2, binary: 5, objectId: 7, date: 9, int32: 16, int64: 18 }
 const tags = { string: 0x02, other: 0x03, binary: 0x05, objectId: 0x07, date: 0x09, integer: 0x12 }
@@ -28,7 +28,7 @@ export function idBytes(id: unknown): Buffer {
   return idBytesFromRaw(document)
 }
 
-/** The same from a BSON document as stored, whose `_id` is taken as it stands and never re-typed. */
+/** The same from a stored BSON document, whose `_id` is taken unchanged. */
 export function idBytesFromRaw(document: Uint8Array): Buffer {
   const bytes = Buffer.from(document.buffer, document.byteOffset, document.byteLength)
   return idBytesFromElement(findId(bytes))
@@ -82,7 +82,7 @@ function findId(bytes: Buffer): { type: number; bytes: Buffer } {
   throw unsupported('the record has no _id')
 }
 
-/** Subtype byte and payload. BSON repeats the length inside of subtype 2, which other languages' drivers hide. */
+/** Subtype byte and payload. BSON repeats the length inside subtype 2, which drivers of other languages hide. */
 function binaryPayload(value: Buffer): Buffer {
   const subtype = value.subarray(4, 5)
   const payload = value.subarray(5)
@@ -113,7 +113,7 @@ function int64(value: bigint): Buffer {
   return bytes
 }
 
-/** What the serialiser would silently store as something else: null, nothing, 1970, or a wrapped-around integer. */
+/** Refuses values that the serialiser would silently store as something else: null, nothing, 1970, a wrapped integer. */
 function refuseUnstorable(id: unknown): void {
   const type = typeof id
   if (type === 'undefined' || type === 'function' || type === 'symbol') {

@@ -4,10 +4,10 @@ import { asDocument, asInteger } from './bson-values.ts'
 import { wrapFieldNames } from './envelope.ts'
 
 /**
- * SHA-256 (32 bytes) that names exactly these wrap fields, as found: quarantine remembers it, so that an envelope which
- * its owner repaired or restored is seen again. Defined for anything, malformed envelopes too. Give all of
+ * SHA-256 (32 bytes) of exactly these wrap fields as found. Quarantine stores it, so that a repaired or restored envelope
+ * counts again. Defined for any value, including malformed envelopes. Give all of
  * `wrapFieldNames` as the record has them (unset members left out): `format` counts as well. It does not matter whether
- * the driver promoted binaries and integers, but for odd values inside of malformed members read unpromoted.
+ * the driver promoted binaries and integers, except for unusual values inside malformed members: read those unpromoted.
  */
 export function wrapDigest(value: unknown): Buffer {
   const found = asDocument(value)

@@ -15,8 +15,8 @@ import { inTransaction } from './transaction.ts'
 const usable = { canary: { $ne: null }, removal: null, destroyed_at: null }
 
 /**
- * Marks a version's row for a rotation. False when the version is unknown, an intent, in removal or destroyed, when
- * another rotation's mark is on it, or when this rotation has ended. Its own mark there already: true.
+ * Marks a version's row for a rotation. False when the version is unknown, an intent, in removal or destroyed, if
+ * another rotation's mark is on it, or if this rotation has ended. True if its own mark is already set.
  */
 export async function markRotation(
   store: Store,
@@ -37,8 +37,8 @@ export async function markRotation(
 }
 
 /**
- * Ends the rotations that began before this one as failed: they run one at a time, so their workflow is gone. Nothing is
- * written when this one has ended itself, so a late attempt of it ends nobody.
+ * Ends the rotations that began before this one as failed: only one runs at a time, so their workflows are gone. Nothing is
+ * written if this one has ended itself, so a late attempt of it ends no rotation.
  */
 export async function endAbandoned(
   store: Store,
@@ -58,8 +58,8 @@ export async function endAbandoned(
 }
 
 /**
- * Puts `newRotation`'s mark in the place of `oldRotation`'s, which `endAbandoned` has ended. False when the mark is not
- * the old one's any more, or by the reasons of `markRotation`.
+ * Puts `newRotation`'s mark in place of `oldRotation`'s, which `endAbandoned` has ended. False if the mark is no longer
+ * the old one's, or for the reasons of `markRotation`.
  */
 export async function takeOverMark(
   store: Store,
@@ -80,7 +80,7 @@ export async function takeOverMark(
   })
 }
 
-/** Takes this rotation's marks off, wherever they are. A rotation that runs keeps them. */
+/** Removes this rotation's marks from all rows. A running rotation keeps them. */
 export async function clearMarks(store: Store, rotation: string): Promise<void> {
   const running = await keystore.rotations(store).findOne({ _id: rotation, ended_at: null })
   if (running !== null) return
@@ -89,7 +89,7 @@ export async function clearMarks(store: Store, rotation: string): Promise<void> 
 
 /**
  * Takes off the marks of all rotations that have ended. A rotation whose workflow is gone is ended by the next one, which
- * takes over the mark of the version that both name; on the other version it would stay, and keep every removal away.
+ * takes over the mark of the version that both name; on the other version the mark would stay and block every removal.
  */
 export async function clearEndedMarks(store: Store): Promise<void> {
   const marked = await keystore.versions(store).distinct('rotation', { rotation: { $ne: null } })
@@ -118,7 +118,7 @@ export async function recordLeft(
   return matchedCount === 1
 }
 
-/** A write that conflicts with the end of the rotation. */
+/** A write that conflicts with the end of the rotation, which writes the same row. */
 async function touchRunning(
   store: Store,
   rotation: string,

@@ -7,7 +7,7 @@ import { isDuplicateKey } from './store-errors.ts'
 import { countOr } from './stored-counts.ts'
 import { serverNow, type Store } from './store.ts'
 
-/** Characters of what a person says, so that the row is always read again. */
+/** Limit of an operator's text in characters, so that the row stays readable. */
 const longestName = 300
 const longestReason = 2_000
 
@@ -19,7 +19,7 @@ export interface NewRotation extends Pick<RotateInput, Asked | Way> {
   runId: string | null
 }
 
-/** Inserts the row, in phase `preflight`. Returns the one that is there afterwards: its own of an earlier try, if any. */
+/** Inserts the row, in phase `preflight`. Returns the stored row, which may be from an earlier try. */
 export async function insertRotation(store: Store, input: NewRotation): Promise<RotationDoc> {
   const row: RotationDoc = {
     _id: input.rotation,
@@ -73,14 +73,14 @@ export async function lastRotation(store: Store): Promise<RotationDoc | null> {
     .findOne({ ended_at: { $ne: null } }, { sort: { ended_at: -1, _id: -1 } })
 }
 
-/** The newest that has not ended; its workflow may be gone all the same. */
+/** The newest that has not ended; its workflow may be gone. */
 export async function runningRotation(store: Store): Promise<RotationDoc | null> {
   return keystore
     .rotations(store)
     .findOne({ ended_at: null }, { sort: { started_at: -1, _id: -1 } })
 }
 
-/** Members of the row that a phase may write with it. */
+/** Members of the row that are written together with a phase. */
 export type PhaseFields = Partial<
   Pick<RotationDoc, 'total' | 'plan' | 'seen' | 'silent' | 'max_hsm_calls'>
 >
@@ -120,7 +120,7 @@ export async function setPhase(
   return matchedCount === 1
 }
 
-/** What the rotation asks the fleet now; nobody has answered it yet. Nothing is written when it has ended. */
+/** Records the rotation's new question to the fleet, without answers yet. Writes nothing if the rotation has ended. */
 export async function setQuestion(
   store: Store,
   rotation: string,
@@ -131,7 +131,7 @@ export async function setQuestion(
     .updateOne({ _id: rotation, ended_at: null }, { $set: { question, met: [] } })
 }
 
-/** Who has answered the rotation's question: each live process, as `node/boot`. Nothing is written once it asks another one. */
+/** Records the processes that answered the rotation's question, as `node/boot`. Writes nothing if the question has changed. */
 export async function setMet(
   store: Store,
   rotation: string,
@@ -145,7 +145,7 @@ export async function setMet(
     )
 }
 
-/** Settle's look has ended well, for a rotation that has not ended. */
+/** Records that a look of settle has succeeded, if the rotation has not ended. */
 export async function recordFleetLeft(
   store: Store,
   rotation: string,
@@ -158,7 +158,7 @@ export async function recordFleetLeft(
     ])
 }
 
-/** What settle waits for, for whoever looks. A rotation that has ended waits for nothing. */
+/** Records what settle waits for, for `status`. Writes nothing if the rotation has ended. */
 export async function setAwaiting(
   store: Store,
   rotation: string,
@@ -227,7 +227,7 @@ export async function reserveHsmCalls(
   return matchedCount === 1
 }
 
-/** What the rotation's ranges have counted, exact after any crash. */
+/** Sum of the counters of the rotation's ranges; exact after any crash. */
 export async function sumCounters(store: Store, rotation: string): Promise<Counters> {
   const sum = (name: string) => ({ $sum: countOr(`$counters.${name}`, 0) })
   const [counters] = await keystore

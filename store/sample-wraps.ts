@@ -6,18 +6,18 @@ import { wrapAt, wrapProjection } from './envelope-pages.ts'
 import { rawAt } from './raw-bson.ts'
 import type { Store } from './store.ts'
 
-/** A record of the sample, as a sweep would read it. */
+/** A sampled record, as a sweep would read it. */
 export interface SampledWrap {
   /** For messages: the `_id` as relaxed EJSON. */
   id: string
   idBytes: Buffer
   /** As `PageEntry.wrap`. */
   wrap: unknown
-  /** Paths of the layout that the record does not have; all of them where it has no envelope. */
+  /** Paths of the layout that are missing in the record; all of them if it has no envelope. */
   missing: readonly string[]
 }
 
-/** Random records of a collection: cheap on a large one, since MongoDB picks them without reading the rest. */
+/** Random records of a collection. Cheap on a large one: MongoDB picks them without reading the rest. */
 export async function sampleWraps(
   store: Store,
   collections: readonly CollectionConfig[],

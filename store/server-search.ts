@@ -1,7 +1,7 @@
 import type { MongoServerSelectionError, ServerDescription } from 'mongodb'
 import { reasonOf } from '../contracts/reasons.ts'
 
-/** As many servers as a sentence can hold. */
+/** Servers listed in a message. */
 const mostTold = 3
 
 const roles: Readonly<Record<string, string>> = {
@@ -14,7 +14,7 @@ const roles: Readonly<Record<string, string>> = {
   Mongos: 'is a router',
 }
 
-/** Why the driver found no usable server, by what it knows of each: it tells the last error alone, or none. */
+/** Why the driver found no usable server, from its state of each. The driver itself reports only the last error, or none. */
 export function toldSearch(error: MongoServerSelectionError): string {
   const { reason: topology } = error
   if (topology === undefined) return reasonOf(error)

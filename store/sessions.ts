@@ -10,8 +10,8 @@ export interface Lsid {
 }
 
 /**
- * A session of its own for one attempt at a range, with a new lsid that no other statement of this process shares: a
- * takeover kills it, and must hit nothing else.
+ * A separate session for one attempt at a range, with a new lsid that no other statement of this process uses, because a
+ * takeover kills it.
  */
 export function openSession(store: Store): { session: ClientSession; lsid: Lsid } {
   const session = store.client.startSession({ defaultTransactionOptions: transactionOptions })
@@ -20,17 +20,17 @@ export function openSession(store: Store): { session: ClientSession; lsid: Lsid 
   return { session, lsid: { id: lsid.id } }
 }
 
-/** Ends an attempt's session, and aborts what it has open. It is not given back to the driver's pool. Never throws. */
+/** Ends an attempt's session and aborts its open transaction. It does not return to the driver's pool. Never throws. */
 export async function endSession(session: ClientSession): Promise<void> {
-  // The pool hands out again what is not dirty; a late kill would then hit a statement that has nothing to do with it.
+  // The pool reuses sessions that are not dirty; a late kill would then hit an unrelated statement.
   const server = (session as unknown as { serverSession?: { isDirty: boolean } }).serverSession
   if (server !== undefined) server.isDirty = true
   await session.endSession()
 }
 
 /**
- * Kills a server session and the transaction that it has open. Answers ok, and does nothing, for a session that is
- * unknown or belongs to another user; and a killed lsid can begin anew: this clears the way, it is not the fence.
+ * Kills a server session and the transaction that it has open. It returns ok and does nothing for a session that
+ * is unknown or belongs to another user, and a killed lsid can start again: this frees locks, it does not keep a worker out.
  */
 export async function killSession(store: Store, lsid: Lsid): Promise<void> {
   await store.db.command({ killSessions: [{ id: lsid.id }] })

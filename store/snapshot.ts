@@ -5,21 +5,21 @@ import { limits } from './limits.ts'
 import { serverCode, serverCodes } from './store-errors.ts'
 import type { Store } from './store.ts'
 
-/** Options of a read at that moment; spread them into each statement's. Without a session: the latest that is known to stay. */
+/** Options of a read at that moment; spread them into each statement's. Without a session: the latest majority-committed state. */
 export interface Moment {
   session?: ClientSession
   readConcern: ReadConcernLike
 }
 
-/** How often a moment is given up for another, and the pause before it in milliseconds. */
+/** Maximum retries with a new snapshot, and the pause before each in milliseconds. */
 const moments = 10
 const pauseMs = 200
 
 /**
- * Runs reads that all see the same moment, of what is known to stay (read concern snapshot, outside of a transaction:
- * they hold nothing). MongoDB keeps a moment for five minutes, and none while a collection is being made: the reads are
- * then repeated at another one, and so they are when an election cuts them off. Of a capped collection it keeps none at
- * all: then each read sees the latest, and `lostCollections` refuses what such counts would allow.
+ * Runs reads that all see the same majority-committed snapshot (read concern `snapshot`, outside a transaction, so they hold
+ * no locks). MongoDB keeps a snapshot for five minutes, and none while a collection is being created: the reads are then
+ * repeated with another one, and also after an election. Capped collections have no snapshots: each read then sees the
+ * latest state, and `lostCollections` refuses what such counts would allow.
  */
 export async function atOneMoment<T>(
   store: Store,
@@ -29,7 +29,7 @@ export async function atOneMoment<T>(
   for (let tried = 1; ; tried += 1) {
     const session = store.client.startSession({ snapshot: true })
     try {
-      // Named in each statement: the database's own read concern would take its place.
+      // Given with each statement, or the database's own read concern would replace it.
       return await read({ session, readConcern: { level: 'snapshot' } })
     } catch (error) {
       if (isOfCapped(error)) return await read({ readConcern: { level: 'majority' } })
@@ -44,7 +44,7 @@ export async function atOneMoment<T>(
   }
 }
 
-/** The code is that of a moment that will come; only the words tell the two apart. */
+/** The same code is used for a snapshot in the future; only the message tells the two apart. */
 function isOfCapped(error: unknown): boolean {
   if (serverCode(error) !== serverCodes.snapshotUnavailable) return false
   return error instanceof Error && /capped collection/i.test(error.message)

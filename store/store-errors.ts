@@ -60,7 +60,7 @@ export const serverCodes = {
   objectTooLargeAfterUpdate: 17419,
 } as const
 
-/** Not got to, or not done in time: the same statement may succeed a moment later. A change of primary has its own test. */
+/** Unreachable or timed out: the same statement may succeed later. A change of primary is tested separately. */
 const passingCodes: ReadonlySet<number> = new Set([
   serverCodes.hostUnreachable,
   serverCodes.hostNotFound,
@@ -72,7 +72,7 @@ const passingCodes: ReadonlySet<number> = new Set([
   serverCodes.socketException,
 ])
 
-/** The server's error code, of a bulk write's first error too; null for anything that is not a server's answer. */
+/** The server's error code, also of a bulk write's first error; null if the error is not from the server. */
 export function serverCode(error: unknown): number | null {
   return error instanceof MongoServerError && typeof error.code === 'number' ? error.code : null
 }
@@ -89,7 +89,7 @@ export function isBadHint(error: unknown): boolean {
   )
 }
 
-/** What a statement of a killed session is answered with. */
+/** Errors of a statement in a killed session. */
 export function wasKilled(error: unknown): boolean {
   const code = serverCode(error)
   return (
@@ -116,9 +116,9 @@ function isLoginRefused(error: unknown): boolean {
 }
 
 /**
- * The driver's error as the coded error that a caller can act on, with its innermost cause in the message: what passes is
- * `mongodb-unreachable`, what the server says no to `mongodb-refused`, what the address asks in vain `config-invalid`.
- * Anything that is not the driver's comes back as it is.
+ * The driver's error as the coded error that a caller can act on, with its innermost cause in the message: temporary errors
+ * are `mongodb-unreachable`, refusals of the server `mongodb-refused`, unusable options of the address `config-invalid`.
+ * Other errors are returned unchanged.
  */
 export function asStoreError(error: unknown, where = 'mongodb'): unknown {
   if (!(error instanceof MongoError)) return error
@@ -156,7 +156,7 @@ export function asStoreError(error: unknown, where = 'mongodb'): unknown {
   return error
 }
 
-/** Done by the primary, and perhaps there to stay: the other members did not say so in time. */
+/** The primary wrote it, but the other members did not confirm in time; it may persist. */
 function isUnconfirmed(error: MongoError): boolean {
   const code = serverCode(error)
   return (
@@ -165,7 +165,7 @@ function isUnconfirmed(error: MongoError): boolean {
   )
 }
 
-/** Refused before anything was done: the member that was asked is not the primary. */
+/** Refused before execution: the member is not the primary. */
 export function isNotPrimary(error: unknown): boolean {
   const code = serverCode(error)
   return (
@@ -175,7 +175,7 @@ export function isNotPrimary(error: unknown): boolean {
   )
 }
 
-/** Refused, or interrupted and perhaps done, since the primary changes. */
+/** Refused, or interrupted and perhaps executed, because the primary is changing. */
 export function isChangeOfPrimary(error: unknown): boolean {
   const code = serverCode(error)
   return (
@@ -188,8 +188,8 @@ export function isChangeOfPrimary(error: unknown): boolean {
 }
 
 /**
- * What a client that is being opened fails with: as `asStoreError`, and what the driver makes of the address and its files
- * is `config-invalid`, since no statement was sent yet.
+ * Error of a client that is being opened: like `asStoreError`, but errors about the address and its files are
+ * `config-invalid`, because no statement was sent yet.
  */
 export function asOpeningError(error: unknown, where: string): unknown {
   const known = asStoreError(error, where)
@@ -212,7 +212,7 @@ function unknownName(error: Error, where: string): KeyturnError {
 
 type Tell = (code: ErrorCode, text: string, hint: string) => KeyturnError
 
-/** An answer that is no. A statement that the server does not understand would be our fault; then its version is too old. */
+/** A refusal by the server. If it does not understand a statement, its version is too old. */
 function refusedStatement(error: MongoServerError, where: string, told: Tell): KeyturnError {
   const { codeName } = error
   const name = typeof codeName === 'string' ? ` (${codeName})` : ''
@@ -221,8 +221,8 @@ function refusedStatement(error: MongoServerError, where: string, told: Tell): K
 }
 
 /**
- * The way to the primary is cut, or the primary is changing: the same statement may succeed a moment later. The labels are
- * the driver's (transactions and retryable writes specifications).
+ * The connection to the primary is cut, or the primary is changing: the same statement may succeed later. The labels are the
+ * driver's (transactions and retryable writes specifications).
  */
 function isPassing(error: MongoError): boolean {
   return (

@@ -1,4 +1,4 @@
-/** What to do where MongoDB said no. */
+/** Hints for refusals of MongoDB. */
 export const hints = {
   login:
     'check user, password, authSource and authMechanism of mongodb.uri (or KEYTURN_MONGODB_URI)',
@@ -20,7 +20,7 @@ export function statementHint(code: number | null): string {
   return byCode[code ?? 0] ?? hints.statement
 }
 
-/** By what the search for a server met. */
+/** Hints by the result of the server search. */
 export function searchHint(reason: string): string {
   const found = searchHints.find(([pattern]) => pattern.test(reason))
   return found?.[1] ?? 'is it running, and is mongodb.uri (or KEYTURN_MONGODB_URI) right?'

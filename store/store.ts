@@ -18,17 +18,17 @@ import { listed, readAddress, refusedAddress, withoutSecrets } from './mongodb-a
 import { asOpeningError, asStoreError } from './store-errors.ts'
 import { checkTlsFiles } from './tls-files.ts'
 
-/** How long a statement waits for a connection of the pool, in milliseconds; the driver waits without end. */
+/** How long a statement waits for a connection of the pool, in milliseconds; the driver's default is no limit. */
 const waitQueueMs = 10_000
 
 /** Between two looks for a primary, in milliseconds. */
 const lookAgainMs = 250
 
-/** One database of a MongoDB that has transactions. Statements take it as their first argument. */
+/** One database of a MongoDB with transactions. Statements take it as their first argument. */
 export interface Store {
   readonly client: MongoClient
   readonly db: Db
-  /** A mongos answers, for a sharded cluster. */
+  /** True behind a mongos, for a sharded cluster. */
   readonly isRouter: boolean
   close(): Promise<void>
 }
@@ -41,7 +41,7 @@ export interface StoreOptions {
   client?: MongoClient
 }
 
-/** What decides something is read from the primary and known to stay; what is written stays. */
+/** Reads are from the primary and majority-committed; writes are confirmed by a majority. */
 const concerns = {
   readConcern: new ReadConcern('majority'),
   writeConcern: new WriteConcern('majority', limits.majority),
@@ -58,7 +58,7 @@ const bson = {
   ignoreUndefined: false,
   serializeFunctions: false,
   bsonRegExp: false,
-  // Text that is no UTF-8 would make the driver throw for all documents at once.
+  // Otherwise one string that is not UTF-8 makes the driver throw for all documents of a batch.
   enableUtf8Validation: false,
 }
 
@@ -88,7 +88,7 @@ export async function openStore(options: StoreOptions): Promise<Store> {
   }
 }
 
-/** Bracket around `openStore`: closes in any case, and turns the driver's errors into coded ones. */
+/** Opens a store, always closes it, and turns the driver's errors into coded ones. */
 export async function withStore<T>(
   options: StoreOptions,
   use: (store: Store) => Promise<T>,
@@ -109,7 +109,7 @@ export async function serverNow(store: Store): Promise<Date> {
   return localTime as Date
 }
 
-/** A primary that steps down still answers; another one is waited for, where the address leads to all members. */
+/** A primary that steps down still answers. Waits for another one if the address names all members. */
 async function greeting(client: MongoClient, db: Db): Promise<Document> {
   const began = performance.now()
   for (;;) {
@@ -135,18 +135,18 @@ function clientFor(uri: string): MongoClient {
     checkTlsFiles(client)
     return client
   } catch (error) {
-    // Whatever it is, it is about the address: nothing was opened yet.
+    // Nothing was opened yet, so the error is about the address.
     const refused = error instanceof KeyturnError ? error : refusedAddress(reasonOf(error), listed)
     throw masked(refused, uri)
   }
 }
 
-/** The server's log shows it; an address may have another. */
+/** Shown in the server's log; an address may set another. */
 function defaultName(uri: string): MongoClientOptions {
   return /[?&]appname=/i.test(uri) ? {} : { appName: 'keyturn' }
 }
 
-/** The same error without a secret of the address: the driver's words are a part of its message. */
+/** The same error without secrets of the address, because its message quotes the driver. */
 function masked(error: unknown, uri: string): unknown {
   if (!(error instanceof KeyturnError)) return error
   const { code, message, hint, cause } = error

@@ -1,9 +1,9 @@
 import { MongoErrorLabel, MongoNetworkError } from 'mongodb'
 
 /**
- * A member that ends has closed its connections, and Node.js refuses to write on one of those. The driver lets that error
- * through as it is, neither wrapped nor labelled. Here it becomes one of the network that says the statement was not sent:
- * it, and a transaction it belongs to, may be repeated.
+ * A member that shuts down closes its connections, and Node.js refuses to write to them. The driver passes that error through
+ * without a wrapper or a label. Here it becomes a network error that says that the statement was not sent: the statement,
+ * and its transaction, may be repeated.
  */
 export async function sent<T>(ask: () => Promise<T>): Promise<T> {
   try {

@@ -4,10 +4,10 @@ import type { Store } from './store.ts'
 import { inTransaction } from './transaction.ts'
 
 /**
- * The removal of a version, on its row in `kek_versions`. Each decisive write is filtered by the request's id, and writes
- * the request's row too, so that a withdrawal and a step exclude each other. While a removal stands no rotation can mark
- * the row (rotation-marks.ts), and without a mark nothing can promote the version; that it is not the active one is read
- * in the same transaction.
+ * The removal of a version, on its row in `kek_versions`. Each decisive write is filtered by the request's id, and also
+ * writes the request's row, so that a withdrawal and a step exclude each other. During a removal no rotation can mark the
+ * row (rotation-marks.ts), and without a mark nothing can promote the version. The same transaction reads that the version
+ * is not active.
  */
 
 /**
@@ -63,7 +63,7 @@ export async function requestRemoval(
   })
 }
 
-/** Begins a run of the guards and returns its number; null when that request does not stand. */
+/** Starts a run of the guards and returns its number; null if the request is not open. */
 export async function raiseGuardRun(
   store: Store,
   version: number,
@@ -79,7 +79,7 @@ export async function raiseGuardRun(
   return row?.removal?.guard_run ?? null
 }
 
-/** Records that the fence of this request stands everywhere. False when that request does not stand. */
+/** Records that the validators of this request are set on all collections. False if the request is not open. */
 export async function setFenced(store: Store, version: number, request: string): Promise<boolean> {
   const { matchedCount } = await keystore
     .versions(store)
@@ -89,7 +89,7 @@ export async function setFenced(store: Store, version: number, request: string):
   return matchedCount === 1
 }
 
-/** Records a try to raise the fence that did not succeed. False when that request does not stand. */
+/** Records a failed try to set the validator. False if the request is not open. */
 export async function setFenceTry(
   store: Store,
   version: number,
@@ -201,7 +201,7 @@ async function isActive(store: Store, version: number, session: ClientSession): 
   return (await keystore.active(store).findOne({ _id: 'active', version }, { session })) !== null
 }
 
-/** What was written on the way to the refusal is not kept. */
+/** Thrown to abort the transaction, so that nothing written before the refusal is kept. */
 async function refuse(session: ClientSession): Promise<false> {
   await session.abortTransaction()
   return false
