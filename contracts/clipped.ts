@@ -1,7 +1,7 @@
-/** The text, or its beginning and how long it was: what was read from outside may have any length. */
+/** The text, or its beginning and its length, because external text may have any length. */
 export function clipped(text: string, most = 64): string {
   if (text.length <= most) return text
-  // Never half a character.
+  // Never splits a surrogate pair.
   const kept = text.slice(0, most).replace(/[\uD800-\uDBFF]$/, '')
   return `${kept}… (${text.length} characters)`
 }

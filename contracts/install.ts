@@ -11,7 +11,7 @@ export interface InstallInput {
   origin: 'generated' | 'registered' | 'environment'
   /** Label to look for, of a registered key; null for the configured one. */
   label: string | null
-  /** CKA_ID in hex of a registered key, where its label does not say enough; absent or null for any. */
+  /** CKA_ID in hex of a registered key, if its label is ambiguous; absent or null for any. */
   keyId?: string | null
   requestedBy: string
 }
@@ -21,7 +21,7 @@ export interface InstallResult {
   label: string
   provider: ProviderName
   madeBy: string
-  /** False when the version had been installed before and nothing was left to do. */
+  /** False if the version was already installed. */
   created: boolean
   active: boolean
   probe: ProbeReport | null
@@ -39,7 +39,7 @@ export interface PolicyInput {
   install: InstallIdentity
   /** The row of its task, in the keystore that it is for. */
   task: string
-  /** How long after the rotation the old version's removal is asked for. Null: it stays. */
+  /** Time from the rotation to the removal request of the old version. Null: it stays. */
   removeAfterMs: number | null
   /** Crypt calls that each of its rotations may spend; 0 is no limit. */
   maxHsmCalls: number

@@ -12,14 +12,14 @@ export interface GcmProfile {
   tagBits: 128
 }
 
-/** A known secret wrapped at installation: who unwraps it to `digest` (SHA-256, 32 bytes) has the same key. */
+/** A secret wrapped at installation: a process that unwraps it to `digest` (SHA-256, 32 bytes) has the same key. */
 export interface Canary {
   dekIv: Uint8Array
   dekWrapped: Uint8Array
   digest: Uint8Array
 }
 
-/** What a provider must know of a version to find its key and to prove that it is the right one. */
+/** What a provider needs to find a version's key and to prove that it is the right one. */
 export interface KekDescriptor {
   version: number
   provider: ProviderName
@@ -31,7 +31,7 @@ export interface KekDescriptor {
   canary: Canary
 }
 
-/** States of NIST SP 800-57 part 1, section 7, as far as they are seen here. `installing` is an intent without a canary. */
+/** States of NIST SP 800-57 part 1, section 7, as far as Keyturn uses them. `installing` is an intent without a canary. */
 export type VersionState =
   'installing' | 'pre-active' | 'active' | 'deactivated' | 'pending-removal' | 'destroyed'
 
@@ -40,7 +40,7 @@ export interface ProbePhase {
   ok: boolean
   detail: string
   milliseconds: number
-  /** What the phase ended with, where it was an error and no finding. */
+  /** The error that ended the phase, if it was not a finding. */
   error?: ErrorReport
 }
 
@@ -54,17 +54,17 @@ export interface ProbeReport {
     model: string
     firmware: string
   } | null
-  /** Who made the module, where it is known; `caution` says why not to use it, or not in production. */
+  /** The module's vendor, if known; `caution` says why not to use it, or not in production. */
   vendor: { name: string; support: string; caution: string | null; page: string } | null
-  /** What speaks against the token without making it useless. */
+  /** Problems that do not make the token unusable. */
   warnings: string[]
   phases: ProbePhase[]
   gcm: { ivMode: IvMode; ivLength: number; tagBits: number } | null
   /** `max` null: no limit. */
   sessions: { max: number | null }
-  /** CKR number that a wrong tag is answered with. */
+  /** CKR number of the answer to a wrong tag. */
   tamperCode: number | null
-  /** The same of a changed tag, AAD and IV, each by its own; null where no mode was found. */
+  /** CKR numbers for a changed tag, AAD and IV; null if no mode was found. */
   tamper: { tag: number; aad: number; iv: number } | null
   usable: boolean
 }

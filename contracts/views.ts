@@ -18,7 +18,7 @@ export interface StatusView {
   active: { version: number; epoch: number; since: string } | null
   versions: {
     version: number
-    /** `unknown`: envelopes name it, and the keystore has no such version. */
+    /** `unknown`: envelopes name it, but the keystore has no such version. */
     state: VersionState | 'unknown'
     label: string
     /** Null where it is `unknown`. */
@@ -34,22 +34,22 @@ export interface StatusView {
   }
   rotation: RotationView | null
   lastRotation: LastRotation | null
-  /** One that has not ended although its workflow is gone: it stands still, and the same command goes on with it. */
+  /** A rotation that has not ended although its workflow is gone; the same `rotate` command continues it. */
   abandoned?: { id: string; from: number; to: number; phase: RotationPhase; startedAt: string }
   fleet: FleetNode[]
   policy: PolicyView | null
-  /** What the key store is asked for; `rotation` is one away from the active version. */
+  /** Budget of crypt calls; `rotation` is for one away from the active version. */
   hsmBudget: HsmBudget
-  /** What Temporal knows of builds and of runs that do not go on; absent where it does not answer. */
+  /** Builds and stuck runs, from Temporal; absent if it does not answer. */
   workflows?: WorkflowsView
   temporal?: 'unreachable'
-  /** There when recorded collections are not what they were: what they held is not in these counts. */
+  /** Present if recorded collections are lost; their envelopes are not in these counts. */
   lost?: LostCollectionView[]
-  /** There when no write is confirmed by a majority of MongoDB's members: heartbeats and counts are of before. */
+  /** Present if a majority of MongoDB's members confirms no write; heartbeats and counts are then stale. */
   mongodb?: { unconfirmedSince: string }
 }
 
-/** A recorded collection that is missing, another one, or of a kind that cannot be swept. */
+/** A recorded collection that is missing, was replaced, or cannot be swept. */
 export interface LostCollectionView {
   name: string
   code: ErrorCode
@@ -57,18 +57,18 @@ export interface LostCollectionView {
 }
 
 export interface WorkflowsView {
-  /** False: the server keeps no builds apart, and any worker takes any run. */
+  /** False: the server has no worker deployments, and any worker takes any run. */
   versioned: boolean
   /** The build that new runs go to; null while there is none. */
   current: string | null
-  /** Who serves workflows now; `build`: null when it does not say. */
+  /** Workers that serve workflows now; `build`: null if the worker does not report one. */
   workers: { node: string; pid: number; build: string | null }[]
-  /** Runs that do not go on. */
+  /** Stuck runs. */
   troubled: TroubledRun[]
 }
 
 /**
- * `build-unserved`: no worker of the build that it needs is alive. `task-failing`: its workflow fails again and again on
+ * `build-unserved`: no worker of the build that it needs is alive. `task-failing`: its workflow fails repeatedly on
  * each worker, with `message`.
  */
 export interface TroubledRun {
@@ -132,9 +132,9 @@ export interface Guard {
   guard: GuardName
   ok: boolean
   detail: string
-  /** From when on it passes, where nothing but time is missing. */
+  /** When it will pass, if only time is missing. */
   until?: string
-  /** Where it fails for a reason with a code of its own. */
+  /** Set if it fails for a reason that has its own code. */
   code?: ErrorCode
 }
 
@@ -159,7 +159,7 @@ export interface QuarantineView {
   rotation: string | null
   firstSeen: string
   attempts: number
-  /** How many envelopes it stands for: more than one in the row `odd-many` only, which has no id. */
+  /** How many envelopes it counts: more than one only in the row `odd-many`, which has no id. */
   count: number
 }
 
@@ -173,7 +173,7 @@ export interface QuarantineScanView {
   cleared: number
 }
 
-/** The shape of `report --json`: what preflight expected beside what came of it. */
+/** The shape of `report --json`: preflight's estimate beside the result. */
 export interface ReportView {
   rotation: string
   from: number
@@ -188,7 +188,7 @@ export interface ReportView {
   settledAt: string | null
   endedAt: string | null
   phases: { phase: RotationPhase; at: string; seconds: number }[]
-  /** Null for a rotation that did not come so far, or of an older version. */
+  /** Null for a rotation that did not get so far, or of an older version. */
   plan: {
     envelopes: number
     hsmCalls: number

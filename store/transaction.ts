@@ -5,7 +5,7 @@ import { asStoreError } from './store-errors.ts'
 import type { Store } from './store.ts'
 import { wasUnsent } from './unsent.ts'
 
-/** One point in time for all reads, and what was read or written is known to stay once the commit has answered. */
+/** All reads see one snapshot; everything read or written is majority-committed once the commit has answered. */
 export const transactionOptions: TransactionOptions = {
   readConcern: { level: 'snapshot' },
   writeConcern: new WriteConcern('majority', limits.majority),
@@ -15,9 +15,9 @@ export const transactionOptions: TransactionOptions = {
 
 /**
  * Runs `body` in a transaction on a session of its own. The driver repeats `body` by itself, also after a freeze of this
- * process, so every fence must be among its statements, and it must not keep anything from an earlier try. When it
- * throws, nothing is written. Neither is when it could not be committed for half a minute; a commit without an answer in
- * time ends as `mongodb-unreachable`, and may be there all the same.
+ * process, so every filter that keeps late writers out must be among its statements, and it must not keep anything from an
+ * earlier try. If it throws, or cannot commit for half a minute, nothing is written. A commit without an answer in time ends
+ * as `mongodb-unreachable`, and may have succeeded.
  */
 export async function inTransaction<T>(
   store: Store,

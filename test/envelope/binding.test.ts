@@ -1,6 +1,6 @@
 import { randomBytes } from 'node:crypto'
 import fc from 'fast-check'
-import { describe, expect, it } from 'vitest'
+import { describe, expect, test } from 'vitest'
 import { canaryAad, dataAad, dekAad } from '../../envelope/aad.ts'
 import { openData, sealData } from '../../envelope/data.ts'
 import { gcmOpen, gcmSeal } from '../../envelope/gcm.ts'
@@ -48,7 +48,7 @@ function open(kek: Buffer, envelope: ReturnType<typeof seal>, at: Spot): Buffer 
 describe('an envelope', () => {
   const kek = randomBytes(32)
 
-  it('opens where it was sealed', () => {
+  test('opens where it was sealed', () => {
     fc.assert(
       fc.property(spot, plaintext, (at, plain) => {
         expect(open(kek, seal(kek, plain, at), at).equals(plain)).toBe(true)
@@ -56,7 +56,7 @@ describe('an envelope', () => {
     )
   })
 
-  it('opens nowhere else: another install, collection, field, record or version', () => {
+  test('opens nowhere else: another install, collection, field, record or version', () => {
     fc.assert(
       fc.property(spot, spot, plaintext, (at, elsewhere, plain) => {
         const envelope = seal(kek, plain, at)
@@ -71,7 +71,7 @@ describe('an envelope', () => {
     )
   })
 
-  it('does not open under another KEK', () => {
+  test('does not open under another KEK', () => {
     fc.assert(
       fc.property(spot, plaintext, (at, plain) => {
         expect(() => open(randomBytes(32), seal(kek, plain, at), at)).toThrow()
@@ -79,7 +79,7 @@ describe('an envelope', () => {
     )
   })
 
-  it('does not open with any one bit of it changed', () => {
+  test('does not open with any one bit of it changed', () => {
     fc.assert(
       fc.property(spot, fc.uint8Array({ maxLength: 12 }), (at, plain) => {
         const envelope = seal(kek, plain, at)
@@ -96,7 +96,7 @@ describe('an envelope', () => {
     )
   })
 
-  it('does not open cut short or made longer', () => {
+  test('does not open cut short or made longer', () => {
     fc.assert(
       fc.property(spot, plaintext, fc.nat({ max: 60 }), (at, plain, cut) => {
         const envelope = seal(kek, plain, at)
@@ -114,7 +114,7 @@ describe('an envelope', () => {
   })
 })
 
-it('data that does not open says so by code, and shows nothing', () => {
+test('data that does not open says so by code, and shows nothing', () => {
   const dek = randomBytes(32)
   const { iv, ciphertext } = sealData(dek, Buffer.from('secret'), Buffer.alloc(32))
   expect(() => openData(dek, { iv, ciphertext }, Buffer.alloc(32, 1))).toThrow(
@@ -129,7 +129,7 @@ it('data that does not open says so by code, and shows nothing', () => {
 })
 
 describe('AAD', () => {
-  it('is 32 bytes and never the same for two lists of parts', () => {
+  test('is 32 bytes and never the same for two lists of parts', () => {
     fc.assert(
       fc.property(spot, spot, (a, b) => {
         const same =
@@ -142,13 +142,13 @@ describe('AAD', () => {
     )
   })
 
-  it('does not confuse parts whose text runs together', () => {
+  test('does not confuse parts whose text runs together', () => {
     const id = idBytes(1)
     expect(dataAad('a', 'bc', 'd', id).equals(dataAad('ab', 'c', 'd', id))).toBe(false)
     expect(dataAad('a', 'b', 'cd', id).equals(dataAad('a', 'bc', 'd', id))).toBe(false)
   })
 
-  it('of wrap, data and canary differ', () => {
+  test('of wrap, data and canary differ', () => {
     const id = idBytes('')
     const three = [dekAad('a', '', '', id, 1), dataAad('a', '', '', id), canaryAad('a', 1)]
     expect(new Set(three.map((aad) => aad.toString('hex'))).size).toBe(3)

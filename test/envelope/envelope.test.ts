@@ -1,5 +1,5 @@
 import { Binary, BSON, Double, Int32, Long } from 'mongodb'
-import { describe, expect, it } from 'vitest'
+import { describe, expect, test } from 'vitest'
 import { parseEnvelope, parseWrapFields } from '../../envelope/envelope.ts'
 import { wrapDigest } from '../../envelope/wrap-digest.ts'
 
@@ -24,7 +24,7 @@ function fault(run: () => unknown): string {
 }
 
 describe('an envelope', () => {
-  it('is read the same however the driver promoted its values', () => {
+  test('is read the same however the driver promoted its values', () => {
     const bytes = BSON.serialize(good)
     const readings = [
       BSON.deserialize(bytes),
@@ -38,12 +38,12 @@ describe('an envelope', () => {
     for (const reading of readings) expect(parseEnvelope(reading)).toEqual(good)
   })
 
-  it('may have members that are not known, and an IV of the length that a token chose', () => {
+  test('may have members that are not known, and an IV of the length that a token chose', () => {
     const value = { ...good, note: 'x', dek_iv: Buffer.alloc(16) }
     expect(parseEnvelope(value)).toEqual({ ...good, dek_iv: Buffer.alloc(16) })
   })
 
-  it.each<[string, object, string]>([
+  test.each<[string, object, string]>([
     ['format missing', { format: undefined }, "malformed: 'format' is no integer"],
     ['format as a text', { format: '1' }, "malformed: 'format' is no integer"],
     ['version 0', { kek_version: 0 }, "'kek_version' is no integer from 1 to 2147483647"],
@@ -64,7 +64,7 @@ describe('an envelope', () => {
     expect(found).toContain(message)
   })
 
-  it.each([[null], [undefined], ['x'], [3], [[good]], [Buffer.alloc(4)], [new Date()]])(
+  test.each([[null], [undefined], ['x'], [3], [[good]], [Buffer.alloc(4)], [new Date()]])(
     'is malformed when it is no sub-document: %s',
     (value) => {
       expect(fault(() => parseEnvelope(value))).toBe(
@@ -73,7 +73,7 @@ describe('an envelope', () => {
     },
   )
 
-  it('of a newer format, and of no provider, is named as such', () => {
+  test('of a newer format, and of no provider, is named as such', () => {
     expect(fault(() => parseEnvelope({ ...good, format: 2 }))).toBe(
       "format-unknown: the envelope has the unknown format '2'",
     )
@@ -82,7 +82,7 @@ describe('an envelope', () => {
     )
   })
 
-  it('without its data still has wrap fields', () => {
+  test('without its data still has wrap fields', () => {
     expect(parseWrapFields({ ...good, iv: undefined, ciphertext: 'x' })).toEqual({
       kekVersion: 3,
       provider: 'env',
@@ -95,7 +95,7 @@ describe('an envelope', () => {
 describe('the digest of the wrap fields', () => {
   const digest = (value: unknown) => wrapDigest(value).toString('hex')
 
-  it('does not depend on promotion, on order or on the data', () => {
+  test('does not depend on promotion, on order or on the data', () => {
     const unpromoted = BSON.deserialize(BSON.serialize(good), { promoteValues: false })
     const reversed = Object.fromEntries(Object.entries(good).reverse())
     const noIv = { ...good, iv: undefined }
@@ -105,7 +105,7 @@ describe('the digest of the wrap fields', () => {
     expect(wrapDigest(good)).toHaveLength(32)
   })
 
-  it('changes with each of the five', () => {
+  test('changes with each of the five', () => {
     const others = [
       { format: 2 },
       { kek_version: 4 },
@@ -117,7 +117,7 @@ describe('the digest of the wrap fields', () => {
     expect(new Set([digest(good), ...others]).size).toBe(7)
   })
 
-  it('is defined for what is malformed, and tells absent from null', () => {
+  test('is defined for what is malformed, and tells absent from null', () => {
     const odd = [
       {},
       null,

@@ -1,6 +1,6 @@
 import fc from 'fast-check'
 import { Binary, BSON, Decimal128, Double, Int32, Long, ObjectId, UUID } from 'mongodb'
-import { describe, expect, it } from 'vitest'
+import { describe, expect, test } from 'vitest'
 import { idBytes, idBytesFromRaw } from '../../envelope/record-id.ts'
 import { anyId, identity, stored } from './ids.ts'
 
@@ -15,7 +15,7 @@ const refused = (id: unknown) => {
 }
 
 describe('the bytes of an id, written out by hand', () => {
-  it.each<[string, unknown, string]>([
+  test.each<[string, unknown, string]>([
     ['a string', 'aé', '0261c3a9'],
     ['an ObjectId', new ObjectId('65f0a1b2c3d4e5f60718293a'), '0765f0a1b2c3d4e5f60718293a'],
     [
@@ -66,7 +66,7 @@ describe('the bytes of an id, written out by hand', () => {
 })
 
 describe('an id of whatever type', () => {
-  it('has the bytes of its stored form', () => {
+  test('has the bytes of its stored form', () => {
     fc.assert(
       fc.property(anyId, (id) => {
         expect(idBytesFromRaw(stored(id)).equals(idBytes(id))).toBe(true)
@@ -75,7 +75,7 @@ describe('an id of whatever type', () => {
     )
   })
 
-  it('has them wherever the driver keeps the type', () => {
+  test('has them wherever the driver keeps the type', () => {
     fc.assert(
       fc.property(anyId, (id) => {
         const document = stored(id)
@@ -90,7 +90,7 @@ describe('an id of whatever type', () => {
     )
   })
 
-  it('shares its bytes with no other', () => {
+  test('shares its bytes with no other', () => {
     fc.assert(
       fc.property(anyId, anyId, (a, b) => {
         expect(idBytes(a).equals(idBytes(b))).toBe(identity(a) === identity(b))
@@ -99,7 +99,7 @@ describe('an id of whatever type', () => {
     )
   })
 
-  it('says the same as int32, int64 and double, and as BigInt and number', () => {
+  test('says the same as int32, int64 and double, and as BigInt and number', () => {
     fc.assert(
       fc.property(fc.integer(), (n) => {
         const all = [n, new Int32(n), Long.fromNumber(n), new Double(n), BigInt(n)].map(hexOf)
@@ -110,7 +110,7 @@ describe('an id of whatever type', () => {
 })
 
 describe('types that hold the same bytes', () => {
-  it('stay apart', () => {
+  test('stay apart', () => {
     const twelve = Buffer.from('abcdefghijkl')
     const alike = [
       'abcdefghijkl',
@@ -128,7 +128,7 @@ describe('types that hold the same bytes', () => {
 })
 
 describe('raw documents', () => {
-  it('keep what a driver would re-type: a double inside, and the order of integer-like keys', () => {
+  test('keep what a driver would re-type: a double inside, and the order of integer-like keys', () => {
     const document = stored(
       new Map<string, unknown>([
         ['b', new Double(1)],
@@ -140,14 +140,14 @@ describe('raw documents', () => {
     expect(idBytesFromRaw(document).subarray(1).equals(document)).toBe(true)
   })
 
-  it('may have other members around the id, and may be a view into larger memory', () => {
+  test('may have other members around the id, and may be a view into larger memory', () => {
     const document = BSON.serialize({ before: 1, _id: 'x', _idx: 2, inner: { _id: 'y' } })
     const larger = new Uint8Array(document.length + 20)
     larger.set(document, 10)
     expect(idBytesFromRaw(larger.subarray(10, 10 + document.length)).toString('hex')).toBe('0278')
   })
 
-  it('are refused without an id, and when they are no BSON', () => {
+  test('are refused without an id, and when they are no BSON', () => {
     expect(() => idBytesFromRaw(BSON.serialize({ id: 1 }))).toThrow('the record has no _id')
     expect(() => idBytesFromRaw(Buffer.of(9, 0, 0, 0))).toThrow('the record is not valid BSON')
     const wrongInner = stored(new Binary(Buffer.of(1, 2, 3), 2))
@@ -156,7 +156,7 @@ describe('raw documents', () => {
   })
 })
 
-it('what MongoDB would store as something else is refused', () => {
+test('what MongoDB would store as something else is refused', () => {
   const ids = [undefined, Symbol('x'), () => 1, 2n ** 63n, -(2n ** 63n) - 1n, new Date(NaN)]
   expect(ids.map(refused)).toEqual(ids.map(() => 'id-unsupported'))
   const circular: Record<string, unknown> = {}

@@ -2,7 +2,7 @@ import { execFileSync } from 'node:child_process'
 import { createDecipheriv, createHash } from 'node:crypto'
 import { existsSync, readFileSync, writeFileSync } from 'node:fs'
 import path from 'node:path'
-import { expect, it } from 'vitest'
+import { expect, test } from 'vitest'
 import { dataAad, dekAad } from '../../envelope/aad.ts'
 import { openData } from '../../envelope/data.ts'
 import { parseEnvelope } from '../../envelope/envelope.ts'
@@ -28,7 +28,7 @@ function published(name: string): unknown {
   return JSON.parse(readFileSync(path.join(folder, name), 'utf8'))
 }
 
-it.each(Object.keys(made))('%s is what the code makes today', (name) => {
+test.each(Object.keys(made))('%s is what the code makes today', (name) => {
   const file = path.join(folder, name)
   if (process.env['UPDATE_VECTORS'] === '1') {
     writeFileSync(file, `${JSON.stringify(made[name], null, 2)}\n`)
@@ -37,12 +37,12 @@ it.each(Object.keys(made))('%s is what the code makes today', (name) => {
   expect(published(name)).toEqual(JSON.parse(JSON.stringify(made[name])))
 })
 
-it('every vector is derived again by a program that shares no code with keyturn', () => {
+test('every vector is derived again by a program that shares no code with keyturn', () => {
   const said = execFileSync('python3', [path.join(folder, 'check.py')], { encoding: 'utf8' })
   expect(said).toMatch(/27 ids agree\n.*27 envelopes agree\n.*1 canary agrees/)
 })
 
-it('the program notices one changed digit', () => {
+test('the program notices one changed digit', () => {
   const script = readFileSync(path.join(folder, 'check.py'), 'utf8')
   const broken = script.replace('keyturn:dek:1', 'keyturn:dek:2')
   // Run from stdin, `__file__` is unknown: say where the vectors are.
@@ -53,14 +53,14 @@ it('the program notices one changed digit', () => {
   expect(() => execFileSync('python3', ['-'], { input: located, stdio: 'pipe' })).toThrow(/dekAad/)
 })
 
-it('stored documents give the published id bytes', () => {
+test('stored documents give the published id bytes', () => {
   const { ids } = published('record-ids.json') as { ids: { document: string; idBytes: string }[] }
   for (const { document, idBytes } of ids) {
     expect(idBytesFromRaw(hex(document)).toString('hex')).toBe(idBytes)
   }
 })
 
-it('published envelopes open', () => {
+test('published envelopes open', () => {
   const file = published('envelopes.json') as Published
   for (const { idBytes, envelope } of file.envelopes) {
     const parsed = parseEnvelope({
@@ -84,7 +84,7 @@ it('published envelopes open', () => {
   }
 })
 
-it('node:crypto, called bare, opens a published wrap under bytes written out by hand', () => {
+test('node:crypto, called bare, opens a published wrap under bytes written out by hand', () => {
   const file = published('envelopes.json') as Published
   const { envelope } = file.envelopes.find(({ name }) => name === 'int32')!
   const sealed = hex(String(envelope['dek_wrapped']))

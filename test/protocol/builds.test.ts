@@ -9,7 +9,7 @@ function poller(identity: string, build: string, secondsAgo = 0): ListedPoller {
   return { identity, lastAccessTime: { seconds }, deploymentOptions: { buildId: build } }
 }
 
-test('a worker with keys lives while its heartbeat does, whatever Temporal still lists', () => {
+test('a worker with keys is alive only while its heartbeat is, even if Temporal still lists it', () => {
   const listed = [
     poller(workerIdentity('vm-a', 7, true), 'old'),
     poller(workerIdentity('dir/vm-b', 8, true), 'new', 59),
@@ -23,7 +23,7 @@ test('a worker with keys lives while its heartbeat does, whatever Temporal still
   expect(controlWorkers(listed, live, nowMs)).toEqual([{ node: 'dir/vm-b', pid: 8, build: 'new' }])
 })
 
-test('a worker without keys has no heartbeat, and lives while it polls', () => {
+test('a worker without keys is alive while it polls', () => {
   const listed = [
     poller(workerIdentity('vm-a', 7, false), 'old', 200),
     poller(workerIdentity('vm-b', 8, false), 'new', 70),
@@ -31,7 +31,7 @@ test('a worker without keys has no heartbeat, and lives while it polls', () => {
   expect(controlWorkers(listed, [], nowMs)).toEqual([{ node: 'vm-b', pid: 8, build: 'new' }])
 })
 
-test('a worker lives while it polls where MongoDB confirms no heartbeat', () => {
+test('a worker is alive while it polls when MongoDB confirms no heartbeat', () => {
   const listed = [
     poller(workerIdentity('vm-a', 7, true), 'old', 200),
     poller(workerIdentity('vm-b', 8, true), 'new', 70),
@@ -39,14 +39,14 @@ test('a worker lives while it polls where MongoDB confirms no heartbeat', () => 
   expect(controlWorkers(listed, null, nowMs)).toEqual([{ node: 'vm-b', pid: 8, build: 'new' }])
 })
 
-test('a container that is made anew with its name and pid runs the build that polled last', () => {
+test('a recreated container with the same name and pid runs the build that polled last', () => {
   const identity = workerIdentity('box', 1, true)
   const listed = [poller(identity, 'new', 1), poller(identity, 'old', 30)]
   const live = [{ node: 'box', pid: 1 }]
   expect(controlWorkers(listed, live, nowMs)).toEqual([{ node: 'box', pid: 1, build: 'new' }])
 })
 
-test('a build becomes current by itself only where no other one serves', () => {
+test('a build becomes current by itself only if no worker serves the current one', () => {
   const worker = (build: string) => ({ node: build, pid: 1, build })
   expect(takesOver('new', null, [])).toBe(false)
   expect(takesOver('new', null, [worker('new')])).toBe(true)

@@ -23,7 +23,7 @@ describe('a heartbeat that is dated later than the database’s clock', () => {
     expect(isReady(judge([{ ...forged, at: at(5), ageMs: 0, loaded: [proof(2)] }]))).toBe(true) // prettier-ignore
   })
 
-  test('proves nothing to promote, and still counts as somebody who must be asked', () => {
+  test('proves nothing to promote, which still has to ask its process', () => {
     expect(provenInAll([forged], 2, { nonces: [nonce], met: null })?.code).toBe('not-ready')
   })
 })
@@ -33,12 +33,12 @@ describe('promote', () => {
   const unmet = heartbeat('vm-b/2')
   const asked = (...met: string[]) => ({ nonces: [nonce], met })
 
-  test('refuses a process that verify has not met, whatever its heartbeat says', () => {
+  test('refuses while a process that verify has not met is live', () => {
     expect(provenInAll([met, unmet], 2, asked('vm-a/1'))?.message).toContain('vm-b')
     expect(provenInAll([met, unmet], 2, asked('vm-a/1', 'vm-b/2'))).toBeNull()
   })
 
-  test('does not wait for one that has fallen silent', () => {
+  test('does not wait for a silent process', () => {
     expect(provenInAll([met, { ...unmet, ageMs: 90_001 }], 2, asked('vm-a/1'))).toBeNull()
   })
 })

@@ -5,7 +5,7 @@ const process = (role: 'worker' | 'app', loaded: number[]) => ({
   ...{ role, pid: 1, current: 1, epoch: 1, loaded, heartbeatAgeSeconds: 1 },
 })
 
-test('the budget counts proofs by loaded version, questions by process, envelopes by check', () => {
+test('the budget counts proofs per loaded version, questions per process and envelopes by check mode', () => {
   const fleet = [
     { processes: [process('worker', [1, 2])] },
     { processes: [process('worker', [1, 2]), process('app', [2])] },

@@ -1,15 +1,15 @@
-import { describe, expect, it } from 'vitest'
+import { describe, expect, test } from 'vitest'
 import { judgeHome } from '../../protocol/keystore-home.ts'
 import { isOlder } from '../../protocol/newest-state.ts'
 
 const here = { collection: 'u1', hosts: ['a:1', 'b:1', 'c:1'] }
 
 describe('where a keystore is', () => {
-  it('is the same place when nothing has changed', () => {
+  test('is the same place when nothing has changed', () => {
     expect(judgeHome(here, here)).toEqual({ copied: false, news: null })
   })
 
-  it('is another place when the collection is another one, or no host has stayed', () => {
+  test('is another place when the collection is another one, or no host has stayed', () => {
     expect(judgeHome(here, { ...here, collection: 'u2' }).copied).toBe(true)
     expect(judgeHome(here, { ...here, hosts: ['x:1', 'y:1'] }).copied).toBe(true)
     // The one is known to differ, whatever the other one says or does not say.
@@ -17,7 +17,7 @@ describe('where a keystore is', () => {
     expect(judgeHome(here, { collection: 'u2', hosts: null }).copied).toBe(true)
   })
 
-  it('stays the same place while the hosts of a replica set are replaced one by one', () => {
+  test('stays the same place while the hosts of a replica set are replaced one by one', () => {
     let home: { collection: string | null; hosts: string[] | null } = here
     for (const hosts of [
       ['d:1', 'b:1', 'c:1'],
@@ -31,7 +31,7 @@ describe('where a keystore is', () => {
     expect(judgeHome(here, home).copied).toBe(true)
   })
 
-  it('is never another place by what cannot be read', () => {
+  test('is never another place by what cannot be read', () => {
     const unknown = { collection: null, hosts: null }
     for (const [recorded, today] of [
       [here, unknown],
@@ -49,7 +49,7 @@ describe('where a keystore is', () => {
 describe('a member that could not be read when it was recorded', () => {
   const unknown = { collection: null, hosts: null }
 
-  it.each([
+  test.each([
     [unknown, here, here],
     [{ ...here, collection: null }, here, here],
     [{ ...here, hosts: null }, here, here],
@@ -69,7 +69,7 @@ describe('a member that could not be read when it was recorded', () => {
     expect(judgeHome(recorded, today)).toEqual({ copied: false, news })
   })
 
-  it('is not filled in where the other one says that it is a copy', () => {
+  test('is not filled in where the other one says that it is a copy', () => {
     expect(judgeHome({ ...here, collection: null }, { collection: 'u2', hosts: ['x:1'] })).toEqual({
       ...{ copied: true, news: null },
     })
@@ -82,7 +82,7 @@ describe('a member that could not be read when it was recorded', () => {
 describe('an older state', () => {
   const seen = { id: 'k', restoration: null, epoch: 3, entries: 10 }
 
-  it.each([
+  test.each([
     ['the same', seen, false],
     ['a newer epoch', { ...seen, epoch: 4 }, false],
     ['more entries', { ...seen, entries: 11 }, false],

@@ -2,7 +2,7 @@ import { expect, test } from 'vitest'
 import { toFailure } from '../../activities/failures.ts'
 import { KeyturnError } from '../../contracts/errors.ts'
 
-test('a message and a hint are cut, whatever they quote, for a person, in JSON and for Temporal', () => {
+test('long messages and hints are cut on the terminal, in JSON and for Temporal', () => {
   const huge = 'x'.repeat(1_000_000)
   const error = new KeyturnError('wrong-provider', `provider '${huge}'`, { hint: huge })
   expect(error.message).toMatch(/^provider 'x{100}.*… \(1000011 characters\)$/)

@@ -9,13 +9,13 @@ describe('questions for proofs', () => {
     { nonce: 'c', target: 3 },
   ]
 
-  test('an answer to one that came later and names the version too counts', () => {
+  test('an answer to a later question that also names the version counts', () => {
     expect(countingNonces(asked, 'a', 2)).toEqual(['a', 'b'])
     expect(countingNonces(asked, 'b', 2)).toEqual(['b'])
     expect(countingNonces(asked, 'b', 3)).toEqual(['b', 'c'])
   })
 
-  test('a question that is not known any more counts alone', () => {
+  test('only its own nonce counts for a question that is no longer known', () => {
     expect(countingNonces(asked, 'z', 2)).toEqual(['z'])
     expect(countingNonces([], 'z', 2)).toEqual(['z'])
   })

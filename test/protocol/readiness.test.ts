@@ -38,7 +38,7 @@ describe('readiness', () => {
     expect(isReady(judgeReadiness(facts({ roster: [], heartbeats: [], answers: [] })))).toBe(false)
   })
 
-  test('misses a host that was ever seen', () => {
+  test('reports a host that was ever seen as missing', () => {
     expect(reasons({ roster: [host('vm-a'), host('vm-b'), host('vm-z')] })).toContain(
       'vm-z: missing',
     )
@@ -67,11 +67,11 @@ describe('readiness', () => {
     expect(reasons({ roster, heartbeats, answers: [] })).toEqual(['pod-1: stale', 'vm-c: stale'])
   })
 
-  test('does not believe a worker by its heartbeat alone', () => {
+  test('does not accept a worker by its heartbeat alone', () => {
     expect(reasons({ answers: [] })).toContain('vm-a: stale')
   })
 
-  test('judges each of two workers that go by one name', () => {
+  test('checks each of two workers with the same node name', () => {
     const second = heartbeat('vm-a/2', { pid: 8, loaded: [proof(1)] })
     const heartbeats = [...facts().heartbeats, second]
     expect(reasons({ heartbeats })).toEqual(['vm-a: ready', 'vm-a: not-loaded', 'vm-b: ready'])
@@ -120,7 +120,7 @@ describe('readiness', () => {
     expect(reasons({ heartbeats })).toEqual(['vm-a: ready', `vm-b: ${reason}`])
   })
 
-  test('takes no offence at an application that leaves its settings out', () => {
+  test('accepts an application that omits its settings', () => {
     const heartbeats = [
       heartbeat('vm-a/1'),
       heartbeat('vm-b/1', { role: 'app', settings: null, notLoaded: [] }),
@@ -137,7 +137,7 @@ describe('readiness', () => {
     expect(reasons({ heartbeats: [first, silent, newer] })).toEqual(['vm-a: ready', 'vm-b: ready'])
   })
 
-  test('waits for who lives and has not spoken, and for who just comes up; for nobody else', () => {
+  test('waits only for live processes that have not answered and for starting ones', () => {
     const waits = (fields: Partial<ReadinessFacts>) => {
       const seen = facts(fields)
       return mayStillAnswer(judgeReadiness(seen), seen, 10_000)
@@ -154,7 +154,7 @@ describe('readiness', () => {
     )
   })
 
-  test('waits for the process that came up in a container: its dead predecessor had pid 1 as well', () => {
+  test('waits for a process that started in a container, although its dead predecessor also had pid 1', () => {
     const app = { role: 'app', pid: 1 } as const
     const dead = heartbeat('vm-b/a', { ...app, at: at(-95), ageMs: 100_000 })
     const born = heartbeat('vm-b/b', {

@@ -36,7 +36,7 @@ describe('the guards of a removal', () => {
     expect(guards.every(({ detail }) => detail.length > 10)).toBe(true)
   })
 
-  test('know of versions in the records that have no row', () => {
+  test('fail for envelopes under a version that has no row', () => {
     expect(failing({ unknown: [7, 9] })).toEqual([
       "settings-agree: envelopes are under version 7, 9, of which this keystore has no row: they are another's, or its row is gone",
     ])
@@ -76,7 +76,7 @@ describe('the guards of a removal', () => {
     expect(failing({ heartbeats })).toEqual([`fleet-past: ${detail}`])
   })
 
-  test('refuse while somebody has seen a newer state, of a version that was never active too', () => {
+  test('fail while a process has seen a newer state, also for a version that was never active', () => {
     const ahead = { heartbeats: [heartbeat('vm-a/1', { current: null, epoch: 4 })] }
     for (const activatedAt of [facts().activatedAt, null]) {
       const guards = removalGuards(facts({ ...ahead, activatedAt, leftAt: activatedAt }))
@@ -87,7 +87,7 @@ describe('the guards of a removal', () => {
     }
   })
 
-  test('take a version for used that a restore has left, though it was never active here', () => {
+  test('treat a version that a restore has left as used, although it was never active here', () => {
     const left = { activatedAt: null, leftAt: at(-10), fence: 'missing' } as const
     const behind = [heartbeat('vm-a/1', { current: 1, epoch: 1 })]
     const names = removalGuards(facts({ ...left, heartbeats: behind }))
@@ -116,7 +116,7 @@ describe('the guards of a removal', () => {
     expect(failing({ activatedAt: null, leftAt: null, leftEpoch: null })).toEqual([])
   })
 
-  test('believe a window to be over when both clocks say so', () => {
+  test('take a window for over only by both clocks', () => {
     const clock = (ownNow: string, now = at(0)) => {
       const found = removalGuards(facts({ leftAt: at(-30 * day), now, ownNow }))
       return found.find(({ guard }) => guard === 'backup-window')
@@ -142,7 +142,7 @@ describe('the guards of a removal', () => {
     expect(refusalOf(1, guards)?.code).toBe('config-differs')
   })
 
-  test('ask of a version that was never active only that nothing needs it', () => {
+  test('require of a version that was never active only that nothing needs it', () => {
     const unused = { activatedAt: null, leftAt: null, leftEpoch: null, heartbeats: [] }
     expect(failing({ ...unused, fence: 'missing', ownNow: at(9 * day) })).toEqual([])
     const needed = { active: 1, rotation: 'r1', remaining: 1, approvalsRequired: 1 }
@@ -167,7 +167,7 @@ describe('the guards of a removal', () => {
     expect(failing({ oddQuarantined: 2, acceptQuarantine: true })).toEqual([])
   })
 
-  test('take no census for zero whose collection is gone', () => {
+  test('do not pass a census of zero if a collection is lost', () => {
     const lost = [{ code: 'collection-missing' as const, message: "collection 'x' is missing" }]
     expect(failing({ lost })).toEqual(["census-zero: collection 'x' is missing"])
     expect(removalGuards(facts({ lost }))).toContainEqual(

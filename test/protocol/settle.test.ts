@@ -19,7 +19,7 @@ describe('settle', () => {
   const past = heartbeat('vm-a/1', { epoch: 2, current: 2 })
   const behind = heartbeat('vm-b/1', { epoch: 1, pid: 9 })
 
-  test('lasts one lease after promote even when everybody has moved on', () => {
+  test('lasts one lease after promote even if every process has switched', () => {
     expect(watch([[89, [past]]])).toMatchObject({
       done: false,
       awaiting: ['one lease after promote: 1 s left'],
@@ -27,7 +27,7 @@ describe('settle', () => {
     expect(watch([[90, [past]]])).toEqual({ done: true, awaiting: [], silent: [] })
   })
 
-  test('waits for a process that goes on beating under the old epoch, for ever', () => {
+  test('waits without limit for a process whose heartbeats report the old epoch', () => {
     const looks = Array.from({ length: 40 }, (_, index): [number, HeartbeatFact[]] => [
       index * 30,
       [past, { ...behind, at: at(index * 30) }],
@@ -44,7 +44,7 @@ describe('settle', () => {
     expect(watch([[5, [behind]], [95, [behind]]])).toEqual({ done: true, awaiting: [], silent: ['vm-b'] }) // prettier-ignore
   })
 
-  test('names at the end who was silent and has not come back, and expected hosts without any document', () => {
+  test('names at the end silent nodes that have not returned, and expected hosts without a document', () => {
     const pod = host('pod-1', { kind: 'ephemeral' })
     const roster = [host('vm-a'), host('vm-c'), host('vm-d', { decommissioned: true }), pod]
     expect(silentAtEnd([], roster, [past], 2)).toEqual(['vm-c'])
@@ -52,7 +52,7 @@ describe('settle', () => {
     expect(silentAtEnd(['vm-b'], [], [past, behind], 2)).toEqual(['vm-b'])
   })
 
-  test('counts anew from the look that finds a document gone: it may have beaten in between', () => {
+  test('restarts the count when a document disappears: it may have been written in between', () => {
     const gone: [number, HeartbeatFact[]][] = [[0, [behind]], [89, []]] // prettier-ignore
     expect(watch([...gone, [178, []]]).awaiting).toEqual([
       'vm-b (worker, pid 9) is gone; its lease may run on: 89 s of 90 s',
@@ -68,12 +68,12 @@ describe('settle', () => {
     expect(watch([[0, [long]], [200, [long]]]).done).toBe(true) // prettier-ignore
   })
 
-  test('counts anew when the observer’s own clock runs backwards', () => {
+  test('restarts the count when the observer’s own clock runs backwards', () => {
     expect(watch([[100, [behind]], [80, [behind]], [169, [behind]]]).done).toBe(false) // prettier-ignore
     expect(watch([[100, [behind]], [80, [behind]], [170, [behind]]]).done).toBe(true) // prettier-ignore
   })
 
-  test('takes a process restored from a snapshot back in', () => {
+  test('waits again for a process that was restored from a snapshot', () => {
     const moved = { ...behind, epoch: 2, at: at(30) }
     const restored = { ...behind, epoch: 1, at: at(60) }
     expect(watch([[0, [behind]], [60, [moved]], [120, [restored]]]).done).toBe(false) // prettier-ignore

@@ -2,7 +2,7 @@ import { describe, expect, test } from 'vitest'
 import { idleWalksAtMost, observeWalk, vainWalksAtMost, walksBegin } from '../../protocol/tail.ts'
 
 describe('the walks of a tail', () => {
-  test('go on while fewer and fewer remain, however long a writer lags', () => {
+  test('continue while fewer envelopes remain, however long a writer lags', () => {
     let walk = walksBegin
     for (let dealt = 1; dealt < 500; dealt++) {
       const { stuck, ...seen } = observeWalk(walk, { dealt, remaining: 500 - dealt })
@@ -11,7 +11,7 @@ describe('the walks of a tail', () => {
     }
   })
 
-  test('end where what they deal with is there again a hundred times', () => {
+  test('end after a hundred walks whose envelopes came back each time', () => {
     let walk = observeWalk(walksBegin, { dealt: 3, remaining: 3 })
     for (let walks = 1; walks < vainWalksAtMost; walks++) {
       // It is not the same number each time.
@@ -22,7 +22,7 @@ describe('the walks of a tail', () => {
     expect(observeWalk(walk, { dealt: 900, remaining: 2 })).toMatchObject({ vain: 0, stuck: null })
   })
 
-  test('end after ten in a row that dealt with nothing, and begin to count anew with each that did', () => {
+  test('end after ten in a row that processed nothing, and each that did restarts the count', () => {
     let walk = observeWalk(walksBegin, { dealt: 7, remaining: 3 })
     for (let idle = 1; idle < idleWalksAtMost; idle++) {
       walk = observeWalk(walk, { dealt: 7, remaining: 3 })

@@ -1,6 +1,6 @@
 import { readFileSync } from 'node:fs'
 import { MongoClient } from 'mongodb'
-import { describe, expect, inject, it } from 'vitest'
+import { describe, expect, inject, test } from 'vitest'
 import { addressOptions, sameAsOurs, type AddressOption } from '../../contracts/address-options.ts'
 import { KeyturnError } from '../../contracts/errors.ts'
 import { addressNotes, readAddress } from '../../store/mongodb-address.ts'
@@ -56,7 +56,7 @@ function rowOf(name: string, rule: AddressOption): string {
 }
 
 describe('each option of an address', () => {
-  it('has its row in docs/configuration.md, and no other has one', () => {
+  test('has its row in docs/configuration.md, and no other has one', () => {
     const text = readFileSync(new URL('../../docs/configuration.md', import.meta.url), 'utf8')
     const section = text.split('## Options of the MongoDB address')[1]?.split('\n## ')[0] ?? ''
     const rows = section
@@ -71,7 +71,7 @@ describe('each option of an address', () => {
     expect(rows).toEqual(rules.map(([name, rule]) => rowOf(name, rule)))
   })
 
-  it.each(rulesOf('honoured').map(([name]) => name))(
+  test.each(rulesOf('honoured').map(([name]) => name))(
     '%s goes on to the driver as written',
     (name) => {
       const text = `${name}=${values[name] ?? 'true'}`
@@ -81,7 +81,7 @@ describe('each option of an address', () => {
     },
   )
 
-  it.each(rulesOf('overridden'))(
+  test.each(rulesOf('overridden'))(
     '%s is left out, and told unless it says the same',
     (name, { by, why }) => {
       const { uri, notes } = readAddress(`${base}${name.toUpperCase()}=other&appName=mine`)
@@ -95,7 +95,7 @@ describe('each option of an address', () => {
     },
   )
 
-  it.each(rulesOf('limited'))(
+  test.each(rulesOf('limited'))(
     '%s counts within its limits, and the nearest is told',
     (name, rule) => {
       const { least, most } = rule
@@ -111,7 +111,7 @@ describe('each option of an address', () => {
     },
   )
 
-  it.each(rulesOf('refused'))(
+  test.each(rulesOf('refused'))(
     '%s is refused by name, but for what changes nothing',
     (name, { unless }) => {
       expect(() => readAddress(`${base}${name}=true`)).toThrow(
@@ -124,7 +124,7 @@ describe('each option of an address', () => {
     },
   )
 
-  it('has a name that the driver knows', () => {
+  test('has a name that the driver knows', () => {
     for (const [name] of rules) {
       const said = (() => {
         try {
@@ -138,7 +138,7 @@ describe('each option of an address', () => {
     }
   })
 
-  it('leaves the client with what the table says', async () => {
+  test('leaves the client with what the table says', async () => {
     const wishes =
       'maxPoolSize=1&w=1&readPreference=secondary&socketTimeoutMS=5&retryWrites=false&waitQueueTimeoutMS=1&heartbeatFrequencyMS=60000&appName=mine'
     const address = new URL(inject('mongoUri'))
@@ -160,7 +160,7 @@ describe('each option of an address', () => {
 describe('what does not count', () => {
   const running = processes()
 
-  it('is told once by a command, on stderr, and in one line by doctor', async () => {
+  test('is told once by a command, on stderr, and in one line by doctor', async () => {
     const bench = await workbench(running)
     const uri = `${inject('mongoUri')}&readPreference=secondary&maxPoolSize=1`
     await bench.config({ mongodb: { uri, database: bench.install } })
@@ -177,7 +177,7 @@ describe('what does not count', () => {
     ).toHaveLength(1)
   })
 
-  it('is a warning in the log of a worker', async () => {
+  test('is a warning in the log of a worker', async () => {
     const bench = await workbench(running)
     const uri = `${inject('mongoUri')}&readPreference=secondary`
     const file = await bench.config({
@@ -189,7 +189,7 @@ describe('what does not count', () => {
     await worker.stop()
   })
 
-  it('is nothing of an address that cannot be used', () => {
+  test('is nothing of an address that cannot be used', () => {
     expect(addressNotes('mongodb://host/?fooBar=1')).toEqual([])
     expect(() => readAddress('mongodb://host/?fooBar=1')).toThrow(KeyturnError)
   })

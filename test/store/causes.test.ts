@@ -5,7 +5,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { createServer as createTlsServer } from 'node:tls'
 import { MongoServerError } from 'mongodb'
-import { afterAll, beforeAll, describe, expect, inject, it } from 'vitest'
+import { afterAll, beforeAll, describe, expect, inject, test } from 'vitest'
 import { KeyturnError } from '../../contracts/errors.ts'
 import { asStoreError } from '../../store/store-errors.ts'
 import { openStore } from '../../store/store.ts'
@@ -323,7 +323,7 @@ const cases: Case[] = [
 ]
 
 describe.concurrent('an address of MongoDB', () => {
-  it.each(cases)(
+  test.each(cases)(
     'with %s ends with its cause and what to do',
     async (_, address, code, message, hint) => {
       const error = await failure(address())
@@ -334,7 +334,7 @@ describe.concurrent('an address of MongoDB', () => {
     },
   )
 
-  it.each([
+  test.each([
     'mongodb://app:s3c@ret/pw@db.invalid/',
     'mongodb://app:s3c@ret:9pw@db.invalid/app?w=1',
     'mongodb://app:s3c@ret?pw@db.invalid/',
@@ -355,7 +355,7 @@ describe.concurrent('an address of MongoDB', () => {
 })
 
 describe("a server's answer", () => {
-  it.each([
+  test.each([
     [13, 'Unauthorized', 'mongodb-refused', /readWrite/],
     [10107, 'NotWritablePrimary', 'mongodb-unreachable', /./],
     [189, 'PrimarySteppedDown', 'mongodb-unreachable', /./],

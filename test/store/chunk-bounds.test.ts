@@ -1,5 +1,5 @@
 import { MinKey, MongoServerError, UUID, type Db, type MongoClient } from 'mongodb'
-import { afterAll, beforeEach, describe, expect, it } from 'vitest'
+import { afterAll, beforeEach, describe, expect, test } from 'vitest'
 import { splitPoints } from '../../store/census.ts'
 import { ownerBounds } from '../../store/chunk-bounds.ts'
 import type { Store } from '../../store/store.ts'
@@ -49,7 +49,7 @@ describe('on a sharded cluster', () => {
   })
   const bounds = () => ownerBounds(router(), certificates)
 
-  it('ranges end where the chunks of another shard begin, and are cut further in equal steps', async () => {
+  test('ranges end where the chunks of another shard begin, and are cut further in equal steps', async () => {
     expect(await bounds()).toEqual([{ v: name(500) }, { v: name(900) }])
     const cut = await splitPoints(router(), {
       ...{ collection: certificates, field, version: 1, ranges: 4 },
@@ -57,7 +57,7 @@ describe('on a sharded cluster', () => {
     expect(cut).toEqual([250, 500, 750, 900].map((n) => ({ v: name(n) })))
   })
 
-  it('an owner without such envelopes has no range', async () => {
+  test('an owner without such envelopes has no range', async () => {
     await store.db
       .collection<{ _id: string }>(certificates)
       .deleteMany({ _id: { $gte: name(500), $lt: name(900) } })
@@ -67,7 +67,7 @@ describe('on a sharded cluster', () => {
     expect(cut).toEqual([300, 900].map((n) => ({ v: name(n) })))
   })
 
-  it('a collection that is not sharded by ranges of _id is cut in equal steps alone', async () => {
+  test('a collection that is not sharded by ranges of _id is cut in equal steps alone', async () => {
     for (const key of [{ _id: 'hashed' }, { tenant: 1 }, { tenant: 1, _id: 1 }]) {
       await range(key, chunks)
       expect(await bounds()).toEqual([])
@@ -76,7 +76,7 @@ describe('on a sharded cluster', () => {
     expect(await bounds()).toEqual([])
   })
 
-  it('more owners in turn than there may be shards are left alone', async () => {
+  test('more owners in turn than there may be shards are left alone', async () => {
     await range(
       { _id: 1 },
       Array.from({ length: 70 }, (_, n) => [name(n), n % 2 === 0 ? 'a' : 'b'] as const),
@@ -84,7 +84,7 @@ describe('on a sharded cluster', () => {
     expect(await bounds()).toEqual([])
   })
 
-  it('a user who may not read config gets equal steps too', async () => {
+  test('a user who may not read config gets equal steps too', async () => {
     // A server that refuses: the test's own has no users.
     const forbidden = {
       collection: () => ({
@@ -95,6 +95,6 @@ describe('on a sharded cluster', () => {
   })
 })
 
-it('a replica set has no chunks', async () => {
+test('a replica set has no chunks', async () => {
   expect(await ownerBounds(store, certificates)).toEqual([])
 })

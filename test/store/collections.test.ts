@@ -1,5 +1,5 @@
 import type { CreateCollectionOptions } from 'mongodb'
-import { describe, expect, it } from 'vitest'
+import { describe, expect, test } from 'vitest'
 import type { FleetSettings } from '../../contracts/settings.ts'
 import { censusDifferences, countVersions, leftOf } from '../../store/census.ts'
 import { checkShapes, lostCollections, requireCollections } from '../../store/collections.ts'
@@ -15,7 +15,7 @@ import { certificates, configured, field, fill, record, testStore } from './supp
 const store = await testStore()
 
 describe('collections', () => {
-  it('take ordinary and clustered collections, and refuse views, time series and capped ones', async () => {
+  test('take ordinary and clustered collections, and refuse views, time series and capped ones', async () => {
     await checkShapes(store, configured)
     await store.db.createCollection('view', { viewOn: certificates, pipeline: [] })
     await store.db.createCollection('log', { capped: true, size: 4_096 })
@@ -35,7 +35,7 @@ describe('collections', () => {
     await checkShapes(store, [{ name: 'clustered', envelopes: [field] }])
   })
 
-  it('know a recorded collection that is gone, replaced or a view now', async () => {
+  test('know a recorded collection that is gone, replaced or a view now', async () => {
     const names = ['kept', 'renamed', 'dropped', 'anew', 'viewed']
     for (const name of names) await store.db.createCollection(name)
     const uuids = await collectionUuids(store)
@@ -53,7 +53,7 @@ describe('collections', () => {
     })
   })
 
-  it('are counted whatever stands in their place, and each count is disowned by name', async () => {
+  test('are counted whatever stands in their place, and each count is disowned by name', async () => {
     const name = 'changing'
     const places = [{ name, envelopes: [field] }]
     const shapes: Record<string, CreateCollectionOptions> = {
@@ -86,7 +86,7 @@ describe('collections', () => {
     }
   })
 
-  it('keep their rows in quarantine while they are lost', async () => {
+  test('keep their rows in quarantine while they are lost', async () => {
     const places = [{ name: 'gone', envelopes: [field] }]
     await createIndexes(store, places)
     const settings = { collections: places } as unknown as FleetSettings

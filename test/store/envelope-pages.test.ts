@@ -1,4 +1,4 @@
-import { beforeAll, describe, expect, it } from 'vitest'
+import { beforeAll, describe, expect, test } from 'vitest'
 import { BSON, Double, Int32, Long } from 'mongodb'
 import { idBytes, idBytesFromRaw } from '../../envelope/record-id.ts'
 import { splitPoints } from '../../store/census.ts'
@@ -37,13 +37,13 @@ beforeAll(async () => {
 })
 
 describe('walking envelopes of 20 kinds of _id', () => {
-  it.each([1000, 997, 64])('meets each once with pages of %i', async (limit) => {
+  test.each([1000, 997, 64])('meets each once with pages of %i', async (limit) => {
     const found = hex(await allEntries(store, limit))
     expect(found).toHaveLength(ids.length)
     expect(new Set(found)).toEqual(new Set(ids.map((id) => idBytes(id).toString('hex'))))
   })
 
-  it('gives each _id back as it is stored, bit by bit', async () => {
+  test('gives each _id back as it is stored, bit by bit', async () => {
     const stored = new Set<string>()
     for await (const raw of store.db
       .collection(certificates)
@@ -57,7 +57,7 @@ describe('walking envelopes of 20 kinds of _id', () => {
     }
   })
 
-  it('reads the wrap fields only, and does not promote them', async () => {
+  test('reads the wrap fields only, and does not promote them', async () => {
     const { entries } = await page(store, null, 1)
     const wrap = entries[0]?.wrap as Record<string, unknown>
     expect(Object.keys(wrap).sort()).toEqual([
@@ -70,7 +70,7 @@ describe('walking envelopes of 20 kinds of _id', () => {
     expect(wrap['kek_version']).toBeInstanceOf(Int32)
   })
 
-  it('covers the same in ranges that are cut by split points, none twice', async () => {
+  test('covers the same in ranges that are cut by split points, none twice', async () => {
     const place = { collection: certificates, field, version: 1 }
     const points = await splitPoints(store, { ...place, ranges: 7 })
     expect(points).toHaveLength(6)
@@ -94,7 +94,7 @@ describe('walking envelopes of 20 kinds of _id', () => {
     expect(Math.max(...sizes) - Math.min(...sizes)).toBeLessThan(20)
   })
 
-  it('goes on behind a cursor whose record is gone', async () => {
+  test('goes on behind a cursor whose record is gone', async () => {
     const first = await page(store, null, 10)
     const cursor = first.entries.at(-1)?.cursor ?? null
     const before = await page(store, cursor, 10)
@@ -107,7 +107,7 @@ describe('walking envelopes of 20 kinds of _id', () => {
       .updateOne({ _id: cursor?.v } as never, { $set: { 'secret.key.kek_version': 1 } })
   })
 
-  it('rewraps all of them, sub-documents with integer-like keys too', async () => {
+  test('rewraps all of them, sub-documents with integer-like keys too', async () => {
     const sweep = await startSweep(store)
     let { cursor } = sweep.taken
     for (let more = true; more;) {
@@ -134,7 +134,7 @@ describe('walking envelopes of 20 kinds of _id', () => {
 })
 
 describe('a page', () => {
-  it('throws index-missing without the index', async () => {
+  test('throws index-missing without the index', async () => {
     const reading = readPage(store, {
       collection: certificates,
       field: 'secret.other',
@@ -146,13 +146,13 @@ describe('a page', () => {
     await expect(reading).rejects.toMatchObject({ code: 'index-missing' })
   })
 
-  it('is empty in a collection that is not there', async () => {
+  test('is empty in a collection that is not there', async () => {
     const nowhere = { collection: 'nowhere', field, version: 1 }
     const reading = readPage(store, { ...nowhere, after: null, until: null, limit: 10 })
     await expect(reading).resolves.toEqual({ entries: [], more: false })
   })
 
-  it('tells a new record from the old cursor though both compare equal as numbers', async () => {
+  test('tells a new record from the old cursor though both compare equal as numbers', async () => {
     const place = { collection: certificates, field, version: 9 }
     const records = store.db.collection(certificates)
     await records.insertOne(record(new Double(-5), 9) as never)
@@ -162,7 +162,7 @@ describe('a page', () => {
     expect(await behind(Long.fromNumber(-5))).toBe(1)
   })
 
-  it('gives whatever stands in place of an envelope', async () => {
+  test('gives whatever stands in place of an envelope', async () => {
     const place = { collection: certificates, field, version: 8 }
     const records = store.db.collection(certificates)
     await records.insertOne({

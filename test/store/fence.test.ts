@@ -1,4 +1,4 @@
-import { beforeEach, describe, expect, it } from 'vitest'
+import { beforeEach, describe, expect, test } from 'vitest'
 import { hasFence, lowerFence, raiseFence, requireNoFence } from '../../store/fence.ts'
 import { certificates, envelope, field, record, testStore } from './support.ts'
 
@@ -20,7 +20,7 @@ async function options(): Promise<Record<string, unknown>> {
 const refused = { code: 121 }
 
 describe('the fence', () => {
-  it('is raised once, stands, and comes off without a trace', async () => {
+  test('is raised once, stands, and comes off without a trace', async () => {
     expect(await hasFence(store, fence)).toBe(false)
     await raiseFence(store, fence)
     await raiseFence(store, fence)
@@ -36,7 +36,7 @@ describe('the fence', () => {
     await records.insertOne(record('later', 1) as never)
   })
 
-  it('refuses inserts, updates, replacements, bulks and transactions that name the version', async () => {
+  test('refuses inserts, updates, replacements, bulks and transactions that name the version', async () => {
     await raiseFence(store, fence)
     await expect(records.insertOne(record('x', 1) as never)).rejects.toMatchObject(refused)
     const set = { $set: { 'secret.key': envelope(1) } } as never
@@ -52,7 +52,7 @@ describe('the fence', () => {
     await expect(inside).rejects.toMatchObject(refused)
   })
 
-  it('lets other versions, other fields and what is in quarantine go through', async () => {
+  test('lets other versions, other fields and what is in quarantine go through', async () => {
     await raiseFence(store, fence)
     await records.insertOne(record('x', 2) as never)
     await records.insertOne({ _id: 'bare' })
@@ -60,7 +60,7 @@ describe('the fence', () => {
     await records.updateOne({ _id: 'old' }, { $set: { 'secret.key': envelope(2) } })
   })
 
-  it('is joined to the validator that is there, which still holds, and is taken off exactly', async () => {
+  test('is joined to the validator that is there, which still holds, and is taken off exactly', async () => {
     const rules = {
       validator: { $jsonSchema: { required: ['name'] }, $and: [{ name: { $ne: 'bad' } }] },
       validationLevel: 'strict',
@@ -78,7 +78,7 @@ describe('the fence', () => {
     expect(await options()).toEqual(rules)
   })
 
-  it('sets level moderate where a validator had none, and takes it back', async () => {
+  test('sets level moderate where a validator had none, and takes it back', async () => {
     const validator = { name: { $exists: true } }
     await store.db.dropCollection(certificates)
     await store.db.createCollection(certificates, { validator })
@@ -94,7 +94,7 @@ describe('the fence', () => {
     })
   })
 
-  it('of several versions and fields stand beside each other', async () => {
+  test('of several versions and fields stand beside each other', async () => {
     const both = { ...fence, fields: [field, 'other'] }
     const next = { ...fence, version: 2 }
     await raiseFence(store, both)
@@ -112,7 +112,7 @@ describe('the fence', () => {
     expect((await options())['validator']).toBeUndefined()
   })
 
-  it.each([{ validationAction: 'warn' }, { validationLevel: 'off' }])(
+  test.each([{ validationAction: 'warn' }, { validationLevel: 'off' }])(
     'is refused as no-fence where %o would keep it from holding',
     async (lax) => {
       await store.db.command({ collMod: certificates, validator: { name: 'x' }, ...lax })
@@ -121,7 +121,7 @@ describe('the fence', () => {
     },
   )
 
-  it('makes no collection where there is none', async () => {
+  test('makes no collection where there is none', async () => {
     const nowhere = { ...fence, collection: 'not-there' }
     await expect(raiseFence(store, nowhere)).rejects.toMatchObject({ code: 'collection-missing' })
     await lowerFence(store, nowhere)
@@ -129,7 +129,7 @@ describe('the fence', () => {
   })
 
   const ne = { 'secret.key.kek_version': { $ne: 1 } }
-  it.each([
+  test.each([
     ['flattened', { ...ne, name: { $ne: 'bad' } }, { name: { $ne: 'bad' } }],
     [
       'beside a schema',
@@ -156,7 +156,7 @@ describe('the fence', () => {
     expect((await options())['validator']).toEqual(left)
   })
 
-  it.each([
+  test.each([
     [
       {
         $jsonSchema: {
@@ -183,7 +183,7 @@ describe('the fence', () => {
     })
   })
 
-  it('waits half a second for an open transaction, and holds nobody up for longer', async () => {
+  test('waits half a second for an open transaction, and holds nobody up for longer', async () => {
     await store.client.withSession(async (session) => {
       session.startTransaction()
       await records.updateOne({ _id: 'new' }, { $set: { name: 'held' } }, { session })
@@ -199,7 +199,7 @@ describe('the fence', () => {
     expect(await hasFence(store, fence)).toBe(true)
   })
 
-  it('is passed by whoever bypasses validation', async () => {
+  test('is passed by whoever bypasses validation', async () => {
     await raiseFence(store, fence)
     await records.insertOne(record('bypassed', 1) as never, { bypassDocumentValidation: true })
     expect(await records.countDocuments({ 'secret.key.kek_version': 1 })).toBe(2)

@@ -1,5 +1,5 @@
 import { createHash } from 'node:crypto'
-import { beforeEach, describe, expect, it } from 'vitest'
+import { beforeEach, describe, expect, test } from 'vitest'
 import { appendAudit, auditHash, listAudit, verifyAudit } from '../../store/kek-audit.ts'
 import { keystore } from '../../store/keystore.ts'
 import { otherProcess, testStore } from './support.ts'
@@ -18,11 +18,11 @@ beforeEach(async () => {
 })
 
 describe('the audit', () => {
-  it('is empty and whole at first', async () => {
+  test('is empty and whole at first', async () => {
     expect(await verifyAudit(store)).toEqual({ entries: 0, ok: true, brokenAt: null })
   })
 
-  it('hashes the RFC 8785 form of an entry without its hash', async () => {
+  test('hashes the RFC 8785 form of an entry without its hash', async () => {
     const done = await appendAudit(store, entry(1, { b: 1, a: 'é' }))
     const at = done.at.toISOString()
     const form =
@@ -32,7 +32,7 @@ describe('the audit', () => {
     expect((await appendAudit(store, entry(2))).prev).toBe(done.hash)
   })
 
-  it('has no gap and no fork after 60 concurrent appends of two processes', async () => {
+  test('has no gap and no fork after 60 concurrent appends of two processes', async () => {
     await Promise.all(
       Array.from({ length: 60 }, (_, n) => appendAudit(n % 2 === 0 ? store : other, entry(n))),
     )
@@ -43,7 +43,7 @@ describe('the audit', () => {
     expect((await listAudit(store, 3)).map(({ _id }) => _id)).toEqual([58, 59, 60])
   })
 
-  it('reads back what it hashed, whatever JSON can hold', async () => {
+  test('reads back what it hashed, whatever JSON can hold', async () => {
     const details = {
       big: 2 ** 52 + 1,
       long: 12345678901,
@@ -60,7 +60,7 @@ describe('the audit', () => {
     expect(await verifyAudit(store)).toMatchObject({ ok: true })
   })
 
-  it.each([
+  test.each([
     ['changed', 2, () => keystore.audit(store).updateOne({ _id: 2 }, { $set: { 'details.n': 7 } })],
     ['taken out', 3, () => keystore.audit(store).deleteOne({ _id: 3 })],
     ['taken off the front', 1, () => keystore.audit(store).deleteOne({ _id: 1 })],

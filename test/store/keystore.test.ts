@@ -1,5 +1,5 @@
 import { randomBytes } from 'node:crypto'
-import { beforeEach, describe, expect, it } from 'vitest'
+import { beforeEach, describe, expect, test } from 'vitest'
 import type { NodeKind } from '../../contracts/fleet.ts'
 import { readForBeat } from '../../store/beat-reading.ts'
 import { insertFirstActive, readActive } from '../../store/kek-active.ts'
@@ -63,7 +63,7 @@ const beat: Heartbeat = {
 }
 
 describe('the identity of a keystore', () => {
-  it('is made once, also by two at once, and says where it was made', async () => {
+  test('is made once, also by two at once, and says where it was made', async () => {
     const both = await Promise.all([
       insertInstall(store, { name: 'payments', created_by: 'alice' }),
       insertInstall(other, { name: 'payments', created_by: 'bob' }),
@@ -77,7 +77,7 @@ describe('the identity of a keystore', () => {
     expect(both[0].home.hosts).toHaveLength(1)
   })
 
-  it('gets its provider from the first installation, and keeps it', async () => {
+  test('gets its provider from the first installation, and keeps it', async () => {
     const claims = [
       claimProvider(store, { name: 'payments', provider: 'env', by: 'vm-a' }),
       claimProvider(other, { name: 'payments', provider: 'pkcs11', by: 'vm-b' }),
@@ -102,7 +102,7 @@ describe('the identity of a keystore', () => {
     })
   })
 
-  it.each([
+  test.each([
     [1, 'schema-older'],
     [undefined, 'schema-older'],
     ['2', 'schema-older'],
@@ -116,7 +116,7 @@ describe('the identity of a keystore', () => {
     await install.replaceOne({}, before ?? ({} as never))
   })
 
-  it('is not made anew over versions that are somebody’s', async () => {
+  test('is not made anew over versions that are somebody’s', async () => {
     const install = keystore.install(store)
     const before = await install.findOneAndDelete({ _id: 'install' })
     await installVersion(store, 77)
@@ -129,7 +129,7 @@ describe('the identity of a keystore', () => {
 })
 
 describe('settings', () => {
-  it('are absent, written, replaced', async () => {
+  test('are absent, written, replaced', async () => {
     expect(await readSettings(store)).toBeNull()
     const settings = {
       collections: configured,
@@ -146,7 +146,7 @@ describe('settings', () => {
 })
 
 describe('versions', () => {
-  it('begin as an intent that finds its key id again, and are completed once', async () => {
+  test('begin as an intent that finds its key id again, and are completed once', async () => {
     const intent = {
       version: 5,
       provider: 'pkcs11',
@@ -175,7 +175,7 @@ describe('versions', () => {
     expect((await readVersions(store)).map(({ _id }) => _id)).toContain(5)
   })
 
-  it('add up their wraps', async () => {
+  test('add up their wraps', async () => {
     await countWraps(
       store,
       new Map([
@@ -194,7 +194,7 @@ describe('versions', () => {
     expect(await readVersion(store, 5)).toMatchObject({ wraps: 7 })
   })
 
-  it('have one first active, of two at once', async () => {
+  test('have one first active, of two at once', async () => {
     await installVersion(store, 1)
     expect(await insertFirstActive(store, 42)).toBeNull()
     const both = await Promise.all([insertFirstActive(store, 1), insertFirstActive(other, 5)])
@@ -207,7 +207,7 @@ describe('versions', () => {
 })
 
 describe('heartbeats', () => {
-  it('are stamped by the database, keep their start, and are tidied by TTL', async () => {
+  test('are stamped by the database, keep their start, and are tidied by TTL', async () => {
     await writeHeartbeat(store, beat)
     const [first] = await readHeartbeats(store)
     expect(Math.abs(Number(await serverNow(store)) - Number(first?.at))).toBeLessThan(10_000)
@@ -240,7 +240,7 @@ describe('the roster', () => {
     await keystore.heartbeats(store).deleteMany({})
   })
 
-  it('sees hosts and ephemeral nodes; a host stays one', async () => {
+  test('sees hosts and ephemeral nodes; a host stays one', async () => {
     const first = await seeNode(store, 'vm-a', 'host')
     const again = await seeNode(store, 'vm-a', 'ephemeral')
     expect(again).toMatchObject({
@@ -254,14 +254,14 @@ describe('the roster', () => {
     expect((await readRoster(store)).map(({ _id }) => _id)).toEqual(['vm-a'])
   })
 
-  it('keeps an ephemeral node while another of its processes goes on', async () => {
+  test('keeps an ephemeral node while another of its processes goes on', async () => {
     await seeNode(store, '$vm.a', 'ephemeral')
     await writeHeartbeat(store, beat)
     await leaveNode(store, '$vm.a')
     expect(await readRoster(store)).toHaveLength(1)
   })
 
-  it('refuses a decommissioned node until it is expected again', async () => {
+  test('refuses a decommissioned node until it is expected again', async () => {
     await seeNode(store, 'vm-a', 'host')
     const { decommissioned_at: at } = await decommissionNode(store, 'vm-a', '$alice')
     expect(await decommissionNode(store, 'vm-a', 'bob')).toMatchObject({
@@ -276,7 +276,7 @@ describe('the roster', () => {
     expect(await expectNode(store, 'vm-z')).toMatchObject({ last_seen: null })
   })
 
-  it('is read behind a heartbeat together with versions, what is active, and settings', async () => {
+  test('is read behind a heartbeat together with versions, what is active, and settings', async () => {
     await seeNode(store, '$vm.a', 'host')
     const { settings, versions, active, isSeen, now } = await readForBeat(store, '$vm.a', 'host')
     expect(settings).toEqual(await readSettings(store))
@@ -299,7 +299,7 @@ describe('the roster', () => {
     expect(await isSeenAs('$vm.a', 'host')).toBe(false)
   })
 
-  it('refuses to decommission what is unknown or live', async () => {
+  test('refuses to decommission what is unknown or live', async () => {
     await expect(decommissionNode(store, 'vm-x', 'a')).rejects.toMatchObject({
       code: 'node-unknown',
     })
@@ -310,7 +310,7 @@ describe('the roster', () => {
 })
 
 describe('a rotation', () => {
-  it('moves through its phases and ends once', async () => {
+  test('moves through its phases and ends once', async () => {
     const rotation = await startRotation(store)
     expect(await setPhase(store, rotation, 'rewrap', { total: 5 })).toBe(true)
     expect(await runningRotation(store)).toMatchObject({ _id: rotation, phase: 'rewrap', total: 5 })
@@ -332,7 +332,7 @@ describe('a rotation', () => {
     expect(await lastRotation(store)).toMatchObject({ _id: rotation })
   })
 
-  it('reserves crypt calls up to its budget, by many at once', async () => {
+  test('reserves crypt calls up to its budget, by many at once', async () => {
     const rotation = await startRotation(store)
     expect(await reserveHsmCalls(store, rotation, 1e6)).toBe(true)
     await keystore
@@ -350,7 +350,7 @@ describe('a rotation', () => {
 })
 
 describe('indexes and shapes', () => {
-  it('are reported missing until setup made them', async () => {
+  test('are reported missing until setup made them', async () => {
     const lacking = async () => [
       ...new Set((await indexFaults(store, more)).map(({ place }) => place)),
     ]

@@ -1,5 +1,5 @@
 import { MongoClient, type Document } from 'mongodb'
-import { afterAll, describe, expect, inject, it } from 'vitest'
+import { afterAll, describe, expect, inject, test } from 'vitest'
 import type { KeyturnError } from '../../contracts/errors.ts'
 import { keyturnLayout } from '../../envelope/layout.ts'
 import { countVersions } from '../../store/census.ts'
@@ -60,7 +60,7 @@ async function refused(name: string): Promise<KeyturnError> {
 }
 
 describe('setup uses', () => {
-  it.each([
+  test.each([
     ['ours under another name', [{ key, name: 'mine' }]],
     ['a unique one', [{ key, name: 'mine', unique: true }]],
     ['one of its own collation', [{ key, name: 'mine', collation: { locale: 'simple' } }]],
@@ -72,14 +72,14 @@ describe('setup uses', () => {
     await expectServed(name)
   })
 
-  it('the index of what is odd under another name', async () => {
+  test('the index of what is odd under another name', async () => {
     await made('odd_renamed', [{ ...odd, name: 'strange' }])
     await createIndexes(store, place('odd_renamed'))
     expect(await namesOf('odd_renamed')).toEqual(['_id_', ours, 'strange'])
     await expectServed('odd_renamed')
   })
 
-  it.each<[string, Document[], Document]>([
+  test.each<[string, Document[], Document]>([
     ['a sparse one', [{ key, name: 'theirs', sparse: true }], {}],
     ['a partial one', [{ key, name: 'theirs', partialFilterExpression: { name: 'x' } }], {}],
     ['one with a collation', [{ key, name: 'theirs', collation: { locale: 'de' } }], {}],
@@ -121,7 +121,7 @@ describe('setup says what is in the way of its index, and what to do', () => {
   const hint = (drop: string, name: string) =>
     `drop it: db.getCollection("${name}").dropIndex("${drop}"), then run: keyturn setup`
 
-  it.each<[string, Document, Document, RegExp]>([
+  test.each<[string, Document, Document, RegExp]>([
     ['sparse', { sparse: true }, {}, /does not serve: it is sparse$/],
     [
       'partial',
@@ -142,7 +142,7 @@ describe('setup says what is in the way of its index, and what to do', () => {
     await expectServed(name)
   })
 
-  it.each(['mine', ours])('hidden, as %s', async (called) => {
+  test.each(['mine', ours])('hidden, as %s', async (called) => {
     const name = called === ours ? 'hidden_ours' : 'hidden_mine'
     await made(name, [{ key, name: called, hidden: true }])
     const error = await refused(name)
@@ -156,7 +156,7 @@ describe('setup says what is in the way of its index, and what to do', () => {
     await expectServed(name)
   })
 
-  it('the odd index, hidden or with another filter', async () => {
+  test('the odd index, hidden or with another filter', async () => {
     await made('odd_hidden', [{ ...odd, hidden: true }])
     expect((await refused('odd_hidden')).message).toMatch(/keyturn_odd_\w+' on .* is hidden$/)
     await made('odd_other', [{ ...odd, partialFilterExpression: { name: 'x' } }])
@@ -165,7 +165,7 @@ describe('setup says what is in the way of its index, and what to do', () => {
     expect(error.hint).toBe(hint(odd.name, 'odd_other'))
   })
 
-  it('a collection with as many indexes as it may have', async () => {
+  test('a collection with as many indexes as it may have', async () => {
     const others = Array.from({ length: 63 }, (_, index) => ({
       ...{ key: { [`f${index}`]: 1 }, name: `f${index}` },
     }))
@@ -177,7 +177,7 @@ describe('setup says what is in the way of its index, and what to do', () => {
     expect(error.hint).toMatch(/^drop one that nobody needs: db\.getCollection\("full"\)/)
   })
 
-  it('of a collection of its own', async () => {
+  test('of a collection of its own', async () => {
     const heartbeats = db.collection('process_heartbeats')
     const [found] = (await heartbeats.indexes()).filter(
       ({ expireAfterSeconds }) => expireAfterSeconds === 0,
@@ -193,7 +193,7 @@ describe('setup says what is in the way of its index, and what to do', () => {
   })
 })
 
-it('an index that is dropped or renamed while a process runs is looked up again', async () => {
+test('an index that is dropped or renamed while a process runs is looked up again', async () => {
   await made('moved', [])
   await createIndexes(store, place('moved'))
   await expectServed('moved')
@@ -208,7 +208,7 @@ it('an index that is dropped or renamed while a process runs is looked up again'
   await expect(read()).rejects.toMatchObject({ code: 'index-missing' })
 })
 
-it('an index that is still being built does not serve yet', () => {
+test('an index that is still being built does not serve yet', () => {
   const { version } = wantedIndexes(keyturnLayout(field))
   const building = { name: 'mine', spec: { key, name: 'mine' }, isBuilding: true }
   expect(faultOf([building], version, { collection: 'c', field })).toEqual({

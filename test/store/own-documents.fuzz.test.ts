@@ -1,6 +1,6 @@
 import { Binary, Decimal128, Int32, Long, ObjectId, type Document } from 'mongodb'
 import fc from 'fast-check'
-import { describe, expect, it } from 'vitest'
+import { describe, expect, test } from 'vitest'
 import { collections } from '../../contracts/names.ts'
 import { readForBeat } from '../../store/beat-reading.ts'
 import { appendAudit, hasAudit, listAudit, verifyAudit } from '../../store/kek-audit.ts'
@@ -146,7 +146,7 @@ const cases: Record<string, Case> = {
 }
 
 describe.each(Object.entries(cases))('a document of %s', (name, { reads }) => {
-  it('of any content is read, or refused by collection, _id and member', async () => {
+  test('of any content is read, or refused by collection, _id and member', async () => {
     const rows = store.db.collection(name)
     const good = (await rows.findOne({}))!
     const shown = ['string', 'number'].includes(typeof good._id) ? String(good._id) : '{'
@@ -173,7 +173,7 @@ describe.each(Object.entries(cases))('a document of %s', (name, { reads }) => {
 })
 
 describe('what is read behind a heartbeat', () => {
-  it('asks nothing where the question was edited, and whoever asks next replaces it', async () => {
+  test('asks nothing where the question was edited, and whoever asks next replaces it', async () => {
     const rows = store.db.collection(collections.questions)
     const good = (await rows.findOne({}))!
     let asked = 0
@@ -195,7 +195,7 @@ describe('what is read behind a heartbeat', () => {
     )
   })
 
-  it('goes by the documents of their own names, whatever stands beside them', async () => {
+  test('goes by the documents of their own names, whatever stands beside them', async () => {
     const { active, install, settings, entries } = await beat()
     const names = [collections.install, collections.settings, collections.active]
     const others = names.map((name) => store.db.collection<AnyId>(name))
@@ -208,7 +208,7 @@ describe('what is read behind a heartbeat', () => {
 })
 
 describe('the end of a rotation', () => {
-  it('closes a range and counts, whatever was written into it', async () => {
+  test('closes a range and counts, whatever was written into it', async () => {
     const rows = store.db.collection(collections.ranges)
     const good = (await rows.findOne({}))!
     await fc.assert(
@@ -231,7 +231,7 @@ describe('the end of a rotation', () => {
 })
 
 describe('a row of quarantine', () => {
-  it('of any content stays in the list and in the count, is written anew, and can be released', async () => {
+  test('of any content stays in the list and in the count, is written anew, and can be released', async () => {
     const rows = store.db.collection<AnyId>(collections.quarantine)
     const good = (await rows.findOne({}, { promoteValues: false }))!
     await fc.assert(
@@ -260,7 +260,7 @@ describe('a row of quarantine', () => {
     )
   })
 
-  it('under any _id stays in the list by name', async () => {
+  test('under any _id stays in the list by name', async () => {
     const rows = store.db.collection<AnyId>(collections.quarantine)
     const good = (await rows.findOne({})) ?? {}
     for (const _id of [1, 'x'.repeat(1_000), { collection: 1, id: 1, field }, { id: 1 }]) {
@@ -275,7 +275,7 @@ describe('a row of quarantine', () => {
 })
 
 describe('an entry of the audit', () => {
-  it('of any content breaks the chain by its number, stays in the list, and stops no other', async () => {
+  test('of any content breaks the chain by its number, stays in the list, and stops no other', async () => {
     const rows = store.db.collection<AnyId>(collections.audit)
     const all = await rows.find().sort({ _id: 1 }).toArray()
     const good = all[1]!
@@ -297,7 +297,7 @@ describe('an entry of the audit', () => {
     )
   })
 
-  it('is appended behind one that was edited, or that has no number', async () => {
+  test('is appended behind one that was edited, or that has no number', async () => {
     const rows = store.db.collection<AnyId>(collections.audit)
     for (const odd of ['zz', 1.5, new ObjectId(), new Binary(Buffer.alloc(9)), Number.MAX_VALUE]) {
       await rows.deleteMany({})
@@ -315,7 +315,7 @@ describe('an entry of the audit', () => {
 })
 
 describe('the row of a task', () => {
-  it('is there whatever was written into it', async () => {
+  test('is there whatever was written into it', async () => {
     const rows = store.db.collection(collections.tasks)
     const good = (await rows.findOne({}))!
     await fc.assert(

@@ -1,6 +1,6 @@
 import { randomBytes } from 'node:crypto'
 import { MongoNetworkError, MongoServerError } from 'mongodb'
-import { beforeEach, describe, expect, it } from 'vitest'
+import { beforeEach, describe, expect, test } from 'vitest'
 import { KeyturnError } from '../../contracts/errors.ts'
 import { remainingOf } from '../../store/census.ts'
 import type { PageEntry } from '../../store/envelope-pages.ts'
@@ -44,7 +44,7 @@ const under = (version: number) => records.countDocuments({ 'secret.key.kek_vers
 const counters = () => sumCounters(store, sweep.rotation)
 
 describe('a page', () => {
-  it('moves cursor, envelopes and counters together, and never touches the data', async () => {
+  test('moves cursor, envelopes and counters together, and never touches the data', async () => {
     const before = await records
       .find({}, { projection: { name: 1, 'secret.key.iv': 1, 'secret.key.ciphertext': 1 } })
       .toArray()
@@ -74,7 +74,7 @@ describe('a page', () => {
     })
   })
 
-  it('counts what the application changed or deleted meanwhile as superseded, and leaves it alone', async () => {
+  test('counts what the application changed or deleted meanwhile as superseded, and leaves it alone', async () => {
     await records.updateOne(
       { _id: 'r001' },
       {
@@ -88,14 +88,14 @@ describe('a page', () => {
     expect(await under(1)).toBe(1)
   })
 
-  it('closes the range with the last one, which may be empty', async () => {
+  test('closes the range with the last one, which may be empty', async () => {
     const empty = { updates: [], newCursor: null, closes: true, counters: { hsmCalls: 0 } }
     expect(await commit(empty)).toMatchObject({ kind: 'committed', rewrapped: 0 })
     expect(await readRange(store, sweep)).toMatchObject({ closed: true })
     expect(await commit()).toEqual({ kind: 'replaced' })
   })
 
-  it('is answered as committed when it is given twice, and counted once', async () => {
+  test('is answered as committed when it is given twice, and counted once', async () => {
     const input = pageInput(sweep, entries)
     await commitPage(store, sweep.taken.session, input)
     expect(await commitPage(store, sweep.taken.session, input)).toMatchObject({ kind: 'committed' })
@@ -104,7 +104,7 @@ describe('a page', () => {
 })
 
 describe('a lost answer', () => {
-  it('of a commit that happened is found by the cursor: exact counts, once', async () => {
+  test('of a commit that happened is found by the cursor: exact counts, once', async () => {
     await records.deleteOne({ _id: 'r003' })
     // The commit itself cannot be repeated either: the session was killed.
     const session = sweep.taken.session
@@ -127,7 +127,7 @@ describe('a lost answer', () => {
     session.commitTransaction = real
   })
 
-  it('of a commit that did not happen is repeated', async () => {
+  test('of a commit that did not happen is repeated', async () => {
     const session = sweep.taken.session
     const real = session.commitTransaction.bind(session)
     let calls = 0
@@ -146,7 +146,7 @@ describe('a lost answer', () => {
 })
 
 describe('the fence', () => {
-  it('lets a replaced attempt write nothing at all', async () => {
+  test('lets a replaced attempt write nothing at all', async () => {
     const late = pageInput(sweep, entries)
     await take(store, sweep)
     expect(await commitPage(store, sweep.taken.session, late)).toEqual({ kind: 'replaced' })
@@ -154,18 +154,18 @@ describe('the fence', () => {
     expect(await counters()).toMatchObject({ rewrapped: 0, hsmCalls: 0 })
   })
 
-  it('lets an attempt that was restored with an old cursor write nothing', async () => {
+  test('lets an attempt that was restored with an old cursor write nothing', async () => {
     await commit()
     const restored = pageInput(sweep, entries, { newCursor: { v: 'r010' } })
     expect(await commitPage(store, sweep.taken.session, restored)).toEqual({ kind: 'replaced' })
   })
-  it('lets nobody write when the rotation is over', async () => {
+  test('lets nobody write when the rotation is over', async () => {
     const late = pageInput(sweep, entries)
     expect(await closeRanges(store, { rotation: sweep.rotation })).toBe(1)
     expect(await commitPage(store, sweep.taken.session, late)).toEqual({ kind: 'replaced' })
     expect(await under(2)).toBe(0)
   })
-  it('holds in each try: replaced while its page was in conflict, it writes nothing', async () => {
+  test('holds in each try: replaced while its page was in conflict, it writes nothing', async () => {
     const session = sweep.taken.session
     const app = store.client.startSession()
     app.startTransaction()
@@ -177,7 +177,7 @@ describe('the fence', () => {
     expect(await late).toEqual({ kind: 'replaced' })
     expect(await under(2)).toBe(0)
   })
-  it('asks for the lease in each try, and before the commit', async () => {
+  test('asks for the lease in each try, and before the commit', async () => {
     let asked = 0
     const leaseCheck = () => {
       asked += 1
@@ -191,7 +191,7 @@ describe('the fence', () => {
 })
 
 describe('a conflict', () => {
-  it('is repeated with the same wraps until the application is done', async () => {
+  test('is repeated with the same wraps until the application is done', async () => {
     const app = store.client.startSession()
     app.startTransaction()
     await records.updateOne({ _id: 'r020' }, { $set: { name: 'app' } }, { session: app })
@@ -206,7 +206,7 @@ describe('a conflict', () => {
     expect(await going).toMatchObject({ rewrapped: size, superseded: 0 })
     expect(await records.findOne({ _id: 'r020' })).toMatchObject({ name: 'app' })
   })
-  it('that lasts is halved down to the one envelope, and everything is counted once', async () => {
+  test('that lasts is halved down to the one envelope, and everything is counted once', async () => {
     const app = store.client.startSession()
     app.startTransaction()
     await records.updateOne({ _id: 'r020' }, { $set: { name: 'app' } }, { session: app })
@@ -235,7 +235,7 @@ describe('a conflict', () => {
     })
     expect((await readRange(store, sweep))?.cursor).toEqual({ v: 'r039' })
   })
-  it('with a document hammered by majority writes gets through', async () => {
+  test('with a document hammered by majority writes gets through', async () => {
     const stop = new AbortController()
     let writes = 0
     const hammer = (async () => {
@@ -252,7 +252,7 @@ describe('a conflict', () => {
 })
 
 describe('what MongoDB refuses to store', () => {
-  it('is quarantined as write-refused and left out, the rest is written', async () => {
+  test('is quarantined as write-refused and left out, the rest is written', async () => {
     await records.updateMany(
       { _id: { $in: ['r005', 'r006', 'r039'] } },
       {
@@ -282,7 +282,7 @@ describe('what MongoDB refuses to store', () => {
     expect(await under(1)).toBe(3)
     expect(await remainingOf(store, configured, 1)).toBe(0)
   })
-  it('is found in a page of several commands too', async () => {
+  test('is found in a page of several commands too', async () => {
     const large = 1_010
     await fill(
       store,
@@ -302,7 +302,7 @@ describe('what MongoDB refuses to store', () => {
     ])
     expect(await under(1)).toBe(1)
   })
-  it('is refused for its size too', async () => {
+  test('is refused for its size too', async () => {
     const room = 16 * 1024 * 1024 - 700
     await records.updateOne(
       { _id: 'r011' },
@@ -329,7 +329,7 @@ describe('what MongoDB refuses to store', () => {
 })
 
 describe('quarantine rows of a page', () => {
-  it('are counted only when new for this rotation', async () => {
+  test('are counted only when new for this rotation', async () => {
     const bad = entries.slice(0, 3).map((entry) => accuse(entry))
     const first = { updates: [], quarantine: bad.slice(0, 2), newCursor: entries[1]!.cursor }
     expect(await commit(first)).toMatchObject({ quarantined: 2 })
@@ -375,7 +375,7 @@ describe('a page that fails the same way again and again', () => {
     commitPage(own, sweep.taken.session, pageInput(sweep, entries, more))
   const refusal = () => new MongoServerError({ code: 17, errmsg: 'of this document' })
 
-  it('is halved down to the document, which is quarantined', async () => {
+  test('is halved down to the document, which is quarantined', async () => {
     const own = failing((id) => id === 'r017', refusal)
     expect(await through(own)).toMatchObject({ rewrapped: size - 1, quarantined: 1 })
     const rows = (await listQuarantine(store)).filter((row) => row.rotation === sweep.rotation)
@@ -383,7 +383,7 @@ describe('a page that fails the same way again and again', () => {
     expect(rows[0]?.message).toContain('of this document')
     expect(await under(2)).toBe(size - 1)
   })
-  it.each([
+  test.each([
     ['of the network', () => new MongoNetworkError('reset'), (id: unknown) => id === 'r017'],
     ['of a lease', () => new KeyturnError('lease-expired', 'over'), (id: unknown) => id === 'r017'],
     ['of a role', () => new MongoServerError({ code: 13, errmsg: 'no' }), () => true],

@@ -1,7 +1,7 @@
 import { randomBytes } from 'node:crypto'
 import fc from 'fast-check'
 import { BSON, Binary, Decimal128, Int32, Long, type Document } from 'mongodb'
-import { beforeEach, describe, expect, it } from 'vitest'
+import { beforeEach, describe, expect, test } from 'vitest'
 import type { CollectionConfig, DeclaredLayout, FleetSettings } from '../../contracts/settings.ts'
 import { layoutIn } from '../../envelope/layout.ts'
 import { censusDifferences, countVersions, leftOf } from '../../store/census.ts'
@@ -83,7 +83,7 @@ const documents: Record<string, fc.Arbitrary<Document>> = {
 }
 
 describe('one definition of "an envelope is here"', () => {
-  it.each(Object.keys(documents))(
+  test.each(Object.keys(documents))(
     'is the same for MongoDB, for what was read, and for the census by indexes (%s)',
     async (name) => {
       const found = layoutIn(
@@ -119,7 +119,7 @@ describe('one definition of "an envelope is here"', () => {
     },
   )
 
-  it('takes an integral number of any type as a version, wherever it stands among the records', async () => {
+  test('takes an integral number of any type as a version, wherever it stands among the records', async () => {
     const versions = [
       ...[Decimal128.fromString('1'), 1, new Int32(1), Long.fromNumber(1)],
       ...[Decimal128.fromString('1.0'), Decimal128.fromString('10E-1')],
@@ -136,7 +136,7 @@ describe('one definition of "an envelope is here"', () => {
     }
   })
 
-  it('sees a row of an odd envelope that is repaired, deleted, or odd in another way', async () => {
+  test('sees a row of an odd envelope that is repaired, deleted, or odd in another way', async () => {
     const records = store.db.collection<{ _id: string }>('flat')
     const ids = ['repaired', 'deleted', 'other', 'same']
     await records.insertMany(
@@ -152,7 +152,7 @@ describe('one definition of "an envelope is here"', () => {
     expect(await quarantineOdd(store, collections, null)).toEqual({ odd: 2, quarantined: 1 })
   })
 
-  it('gives rows to the first of a field, and one row to the rest', async () => {
+  test('gives rows to the first of a field, and one row to the rest', async () => {
     const records = store.db.collection('flat')
     const many = Array.from({ length: 27 }, () => ({ secret: 'no envelope' }))
     await records.insertMany(many)
@@ -174,7 +174,7 @@ describe('one definition of "an envelope is here"', () => {
     expect(rowsAtMost).toBe(10_000)
   })
 
-  it('holds an envelope of 16 MB in a row of a few hundred bytes', async () => {
+  test('holds an envelope of 16 MB in a row of a few hundred bytes', async () => {
     const records = store.db.collection('flat')
     const provider = 'x'.repeat(16 * 2 ** 20 - 10_000)
     await records.insertOne({ secret: { ...omit(envelope(1), 'dek_iv'), provider } })
@@ -191,7 +191,7 @@ describe('one definition of "an envelope is here"', () => {
     expect(await oddStanding(store, place)).toBe(2)
   })
 
-  it('counts a record with an array on the way once', async () => {
+  test('counts a record with an array on the way once', async () => {
     const wraps = [envelope(1), envelope(2), new Binary(Buffer.alloc(1))]
     await store.db.collection('flat').insertOne({ secret: wraps })
     await store.db.collection('deep').insertOne({ a: [{ b: { secret: envelope(1) } }] })

@@ -1,4 +1,4 @@
-import { beforeEach, describe, expect, it } from 'vitest'
+import { beforeEach, describe, expect, test } from 'vitest'
 import { KeyturnError } from '../../contracts/errors.ts'
 import { insertFirstActive, readActive } from '../../store/kek-active.ts'
 import { markRotation, readVersion, requestRemoval } from '../../store/kek-versions.ts'
@@ -31,7 +31,7 @@ const untouched = async () => {
 }
 
 describe('promote', () => {
-  it('moves active, both versions and the rotation at once', async () => {
+  test('moves active, both versions and the rotation at once', async () => {
     expect(await promote(store, promotion)).toEqual({ epoch: 2 })
     expect(await readActive(store)).toMatchObject({ version: 2, epoch: 2, rotation })
     expect(await readRotation(store, rotation)).toMatchObject({ phase: 'rewrap', epoch: 2 })
@@ -41,14 +41,14 @@ describe('promote', () => {
     expect(two).toMatchObject({ activated_at: expect.any(Date) as Date, deactivated_at: null })
   })
 
-  it('is done once by two attempts at a time, and a repeat answers the same', async () => {
+  test('is done once by two attempts at a time, and a repeat answers the same', async () => {
     const both = await Promise.all([promote(store, promotion), promote(other, promotion)])
     expect(both).toEqual([{ epoch: 2 }, { epoch: 2 }])
     expect(await promote(store, promotion)).toEqual({ epoch: 2 })
     expect(await readActive(store)).toMatchObject({ version: 2, epoch: 2 })
   })
 
-  it('reads the heartbeats inside, and throws what their judge says', async () => {
+  test('reads the heartbeats inside, and throws what their judge says', async () => {
     await writeHeartbeat(store, {
       node: 'vm-a',
       boot: 'b',
@@ -70,20 +70,20 @@ describe('promote', () => {
     await untouched()
   })
 
-  it('by an attempt that wakes after a cancel does nothing', async () => {
+  test('by an attempt that wakes after a cancel does nothing', async () => {
     await endRotation(store, rotation, 'cancelled')
     await expect(promote(store, promotion)).rejects.toMatchObject({ code: 'cancelled' })
     expect(await readActive(store)).toMatchObject({ version: 1 })
   })
 
-  it('from an epoch that is not the one of preflight does nothing', async () => {
+  test('from an epoch that is not the one of preflight does nothing', async () => {
     await store.db.collection('kek_active').updateOne({}, { $set: { epoch: 7 } })
     await expect(promote(store, promotion)).rejects.toMatchObject({ code: 'not-active' })
     await store.db.collection('kek_active').updateOne({}, { $set: { epoch: 1 } })
     await untouched()
   })
 
-  it('without its mark on either row does nothing', async () => {
+  test('without its mark on either row does nothing', async () => {
     for (const version of [1, 2]) {
       await store.db
         .collection('kek_versions')
@@ -96,7 +96,7 @@ describe('promote', () => {
     }
   })
 
-  it('raced by a cancel: one of them, never half of each', async () => {
+  test('raced by a cancel: one of them, never half of each', async () => {
     const results = await Promise.allSettled([
       promote(store, promotion),
       endRotation(other, rotation, 'cancelled'),
@@ -106,7 +106,7 @@ describe('promote', () => {
     expect((await readRotation(store, rotation))?.epoch).toBe(promoted ? 2 : null)
   })
 
-  it('makes a version active anew: it was not left', async () => {
+  test('makes a version active anew: it was not left', async () => {
     await promote(store, promotion)
     await endRotation(store, rotation, 'completed')
     await store.db.collection('kek_versions').updateMany({}, { $set: { rotation: null } })

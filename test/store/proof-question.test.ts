@@ -1,4 +1,4 @@
-import { beforeEach, describe, expect, it } from 'vitest'
+import { beforeEach, describe, expect, test } from 'vitest'
 import { countingNonces } from '../../protocol/proof-question.ts'
 import { readForBeat } from '../../store/beat-reading.ts'
 import { askForProof, readQuestions } from '../../store/proof-question.ts'
@@ -13,21 +13,21 @@ beforeEach(async () => {
 })
 
 describe('a question for proofs', () => {
-  it('is read with the keystore by each heartbeat', async () => {
+  test('is read with the keystore by each heartbeat', async () => {
     const asked = await askForProof(store, { nonce: 'a', target: 2, openMs })
     const { question, now } = await readForBeat(store, 'vm-a', 'host')
     expect(question).toMatchObject({ nonce: 'a', target: 2 })
     expect(asked.getTime()).toBeLessThanOrEqual(now.getTime())
   })
 
-  it('asked again with its nonce is the same question', async () => {
+  test('asked again with its nonce is the same question', async () => {
     const first = await askForProof(store, { nonce: 'a', target: 2, openMs })
     await askForProof(store, { nonce: 'b', target: 2, openMs })
     expect(await askForProof(store, { nonce: 'a', target: 2, openMs })).toEqual(first)
     expect((await readQuestions(store)).map(({ nonce }) => nonce)).toEqual(['a', 'b'])
   })
 
-  it('names all versions while one of another version is open, and answers to it count for both', async () => {
+  test('names all versions while one of another version is open, and answers to it count for both', async () => {
     await askForProof(store, { nonce: 'a', target: 2, openMs })
     await askForProof(store, { nonce: 'b', target: 3, openMs })
     const asked = await readQuestions(store)
@@ -39,13 +39,13 @@ describe('a question for proofs', () => {
     expect(countingNonces(asked, 'b', 3)).toEqual(['b'])
   })
 
-  it('names its version alone once the one before is not open any more', async () => {
+  test('names its version alone once the one before is not open any more', async () => {
     await askForProof(store, { nonce: 'a', target: 2, openMs })
     await askForProof(store, { nonce: 'b', target: 3, openMs: 0 })
     expect(await readQuestions(store)).toEqual([{ nonce: 'b', target: 3 }])
   })
 
-  it('is lost by neither of two that ask at once', async () => {
+  test('is lost by neither of two that ask at once', async () => {
     await Promise.all([
       askForProof(store, { nonce: 'a', target: 2, openMs }),
       askForProof(other, { nonce: 'b', target: 3, openMs }),

@@ -1,5 +1,5 @@
 import { Binary } from 'mongodb'
-import { beforeEach, describe, expect, it } from 'vitest'
+import { beforeEach, describe, expect, test } from 'vitest'
 import { countVersion, countVersions, leftOf, remainingOf } from '../../store/census.ts'
 import { commitPage } from '../../store/page-transaction.ts'
 import {
@@ -41,7 +41,7 @@ beforeEach(async () => {
 })
 
 describe('the census', () => {
-  it('counts by version and field, quarantined or not', async () => {
+  test('counts by version and field, quarantined or not', async () => {
     await records.insertMany([record('two', 2), record('also two', 2), { _id: 'none' }] as never[])
     await records.insertOne({ _id: 'odd', secret: { key: { kek_version: 'one' } } } as never)
     await accuseAll()
@@ -58,7 +58,7 @@ describe('the census', () => {
     expect(await leftOf(store, configured, 2)).toEqual({ under: 2, odd: 1 })
   })
 
-  it('leaves out exactly the bytes that are in quarantine: a restored copy is seen', async () => {
+  test('leaves out exactly the bytes that are in quarantine: a restored copy is seen', async () => {
     await accuseAll()
     const some = ids.slice(0, 5)
     for (const id of some) {
@@ -72,7 +72,7 @@ describe('the census', () => {
     expect(await remainingOf(store, configured, 1)).toBe(5)
   })
 
-  it('does not count rows of fields that are not configured', async () => {
+  test('does not count rows of fields that are not configured', async () => {
     await accuseAll()
     expect(await remainingOf(store, [{ name: 'others', envelopes: ['x'] }], 1)).toBe(0)
     expect(await remainingOf(store, [], 1)).toBe(0)
@@ -80,7 +80,7 @@ describe('the census', () => {
 })
 
 describe('quarantine', () => {
-  it.each(['envelope-unreadable', 'id-unsupported'])(
+  test.each(['envelope-unreadable', 'id-unsupported'])(
     'clears what its owner repaired, rewrote or deleted, whatever its _id (%s)',
     async (code) => {
       await accuseAll(code)
@@ -102,7 +102,7 @@ describe('quarantine', () => {
     },
   )
 
-  it('lists each row with an _id that can be used to release it', async () => {
+  test('lists each row with an _id that can be used to release it', async () => {
     await accuseAll()
     const rows = await listQuarantine(store, 1)
     expect(rows).toHaveLength(ids.length)

@@ -1,6 +1,6 @@
 import { createServer } from 'node:net'
 import { MongoClient } from 'mongodb'
-import { afterAll, describe, expect, inject, it } from 'vitest'
+import { afterAll, describe, expect, inject, test } from 'vitest'
 import { asStoreError } from '../../store/store-errors.ts'
 import { openStore, serverNow, withStore } from '../../store/store.ts'
 import { openTcpProxy } from '../support/tcp-proxy.ts'
@@ -9,19 +9,19 @@ const uri = inject('mongoUri')
 const database = 'store-opened'
 
 describe('openStore', () => {
-  it('opens, and gives the clock of the database', async () => {
+  test('opens, and gives the clock of the database', async () => {
     const now = await withStore({ uri, database }, serverNow)
     expect(now).toBeInstanceOf(Date)
   })
 
-  it('uses the client of an application and leaves it open', async () => {
+  test('uses the client of an application and leaves it open', async () => {
     const client = await MongoClient.connect(uri)
     afterAll(async () => client.close())
     await withStore({ uri: 'ignored', database, client }, serverNow)
     await expect(client.db(database).command({ ping: 1 })).resolves.toMatchObject({ ok: 1 })
   })
 
-  it('throws mongodb-unreachable within some seconds, without a password', async () => {
+  test('throws mongodb-unreachable within some seconds, without a password', async () => {
     const server = createServer()
     await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve))
     const { port } = server.address() as { port: number }
@@ -37,7 +37,7 @@ describe('openStore', () => {
     expect(performance.now() - began).toBeLessThan(8_000)
   })
 
-  it('throws config-invalid for an address that is none, without quoting it', async () => {
+  test('throws config-invalid for an address that is none, without quoting it', async () => {
     const failed = await openStore({ uri: 'mongodb://u:s3cret@', database }).catch(
       (error: unknown) => error,
     )
@@ -45,7 +45,7 @@ describe('openStore', () => {
     expect(String(failed)).not.toContain('s3cret')
   })
 
-  it('throws mongodb-refused for a login that fails', async () => {
+  test('throws mongodb-refused for a login that fails', async () => {
     const wrong = new URL(uri)
     wrong.username = 'nobody'
     wrong.password = 's3cret'
@@ -54,7 +54,7 @@ describe('openStore', () => {
     expect(String(failed)).not.toContain('s3cret')
   })
 
-  it('turns a connection that breaks in its bracket into mongodb-unreachable', async () => {
+  test('turns a connection that breaks in its bracket into mongodb-unreachable', async () => {
     const proxy = await openTcpProxy(uri)
     const broken = withStore({ uri: proxy.uri, database }, async (store) => {
       proxy.cut()
@@ -64,7 +64,7 @@ describe('openStore', () => {
     await proxy.close()
   })
 
-  it('leaves errors that are not about the way to MongoDB as they are', () => {
+  test('leaves errors that are not about the way to MongoDB as they are', () => {
     const error = new TypeError('x')
     expect(asStoreError(error)).toBe(error)
   })

@@ -1,4 +1,4 @@
-import { beforeAll, beforeEach, describe, expect, it } from 'vitest'
+import { beforeAll, beforeEach, describe, expect, test } from 'vitest'
 import { insertFirstActive, readActive } from '../../store/kek-active.ts'
 import {
   clearEndedMarks,
@@ -42,7 +42,7 @@ async function wasActive(version: number): Promise<void> {
 describe('removal', () => {
   beforeEach(clear)
 
-  it('is requested once, repeated without harm, and taken back by its id only', async () => {
+  test('is requested once, repeated without harm, and taken back by its id only', async () => {
     await wasActive(2)
     const id = await askRemoval(store, 2)
     expect(await requestRemoval(store, id, windowMs)).toBe(true)
@@ -64,7 +64,7 @@ describe('removal', () => {
     expect((await readVersion(store, 2))?.removal).toBeNull()
   })
 
-  it('of the active, of a marked, of an unknown version is refused', async () => {
+  test('of the active, of a marked, of an unknown version is refused', async () => {
     expect(await requestRemoval(store, await askRemoval(store, 1), 0)).toBe(false)
     expect(await requestRemoval(store, await askRemoval(store, 99), 0)).toBe(false)
     expect(await requestRemoval(store, 'nobody asked', 0)).toBe(false)
@@ -78,19 +78,19 @@ describe('removal', () => {
     })
   })
 
-  it('does not begin before its time', async () => {
+  test('does not begin before its time', async () => {
     const id = await askRemoval(store, 2, { afterMs: 60_000 })
     expect(await requestRemoval(store, id, 0)).toBe(false)
     expect((await readVersion(store, 2))?.removal).toBeNull()
   })
 
-  it('forbids a mark while it stands', async () => {
+  test('forbids a mark while it stands', async () => {
     await requestRemoval(store, await askRemoval(store, 2), windowMs)
     expect(await markRotation(store, 2, await startRotation(store))).toBe(false)
     expect(await takeOverMark(store, 2, 'old', await startRotation(store))).toBe(false)
   })
 
-  it('destroys behind the fence, after the window, by the latest run of the guards', async () => {
+  test('destroys behind the fence, after the window, by the latest run of the guards', async () => {
     await wasActive(3)
     const id = await askRemoval(store, 3)
     await requestRemoval(store, id, windowMs)
@@ -114,7 +114,7 @@ describe('removal', () => {
 })
 
 describe('marks', () => {
-  it('go to one of two rotations, are taken over, and come off', async () => {
+  test('go to one of two rotations, are taken over, and come off', async () => {
     await clear()
     const [one, two] = [await startRotation(store), await startRotation(store)]
     const marked = await Promise.all([markRotation(store, 2, one), markRotation(other, 2, two)])
@@ -135,7 +135,7 @@ describe('marks', () => {
     })
   })
 
-  it('leaves no mark of a rotation that has ended, and keeps that of one that runs', async () => {
+  test('leaves no mark of a rotation that has ended, and keeps that of one that runs', async () => {
     await clear()
     const [gone, running] = [await startRotation(store), await startRotation(store)]
     expect(await markRotation(store, 1, gone)).toBe(true)
@@ -149,7 +149,7 @@ describe('marks', () => {
     await clearMarks(store, running)
   })
 
-  it('are not set by a late attempt of a rotation that has ended', async () => {
+  test('are not set by a late attempt of a rotation that has ended', async () => {
     const rotation = await startRotation(store)
     await endRotation(store, rotation, 'cancelled')
     expect(await markRotation(store, 2, rotation)).toBe(false)
@@ -157,7 +157,7 @@ describe('marks', () => {
 })
 
 describe('a rotation back and a removal at the same time', () => {
-  it('never destroy an active version, in 200 races', { timeout: 300_000 }, async () => {
+  test('never destroy an active version, in 200 races', { timeout: 300_000 }, async () => {
     const seen = { destroyed: 0, promoted: 0, neither: 0 }
     // Version 100 is left for 101, and so on: each race is about the one that was left last.
     await clear()
