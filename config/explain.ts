@@ -3,7 +3,7 @@ import { KeyturnError } from '../contracts/errors.ts'
 import { hintFor } from './hints.ts'
 import type { KeyPath, YamlSource } from './yaml-source.ts'
 
-/** Where an error shows no value: those of secrets, and sections and files that somebody may have written one in place of. */
+/** Paths whose values an error never shows: secrets, and sections in whose place a secret may have been written by mistake. */
 const secrets = new Set([
   '',
   'mongodb.uri',
@@ -13,7 +13,7 @@ const secrets = new Set([
   'kek.pkcs11.uri',
 ])
 
-/** A key as somebody may write it by mistake; all else in the place of one is text that may hold a secret. */
+/** The form of a mistyped key. Other text in the place of a key is not shown, since it may hold a secret. */
 const keyLike = /^[\w.-]{1,64}$/
 
 interface Problem {

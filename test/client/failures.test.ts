@@ -3,7 +3,7 @@ import { describe, expect, test } from 'vitest'
 import { decodeFailure, fromReport } from '../../client/temporal/failures.ts'
 
 describe('a failure that comes back from Temporal', () => {
-  test('is the error that it was, with its hint', () => {
+  test('becomes the error that it was, with its hint', () => {
     const failure = ApplicationFailure.create({
       type: 'material-missing',
       message: '"V2" is not set on vm-a',

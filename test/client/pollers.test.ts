@@ -16,7 +16,7 @@ function linkTo(pollersOf: (question: Question) => unknown[]): TemporalLink {
   return { namespace: 'default', client: { workflowService: { describeTaskQueue } } } as never
 }
 
-test('a duty that nobody has is named, although workers live', async () => {
+test('requirePollers names a queue that no worker polls, although workers are alive', async () => {
   const asked: unknown[] = []
   const link = linkTo(({ taskQueue, taskQueueType }) => {
     asked.push([taskQueue.name, taskQueueType])
@@ -32,7 +32,7 @@ test('a duty that nobody has is named, although workers live', async () => {
   expect(asked.at(-1)).toEqual(['keyturn.pay.0f.rewrap', 2])
 })
 
-test('a worker that only just comes up is waited for', async () => {
+test('requirePollers waits for a worker that has just started', async () => {
   let looks = 0
   await requirePollers(
     linkTo(() => (++looks < 3 ? [] : [{}])),
@@ -43,7 +43,7 @@ test('a worker that only just comes up is waited for', async () => {
   expect(looks).toBe(3)
 })
 
-test('who may not ask Temporal goes on', async () => {
+test('a client that may not ask Temporal for pollers continues', async () => {
   const link = linkTo(() => {
     throw new Error('permission denied')
   })

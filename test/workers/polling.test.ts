@@ -44,7 +44,7 @@ test('one forged task stops its queue for the first pause alone', async () => {
   await subject.close()
 })
 
-test('whoever forges tasks all the time takes half of it, five minutes at a stretch', async () => {
+test('forged tasks without a pause stop a queue for half of the time, at most five minutes in a row', async () => {
   const subject = await polling()
   let stopped = 0
   let longest = 0
