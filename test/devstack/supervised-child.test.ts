@@ -9,8 +9,8 @@ const module = fileURLToPath(new URL('../../dist/devstack/supervised-child.js', 
 
 /** A parent that starts a supervised command, prints its pid, and keeps running. */
 const parent = (command: string) => `
-  const { spawnLeashed } = await import(${JSON.stringify(module)})
-  const child = spawnLeashed({ command: '/bin/sh', args: ['-c', ${JSON.stringify(command)}] })
+  const { spawnSupervised } = await import(${JSON.stringify(module)})
+  const child = spawnSupervised({ command: '/bin/sh', args: ['-c', ${JSON.stringify(command)}] })
   console.log('child=' + child.pid)
   setInterval(() => undefined, 1000)`
 
