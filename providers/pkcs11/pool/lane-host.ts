@@ -1,6 +1,7 @@
 import { fork, type ChildProcess } from 'node:child_process'
 import { createRequire } from 'node:module'
 import type { LaneMessage, LaneRequest, Reply } from '../wire/messages.ts'
+import { GRACE_MS } from './with-grace.ts'
 
 /** A child that was asked to end is killed after this long. */
 const END_GRACE_MS = 2_000
@@ -39,6 +40,9 @@ export class LaneHost {
   readonly exited: Promise<void>
   #nextId = 1
   #lost: LaneLost | undefined
+  /** The login that is under way in the child. */
+  #login: PendingRequest | undefined
+  #grace: NodeJS.Timeout | undefined
 
   /** `env` is the child's whole environment. */
   constructor(env: NodeJS.ProcessEnv) {
@@ -56,11 +60,12 @@ export class LaneHost {
     })
     this.#child.on('message', (reply) => this.#settle(reply as Reply))
     this.#child.on('error', (error) => this.#markLost(new LaneLost(error.message, 'died')))
-    this.#child.on('exit', (code, signal) =>
+    this.#child.on('exit', (code, signal) => {
       this.#markLost(
         new LaneLost(`the lane process ended (${signal ?? `exit ${code ?? '?'}`})`, 'died'),
-      ),
-    )
+      )
+      this.#endLogin()
+    })
     // A pending deadline keeps the program alive; an idle child does not.
     this.#child.unref()
     this.#child.channel?.unref()
@@ -84,7 +89,9 @@ export class LaneHost {
       const message = { id: this.#nextId++, lane, request }
       const queue = this.#queues.get(lane) ?? []
       this.#queues.set(lane, queue)
-      queue.push({ message, deadlineMs, resolve, reject })
+      const asked = { message, deadlineMs, resolve, reject }
+      queue.push(asked)
+      if (request.op === 'open') this.#login = asked
       if (queue.length === 1) this.#startDeadline(lane)
       this.#child.send(message, (error) => {
         if (error)
@@ -112,8 +119,29 @@ export class LaneHost {
   /** Ends the child at once, whatever it is doing. */
   kill(): void {
     this.#markLost(new LaneLost('the lane process was replaced', 'discarded'))
+    this.#killNow()
+  }
+
+  /**
+   * The same, but a login that is under way may end first, for a while: a soft token rewrites its file in it. All other
+   * requests are rejected at once, and that one when it has ended.
+   */
+  discard(): void {
+    this.#markLost(new LaneLost('the lane process was replaced', 'discarded'))
+    if (this.#login === undefined) this.#killNow()
+    else this.#grace ??= setTimeout(() => this.#killNow(), GRACE_MS)
+  }
+
+  #killNow(): void {
+    this.#endLogin()
     this.#child.ref()
     this.#child.kill('SIGKILL')
+  }
+
+  #endLogin(): void {
+    clearTimeout(this.#grace)
+    if (this.#lost !== undefined) this.#login?.reject(this.#lost)
+    this.#login = undefined
   }
 
   #startDeadline(lane: number): void {
@@ -124,13 +152,19 @@ export class LaneHost {
     const timer = setTimeout(() => {
       const { op } = head.message.request
       const message = `the module did not answer "${op}" within ${head.deadlineMs / 1000} s`
+      // A login that misses its own deadline gets no more time.
+      if (head === this.#login) this.#login = undefined
       this.#markLost(new LaneLost(message, 'hung'))
-      this.kill()
+      this.discard()
     }, head.deadlineMs)
     this.#timers.set(lane, timer)
   }
 
   #settle(reply: Reply): void {
+    if (reply.id === this.#login?.message.id) {
+      if (this.#lost !== undefined) this.#killNow()
+      this.#login = undefined
+    }
     const queue = this.#queues.get(reply.lane)
     if (queue?.[0]?.message.id !== reply.id) return
     const head = queue.shift()
@@ -143,7 +177,9 @@ export class LaneHost {
     this.#lost = reason
     for (const timer of this.#timers.values()) clearTimeout(timer)
     this.#timers.clear()
-    for (const queue of this.#queues.values()) for (const asked of queue) asked.reject(reason)
+    for (const asked of [...this.#queues.values()].flat()) {
+      if (asked !== this.#login) asked.reject(reason)
+    }
     this.#queues.clear()
   }
 }

@@ -130,7 +130,7 @@ export class LaneSet {
   /** Removes the lanes of a child and kills the child. */
   lose(host: LaneHost): void {
     this.#remove(host)
-    host.kill()
+    host.discard()
     this.#track(host.exited)
   }
 

@@ -1,5 +1,5 @@
 /** How long a running call of the module may still take after an abort: a login, or making a key. */
-const GRACE_MS = 3_000
+export const GRACE_MS = 3_000
 
 /** Runs `use`. If it has not ended `graceMs` after an abort, calls `giveUp`, which must make it end. */
 export async function withGrace<T>(
