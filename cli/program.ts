@@ -53,7 +53,29 @@ export async function buildProgram(argv: readonly string[]): Promise<Command> {
     command.register(program)
   }
   requireAfterUnknown(program)
+  refuseTwice(program)
   return program
+}
+
+/**
+ * Commander takes the last of an option's values without a word. Only of `--config` that is meant: where a wrapper names a
+ * file, its caller names another.
+ */
+function refuseTwice(program: Command): void {
+  for (const command of withSubcommands(program).slice(1)) {
+    for (const option of command.options) {
+      if (!(option.required || option.optional) || option.variadic) continue
+      let isGiven = false
+      command.on(`option:${option.name()}`, () => {
+        if (isGiven) command.error(`error: option '${option.flags}' is given twice`)
+        isGiven = true
+      })
+    }
+  }
+}
+
+function withSubcommands(program: Command): Command[] {
+  return [program, ...program.commands.flatMap((each) => [each, ...each.commands])]
 }
 
 /**
@@ -61,10 +83,7 @@ export async function buildProgram(argv: readonly string[]): Promise<Command> {
  * be the required one misspelt.
  */
 function requireAfterUnknown(program: Command): void {
-  for (const command of [
-    program,
-    ...program.commands.flatMap((each) => [each, ...each.commands]),
-  ]) {
+  for (const command of withSubcommands(program)) {
     const required = command.options.filter(({ mandatory }) => mandatory)
     for (const option of required) option.mandatory = false
     command.hook('preAction', (_, action) => {

@@ -123,7 +123,12 @@ export const configSchema = z.strictObject(
         .max(63, 'must have at most 63 characters')
         .regex(/^[^/\\. "$*<>:|?\0]+$/, 'must be a name that MongoDB allows for a database'),
     }),
-    temporal: section({ address: text().optional(), namespace: text().optional() }).prefault({}),
+    temporal: section({
+      address: text()
+        .regex(/^[^\s/]+$/, "must be host:port, such as '127.0.0.1:7233'")
+        .optional(),
+      namespace: text().optional(),
+    }).prefault({}),
     kek,
     collections: collectionList,
     fleet,

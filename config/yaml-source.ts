@@ -40,6 +40,15 @@ export function parseYaml(file: string, text: string): YamlSource {
       { hint: 'look at indentation and quotes around that place' },
     )
   }
+  const [tag] = document.warnings
+  if (tag !== undefined) {
+    // Not the tag itself: an unquoted PIN may begin with the sign of one.
+    const key = /([\w.-]{1,64})["']?\s*:[^\S\n]*$/.exec(text.slice(0, tag.pos[0]))?.[1]
+    const where = key === undefined ? 'a value' : `the value of '${key}'`
+    throw new KeyturnError('config-invalid', `${at(tag.pos[0])}: ${where} has a tag ('!')`, {
+      hint: "tags are not supported; a text that begins with '!' stands in quotes",
+    })
+  }
   const offsetOf = (path: KeyPath): number => offsetIn(document, path)
   return {
     file,

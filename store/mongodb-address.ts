@@ -82,11 +82,22 @@ function requireEscaped(login: string): void {
 function requirePorts(hosts: string): void {
   if (hosts === '') throw refusedAddress('it names no host', example)
   for (const host of hosts.split(',')) {
+    requireBrackets(host)
     const port = host.replace(/^(\[[^\]]*\]|[^:]*)/, '')
     if (port === '') continue
     const isPort = /^:\d{1,5}$/.test(port) && +port.slice(1) >= 1 && +port.slice(1) <= 65_535
     if (!isPort) throw refusedAddress('the port of a host is no number from 1 to 65535', example)
   }
+}
+
+/** An IPv6 address stands in brackets, and nothing else does. */
+function requireBrackets(host: string): void {
+  const isPlain = !/[[\]]/.test(host)
+  if (isPlain ? host.split(':').length <= 2 : /^\[[^[\]]+\][^[\]]*$/.test(host)) return
+  throw refusedAddress(
+    isPlain ? "a host has more than one ':'" : 'the brackets of a host do not fit',
+    'an IPv6 address stands in brackets: mongodb://[::1]:27017/',
+  )
 }
 
 /** The option as passed to the driver, if any, and its warning. */
@@ -101,6 +112,7 @@ function treat(pair: string): { text: string | null; note: string | null } {
   switch (rule.treatment) {
     case 'honoured':
       if (option.name === 'compressors') requireCompressors(option.value)
+      if (option.name === 'zlibCompressionLevel') requireLevel(option.value)
       return { text: pair, note: honouredNote(option) }
     case 'refused':
       if (option.value === rule.unless) return { text: null, note: null }
@@ -147,6 +159,15 @@ function requireCompressors(list: string): void {
       `take ${name.trim()} out of compressors, use compressors=zlib, or install '${needed}'`,
     )
   }
+}
+
+/** The driver takes any number, and fails with the first message that it compresses. */
+function requireLevel(level: string): void {
+  if (/^(-1|\d)$/.test(level)) return
+  throw refusedAddress(
+    `'zlibCompressionLevel=${level}' is no level of zlib`,
+    'write a number from 0 to 9, or -1 for the default of zlib',
+  )
 }
 
 function isInstalled(name: string): boolean {

@@ -32,6 +32,18 @@ describe('the command line', () => {
     [['statsu'], 'error: unknown command "statsu"\nhint: did you mean status?\n'],
     [['rotate'], 'error: required option "--to-version <n>" not specified\n' + help],
     [['rotate', '--to-version'], 'error: option "--to-version <n>" argument missing\n' + help],
+    [
+      ['rotate', '--to-version', '2', '--to-version', '3'],
+      'error: option "--to-version <n>" is given twice\n' + help,
+    ],
+    [
+      ['rotate', '--max-rate=1', '--to-version=2', '--max-rate=1'],
+      'error: option "--max-rate <n>" is given twice\n' + help,
+    ],
+    [
+      ['policy', 'set', '--every', '90d', '--every', '30d'],
+      'error: option "--every <duration>" is given twice\n' + help,
+    ],
     [['status', '--wat'], 'error: unknown option "--wat"\nhint: did you mean --watch?\n'],
     [
       ['pause', 'now'],

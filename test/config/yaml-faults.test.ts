@@ -23,6 +23,18 @@ describe('a file that is no plain YAML', () => {
       'kek: { provider: env, "provider": env }\n',
       /^f:1:\d+: the key 'provider' is there twice$/,
     ],
+    ['a tag', 'install: !!tag x\n', /^f:1:10: the value of 'install' has a tag \('!'\)$/],
+    ['a tag of its own', 'a:\n  - !own { b: c }\n', /^f:2:5: a value has a tag/],
+    [
+      'a text that would be a tag',
+      'pin: !s3cret\n',
+      /^f:1:6: the value of 'pin' has a tag \('!'\)$/,
+    ],
+    [
+      'a tag of another language',
+      'a: { b: !!js/function x }',
+      /^f:1:9: the value of 'b' has a tag/,
+    ],
   ])('with %s is refused in one line', (_, text, message) => {
     expect(() => parseYaml('f', text)).toThrow(
       expect.objectContaining({

@@ -291,6 +291,27 @@ const cases: Case[] = [
     /no number from 1 to 65535/,
     /./,
   ],
+  ...['[::1', '::1]', '[[::1]]', '[]', 'a]:1', '[::1]:27017,[::2'].map((host): Case => [
+    `brackets that do not fit: ${host}`,
+    () => `mongodb://${host}/`,
+    'config-invalid',
+    /brackets of a host do not fit/,
+    /\[::1\]/,
+  ]),
+  [
+    'an IPv6 address without brackets',
+    () => 'mongodb://::1/',
+    'config-invalid',
+    /more than one ':'/,
+    /\[::1\]/,
+  ],
+  ...['77', '10', '-2', 'best', ''].map((level): Case => [
+    `zlibCompressionLevel=${level}`,
+    () => `${uri}&compressors=zlib&zlibCompressionLevel=${level}`,
+    'config-invalid',
+    /is no level of zlib/,
+    /0 to 9/,
+  ]),
   ['port 0', () => 'mongodb://127.0.0.1:0/', 'config-invalid', /no number from 1 to 65535/, /./],
   [
     'a name that is not there',
