@@ -121,9 +121,9 @@ describe('a protocol with one rule left out is broken, and the search shows how'
       /the envelopes are written$/,
     ))
 
-  test('shards are left open', () =>
+  test('ranges are left open', () =>
     fails(
-      'shards are left open',
+      'ranges are left open',
       without(sweeping, 'closeRanges'),
       sweptLate,
       /^worker \d commits page 0/,

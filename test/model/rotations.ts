@@ -97,7 +97,7 @@ function phaseSteps(
       })
     }
     case 'plan': {
-      const planned = go('plans its shards', (next, mine) => {
+      const planned = go('plans its ranges', (next, mine) => {
         mine.step = bounds.envelopes > 0 ? 'sweep' : mine.settled ? 'census' : 'settle'
         if (bounds.envelopes > 0) plan(next, at)
       })

@@ -102,7 +102,7 @@ describe.skipIf(!there)(
           return rotation.paused && rotation.pausedBy === 'hsm-away' ? rotation : false
         }
         const told = await fleet.until('no status says that the HSM is away', paused, 90_000)
-        expect(told.awaiting.join('\n')).toMatch(/the HSM since \d{4}-\S+ \(\d of \d shards\): /)
+        expect(told.awaiting.join('\n')).toMatch(/the HSM since \d{4}-\S+ \(\d of \d ranges\): /)
         expect(told.awaiting.join('\n')).toContain(why)
         expect(told.etaSeconds).toBeNull()
         const shown = () => rotation.said().includes('paused (hsm-away): waits for the HSM')

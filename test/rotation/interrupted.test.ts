@@ -108,7 +108,7 @@ async function holdFinish(): Promise<Hold> {
       await settle.reached()
       row = await lockDocument(collections.versions, { _id: from })
       await settle.release()
-      await fleet.until('it does not close its shards', async () => {
+      await fleet.until('it does not close its ranges', async () => {
         const rotation = (await runningRotation(fleet.store))?._id
         const open = { '_id.rotation': rotation, closed: false }
         return (await fleet.store.db.collection(collections.ranges).countDocuments(open)) === 0

@@ -118,7 +118,7 @@ describe('a takeover', () => {
   })
 })
 
-describe('closing shards', () => {
+describe('closing ranges', () => {
   test('kills a frozen worker too, and none of the rotation can be inserted afterwards', async () => {
     await freeze()
     expect(await closeRanges(other, { rotation: sweep.rotation })).toBe(1)
