@@ -2,6 +2,7 @@ import type { CollectionConfig } from '../contracts/settings.ts'
 import { keyturnLayout } from '../envelope/layout.ts'
 import type { Bound } from './documents.ts'
 import { ownerBounds } from './chunk-bounds.ts'
+import { countedThrough } from './collections.ts'
 import { idBehind } from './envelope-pages.ts'
 import { countField, fieldsOf, scanField } from './field-census.ts'
 import { oddStanding } from './odd-envelopes.ts'
@@ -10,6 +11,17 @@ import { atOneMoment, type Moment } from './snapshot.ts'
 import type { Store } from './store.ts'
 
 /** Envelopes counted by version. Counts are raw: they include quarantined envelopes, unless a function says otherwise. */
+
+/** In one snapshot, and without views that let no count through. */
+async function countedAtOnce<T>(
+  store: Store,
+  collections: readonly CollectionConfig[],
+  count: (kept: readonly CollectionConfig[], moment: Moment) => Promise<T>,
+): Promise<T> {
+  return countedThrough(store, collections, (kept) =>
+    atOneMoment(store, (moment) => count(kept, moment)),
+  )
+}
 
 export interface FieldCount {
   collection: string
@@ -41,7 +53,7 @@ export async function countVersions(
   moment?: Moment,
 ): Promise<VersionCounts> {
   if (moment === undefined) {
-    return atOneMoment(store, async (taken) => countVersions(store, collections, taken))
+    return countedAtOnce(store, collections, (kept, taken) => countVersions(store, kept, taken))
   }
   const counts: VersionCounts = { byVersion: {}, byField: [], odd: 0, oddByField: [] }
   for (const place of fieldsOf(collections)) {
@@ -64,9 +76,9 @@ export async function countVersion(
   collections: readonly CollectionConfig[],
   version: number,
 ): Promise<number> {
-  return atOneMoment(store, async (moment) => {
+  return countedAtOnce(store, collections, async (kept, moment) => {
     let envelopes = 0
-    for (const place of fieldsOf(collections)) {
+    for (const place of fieldsOf(kept)) {
       const { versions } = await countField(store, place, moment, version)
       envelopes += versions.get(version) ?? 0
     }
@@ -89,14 +101,14 @@ export async function leftOf(
   collections: readonly CollectionConfig[],
   version: number,
 ): Promise<Left> {
-  return atOneMoment(store, async (moment) => {
+  return countedAtOnce(store, collections, async (kept, moment) => {
     const left: Left = { under: 0, odd: 0 }
-    for (const place of fieldsOf(collections)) {
+    for (const place of fieldsOf(kept)) {
       const { versions, odd } = await countField(store, place, moment, version)
       left.under += versions.get(version) ?? 0
       if (odd > 0) left.odd += Math.max(0, odd - (await oddStanding(store, place, moment)))
     }
-    if (left.under > 0) left.under -= await countStanding(store, collections, version, moment)
+    if (left.under > 0) left.under -= await countStanding(store, kept, version, moment)
     return left
   })
 }
@@ -142,9 +154,9 @@ export async function censusDifferences(
   store: Store,
   collections: readonly CollectionConfig[],
 ): Promise<CensusDifference[]> {
-  return atOneMoment(store, async (moment) => {
+  return countedAtOnce(store, collections, async (kept, moment) => {
     const differences: CensusDifference[] = []
-    for (const place of fieldsOf(collections)) {
+    for (const place of fieldsOf(kept)) {
       const { versions, odd } = await countField(store, place, moment)
       const byIndex = new Map<number | 'odd', number>([...versions, ['odd', odd]])
       const byScan = await scanField(store, place, moment)

@@ -92,6 +92,33 @@ export async function sortedOut(
   return { kept: collections.filter(({ name }) => !isLost(name)), isLost }
 }
 
+/**
+ * Counts through whatever stands in the place of these collections. A count that fails is repeated without the views among
+ * them: a view whose pipeline fails would fail each count for good. `lostCollections` names a view whatever was counted.
+ */
+export async function countedThrough<T>(
+  store: Store,
+  collections: readonly CollectionConfig[],
+  count: (counted: readonly CollectionConfig[]) => Promise<T>,
+): Promise<T> {
+  try {
+    return await count(collections)
+  } catch (error) {
+    const kept = await withoutViews(store, collections)
+    if (kept.length === collections.length) throw error
+    return await count(kept)
+  }
+}
+
+/** All but those that are now a view. */
+export async function withoutViews(
+  store: Store,
+  collections: readonly CollectionConfig[],
+): Promise<CollectionConfig[]> {
+  const infos = await readableInfos(store)
+  return collections.filter(({ name }) => infos?.get(name)?.type !== 'view')
+}
+
 /** Throws for the first of `lostCollections`, under its code. */
 export async function requireCollections(
   store: Store,

@@ -1,5 +1,6 @@
 import type { Config } from '../../contracts/settings.ts'
 import type { ScanView } from '../../contracts/views.ts'
+import { withoutViews } from '../../store/collections.ts'
 import { fieldsOf } from '../../store/field-census.ts'
 import { firstOdd } from '../../store/odd-envelopes.ts'
 import { withKeystore, type Keystore } from '../keystore.ts'
@@ -26,7 +27,7 @@ export async function scan(
 /** The first odd envelopes of each field, as many as get their own quarantine rows. */
 async function oddOnes({ store, settings }: Keystore): Promise<ScanView['failed']> {
   const failed: ScanView['failed'] = []
-  for (const place of fieldsOf(settings.collections)) {
+  for (const place of fieldsOf(await withoutViews(store, settings.collections))) {
     const { collection, field } = place
     for await (const found of firstOdd(store, place)) {
       for (const { id } of found) {

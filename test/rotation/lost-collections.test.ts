@@ -31,6 +31,11 @@ const impostors: Record<string, () => Promise<unknown>> = {
   },
   'a view': () =>
     fleet.store.db.createCollection(certificates, { viewOn: elsewhere, pipeline: [] }),
+  'a view that lets nothing through': () =>
+    fleet.store.db.createCollection(certificates, {
+      viewOn: elsewhere,
+      pipeline: [{ $set: { secret: { $divide: [1, 0] } } }],
+    }),
   'a capped collection': async () => {
     await fleet.store.db.createCollection(certificates, { capped: true, size: 2 ** 20 })
     await copyRecords()
@@ -150,8 +155,10 @@ async function expectNamed(
   expect(doctor.code).not.toBe(0)
   expect(doctor.stdout).toContain(code)
   expect(await fleet.must('status')).toMatchObject({ lost: [{ code }] })
-  const scan = await fleet.cli('scan')
-  expect({ exit: scan.code, ...scan.json }).toMatchObject({ exit: 3, lost: [{ code }] })
+  for (const unwrap of [[], ['--unwrap']]) {
+    const scan = await fleet.cli('scan', ...unwrap)
+    expect({ exit: scan.code, ...scan.json }).toMatchObject({ exit: 3, lost: [{ code }] })
+  }
   const versions = fleet.store.db.collection<{ _id: number }>(keystore.versions)
   expect(await versions.findOne({ _id: from })).toMatchObject({ destroyed_at: null, removal: null })
 }

@@ -1,7 +1,7 @@
-import type { CreateCollectionOptions } from 'mongodb'
+import type { CreateCollectionOptions, Document } from 'mongodb'
 import { describe, expect, test } from 'vitest'
 import type { FleetSettings } from '../../contracts/settings.ts'
-import { censusDifferences, countVersions, leftOf } from '../../store/census.ts'
+import { censusDifferences, countVersion, countVersions, leftOf } from '../../store/census.ts'
 import { checkShapes, lostCollections, requireCollections } from '../../store/collections.ts'
 import { endFault } from '../../store/ending.ts'
 import { createIndexes } from '../../store/indexes.ts'
@@ -13,6 +13,13 @@ import { readForRemoval } from '../../store/removal-reading.ts'
 import { certificates, configured, field, fill, record, testStore } from './support.ts'
 
 const store = await testStore()
+
+/** Of views: MongoDB refuses each read of them, now or with a record. */
+const failingPipelines: Record<string, Document[]> = {
+  'a division by zero': [{ $set: { secret: { $divide: [1, 0] } } }],
+  'a conversion that fails': [{ $match: { $expr: { $toInt: 'x' } } }],
+  'a missing field is needed': [{ $set: { n: { $add: ['$name', 1] } } }],
+}
 
 describe('collections', () => {
   test('take ordinary and clustered collections, and refuse views, time series and capped ones', async () => {
@@ -84,6 +91,31 @@ describe('collections', () => {
       expect((await readForRemoval(store, 1, places)).lost).toMatchObject([{ code }])
       await store.db.dropCollection(name)
     }
+  })
+
+  test.each(Object.entries(failingPipelines))(
+    'that are now a view whose pipeline fails are not counted, and named: %s',
+    async (_, pipeline) => {
+      const places = [{ name: 'failing', envelopes: [field] }, ...configured]
+      await createIndexes(store, places)
+      await fill(store, ['a', 'b'])
+      await countVersions(store, places)
+      await store.db.dropCollection('failing')
+      await store.db.createCollection('failing', { viewOn: certificates, pipeline })
+      await expect(store.db.collection('failing').countDocuments()).rejects.toThrow()
+      expect(await countVersions(store, places)).toMatchObject({ byVersion: { 1: 2 }, odd: 0 })
+      expect(await countVersion(store, places, 1)).toBe(2)
+      expect(await leftOf(store, places, 1)).toEqual({ under: 2, odd: 0 })
+      const replaced = { code: 'collection-replaced' }
+      expect(await endFault(store, places, 1)).toMatchObject(replaced)
+      expect((await readForRemoval(store, 1, places)).lost).toMatchObject([replaced])
+      await store.db.dropCollection('failing')
+    },
+  )
+
+  test('whose count fails for another reason than a view are not taken for empty', async () => {
+    const places = [{ name: '.not-a-name', envelopes: [field] }]
+    await expect(countVersions(store, places)).rejects.toThrow()
   })
 
   test('keep their rows in quarantine while they are lost', async () => {
