@@ -4,12 +4,12 @@ import { createRequire } from 'node:module'
 import { KeyturnError } from '../contracts/errors.ts'
 import { packageVersion } from './package-version.ts'
 
-/** The source map holds paths of the machine that built it; two machines build the same workflows. */
+/** Left out of the hash: the source map holds paths of the build machine, which differ for the same workflows. */
 const sourceMap = /^\/\/# sourceMappingURL=.*$/gm
 
 /**
- * What tells two builds of the workflows apart: the package's version and the hash of the bundle that a control worker
- * runs. Throws `config-invalid` where the bundle is missing.
+ * Identifies a build of the workflows: the package's version and the hash of the bundle that a control worker runs. Throws
+ * `config-invalid` when the bundle is missing.
  */
 export function buildId(): string {
   return `${packageVersion()}-${bundleHash(readBundle())}`

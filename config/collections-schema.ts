@@ -64,7 +64,9 @@ function refusal(entry: EnvelopeEntry, earlier: readonly EnvelopeEntry[]): strin
   return null
 }
 
-/** A field twice, or inside another: a rotation would meet one envelope twice, or write into another's bytes. */
+/**
+ * A field that is listed twice or lies inside another: a rotation would read an envelope twice, or overwrite another one.
+ */
 function clash(path: string, earlier: readonly string[]): string | null {
   if (earlier.includes(path)) return `names the field '${path}' a second time`
   const outer = earlier.find((other) => path.startsWith(`${other}.`))

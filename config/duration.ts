@@ -1,7 +1,7 @@
 const units = { ms: 1, s: 1000, m: 60_000, h: 3_600_000, d: 86_400_000, w: 604_800_000 }
 type Unit = keyof typeof units
 
-/** Milliseconds of a duration such as `500ms`, `30s`, `5m`, `24h`, `90d`, `2w`; null for everything else. */
+/** Milliseconds of a duration such as `500ms`, `30s`, `5m`, `24h`, `90d`, `2w`; null when it is not one. */
 export function parseDuration(text: string): number | null {
   const [, digits, unit] = /^(\d+)(ms|s|m|h|d|w)$/.exec(text) ?? []
   if (digits === undefined || unit === undefined) return null

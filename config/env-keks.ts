@@ -4,8 +4,8 @@ import { notRandom } from './not-random.ts'
 const maxVersion = 2 ** 31 - 1
 
 /**
- * KEKs of the `env` provider: all variables named prefix and version, by version, each 64 hex characters (32 bytes).
- * Throws `env-key-invalid` for one that is anything else, naming the variable and never its value.
+ * KEKs of the `env` provider, by version: all variables named `<prefix><version>`, each 64 hex characters (32 bytes).
+ * Throws `env-key-invalid` for any other value, with the variable's name and never its value.
  */
 export function readEnvKeks(variablePrefix: string, env: NodeJS.ProcessEnv): Map<number, Buffer> {
   const keks = new Map<number, Buffer>()

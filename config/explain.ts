@@ -59,7 +59,7 @@ function problemsOf(source: YamlSource, schema: z.ZodType, issue: z.core.$ZodIss
   return [{ path: issue.path, unknown: false, message, hint: hintFor(issue.path) }]
 }
 
-/** Our unions are words first and a section last: what is wrong is told of the one that was written. */
+/** In our unions words come first and a section last: the issue is reported for the branch that was written. */
 function meantBranch(
   source: YamlSource,
   { path, errors }: z.core.$ZodIssueInvalidUnion,
@@ -82,7 +82,7 @@ function predicate(source: YamlSource, issue: z.core.$ZodIssue): string {
   if (typeof value !== 'string' && typeof value !== 'number' && typeof value !== 'boolean') {
     return issue.message
   }
-  // An address with a user and a password, wherever it was put.
+  // Probably an address with a user and a password, even under the wrong key.
   if (String(value).includes('@')) return issue.message
   return `${issue.message}, not '${String(value).slice(0, 80)}'`
 }

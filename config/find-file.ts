@@ -37,7 +37,7 @@ export function readConfigFile(options: LookUp): { file: string; text: string } 
   }
 }
 
-/** What is no UTF-8 would be read with other characters in the place of its own, in a password too. */
+/** Bytes that are not UTF-8 would be replaced silently, also in a password; so they are refused. */
 function textOf(file: string, bytes: Buffer): string {
   try {
     return new TextDecoder('utf-8', { fatal: true }).decode(bytes)

@@ -1,7 +1,7 @@
 import { z } from 'zod'
 import type { CollectionConfig, DeclaredLayout } from '../contracts/settings.ts'
 
-/** Of a field and of everything that a layout names. */
+/** The path of a field, or of a part that a layout names. */
 export const fieldPath = z
   .string('must be the dotted path of a field')
   .refine((path) => !path.split('.').includes(''), 'must not have empty parts')
@@ -42,7 +42,7 @@ const layout = z.strictObject(
   'must be a section with version, wrapped, iv, encoding and aad',
 )
 
-/** What stands in `envelopes`: a path, or a name with its layout. */
+/** An entry of `envelopes`: a path, or a name with its layout. */
 export const envelopeEntry = z.union([
   fieldPath,
   z.strictObject(
@@ -58,8 +58,8 @@ export function fieldOf(entry: EnvelopeEntry): string {
 }
 
 /**
- * What a rotation reads or writes for a field. Two fields must not share any of it: one field's rotation would change the
- * version that the other's envelope names.
+ * The paths that a rotation reads or writes for a field. Two fields must not share a path: re-wrapping one would change the
+ * version of the other.
  */
 export function pathsOf(entry: EnvelopeEntry): string[] {
   if (typeof entry === 'string') return [entry]

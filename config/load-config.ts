@@ -15,8 +15,8 @@ import { parseYaml } from './yaml-source.ts'
 const uriVariable = 'KEYTURN_MONGODB_URI'
 
 /**
- * Reads `keyturn.yaml` (docs/configuration.md) into one frozen object, durations in milliseconds, every default filled
- * in. Throws `config-missing`, `config-unknown-key`, `config-invalid` or `variable-missing`; nothing was touched then.
+ * Reads `keyturn.yaml` (docs/configuration.md) into one frozen object, durations in milliseconds, every default filled in.
+ * Throws `config-missing`, `config-unknown-key`, `config-invalid` or `variable-missing`, before any connection is opened.
  */
 export function loadConfig(options: LookUp = {}): Config {
   const { file, written } = load(options, configSchema)
@@ -54,7 +54,9 @@ export function loadConfig(options: LookUp = {}): Config {
   })
 }
 
-/** For `pkcs11-init --probe-only`, which needs only `kek.pkcs11` in the file; the rest is not looked at. Throws like `loadConfig`. */
+/**
+ * For `pkcs11-init --probe-only`, which needs only `kek.pkcs11`; the rest of the file is ignored. Throws like `loadConfig`.
+ */
 export function loadPkcs11Config(options: LookUp = {}): {
   install: string | null
   file: string
@@ -76,7 +78,7 @@ function load<S extends z.ZodType>(options: LookUp, schema: S) {
   return { file, written: parsed.data }
 }
 
-/** The variable wins over the file, so that a password need not stand in it; empty counts as unset. */
+/** The variable wins over the file, so that the file needs no password; an empty one counts as unset. */
 function mongoUri(file: string, written: WrittenConfig, env: NodeJS.ProcessEnv): string {
   const fromVariable = env[uriVariable] ?? ''
   if (fromVariable !== '' && !isMongoUri(fromVariable)) {
@@ -97,14 +99,14 @@ function mongoUri(file: string, written: WrittenConfig, env: NodeJS.ProcessEnv):
   return uri
 }
 
-/** `kek.pkcs11` of an install on `env` is checked and then left out. */
+/** With the `env` provider, `kek.pkcs11` is validated and then dropped. */
 function kekConfig(file: string, kek: WrittenConfig['kek']): KekConfig {
   const common = { provider: kek.provider, env: { variablePrefix: kek.env.variable_prefix } }
   if (kek.provider === 'env' || kek.pkcs11 === undefined) return common
   return { ...common, pkcs11: pkcs11Config(file, kek.pkcs11) }
 }
 
-/** A relative `pin_file` starts at the folder of keyturn.yaml; `module_path` is the dynamic linker's business. */
+/** A relative `pin_file` starts at the folder of keyturn.yaml; `module_path` goes to the dynamic linker unchanged. */
 function pkcs11Config(file: string, written: WrittenPkcs11): Pkcs11Config {
   const { module_parameters: moduleParameters, environment } = written
   const uri = uriOf(written)

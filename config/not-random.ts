@@ -1,13 +1,13 @@
 /** Random bytes have about 30 different values among 32, and fewer than this many once in 10^22 keys. */
 const FEWEST_VALUES = 13
-/** As many equal bytes in a row come once in 10^15 keys: a shorter key, filled up. */
+/** A random key has so many equal bytes in a row once in 10^15 keys; a shorter key that was padded does. */
 const LONGEST_RUN = 7
 const LONGEST_PERIOD = 16
 
 /**
- * Why 32 bytes are plainly no random key, or null: a pattern that repeats within 16 bytes (all zeros among them), bytes
- * that count up or down by any step, few different bytes, a run of equal ones. A key that was drawn at random is refused
- * once in 10^15 times; one that was thought up may pass.
+ * Why 32 bytes are obviously not a random key, or null: a pattern that repeats within 16 bytes (such as all zeros), bytes
+ * that count up or down by any step, few different bytes, a run of equal bytes. A random key is refused once in 10^15
+ * times; an invented one may still pass.
  */
 export function notRandom(key: Buffer): string | null {
   const period = shortestPeriod(key)

@@ -1,9 +1,9 @@
 import { createRequire } from 'node:module'
 
-/** Of the compiled file in dist/config, and of this one. */
+/** Relative to the compiled file in dist/config, and to this source file. */
 const candidates = ['../../package.json', '../package.json']
 
-/** The version of this Keyturn; `unknown` where its package.json is not beside it. */
+/** The version of this package; `unknown` when its package.json is not found. */
 export function packageVersion(): string {
   const require = createRequire(import.meta.url)
   for (const path of candidates) {

@@ -20,9 +20,10 @@ export interface Pin {
 }
 
 /**
- * The token's PIN: `pin_file`, else `pin` (with a warning), else the variable `pin_env`. It goes to the module as it is;
- * only a single newline at the end of the file is cut. Throws `pin-missing` (also for an empty one: HSMs count it as a
- * try) and `pin-file-unsafe`. The first source that is configured counts; a bad one never falls through to the next.
+ * The token's PIN: `pin_file`, else `pin` (with a warning), else the variable `pin_env`. It is passed to the module
+ * unchanged, except that one newline at the end of the file is cut. Throws `pin-missing` (also for an empty PIN, which HSMs
+ * count as a login attempt) and `pin-file-unsafe`. The first source that is configured counts; a bad one never falls
+ * through to the next.
  */
 export function readPin(pkcs11: Pkcs11Config, env: NodeJS.ProcessEnv): Pin {
   if (pkcs11.pinFile !== undefined) return fromFile(pkcs11.pinFile, pkcs11.pin !== undefined)
@@ -43,7 +44,7 @@ export function readPin(pkcs11: Pkcs11Config, env: NodeJS.ProcessEnv): Pin {
   return { pin, warnings: oddities(pin, `the PIN in variable '${pkcs11.pinEnv}'`) }
 }
 
-/** Whether any source is configured; what it holds is not looked at. */
+/** Whether any source is configured; the source is not read. */
 export function hasPinSource(pkcs11: Pkcs11Config, env: NodeJS.ProcessEnv): boolean {
   const { pinFile, pin, pinEnv } = pkcs11
   return pinFile !== undefined || pin !== undefined || env[pinEnv] !== undefined
@@ -57,7 +58,7 @@ function fromFile(file: string, alsoValue: boolean): Pin {
   return { pin, warnings: [...ignored, ...oddities(pin, `the PIN in '${file}'`)] }
 }
 
-/** What editors and shells leave around a PIN, told before it costs a try. */
+/** Characters that editors and shells leave around a PIN; the warning comes before a login attempt is spent. */
 function oddities(pin: string, where: string): string[] {
   const odd: [boolean, string][] = [
     [pin.startsWith(BYTE_ORDER_MARK), 'begins with a byte order mark'],
@@ -69,7 +70,7 @@ function oddities(pin: string, where: string): string[] {
     .map(([, what]) => `${where} ${what}, which is taken as part of it`)
 }
 
-/** Opens first and looks at what was opened: the link's target counts, and it cannot be exchanged in between. */
+/** Opens the file first and checks the descriptor: so a link's target is checked, and it cannot be swapped in between. */
 function readPrivate(file: string): string {
   let descriptor: number
   try {
@@ -93,7 +94,7 @@ function readPrivate(file: string): string {
   }
 }
 
-/** UTF-16 is refused: no token has such a PIN, and its bytes would cost a try. */
+/** Refuses UTF-16: no token has such a PIN, and its bytes would cost a login attempt. */
 function textOf(file: string, bytes: Buffer): string {
   const isUtf16 = bytes.includes(0) || /^(fffe|feff)/.test(bytes.toString('hex', 0, 2))
   if (isUtf16) {
@@ -134,8 +135,8 @@ function checkPrivate(file: string, descriptor: number): void {
 }
 
 /**
- * A file of root that a group may read, as systemd's LoadCredential and a Kubernetes fsGroup hand it over: the group is
- * root's or one of this process's own, and some folder on the way to it can be entered by no others.
+ * A root-owned, group-readable file is accepted as systemd's LoadCredential and a Kubernetes fsGroup provide it: the group
+ * must be root's or one of this process's groups, and a parent folder must be closed to others.
  */
 function whyNotHandedOver(file: string, gid: number): { what: string; hint: string } | null {
   const own = [process.getegid?.(), ...(process.getgroups?.() ?? [])]

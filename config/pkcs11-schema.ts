@@ -1,7 +1,7 @@
 import { z } from 'zod'
 import { parsePkcs11Uri, type Pkcs11Uri } from './pkcs11-uri.ts'
 
-/** A key's label is `<prefix>-v<N>` and has at most 32 characters; one digit is the least a version needs. */
+/** A key's label is `<prefix>-v<N>`, at most 32 characters; a version needs at least one digit. */
 const maxPrefix = 32 - '-v1'.length
 
 const tooLong = `must have at most ${maxPrefix} characters (a label has at most 32)`
@@ -9,7 +9,10 @@ const tooLong = `must have at most ${maxPrefix} characters (a label has at most 
 const quoted = (message: string) => z.string(message).min(1, 'must not be empty')
 const tokenKeys = ['token_label', 'token_serial', 'slot'] as const
 
-/** The section `kek.pkcs11`. Texts of digits must be in quotes: unquoted, YAML makes `0123` a number and another PIN. */
+/**
+ * The section `kek.pkcs11`. Digits must be quoted: YAML reads an unquoted `0123` as a number, which would be a different
+ * PIN.
+ */
 export const pkcs11Section = z
   .strictObject(
     {
@@ -71,7 +74,7 @@ export const pkcs11Section = z
     )
   })
 
-/** Keys beside a URI that say the same again: one of the two would not count. */
+/** Keys that repeat what the URI already says: one of the two would be ignored. */
 function doubled(uri: Pkcs11Uri, section: Partial<Record<Said, unknown>>): Said[] {
   const pin: Said[] = (uri.pinFile ?? uri.pin) ? ['pin_file', 'pin'] : []
   const said: Said[] = [

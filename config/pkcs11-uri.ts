@@ -1,9 +1,9 @@
 import type { TokenWanted } from '../contracts/settings.ts'
 
-/** What a PKCS#11 URI (RFC 7512) says of where a KEK is; members that it does not say are absent. */
+/** The parts of a PKCS#11 URI (RFC 7512) that locate a KEK; parts that are not in the URI are absent. */
 export interface Pkcs11Uri {
   token: TokenWanted
-  /** Label of a key, without the version at its end. */
+  /** A key's label without the version at its end. */
   keyLabelPrefix?: string
   modulePath?: string
   pinFile?: string
@@ -13,7 +13,7 @@ export interface Pkcs11Uri {
 const pathAttributes = ['token', 'serial', 'slot-id', 'manufacturer', 'model', 'object', 'type']
 const queryAttributes = ['module-path', 'pin-source', 'pin-value']
 
-/** Reads a URI, or answers in a predicate why it is none that can be used; the value of a PIN is never in it. */
+/** Parses a URI, or returns as a predicate why it cannot be used; the reason never contains a PIN. */
 export function parsePkcs11Uri(text: string): Pkcs11Uri | { refusal: string } {
   try {
     return parse(text)
@@ -66,7 +66,7 @@ function attributes(list: string, separator: string, known: readonly string[]): 
     })
 }
 
-/** Percent-encoded UTF-8; a `+` is a plus. */
+/** Decodes percent-encoded UTF-8; a `+` stays a plus. */
 function decoded(name: string, value: string): string {
   let text: string
   try {

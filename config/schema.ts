@@ -4,8 +4,8 @@ import { formatDuration, parseDuration } from './duration.ts'
 import { pkcs11Section } from './pkcs11-schema.ts'
 
 /**
- * `keyturn.yaml` as it is written (docs/configuration.md). Messages are predicates of their key: those that begin with
- * "must" get the refused value added. Everything is strict: an unknown key is an error.
+ * The schema of `keyturn.yaml` (docs/configuration.md). Messages are predicates of their key; the refused value is added to
+ * those that begin with "must". Unknown keys are errors everywhere.
  */
 
 const logLevels = ['fatal', 'error', 'warn', 'info', 'debug', 'trace', 'silent'] as const
@@ -29,7 +29,7 @@ const duration = z
 const count = (least: number, most: number, message: string) =>
   z.int(message).min(least, message).max(most, message)
 
-/** Names queues and workflow ids (contracts/names.ts): a part `node` would let two installs share a queue. */
+/** Used in the names of queues and workflows (contracts/names.ts): a part `node` would let two installs share a queue. */
 const installName = text()
   .max(64, 'must have at most 64 characters')
   .regex(
@@ -142,7 +142,7 @@ export const configSchema = z.strictObject(
 
 export type WrittenConfig = z.output<typeof configSchema>
 
-/** What `pkcs11-init --probe-only` needs; the rest of the file is not looked at. */
+/** The part that `pkcs11-init --probe-only` needs; the rest of the file is ignored. */
 export const pkcs11OnlySchema = z.object({
   install: installName.optional(),
   kek: z.object({ pkcs11: pkcs11Section }),

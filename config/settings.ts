@@ -6,8 +6,8 @@ import { deepFreeze } from './freeze.ts'
 const dayMs = 86_400_000
 
 /**
- * What `setup` records of a configuration and every heartbeat names by its hash. Lists whose order means nothing are
- * sorted, so that two hosts' files may differ in it; what a later program added is left out while it is at its default.
+ * The settings that `setup` records and whose hash every heartbeat carries. Lists whose order does not matter are sorted,
+ * so that hosts may write them in different orders. A setting that a later release added is left out at its default.
  */
 export function settingsOf(
   config: Pick<Config, 'collections' | 'fleet' | 'removal'>,
@@ -35,7 +35,7 @@ function byField(one: { field: string }, other: { field: string }): number {
   return one.field < other.field ? -1 : 1
 }
 
-/** What `keyturn.yaml` means where it says nothing; `test/config/settings.test.ts` holds it against the schema. */
+/** The defaults of `keyturn.yaml`; `test/config/settings.test.ts` compares them with the schema. */
 const defaults: Pick<FleetSettings, 'fleet' | 'removal'> = {
   fleet: { heartbeatMs: 30_000, leaseMs: 90_000, expireMs: 120_000 },
   removal: {
@@ -45,8 +45,8 @@ const defaults: Pick<FleetSettings, 'fleet' | 'removal'> = {
 }
 
 /**
- * SHA-256 (32 bytes) over the canonical JSON of RFC 8785 of what a file can say: without members at their defaults, so that a
- * setting which a later version adds changes no hash, and without what `setup` recorded besides.
+ * SHA-256 (32 bytes) over the canonical JSON (RFC 8785) of the settings in a file. Members at their defaults are left out,
+ * so that a setting added by a later release does not change the hash; so is what `setup` recorded itself.
  */
 export function settingsHash(settings: FleetSettings): Buffer {
   const canonical = canonicalize({
@@ -58,7 +58,7 @@ export function settingsHash(settings: FleetSettings): Buffer {
   return createHash('sha256').update(canonical, 'utf8').digest()
 }
 
-/** The members of a section that are not at their defaults, under the section's name; nothing where all are. */
+/** The members of a section that are not at their defaults, under the section's name; empty when all are. */
 function sectionSaid(name: string, section: object, standard: object): object {
   const usual = new Map<string, unknown>(Object.entries(standard))
   const said = Object.entries(section).filter(

@@ -4,17 +4,17 @@ import type { Config } from '../contracts/settings.ts'
 
 type Standard = ReturnType<typeof loadClientConnectConfig>['connectionOptions']
 
-/** Where Temporal is and how to get in. */
+/** Temporal's address, namespace and credentials. */
 export interface TemporalEndpoint {
   address: string
   namespace: string
-  /** TLS, API key and metadata as the standard environment configuration has them. */
+  /** TLS, API key and metadata from the standard environment configuration. */
   security: Pick<Standard, 'tls' | 'apiKey' | 'metadata'>
 }
 
 /**
- * Address and namespace of the file win over the standard Temporal environment configuration (TEMPORAL_* variables,
- * profiles in temporal.toml), which brings TLS, mTLS and API keys without code of ours.
+ * Address and namespace in the file win over the standard Temporal environment configuration (TEMPORAL_* variables,
+ * profiles in temporal.toml), which also supplies TLS, mTLS and API keys.
  */
 export function temporalEndpoint(config: Config): TemporalEndpoint {
   let standard: ReturnType<typeof loadClientConnectConfig>

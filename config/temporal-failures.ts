@@ -2,7 +2,7 @@ import { KeyturnError, type ErrorCode } from '../contracts/errors.ts'
 import { innermost, inOneLine, reasonOf } from '../contracts/reasons.ts'
 import type { TemporalEndpoint } from './temporal-endpoint.ts'
 
-/** gRPC status codes that need an answer of their own (grpc/doc/statuscodes.md). */
+/** gRPC status codes that are handled individually (grpc/doc/statuscodes.md). */
 const grpc = {
   cancelled: 1,
   deadline: 4,
@@ -17,8 +17,8 @@ const grpc = {
 type Place = Pick<TemporalEndpoint, 'address'> & Partial<TemporalEndpoint>
 
 /**
- * An error of one of Temporal's two SDK connections as one of ours: grpc-js in clients, the Rust core in workers. The
- * innermost cause is in the message, an API key never is. No hint names a command: doctor shows them too.
+ * Maps an error of Temporal's SDK to a KeyturnError: from grpc-js in clients, from the Rust core in workers. The message
+ * has the innermost cause and never an API key. Hints name no command, because doctor shows them too.
  */
 export function temporalFailure(error: unknown, place: Place): KeyturnError {
   if (error instanceof KeyturnError) return error
@@ -81,12 +81,12 @@ const refusals: Readonly<Record<number, Refusal>> = {
 
 function refusalOf(status: number, told: string): Refusal {
   const other = { says: 'refused', hint: 'look at the log of the Temporal server' }
-  // What is not found is something of ours, unless it is the namespace itself.
+  // What is not found is a workflow or Schedule of ours, unless the text names the namespace.
   if (status === grpc.notFound && !/namespace/i.test(told)) return other
   return refusals[status] ?? other
 }
 
-/** The statuses of the way to the server. */
+/** Statuses that mean that the server was not reached. */
 function isAway(status: number): boolean {
   return status === grpc.unavailable || status === grpc.deadline || status === grpc.cancelled
 }
@@ -96,7 +96,7 @@ const noGrpc = /protocol error|http2 error|FRAME_SIZE|HTTP status|content-type/i
 
 interface Way {
   pattern: RegExp
-  /** The reason in words of our own, where those of the SDK are none. */
+  /** Our own wording, where the SDK's text does not name the reason. */
   says?: (text: string) => string
   hint: string
 }
@@ -107,7 +107,7 @@ const slow: Way = {
   hint: 'is a firewall in between, is it busy, and is it Temporal?',
 }
 
-/** What the way to the server met, in the words of grpc-js (with OpenSSL) and of tonic (with rustls). */
+/** Connection failures, by the texts of grpc-js (with OpenSSL) and of tonic (with rustls). */
 const ways: readonly Way[] = [
   {
     pattern: /wrong version number|InvalidContentType|packet length too long/i,
@@ -151,7 +151,7 @@ const ways: readonly Way[] = [
   slow,
 ]
 
-/** What tonic calls the statuses, as number. */
+/** tonic's names of the statuses, and their numbers. */
 const tonicStatuses: readonly (readonly [RegExp, number])[] = [
   [/code: (NotFound|'Some requested entity was not found')/, grpc.notFound],
   [/code: (PermissionDenied|'The caller does not have permission)/, grpc.permissionDenied],
@@ -160,7 +160,7 @@ const tonicStatuses: readonly (readonly [RegExp, number])[] = [
   [/code: (Unauthenticated|'The request does not have valid auth)/, grpc.unauthenticated],
 ]
 
-/** grpc-js has status and details as members; the core tells everything in one text. */
+/** grpc-js has status and details as members; the core puts both into one text. */
 function causeOf(error: unknown): { text: string; status: number | null } {
   const cause = innermost(error)
   const { code, details } = (cause ?? {}) as { code?: unknown; details?: unknown }
@@ -191,7 +191,7 @@ function withoutKey(text: string, { security }: Place): string {
   return typeof key === 'string' && key !== '' ? text.replaceAll(key, '[redacted]') : text
 }
 
-/** Whether the server could not be asked, or not now, so that the same question may be repeated. */
+/** Whether the server was not reached or is overloaded, so that the same request may be repeated. */
 export function isTemporalAway(error: unknown): boolean {
   const { status } = causeOf(error)
   return status !== null && (isAway(status) || status === grpc.exhausted)

@@ -4,18 +4,20 @@ import { KeyturnError } from '../contracts/errors.ts'
 
 export type KeyPath = readonly PropertyKey[]
 
-/** A parsed YAML file that still knows where everything stands. */
+/** A parsed YAML file with the position of each value. */
 export interface YamlSource {
   readonly file: string
   /** Plain values; a key without a value is undefined, as if it were absent. */
   readonly value: unknown
-  /** `file:line:column` of what stands at the path, or, when nothing does, of the nearest thing around it. */
+  /** `file:line:column` of the node at the path or, when there is none, of its nearest parent. */
   locate(path: KeyPath): string
-  /** Characters from the beginning of the file to the same place. */
+  /** The same position as an offset in characters from the beginning of the file. */
   offsetOf(path: KeyPath): number
 }
 
-/** Throws `config-invalid` with line and column for what is no YAML; the text itself is never shown (it may hold a PIN). */
+/**
+ * Throws `config-invalid` with line and column when the text is not YAML; the text is never shown, since it may hold a PIN.
+ */
 export function parseYaml(file: string, text: string): YamlSource {
   const lines = new LineCounter()
   const document = reading(file, () =>
@@ -42,7 +44,7 @@ export function parseYaml(file: string, text: string): YamlSource {
   }
   const [tag] = document.warnings
   if (tag !== undefined) {
-    // Not the tag itself: an unquoted PIN may begin with the sign of one.
+    // Do not show the tag: an unquoted PIN may begin with `!`.
     const key = /([\w.-]{1,64})["']?\s*:[^\S\n]*$/.exec(text.slice(0, tag.pos[0]))?.[1]
     const where = key === undefined ? 'a value' : `the value of '${key}'`
     throw new KeyturnError('config-invalid', `${at(tag.pos[0])}: ${where} has a tag ('!')`, {
@@ -59,8 +61,8 @@ export function parseYaml(file: string, text: string): YamlSource {
 }
 
 /**
- * The library refuses aliases that are unknown or multiply without end by plain errors; one inside of itself, or nesting
- * without end, overflows the stack. Neither says where.
+ * The library throws plain errors for unknown aliases and for aliases that expand without end. An alias inside itself, or
+ * very deep nesting, overflows the stack. Neither error has a position.
  */
 function reading<T>(file: string, read: () => T): T {
   try {
@@ -78,7 +80,7 @@ function aliasReason(cause: unknown): string {
   return /excessive alias/i.test(String(cause)) ? 'its aliases multiply' : 'an alias has no anchor'
 }
 
-/** Keys stand for their values: a reader looks for the key. */
+/** The offset of the key rather than of its value, since a reader looks for the key. */
 function offsetIn(document: Document, path: KeyPath): number {
   let node: unknown = document.contents
   let offset = isMap(node) || isSeq(node) ? (node.range?.[0] ?? 0) : 0
@@ -103,7 +105,7 @@ function offsetIn(document: Document, path: KeyPath): number {
   return offset
 }
 
-/** The key stays, so that an unknown one is seen. */
+/** Null becomes undefined; the key is kept, so that an unknown key is reported. */
 function nullsAsAbsent(value: unknown): unknown {
   if (Array.isArray(value)) return value.map(nullsAsAbsent)
   if (typeof value !== 'object' || value === null) return value

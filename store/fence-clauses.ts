@@ -6,7 +6,7 @@ import type { Document } from 'mongodb'
  * members beside it, or write the same with `$nin`, `$not` or `$nor`.
  */
 
-/** Notes that the old validator had no level of its own, so that none is restored. */
+/** Records that the old validator had no level, so that the level is unset again later. */
 const levelNote = 'keyturn: validation level was not set'
 
 export interface Clauses {
@@ -46,8 +46,8 @@ export function withClauses(
 }
 
 /**
- * The validator without exactly these clauses; null when none of them is in it. `noted`: the last fence of any version
- * went with them, and with it the note that the level was raised from none.
+ * The validator without exactly these clauses; null when it has none of them. `noted`: no fence of any version is left, and
+ * the note that the old validator had no level was removed with the last one.
  */
 export function withoutClauses(
   validator: Document,
@@ -67,7 +67,7 @@ export function withoutClauses(
 
 type IsClause = (key: string, condition: unknown) => unknown
 
-/** What a condition is without the clause: `undefined` when nothing of it is left, the same when it is none. */
+/** The condition without the clause: `undefined` when nothing is left, unchanged when it does not hold the clause. */
 function isAt(path: string, version: number): IsClause {
   return (key, condition) => {
     if (key === '$nor' && Array.isArray(condition)) {
@@ -99,7 +99,7 @@ function conditionWithout(condition: unknown, version: number): unknown {
   return isSame ? condition : Object.keys(rest).length === 0 ? undefined : rest
 }
 
-/** Everything that must hold, walked; `stripped` counts the places that changed. */
+/** Removes the clause from the validator's top level and its nested `$and`s; `stripped` counts the places that changed. */
 function strip(validator: Document, clause: IsClause): { left: Document; stripped: number } {
   const left: Document = {}
   let stripped = 0
@@ -122,7 +122,7 @@ function strip(validator: Document, clause: IsClause): { left: Document; strippe
   return { left, stripped }
 }
 
-/** Whether a member of an `$and` is a fence of ours of any version: then the `$and` is ours as well. */
+/** Whether a member of an `$and` is a Keyturn fence of any version; Keyturn then also made the `$and`. */
 function isFenced(members: unknown): boolean {
   return Array.isArray(members) && (members as Document[]).some((each) => isFence(each))
 }
@@ -156,7 +156,7 @@ function isOnlyEq(condition: Document, version: number): boolean {
   return Object.keys(condition).length === 1 && isVersion(condition['$eq'], version)
 }
 
-/** Read unpromoted, a number is an object of the driver's. */
+/** An unpromoted number is a driver object (`Int32`, `Long`, `Double`). */
 function isVersion(value: unknown, version: number): boolean {
   return value !== null && ['number', 'object'].includes(typeof value) && Number(value) === version
 }

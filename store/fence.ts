@@ -14,31 +14,31 @@ import type { Store } from './store.ts'
 
 /**
  * The fence of a removal: MongoDB itself refuses to store the version (error 121), through a validator on each field
- * (fence-clauses.ts). Missing fields pass it. Level moderate where none was set: a record that broke it before, like one
- * in quarantine, stays editable. What is written with `bypassDocumentValidation` passes it: the census after the window
- * is for that.
+ * (fence-clauses.ts). Missing fields pass it. Level moderate where none was set: a record that broke it before, like one in
+ * quarantine, stays editable. A write with `bypassDocumentValidation` passes it; the census after the undo window finds
+ * such writes.
  *
  * `collMod` waits for the transactions that are open on the collection, and all writes queue behind it. So it waits half a
- * second at most; `fence-busy` answers are for the caller to repeat (`Busy`).
+ * second at most and then answers `busy`; the caller repeats it.
  */
 
 /** How long a `collMod`, and with it every write of an application, waits for an open transaction, in milliseconds. */
 const collModMs = 500
-/** Records by which a validator's rules are tried. */
+/** How many records the validator is tried with. */
 const sampled = 5
 
 export interface Fence {
   collection: string
   fields: readonly string[]
-  /** Of the fields that have one of their own (contracts/settings.ts). */
+  /** Declared layouts, by field (contracts/settings.ts). */
   layouts?: CollectionConfig['layouts']
   version: number
 }
 
-/** `busy`: a transaction that is open on the collection held the change up; nothing has changed, ask again later. */
+/** `busy`: an open transaction on the collection delayed the change; nothing has changed, try again later. */
 export type FenceChange = 'done' | 'busy'
 
-/** The fence of a version on everything that a collection holds. */
+/** The fence of a version on all fields of a collection. */
 export function fenceOn(collection: CollectionConfig, version: number): Fence {
   const { name, envelopes: fields, layouts = [] } = collection
   return { collection: name, fields, layouts, version }
@@ -51,8 +51,9 @@ interface Rules {
 }
 
 /**
- * Raises the fence; one that stands already stays. Never makes a collection. Throws `collection-missing`, and `no-fence`
- * where it cannot hold: without the right to `collMod`, or where the collection's own rules only warn or are off.
+ * Raises the fence; does nothing when it is already up. Never creates a collection. Throws `collection-missing`, and
+ * `no-fence` where it could not be enforced: without the right to `collMod`, or where the collection's own rules only warn
+ * or are off.
  */
 export async function raiseFence(store: Store, fence: Fence): Promise<FenceChange> {
   const rules = await readRules(store, fence.collection)
@@ -75,8 +76,8 @@ export async function raiseFence(store: Store, fence: Fence): Promise<FenceChang
 }
 
 /**
- * Takes exactly this fence off: the validator and its level are then as they were. No collection: nothing is
- * done. Throws `fence-left` where it cannot be taken off, or where the validator refuses the version all the same.
+ * Removes exactly this fence and restores the validator and its level. Does nothing when the collection is missing. Throws
+ * `fence-left` when it cannot be removed, or when the validator still refuses the version.
  */
 export async function lowerFence(store: Store, fence: Fence): Promise<FenceChange> {
   const rules = await readRules(store, fence.collection)
@@ -113,8 +114,8 @@ export async function fenceObstacle(store: Store, { collection }: Fence): Promis
 }
 
 /**
- * Whether a validator keeps this version out of any of these fields, in whatever words: by the clauses of a fence, or
- * because a record that it lets pass now would not pass any more with this version in it.
+ * Whether a validator refuses this version in any of these fields, however it is written: by the clauses of a fence, or
+ * because records that pass now would fail with this version in them.
  */
 export async function refusesVersion(store: Store, fence: Fence): Promise<boolean> {
   const rules = await readRules(store, fence.collection)
@@ -128,7 +129,7 @@ export async function refusesVersion(store: Store, fence: Fence): Promise<boolea
   return false
 }
 
-/** Throws `fence-left` when a validator keeps the version out of a field. */
+/** Throws `fence-left` when a validator refuses the version in any of the fields. */
 export async function requireNoFence(store: Store, fence: Fence): Promise<void> {
   if (!(await refusesVersion(store, fence))) return
   throw fenceLeft(fence, `its validator refuses version ${fence.version}`)
@@ -170,7 +171,7 @@ function laxness(rules: Rules): string | null {
   return rules.validationLevel === 'off' ? 'its validation level is off' : null
 }
 
-/** Unpromoted, so that the old validator returns unchanged. Null: there is no such collection. */
+/** Reads BSON values unpromoted, so that the old validator is restored unchanged. Null when the collection is missing. */
 async function readRules(store: Store, collection: string): Promise<Rules | null> {
   const [info] = await store.db
     .listCollections({ name: collection }, { promoteValues: false, bsonRegExp: true })

@@ -6,23 +6,24 @@ import type { Layout } from '../envelope/layout.ts'
 import { bsonTypes, rawAt, rawElements, rawValueOr, type RawElement } from './raw-bson.ts'
 
 /**
- * The one definition of "an envelope is here" (docs/envelope.md), for MongoDB and for what was read from it. Census,
- * sweep, quarantine, scan, guards and setup all go by this file.
+ * The one definition of "an envelope is here" (docs/envelope.md), as a MongoDB expression and for documents in memory.
+ * Census, sweep, quarantine, scan, guards and setup all use this file.
  *
- * An envelope is there when its field is present and not null; of a declared layout, when the path of the version or of
- * the wrapped DEK is. A scalar or null on the way to a dotted path: not there. An array on the way: one odd envelope for
- * the document. Its version is an integral number of any BSON type from 1 to 2^31 - 1, and all parts that a rotation
- * reads are present and not null; otherwise it is odd: nobody can say which key it needs, so it never counts as zero.
+ * An envelope is there when its field is present and not null; of a declared layout, when the path of the version or of the
+ * wrapped DEK is. A scalar or null on the way to a dotted path means that there is none. An array on the way means one odd
+ * envelope for the document. Its version is an integral number of any BSON type from 1 to 2^31 - 1, and all parts that a
+ * rotation reads are present and not null; otherwise it is odd: the key that it needs is unknown, so it never counts as
+ * zero.
  *
- * MongoDB finds odd envelopes by two indexes. Those with a number in the place of the version that is none stand in the
- * version's index. All others are in a partial index of `oddCandidates`, which is empty where nothing is odd.
+ * MongoDB finds odd envelopes by two indexes. An envelope whose version is a number but not a valid version is in the
+ * version index. All others are in a partial index over `oddCandidates`, which is empty where nothing is odd.
  */
 export type Presence = 'none' | 'odd' | number
 
-/** What stands at a path: an element, nothing (`none`), or an array on the way. */
+/** The value at a path: an element, nothing (`none`), or an array on the way. */
 type Found = RawElement | 'none' | 'array'
 
-/** The definition for a record, or its part with the layout's paths, as it was read. */
+/** Presence of a raw record, or of its elements on the layout's paths. */
 export function presenceOf(document: Uint8Array | readonly RawElement[], layout: Layout): Presence {
   const elements = document instanceof Uint8Array ? rawElements(document) : document
   const anchors = anchorsOf(layout).map((path) => at(elements, path))
@@ -34,7 +35,7 @@ export function presenceOf(document: Uint8Array | readonly RawElement[], layout:
   return (version === null ? null : asVersion(rawValueOr(version, null))) ?? 'odd'
 }
 
-/** A version, or null for a value that is none. Numbers may be promoted or not. */
+/** The value as a version, or null when it is not one. Numbers may be promoted or not. */
 export function asVersion(value: unknown): number | null {
   const version = asInteger(value)
   return version === null || version < 1 || version > maxKekVersion ? null : version
@@ -65,8 +66,8 @@ export function presenceExpression(layout: Layout): Document {
 }
 
 /**
- * Every record whose envelope is odd for another reason than a number that is no version, and hardly any other; the
- * expression decides. Only operators that a partial index may have (MongoDB 6.0, and later).
+ * A superset of the records whose envelope is odd, except those with an invalid number as version; `presenceExpression`
+ * decides. Uses only operators that a partial index may have (MongoDB 6.0 and later).
  */
 export function oddCandidates(layout: Layout): Document {
   const { version, paths } = layout
@@ -88,12 +89,12 @@ export function oddCandidates(layout: Layout): Document {
   }
 }
 
-/** The index that makes walk, census and sweep cheap; `setup` creates it. */
+/** The index that page reads, census and sweep use; `setup` creates it. */
 export function versionIndex({ version }: Layout): Record<string, 1> {
   return { [version]: 1, _id: 1 }
 }
 
-/** The partial index over `oddCandidates`; `setup` creates it. Its name tells one layout's from another's. */
+/** The partial index over `oddCandidates`; `setup` creates it. Its name depends on the layout. */
 export function oddIndex(layout: Layout): {
   key: Record<string, 1>
   name: string
@@ -108,10 +109,10 @@ export function oddIndex(layout: Layout): {
   }
 }
 
-/** A value that is longer is none that a wrap can have; in bytes, of `{v: value}` in BSON. */
+/** No part of a wrap is longer; in bytes of `{v: value}` as BSON. */
 export const longestPart = 1_024
 
-/** The value at a path, or `{bytes: n}` in the place of one that is longer than any part of a wrap. */
+/** The value at a path, or `{bytes: n}` instead of one that is longer than any part of a wrap. */
 export function boundedPart(path: string): Document {
   const size = { $bsonSize: { v: `$${path}` } }
   return { $cond: [{ $lte: [size, longestPart] }, `$${path}`, { bytes: size }] }
@@ -129,7 +130,7 @@ function boundedWhole(field: string): Document {
   return { $cond: [isOtherThan(field, 'object'), boundedPart(field), null] }
 }
 
-/** Where one of these paths leads to something, there is an envelope. */
+/** An envelope is present when one of these paths has a value. */
 function anchorsOf({ declared, field, version, wrapped }: Layout): string[] {
   return declared === null ? [field] : [version, wrapped]
 }
@@ -159,13 +160,13 @@ function isOtherThan(path: string, type: string): Document {
   return { $ne: [{ $type: `$${path}` }, type] }
 }
 
-/** Of `a.b.c`: `a` and `a.b`. */
+/** `a.b.c` gives `a` and `a.b`. */
 function prefixesOf(path: string): string[] {
   const parts = path.split('.')
   return parts.slice(1).map((_, index) => parts.slice(0, index + 1).join('.'))
 }
 
-/** All types of BSON but the numbers. */
+/** All BSON types except numbers. */
 const notNumbers = [
   ...['object', 'array', 'string', 'binData', 'undefined', 'objectId', 'bool', 'date', 'null'],
   ...['regex', 'dbPointer', 'javascript', 'symbol', 'javascriptWithScope', 'timestamp'],

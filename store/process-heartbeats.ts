@@ -14,18 +14,21 @@ export interface Heartbeat {
   /** The active version and epoch as this process knows them; null before it knows. */
   current: number | null
   epoch: number | null
-  /** `proven_at`: the database's time (`serverNow`) read *before* the proof was made, so that it never looks younger. */
+  /**
+   * `proven_at`: the database's time (`serverNow`) read *before* the proof was made, so that a proof never seems newer than
+   * it is.
+   */
   loaded: readonly { version: number; proven_at: Date; answers?: string | null }[]
   notLoaded?: readonly { version: number; reason: NotReadyReason; answers?: string | null }[]
-  /** SHA-256 of the settings in its own file. */
+  /** SHA-256 of the settings in this process's configuration file. */
   settings: Uint8Array | null
   leaseMs: number
   expireMs: number
 }
 
 /**
- * Writes this process's document, stamped by the database's clock. `updateMany`, though it is one: for `updateOne` MongoDB
- * writes a record by which the driver may repeat it, once more for each beat, and a beat is repeated anyway.
+ * Writes this process's document with the database's time. It uses `updateMany` for one document: an `updateOne` is a
+ * retryable write, for which MongoDB stores one more record each time, and a failed heartbeat is repeated anyway.
  */
 export async function writeHeartbeat(store: Store, beat: Heartbeat): Promise<void> {
   await keystore.heartbeats(store).updateMany(
@@ -54,8 +57,8 @@ export async function writeHeartbeat(store: Store, beat: Heartbeat): Promise<voi
 }
 
 /**
- * All documents that are there, expired ones that TTL has not tidied yet too: judge them by `at` or `lease_until`. One that
- * cannot be read is among them by name, as `malformed`.
+ * All heartbeats, including expired ones that the TTL index has not deleted yet: check `at` or `lease_until`. One that
+ * cannot be read is returned as `malformed`, by name.
  */
 export async function readHeartbeats(
   store: Store,
@@ -65,12 +68,12 @@ export async function readHeartbeats(
   return (await found.sort({ _id: 1 }).toArray()).map(parseHeartbeat)
 }
 
-/** No process's expiry is further away, in milliseconds. */
+/** No process sets an expiry further in the future, in milliseconds. */
 const furthestExpiryMs = 24 * 3_600_000
 
 /**
- * Gives an expiry to documents that TTL would never tidy, since theirs is no date or far away. A process that lives
- * writes its own with its next heartbeat.
+ * Sets an expiry on documents that the TTL index would never delete, because theirs is not a date or too far in the future.
+ * A live process overwrites it with its next heartbeat.
  */
 export async function tidyHeartbeats(store: Store, expireMs: number): Promise<void> {
   const furthest = new Date((await serverNow(store)).getTime() + furthestExpiryMs)
@@ -82,7 +85,7 @@ export async function tidyHeartbeats(store: Store, expireMs: number): Promise<vo
     )
 }
 
-/** A clean stop. `id` is `<node>/<boot>`. */
+/** Deletes the heartbeat at a clean stop. `id` is `<node>/<boot>`. */
 export async function removeHeartbeat(store: Store, id: string): Promise<void> {
   await keystore.heartbeats(store).deleteOne({ _id: id })
 }

@@ -9,8 +9,9 @@ const fileOptions = ['tlsCAFile', 'tlsCertificateKeyFile', 'tlsCRLFile'] as cons
 type FileOption = (typeof fileOptions)[number]
 
 /**
- * Reads the files that an address names for TLS, as the driver will: it tells of a missing one by the system's error alone,
- * and of one that holds something else only after its search for a server. Throws `config-invalid` with option and path.
+ * Reads the TLS files that an address names, before the driver does. For a missing file the driver gives only the system's
+ * error, and for a file with the wrong content it fails only after its server selection. Throws `config-invalid` with
+ * option and path.
  */
 export function checkTlsFiles({ options }: MongoClient): void {
   for (const option of fileOptions) {
