@@ -2,10 +2,10 @@ import type { Document } from 'mongodb'
 import type { Store } from '../../store/store.ts'
 import type { Fleet } from '../support/fleet.ts'
 
-/** Collections whose documents are a fleet's own business, and not in a dump that is of use. */
+/** Collections that a useful dump leaves out, since their documents belong to the running fleet. */
 const left = new Set(['process_heartbeats'])
 
-/** What mongodump and mongorestore would do: documents and indexes, into collections with UUIDs of their own. */
+/** Like mongodump and mongorestore: copies documents and indexes into collections with new UUIDs. */
 export async function copyDatabase(from: Store, name: string): Promise<void> {
   const to = from.client.db(name)
   await to.dropDatabase()
@@ -23,12 +23,12 @@ export async function copyDatabase(from: Store, name: string): Promise<void> {
   }
 }
 
-/** Everything in the database as it is now, to be put back later. */
+/** A copy of everything in the database, to be restored later. */
 export interface Dump {
   restore(): Promise<void>
 }
 
-/** A dump of the fleet's database; `restore` puts it back in place, into the same collections or into new ones. */
+/** Dumps the fleet's database; `restore` writes it back into the same collections, or into new ones of the same names. */
 export async function dump(store: Store, how: 'same' | 'new'): Promise<Dump> {
   const kept = new Map<string, Document[]>()
   for (const { name } of await store.db.listCollections().toArray()) {
@@ -55,7 +55,7 @@ export async function dump(store: Store, how: 'same' | 'new'): Promise<Dump> {
   }
 }
 
-/** The fleet's commands on another database: a copy's keyturn.yaml, which only names another database. */
+/** Runs the fleet's commands on a copy: its keyturn.yaml differs only in the database. */
 export async function onCopy(fleet: Fleet, database: string) {
   const config = await fleet.writeConfig(database, {
     mongodb: { database },
@@ -66,7 +66,7 @@ export async function onCopy(fleet: Fleet, database: string) {
   }
 }
 
-/** What `createIndexes` takes of what `listIndexes` says. */
+/** The options for `createIndexes` from an entry of `listIndexes`. */
 function optionsOf(listed: Document): Document {
   return Object.fromEntries(Object.entries(listed).filter(([name]) => name !== 'v'))
 }

@@ -13,8 +13,8 @@ import { freshName } from '../support/fresh.ts'
 import { copyDatabase } from './copies.ts'
 
 /**
- * A staging system: the dump of the database with a Temporal of its own, and the same token. Nothing but the keystore
- * can tell the two apart, and what goes from the token is gone for both.
+ * A staging system: a dump of the database, with its own Temporal and the same token. Only the keystore tells the two
+ * apart, and a key destroyed in the token is gone for both.
  */
 describe.skipIf(inject('softhsm') === null)('a copy with a Temporal of its own', () => {
   const database = freshName('apart')
@@ -61,7 +61,7 @@ describe.skipIf(inject('softhsm') === null)('a copy with a Temporal of its own',
     expect(await fleet.verifyRecords()).toEqual({ 2: 20 })
   }
 
-  test('destroys nothing before somebody says what it is', async () => {
+  test('destroys nothing before setup declares it a copy', async () => {
     for (const words of [removeKey(1), ['rotate', '--to-version', '1'], ['setup']]) {
       const { code, json } = await cli(...words)
       expect({ words, code, error: json.error.code }).toEqual({
@@ -72,7 +72,7 @@ describe.skipIf(inject('softhsm') === null)('a copy with a Temporal of its own',
     await originalsAreThere(1)
   })
 
-  test('destroys none of the original’s keys after that, not even of a version it has removed', async () => {
+  test('destroys no key of the original afterwards, not even for a version that it removed', async () => {
     expect((await cli('setup', '--copy', '--confirm', database)).code).toBe(0)
     expect((await cli('setup')).code).toBe(0)
     await fleet.until('it does not poll', async () => {
@@ -94,7 +94,7 @@ describe.skipIf(inject('softhsm') === null)('a copy with a Temporal of its own',
     await originalsAreThere(1)
   })
 
-  test('nor after rows of the original were put into it again, which do not say so', async () => {
+  test('destroys no key of the original after rows of the original were restored into it', async () => {
     const own = await readVersion(store, 1)
     const [first] = rows
     if (own === null || first === undefined) throw new Error('no version')
@@ -105,7 +105,7 @@ describe.skipIf(inject('softhsm') === null)('a copy with a Temporal of its own',
     await originalsAreThere(1)
   })
 
-  test('the same number is another key in each, and each destroys its own alone', async () => {
+  test('has another key under the same version number, and each keystore destroys only its own', async () => {
     expect((await cli('pkcs11-init', '--version', '3')).code).toBe(0)
     await fleet.installVersion(3)
     const ids = await Promise.all(
@@ -122,7 +122,7 @@ describe.skipIf(inject('softhsm') === null)('a copy with a Temporal of its own',
     await originalsAreThere(1, 3)
   })
 
-  test('a policy that fires in it makes a key and rotates there, and nowhere else', async () => {
+  test('runs its policy: the key is made and rotated to in the copy only', async () => {
     expect((await cli('policy', 'set', '--every', '30d')).code).toBe(0)
     expect((await cli('policy', 'run')).code).toBe(0)
     await fleet.until(

@@ -11,7 +11,7 @@ import { copyDatabase, onCopy } from './copies.ts'
 
 /**
  * A dump of the database, restored beside the original under the same name of the install: the same Temporal, the same
- * token, workers of all roles on both. One story, in the order of the tests.
+ * token, workers of all roles on both. The tests depend on each other, in their order.
  */
 onEachProvider(
   'a copy beside the original',
@@ -26,7 +26,7 @@ onEachProvider(
       await store.close()
     })
 
-    test('its workers take no work, and change nothing of what the original decides', async () => {
+    test('its workers take no work and do not affect the original', async () => {
       const fleet = fleetOf()
       await copyDatabase(fleet.store, database)
       store = await openStore({ uri: inject('mongoUri'), database })
@@ -41,7 +41,7 @@ onEachProvider(
       expect((await keystore.active(store).findOne())?.version).toBe(1)
     })
 
-    test('commands that change something are refused, others say so, and keyrings go on', async () => {
+    test('commands that change something are refused, the others show "copied", and keyrings continue', async () => {
       const fleet = fleetOf()
       for (const words of [
         ['rotate', '--to-version', '2'],
@@ -75,7 +75,7 @@ onEachProvider(
       })
     })
 
-    test('it is declared a copy by the name of its database alone', async () => {
+    test('setup declares it a copy only with the name of its database', async () => {
       const before = await readInstall(store)
       expect((await copy.cli('setup', '--copy')).code).toBe(2)
       expect((await copy.cli('setup', '--copy', '--confirm', fleetOf().install)).code).toBe(2)
@@ -89,7 +89,7 @@ onEachProvider(
       expect(after?.id).toBe(json['id'])
     })
 
-    test('then it is a fleet of its own', async () => {
+    test('after that it is a separate fleet', async () => {
       const fleet = fleetOf()
       await fleet.until('it polls again', async () => {
         return (await fleet.nodes.log('vm-copy')).includes('polls again')
@@ -121,24 +121,27 @@ onEachProvider(
       await fleet.must('policy', 'delete')
     })
 
-    test.skipIf(provider === 'env')('each makes its own key under the same label', async () => {
-      const fleet = fleetOf()
-      expect((await copy.cli('pkcs11-init', '--version', '3')).code).toBe(0)
-      await fleet.installVersion(3)
-      const idOf = async (of: Store) => {
-        const row = await keystore.versions(of).findOne({ _id: 3 })
-        return row?.key_id?.toString('hex') ?? ''
-      }
-      for (const of of [fleet.store, store]) {
-        const install = await readInstall(of)
-        expect((await idOf(of)).slice(0, 16)).toBe(install?.id.slice(0, 16))
-      }
-      expect(await idOf(fleet.store)).not.toBe(await idOf(store))
-      expect((await fleet.must('verify', '--target', '3'))['ready']).toBe(true)
-      expect((await copy.cli('verify', '--target', '3')).json).toMatchObject({ ready: true })
-    })
+    test.skipIf(provider === 'env')(
+      'copy and original each make their own key under the same label',
+      async () => {
+        const fleet = fleetOf()
+        expect((await copy.cli('pkcs11-init', '--version', '3')).code).toBe(0)
+        await fleet.installVersion(3)
+        const idOf = async (of: Store) => {
+          const row = await keystore.versions(of).findOne({ _id: 3 })
+          return row?.key_id?.toString('hex') ?? ''
+        }
+        for (const of of [fleet.store, store]) {
+          const install = await readInstall(of)
+          expect((await idOf(of)).slice(0, 16)).toBe(install?.id.slice(0, 16))
+        }
+        expect(await idOf(fleet.store)).not.toBe(await idOf(store))
+        expect((await fleet.must('verify', '--target', '3'))['ready']).toBe(true)
+        expect((await copy.cli('verify', '--target', '3')).json).toMatchObject({ ready: true })
+      },
+    )
 
-    test.skipIf(provider === 'env')('the original’s keys are never destroyed from it', async () => {
+    test.skipIf(provider === 'env')('the copy never destroys a key of the original', async () => {
       const fleet = fleetOf()
       const { code } = await copy.cli('remove', '--version', '1', '--destroy-hsm-key')
       expect(code).not.toBe(0)
@@ -147,8 +150,8 @@ onEachProvider(
   },
 )
 
-describe('a database that is none', () => {
-  test('is named before anything is asked of a worker', async () => {
+describe('a mistyped database name', () => {
+  test('is reported as setup-missing before a worker is asked', async () => {
     const { openFleet } = await import('../support/fleet.ts')
     const fleet = await openFleet({ provider: 'env', nodes: ['vm-a'], versions: [1] })
     try {

@@ -6,9 +6,9 @@ import { dump } from './copies.ts'
 
 const place = { collection: 'certificates', field: 'private_key', id: 'from an application' }
 
-/** An older state of the database, put in the place of the newer one, while the fleet runs. */
+/** The database is restored to an older state while the fleet runs. */
 onEachProvider('a restore in place', { records: 40, nodes: ['vm-a'] }, (fleetOf, provider) => {
-  test('from before a rotation: who has seen more wraps nothing until it is declared', async () => {
+  test('from before a rotation: a process with a newer epoch does not wrap until the restore is declared', async () => {
     const fleet = fleetOf()
     const before = await dump(fleet.store, 'same')
     await fleet.must('rotate', '--to-version', '2')
@@ -24,7 +24,7 @@ onEachProvider('a restore in place', { records: 40, nodes: ['vm-a'] }, (fleetOf,
       expect(refused.code).toBe(3)
       const reasons = refused.json.nodes.map(({ reason }) => reason)
       expect(reasons).toContain('keystore-older')
-      // It was never active in this state, so nothing but this guard would ask for more.
+      // Version 2 was never active in this state, so only this guard refuses its removal.
       const removal = await fleet.cli('remove', '--version', '2')
       expect(removal).toMatchObject({ code: 3, json: { error: { code: 'keystore-older' } } })
 
@@ -39,7 +39,7 @@ onEachProvider('a restore in place', { records: 40, nodes: ['vm-a'] }, (fleetOf,
     expect(await fleet.verifyRecords()).toEqual({ 2: 40 })
   })
 
-  test('from before a removal, into new collections: it is named what opens no more', async () => {
+  test('from before a removal, into new collections: setup names the version that no longer opens', async () => {
     const fleet = fleetOf()
     const before = await dump(fleet.store, 'new')
     const destroying = provider === 'pkcs11' ? ['--destroy-hsm-key'] : []
@@ -62,7 +62,7 @@ onEachProvider('a restore in place', { records: 40, nodes: ['vm-a'] }, (fleetOf,
     expect(await fleet.verifyRecords()).toEqual({ 2: 40 })
   })
 
-  test('work that was not asked for here stops a worker on that queue, and not for ever', async () => {
+  test('foreign tasks stop a worker on that queue, but not forever', async () => {
     const fleet = fleetOf()
     const install = await readInstall(fleet.store)
     if (install === null) throw new Error('there is no keystore')

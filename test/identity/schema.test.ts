@@ -5,7 +5,7 @@ import { openFleet } from '../support/fleet.ts'
 import type { Fleet } from '../support/fleet.ts'
 import { processes } from '../support/processes.ts'
 
-/** A keystore of another layout is refused by name, by whoever opens it, whatever else of its documents is other. */
+/** Every program refuses a keystore of another schema by name, even if other documents differ too. */
 const spawned = processes()
 let fleet: Fleet
 let own: InstallDoc
@@ -21,7 +21,7 @@ afterAll(() => fleet.close())
 
 const place = { collection: 'certificates', field: 'private_key', id: 'one' }
 
-/** Until the end of the test `kek_install` is this document. */
+/** Replaces `kek_install` by this document until the end of the test. */
 async function becomes(row: object): Promise<void> {
   const install = keystore.install(fleet.store)
   onTestFinished(async () => {
@@ -33,7 +33,7 @@ async function becomes(row: object): Promise<void> {
   await install.replaceOne({ _id: 'install' }, row as InstallDoc)
 }
 
-/** As a layout that knows no ids would have it. */
+/** The document as a schema without ids has it. */
 const without = ({ name, created_at }: InstallDoc) => ({ _id: 'install', name, created_at })
 
 const withoutSchema = (now: InstallDoc) =>
@@ -61,7 +61,7 @@ quarantine list|quarantine scan|quarantine retry|quarantine release --all|audit 
   .trim()
   .split(/[\n|]/)
 
-/** All that decides something. */
+/** The collections that decisions are made from. */
 const deciding = ['kek_versions', 'kek_active', 'kek_settings', 'kek_audit', 'kek_tasks']
 
 async function contents(): Promise<unknown> {
@@ -111,7 +111,7 @@ test.each([
   ).toBeNull()
 })
 
-test('processes that run while the schema is raised take no work and wrap nothing, and go on opening', async () => {
+test('running processes take no work and wrap nothing when the schema is raised, and still open', async () => {
   await fleet.withKeyring(async (keyring) => {
     const sealed = await keyring.seal('text', place)
     await becomes({ ...own, schema: 3 })

@@ -2,7 +2,7 @@ import { protocol } from './rules.ts'
 import type { Rules } from './rules.ts'
 import type { Bounds, ProcessBound } from './state.ts'
 
-/** Small worlds, each about one part of the protocol; together, with the broken ones, they take a core 90 s. */
+/** Small worlds, each for one part of the protocol. All of them, broken ones included, take 90 s on one core. */
 
 const nothing: Bounds = {
   ...{ rules: protocol, lease: 1, processes: [], envelopes: 0, workers: 0, attempts: 2 },
@@ -20,7 +20,7 @@ const thereAndBack = [
   [2, 1],
 ] as const
 
-/** An application that beats, freezes, dies and seals while a rotation promotes and settles; its document may vanish. */
+/** An application heartbeats, freezes, dies and seals while a rotation promotes and settles; its document may expire. */
 export const settling: Bounds = { ...nothing, processes: [app], lease: 2, ttl: true }
 
 /** Takeovers, frozen and restored workers, cancelled and terminated rotations, and the way back. */
@@ -34,7 +34,7 @@ export const removing: Bounds = {
   removal: { version: 2, requests: 2 },
 }
 
-/** A removal whose steps somebody else calls too, beside a rotation back. */
+/** A removal with forged steps, beside a rotation back. */
 export const forging: Bounds = {
   ...{ ...removing, terminates: false, promotes: 1, forges: true },
   removal: { version: 2, requests: 1 },
@@ -49,12 +49,12 @@ export const retiring: Bounds = {
   ...{ processes: [{ ...app, seals: 0, copies: 1 }], removal: { version: 1, requests: 1 } },
 }
 
-/** An application whose token loses a key at any moment, without a word, while a rotation asks, promotes and settles. */
+/** An application's token silently loses a key at any moment, while a rotation verifies, promotes and settles. */
 export const losing: Bounds = {
   ...{ ...nothing, processes: [{ ...app, loses: true }], deaths: false, cancels: false },
 }
 
-/** The same of one that does nothing but beat, and somebody runs `verify` meanwhile. */
+/** The same for an application that only heartbeats, while `verify` is also run. */
 export const idle: Bounds = {
   ...{ ...losing, processes: [{ ...app, loses: true, seals: 0 }], verifies: 1 },
 }
@@ -63,29 +63,29 @@ export const idle: Bounds = {
 export const copiedSettling: Bounds = { ...settling, lease: 1, ttl: false, copied: true }
 export const copiedCensus: Bounds = { ...sweeping, workers: 1, terminates: false, copied: true }
 
-/** Steps of a rotation that somebody else calls: beside a sweep and behind it, and while a fleet settles. */
+/** Forged steps of a rotation: during a sweep and after it, and while the fleet settles. */
 export const forgedSweep: Bounds = { ...sweeping, workers: 1, forgesRotation: true }
 export const forgedSettle: Bounds = { ...settling, lease: 1, ttl: false, forgesRotation: true }
 
-/** A copy that shares the token, and would destroy keys of its own rows, while the original rotates. */
+/** A copy on the same token destroys keys that its rows name, while the original rotates. */
 export const sharingToken: Bounds = { ...copiedCensus, cancels: false, sharedToken: true }
 
-/** An older state of the database is put back under an application; then the version that it had been switched to is removed. */
+/** The database is restored to an older state under an application; then the version that it had switched to is removed. */
 export const restoring: Bounds = {
   ...{ ...nothing, cancels: false, deaths: false, restore: 'first' },
   ...{ processes: [app], removal: { version: 2, requests: 1 } },
 }
 
-/** The same, and another rotation: an epoch of the lost state may be above that of the next switch. */
+/** The same with another rotation: an epoch of the lost state may be higher than that of the next switch. */
 export const restoredRotations: Bounds = {
   ...{ ...nothing, cancels: false, deaths: false, restore: 'first', processes: [app] },
   rotations: thereAndBack,
 }
 
-/** From the first envelope to the destroyed version, while somebody outside of the fleet writes an old copy back late. */
+/** From the first envelope to the destroyed version, while a program outside the fleet writes an old copy back late. */
 export const fencing: Bounds = { ...retiring, processes: [], strays: true }
 
-/** The same, with an envelope that becomes odd at any moment, and is mended. */
+/** The same, with an envelope that becomes odd at any moment and is repaired. */
 export const odd: Bounds = { ...fencing, odds: 1 }
 
 /** Larger worlds, for a run by hand: KEYTURN_MODEL=large. */

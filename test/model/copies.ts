@@ -4,8 +4,9 @@ import { step } from './state.ts'
 import type { Bounds, Rotation, State, Step } from './state.ts'
 
 /**
- * activities/foreign-task.ts: a worker whose keystore is a copy takes the step, finds no row of its task there, and hands it
- * back. Without that it answers by what the copy says: a fleet that has long settled, nothing left under the old version.
+ * activities/foreign-task.ts: a worker whose keystore is a copy takes the step, finds no row of its task there, and fails
+ * it as foreign. Without this rule it answers from the copy, where the fleet has long settled and nothing is left under the
+ * old version.
  */
 export function copySteps(state: State, bounds: Bounds, at: number, name: string): Step[] {
   const go = (what: string, change: (next: State, rotation: Rotation) => unknown) => [
@@ -32,15 +33,17 @@ export function copySteps(state: State, bounds: Bounds, at: number, name: string
 const original = 'a'.repeat(32)
 const copyOfIt = 'b'.repeat(32)
 
-/** Rows of a copy that was declared, by which it would destroy a key: the row's own words, and whose object its id is. */
+/** Rows of a declared copy by which it would destroy a key: the members of the row, and the keystore in the key's id. */
 const rowsOfCopy = [
   { of_original: true, keystore: original, what: 'that came with it' },
-  // A dump of the original was put into it again.
+  // Rows of the original were restored into the copy again.
   { of_original: false, keystore: original, what: 'of rows that were put into it later' },
   { of_original: false, keystore: copyOfIt, what: 'that it made itself' },
 ]
 
-/** activities/hsm-removal.ts, taken in a copy with the same token: whose object goes is told by its id alone. */
+/**
+ * activities/hsm-removal.ts, run in a copy on the same token: only the key's id shows which keystore the object belongs to.
+ */
 export function tokenSteps(state: State, { rules, sharedToken }: Bounds): Step[] {
   if (!sharedToken) return []
   return [1, 2]

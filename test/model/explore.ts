@@ -6,15 +6,15 @@
 export interface Step<S> {
   readonly name: string
   readonly state: S
-  /** What this very step has broken; null: nothing. */
+  /** The invariant that this step breaks; null when it breaks none. */
   readonly breaks?: string | null
 }
 
 export interface Machine<S> {
   readonly initial: S
-  /** All that may happen next. A step that leads back to the same state may be among them. */
+  /** All possible next steps; one may lead back to the same state. */
   next(state: S): Step<S>[]
-  /** Null when nothing is wrong with the state, else what is. */
+  /** What is wrong with the state; null when nothing is. */
   invariant(state: S): string | null
   /** Whole numbers, equal for states that behave the same, and only for them. */
   key(state: S): number[]
@@ -31,7 +31,7 @@ export interface Exploration {
 
 export function explore<S>(machine: Machine<S>, limit: number): Exploration {
   const seen = new Set<number>([hash53(machine.key(machine.initial))])
-  /** By number of a state: how it was reached first. */
+  /** For each state's number, how it was first reached. */
   const parents: number[] = [-1]
   const names: string[] = ['']
   let frontier: { id: number; state: S }[] = [{ id: 0, state: machine.initial }]

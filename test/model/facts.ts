@@ -10,7 +10,7 @@ import { versionState } from '../../protocol/version-state.ts'
 import type { Bounds, Process, Rotation, State } from './state.ts'
 import { rowOf } from './state.ts'
 
-/** The model's state in the words of `protocol/`: every decision below is taken by a function of that room. */
+/** Converts the model's state to the inputs of `protocol/`; its functions take every decision below. */
 
 const tickMs = 1000
 const moment = (seconds: number) => new Date(seconds * tickMs).toISOString()
@@ -48,7 +48,7 @@ export function heartbeatsOf(
   return facts
 }
 
-/** Whoever was ever seen. */
+/** Every process that was ever seen. */
 export function rosterOf(state: State, bounds: Bounds): RosterFact[] {
   return state.processes.flatMap((process, index) =>
     process.alive || process.doc !== null
@@ -64,7 +64,7 @@ export function rosterOf(state: State, bounds: Bounds): RosterFact[] {
   )
 }
 
-/** The nonces that count for a rotation; where old answers do, all that there ever were, and none (0). */
+/** The nonces that count for a rotation; when old answers count, all earlier nonces and none (0) as well. */
 export function noncesOf(state: State, bounds: Bounds, rotation: Rotation, to: number): string[] {
   const all = Array.from({ length: state.nextNonce }, (_, nonce) => String(nonce))
   if (!bounds.rules.freshAnswers) return all
@@ -80,7 +80,7 @@ export function isOld(bounds: Bounds, { nonce, askedAge }: Rotation): boolean {
   return isQuestionOld(nonce === 0 ? null : askedAge * tickMs, bounds.lease * tickMs)
 }
 
-/** Whether a process may wrap by its last proof of a version. */
+/** Whether a process's last proof of a version still allows it to wrap. */
 export function isProven(process: Process, bounds: Bounds, version: number): boolean {
   if (!bounds.rules.freshProofs) return true
   const age = process.proofs[version as 1 | 2] ?? null
@@ -150,7 +150,7 @@ export function versionsOf(state: State): RouteVersion[] {
   })
 }
 
-/** What removal's guards are judged by. No window, no approvals: they are not about order. */
+/** The facts for the guards of a removal, without windows and approvals, which do not depend on the order of steps. */
 export function removalFacts(state: State, bounds: Bounds, version: number): RemovalFacts {
   const row = rowOf(state, version)
   return {

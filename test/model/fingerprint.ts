@@ -1,8 +1,8 @@
 import type { Envelope, Process, Rotation, RotationStep, Row, State, Worker } from './state.ts'
 
 /**
- * A state as whole numbers, equal for states that behave the same: of the numbers that name wraps and DEKs only matters
- * which are equal, so both are named anew in the order in which they are met.
+ * A state as whole numbers, equal for states that behave the same. For the numbers of wraps and DEKs only equality matters,
+ * so they are renumbered in the order of their first use.
  */
 export function fingerprint(state: State): number[] {
   const out: number[] = []
@@ -38,7 +38,7 @@ export function fingerprint(state: State): number[] {
 interface Names {
   wrap: Map<number, number>
   dek: Map<number, number>
-  /** 0 is no nonce. */
+  /** 0 means no nonce. */
   nonce: Map<number, number>
 }
 
@@ -57,7 +57,7 @@ function addRow(out: number[], row: Row): void {
   out.push(bits([row.destroyed, row.activated, row.left]))
 }
 
-/** What may be put back, and what was. */
+/** The state that may be restored, and the one that was. */
 function addDump(out: number[], { dump, restore }: State, names: Names): void {
   out.push(['not yet', 'done', 'declared'].indexOf(restore))
   if (dump === null) {
@@ -100,7 +100,7 @@ function addProcess(out: number[], process: Process, names: Names): void {
     out.push(bits([1, 2].map((version) => doc.loaded.includes(version))))
   }
   if (seen === null) out.push(nothing)
-  // Which of the two moments was seen last does not matter, only whether the next one is the same.
+  // It does not matter which of the two times was seen last, only whether the next one is the same.
   else out.push(seen.age, seen.epoch, +seen.gone)
   addHand(out, process.hand, names)
   addQuestion(out, process, names)
@@ -116,7 +116,7 @@ function addProcess(out: number[], process: Process, names: Names): void {
   }
 }
 
-/** What a process knows of the question, and has answered. */
+/** The question that a process has read, and its answers. */
 function addQuestion(
   out: number[],
   { question, answers }: Pick<Process, 'question' | 'answers'>,

@@ -4,9 +4,9 @@ import { step } from './state.ts'
 import type { Bounds, State, Step } from './state.ts'
 
 /**
- * What somebody who may call a rotation's steps does, at any moment: while its workflow is elsewhere, and after it was
- * terminated, under its own workflow id. An input names the rotation; versions, epoch and what was asked come from its
- * row. A forged finish with an error is a cancel, which the bounds have already.
+ * Forged calls of a rotation's steps at any moment: while its workflow is at another step, or after it was terminated,
+ * under its own workflow id. The input names the rotation; versions, epoch and question come from its row. A forged finish
+ * with an error is a cancel, which the bounds already cover.
  */
 export function forgedSteps(state: State, bounds: Bounds): Step[] {
   if (!bounds.forgesRotation) return []
@@ -20,7 +20,7 @@ export function forgedSteps(state: State, bounds: Bounds): Step[] {
   })
 }
 
-/** activities/rotation.ts, `promote`: nothing of its input but the id counts. */
+/** activities/rotation.ts, `promote`: it uses only the id from its input. */
 function forgedPromote(state: State, bounds: Bounds, at: number, name: string): Step[] {
   const { needsPromote, epoch } = rotationOf(state, at)
   const underway = state.transactions.filter(({ kind, by }) => kind === 'promote' && by === at)
@@ -32,7 +32,7 @@ function forgedPromote(state: State, bounds: Bounds, at: number, name: string): 
   ]
 }
 
-/** activities/finish-rotation.ts, `whatIsLeft`: promoted, a look has settled, and A is counted at zero twice. */
+/** activities/finish-rotation.ts, `whatIsLeft`: promoted, settled, and A counted at zero twice. */
 function forgedFinish(state: State, bounds: Bounds, at: number, name: string): Step[] {
   const [from = 0, to = 0] = bounds.rotations[at] ?? []
   if (!bounds.rules.ownEnd) {

@@ -12,7 +12,7 @@ import { initialState, rowOf } from './state.ts'
 import type { Bounds, State } from './state.ts'
 import { sweepSteps } from './sweep.ts'
 
-/** The protocol within bounds. Every order of the steps is tried; nothing is fair, so each may also never come. */
+/** The protocol within bounds. Every order of the steps is tried; there is no fairness, so any step may never happen. */
 export function machineOf(bounds: Bounds): Machine<State> {
   return {
     initial: initialState(bounds),
@@ -35,10 +35,10 @@ export function machineOf(bounds: Bounds): Machine<State> {
 }
 
 /**
- * The invariants of 2-protocol.md that a state can break: 1, each envelope opens under the version that it names; 3, no
- * version is destroyed that is active, that a process may wrap under, or that an envelope names. What a step can break
- * (a wrap after settle, a rotation that completes too early) is said where the step is; 2 and 5, nobody's data is lost,
- * is part of 1: an envelope whose wrap holds another DEK than its data is under does not open.
+ * The invariants (docs/protocol.md) that a state can break: each envelope opens under the version that it names (1), and no
+ * version is destroyed that is active, that a process may wrap under, or that an envelope names (3). Lost data (2 and 5)
+ * breaks 1 as well: an envelope whose wrap holds another DEK than its data does not open. What a single step can break, a
+ * wrap after settle or a rotation that completes too early, is checked at that step.
  */
 function brokenIn(state: State, bounds: Bounds): string | null {
   for (const { v, gen, wrapped } of state.envelopes) {

@@ -2,9 +2,9 @@ import { step } from './state.ts'
 import type { State, Step } from './state.ts'
 
 /**
- * Somebody writes something into an envelope's version that is none, and mends it again. MongoDB's fence does not know such
- * an envelope; one that is mended names the version, so the fence refuses it. What is damaged after the guards' last look
- * no count can see: this is where the search ends.
+ * An envelope's version is overwritten with an invalid value and repaired later. MongoDB's validator does not see an odd
+ * envelope; a repaired one names the version, so the validator refuses it. No count can see an envelope that becomes odd
+ * after the last run of the guards; the search ends there.
  */
 export function oddSteps(state: State): Step[] {
   return [...damageSteps(state), ...straySteps(state)]
@@ -26,7 +26,7 @@ function damageSteps(state: State): Step[] {
   })
 }
 
-/** Software that is no member of the fleet writes a record as it was; only the fence can refuse it. */
+/** A program outside the fleet writes a record back as it was; only the validator can refuse it. */
 function straySteps(state: State): Step[] {
   const { stray } = state
   if (stray === 'done') return []

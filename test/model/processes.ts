@@ -5,9 +5,9 @@ import { noAnswers, noProofs, step } from './state.ts'
 import type { Beat, Bounds, Process, State, Step } from './state.ts'
 
 /**
- * Applications (keyring/member.ts, keyring/seal.ts): a beat is sent, written, and only then `kek_active` is read; a seal
- * is checked by the lease; what was sealed may be written at any time later, even when its process has died (an outbox).
- * A worker's own membership is the same code.
+ * Applications (keyring/member.ts, keyring/seal.ts): a heartbeat is sent and written, and only then `kek_active` is read; a
+ * seal needs a valid lease; a sealed envelope may be written at any later time, even after its process has died (an
+ * outbox). Workers use the same code.
  */
 export function processSteps(state: State, bounds: Bounds): Step[] {
   return state.processes.flatMap((process, at) => [
@@ -93,7 +93,7 @@ function beatSteps(state: State, bounds: Bounds, at: number, process: Process): 
   return [follow(state, bounds, at, beat)]
 }
 
-/** keyring/member.ts, `#look`: what it reads counts unless it is older than what it has seen. */
+/** keyring/member.ts, `#look`: the process follows what it reads, unless that is older than what it has seen. */
 function follow(state: State, bounds: Bounds, at: number, beat: Beat): Step {
   const { v, epoch } = beat.read ?? state.active
   const question = state.questions.at(-1) ?? null
@@ -111,14 +111,14 @@ function follow(state: State, bounds: Bounds, at: number, beat: Beat): Step {
   })
 }
 
-/** The versions that it has to prove for the question that it knows. */
+/** The versions that the process must prove for the question that it has read. */
 function asked({ question, answers }: Process): number[] {
   if (question === null) return []
   const named = question.target === 0 ? [1, 2] : [question.target]
   return named.filter((version) => answers[version] !== question.nonce)
 }
 
-/** keyring/loaded-keys.ts: opens the canary, wraps and unwraps a nonce. What it says holds for now, and for nothing after. */
+/** keyring/loaded-keys.ts: opens the canary, wraps and unwraps a nonce. The proof says nothing about later. */
 function prove(process: Process, bounds: Bounds, at: number, version: number): void {
   if (bounds.processes[at]?.keys.includes(version) !== true) return
   if (process.loss?.version === version) {
@@ -133,7 +133,7 @@ function prove(process: Process, bounds: Bounds, at: number, version: number): v
   process.proofs = version === 1 ? [null, 0, proofs[2]] : [null, proofs[1], 0]
 }
 
-/** The token loses a key, or has another one under its label, and says nothing; and a proof before a use. */
+/** The token silently loses a key, or has another one under its label; and a proof before a use. */
 function lossSteps(state: State, bounds: Bounds, at: number, process: Process): Step[] {
   const { loses, keys } = bounds.processes[at] ?? { loses: false, keys: [] }
   if (!loses) return []
@@ -193,7 +193,7 @@ function writeSteps(state: State, bounds: Bounds, at: number, process: Process):
   return steps
 }
 
-/** A key that failed a proof is not loaded; one whose last proof is old is proven first. */
+/** A key that failed a proof is not loaded; a key whose last proof is old must be proven first. */
 function isUsable(process: Process, bounds: Bounds, at: number): boolean {
   if (bounds.processes[at]?.loses !== true) return true
   const { loss, active: v } = process
@@ -210,7 +210,7 @@ function seal(next: State, bounds: Bounds, at: number, v: number, place: number)
     return `app ${at} wrapped under version ${v} a lease after its key was lost`
   }
   if (!bounds.rules.canaryRenews) process.proofs = v === 1 ? [null, 0, proofs[2]] : [null, proofs[1], 0] // prettier-ignore
-  // A fleet without records: only whether it may wrap is of interest.
+  // Without records only the permission to wrap is checked.
   if (next.envelopes.length === 0) return null
   const gen = next.nextGen
   process.seals -= 1
@@ -220,7 +220,7 @@ function seal(next: State, bounds: Bounds, at: number, v: number, place: number)
   return null
 }
 
-/** Time goes on for everybody. */
+/** Time passes for all processes. */
 export function tick(state: State, bounds: Bounds): Step {
   const older = (age: number) => Math.min(age + 1, bounds.lease)
   return step(state, 'time goes on', (next) => {
@@ -233,7 +233,7 @@ export function tick(state: State, bounds: Bounds): Step {
       const { proofs, loss } = process
       const [, one, two] = proofs
       const grown = (age: number | null) => (age === null ? null : older(age))
-      // Where no key is lost every proof succeeds: their ages tell nothing apart.
+      // When no key is lost every proof succeeds, so ages of proofs make no difference.
       if (bounds.processes.some(({ loses }) => loses)) {
         process.proofs = [null, grown(one), grown(two)]
       }

@@ -27,7 +27,7 @@ import type { Bounds } from './state.ts'
 /** States after which a search gives up; KEYTURN_MODEL_STATES raises it for the larger worlds. */
 const limit = Number(process.env['KEYTURN_MODEL_STATES'] ?? 400_000)
 const isLarge = process.env['KEYTURN_MODEL'] === 'large'
-/** For the larger of the small worlds, on a machine that has other things to do. */
+/** Timeout for the larger of the small worlds on a busy machine. */
 const long = 600_000
 const isTold = isLarge || process.env['KEYTURN_MODEL'] === 'traces'
 
@@ -43,7 +43,7 @@ function holds(title: string, bounds: Bounds, mustComplete = true): void {
   if (mustComplete) expect(complete, `${states} states were not all`).toBe(true)
 }
 
-/** The search finds what the rule kept away; the last lines of its trace are the accident. */
+/** The search finds what the rule prevents; the last line of its trace is the accident. */
 function fails(title: string, bounds: Bounds, broken: RegExp, last: RegExp): void {
   const result = explore(machineOf(bounds), limit)
   if (isTold) console.log(`\n${title}: ${traceText(result)}`)
@@ -52,31 +52,35 @@ function fails(title: string, bounds: Bounds, broken: RegExp, last: RegExp): voi
 }
 
 describe('the protocol, in every order of its steps', () => {
-  test('nobody wraps under the version that settle has left', () => holds('settling', settling))
+  test('no process wraps under the old version after settle', () => holds('settling', settling))
   test('pages of replaced, frozen and restored workers change nothing', () =>
     holds('sweeping', sweeping))
   test('late attempts of promote change nothing', () => holds('promoting', promoting))
   test('no removal destroys what a rotation makes active', () => holds('removing', removing))
-  test('a version that is destroyed is needed by nobody', () => holds('retiring', retiring))
+  test('no destroyed version is active, usable or named by an envelope', () =>
+    holds('retiring', retiring))
 
-  test('a key that is lost silently is wrapped under no lease later, and promoted by nobody', () =>
+  test('no process wraps under a silently lost key for longer than a lease, and no rotation promotes it', () =>
     holds('losing', losing))
-  test('nor is it when the process that lost it stands still', () => holds('idle', idle))
-  test('a forged step of a removal is an attempt like any other', () => holds('forging', forging))
+  test('the same holds when the process that lost the key is idle', () => holds('idle', idle))
+  test('forged steps of a removal break no invariant', () => holds('forging', forging))
 
-  test('a forged step of a rotation is one of its own at another moment, or nothing', () => {
+  test('forged steps of a rotation break no invariant', () => {
     holds('forged beside a sweep', forgedSweep)
     holds('forged beside settle', forgedSettle)
   })
 
-  test('a copy decides nothing for the original', () => {
+  test('workers of a copy do not decide steps of the original', () => {
     holds('a copy beside settle', copiedSettling)
     holds('a copy beside the last count', copiedCensus)
   })
-  test('and destroys no key that the original needs', () => holds('one token', sharingToken))
+  test('a copy on the same token destroys no key that the original needs', () =>
+    holds('one token', sharingToken))
 
-  test('no version is destroyed that was active in a lost state alone', { timeout: long }, () =>
-    holds('restored before a removal', restoring),
+  test(
+    'no version is destroyed that was active only in a state lost by a restore',
+    { timeout: long },
+    () => holds('restored before a removal', restoring),
   )
 
   test('no version is destroyed that an odd envelope may need', () => holds('odd', odd))
@@ -86,15 +90,15 @@ describe('the protocol, in every order of its steps', () => {
   }
 })
 
-describe('a protocol with one rule left out is broken, and the search shows how', () => {
+describe('with one rule left out, the search finds the accident', () => {
   const wrapped = /^app 0 wrapped under version 1 after settle$/
   const sweptLate = /^the sweep of rotation 1 wrote under version 2 after settle had left it$/
   const backAgain = /^version 2, which settle had left, was made active by a rotation that is over$/
 
-  test('no lease', () =>
+  test('processes have no lease', () =>
     fails('no lease', without(settling, 'lease'), wrapped, /^app 0 seals under version 1$/))
 
-  test('settle does not wait', () =>
+  test('settle does not wait for the fleet', () =>
     fails(
       'settle does not wait',
       without(settling, 'settleWaits'),
@@ -105,7 +109,7 @@ describe('a protocol with one rule left out is broken, and the search shows how'
   test('kek_active is read before the heartbeat is written', () =>
     fails('kek_active read early', without(settling, 'heartbeatFirst'), wrapped, /seals under/))
 
-  test('no tail sweep', () =>
+  test('the rotation ends without a tail', () =>
     fails(
       'no tail sweep',
       without(retiring, 'tailSweep'),
@@ -121,7 +125,7 @@ describe('a protocol with one rule left out is broken, and the search shows how'
       /the envelopes are written$/,
     ))
 
-  test('ranges are left open', () =>
+  test('ranges are not closed', () =>
     fails(
       'ranges are left open',
       without(sweeping, 'closeRanges'),
@@ -129,7 +133,7 @@ describe('a protocol with one rule left out is broken, and the search shows how'
       /^worker \d commits page 0/,
     ))
 
-  test('no marks on the version rows', () =>
+  test('version rows are not marked', () =>
     fails(
       'no marks',
       without(removing, 'marks'),
@@ -137,7 +141,7 @@ describe('a protocol with one rule left out is broken, and the search shows how'
       /commits$/,
     ))
 
-  test('no fence at removal', () =>
+  test('a removal raises no fence', () =>
     fails(
       'no fence',
       without(fencing, 'fence'),
@@ -145,27 +149,27 @@ describe('a protocol with one rule left out is broken, and the search shows how'
       /^what it has, under version 1, is written$/,
     ))
 
-  test('promote takes an old answer', () => {
+  test('promote accepts an answer to an older question', () => {
     const lost = /^version 2 was made active, whose key app 0 had lost before it was asked$/
     for (const [name, bounds] of Object.entries({ losing, idle })) {
       fails(`old answers, ${name}`, without(bounds, 'freshAnswers'), lost, /commits$/)
     }
   })
 
-  describe('a process wraps', () => {
+  describe('a process wraps on the strength of', () => {
     const lost = /^app 0 wrapped under version 1 a lease after its key was lost$/
-    test('by an old proof', () =>
+    test('an old proof', () =>
       fails('old proofs', without(losing, 'freshProofs'), lost, /seals under version 1$/))
 
-    // A page of a sweep opens what it wraps, with the very key that wrapped it.
-    test('by a proof that uses have renewed', () => {
+    // A page of a sweep opens its own wraps with the key that wrapped them.
+    test('a proof that was renewed by use instead of by the canary', () => {
       const busy = { ...losing, lease: 2 }
       const renewed = without(busy, 'canaryRenews')
       fails('uses renew', renewed, lost, /seals under version 1$/)
     })
   })
 
-  test('a step that destroys without looking itself', () =>
+  test('the step that destroys does not check the guards itself', () =>
     fails(
       'no guards of its own',
       without({ ...fencing, forges: true }, 'ownGuards'),
@@ -173,8 +177,8 @@ describe('a protocol with one rule left out is broken, and the search shows how'
       /(commits|is written)$/,
     ))
 
-  describe('finish believes whoever says that settle is over', () => {
-    test('and a version is left with envelopes under it', () =>
+  describe('finish does not check for itself that settle is over', () => {
+    test('a rotation completes with envelopes under the old version', () =>
       fails(
         'finish counts nothing',
         without(forgedSweep, 'ownEnd'),
@@ -182,7 +186,7 @@ describe('a protocol with one rule left out is broken, and the search shows how'
         /a forged finish says that settle is over$/,
       ))
 
-    test('and while somebody may still wrap under it', () =>
+    test('a rotation completes while a process can still wrap under the old version', () =>
       fails(
         'finish looks at nobody',
         without(forgedSettle, 'ownEnd'),
@@ -191,8 +195,8 @@ describe('a protocol with one rule left out is broken, and the search shows how'
       ))
   })
 
-  describe('a copy of the keystore answers for the original', () => {
-    test('and says that the fleet is past the switch', () =>
+  describe('a worker of a copy takes a step of the original', () => {
+    test('it reports that the fleet has settled', () =>
       fails(
         'a copy settles',
         without(copiedSettling, 'ownTasks'),
@@ -200,7 +204,7 @@ describe('a protocol with one rule left out is broken, and the search shows how'
         /^app 0 seals under version 1$/,
       ))
 
-    test('and counts its own envelopes', () =>
+    test('it counts the envelopes of the copy', () =>
       fails(
         'a copy counts',
         without(copiedCensus, 'ownTasks'),
@@ -209,7 +213,7 @@ describe('a protocol with one rule left out is broken, and the search shows how'
       ))
   })
 
-  test('a copy destroys each key that its rows name', () =>
+  test('a copy destroys every key that its rows name', () =>
     fails(
       'keys of others',
       without(sharingToken, 'ownKeys'),
@@ -217,8 +221,8 @@ describe('a protocol with one rule left out is broken, and the search shows how'
       /^a copy destroys the key of version 1 that came with it$/,
     ))
 
-  describe('an older state is put back', { timeout: long }, () => {
-    test('and who has seen more goes on', () =>
+  describe('the database is restored to an older state', { timeout: long }, () => {
+    test('a process with a newer epoch continues with its own state', () =>
       fails(
         'nobody heeds it',
         without(restoredRotations, 'heedsOlder'),
@@ -226,7 +230,7 @@ describe('a protocol with one rule left out is broken, and the search shows how'
         /^app 0 seals under version \d$/,
       ))
 
-    test('and a version counts as never used', () =>
+    test('a version that was active in the lost state counts as never used', () =>
       fails(
         'never used in this state',
         without(restoring, 'restoredRows'),
@@ -237,23 +241,24 @@ describe('a protocol with one rule left out is broken, and the search shows how'
 
   describe('the guards of a removal', () => {
     const lost = /^an envelope is under version 1, which is destroyed$/
-    test('count an odd envelope as none', () =>
+    test('ignore odd envelopes', () =>
       fails('odd is none', without(odd, 'oddCounts'), lost, /commits$/))
 
-    test('count the odd ones first, and the others later', () =>
+    test('count odd envelopes and the others at different moments', () =>
       fails('two moments', without(odd, 'oneMoment'), lost, /commits$/))
   })
 
-  describe('an epoch read late', () => {
-    // Rotations that end by themselves: then the epoch is all that tells a second attempt of promote that it is late.
+  describe('promote reads the epoch itself', () => {
+    // Rotations are not cancelled or terminated here: then only the epoch shows a second attempt of promote that it is
+    // late.
     const patient: Bounds = { ...promoting, cancels: false, terminates: false }
     const alone = without(patient, 'rotationRow')
-    test('lets an attempt that wakes after a rotation back switch once more', () =>
+    test('a late attempt switches again after a rotation back', () =>
       fails('epoch read late', without(alone, 'epochOfPreflight'), backAgain, /commits$/))
-    test('which the epoch of preflight alone prevents', () => holds('epoch alone', alone))
-    test('and the filters of the rotation’s row too: each is there for the other', () =>
+    test('the epoch from preflight prevents that on its own', () => holds('epoch alone', alone))
+    test('the filters on the rotation’s row also prevent it on their own', () =>
       holds('row alone', without(promoting, 'epochOfPreflight')))
-    test('but after a cancel only the row knows: the epoch has not changed', () =>
+    test('after a cancel only those filters prevent it, because the epoch has not changed', () =>
       fails('no row', without(promoting, 'rotationRow'), backAgain, /commits$/))
   })
 })

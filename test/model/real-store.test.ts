@@ -11,7 +11,7 @@ const numRuns = Number(process.env['KEYTURN_MODEL_RUNS'] ?? 4)
 const steps = Number(process.env['KEYTURN_MODEL_STEPS'] ?? 80)
 const seed = process.env['KEYTURN_MODEL_SEED']
 
-describe('the protocol on the real store, in orders made by chance', () => {
+describe('the protocol on the real store, with steps in random order', () => {
   let store: Store
   beforeAll(async () => {
     store = await openStore({ uri: inject('mongoUri'), database: freshName('model') })

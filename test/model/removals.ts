@@ -7,8 +7,8 @@ import { conflictWith, rowOf, step } from './state.ts'
 import type { Bounds, State, Step, Transaction } from './state.ts'
 
 /**
- * workflows/remove-kek.ts and store/version-removal.ts: guards, request, fence, guards again (read one after the other,
- * as the real ones are), the end. An undo may come at any moment; attempts that are on their way stay on it.
+ * workflows/remove-kek.ts and store/version-removal.ts: guards, request, fence, guards again (read one after the other, as
+ * the real ones are), the end. An undo may come at any moment; it does not stop attempts that are already running.
  */
 export function removalSteps(state: State, bounds: Bounds): Step[] {
   if (bounds.removal === null) return []
@@ -21,7 +21,7 @@ export function removalSteps(state: State, bounds: Bounds): Step[] {
   const stands = removal.request !== 0 && row.removal === removal.request && !row.destroyed
   if (stands) add('is undone', (next) => undo(next, bounds))
   if (removal.step === 'idle' || removal.step === 'over') {
-    // An older state that was put back is declared before anything is removed from it.
+    // A restore is declared before anything is removed.
     if (state.restore === 'done' || removal.request >= requests) return steps
     if (!passes(state, bounds, 'possible')) return steps
     add('its guards pass, it is asked for', (next) => {
@@ -33,7 +33,7 @@ export function removalSteps(state: State, bounds: Bounds): Step[] {
   }
   if (removal.step === 'asked' && stands) {
     add('the fence is raised', (next) => {
-      // A version that was never active needs none.
+      // A version that was never active needs no fence.
       if (bounds.rules.fence && (row.activated || row.left)) next.fenced = version
       next.removal.step = 'pending'
     })
@@ -44,7 +44,7 @@ export function removalSteps(state: State, bounds: Bounds): Step[] {
       closeAll(next, bounds)
       const guardRun = row.guardRun + 1
       rowOf(next, version).guardRun = guardRun
-      // Another run's end may be on its way.
+      // The last transaction of another run may be open.
       if (bounds.forges) conflictWith(next, ['promote', 'request', 'destroy'])
       const passed = passes(next, bounds, 'stands', 'before the census')
       Object.assign(next.removal, { step: 'checking', guardRun, passed })
@@ -54,7 +54,7 @@ export function removalSteps(state: State, bounds: Bounds): Step[] {
   return steps
 }
 
-/** Census and fence; where they are not read at one moment, first what is odd. */
+/** Census and fence; when they are not read at one moment, odd envelopes are counted first. */
 function lastLook(state: State, bounds: Bounds): Step[] {
   const { removal } = state
   const { version } = bounds.removal ?? { version: 0 }
@@ -85,9 +85,9 @@ function lastLook(state: State, bounds: Bounds): Step[] {
 }
 
 /**
- * What somebody who may call our steps does, at any moment and with any input, within the second run of the guards. A step
- * that guards itself begins another run of them, beside the one that is on its way; before the fence is recorded it does
- * nothing. A step that does as it is told destroys.
+ * Forged steps at any moment and with any input, during the second run of the guards. A step that checks the guards itself
+ * begins another run of them beside the first, and does nothing before the fence is recorded. A step that trusts its input
+ * destroys.
  */
 function forgedSteps(state: State, { rules, forges }: Bounds, version: number): Step[] {
   const { removal } = state
@@ -109,7 +109,7 @@ function forgedSteps(state: State, { rules, forges }: Bounds, version: number): 
   return [step(state, `${name} begins another run of the guards`, again)]
 }
 
-/** Whether the guards pass: all, or only those whose facts are read at this moment. */
+/** Whether the guards pass: all of them, or only those whose facts are read now. */
 function passes(
   state: State,
   bounds: Bounds,
@@ -126,7 +126,7 @@ function passes(
     .every(({ ok }) => ok)
 }
 
-/** `undoRemoval`: filtered by the request id and "not destroyed"; then the fence comes off. */
+/** `undoRemoval`: filtered by the request id and "not destroyed"; then the fence is lowered. */
 export function undo(next: State, bounds: Bounds): void {
   const row = rowOf(next, bounds.removal?.version ?? 0)
   if (row.removal === next.removal.request && !row.destroyed) {
@@ -142,7 +142,7 @@ function closeAll(next: State, { rules }: Bounds): void {
   if (rules.closeRanges) for (const range of next.ranges) range.closed = true
 }
 
-/** Transactions of promote, request and destroy: first what is read at one moment, then the commit. */
+/** Transactions of promote, request and destroy: first the snapshot read, then the commit. */
 export function transactionSteps(state: State, bounds: Bounds): Step[] {
   return state.transactions.map((transaction, at) => {
     const name = `${transaction.kind} (${transaction.kind === 'promote' ? 'rotation' : 'request'} ${transaction.kind === 'promote' ? transaction.by + 1 : transaction.by})`

@@ -5,11 +5,11 @@ import { conflictWith, initialState, rowOf, step } from './state.ts'
 import type { Bounds, Envelope, Process, Row, State, Step } from './state.ts'
 
 /**
- * An older state of the database in the place of the newer one, while everybody goes on. Temporal is not put back: what was
- * asked for since has no row any more, so its steps are foreign, and nothing of them is done.
+ * The database is restored to an older state while all processes continue. Temporal is not restored: requests made since
+ * then have no row any more, so their steps are foreign and do nothing.
  */
 
-/** The documents of the keystore and the records; between two rotations nothing else is of use. */
+/** The documents of the keystore, and the records; nothing else matters between two rotations. */
 export interface Dump {
   active: State['active']
   rows: readonly Row[]
@@ -43,7 +43,7 @@ function dumpOf({ active, rows, fenced, envelopes, entries, leftForGood }: State
   return { active, rows, fenced, envelopes, entries, leftForGood }
 }
 
-/** Heartbeats of a dump have expired. A fence is a validator: documents that are put back leave it as it is in the dump at worst. */
+/** Heartbeats of a dump have expired. A fence is a validator of the collection: at worst it is as it was in the dump. */
 function putBack(next: State, dump: Dump): void {
   Object.assign(next, {
     ...{ active: dump.active, rows: dump.rows.map((row) => ({ ...row })), fenced: dump.fenced },
@@ -96,7 +96,7 @@ export function findsOlder(state: State, bounds: Bounds, { age, epoch }: Process
   return isOlder(read, seen)
 }
 
-/** An entry of the audit: of each act that processes can see. */
+/** Adds an audit entry; every act that processes can see has one. */
 export function tell(next: State, bounds: Bounds): void {
   if (bounds.restore !== null) next.entries += 1
 }

@@ -16,8 +16,8 @@ import { conflictWith, rowOf, step } from './state.ts'
 import type { Bounds, Rotation, State, Step, Transaction } from './state.ts'
 
 /**
- * The steps of workflows/rotate-kek.ts and the statements behind them. Which filter a step stands for is said at it:
- * these filters are MongoDB's, so they cannot be functions of protocol/.
+ * The steps of workflows/rotate-kek.ts and the statements behind them. Each step names the MongoDB filter that it models;
+ * these filters cannot be functions of protocol/.
  */
 export function rotationSteps(state: State, bounds: Bounds): Step[] {
   const steps: Step[] = []
@@ -49,7 +49,7 @@ export function rotationSteps(state: State, bounds: Bounds): Step[] {
   return steps
 }
 
-/** activities/preflight.ts: the row is inserted, the route is taken; refused: nothing was touched. */
+/** activities/preflight.ts: the row is inserted and the route decided; a refusal changes nothing. */
 function start(state: State, at: number, [from, to]: readonly [number, number]): Step {
   return step(state, `rotation ${at + 1} (${from} → ${to}) begins`, (next) => {
     const rotation = rotationOf(next, at)
@@ -89,7 +89,7 @@ function phaseSteps(
           transaction('promote', at, bounds.rules.epochOfPreflight ? epoch : 0),
         )
       })
-      // Behind a pause; its answer would be a refusal.
+      // Promote would be refused now; the rotation asks again after a pause.
       if (bounds.processes.length === 0 || !isOld(bounds, rotation)) return sent
       return go('its question is old, it asks again', (next, mine) => {
         mine.step = 'verify'
@@ -120,7 +120,7 @@ function phaseSteps(
   }
 }
 
-/** A fleet that the bounds leave out is ready: then only the order of the workflows is of interest. */
+/** Without processes in the bounds the fleet counts as ready: then only the order of the workflows matters. */
 function isVerified(state: State, bounds: Bounds, rotation: Rotation, target: number): boolean {
   if (bounds.processes.length === 0) return true
   return isReady(judgeReadiness(readinessFacts(state, bounds, { rotation, target })))
@@ -129,8 +129,9 @@ function isVerified(state: State, bounds: Bounds, rotation: Rotation, target: nu
 type Go = (what: string, change: (next: State, rotation: Rotation) => unknown) => Step[]
 
 /**
- * activities/fleet.ts, `watchFleet`: looks with observe and settleVerdict, from promote on and beside the sweep; a repeated
- * one starts anew. From its end on nobody may wrap under the version that was left, however long the sweep goes on.
+ * activities/fleet.ts, `watchFleet`: checks the fleet with observe and settleVerdict, from promote on, beside the sweep; a
+ * repeated activity starts over. Once it has ended no process may wrap under the old version, however long the sweep
+ * continues.
  */
 function watchSteps(bounds: Bounds, rotation: Rotation, from: number, go: Go): Step[] {
   if (rotation.settled) return []
@@ -194,8 +195,8 @@ function mark(next: State, bounds: Bounds, at: number): void {
 }
 
 /**
- * store/proof-question.ts, `askForProof`, and `setQuestion` in the rotation's row, which promote writes too. Time is what
- * closes a question; here each one stays open until the rotation asks again, so that more nonces count, not fewer.
+ * store/proof-question.ts, `askForProof`, and `setQuestion` in the rotation's row, which promote writes too. In the product
+ * a question closes by time; here it stays open until the rotation asks again, so that more nonces count, not fewer.
  */
 function ask(next: State, at: number, target: number): void {
   const rotation = rotationOf(next, at)
@@ -208,7 +209,7 @@ function ask(next: State, at: number, target: number): void {
   conflictWith(next, ['promote'])
 }
 
-/** Somebody runs `verify` of version 1: while the rotation's question is open the new one names all versions. */
+/** `keyturn verify` of version 1: while the rotation's question is open, the new one names all versions. */
 export function verifySteps(state: State): Step[] {
   if (state.verifies === 0) return []
   return [
@@ -221,7 +222,10 @@ export function verifySteps(state: State): Step[] {
   ]
 }
 
-/** activities/finish-rotation.ts: ranges closed, the moment it was left recorded by its mark, row ended, marks off. */
+/**
+ * activities/finish-rotation.ts: closes ranges, records by the mark when the old version was left, ends the row, removes
+ * the marks.
+ */
 export function end(next: State, bounds: Bounds, at: number, settled: boolean): string | null {
   const [from = 0] = bounds.rotations[at] ?? []
   const rotation = rotationOf(next, at)
@@ -242,7 +246,7 @@ export function end(next: State, bounds: Bounds, at: number, settled: boolean): 
   return `rotation ${at + 1} completed with ${remaining} envelopes under version ${from}`
 }
 
-/** store/promote.ts: what its transaction reads, at one moment. Null: it is refused. */
+/** store/promote.ts: what its transaction reads in its snapshot. Null when it is refused. */
 export function openPromote(
   state: State,
   bounds: Bounds,
@@ -277,7 +281,7 @@ export function commitPromote(
   Object.assign(rowOf(next, to), { activated: true, left: false, leftEpoch: 0 })
   Object.assign(rowOf(next, from), { left: false, leftEpoch: epoch + 1 })
   Object.assign(rotation, { promoted: true, newEpoch: epoch + 1 })
-  // Only a rotation that is not over brings a version back.
+  // Only a rotation that has not ended may make a left version active again.
   if (!rotation.ended) next.leftForGood[to] = false
   if (rotation.step === 'promote') rotation.step = 'plan'
   rotation.askedAge = 0
@@ -286,7 +290,7 @@ export function commitPromote(
   return lostBeforeIn(next, bounds, to)
 }
 
-/** A live process that had lost the key before it was asked has proven something else. */
+/** A live process that had lost the key before it was asked, so that its answer proves nothing. */
 function lostBeforeIn({ processes }: State, bounds: Bounds, to: number): string | null {
   const at = processes.findIndex(({ doc, loss }) => {
     const isLive = doc !== null && doc.age <= bounds.lease
@@ -299,7 +303,9 @@ export function transaction(kind: Transaction['kind'], by: number, epoch: number
   return { kind, by, epoch, guardRun: 0, open: false, conflict: false }
 }
 
-/** `insertRanges`: filtered by the rotation's row, which has not ended. What is closed stays closed, so it is dropped. */
+/**
+ * `insertRanges`: filtered by the rotation's row, which has not ended. A closed range stays closed, so it is dropped here.
+ */
 function plan(next: State, at: number): void {
   const rotation = rotationOf(next, at)
   next.ranges = next.ranges.filter(({ closed }) => !closed)

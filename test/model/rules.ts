@@ -1,12 +1,12 @@
-/** What the fence of the protocol is made of; each can be left out, to see the search find what it kept away. */
+/** The rules of the protocol. Each can be left out, to see that the search finds the accident that it prevents. */
 export interface Rules {
-  /** A process wraps only while its lease is young. */
+  /** A process wraps only while its lease is valid. */
   lease: boolean
   /** A heartbeat is written before `kek_active` is read. */
   heartbeatFirst: boolean
   settleWaits: boolean
   tailSweep: boolean
-  /** A page's updates go with the range's document, in one transaction. */
+  /** A page's updates and its range document are written in one transaction. */
   rangeDocument: boolean
   /** The end of a rotation, the next one and the guards of a removal close all ranges. */
   closeRanges: boolean
@@ -17,36 +17,38 @@ export interface Rules {
   /** Promote's other filters: the rotation has not ended or promoted, the rows have its marks. */
   rotationRow: boolean
   fence: boolean
-  /** Verify and promote count only answers to this rotation's question; else any claim of a version. */
+  /** Verify and promote count only answers to this rotation's question; otherwise any proof of the version. */
   freshAnswers: boolean
-  /** A process wraps only by a proof of the version that is younger than its lease, and proves it first otherwise. */
+  /**
+   * A process wraps only with a proof of the version that is younger than its lease; otherwise it proves the version first.
+   */
   freshProofs: boolean
-  /** Only the canary renews a proof; else a use does, which opens what it wrapped itself. */
+  /** Only the canary renews a proof; otherwise so does every use, although it only opens its own wraps. */
   canaryRenews: boolean
   /**
-   * The step that destroys looks at all guards itself, behind a fence that is recorded. Else it does what it is told: whoever
-   * may call it says that they have passed.
+   * The step that destroys checks all guards itself, after the fence is recorded. Otherwise it trusts its caller that they
+   * have passed.
    */
   ownGuards: boolean
-  /**
-   * Finish counts, and looks whether the fleet is past, itself. Else it does what it is told: whoever may call it says that
-   * settle is over.
-   */
+  /** Finish counts, and checks the fleet, itself. Otherwise it trusts its caller that settle is over. */
   ownEnd: boolean
-  /** A step looks for its task's row in the keystore that it has open; else a worker of a copy answers by what it finds there. */
+  /** A step looks for its task's row in its own keystore; otherwise a worker of a copy answers from the copy. */
   ownTasks: boolean
-  /** A key in the token is destroyed only from the keystore that made it; else from each whose row names it. */
+  /** A key in the token is destroyed only by the keystore that made it; otherwise by every keystore whose row names it. */
   ownKeys: boolean
   /**
-   * A process that has seen more than the keystore says follows nothing of it, wraps nothing and vouches for nothing. Else
-   * it goes on with the newer state that it knows.
+   * A process that has seen a newer state than the keystore's does not follow the keystore, wraps nothing and proves
+   * nothing. Otherwise it continues with the newer state.
    */
   heedsOlder: boolean
-  /** `setup --restored` takes versions that were never active in this state for left: they may have been in the lost one. */
+  /**
+   * `setup --restored` records versions that were never active in this state as left: they may have been active in the lost
+   * one.
+   */
   restoredRows: boolean
-  /** An odd envelope may need any version; else it counts as none. */
+  /** An odd envelope may need any version; otherwise it is not counted. */
   oddCounts: boolean
-  /** The last look counts odd envelopes and those under the version at one moment; else one after the other. */
+  /** The last check counts odd envelopes and those under the version in one snapshot; otherwise one after the other. */
   oneMoment: boolean
 }
 

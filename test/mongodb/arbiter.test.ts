@@ -66,7 +66,7 @@ describe('a primary, a secondary that is down, and an arbiter', () => {
     expect(code).toBe(0)
   })
 
-  test('every command ends within seconds, and says that no majority confirms', async () => {
+  test('every command ends within seconds and reports that no majority confirms writes', async () => {
     await loseSecondary()
     const doctor = await timed('doctor')
     expect(doctor.code).toBe(4)
@@ -108,7 +108,7 @@ describe('a primary, a secondary that is down, and an arbiter', () => {
     }
   })
 
-  test('a rotation waits for MongoDB, not for a worker, says since when, and goes on by itself', async () => {
+  test('a rotation reports that it waits for MongoDB and since when, and continues by itself', async () => {
     const follower = fleet.start('rotate', '--to-version', '2', '--max-rate', '1')
     await fleet.rewrapped(1)
     onTestFinished(async () => {
@@ -140,7 +140,7 @@ describe('a primary, a secondary that is down, and an arbiter', () => {
     }
   })
 
-  test('a worker says so from the first seconds: one that runs, and one that starts', async () => {
+  test('a running and a starting worker report it within seconds', async () => {
     await fleet.nodes.start('vm-b')
     const log = () => fleet.nodes.log('vm-b')
     await loseSecondary()
@@ -157,7 +157,7 @@ describe('a primary, a secondary that is down, and an arbiter', () => {
     expect(stderr).toMatch(/error: mongodb .*has not confirmed a write by a majority/)
   })
 
-  test('a write and a transaction end within the limit, and are there when the member is back', async () => {
+  test('a write and a transaction fail within the limit, and are stored when the member is back', async () => {
     await loseSecondary()
     const { store } = fleet
     const began = performance.now()

@@ -75,7 +75,7 @@ test.each([
   expect(cut).toBeGreaterThanOrEqual(commands === reads ? 3 * looking.length : 3)
 })
 
-test('a command that writes goes on when the primary is another one', async () => {
+test('a command that writes continues after another member becomes primary', async () => {
   const writes = ['insert', 'update', 'delete', 'findAndModify', 'create', 'createIndexes']
   const changing = ['setup', 'nodes expect vm-a', 'verify --target 1', 'rotate --to-version 1']
   let cut = 0

@@ -41,14 +41,14 @@ describe('a set of three whose primary changes', () => {
     await primary.kill()
   }
 
-  test('what looks and what sets up goes on', async () => {
+  test('commands that read and setup continue through an election', async () => {
     await through(stepDown, ['status'], ['setup'])
     await set.healthy()
     await through(stepDown, ['verify', '--target', '2'], ['nodes'])
     await set.healthy()
   })
 
-  test('a rotation is started, paused, resumed and cancelled', async () => {
+  test('a rotation is started, paused, resumed and cancelled during elections', async () => {
     const start = ['rotate', '--to-version', '2', '--detach', '--max-rate', '1']
     for (const args of [start, ['pause'], ['resume']]) {
       await through(stepDown, args)
@@ -60,7 +60,7 @@ describe('a set of three whose primary changes', () => {
     await set.healthy()
   })
 
-  test('a rotation and a removal end although the primary is killed', async () => {
+  test('a rotation completes although the primary is killed', async () => {
     const rotation = fleet.start('rotate', '--to-version', '2', '--max-rate', '1')
     await fleet.rewrapped(1)
     await through(killPrimary, ['status'], ['setup'], ['rate', '2'])
@@ -72,7 +72,7 @@ describe('a set of three whose primary changes', () => {
     expect(await fleet.verifyRecords()).toEqual({ 2: 200 })
   })
 
-  test('a removal goes through an election', async () => {
+  test('a removal continues through an election', async () => {
     const removal = fleet.cli('remove', '--version', '1')
     await set.stepDown()
     expect(await removal).toMatchObject({ code: 0, json: { state: 'destroyed' } })

@@ -23,8 +23,8 @@ interface Hand {
 }
 
 /**
- * What keyring/member.ts does, with the moments between its steps in the test's hand: it is frozen, or cut off, when none
- * of its steps comes. Its seal is the keyring's own.
+ * What keyring/member.ts does, one step at a time under the test's control: an application without steps is frozen or cut
+ * off. It seals with the keyring's own code.
  */
 export class Application {
   readonly node: string
@@ -32,12 +32,12 @@ export class Application {
   readonly #settings: Buffer
   #active: { version: number; epoch: number } | null = null
   #loaded: number[] = []
-  /** On the clock of the world. */
+  /** In milliseconds on the world's clock. */
   #sentMs: number | null = null
-  /** A heartbeat that was written, and whose sender has not read `kek_active` yet. */
+  /** A heartbeat that was written before its sender has read `kek_active`. */
   #underway: number | null = null
   #hand: Hand | null = null
-  /** The question as it read it last, and what it has answered by version. */
+  /** The question as last read, and the answers by version. */
   #question: ProofQuestion | null = null
   readonly #answers = new Map<number, string>()
   #count = 0
@@ -90,7 +90,7 @@ export class Application {
     this.#underway = null
   }
 
-  /** Seals a new content of a record, and keeps it in its hand. Answers the version; null when it may not wrap. */
+  /** Seals new content of a record and keeps it unwritten. Returns the version; null when it may not wrap. */
   async seal(world: World, id: string): Promise<number | null> {
     this.#count += 1
     const content = `${id} by ${this.node}, ${this.#count}`
@@ -107,7 +107,7 @@ export class Application {
     }
   }
 
-  /** Writes what it has in its hand, however late. Answers whether MongoDB took it. */
+  /** Writes the sealed content, however late. Returns whether MongoDB accepted it. */
   async write({ store, contents }: World): Promise<boolean> {
     if (this.#hand === null) return false
     const { id, content, envelope } = this.#hand
@@ -118,7 +118,7 @@ export class Application {
       contents.set(id, content)
       return true
     } catch (error) {
-      // The fence of a removal.
+      // The validator of a removal.
       if (serverCode(error) === serverCodes.documentValidationFailure) return false
       throw error
     }

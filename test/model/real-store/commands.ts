@@ -9,7 +9,7 @@ import { letPass, place, recordIds, type World } from './world.ts'
 
 type Run = (world: World) => Promise<unknown>
 
-/** Nothing but the real world is modelled: what must hold is checked on it after each step. */
+/** There is no model beside the real store: the invariants are checked on it after each step. */
 class Step implements fc.AsyncCommand<object, World> {
   readonly #name: string
   readonly #run: Run
@@ -34,7 +34,7 @@ class Step implements fc.AsyncCommand<object, World> {
   }
 }
 
-/** A step that is no application's: it writes nothing under a version that settle has left. */
+/** A step that no application takes: it must not write under a version that settle has left. */
 const guarded =
   (run: Run): Run =>
   async (world) => {
@@ -76,7 +76,7 @@ const byRecord = (
   return { weight, arbitrary: which.map(stepOf) }
 }
 
-/** What a rotation is made of comes most often, so that it gets somewhere. */
+/** Steps of rotations are the most frequent, so that rotations make progress. */
 export const commands = (maxCommands: number) =>
   fc.commands(
     [
@@ -141,7 +141,7 @@ async function copy({ store, contents, copies }: World, id: string): Promise<voi
   if (document !== null && content !== undefined) copies.push({ document, content })
 }
 
-/** A record as it once stood, written by an application that knows nothing of keys. */
+/** Writes an earlier state of a record, as an application that knows nothing of keys would. */
 async function restore({ store, contents, copies }: World): Promise<string> {
   const old = copies.shift()
   if (old === undefined) return 'no copy'

@@ -5,23 +5,23 @@ import { install, type World } from './world.ts'
 import { silentLog } from '../../../observability/log.ts'
 import type { RunningRotation } from './rotation.ts'
 
-/** A worker that was frozen with a page in its hand: read and wrapped, not yet written. */
+/** A worker that is frozen with a page in flight: read and wrapped, not yet written. */
 export interface FrozenSweep {
-  /** Lets it go on, and resolves when it has ended. */
+  /** Unfreezes it, and resolves when it has ended. */
   thaw(): Promise<string>
 }
 
-/** So small that a range has several. */
+/** Small, so that a range has several pages. */
 const page = 2
 
-/** One page of the first range of this pass that is open; null when none is. */
+/** Sweeps one page of the first open range of this pass; null when no range is open. */
 export async function sweepPage(world: World, rotation: RunningRotation): Promise<string | null> {
   const range = await openRange(world, rotation)
   if (range === null) return null
   return (await rewrapPages(optionsFor(world, rotation, range, world.provider))).end
 }
 
-/** Begins a page, and leaves it in the worker's hand. False when there was none. */
+/** Begins a page and leaves it unwritten. False when there is no page. */
 export async function freezeSweep(world: World, rotation: RunningRotation): Promise<boolean> {
   const range = await openRange(world, rotation)
   if (range === null) return false
@@ -75,13 +75,13 @@ function optionsFor(
   return {
     ...{ store, provider, lease, install, rotation, range, from, to, page, check: 'all' },
     ...{ ratePerSecond: 0, maxHsmCalls: 0, signal: new AbortController().signal },
-    // The first page is begun whatever the time: so it is one page.
+    // The deadline has passed, and the first page is swept anyway: so it is exactly one page.
     deadline: -Infinity,
     ...{ tail: tail > 0, onPage: () => undefined, log: silentLog },
   }
 }
 
-/** A promise, and what settles it. */
+/** A promise and the function that resolves it. */
 function gate<T>(): { promise: Promise<T>; open: (value: T) => void } {
   let open: (value: T) => void = () => undefined
   const promise = new Promise<T>((resolve) => (open = resolve))

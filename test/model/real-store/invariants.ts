@@ -5,12 +5,12 @@ import { readVersions } from '../../../store/kek-versions.ts'
 import { envelopeAt } from '../../support/fleet-records.ts'
 import { install, place, type World } from './world.ts'
 
-/** It opens whatever is loaded: whether it may is not the question here. */
+/** Opens with every loaded version, without checking permission. */
 const reader = { requireVersion: () => Promise.resolve() } as unknown as FleetMember
 
 /**
- * The invariants of 2-protocol.md that a moment can break: each envelope opens under the version that it names, to what
- * was written last (1, 2, 5); nothing that is needed is destroyed (3); one rotation is marked at most (6).
+ * The invariants (docs/protocol.md) that can be checked at one moment: each envelope opens under the version that it names,
+ * to what was written last (1, 2, 5); no needed version is destroyed (3); at most one rotation is marked (6).
  */
 export async function requireInvariants(world: World): Promise<void> {
   const { store, provider, contents, apps, left } = world

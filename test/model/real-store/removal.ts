@@ -8,7 +8,7 @@ export interface RunningRemoval {
   readonly input: RemoveInput
 }
 
-/** The next step of the removal of the version that is not active; a refusal ends it. Answers what came of it. */
+/** Takes the next step of removing the version that is not active; a refusal ends it. Returns the outcome. */
 export async function removeOn(world: World): Promise<string> {
   world.removal ??= await newRemoval(world)
   const { removal, control } = world
@@ -27,10 +27,7 @@ export async function removeOn(world: World): Promise<string> {
   return `version ${input.version} is ${step.phase}${refusal}`
 }
 
-/**
- * A step that nobody is to take now, with an input of somebody's own: any step of any version, of a request that stands
- * or of none. What it must not do is checked on the world.
- */
+/** Forges a step: any step, of any version, of an open request or of none. The invariants are then checked on the world. */
 export async function forge(world: World, at: number): Promise<string> {
   const { control, store, identity: install, task } = world
   const steps = [...(['destroyVersion', 'requestRemoval', 'fenceRemoval', 'undoRemoval'] as const)]

@@ -14,30 +14,30 @@ import type { Store } from '../../../store/store.ts'
 import { sweepPage } from './frozen-sweep.ts'
 import { act, newId, readKeks, timings, type World } from './world.ts'
 
-/** The steps of workflows/rotate-kek.ts, one at a time; what each does and decides is the product's. */
+/** The steps of workflows/rotate-kek.ts, one at a time; each runs the product's own code. */
 export interface RunningRotation {
   readonly input: RotateInput
   step: 'preflight' | 'verify' | 'promote' | 'plan' | 'sweep' | 'settle' | 'tail'
   facts: Preflight | null
-  /** Of its question; null: verify has not asked. */
+  /** The nonce of its question; null before verify has asked. */
   nonce: string | null
   /** Number of the pass of the tail; 0 is the sweep. */
   tail: number
   observed: SettleState
   watchBeganMs: number
-  /** The fleet is past the switch. */
+  /** Whether the fleet has settled. */
   settled: boolean
   zeros: TailState
 }
 
-/** To one of the other versions, by turns; null when there is none any more. */
+/** Begins a rotation to one of the other versions, in turn; null when there is none left. */
 async function newRotation(world: World): Promise<RunningRotation | null> {
   const { active, others } = await readKeks(world.store)
   const to = others[world.rotations % Math.max(1, others.length)]
   return to === undefined ? null : rotationBetween(world, active, to)
 }
 
-/** A rotation to what is active already: it finishes one that was cancelled or terminated. */
+/** A rotation to the active version: it finishes one that was cancelled or terminated. */
 export async function startFinishing(world: World): Promise<void> {
   if (world.rotation !== null) return
   const { active, others } = await readKeks(world.store)
@@ -76,7 +76,7 @@ function rotationBetween(
   }
 }
 
-/** Takes the rotation's next step, the first of a new one if none runs; a refusal ends it. Answers what came of it. */
+/** Takes the rotation's next step, or the first step of a new one if none runs; a refusal ends it. Returns the outcome. */
 export async function goOn(world: World): Promise<string> {
   world.rotation ??= await newRotation(world)
   const { rotation } = world
@@ -103,7 +103,7 @@ const steps: Record<RunningRotation['step'], Take> = {
     return 'preflight'
   },
 
-  /** Asks, and at later steps looks for the answers. */
+  /** Asks first, and checks the answers in later steps. */
   async verify({ control }, rotation) {
     const { task, to: target, rotation: id, install } = rotation.input
     if (rotation.nonce === null) {
@@ -175,7 +175,7 @@ export async function cancel(world: World): Promise<void> {
   await end(world, world.rotation, { code: 'cancelled', message: 'cancelled' })
 }
 
-/** Answers what came of it. */
+/** Ends the rotation; returns the outcome. */
 async function end(
   world: World,
   running: RunningRotation,
@@ -203,7 +203,7 @@ async function end(
   return 'finished'
 }
 
-/** Time stands still in the model: finish counts twice, a heartbeat apart, and this one is short. */
+/** Finish counts twice, one heartbeat apart; time does not pass by itself in the model, so the heartbeat is short here. */
 async function aMomentLong<T>(store: Store, step: () => Promise<T>): Promise<T> {
   const settings = store.db.collection(collections.settings)
   await settings.updateOne({}, { $set: { 'settings.fleet.heartbeatMs': 1 } })
@@ -212,12 +212,12 @@ async function aMomentLong<T>(store: Store, step: () => Promise<T>): Promise<T> 
   )
 }
 
-/** Looks at the fleet once, as `watchFleet` does again and again from promote on, until it has settled. */
+/** Checks the fleet once; `watchFleet` does so repeatedly from promote on, until the fleet has settled. */
 async function look(world: World, rotation: RunningRotation): Promise<void> {
   if (rotation.settled) return
   const { control, store, passedMs } = world
   const { heartbeats } = await act(() => control.readFleet(rotation.input))
-  // Moved back by all time that went on: a document is unchanged that nobody has written.
+  // Times are moved back by the time that has passed, so that a document that was not written is unchanged.
   const prints = heartbeats.map((one) => {
     return { ...one, at: new Date(Date.parse(one.at) + passedMs).toISOString() }
   })

@@ -31,7 +31,7 @@ export const place = { collection: 'records', field: 'secret' } as const
 export const recordIds = ['r0', 'r1', 'r2', 'r3', 'r4'] as const
 export const versions = [1, 2, 3] as const
 
-/** Long beside what a run really takes: time goes on in the model only when it is told to. */
+/** Much longer than a run really takes: in the model time passes only by `letPass`. */
 export const timings = { heartbeatMs: 20_000, leaseMs: 60_000, expireMs: 80_000 }
 
 export const settings: FleetSettings = {
@@ -40,23 +40,26 @@ export const settings: FleetSettings = {
   removal: { backupWindowMs: 0, undoWindowMs: 0, approvalsRequired: 0, approvers: [] },
 }
 
-/** A small fleet on the real store: the product's own statements, activities, seals and sweeps, in an order of the test's. */
+/**
+ * A small fleet on the real store: the product's own statements, activities, seals and sweeps, in an order chosen by the
+ * test.
+ */
 export interface World {
   readonly store: Store
   readonly provider: KekProvider
   readonly control: ControlActivities
   readonly apps: readonly Application[]
-  /** Which content each record has: grows with each seal, goes back when an old document is restored. */
+  /** The content of each record: changed by each seal, reverted when an old document is restored. */
   readonly contents: Map<string, string>
-  /** Documents as they once stood. */
+  /** Earlier states of documents. */
   readonly identity: InstallIdentity
-  /** The row under which all rotations and removals run. */
+  /** The id of the task row under which all rotations and removals run. */
   readonly task: string
   readonly copies: { document: Document; content: string }[]
   readonly frozen: FrozenSweep[]
-  /** Versions that settle has left, and that have not become active again. */
+  /** Versions that a rotation has settled away from and that are not active again. */
   readonly left: Set<number>
-  /** How much time went on. */
+  /** Time that has passed, in milliseconds. */
   passedMs: number
   /** How many rotations have begun. */
   rotations: number
@@ -73,7 +76,10 @@ export async function act<T>(step: () => Promise<T>, install?: InstallIdentity):
   return await new MockActivityEnvironment({ workflowExecution }).run(step)
 }
 
-/** All versions installed, the first active, two applications that have beaten, each record sealed by one of them. */
+/**
+ * All versions are installed, the first is active, two applications have sent heartbeats, and each record is sealed by one
+ * of them.
+ */
 export async function newWorld(store: Store): Promise<World> {
   await clear(store)
   const keks = new Map(versions.map((version) => [version, Buffer.alloc(32, version)]))
@@ -138,8 +144,8 @@ async function clear(store: Store): Promise<void> {
 }
 
 /**
- * Time goes on for all: what the database has stamped moves back, and so do the moments that somebody remembers, which
- * is the same as if all clocks had gone forward.
+ * Lets time pass for all: moves back the times in the database and the times that processes remember, as if all clocks had
+ * gone forward.
  */
 export async function letPass({ store, ...world }: World, ms: number): Promise<number> {
   const earlier = (path: string) => ({ $subtract: [path, ms] })
@@ -161,7 +167,7 @@ export async function letPass({ store, ...world }: World, ms: number): Promise<n
     .updateMany({ removal: { $ne: null } }, [
       { $set: Object.fromEntries(removal.map((name) => [name, earlier(`$${name}`)])) },
     ])
-  // Rows without a question have no such member, and stay so.
+  // Rows without a question must not get this member.
   const { rotations, questions } = names
   await store.db
     .collection(rotations)
@@ -177,7 +183,7 @@ export async function letPass({ store, ...world }: World, ms: number): Promise<n
 
 export const newId = (): string => randomUUID()
 
-/** What is active, and the other versions that are not destroyed; those that were active once come first. */
+/** The active version, and the others that are not destroyed, those that were once active first. */
 export async function readKeks(store: Store): Promise<{ active: number; others: number[] }> {
   const active = (await readActive(store))?.version ?? 0
   const others = (await readVersions(store)).filter((row) => {
