@@ -3,14 +3,14 @@ import type { Collection } from 'mongodb'
 import type { Store } from '../store/store.ts'
 import { place, recordId } from './fill-records.ts'
 
-/** Updates a second, started by a clock: a slow answer does not reduce the load. */
+/** Updates a second, started on schedule: a slow answer does not reduce the load. */
 const perSecond = 200
 
-/** An application that writes its records while a rotation goes over them. */
+/** An application that writes its records while a rotation re-wraps them. */
 export interface Application {
   /** Latencies in milliseconds since the last call. */
   latencies(): number[]
-  /** Ends it; returns how many of its updates are not in the database. */
+  /** Stops it; returns how many of its updates are missing in the database. */
   stop(): Promise<{ written: number; lost: number }>
 }
 
@@ -20,8 +20,8 @@ interface Row {
 }
 
 /**
- * Every second update counts up `rev`; the others replace the whole record, envelope included, with what was read, if
- * its `rev` is still the same: what an object mapper with optimistic locking does, and what writes old envelopes back.
+ * Every second update increments `rev`. The others replace the whole record, envelope included, by what was read, if its
+ * `rev` is unchanged: an object mapper with optimistic locking does the same, and so old envelopes are written back.
  */
 export function startApplication(store: Store, records: number): Application {
   const rows = store.db.collection<Row>(place.collection)
@@ -74,7 +74,7 @@ export function startApplication(store: Store, records: number): Application {
   }
 }
 
-/** Null where the record is gone. */
+/** Null when the record is gone. */
 async function countUp(rows: Collection<Row>, _id: string): Promise<number | null> {
   const row = await rows.findOneAndUpdate(
     { _id },

@@ -10,9 +10,9 @@ import { dealtWith, reached } from './progress.ts'
 
 /** The bar for the applications' p99: under twice, or under 10 ms more. */
 const grace = { factor: 2, milliseconds: 10 }
-/** Records that the application writes; there are as many more as the rate needs. */
+/** Records that the application writes; more are added as the rate requires. */
 const ownSize = { usual: 50_000, full: 50_000 }
-/** Seconds for which the rotation runs at its rate before and after the measured stretch. */
+/** Seconds for which the rotation runs at its rate before and after the measurement. */
 const marginSeconds = 6
 
 interface Stretches {
@@ -23,8 +23,8 @@ interface Stretches {
 }
 
 /**
- * What a rotation does to applications that write 200 times a second meanwhile: their p99 without a rotation and at a
- * quarter of the bare loop's speed, in interleaved pairs, then once at full speed; and that none of their updates is lost.
+ * What a rotation does to applications that write 200 times a second: their p99 without a rotation and at a quarter of the
+ * bare loop's speed, in interleaved pairs, then once at full speed. It also checks that none of their updates is lost.
  */
 export async function run(options: BenchOptions): Promise<BenchFigures> {
   const all: BenchFigures = { figures: [], ratios: [] }
@@ -57,7 +57,7 @@ async function measure(fixture: Fixture, options: BenchOptions): Promise<BenchFi
   return summary(fixture, rate, found, { written, lost })
 }
 
-/** Leaves enough records behind that a measured stretch ends before its rotation does. */
+/** Adds enough records that a measurement ends before its rotation does. */
 async function quarterOfBareLoop(
   fixture: Fixture,
   options: BenchOptions,
@@ -73,7 +73,7 @@ async function quarterOfBareLoop(
   return rate
 }
 
-/** One rotation: at its rate for the measured stretch, then at full speed to its end. */
+/** One rotation: at its rate during the measurement, then at full speed to its end. */
 async function beside(
   fixture: Fixture,
   application: Application,
@@ -92,7 +92,7 @@ async function beside(
   await rotation
 }
 
-/** While a rotation goes from a tenth to nine tenths of its envelopes. */
+/** Measures while a rotation goes from a tenth to nine tenths of its envelopes. */
 async function atFullSpeed(
   fixture: Fixture,
   application: Application,

@@ -7,9 +7,9 @@ import type { Store } from '../store/store.ts'
 import { install, place } from './fill-records.ts'
 
 /**
- * What the machine can do at best: the same reads, token calls and transactions as a rotation, with the lanes of the
- * product, and nothing around them. No Temporal, no fence, no lease, no quarantine, string ids only. It shares no code
- * with sweep/, so that whatever Keyturn adds there is seen in the ratio.
+ * The best that the machine can do: the same reads, token calls and transactions as a rotation, with the product's lanes
+ * and nothing else. It has no Temporal, attempt filter, lease or quarantine, and string ids only. It shares no code with
+ * sweep/, so that the ratio shows everything that Keyturn adds there.
  */
 export interface BareLoop {
   store: Store
@@ -17,7 +17,7 @@ export interface BareLoop {
   from: number
   to: number
   page: number
-  /** In parallel; on two cores three are the best that was found. */
+  /** Ranges in parallel; three were fastest on two cores. */
   shards: number
   check: CheckMode
 }
@@ -30,7 +30,7 @@ interface Found {
 const { collection, field } = place
 const version = `${field}.kek_version`
 
-/** Answers how many envelopes were re-wrapped. */
+/** Returns how many envelopes were re-wrapped. */
 export async function bareLoop(loop: BareLoop): Promise<number> {
   const bounds = await cut(loop)
   const done = await Promise.all(
@@ -57,7 +57,7 @@ async function cut({ store, from, shards }: BareLoop): Promise<string[]> {
   return bounds
 }
 
-/** While one page is with the token, the next is being read and the last is being written. */
+/** While the token works on one page, the next is read and the previous is written. */
 async function sweep(
   loop: BareLoop,
   range: number,
@@ -128,7 +128,7 @@ function updateOf(
   }
 }
 
-/** One page in one transaction, with a cursor document beside it. */
+/** Writes a page in one transaction, together with a cursor document. */
 export async function write(
   store: Store,
   range: number,

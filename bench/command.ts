@@ -20,7 +20,7 @@ interface Given {
   processes: number
 }
 
-/** The command line of the bench. `run` gets the names of the parts that are wanted. */
+/** The command line of the bench. `run` gets the names of the requested parts. */
 export function benchCommand(
   run: (names: string[], options: BenchOptions) => Promise<void>,
 ): Command {

@@ -3,7 +3,7 @@ import { readdir, readFile } from 'node:fs/promises'
 /** Clock ticks a second in /proc: 100 on every Linux that Node runs on (USER_HZ, proc(5)). */
 const ticks = 100
 
-/** Seconds of processor time by what a process is. */
+/** Seconds of processor time by kind of process. */
 export type CpuSeconds = Map<string, number>
 
 interface Process {
@@ -14,8 +14,8 @@ interface Process {
 }
 
 /**
- * Processor time so far of all that this process has started and that still runs: `mongod`, `temporal`, the `worker`, its
- * `lanes`; what is neither counts for `others`. Linux only, elsewhere empty.
+ * Processor time so far of all running processes that this process has started: `mongod`, `temporal`, the `worker`, its
+ * `lanes`, and `others`. Linux only; empty elsewhere.
  */
 export async function cpuSeconds(worker: number): Promise<CpuSeconds> {
   const processes = new Map<number, Process>()
@@ -41,7 +41,7 @@ function kindOf(name: string, otherwise: string): string {
   return name === 'mongod' || name === 'temporal' ? name : otherwise
 }
 
-/** proc(5): the name stands in brackets and may hold any character; user and system time are fields 14 and 15. */
+/** proc(5): the name is in parentheses and may contain any character; user and system time are fields 14 and 15. */
 function processOf(pid: number, stat: string): Process {
   const end = stat.lastIndexOf(')')
   const fields = stat.slice(end + 2).split(' ')

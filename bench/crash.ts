@@ -7,13 +7,13 @@ import { fillRecords } from './fill-records.ts'
 import { withFixture, type Fixture } from './fixture.ts'
 import { sizeOf, type BenchOptions } from './options.ts'
 
-/** With a budget, even an unreachable one, each sweep reserves its calls in the rotation's row before it makes them. */
+/** With any budget, even an unreachable one, each sweep reserves its calls in the rotation's row first. */
 const endless = 1_000_000_000
 const callsEach = { all: 3, sampled: 3, none: 2 }
 
 /**
- * Kills one of two workers in the middle of a rotation. Calls that were reserved and never counted are wasted work of the
- * token. A range is taken over when its document has a new attempt.
+ * Kills one of two workers in the middle of a rotation. Calls that were reserved and never counted were wasted by the
+ * token. A range counts as taken over when its document has a new attempt.
  */
 export async function run(options: BenchOptions): Promise<BenchFigures> {
   const all: BenchFigures = { figures: [], ratios: [] }
@@ -77,7 +77,7 @@ function isHalfDone({ closed, attempt, cursor }: RangeDoc): boolean {
   return !closed && attempt > 0 && cursor !== null
 }
 
-/** Seconds until each range that stood still after the kill was taken; those that go on are the other worker's. */
+/** Seconds until each range that stopped after the kill was taken over; ranges that continue belong to the other worker. */
 async function takeovers(
   { store }: Fixture,
   id: string,

@@ -8,7 +8,7 @@ import { sizeOf, type BenchOptions } from './options.ts'
 const ownSize = { usual: 2_000, full: 2_000 }
 const everyMs = 5
 const heldMs = 15_000
-/** What the fence may hold a write up: its own half second, and the scheduling of a busy machine. */
+/** How long the fence may delay a write, in milliseconds: its own half second, and scheduling on a busy machine. */
 const bar = { atMost: 750 }
 
 /** 200 writes a second beside `remove`, whose fence waits for a transaction that stays open for 15 seconds. */
@@ -43,11 +43,11 @@ export async function run(options: BenchOptions): Promise<BenchFigures> {
   })
 }
 
-/** As most applications write: what a majority's acknowledgement costs is not the fence's doing. */
+/** Writes as most applications do; waiting for a majority is no cost of the fence. */
 const records = (store: Store) =>
   store.db.collection<{ _id: string }>(place.collection, { writeConcern: { w: 1 } })
 
-/** How long each write took, from the moment at which it was due. */
+/** How long each write took, from the time at which it was due. */
 async function writesFor(store: Store, forMs: number): Promise<number[]> {
   const beganMs = performance.now()
   const writes: Promise<number>[] = []

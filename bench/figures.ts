@@ -4,7 +4,7 @@
  */
 export interface BenchFigures {
   figures: Figure[]
-  /** Ratios with a bar, and ratios for comparison only. */
+  /** Ratios, with a bar or for comparison only. */
   ratios: Ratio[]
   /** Drawn as lines over time. */
   series?: Series[]
@@ -21,7 +21,7 @@ export interface Figure {
   note?: string
 }
 
-/** The median of interleaved pairs. Neither bar is there when it is only a comparison. */
+/** The median of interleaved pairs. A ratio for comparison only has no bar. */
 export interface Ratio {
   name: string
   ratio: number
@@ -31,7 +31,7 @@ export interface Ratio {
   pairs: number[]
   /** (largest − smallest) ÷ median of the pairs. */
   spread: number
-  /** Median of all its runs; null where it says nothing. */
+  /** Median of all its runs; null where it is meaningless. */
   idle: number | null
 }
 

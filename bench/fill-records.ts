@@ -9,7 +9,7 @@ export const install = 'bench'
 export const place = { collection: 'records', field: 'secret' }
 export const collections = [{ name: place.collection, envelopes: [place.field] }]
 
-/** Bytes of data under each DEK: what a private key or a token takes. */
+/** Bytes of data under each DEK, about the size of a private key or a token. */
 const dataBytes = 200
 const batch = 2_000
 

@@ -16,39 +16,39 @@ import { collections, install } from './fill-records.ts'
 import { watchIdle } from './machine.ts'
 import type { BenchOptions } from './options.ts'
 
-/** One provider's servers, keys and workers, and this process's own access to the same keys and records. */
+/** The servers, keys and workers of one provider, and this process's own access to the same keys and records. */
 export interface Fixture {
   readonly stack: Stack
   readonly store: Store
   readonly provider: KekProvider
   readonly workers: WorkerProcess[]
-  /** Runs a command of the product; throws when it does not end with 0 or 6; answers its JSON. */
+  /** Runs a command of the product; throws when it does not end with 0 or 6; returns its JSON. */
   keyturn(...args: string[]): Promise<Record<string, unknown>>
   /** Kills a worker with SIGKILL and starts another one immediately, as systemd does. */
   killWorker(index: number): Promise<void>
-  /** A rotation through Temporal, as a person starts it. */
+  /** A rotation through Temporal, as an operator starts it. */
   rotate(from: number, to: number, ...flags: string[]): Promise<Rotated>
 }
 
 export interface Rotated {
   id: string
   row: RotationDoc
-  /** From the begin of the phase `rewrap` to its end: cutting ranges, child workflows and the last page included. */
+  /** Duration of the phase `rewrap`, including cutting ranges, child workflows and the last page. */
   seconds: number
   rewrapped: number
   perSecond: number
-  /** Of the whole command, settle's waiting included. */
+  /** Idle share during the whole command, including the wait of settle. */
   idle: number
-  /** Of the command, with preflight, verification and the lease that settle waits for. */
+  /** Duration of the command, including preflight, verification and the lease that settle waits for. */
   wholeSeconds: number
 }
 
 export interface FixtureOptions {
   provider: ProviderName
   options: BenchOptions
-  /** Of the fleet; short by default. */
+  /** Timings of the fleet; short by default. */
   timings?: typeof fleet
-  /** Instead of SoftHSM2 itself, for all processes. */
+  /** Another module than SoftHSM2, for all processes. */
   pkcs11?: { module_path: string; max_sessions: number }
 }
 
@@ -99,7 +99,7 @@ async function withStoreAndProvider<T>(
   stack: Stack,
   use: (access: Pick<Fixture, 'store' | 'provider'>) => Promise<T>,
 ): Promise<T> {
-  // The module of a soft token reads it when this process's lanes load it.
+  // The module of a soft token reads it when this process's lanes load the module.
   Object.assign(process.env, stack.keyEnv)
   const config = loadConfig({ file: stack.configPath })
   const { database } = stack.settings

@@ -8,13 +8,13 @@ import { withFixture, type Fixture } from './fixture.ts'
 import type { BenchOptions } from './options.ts'
 import { joinHosts, type SimulatedFleet } from './simulated-fleet.ts'
 
-/** The timings of the product, not those of a bench: what they cost is what is measured. */
+/** The product's default timings, since their cost is what is measured. */
 const timings = { heartbeat: '30s', lease: '90s', expire: '120s' }
 const heartbeatSeconds = 30
-/** Those that joined while the fleet was small have followed change streams: they let go of them within so long. */
+/** Members that joined while the fleet was small followed change streams; they stop within this time. */
 const streamsGoSeconds = 2 * heartbeatSeconds
 
-/** A sweep that lasts longer than a lease, as all do but the smallest: what settle adds behind it is what is measured. */
+/** Makes the sweep longer than a lease, as all but the smallest are: the time that settle adds after it is measured. */
 const envelopes = 1_000
 const sweepRate = Math.floor(envelopes / 100)
 
@@ -22,8 +22,8 @@ const sweepRate = Math.floor(envelopes / 100)
 const measuredSeconds = 2 * heartbeatSeconds
 
 /**
- * What a large fleet costs and how long it takes: `npm run bench -- fleet --processes 300`. Mongod's processor time is its
- * own count (`serverStatus`, getrusage), less what it needs without the fleet. Seven minutes, most of it waiting.
+ * What a large fleet costs and how long its rotation takes: `npm run bench -- fleet --processes 300`. The processor time is
+ * mongod's own (`serverStatus`, getrusage), less what it needs without the fleet. Takes seven minutes, mostly waiting.
  */
 export async function run(options: BenchOptions): Promise<BenchFigures> {
   return withFixture(

@@ -1,8 +1,8 @@
 /**
- * The pool against a token whose calls take time: rewraps a second with 0, 1 and 5 ms added to each crypt call and with
- * 1, 8 and 30 sessions, beside the ideal of `sessions ÷ (3 × latency)`. The token is SoftHSM2 behind the fault module
- * (test/fault-hsm), so the processor's share is in every figure: with 1 ms and 30 sessions two cores are the limit.
- * `node dist/bench/hsm.js`, or as a sub-command of `npm run bench`.
+ * The pool against a token whose calls take time: rewraps a second with 0, 1 and 5 ms added to each crypt call and with 1,
+ * 8 and 30 sessions, beside the ideal of `sessions ÷ (3 × latency)`. The token is SoftHSM2 behind the fault module
+ * (test/fault-hsm), so every figure includes processor time: with 1 ms and 30 sessions two cores are the limit. `node
+ * dist/bench/hsm.js`, or as a sub-command of `npm run bench`.
  */
 import { execFile } from 'node:child_process'
 import { randomBytes } from 'node:crypto'
@@ -24,7 +24,7 @@ const allSessions = [1, 8, 30]
 /** The one combination with a bar, and the bar. */
 const bar = { latency: 5, sessions: 30, atLeast: 0.9 }
 const secondsEach = 3
-/** More than two cores can do anyway. */
+/** More than two cores can do in the time of a run. */
 const mostItems = 12_000
 /** Pages in flight, as a rotation has them. */
 const inFlight = 3
@@ -35,7 +35,7 @@ interface HsmFigures {
 }
 
 interface HsmOptions {
-  /** Repetitions, of which the median counts. */
+  /** Number of repetitions; the median counts. */
   pairs?: number
   latencies?: readonly number[]
   sessionCounts?: readonly number[]
@@ -95,7 +95,7 @@ async function measure(
   const ideal = latency === 0 ? Infinity : (1_000 * sessions) / (3 * latency)
   const items = await sealed(provider, Math.min(mostItems, Math.ceil(ideal * secondsEach)))
   await setLatency(latency)
-  // The lanes start as load asks for them: what is measured is a pool that has them.
+  // Lanes start under load: warm up, so that the measured pool has all its lanes.
   for (let round = 0; round < 200 && latency > 0; round++) {
     if (provider.stats().sessions === sessions) break
     await provider.rewrap({ from: 1, to: 2, check: 'all', items: items.slice(0, 3 * sessions) })
@@ -134,7 +134,7 @@ async function sealed(provider: Pkcs11Provider, count: number): Promise<RewrapIt
 
 type Open = (sessions: number) => Promise<Pkcs11Provider>
 
-/** A fresh token behind the fault module, built from its sources; throws where SoftHSM2 or gcc is missing. */
+/** A fresh token behind the fault module, built from its sources; throws when SoftHSM2 or gcc is missing. */
 async function withSlowToken(
   use: (open: Open, setLatency: (ms: number) => Promise<void>) => Promise<void>,
 ): Promise<void> {
@@ -177,7 +177,7 @@ async function load(provider: Pkcs11Provider, version: number): Promise<void> {
 }
 
 const here = fileURLToPath(new URL('.', import.meta.url))
-/** From bench/ as from dist/bench/. */
+/** Works from bench/ and from dist/bench/. */
 const packageRoot = here.replace(/(\/dist)?\/bench\/$/, '')
 
 export async function buildFaultModule(folder: string): Promise<string> {

@@ -16,8 +16,8 @@ const heartbeatMs = 30_000
 const beats = 200
 
 /**
- * Crypt calls of a process with two versions that stands still: counted by the token's own calls at its start, in `beats`
- * heartbeats, and in one proof of each version; a day is extrapolated from these at the default timings.
+ * Crypt calls of an idle process with two versions: counted at its start, in `beats` heartbeats, and in one proof of each
+ * version. A day at the default timings is extrapolated from these.
  */
 export async function run(options: BenchOptions): Promise<BenchFigures> {
   return withFixture(

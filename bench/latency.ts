@@ -10,7 +10,7 @@ import { sizeOf, type BenchOptions } from './options.ts'
 
 const milliseconds = 5
 const sessions = 30
-/** Unwrap, wrap, check: what an HSM with so many sessions lets through in a second at best. */
+/** Unwrap, wrap, check: the most that an HSM with so many sessions can do in a second. */
 const ideal = (1_000 * sessions) / (3 * milliseconds)
 const bar = { atLeast: 0.9 }
 /** Ten seconds of the ideal. */
@@ -18,7 +18,7 @@ const ownSize = { usual: 10 * ideal, full: 10 * ideal }
 
 /**
  * The rotation through Temporal against a token whose calls take time, as those of a network HSM do: SoftHSM2 behind the
- * fault module (test/fault-hsm). Here no core is busy, so what is missing to the ideal is sessions that wait.
+ * fault module (test/fault-hsm). No core is busy here, so the gap to the ideal is sessions that wait.
  */
 export async function run(options: BenchOptions): Promise<BenchFigures> {
   const softhsm = await findSoftHsm()
@@ -38,7 +38,7 @@ export async function run(options: BenchOptions): Promise<BenchFigures> {
     await withFixture({ provider: 'pkcs11', options, pkcs11 }, async (fixture) => {
       await fillRecords(fixture.store, fixture.provider, sizeOf(options, ownSize))
       await setLatency(milliseconds)
-      // The first opens the sessions.
+      // The first pair opens the sessions and is not counted.
       for (let pair = 0; pair <= options.pairs; pair++) {
         const rotated = await fixture.rotate(1 + (pair % 2), 2 - (pair % 2))
         if (pair > 0) runs.push(rotated)

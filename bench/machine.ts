@@ -7,7 +7,7 @@ import type { Timed } from './figures.ts'
 
 const run = promisify(execFile)
 
-/** What figures depend on. */
+/** The properties of the machine that figures depend on. */
 export async function machine(): Promise<Record<string, string | number>> {
   const say = () => undefined
   const [mongod, temporal] = await Promise.all([
@@ -35,7 +35,7 @@ export async function machine(): Promise<Record<string, string | number>> {
   }
 }
 
-/** How much of all cores was unused between two looks: 0 to 1. */
+/** The idle share of all cores between two calls, 0 to 1. */
 export function watchIdle(): () => number {
   const look = () => {
     let idle = 0
@@ -53,7 +53,7 @@ export function watchIdle(): () => number {
   }
 }
 
-/** `work` answers how many things it did. */
+/** `work` returns how many items it processed. */
 export async function timed(work: () => Promise<number>): Promise<Timed> {
   const idle = watchIdle()
   const began = performance.now()
@@ -61,7 +61,7 @@ export async function timed(work: () => Promise<number>): Promise<Timed> {
   return { perSecond: done / ((performance.now() - began) / 1_000), idle: idle() }
 }
 
-/** Resident memory of a process and all it started, in megabytes; Linux only, else 0. */
+/** Resident memory of a process and all that it started, in megabytes; 0 except on Linux. */
 export async function residentMegabytes(pid: number): Promise<number> {
   const parents = new Map<number, number>()
   const resident = new Map<number, number>()

@@ -3,30 +3,30 @@ import type { CheckMode } from '../contracts/settings.ts'
 
 export interface BenchOptions {
   providers: ProviderName[]
-  /** Envelopes, instead of what the part would take. */
+  /** Number of envelopes, instead of the part's own size. */
   size: number | null
   /** Use the sizes that the bars are defined for. */
   full: boolean
-  /** Interleaved repetitions of what is compared. */
+  /** Number of interleaved repetitions of each comparison. */
   pairs: number
   page: number
   shards: number | 'auto'
   check: CheckMode
   workers: number
-  /** For each worker's Node. */
+  /** Node flags for each worker. */
   workerFlags: string[]
   /** The smaller size that `size` compares memory with. */
   small: number
-  /** Envelopes for the peer that takes one record after the other. */
+  /** Number of envelopes for the peer that updates one record after the other. */
   peerEnvelopes: number
-  /** Of each stretch that `apps` measures; twice that for `rate`. */
+  /** Length of each measurement of `apps`; twice that for `rate`. */
   seconds: number
-  /** Of the fleet that `fleet` simulates. */
+  /** Number of processes that `fleet` simulates. */
   processes: number
   say: (line: string) => void
 }
 
-/** How many envelopes a part takes: `--size`, else its own size. */
+/** The number of envelopes for a part: `--size`, otherwise its own size. */
 export function sizeOf({ size, full }: BenchOptions, own: { usual: number; full: number }): number {
   return size ?? (full ? own.full : own.usual)
 }

@@ -3,14 +3,14 @@ import type { BenchOptions } from './options.ts'
 
 export interface Part {
   about: string
-  /** On two cores with nothing else on them, with both providers. */
+  /** Duration with both providers, on two otherwise idle cores. */
   minutes: { usual: number; full: number }
-  /** Runs when none is named. */
+  /** Whether it runs when no part is named. */
   isUsual: boolean
   load: () => Promise<{ run: (options: BenchOptions) => Promise<BenchFigures> }>
 }
 
-/** A part of the bench is a line here and a file beside this one. */
+/** Each part of the bench has a line here and a file beside this one. */
 export const parts: Record<string, Part> = {
   writes: {
     about: 'the raw writes: pages of updates in transactions',

@@ -7,13 +7,13 @@ import { findToken } from '../providers/pkcs11/lane/token.ts'
 import { readVersions } from '../store/kek-versions.ts'
 import type { Fixture } from './fixture.ts'
 
-/** One envelope's wrap, as it stands in the database. */
+/** The wrap of one envelope, as stored in the database. */
 export interface PeerWrap {
   iv: Buffer
   wrapped: Buffer
 }
 
-/** What the peer script does with the keys: unwrap under one, wrap under the other, in its own thread, unchecked. */
+/** How the peer script uses the keys: unwrap under one, wrap under the other, in its own thread, without a check. */
 export interface PeerToken {
   rewrap(wrap: PeerWrap, aad: { from: Buffer; to: Buffer }, from: number, to: number): PeerWrap
   close(): void
@@ -44,7 +44,7 @@ function envToken({ stack }: Fixture): PeerToken {
   }
 }
 
-/** One session, and the calls one after the other: pkcs11js as its README shows it. */
+/** One session with one call after the other, as pkcs11js's README shows it. */
 async function softToken({ stack, store }: Fixture): Promise<PeerToken> {
   const { pkcs11 } = loadConfig({ file: stack.configPath }).kek
   if (pkcs11?.pinFile === undefined) throw new Error('the stack has no token')

@@ -1,6 +1,6 @@
 import type { BenchFigures, Figure, Series } from './figures.ts'
 
-/** A picture of a run as SVG: a bar for each figure with its single runs, by unit, and lines over time. */
+/** Draws a run as SVG: a bar for each figure with its single runs, by unit, and lines over time. */
 
 const width = 860
 const left = 330

@@ -18,9 +18,9 @@ interface CpuProfile {
 }
 
 /**
- * Where the processor time goes: by process, from /proc, and within the worker by room of the code, from V8's own sampling
- * profile (`--cpu-prof`) of its threads without their idle time. Both mean something on a busy machine too. Lanes are
- * processes of their own, whose time is the PKCS#11 module's.
+ * Where the processor time goes: by process, from /proc, and within the worker by folder of the code, from V8's sampling
+ * profile (`--cpu-prof`) of its threads without idle time. Both are valid on a busy machine too. Lanes are separate
+ * processes, whose time is that of the PKCS#11 module.
  */
 export async function run(options: BenchOptions): Promise<BenchFigures> {
   const all: BenchFigures = { figures: [], ratios: [] }
@@ -32,7 +32,7 @@ export async function run(options: BenchOptions): Promise<BenchFigures> {
         await fixture.workers[0]?.process.stop()
         const flags = ['--cpu-prof', `--cpu-prof-dir=${folder}`]
         const worker = await fixture.stack.startWorker('bench-1', flags)
-        // Compiles its code.
+        // A warm-up, which compiles the code.
         await fixture.rotate(1, 2)
         const before = await cpuSeconds(worker.pid)
         const { rewrapped } = await fixture.rotate(2, 1)

@@ -7,11 +7,11 @@ import type { BenchOptions } from './options.ts'
 import { dealtWith, reached } from './progress.ts'
 
 const envelopesPerSecond = 1_500
-/** The bar is for 30 seconds, whatever `--seconds` says for `apps`. */
+/** A measurement lasts so many times `--seconds`: 30 seconds by default, for which the bar is defined. */
 const stretches = 2
 const bar = { atMost: 0.05 }
 
-/** One rotation with two workers, looked at over several stretches one behind the other. */
+/** One rotation with two workers, measured several times in a row. */
 export async function run(options: BenchOptions): Promise<BenchFigures> {
   const { pairs, seconds: each, providers } = options
   const provider = providers[0] ?? 'env'

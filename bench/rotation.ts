@@ -12,9 +12,9 @@ import { tokenFigure, tokenRuns } from './token.ts'
 const ownSize = { usual: 100_000, full: 200_000 }
 /** The bar of rotation ÷ bare loop. */
 const bar = { atLeast: 0.9 }
-/** In parallel in the bare loop: the best found on two cores. */
+/** Ranges in parallel in the bare loop; the fastest on two cores. */
 const bareRanges = 3
-/** The peer in bulk is fast enough for a good part of the records. */
+/** The bulk peer gets so many times more records than the single one. */
 const bulkFactor = 4
 
 /**
@@ -60,7 +60,7 @@ async function rounds(
   return summary(name, options, token, runs)
 }
 
-/** Both sides once on the real records, so that the first pair meets compiled code and a warm cache. */
+/** Runs both sides once on the real records, so that the first pair has compiled code and a warm cache. */
 async function warmUp(fixture: Fixture, options: BenchOptions): Promise<void> {
   await fixture.rotate(1, 2)
   await bareLoop({ ...fixture, ...options, shards: bareRanges, from: 2, to: 1 })

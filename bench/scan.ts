@@ -5,10 +5,10 @@ import { timed } from './machine.ts'
 import { sizeOf, type BenchOptions } from './options.ts'
 
 const ownSize = { usual: 100_000, full: 200_000 }
-/** A scan is to be done in half the time of a rotation. */
+/** A scan must take at most half the time of a rotation. */
 const bar = { atLeast: 2 }
 
-/** `scan --unwrap`, start of the command included, beside the phase `rewrap` of a rotation over the same records. */
+/** `scan --unwrap`, including the start of the command, against the phase `rewrap` of a rotation over the same records. */
 export async function run(options: BenchOptions): Promise<BenchFigures> {
   const all: BenchFigures = { figures: [], ratios: [] }
   const envelopes = sizeOf(options, ownSize)

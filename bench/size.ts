@@ -10,7 +10,7 @@ import { dealtWith, reached } from './progress.ts'
 /** The bars are for a million against a hundred thousand (speed), and against ten thousand (memory). */
 const ownSize = { usual: 200_000, full: 1_000_000 }
 const middleSize = 100_000
-/** Megabytes that a worker may take more at the large size. */
+/** How many megabytes more a worker may use at the large size. */
 const memoryBar = { atMost: 64 }
 const speedBar = { atLeast: 0.9 }
 const lookEveryMs = 500
@@ -19,7 +19,7 @@ const killAt = 0.4
 
 interface Watched {
   rotated: Rotated
-  /** Over time: the largest worker, and how far the rotation is. */
+  /** Over time: memory of the largest worker, and progress of the rotation. */
   memory: Series
   progress: Series
   most: number
@@ -27,7 +27,7 @@ interface Watched {
 
 /**
  * Speed at a middle and a large size in interleaved pairs, on two fleets that both stay up; the worker's memory at a small
- * and the large size. In the end one rotation of the large size whose worker is killed on the way and comes up again.
+ * and the large size. Finally one rotation of the large size whose worker is killed and restarted on the way.
  */
 export async function run(options: BenchOptions): Promise<BenchFigures> {
   const all: Required<BenchFigures> = { figures: [], ratios: [], series: [] }
@@ -99,7 +99,7 @@ async function pairs(
 ): Promise<{ middle: Rotated[]; large: Watched[]; killed: Watched }> {
   const middle: Rotated[] = []
   const large: Watched[] = []
-  // The first compiles both workers' code.
+  // A warm-up, which compiles both workers' code.
   await middleFixture.rotate(1, 2)
   for (let pair = 0; pair < options.pairs; pair++) {
     middle.push(await middleFixture.rotate(2 - (pair % 2), 1 + (pair % 2)))
@@ -143,7 +143,7 @@ async function watched(fixture: Fixture, round: number, { kill = false } = {}): 
   }
 }
 
-/** Without the zeros behind the rotation's end, when no row is running any more. */
+/** Removes the zeros after the rotation's end, when no rotation runs any more. */
 function ended(series: Series): Series {
   const most = Math.max(...series.points.map(([, value]) => value))
   const last = series.points.findLastIndex(([, value]) => value === most)

@@ -9,12 +9,12 @@ import { withFixture, type Fixture } from './fixture.ts'
 import { timed } from './machine.ts'
 import { sizeOf, type BenchOptions } from './options.ts'
 
-/** As many as the bare loop has. */
+/** As many ranges as the bare loop has. */
 const ranges = 3
 
 /**
- * The product's sweep in this process, without Temporal, beside the bare loop: what the fences cost. Easy to
- * profile: `node --cpu-prof dist/bench/main.js sweep --provider env`.
+ * The product's sweep in this process, without Temporal, against the bare loop: what the fences cost. Easy to profile:
+ * `node --cpu-prof dist/bench/main.js sweep --provider env`.
  */
 export async function run(options: BenchOptions): Promise<BenchFigures> {
   const all: BenchFigures = { figures: [], ratios: [] }

@@ -6,7 +6,7 @@ import { sizeOf, type BenchOptions } from './options.ts'
 const counts = [1, 2, 4]
 const ownSize = { usual: 50_000, full: 100_000 }
 
-/** On one machine they share the cores that MongoDB and the soft token need too: this shows what sharing costs. */
+/** On one machine workers share the cores with MongoDB and the soft token; this shows what sharing costs. */
 export async function run(options: BenchOptions): Promise<BenchFigures> {
   const all: BenchFigures = { figures: [], ratios: [] }
   for (const provider of options.providers) {

@@ -11,7 +11,7 @@ import { sizeOf, type BenchOptions } from './options.ts'
 const pagesInParallel = 3
 const ownSize = { usual: 100_000, full: 100_000 }
 
-/** The raw writes: pages of updates in transactions, everything else made before the clock runs. */
+/** The raw writes: pages of updates in transactions; everything else is prepared before the measurement. */
 export async function run(options: BenchOptions): Promise<BenchFigures> {
   return withFixture({ provider: 'env', options: { ...options, workers: 1 } }, async (fixture) => {
     await fillRecords(fixture.store, fixture.provider, sizeOf(options, ownSize))
@@ -23,7 +23,7 @@ export function writesFigure(runs: Timed[]) {
   return figure('raw writes', 'envelopes/s', runs, `${pagesInParallel} pages in parallel`)
 }
 
-/** Leaves wraps behind that open under nothing. */
+/** Leaves wraps that do not open under any key. */
 export async function writesRuns(store: Store, options: BenchOptions): Promise<Timed[]> {
   const runs: Timed[] = []
   let old: Binary | null = null

@@ -3,9 +3,9 @@ import type { Dump } from './restores.ts'
 import type { Rules } from './rules.ts'
 
 /**
- * The state of the model: the keystore's documents, the processes of a fleet, the workers of a sweep, and the steps of
- * the workflows, as plain data without time. Moments are ages in ticks, capped where no rule can tell them apart, so
- * that the number of states is finite. A frozen process is one that takes no step: the search tries every such pause.
+ * The state of the model: the keystore's documents, the processes of a fleet, the workers of a sweep, and the steps of the
+ * workflows, as plain data without time. Times are ages in ticks, capped where no rule can tell them apart, so that the
+ * number of states is finite. A frozen process is one that takes no step; the search tries every such pause.
  */
 
 export interface Bounds {
@@ -22,61 +22,61 @@ export interface Bounds {
   readonly rotations: readonly (readonly [from: number, to: number])[]
   /** Whether a rotation can be cancelled, at each of its steps. */
   readonly cancels: boolean
-  /** Whether a rotation may begin when its B is active already, which finishes one that was cancelled. */
+  /** Whether a rotation may begin when its target is already active; it finishes one that was cancelled. */
   readonly finishes: boolean
-  /** Whether a workflow can be ended from outside (terminated), so that nothing of its end is done. */
+  /** Whether a workflow can be terminated, so that its finish never runs. */
   readonly terminates: boolean
-  /** Attempts of the promote activity that may be on their way at once. */
+  /** Attempts of the promote activity that may run at the same time. */
   readonly promotes: number
-  /** Version whose removal is asked for, and how often. */
+  /** The version to remove, and how often its removal is requested. */
   readonly removal: { readonly version: number; readonly requests: number } | null
-  /** Whether somebody calls the removal's steps beside its workflow. */
+  /** Whether the removal's steps are also forged. */
   readonly forges: boolean
-  /** Whether somebody calls promote and finish beside the rotation's workflow, or behind its end. */
+  /** Whether promote and finish are also forged, during the rotation's workflow or after its end. */
   readonly forgesRotation: boolean
   /** Whether a worker whose keystore is a copy takes work from the same queues. */
   readonly copied: boolean
-  /** Whether such a copy, once it was declared, destroys keys in the token that both use. */
+  /** Whether such a copy, once declared, destroys keys in the shared token. */
   readonly sharedToken: boolean
   /**
-   * Whether an older state of the database is put back in place, once: one from between two rotations, or the first one;
-   * then only the first rotation begins before that.
+   * Whether the database is restored once to an older state: any state between two rotations, or only the first one; then
+   * only the first rotation begins before the restore.
    */
   readonly restore: 'first' | 'any' | null
-  /** How often an envelope may become odd: its version is overwritten with what is none. */
+  /** How often an envelope may become odd: its version is overwritten with an invalid value. */
   readonly odds: number
-  /** Whether somebody outside of the fleet reads a record, and writes it back later, once. */
+  /** Whether a program outside the fleet reads a record and writes it back later, once. */
   readonly strays: boolean
-  /** Whether applications may die. One that only falls silent for ever takes no step. */
+  /** Whether applications may die. One that is only silent forever takes no step. */
   readonly deaths: boolean
-  /** Questions of others, of version 1: somebody runs `verify` beside the rotation. */
+  /** Other questions, of version 1: how often `verify` is run beside the rotation. */
   readonly verifies: number
-  /** Whether heartbeat documents may vanish at any moment: TTL by a clock that jumped. */
+  /** Whether heartbeat documents may vanish at any moment, as by TTL after the clock jumped. */
   readonly ttl: boolean
 }
 
 export interface ProcessBound {
   readonly kind: 'host' | 'ephemeral'
-  /** Whether it runs from the beginning; else it may come up at any time. */
+  /** Whether it runs from the beginning; otherwise it may start at any time. */
   readonly born: boolean
   /** Versions whose key it has. */
   readonly keys: readonly number[]
-  /** Envelopes that it seals, and old copies that it writes back. */
+  /** How many envelopes it seals or old copies it writes back. */
   readonly seals: number
   readonly copies: number
   /** Whether it can be restored from a snapshot of its machine, once. */
   readonly restores: boolean
-  /** Whether the token may lose one of its keys, or have another one under the same label, without a word. */
+  /** Whether the token may lose one of its keys, or have another one under the same label, without an error. */
   readonly loses: boolean
 }
 
 export interface Envelope {
   v: number
-  /** Which DEK the data is under: grows with each seal of an application. */
+  /** Number of the DEK that encrypts the data; it grows with each seal. */
   gen: number
-  /** Which DEK is in the wrap. */
+  /** Number of the DEK in the wrap. */
   wrapped: number
-  /** Names the bytes of the wrap: no two wraps are equal. */
+  /** Stands for the bytes of the wrap: no two wraps are equal. */
   id: number
   /** Its version cannot be read; it still needs `v`. */
   odd?: boolean
@@ -92,7 +92,7 @@ export interface HeartbeatDocument {
   isNew: boolean
 }
 
-/** By version: the nonce of the question for which it was proven last; 0: for none. */
+/** By version: the nonce of the last question that was answered with a proof; 0 for none. */
 export type Answers = readonly [0, number, number]
 
 export interface Question {
@@ -108,43 +108,43 @@ export interface Process {
   epoch: number
   /** Age of the last successful heartbeat's sending; null: none. */
   lease: number | null
-  /** A beat on its way: since when it was sent, whether it is written, and what was read too early in a broken one. */
+  /** A heartbeat in flight. */
   beat: Beat | null
-  /** An envelope that is sealed or copied, and not written yet. */
+  /** An envelope that was sealed or copied and is not written yet. */
   hand: { at: number; envelope: Envelope } | null
   seals: number
   copies: number
   doc: HeartbeatDocument | null
-  /** What the observer of settle has of it; `bit` tells a changed document from an unchanged one. */
+  /** What the observer of settle last saw of it; `bit` differs when the document has changed. */
   seen: { bit: number; gone: boolean; age: number; epoch: number } | null
   /** The question that it read last. */
   question: Question | null
   answers: Answers
-  /** Age of the last proof by version; null: none. Kept up only where keys are lost. */
+  /** Age of the last proof by version; null for none. Maintained only when keys can be lost. */
   proofs: readonly [null, number | null, number | null]
   loss: Loss | null
-  /** What it has seen of the keystore's age beside the epoch, and whether it finds it older than that. */
+  /** What it has seen of the keystore's state besides the epoch: audit entries, and a restore. */
   age: { entries: number; restored: boolean } | null
   isBehind: boolean
   isRestored: boolean
   saved: Pick<Process, 'active' | 'epoch' | 'lease' | 'hand' | 'question' | 'answers'> | null
 }
 
-/** A key that the token does not have any more, or has another one for. */
+/** A key that the token has lost or replaced. */
 export interface Loss {
   version: number
   age: number
-  /** A proof has failed: the process knows. */
+  /** Whether a proof has failed, so that the process knows. */
   isNoticed: boolean
-  /** It was there before the question that the rotation goes by was asked. */
+  /** Whether the key was lost before the rotation's question was asked. */
   isAsked: boolean
 }
 
 export interface Beat {
-  /** Age of its sending; null: not yet. */
+  /** Age since it was sent; null before that. */
   sent: number | null
   written: boolean
-  /** What was read of `kek_active` before the heartbeat was written: only where the order is wrong. */
+  /** `kek_active` as read before the heartbeat was written; only when the rule `heartbeatFirst` is left out. */
   read: { v: number; epoch: number } | null
 }
 
@@ -174,30 +174,30 @@ export type RotationStep =
 
 export interface Rotation {
   step: RotationStep
-  /** Its row. */
+  /** Whether its row has ended. */
   ended: boolean
   promoted: boolean
   /** As preflight saw it. */
   epoch: number
   needsPromote: boolean
-  /** Of its question; 0: it has not asked. */
+  /** The nonce of its question; 0 before it has asked. */
   nonce: number
   /** Age of its question, until promote. */
   askedAge: number
-  /** What promote made; settle waits for it. */
+  /** The epoch that promote made; settle waits for it. */
   newEpoch: number
-  /** Age of the round of settle that goes on; null: none does. */
+  /** Age of the current round of settle; null when there is none. */
   round: number | null
-  /** A round has ended: the fleet is past the switch. */
+  /** Whether a round has ended: the fleet has settled. */
   settled: boolean
   zeros: number
-  /** Passes of the sweep that were planned. */
+  /** How many passes of the sweep were planned. */
   passes: number
 }
 
 export interface Range {
   rotation: number
-  /** 0, then one for each pass of the tail. */
+  /** 0 for the sweep, then one for each pass of the tail. */
   pass: number
   attempt: number
   cursor: number
@@ -209,16 +209,18 @@ export interface Worker {
   pass: number
   attempt: number
   cursor: number
-  /** A page that was read and wrapped: the envelope's wrap as it was; null: it named another version. */
+  /**
+   * A page that was read and wrapped, with the id of the wrap that it read; null when the envelope named another version.
+   */
   page: { cursor: number; id: number | null; gen: number } | null
-  /** Only where pages are written without the range's document: the updates are, the document is not yet. */
+  /** The updates are written and the range document is not yet; only when the rule `rangeDocument` is left out. */
   half: boolean
 }
 
-/** A transaction on its way: sent, then reading at one moment, then committed, unless what it writes was changed. */
+/** A running transaction: sent, then its snapshot read, then committed, unless a document that it writes was changed. */
 export interface Transaction {
   kind: 'promote' | 'request' | 'destroy'
-  /** Rotation, or request id. */
+  /** The rotation's number, or the request's id. */
   by: number
   guardRun: number
   epoch: number
@@ -230,7 +232,7 @@ export interface Removal {
   request: number
   step: 'idle' | 'asked' | 'pending' | 'checking' | 'counting' | 'passed' | 'over'
   guardRun: number
-  /** Whether the guards that were read first all passed. */
+  /** Whether all guards that were read first passed. */
   passed: boolean
 }
 
@@ -245,22 +247,22 @@ export interface State {
   envelopes: Envelope[]
   transactions: Transaction[]
   removal: Removal
-  /** The open questions; the one that stands is the last. */
+  /** The open questions; the last one is current. */
   questions: Question[]
   verifies: number
-  /** Entries of the audit, kept up only where the database is put back. */
+  /** Number of audit entries; maintained only when the database can be restored. */
   entries: number
   dump: Dump | null
   restore: 'not yet' | 'done' | 'declared'
   odds: number
-  /** What somebody outside of the fleet has in hand; `done`: written, or refused. */
+  /** The envelope that a program outside the fleet has read; `done` once it was written or refused. */
   stray: Envelope | 'none' | 'done'
   /** Versions whose key in the token a copy has destroyed. */
   lostKeys: readonly number[]
   nextId: number
   nextGen: number
   nextNonce: number
-  /** For the invariants only: version → it was left, settle ended, and it has not become active again. */
+  /** By version, for the invariants only: settle has ended for it, and it has not become active again. */
   leftForGood: boolean[]
 }
 
@@ -317,7 +319,7 @@ function newProcess({ born, keys, seals, copies }: ProcessBound): Process {
   }
 }
 
-/** Deep enough: steps replace what is nested in it, they never write into it. */
+/** A copy that is deep enough: steps replace nested values and never write into them. */
 export function copyOf(state: State): State {
   return {
     ...state,
@@ -334,7 +336,7 @@ export function copyOf(state: State): State {
   }
 }
 
-/** A step from the state: `change` writes into a copy, and says what it has broken, if anything. */
+/** A step from the state: `change` writes into a copy, and returns the invariant that it breaks, if any. */
 export function step(state: State, name: string, change: (next: State) => unknown): Step {
   const next = copyOf(state)
   const said = change(next)
@@ -347,7 +349,7 @@ export function rowOf(state: State, version: number): Row {
   return row
 }
 
-/** What an open transaction that writes this too will find when it commits. */
+/** Marks open transactions of these kinds as in conflict, so that their commit fails. */
 export function conflictWith(state: State, kinds: readonly Transaction['kind'][]): void {
   for (const transaction of state.transactions) {
     if (transaction.open && kinds.includes(transaction.kind)) transaction.conflict = true

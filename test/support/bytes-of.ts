@@ -2,7 +2,7 @@ import { createHash } from 'node:crypto'
 import type { Store } from '../../store/store.ts'
 import { places } from './fleet-records.ts'
 
-/** A digest of every byte of every record, to see whether anything at all was written. */
+/** A digest of every byte of every record, to detect any write. */
 export async function bytesOfRecords(store: Store): Promise<string> {
   const hash = createHash('sha256')
   for (const { collection } of places) {

@@ -4,8 +4,9 @@ import { openFleet } from './fleet.ts'
 import type { Fleet, FleetOptions } from './fleet.ts'
 
 /**
- * The same tests on each provider, all tests of one provider on one fleet with `records` records: they leave it usable,
- * and may begin with either version active (`route`). Without SoftHSM2 its half is skipped, which servers.ts says aloud.
+ * Runs the same tests on each provider. All tests of a provider share one fleet with `records` records: they leave it
+ * usable, and may begin with either version active (`route`). Without SoftHSM2 its tests are skipped; servers.ts prints a
+ * notice.
  */
 export function onEachProvider(
   title: string,

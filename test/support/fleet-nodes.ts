@@ -8,11 +8,11 @@ import { waitUntil } from '../../devstack/wait-until.ts'
 
 const ownMain = fileURLToPath(new URL('../../dist/cli/main.js', import.meta.url))
 
-/** The worker processes of a fleet, one a node: what happens to them is what happens to hosts. */
+/** The worker processes of a fleet, one for each node; they stand for hosts. */
 export interface FleetNodes {
   /**
-   * Starts a worker and waits until it is up: on another file than the fleet's with `config`, and with `as` under another
-   * node's name, as one more process of it.
+   * Starts a worker and waits until it is up. `config`: another configuration file than the fleet's. `as`: the name of
+   * another node, of which it becomes one more process.
    */
   start(node: string, options?: StartOptions): Promise<void>
   /** SIGTERM: resolves with the exit code. */
@@ -25,7 +25,7 @@ export interface FleetNodes {
   /** Whether its process runs (a frozen one does). */
   runs(node: string): boolean
   pid(node: string): number
-  /** All that this node's workers wrote, those that ended included. */
+  /** The output of all workers of this node, including those that have ended. */
   log(node: string): Promise<string>
   names(): string[]
   close(): Promise<void>
@@ -35,7 +35,7 @@ export interface StartOptions {
   config?: string
   env?: NodeJS.ProcessEnv
   as?: string
-  /** Of its worker; all by default. */
+  /** Roles of its worker; all by default. */
   roles?: string
   /** The command line of another build (test/support/other-build.ts). */
   main?: string
@@ -102,7 +102,7 @@ export function fleetNodes(options: {
   return nodes
 }
 
-/** The processes of a supervised session without its supervisor, which must run to end the others. */
+/** The processes of a supervised session except its supervisor, which must keep running to end the others. */
 function membersOf(group: number): number[] {
   return readdirSync('/proc')
     .filter((name) => /^\d+$/.test(name))

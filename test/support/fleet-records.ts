@@ -5,7 +5,7 @@ import { KeyturnError } from '../../contracts/errors.ts'
 import type { Keyring } from '../../keyring/index.ts'
 import type { Store } from '../../store/store.ts'
 
-/** Where the test's records stand: one field at the top, one below another. */
+/** The fields of the test's records: one at the top level, one nested. */
 export const places = [
   { collection: 'certificates', field: 'private_key' },
   { collection: 'accounts', field: 'secrets.token' },
@@ -13,23 +13,23 @@ export const places = [
 
 export type RecordPlace = (typeof places)[number]
 
-/** What must come out again: digests, so that nothing of a plaintext is kept. */
+/** What an envelope must open to, as digests, so that no plaintext is kept. */
 export interface Expected {
   readonly plaintext: string
-  /** Of `iv` and `ciphertext`, which no rotation may touch. */
+  /** Digest of `iv` and `ciphertext`, which no rotation may change. */
   readonly data: string
 }
 
-/** The test's own book of every record that it wrote. */
+/** The test's own list of every record that it wrote. */
 export interface Records {
   /** Seals and inserts so many records, spread over the places, ids of several types. */
   fill(keyring: Keyring, count: number): Promise<void>
-  /** Records by the sum of a place and an id; `forget` those that a test deletes or breaks. */
+  /** Records by the key of place and id; `forget` those that a test deletes or breaks. */
   readonly book: Map<string, Expected>
   keyOf(place: RecordPlace, id: unknown): string
   /**
-   * Opens every envelope that is there and compares it with the book: plaintext, and for `unchanged` also `iv` and
-   * `ciphertext`. Throws with the first differences; answers how many there are by version.
+   * Opens every envelope and compares it with the book: the plaintext, and for `unchanged` also `iv` and `ciphertext`.
+   * Throws with the first differences; returns the number of envelopes by version.
    */
   verify(
     keyring: Keyring,
@@ -145,7 +145,7 @@ export function newPlaintext(): string {
   return `secret ${randomBytes(24).toString('base64')}`
 }
 
-/** Strings, ObjectIds and numbers by turns (two in a row, since neighbours go to different places). */
+/** Strings, ObjectIds and numbers in turn (two in a row, since neighbours go to different places). */
 function newId(index: number): unknown {
   switch ((index >> 1) % 3) {
     case 0:

@@ -40,7 +40,7 @@ export interface CliEnd {
   json: CliJson
 }
 
-/** Members of the commands' answers that tests look into; which of them are there depends on the command. */
+/** Members of the commands' JSON that tests read; which are present depends on the command. */
 export interface CliJson {
   readonly error: ErrorReport
   readonly outcome: string
@@ -59,7 +59,7 @@ export interface CliJson {
   readonly [name: string]: unknown
 }
 
-/** A command that still runs. */
+/** A running command. */
 export interface RunningCli {
   readonly pid: number
   /** What it has written to stderr so far. */
@@ -70,20 +70,20 @@ export interface RunningCli {
 
 export interface FleetOptions {
   provider: ProviderName
-  /** Workers that are started; vm-a and vm-b by default. */
+  /** Nodes whose workers are started; vm-a and vm-b by default. */
   nodes?: readonly string[]
   /** Versions that are installed; 1 and 2 by default. */
   versions?: readonly number[]
   temporalAddress?: string
-  /** Instead of the one that the whole run shares. */
+  /** Instead of the server that the whole run shares. */
   mongoUri?: string
   /** Instead of SoftHSM2 itself: the fault module over it. */
   modulePath?: string
-  /** Laid over the fleet's keyturn.yaml, member by member. */
+  /** Overrides of the fleet's keyturn.yaml, member by member. */
   config?: Record<string, object>
 }
 
-/** A fleet on an install, a database and a token of its own: real workers, and the command line to steer it. */
+/** A fleet with its own install, database and token: real workers, and the command line to steer it. */
 export interface Fleet {
   readonly provider: ProviderName
   readonly install: string
@@ -99,28 +99,28 @@ export interface Fleet {
   readonly records: Records
   /** Keys of the `env` provider, by version; random, in the environment of every process. */
   readonly envKeys: ReadonlyMap<number, Buffer>
-  /** All that its commands wrote so far. */
+  /** The output of all its commands so far. */
   transcript(): string
   cli(...args: readonly string[]): Promise<CliEnd>
-  /** Throws when it does not end with 0; answers its JSON. */
+  /** Throws when the command does not end with 0; returns its JSON. */
   must(...args: readonly string[]): Promise<CliEnd['json']>
   start(...args: readonly string[]): RunningCli
   installVersion(version: number): Promise<void>
-  /** An application of the fleet in this very process, for as long as `use` runs. */
+  /** Runs `use` with an application of the fleet in this process. */
   withKeyring<T>(use: (keyring: Keyring) => Promise<T>): Promise<T>
   fill(count: number): Promise<void>
-  /** Opens and compares everything; answers how many envelopes there are by version. */
+  /** Opens and compares all records; returns the number of envelopes by version. */
   verifyRecords(options?: { except?: ReadonlySet<string> }): Promise<Record<number, number>>
   /** Envelopes by version, raw. */
   census(): Promise<Record<number, number>>
   active(): Promise<number>
-  /** Of the rotation that runs; zeros when none does. */
+  /** Counters of the running rotation; zeros when none runs. */
   counters(): Promise<Counters>
   /** Resolves when the running rotation has re-wrapped so many. */
   rewrapped(count: number): Promise<void>
   until<T>(what: string, ask: () => Promise<T | false | null>, withinMs?: number): Promise<T>
   rotateWorkflow(): ReturnType<Client['workflow']['getHandle']>
-  /** Another keyturn.yaml of this fleet: `changes` laid over it member by member. */
+  /** Writes another keyturn.yaml for this fleet, with `changes` applied member by member. */
   writeConfig(name: string, changes: Record<string, object>): Promise<string>
   close(): Promise<void>
 }
@@ -129,7 +129,7 @@ const main = fileURLToPath(new URL('../../dist/cli/main.js', import.meta.url))
 const variablePrefix = 'KEYTURN_ENCRYPTION_ENV_KEK_V'
 const readyVersions = [1, 2, 3, 4]
 
-/** Opens it in the order of a first day: setup, workers, versions. Everything has ended after `close`. */
+/** Opens a fleet in the order of a real installation: setup, workers, versions. `close` ends everything. */
 export async function openFleet(options: FleetOptions): Promise<Fleet> {
   const folder = await stateFolder()
   const token = options.provider === 'pkcs11' ? await makeToken() : null
@@ -167,7 +167,7 @@ export async function openFleet(options: FleetOptions): Promise<Fleet> {
       warm.close()
       await nodes.close()
       await connection.close()
-      // To look at what is left after a failure.
+      // KEYTURN_KEEP_FLEET keeps the database and the files, to examine a failure.
       if (process.env['KEYTURN_KEEP_FLEET'] === undefined) {
         await store.db.dropDatabase()
         await rm(folder, { recursive: true, force: true })
@@ -188,7 +188,7 @@ export async function openFleet(options: FleetOptions): Promise<Fleet> {
   }
 }
 
-/** What only `openFleet` needs. */
+/** Members that only `openFleet` needs. */
 interface Opening {
   learnIdentity(): Promise<void>
 }

@@ -6,7 +6,7 @@ export interface Forgery {
   input: unknown
 }
 
-/** What anybody with access to the Temporal namespace can start: a workflow that calls a step of the product by its name. */
+/** Starts what anyone with access to the Temporal namespace can start: a workflow that calls a product activity by name. */
 export async function forge({ taskQueue, activity, input }: Forgery): Promise<unknown> {
   const steps = proxyActivities<Record<string, (input: unknown) => Promise<unknown>>>({
     ...{ taskQueue, startToCloseTimeout: '30s', scheduleToCloseTimeout: '30s' },

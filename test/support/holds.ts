@@ -5,7 +5,7 @@ import { runningRotation } from '../../store/rotations.ts'
 import type { Fleet } from './fleet.ts'
 import { places } from './fleet-records.ts'
 
-/** A rotation is held in one of its phases, so that a test has the time to do its harm there. */
+/** Holds a rotation in one of its phases, so that a test can interfere there. */
 export interface Hold {
   /** Resolves when the rotation is held. */
   reached(): Promise<void>
@@ -14,8 +14,8 @@ export interface Hold {
 }
 
 /**
- * Holds promote: a transaction of the test has written what promote's transaction writes, so that each try of it meets a
- * conflict. Nothing of the test's is ever committed. MongoDB ends it by itself after a minute.
+ * Holds promote: an open transaction of the test has written the documents that promote writes, so that each try of promote
+ * has a conflict. The test never commits it. MongoDB aborts it after a minute.
  */
 export async function holdPromote(fleet: Fleet): Promise<Hold> {
   const session = fleet.store.client.startSession()
@@ -26,7 +26,7 @@ export async function holdPromote(fleet: Fleet): Promise<Hold> {
   return {
     async reached() {
       await fleet.until('promote does not begin', async () => {
-        // Not there at all before the first rotation has begun.
+        // The workflow does not exist before the first rotation has begun.
         const described = await fleet
           .rotateWorkflow()
           .describe()
@@ -43,7 +43,7 @@ export async function holdPromote(fleet: Fleet): Promise<Hold> {
   }
 }
 
-/** Holds verify, for as long as it has patience: an application seems to live that does not answer. */
+/** Holds verify until it times out: a fake heartbeat of an application that does not answer. */
 export async function holdVerify(fleet: Fleet): Promise<Hold> {
   const heartbeats = fleet.store.db.collection<{ _id: string }>(collections.heartbeats)
   const _id = 'slow/held'
@@ -61,7 +61,7 @@ export async function holdVerify(fleet: Fleet): Promise<Hold> {
   }
 }
 
-/** Nothing holds these two: they last for a while by themselves. */
+/** The next two hold nothing: sweep and settle last long enough by themselves. */
 export function holdSweep(fleet: Fleet): Promise<Hold> {
   return Promise.resolve({ reached: () => fleet.rewrapped(20), release: () => Promise.resolve() })
 }
@@ -73,7 +73,7 @@ export function holdSettle(fleet: Fleet): Promise<Hold> {
   })
 }
 
-/** Gives the tail something to do: in settle, records are put back as they were, and swept slowly. */
+/** Gives the tail work: during settle, records are written back under the old version and swept slowly. */
 export async function holdTail(fleet: Fleet): Promise<Hold> {
   const [{ collection }] = places
   const records = fleet.store.db.collection(collection)

@@ -8,21 +8,21 @@ const run = promisify(execFile)
 
 export type ServerName = 'mongodb' | 'temporal'
 
-/** A node's ways to the two servers, each of which a test can break. */
+/** A node's connections to the two servers, each of which a test can break. */
 export interface Network {
-  /** What is laid over the node's keyturn.yaml, so that it takes them. */
+  /** Overrides of the node's keyturn.yaml, so that it uses these connections. */
   readonly config: { mongodb: { uri: string }; temporal: { address: string } }
-  /** Another way to MongoDB, which is never lost: for what an application writes besides its keyring. */
+  /** A connection to MongoDB that is never lost, for an application's own writes beside its keyring. */
   readonly recordsUri: string
-  /** Stands before the command of each process of the node. */
+  /** Prefix of the command of each process of the node. */
   readonly within: readonly string[]
-  /** Nothing gets through any more, and nobody is told: like a network that drops every packet. */
+  /** Nothing gets through any more, without an error, as in a network that drops every packet. */
   lose(server: ServerName): Promise<void>
   heal(): Promise<void>
   close(): Promise<void>
 }
 
-/** Through proxies of this process: needs no rights. */
+/** A network through proxies of this process; needs no privileges. */
 export async function openProxyNetwork(): Promise<Network> {
   const proxies = await proxiesAt('127.0.0.1', '127.0.0.1')
   return {
@@ -38,7 +38,7 @@ export async function openProxyNetwork(): Promise<Network> {
   }
 }
 
-/** Whether this process may make network namespaces (root, and a kernel that allows it); says aloud when not. */
+/** Whether this process may create network namespaces (root, and a kernel that allows it); prints a notice when not. */
 export async function canMakeNamespaces(): Promise<boolean> {
   const name = `kt-try-${process.pid}`
   try {
@@ -53,8 +53,8 @@ export async function canMakeNamespaces(): Promise<boolean> {
 }
 
 /**
- * A network namespace of the node's own, with a cable (a veth pair) to each server; the host's end of a cable is taken
- * down and up. Since the servers listen on the loopback address only, a proxy at the host's end leads on to them.
+ * Gives the node its own network namespace with a cable (a veth pair) to each server; the host's end of a cable is set down
+ * and up. The servers listen on the loopback address only, so a proxy at the host's end forwards to them.
  */
 export async function openNamespaceNetwork(): Promise<Network> {
   const id = randomBytes(3).toString('hex')
@@ -87,19 +87,19 @@ export async function openNamespaceNetwork(): Promise<Network> {
       },
     }
   } catch (error) {
-    // Its end of each cable goes with it, and with that the host's.
+    // This also deletes its end of each cable, and with it the host's end.
     await ip('netns', 'del', name)
     throw error
   }
 }
 
-/** Answers the address of the host's end. */
+/** Returns the address of the host's end. */
 async function layCable(
   ip: (...args: readonly string[]) => Promise<void>,
   namespace: string,
   cable: string,
 ): Promise<string> {
-  // Of 198.18.0.0/15, which is set aside for tests of networks (RFC 2544); a subnet of four addresses, by chance.
+  // A random subnet of four addresses in 198.18.0.0/15, which is reserved for network tests (RFC 2544).
   const [second = 0, third = 0, fourth = 0] = randomBytes(3)
   const subnet = `198.${18 + (second % 2)}.${third}`
   const low = fourth - (fourth % 4)

@@ -8,7 +8,7 @@ import { freshName } from './fresh.ts'
 
 const run = promisify(execFile)
 
-/** Where Debian's libnss3 and its like put it. */
+/** Where Debian's libnss3 and similar packages install it. */
 const places = [
   '/usr/lib/x86_64-linux-gnu/libsoftokn3.so',
   '/usr/lib/aarch64-linux-gnu/libsoftokn3.so',
@@ -17,24 +17,24 @@ const places = [
 
 export interface NssToken {
   readonly modulePath: string
-  /** What softokn wants in C_Initialize (NSS, "PKCS #11 Module Specs"). */
+  /** The parameters that softokn needs in C_Initialize (NSS, "PKCS #11 Module Specs"). */
   readonly moduleParameters: string
   readonly label: string
   readonly pin: string
   remove(): Promise<void>
 }
 
-/** The module, where certutil (Debian: libnss3-tools) can make a database for it too. */
+/** The path of the module; null unless certutil (Debian: libnss3-tools) is there to make a database for it. */
 export async function findNss(): Promise<string | null> {
   const hasCertutil = await run('certutil', ['-H']).then(
     () => true,
-    // It answers its help with an exit code of its own.
+    // certutil exits with a code other than 0 after its help.
     (error: unknown) => (error as { code?: unknown }).code !== 'ENOENT',
   )
   return hasCertutil ? (places.find((path) => existsSync(path)) ?? null) : null
 }
 
-/** A fresh database with a password, and a label for its key slot, which otherwise has the name of every other one. */
+/** A fresh database with a password, and a label for its key slot, which would otherwise have the default name. */
 export async function makeNssToken(): Promise<NssToken> {
   const modulePath = inject('nss')
   if (modulePath === null) throw new Error('NSS is not installed')

@@ -5,7 +5,7 @@ import { promisify } from 'node:util'
 
 const run = promisify(execFile)
 
-/** A second build of Keyturn, in a folder of its own inside the repository, so that it finds the same node_modules. */
+/** A second build of Keyturn, in its own folder inside the repository, so that it finds the same node_modules. */
 export interface OtherBuild {
   readonly id: string
   /** Its command line. */

@@ -1,7 +1,7 @@
 import { runningRotation } from '../../store/rotations.ts'
 import type { Fleet } from './fleet.ts'
 
-/** A rotation to the other one of versions 1 and 2 that has begun its sweep, and is paused there. */
+/** Starts a rotation to the other one of versions 1 and 2 and pauses it in its sweep. */
 export async function pausedRotation(fleet: Fleet) {
   const from = await fleet.active()
   const to = 3 - from

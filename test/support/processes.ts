@@ -17,13 +17,13 @@ export interface TestProcess {
   readonly process: SupervisedChild
   stdout(): string
   stderr(): string
-  /** Resolves with the first line of stdout or stderr that matches, also one that was there before; 30 s by default. */
+  /** Resolves with the first matching line of stdout or stderr, including earlier output; waits 30 s by default. */
   line(pattern: RegExp | string, withinMs?: number): Promise<string>
-  /** Resolves when it has ended by itself and all its output is there; 60 s by default. */
+  /** Resolves when the process has ended by itself and all its output is read; waits 60 s by default. */
   exit(withinMs?: number): Promise<Ended & { stdout: string; stderr: string }>
   /** SIGTERM, then SIGKILL after 10 s. */
   stop(): Promise<Ended>
-  /** SIGKILL to it and everything it started. */
+  /** SIGKILL to the process and everything it started. */
   kill(): Promise<Ended>
 }
 
@@ -36,8 +36,8 @@ export interface Processes {
 }
 
 /**
- * Call it at the top of a describe: whatever is spawned through it has ended after each test (or, with `file`, after
- * all of them), also when the test failed; and when vitest itself is killed.
+ * Call it at the top of a describe. Every process that it spawns is ended after each test (with `file`, after all tests),
+ * also when the test fails or vitest is killed.
  */
 export function processes(until: 'test' | 'file' = 'test'): Processes {
   const running = new Set<SupervisedChild>()

@@ -1,8 +1,9 @@
 import { DefaultLogger, Runtime } from '@temporalio/worker'
 
 /**
- * For tests that run the SDK's workers in their own process: of its runtime only errors are printed, since what a test
- * provokes is no news. Installed once in a process, which several files may share; before anything else of the SDK.
+ * For tests that run the SDK's workers in their own process: the runtime prints only errors, since warnings that a test
+ * provokes are expected. Install it before any other use of the SDK; it is installed once in a process, which several files
+ * may share.
  */
 export function quietRuntime(): void {
   if (Runtime._instance === undefined) {

@@ -1,7 +1,7 @@
 import { readHeartbeats } from '../../store/process-heartbeats.ts'
 import type { Fleet } from './fleet.ts'
 
-/** Resolves when no range holds a batch any more: nothing of a page is in flight. */
+/** Resolves when the counters have not changed for a heartbeat, so that no page is in flight. */
 export async function quiet(fleet: Fleet): Promise<void> {
   let last = -1
   await fleet.until('the counters do not come to rest', async () => {
@@ -13,13 +13,13 @@ export async function quiet(fleet: Fleet): Promise<void> {
   })
 }
 
-/** Time as the fleet counts it: resolves when a worker has beaten so many times more. */
+/** Resolves after so many more heartbeats of a worker. */
 export async function heartbeats(fleet: Fleet, times: number): Promise<void> {
   for (let beat = 0; beat < times; beat++) {
     const latest = async () =>
       Math.max(...(await readHeartbeats(fleet.store)).map(({ at }) => at.getTime()))
     const before = await latest()
-    // Two workers: half a second later is a beat of another one.
+    // There are two workers: a heartbeat half a second later may be the other worker's.
     await fleet.until('nobody beats', async () => (await latest()) > before + 500)
   }
 }

@@ -5,7 +5,7 @@ import { startReplicaSet } from '../../devstack/replica-set.ts'
 import type { MemberKind, ReplicaSet } from '../../devstack/replica-set.ts'
 import { findServer } from '../../devstack/servers/find-server.ts'
 
-/** A replica set of its own for a whole file, started once; call it at the top of a describe. */
+/** A separate replica set for a whole file, started once; call it at the top of a describe. */
 export function replicaSet(members: readonly MemberKind[]): () => ReplicaSet {
   let set: ReplicaSet | null = null
   let folder: string | null = null

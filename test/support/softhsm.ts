@@ -6,7 +6,7 @@ import type { SoftToken } from '../../devstack/soft-token.ts'
 import { freshName } from './fresh.ts'
 
 export interface TestToken extends SoftToken {
-  /** Everything of the token is in here. */
+  /** All files of the token are in this folder. */
   readonly folder: string
   /** Removes the folder. */
   remove(): Promise<void>

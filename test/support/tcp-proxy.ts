@@ -3,7 +3,7 @@ import { connect, createServer, type Socket } from 'node:net'
 export interface TcpProxy {
   /** `mongodb://…` through the proxy; direct, since a replica set would tell the driver to go around it. */
   readonly uri: string
-  /** `host:port` of the proxy, for what is no MongoDB. */
+  /** `host:port` of the proxy, for other servers than MongoDB. */
   readonly address: string
   /** Breaks all connections and takes no new ones. */
   cut(): void
@@ -14,7 +14,7 @@ export interface TcpProxy {
   close(): Promise<void>
 }
 
-/** A way to the server at `server` (a URL with host and port) that a test can cut. It listens at `host`. */
+/** A proxy to `server` (a URL with host and port) that a test can cut. It listens at `host`. */
 export async function openTcpProxy(server: string, host = '127.0.0.1'): Promise<TcpProxy> {
   const target = new URL(server)
   const sockets = new Set<Socket>()

@@ -4,7 +4,7 @@ import { waitUntil } from '../../devstack/wait-until.ts'
 
 const main = fileURLToPath(new URL('../../dist/cli/main.js', import.meta.url))
 
-/** Whether util-linux's `script` is there, which gives a command a terminal. */
+/** Whether util-linux's `script` is installed, which runs a command in a terminal. */
 export function hasTerminals(): boolean {
   try {
     return execFileSync('script', ['--version']).toString().includes('util-linux')
@@ -15,20 +15,20 @@ export function hasTerminals(): boolean {
 
 export interface TerminalEnd {
   code: number | null
-  /** All that stood on the screen, stdout and stderr as they came. */
+  /** Everything that was on the screen, stdout and stderr in order. */
   screen: string
 }
 
 export interface Terminal {
-  /** Resolves when this stands on the screen. */
+  /** Resolves when this text is on the screen. */
   shows(text: string): Promise<void>
-  /** As by the keyboard; end a line by `\r`. */
+  /** Types the keys; end a line with `\r`. */
   type(keys: string): void
   /** Resolves when the command has ended. */
   end(): Promise<TerminalEnd>
 }
 
-/** `keyturn …args` in a terminal of its own, as a person runs it. It ends when this process does: its keyboard is gone then. */
+/** Runs `keyturn …args` in its own terminal. It ends when this process ends, since its input closes. */
 export function keyturnInTerminal(
   args: readonly string[],
   { env, cwd }: { env: NodeJS.ProcessEnv; cwd: string },

@@ -12,8 +12,8 @@ export interface Said {
 }
 
 /**
- * The built command line in processes that stay: each command runs in one that is idle, or in a new one. For the many short
- * commands of a fleet test; what is killed, signalled or measured gets a process of its own.
+ * Runs the built command line in reusable processes: each command runs in an idle one, or in a new one. For the many short
+ * commands of a fleet test; a command that is killed, signalled or measured gets its own process.
  */
 export class WarmCli {
   readonly #env: NodeJS.ProcessEnv

@@ -7,32 +7,32 @@ import type { Processes, TestProcess } from './processes.ts'
 
 const script = fileURLToPath(new URL('writing-application.mjs', import.meta.url))
 
-/** A seal that was written; `begun` is the clock of this machine before it was asked for. */
+/** A seal that was written; `begun` is this machine's time before the seal was requested. */
 export interface Written {
   readonly version: number
   readonly begun: number
   readonly id: string
 }
 
-/** An application of the fleet in a process of its own, which seals and writes without end (writing-application.mjs). */
+/** An application of the fleet in its own process, which seals and writes without end (writing-application.mjs). */
 export interface WritingApplication {
   readonly process: TestProcess
-  /** All that it has written and told so far. */
+  /** All seals that it has written so far. */
   written(): Written[]
   /** Resolves when it has written something that it began at `since` or later; only under `version`, if given. */
   writes(since: number, version?: number): Promise<Written>
   /** Resolves when a seal begun at `since` or later was refused with this code. */
   isRefused(code: string, since: number): Promise<void>
-  /** Ends it, and puts what it wrote into the fleet's book. */
+  /** Ends it, and adds what it wrote to the fleet's book. */
   stop(): Promise<void>
 }
 
 export interface ApplicationOptions {
   node: string
-  /** The fleet's own by default. */
+  /** The fleet's configuration file by default. */
   config?: string
   recordsUri?: string
-  /** Stands before its command. */
+  /** Prefix of its command. */
   within?: readonly string[]
   isEphemeral?: boolean
 }
