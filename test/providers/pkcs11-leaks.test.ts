@@ -5,7 +5,7 @@ import { canBuildFaultHsm, type FaultHsm } from '../fault-hsm/fault-hsm.ts'
 import { faultFixture, randomDeks, sealedItems, until, type Pkcs11Fixture } from './fixture.ts'
 
 const there = inject('softhsm') !== null && (await canBuildFaultHsm())
-/** The figure is KEYTURN_ROUNDS=500. */
+/** A full run uses KEYTURN_ROUNDS=500. */
 const rounds = Number(process.env['KEYTURN_ROUNDS'] ?? 8)
 /** Memory is compared after this many rounds have warmed everything up. */
 const warm = Math.ceil(rounds / 4)

@@ -11,8 +11,8 @@ import { standingRemoval } from '../../store/removal-requests.ts'
 import { openFleet, type Fleet } from '../support/fleet.ts'
 import { freshName } from '../support/fresh.ts'
 
-/** What a removal needs is away at the moment at which it needs it: MongoDB, then every host with keys. */
-describe.skipIf(inject('softhsm') === null)('a removal at whose decisive moment', () => {
+/** MongoDB, and then every host with keys, is unavailable at the moment at which a removal needs it. */
+describe.skipIf(inject('softhsm') === null)('a removal that cannot reach', () => {
   let folder: string
   let path: string
   let mongod: Mongod
@@ -40,7 +40,7 @@ describe.skipIf(inject('softhsm') === null)('a removal at whose decisive moment'
   const destroyed = async (version: number) =>
     (await readVersion(fleet.store, version))?.destroyed_at != null
 
-  test('MongoDB is away goes on by itself when it is there again', async () => {
+  test('MongoDB continues by itself when MongoDB is back', async () => {
     const { dueAt } = await fleet.must('remove', '--version', '1')
     await mongod.process.kill()
     await fleet.until('its window does not end', () =>
@@ -55,7 +55,7 @@ describe.skipIf(inject('softhsm') === null)('a removal at whose decisive moment'
     expect(await standingRemoval(fleet.store, 1)).toBeNull()
   }, 240_000)
 
-  test('no host has keys, and whose workflow is ended and reset, has its key destroyed in the end', async () => {
+  test('a host with keys destroys the key in the end, even after its workflow was terminated and reset', async () => {
     await fleet.must('remove', '--version', '2', '--destroy-hsm-key')
     await fleet.nodes.stop('vm-a')
     await fleet.nodes.start('vm-a', { roles: 'control,node' })

@@ -74,7 +74,7 @@ describe.skipIf(inject('softhsm') === null)('a forged removal', () => {
     expect(await hasFence(fleet.store, fence)).toBe(false)
   }
 
-  test('of the active version, of another’s request, of none: nothing goes', async () => {
+  test('of the active version, for another version’s request or for no request destroys nothing', async () => {
     // Somebody’s request of an unused version: the forger takes its id for his own.
     const request = freshName('asked')
     await openRemoval(fleet.store, {
@@ -87,7 +87,7 @@ describe.skipIf(inject('softhsm') === null)('a forged removal', () => {
     await fleet.must('remove', '--version', '2', '--undo')
   })
 
-  test('of a version whose windows run: they are those of the settings', async () => {
+  test('of a version within its windows waits for the windows of the settings', async () => {
     await fleet.must('rotate', '--to-version', '2')
     const request = freshName('asked')
     await openRemoval(fleet.store, {
@@ -100,7 +100,7 @@ describe.skipIf(inject('softhsm') === null)('a forged removal', () => {
     await nothingIsGone({ 2: 30 })
   })
 
-  test('of a request that nobody wrote', async () => {
+  test('of a request that was never written does nothing', async () => {
     await forge([freshName('made-up')])
     await nothingIsGone({ 2: 30 })
     await forged({ version: 2, request: freshName('made-up') })

@@ -79,7 +79,7 @@ async function undone(): Promise<void> {
 /** The request that is pending now. */
 const pendingRequest = async () => (await readVersion(fleet.store, 1))?.removal?.request
 
-test('terminated while it waits for a policy’s time: a person’s request replaces it', async () => {
+test('a removal terminated before a policy’s due time is replaced by an operator’s request', async () => {
   const input = await ask(3_600_000)
   const handle = await start(input)
   await reaches(handle, 'planned')
@@ -87,21 +87,21 @@ test('terminated while it waits for a policy’s time: a person’s request repl
   expect(await fleet.must('remove', '--version', '1')).toMatchObject({ state: 'pending-removal' })
   expect(await pendingRequest()).not.toBe(input.request)
   await undone()
-  // Nobody replaces it, and it is called off without its workflow.
+  // Without a second request: undo works although the workflow is gone.
   const again = await start(await ask(3_600_000))
   await again.terminate()
   await undone()
 })
 
-test('terminated before its first step: the same request goes on', async () => {
+test('a removal terminated before its first step continues with the same request', async () => {
   const input = await ask()
-  // No workflow at all is what one looks like that was ended at once.
+  // Without any workflow, as if it had been terminated at once.
   expect(await fleet.must('remove', '--version', '1')).toMatchObject({ state: 'pending-removal' })
   expect(await pendingRequest()).toBe(input.request)
   await undone()
 })
 
-test('terminated before the fence stands: it is told what is waited for, and then pending', async () => {
+test('remove shows what a removal waits for that was terminated before its fence, until it is pending', async () => {
   await holding(async (release) => {
     const input = await ask()
     const handle = await start(input)
@@ -124,7 +124,7 @@ test('terminated before the fence stands: it is told what is waited for, and the
   })
 })
 
-test('undone while the fence waits for a transaction, which goes on', async () => {
+test('a removal is undone while its fence waits for a transaction, and the transaction continues', async () => {
   await holding(async (release) => {
     const command = fleet.start('remove', '--version', '1')
     await fleet.until('no try is told', async () => {
@@ -136,7 +136,7 @@ test('undone while the fence waits for a transaction, which goes on', async () =
   })
 })
 
-test('terminated or reset within its window: the next command finds the same due date', async () => {
+test('a removal terminated or reset within its window keeps its due date', async () => {
   const first = await fleet.must('remove', '--version', '1')
   const request = await pendingRequest()
   const handle = fleet.temporal.workflow.getHandle(workflowIds.remove(fleet.identity, 1))
@@ -158,7 +158,7 @@ test('terminated or reset within its window: the next command finds the same due
   expect((await handle.result()) as RemoveResult).toMatchObject({ state: 'deactivated' })
 })
 
-test('terminated at its window’s end: the next command looks, and destroys', async () => {
+test('a removal terminated at the end of its window is finished by the next command', async () => {
   await fleet.must('remove', '--version', '1')
   const handle = fleet.temporal.workflow.getHandle(workflowIds.remove(fleet.identity, 1))
   await handle.terminate()

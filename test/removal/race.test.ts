@@ -14,7 +14,7 @@ import { freshName } from '../support/fresh.ts'
 const rounds = 5
 
 onEachProvider('removal and rotation back', { records: 40 }, (fleetOf) => {
-  test('raced against each other never leave an active version in removal', async () => {
+  test('at the same time never leave an active version in removal', async () => {
     const fleet = fleetOf()
     await fleet.must('rotate', '--to-version', '2')
     const winners: string[] = []

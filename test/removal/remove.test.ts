@@ -22,7 +22,7 @@ onEachProvider('the removal of a version', options, (fleetOf, provider) => {
   /** A record as it stood under version 1: what a held-up application still has in its hands. */
   let old: Document & { private_key?: unknown }
 
-  test('is refused by each guard by its name', async () => {
+  test('is refused by each guard, naming it', async () => {
     const fleet = fleetOf()
     const records = fleet.store.db.collection(places[0].collection)
     const found = await records.findOne()
@@ -51,7 +51,7 @@ onEachProvider('the removal of a version', options, (fleetOf, provider) => {
     expect((await readVersion(fleet.store, 1))?.removal).toBeNull()
   })
 
-  test('stands behind a fence of MongoDB until it is undone', async () => {
+  test('is protected by a validator in MongoDB until it is undone', async () => {
     const fleet = fleetOf()
     const { id, records } = at(fleet, old)
     const pending = await fleet.must('remove', '--version', '1')
@@ -87,22 +87,25 @@ onEachProvider('the removal of a version', options, (fleetOf, provider) => {
   test.each([
     { flags: ['--without-fence'], write: {} },
     { flags: [], write: { bypassDocumentValidation: true } },
-  ])('checks all guards again after the window: a late write takes it back (%o)', async (late) => {
-    const fleet = fleetOf()
-    const { id, records } = at(fleet, old)
-    const now = await records.findOne(id)
-    await fleet.must('remove', '--version', '1', ...late.flags)
-    await records.replaceOne(id, old, late.write)
-    await removalIsOver(fleet)
-    const row = await readVersion(fleet.store, 1)
-    expect(row).toMatchObject({ destroyed_at: null, removal: null })
-    const entries = await listAudit(fleet.store)
-    const undone = entries.findLast(({ action }) => action === 'removal-undone')
-    expect(JSON.stringify(undone?.details)).toContain('census-zero')
-    await records.replaceOne(id, now ?? {})
-  })
+  ])(
+    'checks all guards again after the window and is taken back after a late write (%o)',
+    async (late) => {
+      const fleet = fleetOf()
+      const { id, records } = at(fleet, old)
+      const now = await records.findOne(id)
+      await fleet.must('remove', '--version', '1', ...late.flags)
+      await records.replaceOne(id, old, late.write)
+      await removalIsOver(fleet)
+      const row = await readVersion(fleet.store, 1)
+      expect(row).toMatchObject({ destroyed_at: null, removal: null })
+      const entries = await listAudit(fleet.store)
+      const undone = entries.findLast(({ action }) => action === 'removal-undone')
+      expect(JSON.stringify(undone?.details)).toContain('census-zero')
+      await records.replaceOne(id, now ?? {})
+    },
+  )
 
-  test('is undone without a worker too, and the workflow finds it undone', async () => {
+  test('can be undone without a worker, and its workflow then ends', async () => {
     const fleet = fleetOf()
     const { id, records } = at(fleet, old)
     const now = await records.findOne(id)
@@ -118,7 +121,7 @@ onEachProvider('the removal of a version', options, (fleetOf, provider) => {
     expect(await readVersion(fleet.store, 1)).toMatchObject({ destroyed_at: null, removal: null })
   })
 
-  test('destroys it in the end, and the number never comes back', async () => {
+  test('destroys the version in the end, and its number is never used again', async () => {
     const fleet = fleetOf()
     const keys = async () => (fleet.token === null ? 0 : await keysOf(fleet.token))
     expect(await keys()).toBe(provider === 'pkcs11' ? 2 : 0)

@@ -13,7 +13,7 @@ import { freshName } from '../support/fresh.ts'
 const moments = [0, 40, 80, 120, 160, 200, 250, 300, 400, 500]
 
 onEachProvider('an undo that comes early', { records: 60 }, (fleetOf) => {
-  test('undoes a removal at whatever step it meets it', async () => {
+  test('undoes the removal at each of its steps', async () => {
     const fleet = fleetOf()
     await fleet.must('rotate', '--to-version', '2')
     for (const [round, wait] of [-1, ...moments].entries()) {

@@ -29,7 +29,7 @@ describe.each(isAll ? stages : stages.slice(0, 1))('$title', ({ openNetwork }) =
     await stage.close()
   })
 
-  // A step that a cut-off worker has taken may hang for half a minute before another one gets it.
+  // A step that a cut-off worker has taken may hang for half a minute before another worker gets it.
   const patient = { timeout: 300_000 }
   test.each(attacks)('$partition lose each other, from $phase on', patient, async (attack) =>
     withstand(stage, children, attack),

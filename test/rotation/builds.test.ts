@@ -47,7 +47,7 @@ async function buildOf(workflowId: string): Promise<string | undefined> {
   return raw.workflowExecutionInfo?.versioningInfo?.deploymentVersion?.buildId ?? undefined
 }
 
-test('a rotation ends in the build that began it, beside another one that serves new runs', async () => {
+test('a rotation finishes in the build that began it, while another build serves new runs', async () => {
   expect(other.id).not.toBe(own)
   await fleet.fill(300)
   const rotation = fleet.start('rotate', '--to-version', '2', '--max-rate', '20')
@@ -73,7 +73,7 @@ test('a rotation ends in the build that began it, beside another one that serves
   await fleet.verifyRecords()
 }, 120_000)
 
-test('a pending removal goes on in the newer build, and the last worker of a build leaves nobody unserved', async () => {
+test('a pending removal continues in the newer build, and no run is unserved when the last worker of a build stops', async () => {
   const back = await fleet.cli('setup')
   expect(back.json).toMatchObject({ build: { id: own, current: true, by: 'made' } })
   await fleet.must('remove', '--version', '1')
@@ -92,7 +92,7 @@ test('a pending removal goes on in the newer build, and the last worker of a bui
   expect(await buildOf(workflowIds.verify(fleet.identity, 2))).toBe(other.id)
 }, 120_000)
 
-test('a rotation whose build has no worker is named with its cure, and goes on in another build', async () => {
+test('a rotation whose build has no worker is reported with a hint, and continues in another build', async () => {
   await fleet.nodes.start('vm-c')
   await fleet.must('setup')
   await fleet.must('rotate', '--to-version', '2', '--max-rate', '20', '--detach')

@@ -7,8 +7,8 @@ import { lastRotation, readRotation, runningRotation } from '../../store/rotatio
 import { readRanges } from '../../store/rewrap-ranges.ts'
 import { onEachProvider, route } from '../support/each-provider.ts'
 
-onEachProvider('a rotation that does not come to its end', { records: 800 }, (fleetOf) => {
-  test('cancelled in the middle, it ends with 7; then everything goes back', async () => {
+onEachProvider('a rotation that is stopped early', { records: 800 }, (fleetOf) => {
+  test('ends with 7 when cancelled, and can be rotated back', async () => {
     const fleet = fleetOf()
     const { from, to, total } = await route(fleet)
     const rotation = fleet.start('rotate', '--to-version', `${to}`, '--max-rate', '50')
@@ -33,7 +33,7 @@ onEachProvider('a rotation that does not come to its end', { records: 800 }, (fl
     expect((await fleet.cli('cancel')).code).toBe(3)
   })
 
-  test('cancelled in the middle, the same command finishes it without another promote', async () => {
+  test('is finished by the same command after a cancel, without another promote', async () => {
     const fleet = fleetOf()
     const { from, to, total } = await route(fleet)
     const rotation = fleet.start('rotate', '--to-version', `${to}`, '--max-rate', '50')
@@ -48,7 +48,7 @@ onEachProvider('a rotation that does not come to its end', { records: 800 }, (fl
     expect(await fleet.verifyRecords()).toEqual({ [to]: total })
   })
 
-  test('terminated in the middle, its mark and ranges do not harm the next one', async () => {
+  test('leaves no mark or range that affects the next rotation when terminated', async () => {
     const fleet = fleetOf()
     const { from, to, total } = await route(fleet)
     const rotation = fleet.start('rotate', '--to-version', `${to}`, '--max-rate', '200')
@@ -57,7 +57,7 @@ onEachProvider('a rotation that does not come to its end', { records: 800 }, (fl
     await fleet.rotateWorkflow().terminate('by the test')
     const { code } = await rotation.end()
     expect(code).toBe(5)
-    // Ranges may still be at work; the other direction must fence them off.
+    // Ranges may still be swept; the rotation back must fence them off.
     const back = await fleet.cli('rotate', '--from-version', `${to}`, '--to-version', `${from}`)
     expect({ code: back.code, stderr: back.stderr }).toMatchObject({ code: 0 })
     expect(back.json).toMatchObject({ outcome: 'completed', remaining: 0, superseded: 0 })
@@ -67,7 +67,7 @@ onEachProvider('a rotation that does not come to its end', { records: 800 }, (fl
     expect(await fleet.verifyRecords()).toEqual({ [from]: total })
   })
 
-  test('a promote that wakes after the cancel does not switch', async () => {
+  test('does not switch by an attempt of promote that wakes after its cancel', async () => {
     const fleet = fleetOf()
     const { from, to, total } = await route(fleet)
     const before = await readActive(fleet.store)
@@ -91,7 +91,7 @@ onEachProvider('a rotation that does not come to its end', { records: 800 }, (fl
     expect(await fleet.verifyRecords()).toEqual({ [from]: total })
   })
 
-  test('a promote of a rotation that was cancelled after it, and went back, does not switch again', async () => {
+  test('does not switch again by a late attempt of promote after a cancel and a rotation back', async () => {
     const fleet = fleetOf()
     const { from, to } = await route(fleet)
     const before = await readActive(fleet.store)

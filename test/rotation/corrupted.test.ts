@@ -6,7 +6,7 @@ import type { Fleet } from '../support/fleet.ts'
 import { envelopeAt, places } from '../support/fleet-records.ts'
 
 onEachProvider('seven corrupted envelopes', { records: 600 }, (fleetOf) => {
-  test('go into quarantine, exactly those, and repaired they are re-wrapped', async () => {
+  test('are the only ones in quarantine, and are re-wrapped once they are repaired', async () => {
     const fleet = fleetOf()
     const { from, to, total } = await route(fleet)
     const broken = await breakSeven(fleet)

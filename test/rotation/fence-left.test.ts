@@ -22,7 +22,7 @@ const left = [
   { validator: { $expr: { $ne: [`$${path}`, 2] } }, comesOff: false },
 ]
 
-test.each(left)('a rotation to a version that a fence keeps out is refused: %o', async (one) => {
+test.each(left)('a rotation to a version that a validator refuses is refused: %o', async (one) => {
   const { validator, comesOff } = one
   await fleet.store.db.command({ collMod: collection, validator, validationLevel: 'moderate' })
   const refused = await fleet.cli('rotate', '--to-version', '2')
@@ -42,7 +42,7 @@ test.each(left)('a rotation to a version that a fence keeps out is refused: %o',
   expect(again.json.error.code).toBe('no-removal')
 })
 
-test('and goes on once it is off: nothing is in quarantine', async () => {
+test('the rotation completes without quarantine once the validator is removed', async () => {
   await fleet.must('rotate', '--to-version', '2')
   expect(await fleet.verifyRecords()).toEqual({ 2: 40 })
 })

@@ -25,7 +25,7 @@ describe.skipIf(process.env['KEYTURN_ATTACKS'] === undefined)('verify cannot be 
   })
   const verify = (target = 2) => fleet.cli('verify', '--target', `${target}`)
 
-  test('by two processes under one node name, of which one holds another key', async () => {
+  test('by two processes under one node name, one of which holds another key', async () => {
     await fleet.nodes.start('twin', { as: 'vm-b', env: otherKey() })
     const end = await verify()
     expect(end.code).toBe(3)
@@ -39,7 +39,7 @@ describe.skipIf(process.env['KEYTURN_ATTACKS'] === undefined)('verify cannot be 
     await fleet.nodes.stop('twin')
   })
 
-  test('by a node that restarts with the configuration of yesterday, or without the new key', async () => {
+  test('by a node that restarts with an old configuration, or without the new key', async () => {
     await fleet.nodes.stop('vm-b')
     const config = await fleet.writeConfig('old', { removal: { backup_window: '9d' } })
     await fleet.nodes.start('vm-b', { config })
@@ -57,7 +57,7 @@ describe.skipIf(process.env['KEYTURN_ATTACKS'] === undefined)('verify cannot be 
     expect((await verify()).code).toBe(0)
   })
 
-  test('by a node that is cut off from MongoDB, and it is ready again when the cut heals', async () => {
+  test('by a node that is cut off from MongoDB, which is ready again after the cut', async () => {
     const proxy = await openTcpProxy(inject('mongoUri'))
     const config = await fleet.writeConfig('cut', { mongodb: { uri: proxy.uri } })
     await fleet.nodes.stop('vm-b')
@@ -76,7 +76,7 @@ describe.skipIf(process.env['KEYTURN_ATTACKS'] === undefined)('verify cannot be 
     await fleet.nodes.start('vm-b')
   })
 
-  test('by a node that restarts in the middle of a rotation without the new key: the others go on without it', async () => {
+  test('by a node that restarts without the new key during a rotation; the others continue without it', async () => {
     await fleet.fill(600)
     const { from, to, total } = await route(fleet)
     const lacking = { [`KEYTURN_ENCRYPTION_ENV_KEK_V${to}`]: undefined }

@@ -15,7 +15,7 @@ afterAll(async () => {
   await fleet.close()
 })
 
-test('hosts with different duties rotate a key between them', async () => {
+test('hosts with different roles rotate a key together', async () => {
   await fleet.nodes.start('vm-a', { roles: 'rewrap' })
   const noKeys = Object.fromEntries(Object.keys(fleet.env).map((name) => [name, undefined]))
   await fleet.nodes.start('ctl', { roles: 'control', env: noKeys })
@@ -32,7 +32,7 @@ test('hosts with different duties rotate a key between them', async () => {
   })
 })
 
-test('a heartbeat document that somebody edited proves nothing', async () => {
+test('an edited heartbeat document proves nothing', async () => {
   const beats = fleet.store.db.collection<{ _id: string; [name: string]: unknown }>(
     collections.heartbeats,
   )
@@ -50,7 +50,7 @@ test('a heartbeat document that somebody edited proves nothing', async () => {
   expect((await fleet.cli('verify', '--target', '1')).code).toBe(0)
 })
 
-test('with nobody left who has keys, what needs them is refused at once', async () => {
+test('commands that need keys are refused at once when no host has keys', async () => {
   await fleet.nodes.stop('vm-a')
   const lacking = await fleet.cli('verify', '--target', '1')
   expect(lacking).toMatchObject({ code: 4, json: { ready: false, error: { code: 'no-worker' } } })

@@ -93,7 +93,7 @@ describe('forged steps of a rotation', () => {
     await fleet.verifyRecords()
   }
 
-  test('of none that runs do nothing', async () => {
+  test('of a rotation that does not run do nothing', async () => {
     const input = { install, rotation: 'r-forged', from: 1, to: 2, requestedBy: 'mallory' }
     const way = { reason: '', maxRate: 0, maxHsmCalls: 0, page: 10, shards: 1, check: 'none' }
     expect(await forge('preflight', { ...input, ...way })).toBe('rotation-running')
@@ -126,7 +126,7 @@ describe('forged steps of a rotation', () => {
     await nothingIsLost()
   })
 
-  test('of one that verifies promote nothing and move nothing, under its own workflow id neither', async () => {
+  test('of a rotation in verify change nothing, not even under its own workflow id', async () => {
     const hold = await holdVerify(fleet)
     const command = fleet.start('rotate', '--to-version', '2')
     await hold.reached()
@@ -190,7 +190,7 @@ describe('forged steps of a rotation', () => {
     expect(await running()).toMatchObject({ question: { nonce: 'forged' }, met: [] })
   }
 
-  test('of one that sweeps do not end it, and what was reset or forged back stays forward', async () => {
+  test('of a sweeping rotation do not end it, and neither they nor a reset move its phase back', async () => {
     const command = fleet.start('rotate', '--to-version', '2', '--max-rate', '60')
     await fleet.rewrapped(50)
     await fleet.must('pause')
@@ -217,7 +217,7 @@ describe('forged steps of a rotation', () => {
     await nothingIsLost()
   })
 
-  test('starts of its workflows with forged input lose nothing, and the next command goes on', async () => {
+  test('that start its workflows with forged input lose nothing, and the next command continues', async () => {
     const client = new Client({ connection })
     const taskQueue = queues.control(install)
     const counters = { rewrapped: 1, superseded: 0, quarantined: 0, hsmCalls: 0 }
@@ -267,7 +267,7 @@ describe('forged steps of a rotation', () => {
     expect(await readRotation(fleet.store, rotation)).toMatchObject({ outcome: 'failed' })
   })
 
-  test('a policy’s steps ask for no removal that is not due to them', async () => {
+  test('of a policy request no removal that is not due', async () => {
     const ended = (await lastRotation(fleet.store))?._id
     for (const rotation of [ended, 'r-forged', { $ne: null }, 7, null]) {
       expect(await forge('planRemoval', { rotation, removeAfterMs: 0 })).toBeNull()

@@ -5,7 +5,7 @@ import { onEachProvider, route } from '../support/each-provider.ts'
 import type { CliEnd, Fleet } from '../support/fleet.ts'
 
 onEachProvider('a worker that is frozen with pages in hand', { records: 900 }, (fleetOf) => {
-  test('is replaced, and woken after cancel and rotation back it writes nothing', async () => {
+  test('is replaced, and writes nothing when it wakes after a cancel and a rotation back', async () => {
     const fleet = fleetOf()
     const { from, to, total } = await route(fleet)
     const rotation = fleet.start('rotate', '--to-version', `${to}`, '--max-rate', '300')

@@ -31,26 +31,29 @@ test.each([
   // One in 16 of 400 by chance: 25, six times the standard deviation of 5 on each side.
   { check: 'sampled', spread: 30 },
   { check: 'none', spread: 0 },
-])('with check: $check a rotation costs what was said', async ({ check, spread }) => {
-  const config = await fleet.writeConfig(check, { rewrap: { check } })
-  await fleet.nodes.stop('vm-a')
-  await fleet.nodes.start('vm-a', { config })
-  const to = (await fleet.active()) === 1 ? 2 : 1
-  const asked = ['--config', config, '--to-version', `${to}`]
-  const plan = await fleet.must('rotate', '--dry-run', ...asked)
-  const budget = plan['hsmBudget'] as HsmBudget
-  expect(plan).toMatchObject({ envelopes: records, hsmCalls: budget.rotation })
+])(
+  'with check: $check a rotation makes as many HSM calls as the dry run shows',
+  async ({ check, spread }) => {
+    const config = await fleet.writeConfig(check, { rewrap: { check } })
+    await fleet.nodes.stop('vm-a')
+    await fleet.nodes.start('vm-a', { config })
+    const to = (await fleet.active()) === 1 ? 2 : 1
+    const asked = ['--config', config, '--to-version', `${to}`]
+    const plan = await fleet.must('rotate', '--dry-run', ...asked)
+    const budget = plan['hsmBudget'] as HsmBudget
+    expect(plan).toMatchObject({ envelopes: records, hsmCalls: budget.rotation })
 
-  const before = await counted()
-  const began = performance.now()
-  const { rewrapped, hsmCalls } = await fleet.must('rotate', ...asked)
-  const leases = (performance.now() - began) / 1000 / leaseSeconds
-  const calls = (await counted()) - before
-  expect(rewrapped).toBe(records)
-  expect(Math.abs(hsmCalls - budget.rotation)).toBeLessThanOrEqual(spread)
-  // Besides, at most once a lease: the question of verify, again before the switch where its answers are old, and a proof
-  // of who wraps.
-  expect(calls).toBeGreaterThanOrEqual(hsmCalls + callsPerProof)
-  const most = (budget.verify + callsPerProof) * (Math.ceil(leases) + 1)
-  expect(calls).toBeLessThanOrEqual(hsmCalls + most)
-})
+    const before = await counted()
+    const began = performance.now()
+    const { rewrapped, hsmCalls } = await fleet.must('rotate', ...asked)
+    const leases = (performance.now() - began) / 1000 / leaseSeconds
+    const calls = (await counted()) - before
+    expect(rewrapped).toBe(records)
+    expect(Math.abs(hsmCalls - budget.rotation)).toBeLessThanOrEqual(spread)
+    // Besides, at most once a lease: the question of verify, again before the switch where its answers are old, and a proof
+    // of who wraps.
+    expect(calls).toBeGreaterThanOrEqual(hsmCalls + callsPerProof)
+    const most = (budget.verify + callsPerProof) * (Math.ceil(leases) + 1)
+    expect(calls).toBeLessThanOrEqual(hsmCalls + most)
+  },
+)

@@ -15,10 +15,10 @@ import { openFleet, type Fleet } from '../support/fleet.ts'
 const run = promisify(execFile)
 const softhsm = inject('softhsm')
 const there = softhsm !== null && (await canBuildFaultHsm())
-/** The issue's figure is KEYTURN_RECORDS=20000. */
+/** A full run uses KEYTURN_RECORDS=20000. */
 const records = Number(process.env['KEYTURN_RECORDS'] ?? 300)
 
-/** Each row of the table in 3-hsm.md, while the rotation runs. */
+/** Each kind of fault in docs/hsm.md, while the rotation runs. */
 const faults = [
   'answer C_EncryptInit CKR_SESSION_HANDLE_INVALID 3',
   'answer C_DecryptInit CKR_OPERATION_ACTIVE 3',
@@ -66,7 +66,7 @@ describe.skipIf(!there)(
     const rate = `${Math.ceil(records / 12)}`
     const moved = async (): Promise<number> => (await fleet.counters()).rewrapped
 
-    test('ends by itself with 0 through every fault of the table, nothing lost, nothing accused', async () => {
+    test('completes by itself through every fault of the table, with nothing lost or quarantined', async () => {
       const { to, total } = await route(fleet)
       const rotation = fleet.start('rotate', '--to-version', `${to}`, '--max-rate', rate)
       await fleet.rewrapped(1)
@@ -91,7 +91,7 @@ describe.skipIf(!there)(
       ['device removed', 'no token'],
       ['answer crypt CKR_GENERAL_ERROR', 'CKR_GENERAL_ERROR (5)'],
     ])(
-      'is paused while "%s" lasts, says so, and goes on by itself afterwards',
+      'shows that it is paused while "%s" lasts, and continues by itself afterwards',
       async (trouble, why) => {
         const { to, total } = await route(fleet)
         const rotation = fleet.start('rotate', '--to-version', `${to}`, '--max-rate', rate)
@@ -117,7 +117,7 @@ describe.skipIf(!there)(
       },
     )
 
-    test('whose PIN was changed stops after one login for each process, and is finished after a restart', async () => {
+    test('stops after one login for each process when the PIN was changed, and completes after a restart', async () => {
       const { from, to, total } = await route(fleet)
       const before = (await fault.log()).length
       const rotation = fleet.start('rotate', '--to-version', `${to}`, '--max-rate', rate)

@@ -153,7 +153,7 @@ async function completed(rotations: readonly string[]): Promise<void> {
 }
 
 for (const phase of Object.keys(phases) as RotationPhase[]) {
-  test(`terminated in ${phase}: status and cancel say so, and the next rotate goes on`, async () => {
+  test(`terminated in ${phase}: status and cancel report it, and the next rotate continues`, async () => {
     const hold = await phases[phase]()
     const command = rotate()
     await hold.reached()
@@ -176,7 +176,7 @@ for (const phase of Object.keys(phases) as RotationPhase[]) {
     await completed([first, second.rotationId])
   })
 
-  test(`reset in ${phase}: its follower follows the new run, and nothing is done twice`, async () => {
+  test(`reset in ${phase}: the command follows the new run, and no step is done twice`, async () => {
     const hold = await phases[phase]()
     const command = rotate()
     await hold.reached()
@@ -194,14 +194,14 @@ for (const phase of Object.keys(phases) as RotationPhase[]) {
   })
 }
 
-test('reset after its end: it answers what was recorded', async () => {
+test('a rotation reset after its end returns the recorded result', async () => {
   const before = await lastRotation(fleet.store)
   await resetToBegin(fleet.temporal, rotateId())
   expect(await fleet.rotateWorkflow().result()).toMatchObject({ outcome: 'completed' })
   expect(await readRotation(fleet.store, before?._id ?? '')).toEqual(before)
 })
 
-test('reset, then cancelled: the cancel is of the new run', async () => {
+test('a cancel after a reset cancels the new run', async () => {
   const hold = await phases.rewrap()
   const command = rotate()
   await hold.reached()
@@ -218,7 +218,7 @@ test('reset, then cancelled: the cancel is of the new run', async () => {
   await completed([json.rotationId, second.rotationId])
 })
 
-test('a range terminated or reset goes on where its document stands', async () => {
+test('a terminated or reset range continues from the cursor in its document', async () => {
   const hold = await phases.rewrap()
   const command = rotate()
   await hold.reached()
@@ -250,7 +250,7 @@ test('a range terminated or reset goes on where its document stands', async () =
   await completed([json.rotationId])
 })
 
-test('verify terminated: the command ends with a word, and the next one asks anew', async () => {
+test('verify reports that it was terminated, and the next verify asks again', async () => {
   const hold = await kept(holdVerify(fleet))
   const workflowId = workflowIds.verify(fleet.identity, to)
   const command = fleet.start('verify', '--target', `${to}`)
@@ -265,7 +265,7 @@ test('verify terminated: the command ends with a word, and the next one asks ane
   expect(await fleet.must('verify', '--target', `${to}`)).toMatchObject({ ready: true })
 })
 
-test('an installation terminated behind its intent: the next one finishes it, with the same key', async () => {
+test('an installation terminated after its intent is finished by the next one with the same key', async () => {
   const lock = await lockDocument(collections.install, {})
   const command = fleet.start('pkcs11-init', '--version', '3')
   const keyOf = async () => (await readVersion(fleet.store, 3))?.key_id?.toString('hex') ?? null
@@ -286,7 +286,7 @@ test('an installation terminated behind its intent: the next one finishes it, wi
   expect(await fleet.must('verify', '--target', '3')).toMatchObject({ ready: true })
 })
 
-test('a policy’s run terminated while it rotates: a person’s rotate goes on', async () => {
+test('a rotation of a terminated policy run is continued by an operator’s rotate', async () => {
   await fleet.must('policy', 'set', '--every', '90d', '--remove-after', '30d')
   from = await fleet.active()
   // Version 3 was installed, and never used: what a run leaves that is ended behind its installation.

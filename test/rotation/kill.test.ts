@@ -8,7 +8,7 @@ import type { Fleet } from '../support/fleet.ts'
 const takeoverMs = 40_000
 
 onEachProvider('a rotation whose workers die', { records: 2_000 }, (fleetOf) => {
-  test('outlives three kills of workers that sweep, and its counters are exact', async () => {
+  test('survives three kills of sweeping workers with exact counters', async () => {
     const fleet = fleetOf()
     const { to, total } = await route(fleet)
     const rotation = fleet.start('rotate', '--to-version', `${to}`, '--max-rate', '500')
@@ -31,7 +31,7 @@ onEachProvider('a rotation whose workers die', { records: 2_000 }, (fleetOf) => 
     expect(await fleet.verifyRecords()).toEqual({ [to]: total })
   })
 
-  test('goes on after both workers were killed at once', async () => {
+  test('continues after both workers were killed at once', async () => {
     const fleet = fleetOf()
     const { to, total } = await route(fleet)
     const rotation = fleet.start('rotate', '--to-version', `${to}`, '--max-rate', '600')

@@ -63,9 +63,9 @@ async function bringBack(): Promise<void> {
 const codeOf = (impostor: string) =>
   impostor === 'nothing' ? 'collection-missing' : 'collection-replaced'
 
-describe('a recorded collection that goes in the middle of a rotation', () => {
+describe('a recorded collection that disappears during a rotation', () => {
   test.each(Object.keys(impostors))(
-    'fails it by name, is named by every command, and nothing is lost once it is back: %s in its place',
+    'fails the rotation by name, is named by every command, and loses nothing once it is back: %s in its place',
     async (impostor) => {
       const code = codeOf(impostor)
       const from = await fleet.active()
@@ -94,7 +94,7 @@ describe('a recorded collection that goes in the middle of a rotation', () => {
   )
 
   test.each(['nothing', 'a view'])(
-    'fails it in its tail as well: %s in its place',
+    'fails the rotation in its tail as well: %s in its place',
     async (impostor) => {
       const { from, to, rotation } = await pausedRotation(fleet)
       // Settle waits for a process that seems to live.
@@ -115,7 +115,7 @@ describe('a recorded collection that goes in the middle of a rotation', () => {
     },
   )
 
-  test('goes on with the one that setup records, when it was restored under another UUID', async () => {
+  test('is replaced by the one that setup records after a restore under another UUID', async () => {
     const from = await fleet.active()
     const to = 3 - from
     await putInPlace('a copy with all its indexes')

@@ -21,8 +21,8 @@ const records = () => fleet.store.db.collection(collection)
 const setVersion = async (value: unknown) =>
   await records().updateOne({}, { $set: { [`${field}.kek_version`]: value } })
 
-describe('the only envelope that there is', () => {
-  test('is re-wrapped whatever number its version is, and never taken for none where it is none', async () => {
+describe('a single envelope', () => {
+  test('is re-wrapped with a version of any number type, and counted as odd with an invalid one', async () => {
     await setVersion(Decimal128.fromString('1'))
     expect((await fleet.must('status')).envelopes).toMatchObject({ byVersion: { 1: 1 }, odd: 0 })
     const first = await fleet.must('rotate', '--to-version', '2')
@@ -48,10 +48,10 @@ describe('the only envelope that there is', () => {
   })
 })
 
-describe('an index that is dropped in the middle of a rotation', () => {
+describe('an index that is dropped during a rotation', () => {
   const wanted = wantedIndexes(keyturnLayout(field))
 
-  test('ends it by name where the sweep goes by it, and not where only the odd ones stand in it', async () => {
+  test('fails the rotation by name when the sweep needs it, and not when it is the index of odd envelopes', async () => {
     await fleet.fill(40)
     const without = async (index: string, to: number) => {
       const rotation = fleet.start('rotate', '--to-version', `${to}`, '--max-rate', '2')

@@ -43,7 +43,7 @@ describe('odd envelopes in a fleet', () => {
   /** What is version 1, of another type; at the first, the last and a middle record. */
   const ones = [Decimal128.fromString('1'), Decimal128.fromString('1.0'), new Long(1)]
 
-  test('are counted, shown, stepped over, and leave quarantine when they are repaired', async () => {
+  test('are counted, shown and skipped, and leave quarantine when they are repaired', async () => {
     const before = await recordsNow(certificates)
     const nested = await recordsNow(accounts)
     const records = fleet.store.db.collection(certificates)
@@ -105,7 +105,7 @@ describe('odd envelopes in a fleet', () => {
     expect(await fleet.verifyRecords()).toEqual({ 2: 60 })
   })
 
-  test('that appear in the middle of a rotation are stepped over as well', async () => {
+  test('that appear during a rotation are also skipped', async () => {
     const { to, rotation } = await pausedRotation(fleet)
     const [, victim] = (await recordsNow(certificates)) as [Document, Document]
     const records = fleet.store.db.collection<{ _id: string | Double }>(certificates)

@@ -4,7 +4,7 @@ import { lastRotation } from '../../store/rotations.ts'
 import { onEachProvider } from '../support/each-provider.ts'
 
 onEachProvider('a policy', { records: 200, versions: [1] }, (fleetOf, provider) => {
-  test('installs the next version, rotates to it, and asks for the removal of the old one', async () => {
+  test('installs the next version, rotates to it, and requests the removal of the old one', async () => {
     const fleet = fleetOf()
     const budget = ['--max-hsm-calls', '700']
     const set = await fleet.must(

@@ -25,7 +25,7 @@ describe.skipIf(inject('softhsm') === null)('two tokens with one label', () => {
     for (const copy of copies) await rm(copy, { recursive: true, force: true })
   })
 
-  test('verify and rotate name the node whose token lacks the key, or holds another one', async () => {
+  test('make verify and rotate name the node whose token lacks the key or holds another one', async () => {
     fleet = await openFleet({ provider: 'pkcs11', nodes: ['vm-a'], versions: [1, 2] })
     await fleet.fill(100)
     const { token, env } = fleet
@@ -65,7 +65,7 @@ describe.skipIf(inject('softhsm') === null)('two tokens with one label', () => {
     await fleet.nodes.stop('vm-b')
   })
 
-  test('and the one whose copy of the very key may not encrypt', async () => {
+  test('make verify and rotate name the node whose copy of the key may not encrypt', async () => {
     if (fleet?.token === undefined || fleet.token === null) throw new Error('no fleet')
     const { token } = fleet
     const copy = await copyOf(token)
@@ -126,7 +126,7 @@ async function keygen(token: TestToken, label: string, id: string): Promise<void
 }
 
 onEachProvider('a node that is down', { records: 100 }, (fleetOf) => {
-  test('refuses verify and rotate by name until it is decommissioned, and may be readmitted', async () => {
+  test('is named by verify and rotate until it is decommissioned, and can be readmitted', async () => {
     const fleet = fleetOf()
     const { from, to, total } = await route(fleet)
     expect((await fleet.cli('verify', '--target', `${to}`)).code).toBe(0)

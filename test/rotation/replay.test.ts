@@ -38,7 +38,7 @@ async function replay({ json, workflowId }: Recorded): Promise<void> {
 }
 
 describe('histories', () => {
-  test('of a rotation that was steered, cancelled and finished, of a verify and a removal, replay', async () => {
+  test('of a steered, cancelled and finished rotation, a verify and a removal replay', async () => {
     const fleet = await openFleet({ provider: 'env' })
     try {
       const recorded = await story(fleet)
@@ -53,7 +53,7 @@ describe('histories', () => {
     }
   })
 
-  test('that were recorded before still replay', async () => {
+  test('that were recorded earlier still replay', async () => {
     const names = (await readdir(folder)).filter((name) => name.endsWith('.json'))
     expect(names.length).toBeGreaterThanOrEqual(6)
     for (const name of names) {

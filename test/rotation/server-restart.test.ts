@@ -14,7 +14,7 @@ import { quiet } from '../support/quiet.ts'
 
 const records = 2_000
 
-describe('a rotation whose servers die', () => {
+describe('a rotation whose servers are killed', () => {
   let folder: string
   let paths: { temporal: string; mongod: string }
   let temporal: TemporalServer
@@ -50,7 +50,7 @@ describe('a rotation whose servers die', () => {
     expect(mongod.port).toBe(port)
   }
 
-  test('goes on when Temporal is there again, and its counters are exact', async () => {
+  test('continues when Temporal is back, with exact counters', async () => {
     const { to, total } = await route(fleet)
     const rotation = fleet.start('rotate', '--to-version', `${to}`, '--max-rate', '400')
     await fleet.rewrapped(300)
@@ -64,7 +64,7 @@ describe('a rotation whose servers die', () => {
     expect(await fleet.verifyRecords()).toEqual({ [to]: records })
   })
 
-  test('is still paused after workers, Temporal and MongoDB were killed at once, and goes on', async () => {
+  test('is still paused after workers, Temporal and MongoDB were killed at once, and can be resumed', async () => {
     const { to, total } = await route(fleet)
     const nodes = ['vm-a', 'vm-b']
     await fleet.must('rotate', '--to-version', `${to}`, '--max-rate', '400', '--detach')

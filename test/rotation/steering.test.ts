@@ -6,7 +6,7 @@ import { onEachProvider, route } from '../support/each-provider.ts'
 import { heartbeats, quiet } from '../support/quiet.ts'
 
 onEachProvider('steering a rotation', { records: 1_000 }, (fleetOf) => {
-  test('pause stops the sweep, resume goes on, rate slows it down and lets it go', async () => {
+  test('pause stops the sweep, resume continues it, rate slows it down and removes the limit', async () => {
     const fleet = fleetOf()
     const { to, total } = await route(fleet)
     const rotation = fleet.start('rotate', '--to-version', `${to}`, '--max-rate', '150')
@@ -39,7 +39,7 @@ onEachProvider('steering a rotation', { records: 1_000 }, (fleetOf) => {
     expect(await fleet.verifyRecords()).toEqual({ [to]: total })
   })
 
-  test('a paused rotation is known as one without any worker, can be cancelled, and leaves nothing to steer', async () => {
+  test('a paused rotation is shown as paused without workers, can be cancelled, and cannot be steered afterwards', async () => {
     const fleet = fleetOf()
     const { from, to, total } = await route(fleet)
     const rotation = fleet.start('rotate', '--to-version', `${to}`, '--max-rate', '150')
@@ -61,7 +61,7 @@ onEachProvider('steering a rotation', { records: 1_000 }, (fleetOf) => {
     await fleet.must('rotate', '--from-version', `${to}`, '--to-version', `${from}`)
   })
 
-  test('a budget of HSM calls is never exceeded, though a worker dies: it pauses, and says why', async () => {
+  test('a budget of HSM calls is never exceeded although a worker dies; the rotation pauses and shows why', async () => {
     const fleet = fleetOf()
     const { from, to, total } = await route(fleet)
     const limits = ['--max-hsm-calls', '600', '--max-rate', '150']

@@ -24,7 +24,7 @@ onEachProvider('two rotations at once', { records: 600, versions: [1, 2, 3] }, (
     if (now === 3) await fleet.must('rotate', '--to-version', `${to}`)
   })
 
-  test('between the same versions are one, and both commands end with its result', async () => {
+  test('between the same versions are one rotation, and both commands end with its result', async () => {
     const fleet = fleetOf()
     const { to, total } = await route(fleet)
     const both = [rotate(fleet, to), rotate(fleet, to)]
@@ -39,7 +39,7 @@ onEachProvider('two rotations at once', { records: 600, versions: [1, 2, 3] }, (
     expect(rows).toBe(0)
   })
 
-  test('a later command attaches to the one that runs, another version is refused meanwhile', async () => {
+  test('become one when a later command attaches to it; another version is refused meanwhile', async () => {
     const fleet = fleetOf()
     const { to } = await route(fleet)
     const first = rotate(fleet, to)

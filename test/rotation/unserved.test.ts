@@ -52,7 +52,7 @@ async function withoutRotations(build: string | null, use: () => Promise<void>):
   }
 }
 
-/** All at once; each with how long it took. */
+/** Runs all steering commands at once; each must end in time. */
 async function steer(): Promise<(CliEnd & { args: string })[]> {
   return await Promise.all(
     steering.map(async (args) => {
@@ -69,7 +69,7 @@ async function checks(): Promise<{ check: string; state: string; detail: string;
   return json['checks'] as Awaited<ReturnType<typeof checks>>
 }
 
-/** What `status` says of the rotation itself; its ranges are other runs. */
+/** What `status` shows for the rotation's own workflow; its ranges are other runs. */
 const troubled = async () => {
   const { workflows } = (await fleet.must('status')) as { workflows?: WorkflowsView }
   return workflows?.troubled.find(({ type }) => type === workflowTypes.rotate)
@@ -85,7 +85,7 @@ test.each([
   ['of no build', null],
   ['of another build', '0.0.0-other'],
 ])(
-  'a message ends within seconds and names the build that nobody serves, while a worker %s polls',
+  'steering commands end within seconds and name the build without a worker, while a worker %s polls',
   async (_, build) => {
     for (const node of ['vm-a', 'vm-b']) if (fleet.nodes.runs(node)) await fleet.nodes.kill(node)
     await withoutRotations(build, async () => {
@@ -113,7 +113,7 @@ test.each([
   },
 )
 
-test('a message ends within seconds and says what a worker of this very build fails with', async () => {
+test('steering commands end within seconds and show the error of a worker of this build', async () => {
   await withoutRotations(own, async () => {
     for (const { args, code, json } of await steer()) {
       expect({ args, code, error: json.error }).toMatchObject({
@@ -154,7 +154,7 @@ test('a message ends within seconds and says what a worker of this very build fa
   })
 })
 
-test('a rotation whose workflow was terminated stands in status, and the next rotate takes it over', async () => {
+test('status shows a rotation whose workflow was terminated, and the next rotate takes it over', async () => {
   await fleet.rotateWorkflow().terminate('by the test')
   expect(await follower.end()).toMatchObject({ code: 5 })
   const { abandoned, rotation } = await fleet.must('status')

@@ -43,7 +43,7 @@ const checkNamed = async (name: string) => {
   return checks.find(({ check }) => check === name)
 }
 
-test('is served without them, and told apart', async () => {
+test('a rotation runs on a Temporal without worker versioning, and commands report that', async () => {
   expect(await fleet.must('rotate', '--to-version', '2')).toMatchObject({ outcome: 'completed' })
   expect(await fleet.nodes.log('vm-a')).toContain('temporal keeps no builds apart')
   expect(await fleet.must('setup')).toMatchObject({ build: { by: 'off' } })
@@ -52,12 +52,12 @@ test('is served without them, and told apart', async () => {
   expect((await checkNamed('builds'))?.detail).toContain('keeps no builds apart')
 })
 
-test('a build that cannot follow a rotation is named with what it fails with', async () => {
+test('commands show the error of a build that cannot continue a rotation', async () => {
   const follower = fleet.start('rotate', '--to-version', '1', '--max-rate', '1')
   await fleet.rewrapped(1)
   await fleet.nodes.kill('vm-a')
   await fleet.nodes.start('vm-b', { main: other.main })
-  // The first of them is what the task fails by.
+  // The workflow task fails at the first of these messages.
   for (const args of [['rate', '5'], ['pause'], ['resume'], ['cancel']]) {
     const { code, json } = await fleet.cli(...args)
     expect({ args, code, error: json.error }).toMatchObject({

@@ -12,7 +12,7 @@ import { freshName } from '../support/fresh.ts'
 const writers = 4
 
 onEachProvider('applications that write during a rotation', { records: 1_500 }, (fleetOf) => {
-  test('lose nothing: inserts, updates, old documents written back whole, deletes', async () => {
+  test('lose nothing by inserts, updates, replacements by old documents, or deletes', async () => {
     const fleet = fleetOf()
     const { from, to, total } = await route(fleet)
     const done = { inserts: 0, updates: 0, writeBacks: 0, deletes: 0 }

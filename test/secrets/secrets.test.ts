@@ -18,7 +18,7 @@ import { envelopeAt, places } from '../support/fleet-records.ts'
 type Haystacks = Map<string, Buffer>
 
 onEachProvider('after a rotation', { records: 300 }, (fleetOf) => {
-  test('no PIN, KEK or DEK is in a log, an answer, a history or the database', async () => {
+  test('no PIN, KEK or DEK is in a log, a command’s output, a history or the database', async () => {
     const fleet = fleetOf()
     const { to } = await route(fleet)
     const before = await deksOf(fleet)

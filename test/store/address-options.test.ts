@@ -56,7 +56,7 @@ function rowOf(name: string, rule: AddressOption): string {
 }
 
 describe('each option of an address', () => {
-  test('has its row in docs/configuration.md, and no other has one', () => {
+  test('has a row in docs/configuration.md, and the page has no other rows', () => {
     const text = readFileSync(new URL('../../docs/configuration.md', import.meta.url), 'utf8')
     const section = text.split('## Options of the MongoDB address')[1]?.split('\n## ')[0] ?? ''
     const rows = section
@@ -72,7 +72,7 @@ describe('each option of an address', () => {
   })
 
   test.each(rulesOf('honoured').map(([name]) => name))(
-    '%s goes on to the driver as written',
+    '%s is passed to the driver as written',
     (name) => {
       const text = `${name}=${values[name] ?? 'true'}`
       const { uri, notes } = readAddress(`${base}${text}`)
@@ -82,7 +82,7 @@ describe('each option of an address', () => {
   )
 
   test.each(rulesOf('overridden'))(
-    '%s is left out, and told unless it says the same',
+    '%s is left out, with a warning unless its value makes no difference',
     (name, { by, why }) => {
       const { uri, notes } = readAddress(`${base}${name.toUpperCase()}=other&appName=mine`)
       expect(uri).toBe(`${base}appName=mine`)
@@ -96,7 +96,7 @@ describe('each option of an address', () => {
   )
 
   test.each(rulesOf('limited'))(
-    '%s counts within its limits, and the nearest is told',
+    '%s is used within its limits, otherwise the nearest limit with a warning',
     (name, rule) => {
       const { least, most } = rule
       expect(readAddress(`${base}${name}=${least}`).notes).toEqual([])
@@ -112,7 +112,7 @@ describe('each option of an address', () => {
   )
 
   test.each(rulesOf('refused'))(
-    '%s is refused by name, but for what changes nothing',
+    '%s is refused by name, unless its value changes nothing',
     (name, { unless }) => {
       expect(() => readAddress(`${base}${name}=true`)).toThrow(
         expect.objectContaining({
@@ -138,7 +138,7 @@ describe('each option of an address', () => {
     }
   })
 
-  test('leaves the client with what the table says', async () => {
+  test('results in the client settings of the table', async () => {
     const wishes =
       'maxPoolSize=1&w=1&readPreference=secondary&socketTimeoutMS=5&retryWrites=false&waitQueueTimeoutMS=1&heartbeatFrequencyMS=60000&appName=mine'
     const address = new URL(inject('mongoUri'))
@@ -157,10 +157,10 @@ describe('each option of an address', () => {
   })
 })
 
-describe('what does not count', () => {
+describe('an ignored option', () => {
   const running = processes()
 
-  test('is told once by a command, on stderr, and in one line by doctor', async () => {
+  test('is reported once by a command, on stderr, and in one line by doctor', async () => {
     const bench = await workbench(running)
     const uri = `${inject('mongoUri')}&readPreference=secondary&maxPoolSize=1`
     await bench.config({ mongodb: { uri, database: bench.install } })
@@ -189,7 +189,7 @@ describe('what does not count', () => {
     await worker.stop()
   })
 
-  test('is nothing of an address that cannot be used', () => {
+  test('is not reported for an address that cannot be used', () => {
     expect(addressNotes('mongodb://host/?fooBar=1')).toEqual([])
     expect(() => readAddress('mongodb://host/?fooBar=1')).toThrow(KeyturnError)
   })

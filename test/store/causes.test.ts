@@ -345,7 +345,7 @@ const cases: Case[] = [
 
 describe.concurrent('an address of MongoDB', () => {
   test.each(cases)(
-    'with %s ends with its cause and what to do',
+    'with %s fails with its cause and a hint',
     async (_, address, code, message, hint) => {
       const error = await failure(address())
       expect(error).toMatchObject({ code, message: expect.stringMatching(message) as string })
@@ -368,11 +368,14 @@ describe.concurrent('an address of MongoDB', () => {
     'mongodb+srv://app:s3c@ret/pw@db.invalid/',
     'mongodb://app:s3c-ret-pw',
     'mongodb://app:s3c-ret-pw/app',
-  ])('whose login is not percent-encoded (%s) never shows a part of it', async (address) => {
-    const error = await failure(address)
-    expect(error).toMatchObject({ code: 'config-invalid', exitCode: 2 })
-    expect(JSON.stringify(error)).not.toMatch(/s3c|ret/)
-  })
+  ])(
+    'whose login is not percent-encoded (%s) is never shown, not even in part',
+    async (address) => {
+      const error = await failure(address)
+      expect(error).toMatchObject({ code: 'config-invalid', exitCode: 2 })
+      expect(JSON.stringify(error)).not.toMatch(/s3c|ret/)
+    },
+  )
 })
 
 describe("a server's answer", () => {
@@ -385,7 +388,7 @@ describe("a server's answer", () => {
     [14031, 'OutOfDiskSpace', 'mongodb-refused', /disk/],
     [86, 'IndexKeySpecsConflict', 'mongodb-refused', /./],
     [79, 'UnknownReplWriteConcern', 'mongodb-refused', /rs\.conf/],
-  ])('%i %s is %s, with its words', (code, codeName, expected, hint) => {
+  ])('%i %s becomes %s, with the server’s text', (code, codeName, expected, hint) => {
     const error = new MongoServerError({ message: 'The words.', code, codeName })
     const known = asStoreError(error, "mongodb at 'a'") as KeyturnError
     expect(known).toMatchObject({ code: expected, cause: error })

@@ -57,7 +57,7 @@ describe('on a sharded cluster', () => {
     expect(cut).toEqual([250, 500, 750, 900].map((n) => ({ v: name(n) })))
   })
 
-  test('an owner without such envelopes has no range', async () => {
+  test('a shard without such envelopes gets no range', async () => {
     await store.db
       .collection<{ _id: string }>(certificates)
       .deleteMany({ _id: { $gte: name(500), $lt: name(900) } })
@@ -76,7 +76,7 @@ describe('on a sharded cluster', () => {
     expect(await bounds()).toEqual([])
   })
 
-  test('more owners in turn than there may be shards are left alone', async () => {
+  test('bounds are ignored when chunks alternate between shards more often than the limit', async () => {
     await range(
       { _id: 1 },
       Array.from({ length: 70 }, (_, n) => [name(n), n % 2 === 0 ? 'a' : 'b'] as const),

@@ -22,7 +22,7 @@ const failingPipelines: Record<string, Document[]> = {
 }
 
 describe('collections', () => {
-  test('take ordinary and clustered collections, and refuse views, time series and capped ones', async () => {
+  test('may be ordinary or clustered; views, time series and capped collections are refused', async () => {
     await checkShapes(store, configured)
     await store.db.createCollection('view', { viewOn: certificates, pipeline: [] })
     await store.db.createCollection('log', { capped: true, size: 4_096 })
@@ -42,7 +42,7 @@ describe('collections', () => {
     await checkShapes(store, [{ name: 'clustered', envelopes: [field] }])
   })
 
-  test('know a recorded collection that is gone, replaced or a view now', async () => {
+  test('that are missing, replaced or now a view are recognised', async () => {
     const names = ['kept', 'renamed', 'dropped', 'anew', 'viewed']
     for (const name of names) await store.db.createCollection(name)
     const uuids = await collectionUuids(store)
@@ -60,7 +60,7 @@ describe('collections', () => {
     })
   })
 
-  test('are counted whatever stands in their place, and each count is disowned by name', async () => {
+  test('are counted whatever replaced them, and each such count is reported by name', async () => {
     const name = 'changing'
     const places = [{ name, envelopes: [field] }]
     const shapes: Record<string, CreateCollectionOptions> = {
@@ -94,7 +94,7 @@ describe('collections', () => {
   })
 
   test.each(Object.entries(failingPipelines))(
-    'that are now a view whose pipeline fails are not counted, and named: %s',
+    'that are now a view with a failing pipeline are named and not counted: %s',
     async (_, pipeline) => {
       const places = [{ name: 'failing', envelopes: [field] }, ...configured]
       await createIndexes(store, places)

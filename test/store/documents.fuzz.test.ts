@@ -62,7 +62,7 @@ async function looks() {
 }
 
 describe('a heartbeat', () => {
-  test('of any content is one process by name; what cannot be read is stale and proves nothing', async () => {
+  test('with any content is one process by name; one that cannot be read is stale and proves nothing', async () => {
     const good = await wellFormed()
     const members = Object.keys(good).filter((name) => name !== '_id')
     await fc.assert(
@@ -83,7 +83,7 @@ describe('a heartbeat', () => {
     )
   })
 
-  test('may have any _id, and be as large as a document is', async () => {
+  test('may have any _id and any size', async () => {
     await fc.assert(
       fc.asyncProperty(anything, async (value) => {
         if (Array.isArray(value) || value === undefined || value instanceof RegExp) return
@@ -102,7 +102,7 @@ describe('a heartbeat', () => {
     )
   })
 
-  test('whose expiry is no date gets one, so that TTL tidies it; a living neighbour is judged as before', async () => {
+  test('whose expiry is not a date gets one, so that TTL deletes it; other processes are unaffected', async () => {
     const beats = keystore.heartbeats(store)
     const good = await wellFormed()
     await beats.insertMany([
@@ -125,7 +125,7 @@ describe('a heartbeat', () => {
     }
   })
 
-  test('that cannot be read and still changes is never past a settle', async () => {
+  test('that cannot be read and still changes never counts as settled', async () => {
     const beats = keystore.heartbeats(store)
     await beats.insertOne({ ...(await wellFormed()), pid: 'one', at: 'now' } as never)
     const facts = async () => {
@@ -141,7 +141,7 @@ describe('a heartbeat', () => {
 })
 
 describe('a row of the roster', () => {
-  test('of any content stays there by name, and is mended by nodes expect, decommission or its process', async () => {
+  test('with any content keeps its name, and is repaired by nodes expect, decommission or its process', async () => {
     const members = ['kind', 'first_seen', 'last_seen', 'decommissioned_at']
     const mend = {
       expect: () => expectNode(store, 'vm-x'),
@@ -179,7 +179,7 @@ describe('a row of the roster', () => {
 })
 
 describe("the keystore's own documents", () => {
-  test('of any content are read, or refused by collection and _id', async () => {
+  test('with any content are read, or refused by collection and _id', async () => {
     const row = await insertInstall(store, { name: 'fuzz', created_by: 'ann' })
     await writeSettings(store, {
       settings: { collections: configured, fleet } as unknown as FleetSettings,

@@ -37,13 +37,13 @@ beforeAll(async () => {
 })
 
 describe('walking envelopes of 20 kinds of _id', () => {
-  test.each([1000, 997, 64])('meets each once with pages of %i', async (limit) => {
+  test.each([1000, 997, 64])('reads each once with pages of %i', async (limit) => {
     const found = hex(await allEntries(store, limit))
     expect(found).toHaveLength(ids.length)
     expect(new Set(found)).toEqual(new Set(ids.map((id) => idBytes(id).toString('hex'))))
   })
 
-  test('gives each _id back as it is stored, bit by bit', async () => {
+  test('returns each _id exactly as stored', async () => {
     const stored = new Set<string>()
     for await (const raw of store.db
       .collection(certificates)
@@ -70,7 +70,7 @@ describe('walking envelopes of 20 kinds of _id', () => {
     expect(wrap['kek_version']).toBeInstanceOf(Int32)
   })
 
-  test('covers the same in ranges that are cut by split points, none twice', async () => {
+  test('reads the same envelopes in ranges cut by split points, none twice', async () => {
     const place = { collection: certificates, field, version: 1 }
     const points = await splitPoints(store, { ...place, ranges: 7 })
     expect(points).toHaveLength(6)
@@ -94,7 +94,7 @@ describe('walking envelopes of 20 kinds of _id', () => {
     expect(Math.max(...sizes) - Math.min(...sizes)).toBeLessThan(20)
   })
 
-  test('goes on behind a cursor whose record is gone', async () => {
+  test('continues after a cursor whose record is gone', async () => {
     const first = await page(store, null, 10)
     const cursor = first.entries.at(-1)?.cursor ?? null
     const before = await page(store, cursor, 10)
@@ -107,7 +107,7 @@ describe('walking envelopes of 20 kinds of _id', () => {
       .updateOne({ _id: cursor?.v } as never, { $set: { 'secret.key.kek_version': 1 } })
   })
 
-  test('rewraps all of them, sub-documents with integer-like keys too', async () => {
+  test('re-wraps all of them, including sub-documents with integer-like keys', async () => {
     const sweep = await startSweep(store)
     let { cursor } = sweep.taken
     for (let more = true; more;) {
@@ -146,13 +146,13 @@ describe('a page', () => {
     await expect(reading).rejects.toMatchObject({ code: 'index-missing' })
   })
 
-  test('is empty in a collection that is not there', async () => {
+  test('is empty for a missing collection', async () => {
     const nowhere = { collection: 'nowhere', field, version: 1 }
     const reading = readPage(store, { ...nowhere, after: null, until: null, limit: 10 })
     await expect(reading).resolves.toEqual({ entries: [], more: false })
   })
 
-  test('tells a new record from the old cursor though both compare equal as numbers', async () => {
+  test('distinguishes a new record from the cursor when both ids are equal as numbers', async () => {
     const place = { collection: certificates, field, version: 9 }
     const records = store.db.collection(certificates)
     await records.insertOne(record(new Double(-5), 9) as never)
@@ -162,7 +162,7 @@ describe('a page', () => {
     expect(await behind(Long.fromNumber(-5))).toBe(1)
   })
 
-  test('gives whatever stands in place of an envelope', async () => {
+  test('returns any value that is in the place of an envelope', async () => {
     const place = { collection: certificates, field, version: 8 }
     const records = store.db.collection(certificates)
     await records.insertOne({

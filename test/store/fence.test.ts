@@ -19,8 +19,8 @@ async function options(): Promise<Record<string, unknown>> {
 
 const refused = { code: 121 }
 
-describe('the fence', () => {
-  test('is raised once, stands, and comes off without a trace', async () => {
+describe('the fence of a removal', () => {
+  test('is raised once, holds, and is lowered without a trace', async () => {
     expect(await hasFence(store, fence)).toBe(false)
     await raiseFence(store, fence)
     await raiseFence(store, fence)
@@ -52,7 +52,7 @@ describe('the fence', () => {
     await expect(inside).rejects.toMatchObject(refused)
   })
 
-  test('lets other versions, other fields and what is in quarantine go through', async () => {
+  test('lets through other versions, other fields and records in quarantine', async () => {
     await raiseFence(store, fence)
     await records.insertOne(record('x', 2) as never)
     await records.insertOne({ _id: 'bare' })
@@ -60,7 +60,7 @@ describe('the fence', () => {
     await records.updateOne({ _id: 'old' }, { $set: { 'secret.key': envelope(2) } })
   })
 
-  test('is joined to the validator that is there, which still holds, and is taken off exactly', async () => {
+  test('is added to an existing validator, which stays in force, and is removed exactly', async () => {
     const rules = {
       validator: { $jsonSchema: { required: ['name'] }, $and: [{ name: { $ne: 'bad' } }] },
       validationLevel: 'strict',
@@ -94,7 +94,7 @@ describe('the fence', () => {
     })
   })
 
-  test('of several versions and fields stand beside each other', async () => {
+  test('of one version is independent of those of other versions and fields', async () => {
     const both = { ...fence, fields: [field, 'other'] }
     const next = { ...fence, version: 2 }
     await raiseFence(store, both)
@@ -113,7 +113,7 @@ describe('the fence', () => {
   })
 
   test.each([{ validationAction: 'warn' }, { validationLevel: 'off' }])(
-    'is refused as no-fence where %o would keep it from holding',
+    'is refused as no-fence when %o would make it ineffective',
     async (lax) => {
       await store.db.command({ collMod: certificates, validator: { name: 'x' }, ...lax })
       await expect(raiseFence(store, fence)).rejects.toMatchObject({ code: 'no-fence' })
@@ -121,7 +121,7 @@ describe('the fence', () => {
     },
   )
 
-  test('makes no collection where there is none', async () => {
+  test('creates no missing collection', async () => {
     const nowhere = { ...fence, collection: 'not-there' }
     await expect(raiseFence(store, nowhere)).rejects.toMatchObject({ code: 'collection-missing' })
     await lowerFence(store, nowhere)
@@ -148,13 +148,16 @@ describe('the fence', () => {
       { 'secret.key.kek_version': { $nin: [9] } },
     ],
     ['with $not', { 'secret.key.kek_version': { $not: { $eq: 1 } }, a: 1 }, { a: 1 }],
-  ])('comes off a validator that others have reshaped: %s', async (_title, validator, left) => {
-    await store.db.command({ collMod: certificates, validator })
-    expect(await hasFence(store, fence)).toBe(true)
-    await expect(requireNoFence(store, fence)).rejects.toMatchObject({ code: 'fence-left' })
-    await lowerFence(store, fence)
-    expect((await options())['validator']).toEqual(left)
-  })
+  ])(
+    'is removed from a validator that an administrator has rewritten: %s',
+    async (_title, validator, left) => {
+      await store.db.command({ collMod: certificates, validator })
+      expect(await hasFence(store, fence)).toBe(true)
+      await expect(requireNoFence(store, fence)).rejects.toMatchObject({ code: 'fence-left' })
+      await lowerFence(store, fence)
+      expect((await options())['validator']).toEqual(left)
+    },
+  )
 
   test.each([
     [
@@ -168,7 +171,7 @@ describe('the fence', () => {
     ],
     [{ $expr: { $ne: ['$secret.key.kek_version', 1] } }],
     [{ $or: [ne, { 'secret.key.provider': 'none' }] }],
-  ])('in words of somebody else is seen and told: %o', async (validator) => {
+  ])('is recognised and reported when written differently: %o', async (validator) => {
     await records.insertOne(record('bare', 2) as never)
     await store.db.command({ collMod: certificates, validator })
     await expect(requireNoFence(store, fence)).rejects.toMatchObject({
@@ -183,7 +186,7 @@ describe('the fence', () => {
     })
   })
 
-  test('waits half a second for an open transaction, and holds nobody up for longer', async () => {
+  test('waits half a second for an open transaction, and delays writes no longer', async () => {
     await store.client.withSession(async (session) => {
       session.startTransaction()
       await records.updateOne({ _id: 'new' }, { $set: { name: 'held' } }, { session })
@@ -199,7 +202,7 @@ describe('the fence', () => {
     expect(await hasFence(store, fence)).toBe(true)
   })
 
-  test('is passed by whoever bypasses validation', async () => {
+  test('does not stop writes that bypass validation', async () => {
     await raiseFence(store, fence)
     await records.insertOne(record('bypassed', 1) as never, { bypassDocumentValidation: true })
     expect(await records.countDocuments({ 'secret.key.kek_version': 1 })).toBe(2)

@@ -18,7 +18,7 @@ beforeEach(async () => {
 })
 
 describe('the audit', () => {
-  test('is empty and whole at first', async () => {
+  test('is empty and intact at first', async () => {
     expect(await verifyAudit(store)).toEqual({ entries: 0, ok: true, brokenAt: null })
   })
 
@@ -43,7 +43,7 @@ describe('the audit', () => {
     expect((await listAudit(store, 3)).map(({ _id }) => _id)).toEqual([58, 59, 60])
   })
 
-  test('reads back what it hashed, whatever JSON can hold', async () => {
+  test('reads back what it hashed, for any JSON', async () => {
     const details = {
       big: 2 ** 52 + 1,
       long: 12345678901,

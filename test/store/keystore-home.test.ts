@@ -23,13 +23,13 @@ function restricted(): Store {
   return { ...store, db }
 }
 
-test('who may read neither UUID nor hosts knows nothing, and records nothing', async () => {
+test('a user who may read neither UUID nor hosts records no home', async () => {
   expect(await readHome(restricted())).toEqual({ collection: null, hosts: null })
   const row = await insertInstall(restricted(), { name: 'payments', created_by: 'alice' })
   expect(row.home).toEqual({ collection: null, hosts: null })
 })
 
-test('a home is recorded only over the one that was read', async () => {
+test('a home replaces only the one that was read before', async () => {
   const today = await readHome(store)
   expect(today.collection).not.toBeNull()
   const stale = { collection: 'another', hosts: null }

@@ -50,7 +50,7 @@ async function midway() {
   return { store, row, rotation, fence, task, home: await readHome(store) }
 }
 
-test('a copy begins with nothing under way, and owns no key that came with it', async () => {
+test('a declared copy has nothing running and owns no key that came with it', async () => {
   const { store, row, rotation, fence, task, home } = await midway()
   const done = await declareCopy(store, row, { home, collections: configured })
   expect(done.withdrawn).toEqual({ removals: [3], rotations: [rotation], epoch: null })
@@ -70,7 +70,7 @@ test('a copy begins with nothing under way, and owns no key that came with it', 
   expect(await hasTask(store, task)).toBe(false)
 })
 
-test('what moved goes on with everything that was under way', async () => {
+test('a moved keystore continues with everything that was running', async () => {
   const { store, row, rotation, task, home } = await midway()
   await declareMoved(store, row, home)
   expect(await readInstall(store)).toMatchObject({ id: row.id, home })
@@ -80,7 +80,7 @@ test('what moved goes on with everything that was under way', async () => {
   expect(await hasTask(store, task)).toBe(true)
 })
 
-test('a restored state has no open request, that for a key of a destroyed version neither', async () => {
+test('a restored state has no open removal request, not even for a key of a destroyed version', async () => {
   const { store, row, rotation, home } = await midway()
   const done = await declareRestored(store, row, { home, collections: configured })
   expect(done).toMatchObject({ removals: [3], rotations: [rotation], epoch: { from: 1, to: 2 } })
@@ -89,7 +89,7 @@ test('a restored state has no open request, that for a key of a destroyed versio
   expect((await readInstall(store))?.id).toBe(row.id)
 })
 
-test('a version that a restored state has never used is removed like one that was left', async () => {
+test('a version that was never active in a restored state is removed like one that was active', async () => {
   const { store, row, home } = await midway()
   await declareRestored(store, row, { home, collections: configured })
   expect(await readVersion(store, 2)).toMatchObject({ activated_at: null, left_epoch: 2 })
@@ -104,7 +104,7 @@ test('a version that a restored state has never used is removed like one that wa
   expect(waitMs).toBe(60_000)
 })
 
-test('who read an identity that was replaced meanwhile changes nothing', async () => {
+test('a declaration by an identity that was replaced meanwhile changes nothing', async () => {
   const { store, row, home } = await midway()
   await declareCopy(store, row, { home, collections: configured })
   const after = await readInstall(store)

@@ -63,7 +63,7 @@ const beat: Heartbeat = {
 }
 
 describe('the identity of a keystore', () => {
-  test('is made once, also by two at once, and says where it was made', async () => {
+  test('is created once, also by two processes at once, and records its home', async () => {
     const both = await Promise.all([
       insertInstall(store, { name: 'payments', created_by: 'alice' }),
       insertInstall(other, { name: 'payments', created_by: 'bob' }),
@@ -77,7 +77,7 @@ describe('the identity of a keystore', () => {
     expect(both[0].home.hosts).toHaveLength(1)
   })
 
-  test('gets its provider from the first installation, and keeps it', async () => {
+  test('gets its provider from the first installed version and keeps it', async () => {
     const claims = [
       claimProvider(store, { name: 'payments', provider: 'env', by: 'vm-a' }),
       claimProvider(other, { name: 'payments', provider: 'pkcs11', by: 'vm-b' }),
@@ -107,7 +107,7 @@ describe('the identity of a keystore', () => {
     [undefined, 'schema-older'],
     ['2', 'schema-older'],
     [3, 'schema-newer'],
-  ])('is refused by name where its schema is %s', async (schema, code) => {
+  ])('is refused by name when its schema is %s', async (schema, code) => {
     const install = keystore.install(other)
     const before = await install.findOneAndUpdate({}, { $set: { schema: schema as number } })
     await expect(
@@ -116,7 +116,7 @@ describe('the identity of a keystore', () => {
     await install.replaceOne({}, before ?? ({} as never))
   })
 
-  test('is not made anew over versions that are somebody’s', async () => {
+  test('is not created again when versions exist', async () => {
     const install = keystore.install(store)
     const before = await install.findOneAndDelete({ _id: 'install' })
     await installVersion(store, 77)
@@ -129,7 +129,7 @@ describe('the identity of a keystore', () => {
 })
 
 describe('settings', () => {
-  test('are absent, written, replaced', async () => {
+  test('are absent at first, then written and replaced', async () => {
     expect(await readSettings(store)).toBeNull()
     const settings = {
       collections: configured,
@@ -146,7 +146,7 @@ describe('settings', () => {
 })
 
 describe('versions', () => {
-  test('begin as an intent that finds its key id again, and are completed once', async () => {
+  test('begin as an intent whose repeat gets the same key id, and are completed once', async () => {
     const intent = {
       version: 5,
       provider: 'pkcs11',
@@ -194,7 +194,7 @@ describe('versions', () => {
     expect(await readVersion(store, 5)).toMatchObject({ wraps: 7 })
   })
 
-  test('have one first active, of two at once', async () => {
+  test('have one first active version when two are activated at once', async () => {
     await installVersion(store, 1)
     expect(await insertFirstActive(store, 42)).toBeNull()
     const both = await Promise.all([insertFirstActive(store, 1), insertFirstActive(other, 5)])
@@ -207,7 +207,7 @@ describe('versions', () => {
 })
 
 describe('heartbeats', () => {
-  test('are stamped by the database, keep their start, and are tidied by TTL', async () => {
+  test('have the database’s time, keep their start, and are deleted by TTL', async () => {
     await writeHeartbeat(store, beat)
     const [first] = await readHeartbeats(store)
     expect(Math.abs(Number(await serverNow(store)) - Number(first?.at))).toBeLessThan(10_000)
@@ -240,7 +240,7 @@ describe('the roster', () => {
     await keystore.heartbeats(store).deleteMany({})
   })
 
-  test('sees hosts and ephemeral nodes; a host stays one', async () => {
+  test('has hosts and ephemeral nodes; a host stays a host', async () => {
     const first = await seeNode(store, 'vm-a', 'host')
     const again = await seeNode(store, 'vm-a', 'ephemeral')
     expect(again).toMatchObject({
@@ -254,7 +254,7 @@ describe('the roster', () => {
     expect((await readRoster(store)).map(({ _id }) => _id)).toEqual(['vm-a'])
   })
 
-  test('keeps an ephemeral node while another of its processes goes on', async () => {
+  test('keeps an ephemeral node while another of its processes runs', async () => {
     await seeNode(store, '$vm.a', 'ephemeral')
     await writeHeartbeat(store, beat)
     await leaveNode(store, '$vm.a')
@@ -276,7 +276,7 @@ describe('the roster', () => {
     expect(await expectNode(store, 'vm-z')).toMatchObject({ last_seen: null })
   })
 
-  test('is read behind a heartbeat together with versions, what is active, and settings', async () => {
+  test('is read after a heartbeat, together with versions, the active version and settings', async () => {
     await seeNode(store, '$vm.a', 'host')
     const { settings, versions, active, isSeen, now } = await readForBeat(store, '$vm.a', 'host')
     expect(settings).toEqual(await readSettings(store))
@@ -299,7 +299,7 @@ describe('the roster', () => {
     expect(await isSeenAs('$vm.a', 'host')).toBe(false)
   })
 
-  test('refuses to decommission what is unknown or live', async () => {
+  test('refuses to decommission an unknown or a live node', async () => {
     await expect(decommissionNode(store, 'vm-x', 'a')).rejects.toMatchObject({
       code: 'node-unknown',
     })
@@ -332,7 +332,7 @@ describe('a rotation', () => {
     expect(await lastRotation(store)).toMatchObject({ _id: rotation })
   })
 
-  test('reserves crypt calls up to its budget, by many at once', async () => {
+  test('reserves crypt calls up to its budget, also for many callers at once', async () => {
     const rotation = await startRotation(store)
     expect(await reserveHsmCalls(store, rotation, 1e6)).toBe(true)
     await keystore
@@ -350,7 +350,7 @@ describe('a rotation', () => {
 })
 
 describe('indexes and shapes', () => {
-  test('are reported missing until setup made them', async () => {
+  test('are reported missing until setup has created them', async () => {
     const lacking = async () => [
       ...new Set((await indexFaults(store, more)).map(({ place }) => place)),
     ]

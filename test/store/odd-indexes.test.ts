@@ -64,7 +64,7 @@ describe('setup uses', () => {
     ['ours under another name', [{ key, name: 'mine' }]],
     ['a unique one', [{ key, name: 'mine', unique: true }]],
     ['one of its own collation', [{ key, name: 'mine', collation: { locale: 'simple' } }]],
-  ])('%s, and makes no second one', async (title, indexes) => {
+  ])('%s, and creates no second one', async (title, indexes) => {
     const name = title.replaceAll(' ', '_')
     await made(name, indexes)
     await createIndexes(store, place(name))
@@ -72,7 +72,7 @@ describe('setup uses', () => {
     await expectServed(name)
   })
 
-  test('the index of what is odd under another name', async () => {
+  test('the index of odd envelopes under another name', async () => {
     await made('odd_renamed', [{ ...odd, name: 'strange' }])
     await createIndexes(store, place('odd_renamed'))
     expect(await namesOf('odd_renamed')).toEqual(['_id_', ours, 'strange'])
@@ -102,7 +102,7 @@ describe('setup uses', () => {
       ],
       {},
     ],
-  ])('its own beside %s', async (title, indexes, options) => {
+  ])('its own index beside %s', async (title, indexes, options) => {
     const name = title.replaceAll(' ', '_')
     await made(name, indexes, options)
     expect((await indexFaults(store, place(name))).map(({ cure }) => cure)).toEqual([
@@ -117,7 +117,7 @@ describe('setup uses', () => {
   })
 })
 
-describe('setup says what is in the way of its index, and what to do', () => {
+describe('setup names the index that conflicts with its own, and what to do', () => {
   const hint = (drop: string, name: string) =>
     `drop it: db.getCollection("${name}").dropIndex("${drop}"), then run: keyturn setup`
 
@@ -156,7 +156,7 @@ describe('setup says what is in the way of its index, and what to do', () => {
     await expectServed(name)
   })
 
-  test('the odd index, hidden or with another filter', async () => {
+  test('the index of odd envelopes, hidden or with another filter', async () => {
     await made('odd_hidden', [{ ...odd, hidden: true }])
     expect((await refused('odd_hidden')).message).toMatch(/keyturn_odd_\w+' on .* is hidden$/)
     await made('odd_other', [{ ...odd, partialFilterExpression: { name: 'x' } }])
@@ -165,7 +165,7 @@ describe('setup says what is in the way of its index, and what to do', () => {
     expect(error.hint).toBe(hint(odd.name, 'odd_other'))
   })
 
-  test('a collection with as many indexes as it may have', async () => {
+  test('a collection that already has the maximum number of indexes', async () => {
     const others = Array.from({ length: 63 }, (_, index) => ({
       ...{ key: { [`f${index}`]: 1 }, name: `f${index}` },
     }))
@@ -177,7 +177,7 @@ describe('setup says what is in the way of its index, and what to do', () => {
     expect(error.hint).toMatch(/^drop one that nobody needs: db\.getCollection\("full"\)/)
   })
 
-  test('of a collection of its own', async () => {
+  test('an index of a keystore collection', async () => {
     const heartbeats = db.collection('process_heartbeats')
     const [found] = (await heartbeats.indexes()).filter(
       ({ expireAfterSeconds }) => expireAfterSeconds === 0,
@@ -193,7 +193,7 @@ describe('setup says what is in the way of its index, and what to do', () => {
   })
 })
 
-test('an index that is dropped or renamed while a process runs is looked up again', async () => {
+test('a running process looks up an index again after it was dropped or renamed', async () => {
   await made('moved', [])
   await createIndexes(store, place('moved'))
   await expectServed('moved')
@@ -208,7 +208,7 @@ test('an index that is dropped or renamed while a process runs is looked up agai
   await expect(read()).rejects.toMatchObject({ code: 'index-missing' })
 })
 
-test('an index that is still being built does not serve yet', () => {
+test('an index that is still being built is not used', () => {
   const { version } = wantedIndexes(keyturnLayout(field))
   const building = { name: 'mine', spec: { key, name: 'mine' }, isBuilding: true }
   expect(faultOf([building], version, { collection: 'c', field })).toEqual({

@@ -146,7 +146,7 @@ const cases: Record<string, Case> = {
 }
 
 describe.each(Object.entries(cases))('a document of %s', (name, { reads }) => {
-  test('of any content is read, or refused by collection, _id and member', async () => {
+  test('with any content is read, or refused by collection, _id and member', async () => {
     const rows = store.db.collection(name)
     const good = (await rows.findOne({}))!
     const shown = ['string', 'number'].includes(typeof good._id) ? String(good._id) : '{'
@@ -172,8 +172,8 @@ describe.each(Object.entries(cases))('a document of %s', (name, { reads }) => {
   })
 })
 
-describe('what is read behind a heartbeat', () => {
-  test('asks nothing where the question was edited, and whoever asks next replaces it', async () => {
+describe('the keystore state that a heartbeat reads', () => {
+  test('has no question when the question was edited, and the next question replaces it', async () => {
     const rows = store.db.collection(collections.questions)
     const good = (await rows.findOne({}))!
     let asked = 0
@@ -195,7 +195,7 @@ describe('what is read behind a heartbeat', () => {
     )
   })
 
-  test('goes by the documents of their own names, whatever stands beside them', async () => {
+  test('uses only the documents with the expected _id, whatever others are there', async () => {
     const { active, install, settings, entries } = await beat()
     const names = [collections.install, collections.settings, collections.active]
     const others = names.map((name) => store.db.collection<AnyId>(name))
@@ -207,8 +207,8 @@ describe('what is read behind a heartbeat', () => {
   })
 })
 
-describe('the end of a rotation', () => {
-  test('closes a range and counts, whatever was written into it', async () => {
+describe('finish of a rotation', () => {
+  test('closes and counts a range whatever its content', async () => {
     const rows = store.db.collection(collections.ranges)
     const good = (await rows.findOne({}))!
     await fc.assert(
@@ -231,7 +231,7 @@ describe('the end of a rotation', () => {
 })
 
 describe('a row of quarantine', () => {
-  test('of any content stays in the list and in the count, is written anew, and can be released', async () => {
+  test('with any content stays in the list and in the count, is rewritten, and can be released', async () => {
     const rows = store.db.collection<AnyId>(collections.quarantine)
     const good = (await rows.findOne({}, { promoteValues: false }))!
     await fc.assert(
@@ -260,7 +260,7 @@ describe('a row of quarantine', () => {
     )
   })
 
-  test('under any _id stays in the list by name', async () => {
+  test('with any _id stays in the list by name', async () => {
     const rows = store.db.collection<AnyId>(collections.quarantine)
     const good = (await rows.findOne({})) ?? {}
     for (const _id of [1, 'x'.repeat(1_000), { collection: 1, id: 1, field }, { id: 1 }]) {
@@ -275,7 +275,7 @@ describe('a row of quarantine', () => {
 })
 
 describe('an entry of the audit', () => {
-  test('of any content breaks the chain by its number, stays in the list, and stops no other', async () => {
+  test('with any content breaks the chain at its number, stays in the list, and prevents no later entry', async () => {
     const rows = store.db.collection<AnyId>(collections.audit)
     const all = await rows.find().sort({ _id: 1 }).toArray()
     const good = all[1]!
@@ -297,7 +297,7 @@ describe('an entry of the audit', () => {
     )
   })
 
-  test('is appended behind one that was edited, or that has no number', async () => {
+  test('is appended after an entry that was edited or has no number', async () => {
     const rows = store.db.collection<AnyId>(collections.audit)
     for (const odd of ['zz', 1.5, new ObjectId(), new Binary(Buffer.alloc(9)), Number.MAX_VALUE]) {
       await rows.deleteMany({})
@@ -315,7 +315,7 @@ describe('an entry of the audit', () => {
 })
 
 describe('the row of a task', () => {
-  test('is there whatever was written into it', async () => {
+  test('is found whatever its content', async () => {
     const rows = store.db.collection(collections.tasks)
     const good = (await rows.findOne({}))!
     await fc.assert(

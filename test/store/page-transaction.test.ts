@@ -44,7 +44,7 @@ const under = (version: number) => records.countDocuments({ 'secret.key.kek_vers
 const counters = () => sumCounters(store, sweep.rotation)
 
 describe('a page', () => {
-  test('moves cursor, envelopes and counters together, and never touches the data', async () => {
+  test('writes cursor, envelopes and counters together and never changes the data', async () => {
     const before = await records
       .find({}, { projection: { name: 1, 'secret.key.iv': 1, 'secret.key.ciphertext': 1 } })
       .toArray()
@@ -74,7 +74,7 @@ describe('a page', () => {
     })
   })
 
-  test('counts what the application changed or deleted meanwhile as superseded, and leaves it alone', async () => {
+  test('leaves envelopes alone that the application changed or deleted, and counts them as superseded', async () => {
     await records.updateOne(
       { _id: 'r001' },
       {
@@ -88,14 +88,14 @@ describe('a page', () => {
     expect(await under(1)).toBe(1)
   })
 
-  test('closes the range with the last one, which may be empty', async () => {
+  test('closes the range when it is the last page, which may be empty', async () => {
     const empty = { updates: [], newCursor: null, closes: true, counters: { hsmCalls: 0 } }
     expect(await commit(empty)).toMatchObject({ kind: 'committed', rewrapped: 0 })
     expect(await readRange(store, sweep)).toMatchObject({ closed: true })
     expect(await commit()).toEqual({ kind: 'replaced' })
   })
 
-  test('is answered as committed when it is given twice, and counted once', async () => {
+  test('is answered as committed and counted once when it is repeated', async () => {
     const input = pageInput(sweep, entries)
     await commitPage(store, sweep.taken.session, input)
     expect(await commitPage(store, sweep.taken.session, input)).toMatchObject({ kind: 'committed' })
@@ -104,7 +104,7 @@ describe('a page', () => {
 })
 
 describe('a lost answer', () => {
-  test('of a commit that happened is found by the cursor: exact counts, once', async () => {
+  test('to a commit that happened is detected by the cursor, and the page is counted once', async () => {
     await records.deleteOne({ _id: 'r003' })
     // The commit itself cannot be repeated either: the session was killed.
     const session = sweep.taken.session
@@ -127,7 +127,7 @@ describe('a lost answer', () => {
     session.commitTransaction = real
   })
 
-  test('of a commit that did not happen is repeated', async () => {
+  test('to a commit that did not happen leads to a repeat', async () => {
     const session = sweep.taken.session
     const real = session.commitTransaction.bind(session)
     let calls = 0
@@ -145,8 +145,8 @@ describe('a lost answer', () => {
   })
 })
 
-describe('the fence', () => {
-  test('lets a replaced attempt write nothing at all', async () => {
+describe('the attempt filter', () => {
+  test('stops every write of a replaced attempt', async () => {
     const late = pageInput(sweep, entries)
     await take(store, sweep)
     expect(await commitPage(store, sweep.taken.session, late)).toEqual({ kind: 'replaced' })
@@ -154,18 +154,18 @@ describe('the fence', () => {
     expect(await counters()).toMatchObject({ rewrapped: 0, hsmCalls: 0 })
   })
 
-  test('lets an attempt that was restored with an old cursor write nothing', async () => {
+  test('stops an attempt that was restored with an old cursor', async () => {
     await commit()
     const restored = pageInput(sweep, entries, { newCursor: { v: 'r010' } })
     expect(await commitPage(store, sweep.taken.session, restored)).toEqual({ kind: 'replaced' })
   })
-  test('lets nobody write when the rotation is over', async () => {
+  test('stops every attempt when the rotation has ended', async () => {
     const late = pageInput(sweep, entries)
     expect(await closeRanges(store, { rotation: sweep.rotation })).toBe(1)
     expect(await commitPage(store, sweep.taken.session, late)).toEqual({ kind: 'replaced' })
     expect(await under(2)).toBe(0)
   })
-  test('holds in each try: replaced while its page was in conflict, it writes nothing', async () => {
+  test('is checked in each try: an attempt that is replaced during a conflict writes nothing', async () => {
     const session = sweep.taken.session
     const app = store.client.startSession()
     app.startTransaction()
@@ -177,7 +177,7 @@ describe('the fence', () => {
     expect(await late).toEqual({ kind: 'replaced' })
     expect(await under(2)).toBe(0)
   })
-  test('asks for the lease in each try, and before the commit', async () => {
+  test('comes with a check of the lease in each try and before the commit', async () => {
     let asked = 0
     const leaseCheck = () => {
       asked += 1
@@ -191,7 +191,7 @@ describe('the fence', () => {
 })
 
 describe('a conflict', () => {
-  test('is repeated with the same wraps until the application is done', async () => {
+  test('is retried with the same wraps until the application has finished', async () => {
     const app = store.client.startSession()
     app.startTransaction()
     await records.updateOne({ _id: 'r020' }, { $set: { name: 'app' } }, { session: app })
@@ -206,7 +206,7 @@ describe('a conflict', () => {
     expect(await going).toMatchObject({ rewrapped: size, superseded: 0 })
     expect(await records.findOne({ _id: 'r020' })).toMatchObject({ name: 'app' })
   })
-  test('that lasts is halved down to the one envelope, and everything is counted once', async () => {
+  test('that lasts halves the page down to the one envelope, and everything is counted once', async () => {
     const app = store.client.startSession()
     app.startTransaction()
     await records.updateOne({ _id: 'r020' }, { $set: { name: 'app' } }, { session: app })
@@ -235,7 +235,7 @@ describe('a conflict', () => {
     })
     expect((await readRange(store, sweep))?.cursor).toEqual({ v: 'r039' })
   })
-  test('with a document hammered by majority writes gets through', async () => {
+  test('with a document under constant majority writes is overcome', async () => {
     const stop = new AbortController()
     let writes = 0
     const hammer = (async () => {
@@ -251,8 +251,8 @@ describe('a conflict', () => {
   })
 })
 
-describe('what MongoDB refuses to store', () => {
-  test('is quarantined as write-refused and left out, the rest is written', async () => {
+describe('a document that MongoDB refuses to store', () => {
+  test('is quarantined as write-refused, and the rest of the page is written', async () => {
     await records.updateMany(
       { _id: { $in: ['r005', 'r006', 'r039'] } },
       {
@@ -282,7 +282,7 @@ describe('what MongoDB refuses to store', () => {
     expect(await under(1)).toBe(3)
     expect(await remainingOf(store, configured, 1)).toBe(0)
   })
-  test('is found in a page of several commands too', async () => {
+  test('is also found in a page of several commands', async () => {
     const large = 1_010
     await fill(
       store,
@@ -302,7 +302,7 @@ describe('what MongoDB refuses to store', () => {
     ])
     expect(await under(1)).toBe(1)
   })
-  test('is refused for its size too', async () => {
+  test('is also quarantined when it is too large', async () => {
     const room = 16 * 1024 * 1024 - 700
     await records.updateOne(
       { _id: 'r011' },
@@ -375,7 +375,7 @@ describe('a page that fails the same way again and again', () => {
     commitPage(own, sweep.taken.session, pageInput(sweep, entries, more))
   const refusal = () => new MongoServerError({ code: 17, errmsg: 'of this document' })
 
-  test('is halved down to the document, which is quarantined', async () => {
+  test('is halved down to the one document, which is quarantined', async () => {
     const own = failing((id) => id === 'r017', refusal)
     expect(await through(own)).toMatchObject({ rewrapped: size - 1, quarantined: 1 })
     const rows = (await listQuarantine(store)).filter((row) => row.rotation === sweep.rotation)
@@ -390,7 +390,7 @@ describe('a page that fails the same way again and again', () => {
     ['of a full disk', () => new MongoServerError({ code: 14031, errmsg: 'full' }), () => true],
     ['of every document', refusal, () => true],
     ['of every record', refusal, (id: unknown) => typeof id === 'string'],
-  ])('quarantines nobody for a fault %s', async (_, thrown, isBad) => {
+  ])('quarantines no envelope for a fault %s', async (_, thrown, isBad) => {
     await expect(through(failing(isBad, thrown))).rejects.toThrow(thrown().message)
     expect(await under(1)).toBe(size)
     const rows = (await listQuarantine(store)).filter((row) => row.rotation === sweep.rotation)

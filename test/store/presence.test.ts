@@ -84,7 +84,7 @@ const documents: Record<string, fc.Arbitrary<Document>> = {
 
 describe('one definition of "an envelope is here"', () => {
   test.each(Object.keys(documents))(
-    'is the same for MongoDB, for what was read, and for the census by indexes (%s)',
+    'is the same in a query, in memory, and in the census by indexes (%s)',
     async (name) => {
       const found = layoutIn(
         collections,
@@ -119,7 +119,7 @@ describe('one definition of "an envelope is here"', () => {
     },
   )
 
-  test('takes an integral number of any type as a version, wherever it stands among the records', async () => {
+  test('accepts an integral number of any type as a version, at any position among the records', async () => {
     const versions = [
       ...[Decimal128.fromString('1'), 1, new Int32(1), Long.fromNumber(1)],
       ...[Decimal128.fromString('1.0'), Decimal128.fromString('10E-1')],
@@ -136,7 +136,7 @@ describe('one definition of "an envelope is here"', () => {
     }
   })
 
-  test('sees a row of an odd envelope that is repaired, deleted, or odd in another way', async () => {
+  test('clears the row of an odd envelope that was repaired, deleted, or became odd in another way', async () => {
     const records = store.db.collection<{ _id: string }>('flat')
     const ids = ['repaired', 'deleted', 'other', 'same']
     await records.insertMany(
@@ -152,7 +152,7 @@ describe('one definition of "an envelope is here"', () => {
     expect(await quarantineOdd(store, collections, null)).toEqual({ odd: 2, quarantined: 1 })
   })
 
-  test('gives rows to the first of a field, and one row to the rest', async () => {
+  test('gives the first odd envelopes of a field rows of their own, and the rest one row', async () => {
     const records = store.db.collection('flat')
     const many = Array.from({ length: 27 }, () => ({ secret: 'no envelope' }))
     await records.insertMany(many)
@@ -174,7 +174,7 @@ describe('one definition of "an envelope is here"', () => {
     expect(rowsAtMost).toBe(10_000)
   })
 
-  test('holds an envelope of 16 MB in a row of a few hundred bytes', async () => {
+  test('stores an odd envelope of 16 MB as a row of a few hundred bytes', async () => {
     const records = store.db.collection('flat')
     const provider = 'x'.repeat(16 * 2 ** 20 - 10_000)
     await records.insertOne({ secret: { ...omit(envelope(1), 'dek_iv'), provider } })

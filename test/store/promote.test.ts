@@ -31,7 +31,7 @@ const untouched = async () => {
 }
 
 describe('promote', () => {
-  test('moves active, both versions and the rotation at once', async () => {
+  test('changes the active version, both versions and the rotation in one transaction', async () => {
     expect(await promote(store, promotion)).toEqual({ epoch: 2 })
     expect(await readActive(store)).toMatchObject({ version: 2, epoch: 2, rotation })
     expect(await readRotation(store, rotation)).toMatchObject({ phase: 'rewrap', epoch: 2 })
@@ -41,14 +41,14 @@ describe('promote', () => {
     expect(two).toMatchObject({ activated_at: expect.any(Date) as Date, deactivated_at: null })
   })
 
-  test('is done once by two attempts at a time, and a repeat answers the same', async () => {
+  test('happens once when two attempts run at the same time, and a repeat answers the same', async () => {
     const both = await Promise.all([promote(store, promotion), promote(other, promotion)])
     expect(both).toEqual([{ epoch: 2 }, { epoch: 2 }])
     expect(await promote(store, promotion)).toEqual({ epoch: 2 })
     expect(await readActive(store)).toMatchObject({ version: 2, epoch: 2 })
   })
 
-  test('reads the heartbeats inside, and throws what their judge says', async () => {
+  test('reads the heartbeats inside its transaction and throws the error of its check', async () => {
     await writeHeartbeat(store, {
       node: 'vm-a',
       boot: 'b',
@@ -76,14 +76,14 @@ describe('promote', () => {
     expect(await readActive(store)).toMatchObject({ version: 1 })
   })
 
-  test('from an epoch that is not the one of preflight does nothing', async () => {
+  test('from another epoch than that of preflight does nothing', async () => {
     await store.db.collection('kek_active').updateOne({}, { $set: { epoch: 7 } })
     await expect(promote(store, promotion)).rejects.toMatchObject({ code: 'not-active' })
     await store.db.collection('kek_active').updateOne({}, { $set: { epoch: 1 } })
     await untouched()
   })
 
-  test('without its mark on either row does nothing', async () => {
+  test('without its mark on both rows does nothing', async () => {
     for (const version of [1, 2]) {
       await store.db
         .collection('kek_versions')
@@ -96,7 +96,7 @@ describe('promote', () => {
     }
   })
 
-  test('raced by a cancel: one of them, never half of each', async () => {
+  test('against a cancel at the same time: one of them happens, never half of each', async () => {
     const results = await Promise.allSettled([
       promote(store, promotion),
       endRotation(other, rotation, 'cancelled'),
@@ -106,7 +106,7 @@ describe('promote', () => {
     expect((await readRotation(store, rotation))?.epoch).toBe(promoted ? 2 : null)
   })
 
-  test('makes a version active anew: it was not left', async () => {
+  test('to a version that was left before clears the record that it was left', async () => {
     await promote(store, promotion)
     await endRotation(store, rotation, 'completed')
     await store.db.collection('kek_versions').updateMany({}, { $set: { rotation: null } })

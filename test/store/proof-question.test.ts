@@ -39,13 +39,13 @@ describe('a question for proofs', () => {
     expect(countingNonces(asked, 'b', 3)).toEqual(['b'])
   })
 
-  test('names its version alone once the one before is not open any more', async () => {
+  test('names only its own version when the one before is no longer open', async () => {
     await askForProof(store, { nonce: 'a', target: 2, openMs })
     await askForProof(store, { nonce: 'b', target: 3, openMs: 0 })
     expect(await readQuestions(store)).toEqual([{ nonce: 'b', target: 3 }])
   })
 
-  test('is lost by neither of two that ask at once', async () => {
+  test('is not lost when two ask at once', async () => {
     await Promise.all([
       askForProof(store, { nonce: 'a', target: 2, openMs }),
       askForProof(other, { nonce: 'b', target: 3, openMs }),

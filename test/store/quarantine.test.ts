@@ -58,7 +58,7 @@ describe('the census', () => {
     expect(await leftOf(store, configured, 2)).toEqual({ under: 2, odd: 1 })
   })
 
-  test('leaves out exactly the bytes that are in quarantine: a restored copy is seen', async () => {
+  test('leaves out exactly the bytes that are in quarantine, and counts a restored copy', async () => {
     await accuseAll()
     const some = ids.slice(0, 5)
     for (const id of some) {
@@ -81,7 +81,7 @@ describe('the census', () => {
 
 describe('quarantine', () => {
   test.each(['envelope-unreadable', 'id-unsupported'])(
-    'clears what its owner repaired, rewrote or deleted, whatever its _id (%s)',
+    'is cleared of envelopes that were repaired, rewritten or deleted, with any _id (%s)',
     async (code) => {
       await accuseAll(code)
       expect(await countQuarantine(store)).toBe(ids.length)

@@ -38,7 +38,7 @@ async function freeze(): Promise<void> {
 }
 
 describe('a takeover', () => {
-  test('kills the open transaction of a frozen worker: the application goes on at once', async () => {
+  test('kills the open transaction of a frozen worker, so that the application continues at once', async () => {
     await freeze()
     const write = records.updateOne(
       { _id: 'b' },
@@ -67,7 +67,7 @@ describe('a takeover', () => {
     expect(await sumCounters(store, sweep.rotation)).toMatchObject({ rewrapped: 3, superseded: 0 })
   })
 
-  test('gets through while the old attempt begins one transaction after the other', async () => {
+  test('succeeds while the old attempt begins one transaction after the other', async () => {
     const stop = new AbortController()
     const zombie = (async () => {
       while (!stop.signal.aborted) {
@@ -80,14 +80,14 @@ describe('a takeover', () => {
     await zombie
   })
 
-  test('writes the lsid of the attempt into the document in the raise itself', async () => {
+  test('writes the attempt’s session id together with its number', async () => {
     const [range] = await readRanges(store, sweep.rotation)
     expect(range?.session?.id.toString('hex')).toBe(
       (sweep.taken.session.id?.id as Binary).toString('hex'),
     )
   })
 
-  test('by several at once gives each another attempt, and one of them holds in the end', async () => {
+  test('by several at once gives each its own attempt number, and only the last one is valid', async () => {
     const taken = await Promise.all([1, 2, 3, 4].map(() => take(store, sweep)))
     const attempts = taken.map(({ attempt }) => attempt)
     expect(new Set(attempts).size).toBe(4)
@@ -101,7 +101,7 @@ describe('a takeover', () => {
     expect(results.filter(({ kind }) => kind === 'committed')).toHaveLength(1)
   })
 
-  test('of a closed range is null, of an unknown one no-rotation', async () => {
+  test('of a closed range gives null, of an unknown range no-rotation', async () => {
     await closeRanges(store, { rotation: sweep.rotation })
     expect(await takeRange(store, sweep)).toBeNull()
     await expect(takeRange(store, { rotation: 'r', range: 's' })).rejects.toMatchObject({
@@ -109,17 +109,17 @@ describe('a takeover', () => {
     })
   })
 
-  test('ends with its signal', async () => {
+  test('ends when its signal is aborted', async () => {
     await expect(takeRange(store, sweep, AbortSignal.abort())).rejects.toThrow('aborted')
   })
 
-  test('is possible for this user, doctor says', async () => {
+  test('is reported by doctor as possible for this user', async () => {
     expect(await proveKillSessions(store)).toBe(true)
   })
 })
 
 describe('closing ranges', () => {
-  test('kills a frozen worker too, and none of the rotation can be inserted afterwards', async () => {
+  test('kills the transaction of a frozen worker, and no range of the rotation can be inserted afterwards', async () => {
     await freeze()
     expect(await closeRanges(other, { rotation: sweep.rotation })).toBe(1)
     await expect(sweep.taken.session.commitTransaction()).rejects.toMatchObject({ code: 251 })
@@ -129,7 +129,7 @@ describe('closing ranges', () => {
     await expect(late).rejects.toMatchObject({ code: 'no-rotation' })
   })
 
-  test('of all rotations leaves none open, and lets a running one insert others', async () => {
+  test('of all rotations leaves none open, and a running rotation can insert new ones', async () => {
     const rotation = await startRotation(store)
     await closeRanges(store, 'all')
     expect(await takeRange(store, sweep)).toBeNull()
@@ -145,7 +145,7 @@ describe('closing ranges', () => {
 })
 
 describe('bounds', () => {
-  test('of any kind come back as they went', async () => {
+  test('of any type are read back unchanged', async () => {
     const rotation = await startRotation(store)
     const ids = kindsOfIds(1)
     await insertRanges(

@@ -9,7 +9,7 @@ const uri = inject('mongoUri')
 const database = 'store-opened'
 
 describe('openStore', () => {
-  test('opens, and gives the clock of the database', async () => {
+  test('opens and reads the clock of the database', async () => {
     const now = await withStore({ uri, database }, serverNow)
     expect(now).toBeInstanceOf(Date)
   })
@@ -37,7 +37,7 @@ describe('openStore', () => {
     expect(performance.now() - began).toBeLessThan(8_000)
   })
 
-  test('throws config-invalid for an address that is none, without quoting it', async () => {
+  test('throws config-invalid for an invalid address, without quoting it', async () => {
     const failed = await openStore({ uri: 'mongodb://u:s3cret@', database }).catch(
       (error: unknown) => error,
     )
@@ -54,7 +54,7 @@ describe('openStore', () => {
     expect(String(failed)).not.toContain('s3cret')
   })
 
-  test('turns a connection that breaks in its bracket into mongodb-unreachable', async () => {
+  test('turns a connection that breaks inside the bracket into mongodb-unreachable', async () => {
     const proxy = await openTcpProxy(uri)
     const broken = withStore({ uri: proxy.uri, database }, async (store) => {
       proxy.cut()
@@ -64,7 +64,7 @@ describe('openStore', () => {
     await proxy.close()
   })
 
-  test('leaves errors that are not about the way to MongoDB as they are', () => {
+  test('leaves errors alone that are not about the connection to MongoDB', () => {
     const error = new TypeError('x')
     expect(asStoreError(error)).toBe(error)
   })

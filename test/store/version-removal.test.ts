@@ -42,7 +42,7 @@ async function wasActive(version: number): Promise<void> {
 describe('removal', () => {
   beforeEach(clear)
 
-  test('is requested once, repeated without harm, and taken back by its id only', async () => {
+  test('is requested once, may be repeated, and is undone only by its id', async () => {
     await wasActive(2)
     const id = await askRemoval(store, 2)
     expect(await requestRemoval(store, id, windowMs)).toBe(true)
@@ -64,7 +64,7 @@ describe('removal', () => {
     expect((await readVersion(store, 2))?.removal).toBeNull()
   })
 
-  test('of the active, of a marked, of an unknown version is refused', async () => {
+  test('of the active version, a marked version or an unknown version is refused', async () => {
     expect(await requestRemoval(store, await askRemoval(store, 1), 0)).toBe(false)
     expect(await requestRemoval(store, await askRemoval(store, 99), 0)).toBe(false)
     expect(await requestRemoval(store, 'nobody asked', 0)).toBe(false)
@@ -78,19 +78,19 @@ describe('removal', () => {
     })
   })
 
-  test('does not begin before its time', async () => {
+  test('does not begin before its due time', async () => {
     const id = await askRemoval(store, 2, { afterMs: 60_000 })
     expect(await requestRemoval(store, id, 0)).toBe(false)
     expect((await readVersion(store, 2))?.removal).toBeNull()
   })
 
-  test('forbids a mark while it stands', async () => {
+  test('prevents a mark while it is pending', async () => {
     await requestRemoval(store, await askRemoval(store, 2), windowMs)
     expect(await markRotation(store, 2, await startRotation(store))).toBe(false)
     expect(await takeOverMark(store, 2, 'old', await startRotation(store))).toBe(false)
   })
 
-  test('destroys behind the fence, after the window, by the latest run of the guards', async () => {
+  test('destroys only with the fence, after the undo window, and by the latest run of the guards', async () => {
     await wasActive(3)
     const id = await askRemoval(store, 3)
     await requestRemoval(store, id, windowMs)
@@ -114,7 +114,7 @@ describe('removal', () => {
 })
 
 describe('marks', () => {
-  test('go to one of two rotations, are taken over, and come off', async () => {
+  test('go to one of two rotations, can be taken over, and are removed', async () => {
     await clear()
     const [one, two] = [await startRotation(store), await startRotation(store)]
     const marked = await Promise.all([markRotation(store, 2, one), markRotation(other, 2, two)])
@@ -135,7 +135,7 @@ describe('marks', () => {
     })
   })
 
-  test('leaves no mark of a rotation that has ended, and keeps that of one that runs', async () => {
+  test('of a rotation that has ended are removed, those of a running rotation are kept', async () => {
     await clear()
     const [gone, running] = [await startRotation(store), await startRotation(store)]
     expect(await markRotation(store, 1, gone)).toBe(true)

@@ -86,7 +86,7 @@ describe('a rotation whose history grows long', () => {
     return { result, times, runs: lengths.length }
   }
 
-  test('goes on in new runs with the rest of its plan, and sweeps each range to its end once', async () => {
+  test('continues in new runs with the rest of its plan, and completes each range once', async () => {
     // KEYTURN_RANGES=5000 is the largest plan, `shards: 1000` over five fields.
     const ranges = Number(process.env['KEYTURN_RANGES'] ?? 30)
     const ended = new Map<string, number>()
@@ -106,7 +106,7 @@ describe('a rotation whose history grows long', () => {
     }
   })
 
-  test('goes on in new runs while a lagging writer feeds its tail, and looks at the fleet once', async () => {
+  test('continues in new runs while a late writer feeds its tail, and checks the fleet once', async () => {
     let left = 8
     const { result, times, runs } = await told({
       nextRanges: handingOut(1),
@@ -120,7 +120,7 @@ describe('a rotation whose history grows long', () => {
     expect(times('watchFleet')).toBe(1)
   })
 
-  test('stops a range that is long behind its page in flight, and goes on with it', async () => {
+  test('continues a long range in a new run after its page in flight', async () => {
     let isHeld = true
     const batches: RewrapRangeInput[] = []
     const { result, runs } = await told(
@@ -185,7 +185,7 @@ describe('a rotation whose history grows long', () => {
     expect(rates).toContain(400)
   })
 
-  test('is cancelled in a later run as in its first', async () => {
+  test('can be cancelled in a later run', async () => {
     const { result, runs } = await told(
       { nextRanges: handingOut(1), rewrapBatch: async () => 'deadline' },
       async (handle) => {

@@ -51,8 +51,8 @@ const refusal = (code: string) => {
   })
 }
 
-describe('the rotation', () => {
-  test('goes through its phases in order, and finish counts', async () => {
+describe('a rotation', () => {
+  test('goes through its phases in order and counts in finish', async () => {
     const { result, calls } = await rotate({})
     expect(result.outcome).toBe('completed')
     const story = calls.filter(
@@ -66,7 +66,7 @@ describe('the rotation', () => {
   test.each([
     ['was not enough', async () => ({ settled: false, awaiting: ['app-1'], silent: [] })],
     ['failed', async () => refusal('mongodb-unreachable')],
-  ])('looks at the fleet beside the sweep, and once more when that %s', async (_, firstLook) => {
+  ])('checks the fleet beside the sweep, and once more when that %s', async (_, firstLook) => {
     const [isLooking, looks] = signal()
     let rounds = 0
     const { result, calls } = await rotate({
@@ -86,7 +86,7 @@ describe('the rotation', () => {
     expect(calls.lastIndexOf('watchFleet')).toBeGreaterThan(calls.lastIndexOf('rewrapBatch'))
   })
 
-  test('lets go of the fleet when the sweep fails', async () => {
+  test('stops watching the fleet when the sweep fails', async () => {
     const [isLooking, looks] = signal()
     const [hasLetGo, letGo] = signal()
     const steps: Steps = {
@@ -108,7 +108,7 @@ describe('the rotation', () => {
     expect(result).toMatchObject({ outcome: 'failed', error: { code: 'index-missing' } })
   })
 
-  test('a refusal of preflight is its outcome, with code and hint, and it still finishes', async () => {
+  test('has a refusal of preflight as its outcome, with code and hint, and still runs finish', async () => {
     const { result, calls } = await rotate({ preflight: async () => refusal('index-missing') })
     expect(result.error).toEqual({
       code: 'index-missing',
@@ -125,7 +125,7 @@ describe('the rotation', () => {
     expect(calls).not.toContain('promote')
   })
 
-  test('asks the fleet again when a process appeared at promote, three times at most', async () => {
+  test('verifies again when a process appeared before promote, three times at most', async () => {
     const { result, calls } = await rotate({
       promote: async () => ({ promoted: false, isOld: false, reason: 'app-2 is new' }),
     })
@@ -133,7 +133,7 @@ describe('the rotation', () => {
     expect(calls.filter((name) => name === 'promote')).toHaveLength(4)
   })
 
-  test('asks the fleet again behind a pause, as often as the question has become old', async () => {
+  test('verifies again after a pause whenever the question has become too old', async () => {
     const old = [true, true, true, true, true]
     const promote = async () => {
       const isOld = old.pop() ?? false
@@ -145,7 +145,7 @@ describe('the rotation', () => {
     expect(calls.filter((name) => name === 'recordMet')).toHaveLength(6)
   })
 
-  test('sweeps the tail until finish finds nothing left, and looks at the fleet when finish asks for it', async () => {
+  test('sweeps the tail until finish finds nothing left, and checks the fleet when finish requires it', async () => {
     const census = [3, 0, 0, 0]
     const answers = [{ state: 'tail', remaining: 1 } as const, { state: 'fleet' } as const]
     const { calls } = await rotate({
@@ -159,7 +159,7 @@ describe('the rotation', () => {
     expect(times('watchFleet')).toBe(2)
   })
 
-  test('a tail that comes and goes between two counts ends, too, and says why', async () => {
+  test('fails with the reason when envelopes of its tail come and go between two counts', async () => {
     const { result } = await rotate({
       readRemaining: async () => ({ remaining: 0 }),
       async finishRotation(input) {
@@ -172,7 +172,7 @@ describe('the rotation', () => {
     })
   })
 
-  test('pauses within a batch and goes on, without losing the range', async () => {
+  test('pauses within a batch and continues without losing the range', async () => {
     let batches = 0
     const { result } = await rotate(
       { rewrapBatch: async () => ((batches += 1) > 3 ? 'end' : 'deadline') },
@@ -186,7 +186,7 @@ describe('the rotation', () => {
     expect(result.outcome).toBe('completed')
   })
 
-  test('a cancel ends it as cancelled, and finish still runs', async () => {
+  test('ends as cancelled after a cancel, and still runs finish', async () => {
     const { result, calls } = await rotate({}, async (handle) => {
       await handle.executeUpdate(messages.pause)
       await handle.executeUpdate(messages.cancel)
@@ -195,7 +195,7 @@ describe('the rotation', () => {
     expect(calls.at(-1)).toBe('finishRotation')
   })
 
-  test("the Temporal UI's cancellation is a cancel like ours", async () => {
+  test('treats a cancellation in the Temporal UI like keyturn cancel', async () => {
     const { result } = await rotate({}, async (handle) => {
       await handle.executeUpdate(messages.pause)
       await handle.cancel()
@@ -203,7 +203,7 @@ describe('the rotation', () => {
     expect(result.outcome).toBe('cancelled')
   })
 
-  test('a spent budget of HSM calls pauses it with its name', async () => {
+  test('is paused by a spent budget of HSM calls and shows that reason', async () => {
     let spent = true
     const { result } = await rotate(
       {
@@ -225,7 +225,7 @@ describe('the rotation', () => {
     expect(result.outcome).toBe('completed')
   })
 
-  test('shares the rate among the ranges that run', async () => {
+  test('divides the rate among the running ranges', async () => {
     const rates: number[] = []
     await rotate(
       {
@@ -240,7 +240,7 @@ describe('the rotation', () => {
     expect(Math.min(...rates)).toBe(500)
   })
 
-  test('has a history that its ranges and batches bound, not its envelopes', async () => {
+  test('has a history that grows with ranges and batches, not with envelopes', async () => {
     // KEYTURN_BATCHES=700 goes through continue-as-new, with the 64 ranges that ten million envelopes are cut into.
     const batches = Number(process.env['KEYTURN_BATCHES'] ?? 12)
     const count = batches > 300 ? 64 : 16
@@ -295,7 +295,7 @@ describe('the rotation', () => {
     if (batches > 300) console.log({ runs, looks, perBatch })
   })
 
-  test('an update with a rate that is no number is refused', async () => {
+  test('refuses an update whose rate is not a number', async () => {
     await rotate({}, async (handle) => {
       await handle.executeUpdate(messages.pause)
       await expect(handle.executeUpdate(messages.setRate, { args: [-1] })).rejects.toThrow()

@@ -36,7 +36,7 @@ export function attackByFreezing(fleetOf: () => Fleet, children: Processes): voi
     }
     const since = (moment: number) => app.written().filter(({ begun }) => begun >= moment)
 
-    test('wraps nothing under the version that was left when it wakes in the middle of the rotation', async () => {
+    test('wraps nothing under the old version when it wakes during the rotation', async () => {
       const { to } = await route(fleet)
       const rotation = await rotateBehindIt(to, '--max-rate', '20')
       await leaseIsOver(fleet)
@@ -51,7 +51,7 @@ export function attackByFreezing(fleetOf: () => Fleet, children: Processes): voi
       expect(since(woken).filter(({ version }) => version !== to)).toEqual([])
     })
 
-    test('nor when it wakes after the end, which names it as silent', async () => {
+    test('wraps nothing under the old version when it wakes after the end, whose result names it as silent', async () => {
       const { from, to } = await route(fleet)
       await app.writes(Date.now(), from)
       const rotation = await rotateBehindIt(to)
@@ -65,7 +65,7 @@ export function attackByFreezing(fleetOf: () => Fleet, children: Processes): voi
       expect((await fleet.census())[from] ?? 0).toBeLessThanOrEqual(1)
     })
 
-    test('and nothing at all when its host was given up in the meantime', async () => {
+    test('wraps nothing at all when its host was decommissioned in the meantime', async () => {
       app.process.process.signal('SIGSTOP')
       await fleet.until('it counts as live for ever', async () => {
         return (await fleet.cli('nodes', 'decommission', node)).code === 0
