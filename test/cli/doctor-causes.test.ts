@@ -68,7 +68,7 @@ const cases: Case[] = [
   ).map(([temporal, says, cure]) => ({ temporal, check: 'temporal' as const, says, cure })),
 ]
 
-test('doctor tells each wrong address in one line with its cure, and goes on with its other checks', async () => {
+test('doctor reports each wrong address in one line with a hint, and continues with its other checks', async () => {
   const bench = await workbench(running)
   const file = await bench.config()
   expect(await warm.run(['setup', '--config', file])).toMatchObject({ code: 0 })

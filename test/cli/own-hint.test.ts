@@ -20,7 +20,7 @@ describe('a hint', () => {
       'keyturn nodes shows the fleet',
     ],
     ['quarantine list', 'restore it, or see: keyturn quarantine list', 'restore it'],
-  ])('of %s does not name it: %s', (command, hint, left) => {
+  ])('of %s leaves its own command out: %s', (command, hint, left) => {
     expect(withoutItself(hint, command)).toBe(left)
   })
 
@@ -34,7 +34,7 @@ describe('a hint', () => {
     expect(withoutItself(hint, command)).toBe(hint)
   })
 
-  test('that says nothing else leads to the list of codes', () => {
+  test('that would only name its own command points to the list of codes', () => {
     const error = new KeyturnError('setup-missing', 'not set up', { hint: 'run: keyturn setup' })
     expect(withoutOwnHint(error, 'setup')).toMatchObject({
       ...{ code: 'setup-missing', message: 'not set up' },

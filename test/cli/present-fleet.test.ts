@@ -17,7 +17,7 @@ const fleet = Array.from({ length: 300 }, (_, at) => node(at, at < 4 ? 1 : 2))
 /** The cells of a table's lines, its frame and its gaps left out. */
 const lines = (text: string) => text.split('\n').map((line) => line.trim().split(/ {2,}/))
 
-test('a large fleet is shown in groups, the exceptions on top', () => {
+test('a large fleet is shown in groups, with exceptions first', () => {
   const mute: FleetNode = { ...node(300, 2, false), processes: [] }
   const [head, ...groups] = lines(fleetText([...fleet, mute]))
   expect(head?.[0]).toBe('nodes')
@@ -28,12 +28,12 @@ test('a large fleet is shown in groups, the exceptions on top', () => {
   expect(told[2]).toMatch(/^296 296 host live app v2 v1 v2 29 s vm-004 vm-005 vm-006 …$/)
 })
 
-test('a small one has a line for each process', () => {
+test('a small fleet has a line for each process', () => {
   expect(lines(fleetText(fleet.slice(0, linesAtMost))).flat()).toContain(name(linesAtMost - 1))
   expect(lines(fleetText(fleet.slice(0, linesAtMost + 1))).flat()).not.toContain(name(linesAtMost))
 })
 
-test('verify names only those of a large fleet that are not ready, each with the cure', () => {
+test('verify of a large fleet names only the processes that are not ready, each with a hint', () => {
   const nodes = fleet.map(({ node }, at): ReadinessNode => ({
     ...{ node, role: 'app', pid: at, ready: at !== 7, provenAt: null },
     reason: at === 7 ? 'material-missing' : null,

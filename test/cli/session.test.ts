@@ -21,19 +21,19 @@ describe('the commands on a live fleet', () => {
     await fleet.close()
   })
 
-  test('repeating a finished init is 0 and makes nothing', async () => {
+  test('a repeated init ends with 0 and creates nothing', async () => {
     expect(await fleet.must('env-init', '--version', '1')).toMatchObject({ created: false })
     expect(await fleet.must('env-init', '--version', '2')).toMatchObject({ created: true })
   })
 
-  test('an init without the variable on the nodes is 3 and names them', async () => {
+  test('an init ends with 3 and names the nodes that lack the variable', async () => {
     const { code, json } = await fleet.cli('env-init', '--version', '9')
     expect(code).toBe(3)
     expect(json.error).toMatchObject({ code: 'material-missing' })
     expect(json.error.message).toContain('vm-a, vm-b')
   })
 
-  test('an unknown version is 3 wherever it is named', async () => {
+  test('every command ends with 3 for an unknown version', async () => {
     for (const args of [
       ['verify', '--target', '8'],
       ['rotate', '--to-version', '8'],
@@ -50,7 +50,7 @@ describe('the commands on a live fleet', () => {
     expect(equal).toMatchObject({ code: 2, json: { error: { code: 'versions-equal' } } })
   })
 
-  test('a database that is locked for another provider or install is 3', async () => {
+  test('commands end with 3 on a database of another provider or install', async () => {
     const pkcs11 = { module_path: '/usr/lib/none.so', token_label: 'payments' }
     const base = parse(await readFile(fleet.config, 'utf8')) as object
     for (const changes of [{ kek: { provider: 'pkcs11', pkcs11 } }, { install: 'elsewhere' }]) {
@@ -62,7 +62,7 @@ describe('the commands on a live fleet', () => {
     }
   })
 
-  test('a question that cannot be asked is 2, and nothing was touched', async () => {
+  test('a command that cannot ask for confirmation ends with 2 and changes nothing', async () => {
     for (const args of [
       ['remove', '--version', '1'],
       ['nodes', 'decommission', 'vm-a'],
@@ -75,7 +75,7 @@ describe('the commands on a live fleet', () => {
     expect(await fleet.active()).toBe(1)
   })
 
-  test('steering without a rotation is 3', async () => {
+  test('steering commands end with 3 without a rotation', async () => {
     for (const args of [['pause'], ['resume'], ['cancel'], ['rate', '100']]) {
       const { code, json } = await fleet.cli(...args)
       expect({ args, code, error: json.error.code }).toEqual({
@@ -88,7 +88,7 @@ describe('the commands on a live fleet', () => {
     expect({ code, error: json.error.code }).toEqual({ code: 3, error: 'node-unknown' })
   })
 
-  test('a dry run says what it would cost and touches nothing', async () => {
+  test('a dry run shows the cost and changes nothing', async () => {
     const plan = await fleet.must('rotate', '--to-version', '2', '--dry-run')
     expect(plan).toMatchObject({ envelopes, hsmCalls: 3 * envelopes, hsmQuota: null })
     // With the keys of this host in the environment, some envelopes were timed for it.
@@ -129,7 +129,7 @@ describe('the commands on a live fleet', () => {
     expect(followed.json.rewrapped).toBe(cancelled.json.rewrapped)
   })
 
-  test('Ctrl-C lets go of a rotation, says so, and leaves it running', async () => {
+  test('Ctrl-C detaches from a rotation with a message and leaves it running', async () => {
     const follower = fleet.start('rotate', '--to-version', '2', '--max-rate', '40')
     const before = (await fleet.census())[2] ?? 0
     await fleet.until('it re-wraps', async () => ((await fleet.census())[2] ?? 0) > before)
@@ -189,7 +189,7 @@ describe('the commands on a live fleet', () => {
     expect(undo).toMatchObject({ code: 3, json: { error: { code: 'no-removal' } } })
   })
 
-  test('the record has all of it, unbroken; a changed entry is found', async () => {
+  test('the audit has every change in an unbroken chain, and a changed entry is found', async () => {
     const { entries } = await fleet.must('audit', 'list')
     const actions = entries.map(({ action }: { action: string }) => action)
     expect(actions).toEqual(
@@ -210,7 +210,7 @@ describe('the commands on a live fleet', () => {
     })
   })
 
-  test('without a worker whoever needs one is told at once', async () => {
+  test('commands that need a worker fail at once without one', async () => {
     await Promise.all(['vm-a', 'vm-b'].map((node) => fleet.nodes.kill(node)))
     await fleet.until('the heartbeats expire', async () => {
       const { nodes } = await fleet.must('nodes')

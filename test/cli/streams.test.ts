@@ -10,7 +10,7 @@ const main = fileURLToPath(new URL('../../dist/cli/main.js', import.meta.url))
 describe('what a command writes', () => {
   const running = processes()
 
-  test('a reader that leaves early ends the command quietly', async () => {
+  test('a command ends without an error when its reader closes the pipe', async () => {
     const bench = await workbench(running)
     await bench.config()
     const script = `"${process.execPath}" "${main}" status --watch --json | head -n 2`
@@ -50,7 +50,7 @@ describe('what a command writes', () => {
     expect(stdout + stderr).not.toContain('\u001b[')
   })
 
-  test('doctor fails with 4 where setup was not run, and says what to do', async () => {
+  test('doctor ends with 4 before setup, with a hint', async () => {
     const bench = await workbench(running)
     await bench.config()
     const { code, json } = await bench.keyturn('doctor', '--json')
@@ -64,7 +64,7 @@ describe('what a command writes', () => {
     })
   })
 
-  test('commands before setup say so, and status works all the same', async () => {
+  test('commands report a missing setup, and status works without it', async () => {
     const bench = await workbench(running)
     await bench.config()
     const rotate = await bench.keyturn('rotate', '--to-version', '2', '--json')

@@ -9,7 +9,7 @@ const key = (version: number) => ({
   [`KEYTURN_ENCRYPTION_ENV_KEK_V${version}`]: randomBytes(32).toString('hex'),
 })
 
-test('a worker says before setup that it is degraded, and tells refusals in one line', async () => {
+test('a worker logs before setup that it is degraded, and logs a refusal in one line', async () => {
   const first = key(1)
   const env = { ...first, ...key(2) }
   const bench = await workbench(running, env)

@@ -8,7 +8,7 @@ import { workbench } from './workbench.ts'
 
 const running = processes()
 
-describe.skipIf(inject('softhsm') === null)('a worker whose token is not as it should be', () => {
+describe.skipIf(inject('softhsm') === null)('a worker whose token is not usable', () => {
   let token: TestToken
   beforeAll(async () => {
     token = await makeToken()
@@ -48,7 +48,7 @@ describe.skipIf(inject('softhsm') === null)('a worker whose token is not as it s
       },
     )
 
-  test('says so on /readyz with nothing installed, and takes a new PIN up on SIGHUP', async () => {
+  test('reports it on /readyz with nothing installed, and reads a new PIN on SIGHUP', async () => {
     const { bench, file, env } = await benchOf(token.label)
     await bench.write('pin', '00000000', 0o600)
     const worker = running.worker('vm-a', file, { cwd: bench.folder, env })
@@ -62,7 +62,7 @@ describe.skipIf(inject('softhsm') === null)('a worker whose token is not as it s
     expect(worker.stderr() + worker.stdout()).not.toContain('00000000')
   })
 
-  test('leaves the first installation to a healthy one beside it', async () => {
+  test('leaves the first installation to a healthy worker', async () => {
     const { bench, file, pinFile, env, config } = await benchOf(token.label)
     const wrong = await bench.write('wrong', '11111111', 0o400)
     await config(wrong)
@@ -75,7 +75,7 @@ describe.skipIf(inject('softhsm') === null)('a worker whose token is not as it s
     expect(made).toMatchObject({ code: 0, json: { created: true, madeBy: 'vm-b' } })
   })
 
-  test('finds a token that is made after its start', async () => {
+  test('finds a token that is created after its start', async () => {
     const label = freshName('late')
     const { bench, file, env } = await benchOf(label)
     const worker = running.worker('vm-a', file, { cwd: bench.folder, env })

@@ -16,7 +16,7 @@ async function said(bench: Workbench, ...args: string[]) {
 describe('a wrong configuration', () => {
   const running = processes()
 
-  test('no file at all', async () => {
+  test('a missing file is named', async () => {
     const bench = await workbench(running, { KEYTURN_CONFIG: '' })
     const { code, error } = await said(bench, 'status', '--config', 'absent.yaml')
     expect(code).toBe(2)
@@ -41,7 +41,7 @@ describe('a wrong configuration', () => {
     expect(error).toContain('KEYTURN_MONGODB_URI')
   })
 
-  test('an unreachable MongoDB is 4 within seconds, and its password is not said', async () => {
+  test('an unreachable MongoDB ends with 4 within seconds, without showing its password', async () => {
     const bench = await workbench(running)
     const uri = `mongodb://app:s3cret-pw@${dead}/?replicaSet=rs0`
     await bench.config({ mongodb: { uri, database: 'app' } })
@@ -51,7 +51,7 @@ describe('a wrong configuration', () => {
     expect(error + hint).not.toContain('s3cret-pw')
   })
 
-  test('an unreachable Temporal is 4 for what needs it, and a warning for status', async () => {
+  test('an unreachable Temporal ends commands that need it with 4, and is a warning for status', async () => {
     const bench = await workbench(running)
     await bench.config({ temporal: { address: dead } })
     expect(await said(bench, 'setup')).toMatchObject({
@@ -85,7 +85,7 @@ describe('a wrong configuration', () => {
     expect(hint).toBe('hint: run: chmod 0400 pin')
   })
 
-  test('an empty PIN variable is 2', async () => {
+  test('an empty PIN variable ends with 2', async () => {
     const bench = await workbench(running, { KEYTURN_ENCRYPTION_PKCS11_PIN: '' })
     await bench.config({ kek: pkcs11Of('/usr/lib/none.so') })
     const { code, error } = await said(bench, 'pkcs11-init', '--probe-only')
@@ -93,7 +93,7 @@ describe('a wrong configuration', () => {
     expect(error).toContain(`'KEYTURN_ENCRYPTION_PKCS11_PIN' is empty`)
   })
 
-  test('no module at the path is 4, and names the path', async () => {
+  test('a missing module ends with 4 and its path is named', async () => {
     const bench = await workbench(running, { KEYTURN_ENCRYPTION_PKCS11_PIN: '1234' })
     await bench.config({ kek: pkcs11Of('/usr/lib/none.so') })
     const { code, error } = await said(bench, 'pkcs11-init', '--probe-only')
@@ -105,7 +105,7 @@ describe('a wrong configuration', () => {
 describe.skipIf(inject('softhsm') === null)('a real token', () => {
   const running = processes()
 
-  test('a token that is not there is 4, and names those that are', async () => {
+  test('a missing token ends with 4, and the present ones are named', async () => {
     const token = await makeToken()
     const bench = await workbench(running, {
       SOFTHSM2_CONF: token.conf,
@@ -149,7 +149,7 @@ describe.skipIf(inject('softhsm') === null)('a real token', () => {
     await token.remove()
   })
 
-  test('a wrong PIN is 4, and is tried once', async () => {
+  test('a wrong PIN ends with 4 and is tried once', async () => {
     const token = await makeToken()
     const bench = await workbench(running, {
       SOFTHSM2_CONF: token.conf,

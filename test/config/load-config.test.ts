@@ -42,7 +42,7 @@ describe('a configuration', () => {
     })
   })
 
-  test('reads every key of the file in the product description', () => {
+  test('reads every key of the file', () => {
     const config = load(`install: payments
 mongodb: { uri: "mongodb://u:p@h/", database: app }
 temporal: { address: "127.0.0.1:7233", namespace: default }
@@ -102,7 +102,7 @@ log: { level: debug, pretty: true }
     expect(config.log).toEqual({ level: 'debug', pretty: true })
   })
 
-  test('is frozen to the bottom', () => {
+  test('is deeply frozen', () => {
     const config = load(withPkcs11)
     expect(() => Object.assign(config.fleet, { leaseMs: 1 })).toThrow(TypeError)
     expect(() => (config.collections[0]?.envelopes as string[]).push('x')).toThrow(TypeError)
@@ -182,7 +182,7 @@ describe('the file', () => {
     expect(fault(() => loadConfig({ cwd, env: {}, file: '.' }))).toContain('EISDIR')
   })
 
-  test('may be nowhere: the error says where it was looked for', () => {
+  test('is reported missing with the places that were searched', () => {
     expect(fault(() => loadConfig({ cwd: freshFolder(), env: {} }))).toMatch(
       /^config-missing: no configuration file: neither '.\/keyturn.yaml' nor '\/etc\/keyturn\/keyturn.yaml' is there \|/,
     )
@@ -205,7 +205,7 @@ describe('for --probe-only', () => {
     expect(probe(withPkcs11).install).toBe('payments')
   })
 
-  test('that section is checked all the same', () => {
+  test('that section is still checked', () => {
     expect(fault(() => probe('kek: { provider: env }'))).toBe(
       "config-invalid: keyturn.yaml:1:1: 'kek.pkcs11' is missing | write for example: pkcs11: { module_path: /usr/lib/softhsm/libsofthsm2.so, token_label: payments }",
     )

@@ -31,7 +31,7 @@ const read = (sources: { pinFile?: string; pin?: string }, env: NodeJS.ProcessEn
   readPin(config(sources), env)
 
 describe('the PIN', () => {
-  test('comes from the file before the value before the variable', () => {
+  test('comes from the file, else from the value, else from the variable', () => {
     const file = pinFile('from-file')
     const env = { TOKEN_PIN: 'from-variable' }
     expect(read({ pinFile: file, pin: 'from-value' }, env).pin).toBe('from-file')
@@ -39,7 +39,7 @@ describe('the PIN', () => {
     expect(read({}, env)).toEqual({ pin: 'from-variable', warnings: [] })
   })
 
-  test('in the configuration warns, and beside a file says that it is ignored; neither shows it', () => {
+  test('in the configuration causes a warning, and beside a file a warning that it is ignored; neither shows it', () => {
     expect(read({ pin: secret }).warnings).toEqual([
       "the PIN stands in keyturn.yaml ('kek.pkcs11.pin'): put it into a pin_file",
     ])

@@ -47,7 +47,7 @@ test.each([
   else expect(uri(text)).toMatchObject(found)
 })
 
-test('a relative pin-source starts at the folder of the file, and other keys stand beside it', () => {
+test('a relative pin-source starts at the folder of the file, and other keys may be beside it', () => {
   const found = uri('pkcs11:token=t?pin-source=file:pin', ', module_path: m, max_sessions: 3')
   expect(found).toMatchObject({ modulePath: 'm', maxSessions: 3 })
   expect(found?.pinFile).toMatch(/^\/.+\/pin$/)
@@ -87,7 +87,7 @@ test.each([
   ['key_label_prefix: k', 'key_label_prefix'],
   ['pin_file: p', 'pin_file'],
   ['pin: "1"', 'pin'],
-])('a key that says the same again is refused: %s', (key, name) => {
+])('a key that repeats a part of the URI is refused: %s', (key, name) => {
   const text = 'pkcs11:token=t;object=k?module-path=m&pin-source=file:/p'
   expect(refused(text, `, ${key}`)).toContain(`'kek.pkcs11.${name}' says what 'uri' says already`)
 })

@@ -26,12 +26,12 @@ describe('an unknown key', () => {
     )
   })
 
-  test('is told before what is missing because of it, and the first one first', () => {
+  test('is reported before keys that are missing because of it, the first one first', () => {
     expect(found(change('install:', 'instal:'))).toContain("keyturn.yaml:1:1: unknown key 'instal'")
     expect(found(`${least}b: 1\na: 2\n`)).toContain("6:1: unknown key 'b'")
   })
 
-  test('is one without a value too', () => {
+  test('is also reported without a value', () => {
     expect(found(`${least}flet:\n`)).toContain("6:1: unknown key 'flet'")
   })
 })
@@ -121,7 +121,7 @@ describe('a wrong value', () => {
     ['rewrap: { page: 1, shards: 1000, check: none }'],
     ['removal: { approvals_required: 2, approvers: [a, b] }'],
     ['install: acme.prod_1-a'],
-  ])('is not what stands exactly at the limit: %s', (line) => {
+  ])('is not one exactly at the limit: %s', (line) => {
     const section = line.slice(0, line.indexOf(':'))
     expect(found(`${least.replace(new RegExp(`^${section}:.*\n`, 'm'), '')}${line}\n`)).toBe('none')
   })
@@ -176,7 +176,7 @@ describe('fields and collections', () => {
     expect(fields(list)).toContain(message)
   })
 
-  test('may look alike without being the same', () => {
+  test('may have similar names', () => {
     expect(fields('a.b, a.bc, ab, b.a')).toBe('none')
   })
 
@@ -196,7 +196,7 @@ describe('fields and collections', () => {
   })
 })
 
-describe('text that is no yaml', () => {
+describe('text that is not YAML', () => {
   test.each([
     ['install: [a', 'keyturn.yaml:1:12: not valid yaml (bad indent)'],
     ['install: a\ninstall: b\n', "keyturn.yaml:2:1: the key 'install' is there twice"],
@@ -206,7 +206,7 @@ describe('text that is no yaml', () => {
     expect(found(text)).toContain(message)
   })
 
-  test('shows nothing of what it holds', () => {
+  test('is never shown', () => {
     expect(found('kek: { pkcs11: { pin: "hunter2 } }\n')).not.toContain('hunter2')
   })
 })

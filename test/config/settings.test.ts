@@ -19,7 +19,7 @@ test('the hash is SHA-256 over the canonical form, written out here by hand', ()
   expect(hash.toString('hex')).toBe(createHash('sha256').update(canonical).digest('hex'))
 })
 
-test('what a file leaves at its default is not in it, written out or not', () => {
+test('the hash leaves out settings at their defaults, written or not', () => {
   const hashOf = (text: string) => settingsHash(settingsOf(load(text))).toString('hex')
   const short = file.slice(0, file.indexOf('removal:'))
   const long = `${short}fleet: { heartbeat: 30s, lease: 90s, expire: 120s }
@@ -29,13 +29,13 @@ removal: { backup_window: 30d, undo_window: 24h, approvals_required: 0, approver
   expect([hashOf(short), hashOf(long)]).toEqual([said, said])
 })
 
-test('what setup recorded of the collections is not in it', () => {
+test('the hash leaves out what setup recorded of the collections', () => {
   const settings = settingsOf(load(file))
   const recorded = settings.collections.map((one, at) => ({ ...one, uuid: `uuid-${at}` }))
   expect(settingsHash({ ...settings, collections: recorded })).toEqual(settingsHash(settings))
 })
 
-test('hosts agree whatever the order of their lists, and whatever is their own', () => {
+test('hosts have the same hash with lists in any order and different local settings', () => {
   const other = `log: { level: debug }
 removal: { approvers: [anna, zoë], undo_window: 1d, approvals_required: 1 }
 rewrap: { page: 7 }
@@ -51,7 +51,7 @@ collections:
   expect(settingsHash(settingsOf(load(other)))).toEqual(settingsHash(settingsOf(load(file))))
 })
 
-test('each of its parts counts', () => {
+test('every part changes the hash', () => {
   const changes = [
     file,
     file.replace('a.x', 'a.y'),

@@ -56,7 +56,7 @@ describe('an envelope', () => {
     )
   })
 
-  test('opens nowhere else: another install, collection, field, record or version', () => {
+  test('does not open in another install, collection, field, record or version', () => {
     fc.assert(
       fc.property(spot, spot, plaintext, (at, elsewhere, plain) => {
         const envelope = seal(kek, plain, at)
@@ -114,7 +114,7 @@ describe('an envelope', () => {
   })
 })
 
-test('data that does not open says so by code, and shows nothing', () => {
+test('data that does not open fails with a code and without content', () => {
   const dek = randomBytes(32)
   const { iv, ciphertext } = sealData(dek, Buffer.from('secret'), Buffer.alloc(32))
   expect(() => openData(dek, { iv, ciphertext }, Buffer.alloc(32, 1))).toThrow(

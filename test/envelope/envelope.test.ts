@@ -38,7 +38,7 @@ describe('an envelope', () => {
     for (const reading of readings) expect(parseEnvelope(reading)).toEqual(good)
   })
 
-  test('may have members that are not known, and an IV of the length that a token chose', () => {
+  test('may have unknown members, and an IV of a length that a token chose', () => {
     const value = { ...good, note: 'x', dek_iv: Buffer.alloc(16) }
     expect(parseEnvelope(value)).toEqual({ ...good, dek_iv: Buffer.alloc(16) })
   })
@@ -65,7 +65,7 @@ describe('an envelope', () => {
   })
 
   test.each([[null], [undefined], ['x'], [3], [[good]], [Buffer.alloc(4)], [new Date()]])(
-    'is malformed when it is no sub-document: %s',
+    'is malformed when it is not a sub-document: %s',
     (value) => {
       expect(fault(() => parseEnvelope(value))).toBe(
         'malformed: the envelope is malformed: it is no sub-document',
@@ -73,7 +73,7 @@ describe('an envelope', () => {
     },
   )
 
-  test('of a newer format, and of no provider, is named as such', () => {
+  test('of a newer format or without a provider is reported as such', () => {
     expect(fault(() => parseEnvelope({ ...good, format: 2 }))).toBe(
       "format-unknown: the envelope has the unknown format '2'",
     )

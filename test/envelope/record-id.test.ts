@@ -75,7 +75,7 @@ describe('an id of whatever type', () => {
     )
   })
 
-  test('has them wherever the driver keeps the type', () => {
+  test('has the same bytes after a round trip whenever the driver keeps the type', () => {
     fc.assert(
       fc.property(anyId, (id) => {
         const document = stored(id)
@@ -99,7 +99,7 @@ describe('an id of whatever type', () => {
     )
   })
 
-  test('says the same as int32, int64 and double, and as BigInt and number', () => {
+  test('has the same bytes as int32, int64 and double, and as BigInt and number', () => {
     fc.assert(
       fc.property(fc.integer(), (n) => {
         const all = [n, new Int32(n), Long.fromNumber(n), new Double(n), BigInt(n)].map(hexOf)
@@ -156,7 +156,7 @@ describe('raw documents', () => {
   })
 })
 
-test('what MongoDB would store as something else is refused', () => {
+test('an id that MongoDB would store as another type is refused', () => {
   const ids = [undefined, Symbol('x'), () => 1, 2n ** 63n, -(2n ** 63n) - 1n, new Date(NaN)]
   expect(ids.map(refused)).toEqual(ids.map(() => 'id-unsupported'))
   const circular: Record<string, unknown> = {}

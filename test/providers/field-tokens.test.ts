@@ -4,7 +4,7 @@ import { faultFixture } from './fixture.ts'
 
 const there = inject('softhsm') !== null && (await canBuildFaultHsm())
 
-describe.skipIf(!there)('a token as it is in the field', () => {
+describe.skipIf(!there)('a token with quirks of real devices', () => {
   let fixture: Awaited<ReturnType<typeof faultFixture>>
   beforeAll(async () => {
     fixture = await faultFixture()
@@ -31,7 +31,7 @@ describe.skipIf(!there)('a token as it is in the field', () => {
     })
   })
 
-  test('is found by all that a URI says of it', async () => {
+  test('is found by every attribute in a URI', async () => {
     const { label } = fixture.token
     await (await fixture.open({ token: { label, manufacturer: 'SoftHSM project' } })).close()
     await expect(fixture.open({ token: { label, model: 'another' } })).rejects.toMatchObject({
@@ -39,7 +39,7 @@ describe.skipIf(!there)('a token as it is in the field', () => {
     })
   })
 
-  test('whose users are a vendor’s is logged in to as the user that is configured, and no other', async () => {
+  test('with vendor-defined users gets a login only as the configured user type', async () => {
     await fixture.fault.set('user 0x80000001')
     const before = (await fixture.fault.log()).length
     await (await fixture.open({ userType: 'crypto-user' })).close()

@@ -23,7 +23,7 @@ const all = ways.flatMap(([mode, line]) => keys.map((key) => ({ mode, line, key 
 /** One length for each place: enough where the length makes no difference. */
 const cases = all.filter(({ line }) => !/prefix 16|suffix 12/.test(line))
 
-describe.skipIf(!there)('the IV of a token is found by what the token does', () => {
+describe.skipIf(!there)('the probe detects the IV mode by the token’s behaviour', () => {
   let fixture: Awaited<ReturnType<typeof faultFixture>>
   beforeAll(async () => {
     fixture = await faultFixture()
@@ -63,12 +63,15 @@ describe.skipIf(!there)('the IV of a token is found by what the token does', () 
     })
   })
 
-  test.each(keys)('refuses one that takes the caller’s IV and uses its own (%s)', async (key) => {
-    await fixture.fault.set('iv ignored', key)
-    expect(probeFailure(await probe())).toMatchObject({ code: 'token-not-usable' })
-  })
+  test.each(keys)(
+    'refuses a token that accepts the caller’s IV and uses its own (%s)',
+    async (key) => {
+      await fixture.fault.set('iv ignored', key)
+      expect(probeFailure(await probe())).toMatchObject({ code: 'token-not-usable' })
+    },
+  )
 
-  test('refuses one whose IVs begin anew among the 1,000 wraps', async () => {
+  test('refuses a token whose IVs repeat within the 1,000 wraps', async () => {
     await fixture.fault.set('iv prefix 12 apart every-300')
     expect(probeFailure(await probe())).toMatchObject({
       code: 'token-not-usable',
@@ -77,7 +80,7 @@ describe.skipIf(!there)('the IV of a token is found by what the token does', () 
     })
   })
 
-  test('a forced mode that repeats its IV is broken, not a wrong setting', async () => {
+  test('reports a forced mode that repeats its IV as a broken token, not as a wrong setting', async () => {
     await fixture.fault.set('iv hsm-writes 12 apart fixed')
     const report = await probe({ ...fixture.config, useGcmIvFromHsm: true })
     expect(probeFailure(report)).toMatchObject({ code: 'token-not-usable' })

@@ -57,7 +57,7 @@ const cases: Record<string, [() => string, RegExp, RegExp]> = {
 describe.skipIf(!canBuild)('a module', () => {
   const running = processes()
 
-  test.each(Object.entries(cases))("%s is told in the linker's words", async (_, it) => {
+  test.each(Object.entries(cases))("%s is reported with the linker's text", async (_, it) => {
     const [made, says, hint] = it
     const bench = await workbench(running, { KEYTURN_ENCRYPTION_PKCS11_PIN: '1234' })
     await bench.config({

@@ -24,7 +24,7 @@ describe.skipIf(inject('nss') === null)('NSS softokn, by kek.pkcs11.module_param
   })
   afterAll(() => token.remove())
 
-  test('is probed, with codes of its own for what was tampered with', async () => {
+  test('passes the probe with its own codes for altered ciphertexts', async () => {
     expect(await probeToken({ config, pin: token.pin })).toMatchObject({
       usable: true,
       vendor: { name: 'NSS softokn', support: 'run' },
@@ -58,7 +58,7 @@ describe.skipIf(inject('nss') === null)('NSS softokn, by kek.pkcs11.module_param
     await provider.close()
   })
 
-  test('says what is missing, one line each', async () => {
+  test('reports each missing part in one line', async () => {
     const failing = (change: Partial<Pkcs11Config>) =>
       probeToken({ config: { ...config, ...change }, pin: token.pin })
     const { moduleParameters, ...without } = config

@@ -33,7 +33,7 @@ describe.skipIf(inject('softhsm') === null)('keys and probes of a token', () => 
   const open = (change: object, pin = fixture.token.pin): Promise<Pkcs11Provider> =>
     openPkcs11Provider({ install, config: { ...fixture.config, ...change }, pin, log: silentLog })
 
-  test('makes a key once, and takes its own earlier attempt for it', async () => {
+  test('makes a key once, and finds the key of its own earlier attempt', async () => {
     const { ceremony } = provider
     const id = randomBytes(16)
     await ceremony.generate('made-v1', id)
@@ -44,7 +44,7 @@ describe.skipIf(inject('softhsm') === null)('keys and probes of a token', () => 
     await expect(other).rejects.toMatchObject({ code: 'key-exists' })
   })
 
-  test('passes over the key that a copy of this keystore made under the same label', async () => {
+  test('ignores the key that a copy of this keystore made under the same label', async () => {
     const { ceremony } = provider
     const [copy, own] = [randomBytes(8), randomBytes(8)]
     const idOf = (keystore: Buffer) => Buffer.concat([keystore, randomBytes(8)])
@@ -61,7 +61,7 @@ describe.skipIf(inject('softhsm') === null)('keys and probes of a token', () => 
     expect(await ceremony.find('shared-v3', null)).toEqual({ keyId: made })
   })
 
-  test('names a key that is missing, and keys that are too many', async () => {
+  test('names a missing key, and reports duplicate keys', async () => {
     const { ceremony } = provider
     await expect(ceremony.find('nobody-v1', null)).rejects.toMatchObject({
       code: 'key-not-found',
@@ -74,7 +74,7 @@ describe.skipIf(inject('softhsm') === null)('keys and probes of a token', () => 
     await expect(generated).rejects.toMatchObject({ code: 'key-exists' })
   })
 
-  test('finds an administrator’s key, and says what another one lacks', async () => {
+  test('finds an administrator’s key, and names the attribute that another key lacks', async () => {
     const { ceremony } = provider
     await keygen('admin', '--key-type', 'AES:32', '--id', '07', '--sensitive')
     expect(await ceremony.find('admin', null)).toEqual({ keyId: Buffer.from([7]) })
@@ -90,7 +90,7 @@ describe.skipIf(inject('softhsm') === null)('keys and probes of a token', () => 
     })
   })
 
-  test('destroys the key of exactly this label and id, and is content when it is gone', async () => {
+  test('destroys the key of exactly this label and id, and succeeds when it is already gone', async () => {
     const { ceremony } = provider
     const id = randomBytes(16)
     await ceremony.generate('gone', id)
@@ -101,7 +101,7 @@ describe.skipIf(inject('softhsm') === null)('keys and probes of a token', () => 
     await expect(ceremony.find('gone', null)).rejects.toMatchObject({ code: 'key-not-found' })
   })
 
-  test('destroys only a key that opens the canary, where it must', async () => {
+  test('destroys only a key that opens the given canary', async () => {
     const { ceremony } = provider
     const [id, other] = [randomBytes(16), randomBytes(16)]
     await ceremony.generate('mine', id)

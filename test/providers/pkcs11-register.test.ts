@@ -86,7 +86,7 @@ describe.skipIf(inject('softhsm') === null)('a key that an administrator made', 
     expect(await readVersions(store)).toEqual([])
   })
 
-  test('is installed with a canary that it opens, and the token is as it was', async () => {
+  test('is installed with a canary that it opens, and the token is unchanged', async () => {
     const before = await tool('-O')
     const result = await register(1, 'one')
     expect(result).toMatchObject({ version: 1, label: 'one', created: true, active: true })
@@ -103,7 +103,7 @@ describe.skipIf(inject('softhsm') === null)('a key that an administrator made', 
     expect(await register(2, 'twin', '0B'.toLowerCase())).toMatchObject({ created: true })
   })
 
-  test('is one version for ever, and a version one key', async () => {
+  test('stays one version, and a version keeps its key', async () => {
     await expect(register(1, 'two')).rejects.toMatchObject({
       code: 'version-exists',
       message: 'version "1" is installed with key "one" (id 01)',
@@ -116,7 +116,7 @@ describe.skipIf(inject('softhsm') === null)('a key that an administrator made', 
     expect(await readVersion(store, 3)).toBeNull()
   })
 
-  test('is one version also when two register it at once under two numbers', async () => {
+  test('becomes one version when two register it at once under two numbers', async () => {
     for (const [round, versions] of [
       [1, [11, 12]],
       [2, [13, 14]],
@@ -150,7 +150,7 @@ describe.skipIf(inject('softhsm') === null)('a key that an administrator made', 
     }
   })
 
-  test('never takes over what pkcs11-init has begun', async () => {
+  test('never takes over an intent of pkcs11-init', async () => {
     const intent = { version: 4, provider: 'pkcs11' as const, label: 'fixture-v4', madeBy: 'vm-b' }
     await insertIntent(store, { ...intent, origin: 'generated', keyId: randomBytes(16) })
     const before = await tool('-O')
@@ -161,7 +161,7 @@ describe.skipIf(inject('softhsm') === null)('a key that an administrator made', 
     expect(await tool('-O')).toBe(before)
   })
 
-  test('that was imported is taken with a warning', async () => {
+  test('that was imported is registered with a warning', async () => {
     const file = join(fixture.token.folder, 'imported')
     await writeFile(file, randomBytes(32), { mode: 0o600 })
     const how = ['--write-object', file, '--type', 'secrkey', '--key-type', 'AES:32']
