@@ -1,3 +1,4 @@
+import pTimeout from 'p-timeout'
 import { KeyturnError, type ErrorCode } from '../contracts/errors.ts'
 import { noCounters } from '../contracts/rotation.ts'
 import type { Counters, HsmAway, RewrapRangeInput, SweepEnd } from '../contracts/rotation.ts'
@@ -46,7 +47,8 @@ export function rewrapActivities(deps: ActivityDeps) {
     const { from, to, way, max_hsm_calls: maxHsmCalls } = await requirePromoted(store, rotation)
     if (typeof range !== 'string') throw new KeyturnError('usage', 'the range has no name')
     const { page, check, priority } = way
-    await requireVersions(deps, [from, to])
+    // Nothing is in flight yet that could be lost.
+    await pTimeout(requireVersions(deps, [from, to]), { milliseconds: Infinity, signal })
     // A collection that was recreated with all its indexes would be swept without an error, so check before each batch.
     await requireRecorded(store)
     const { end } = await rewrapPages({

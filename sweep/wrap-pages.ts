@@ -1,3 +1,4 @@
+import pTimeout from 'p-timeout'
 import { storedWrapped, wrapAad } from '../envelope/layout.ts'
 import type { WrapFields } from '../envelope/envelope.ts'
 import type { RewrapAnswer, RewrapItem } from '../providers/provider.ts'
@@ -99,15 +100,21 @@ async function wrapPage(context: RewrapContext, page: ClassifiedPage): Promise<W
 
 async function rewrap(context: RewrapContext, wrappable: Wrappable[]): Promise<RewrapAnswer> {
   if (wrappable.length === 0) return { outcomes: [], calls: 0 }
-  const { lease, provider, from, to, check } = context.options
+  const { provider, from, to, check } = context.options
   const items = wrappable.map((item) => rewrapItem(context, item))
-  await lease.requireLease(to)
+  await requireLease(context)
   const answer = await provider.rewrap({ from, to, check, items }, context.abandon.signal)
   context.budget.spent(answer.calls)
   // The check of a page opens each wrap with the same key that made it, so only the canary shows that it is the right key.
   // If the page took longer than a lease, the key is proven again before the page is written.
-  await lease.requireLease(to)
+  await requireLease(context)
   return answer
+}
+
+/** It proves the key if the last proof is old, and a token that hangs does not answer: the page is given up then, too. */
+async function requireLease({ options, abandon }: RewrapContext): Promise<void> {
+  const { signal } = abandon
+  await pTimeout(options.lease.requireLease(options.to), { milliseconds: Infinity, signal })
 }
 
 function rewrapItem(context: RewrapContext, { entry, wrap }: Wrappable): RewrapItem {

@@ -18,6 +18,9 @@ const there = softhsm !== null && (await canBuildFaultHsm())
 /** A full run uses KEYTURN_RECORDS=20000. */
 const records = Number(process.env['KEYTURN_RECORDS'] ?? 300)
 
+/** A page in flight has three seconds; the rest is for the workflow's steps on a busy machine. */
+const cancelledWithinMs = 30_000
+
 /** Each kind of fault in docs/hsm.md, while the rotation runs. */
 const faults = [
   'answer C_EncryptInit CKR_SESSION_HANDLE_INVALID 3',
@@ -116,6 +119,37 @@ describe.skipIf(!there)(
         expect(await fleet.verifyRecords()).toEqual({ [to]: total })
       },
     )
+
+    test('is cancelled while its pages hang inside the module, and the next one completes', async () => {
+      const { to, total } = await route(fleet)
+      const rotation = fleet.start('rotate', '--to-version', `${to}`, '--max-rate', rate)
+      await fleet.rewrapped(Math.floor(total / 10))
+      const encrypts = async () => (await fault.counters()).calls['C_Encrypt'] ?? 0
+      await fault.set('hang C_Encrypt')
+      const before = await encrypts()
+      await fleet.until('no call hangs', async () => (await encrypts()) > before)
+      const began = performance.now()
+      const cancel = await fleet.cli('cancel')
+      expect(cancel).toMatchObject({ code: 0, json: { outcome: 'cancelled' } })
+      expect(performance.now() - began).toBeLessThan(cancelledWithinMs)
+      const { code, json } = await rotation.end()
+      expect(code).toBe(7)
+      expect(json.rewrapped + json.remaining).toBe(total)
+      expect((await fleet.census())[to]).toBe(json.rewrapped)
+
+      // Only the end of its process frees a thread that is stuck in the module.
+      const replaced = async () => {
+        const logs = await Promise.all(fleet.nodes.names().map((node) => fleet.nodes.log(node)))
+        return logs.join('\n').includes('the module did not answer')
+      }
+      await fleet.until('no lane is replaced', replaced)
+      await fault.heal()
+      const ready = async () => (await fleet.cli('verify', '--target', `${to}`)).code === 0
+      await fleet.until('the fleet is not ready again', ready, 60_000)
+      const rest = await fleet.must('rotate', '--to-version', `${to}`)
+      expect(rest).toMatchObject({ outcome: 'completed', rewrapped: json.remaining, remaining: 0 })
+      expect(await fleet.verifyRecords()).toEqual({ [to]: total })
+    })
 
     test('stops after one login for each process when the PIN was changed, and completes after a restart', async () => {
       const { from, to, total } = await route(fleet)

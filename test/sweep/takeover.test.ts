@@ -126,6 +126,33 @@ describe('a sweep that is interrupted', () => {
     expect(await fixture.census()).toEqual({ 1: 100 })
   })
 
+  test.each([
+    ['before', 1],
+    ['after', 2],
+  ])(
+    'ends soon after an abort while the proof %s the wraps of a page hangs, and writes nothing of it',
+    async (_, hanging) => {
+      fixture = await openLab()
+      await fixture.fill(names(100))
+      const [range] = await fixture.plan()
+      const abort = new AbortController()
+      let proofs = 0
+      const lease = {
+        async requireLease() {
+          proofs += 1
+          if (proofs < hanging) return
+          abort.abort()
+          await new Promise(() => undefined)
+        },
+        assertLease: () => undefined,
+        countWraps: () => undefined,
+      }
+      const result = await fixture.sweep(range!.range, { lease, signal: abort.signal })
+      expect(result).toMatchObject({ end: 'aborted', counters: { rewrapped: 0 } })
+      expect(await fixture.census()).toEqual({ 1: 100 })
+    },
+  )
+
   test('does nothing when it was aborted before its start', async () => {
     fixture = await openLab()
     await fixture.fill(names(10))
