@@ -104,9 +104,28 @@ static CK_RV our_C_GetSlotList(CK_BBOOL present, CK_SLOT_ID_PTR list, CK_ULONG_P
   return CKR_OK;
 }
 
+/* What a foreign slot answers to every call; the log has each of them, with the slot as its last number. */
+static CK_RV foreign(const struct settings *now, const char *function, CK_SLOT_ID slot) {
+  if (slot < FOREIGN_SLOT || slot >= FOREIGN_SLOT + (CK_ULONG)now->foreign_count) return CKR_OK;
+  CK_RV rv = now->foreign[slot - FOREIGN_SLOT];
+  control_log(function, rv, slot);
+  return rv;
+}
+
+#define FOREIGN(function)                  \
+  rv = foreign(&now, #function, slot);     \
+  if (rv != CKR_OK) return rv;
+
+static CK_RV our_C_GetSlotInfo(CK_SLOT_ID slot, CK_SLOT_INFO_PTR info) {
+  BEGIN(C_GetSlotInfo)
+  FOREIGN(C_GetSlotInfo)
+  REAL(C_GetSlotInfo(REAL_SLOT(slot), info))
+  return rv;
+}
+
 static CK_RV our_C_GetTokenInfo(CK_SLOT_ID slot, CK_TOKEN_INFO_PTR info) {
   BEGIN(C_GetTokenInfo)
-  if (slot >= FOREIGN_SLOT && slot < FOREIGN_SLOT + (CK_ULONG)now.foreign_count) return now.foreign[slot - FOREIGN_SLOT];
+  FOREIGN(C_GetTokenInfo)
   REAL(C_GetTokenInfo(REAL_SLOT(slot), info))
   if (rv != CKR_OK) return rv;
   info->flags |= now.pin_flags;
@@ -122,6 +141,7 @@ static bool is_hidden(const struct settings *now, CK_MECHANISM_TYPE type) {
 
 static CK_RV our_C_GetMechanismList(CK_SLOT_ID slot, CK_MECHANISM_TYPE_PTR list, CK_ULONG_PTR count) {
   BEGIN(C_GetMechanismList)
+  FOREIGN(C_GetMechanismList)
   REAL(C_GetMechanismList(REAL_SLOT(slot), list, count))
   if (rv != CKR_OK || list == NULL) return rv;
   CK_ULONG kept = 0;
@@ -133,6 +153,7 @@ static CK_RV our_C_GetMechanismList(CK_SLOT_ID slot, CK_MECHANISM_TYPE_PTR list,
 
 static CK_RV our_C_GetMechanismInfo(CK_SLOT_ID slot, CK_MECHANISM_TYPE type, CK_MECHANISM_INFO_PTR info) {
   BEGIN(C_GetMechanismInfo)
+  FOREIGN(C_GetMechanismInfo)
   if (is_hidden(&now, type)) return CKR_MECHANISM_INVALID;
   REAL(C_GetMechanismInfo(REAL_SLOT(slot), type, info))
   return rv;
@@ -140,6 +161,7 @@ static CK_RV our_C_GetMechanismInfo(CK_SLOT_ID slot, CK_MECHANISM_TYPE type, CK_
 
 static CK_RV our_C_OpenSession(CK_SLOT_ID slot, CK_FLAGS flags, CK_VOID_PTR app, CK_NOTIFY notify, CK_SESSION_HANDLE_PTR s) {
   BEGIN(C_OpenSession)
+  FOREIGN(C_OpenSession)
   if (!control_sessions(1, now.sessions)) return CKR_SESSION_COUNT;
   REAL(C_OpenSession(REAL_SLOT(slot), flags, app, notify, s))
   if (rv != CKR_OK) control_sessions(-1, 0);
@@ -278,7 +300,7 @@ CK_RV C_GetFunctionList(CK_FUNCTION_LIST_PTR_PTR list) {
     if (rv != CKR_OK) return rv;
     ours = *real;
 #define OUR(name) ours.name = our_##name
-    OUR(C_Initialize), OUR(C_Finalize), OUR(C_GetSlotList), OUR(C_GetTokenInfo), OUR(C_GetMechanismList);
+    OUR(C_Initialize), OUR(C_Finalize), OUR(C_GetSlotList), OUR(C_GetSlotInfo), OUR(C_GetTokenInfo), OUR(C_GetMechanismList);
     OUR(C_GetMechanismInfo), OUR(C_OpenSession), OUR(C_CloseSession), OUR(C_GetSessionInfo), OUR(C_Login);
     OUR(C_FindObjectsInit), OUR(C_FindObjects), OUR(C_FindObjectsFinal), OUR(C_GetAttributeValue);
     OUR(C_CreateObject), OUR(C_GenerateKey), OUR(C_DestroyObject), OUR(C_EncryptInit), OUR(C_Encrypt), OUR(C_DecryptInit), OUR(C_Decrypt);

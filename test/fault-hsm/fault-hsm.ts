@@ -18,7 +18,7 @@ export interface FaultHsm {
   heal(): Promise<void>
   /** Calls by function over all processes since the beginning, and what is open in those that live. */
   counters(): Promise<FaultCounters>
-  /** Every C_Login, C_Initialize and C_Finalize since the beginning, in order. */
+  /** Every C_Login, C_Initialize, C_Finalize and call to a foreign slot since the beginning, in order. */
   log(): Promise<LoggedCall[]>
   /** How many C_Login were answered so. */
   logins(ckr: number): Promise<number>
@@ -36,7 +36,7 @@ export interface LoggedCall {
   readonly ckr: number
   readonly pid: number
   readonly parent: number
-  /** User type of a C_Login. */
+  /** User type of a C_Login; the slot of a call to a foreign one. */
   readonly user: number
 }
 

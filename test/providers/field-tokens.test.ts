@@ -20,6 +20,18 @@ describe.skipIf(!there)('a token with quirks of real devices', () => {
     },
   )
 
+  test('asks nothing of a foreign slot but its token info', async () => {
+    await fixture.fault.set('foreign 225', 'foreign 5')
+    const before = (await fixture.fault.log()).length
+    const provider = await fixture.open()
+    await fixture.make(provider, 1)
+    await provider.close()
+    const foreign = (await fixture.fault.log()).slice(before).filter(({ user }) => user >= 9_000)
+    expect(new Set(foreign.map((call) => `${call.function} of ${call.user}`))).toEqual(
+      new Set(['C_GetTokenInfo of 9000', 'C_GetTokenInfo of 9001']),
+    )
+  })
+
   test('names slots that do not answer when it is not there', async () => {
     await fixture.fault.set('foreign 225')
     await expect(fixture.open({ token: { label: 'elsewhere' } })).rejects.toMatchObject({
