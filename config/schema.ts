@@ -2,6 +2,7 @@ import { z } from 'zod'
 import { collectionList } from './collections-schema.ts'
 import { formatDuration, parseDuration } from './duration.ts'
 import { pkcs11Section } from './pkcs11-schema.ts'
+import { isTemporalAddress, notAnAddress } from './temporal-address.ts'
 
 /**
  * The schema of `keyturn.yaml` (docs/configuration.md). Messages are predicates of their key; the refused value is added to
@@ -124,9 +125,7 @@ export const configSchema = z.strictObject(
         .regex(/^[^/\\. "$*<>:|?\0]+$/, 'must be a name that MongoDB allows for a database'),
     }),
     temporal: section({
-      address: text()
-        .regex(/^[^\s/]+$/, "must be host:port, such as '127.0.0.1:7233'")
-        .optional(),
+      address: text().refine(isTemporalAddress, notAnAddress).optional(),
       namespace: text().optional(),
     }).prefault({}),
     kek,
