@@ -57,12 +57,9 @@ export async function buildProgram(argv: readonly string[]): Promise<Command> {
   return program
 }
 
-/**
- * Commander takes the last of an option's values without a word. Only of `--config` that is meant: where a wrapper names a
- * file, its caller names another.
- */
+/** Commander takes the last of an option's values without a word. */
 function refuseTwice(program: Command): void {
-  for (const command of withSubcommands(program).slice(1)) {
+  for (const command of withSubcommands(program)) {
     for (const option of command.options) {
       if (!(option.required || option.optional) || option.variadic) continue
       let isGiven = false

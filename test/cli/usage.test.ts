@@ -44,6 +44,14 @@ describe('the command line', () => {
       ['policy', 'set', '--every', '90d', '--every', '30d'],
       'error: option "--every <duration>" is given twice\n' + help,
     ],
+    [
+      ['--config', 'a.yaml', 'status', '--config', 'b.yaml'],
+      'error: option "--config <file>" is given twice\n' + help,
+    ],
+    [
+      ['status', '--config=a.yaml', '--config=a.yaml'],
+      'error: option "--config <file>" is given twice\n' + help,
+    ],
     [['status', '--wat'], 'error: unknown option "--wat"\nhint: did you mean --watch?\n'],
     [
       ['pause', 'now'],

@@ -218,7 +218,10 @@ function fleetOf(parts: Parts): Fleet & Opening {
   }))
   const until: Fleet['until'] = (what, ask, withinMs = 30_000) =>
     waitUntil(what, ask, { withinMs, everyMs: 100 })
-  const globals = (args: readonly string[]) => ['--config', config, '--json', '--yes', ...args]
+  const globals = (args: readonly string[]) => {
+    const named = args.includes('--config') ? [] : ['--config', config]
+    return [...named, '--json', '--yes', ...args]
+  }
   let transcript = ''
   let identity: InstallIdentity = { name: install, id: '' }
   const fleet: Fleet & Opening = {
