@@ -15,6 +15,7 @@ import { readVersion } from '../../store/kek-versions.ts'
 import type { Store } from '../../store/store.ts'
 import { pkcs11Fixture, run } from '../providers/fixture.ts'
 import { testStore } from '../store/support.ts'
+import { quietLogger } from '../support/quiet-runtime.ts'
 
 const name = 'fixture'
 const store = await testStore()
@@ -64,7 +65,9 @@ async function take(step: Step, input: unknown, provider: KekProvider = env): Pr
   const deps = depsOf(provider)
   const activities = { ...installationActivities(deps), ...ceremonyActivities(deps) }
   const activity = activities[step] as (input: never) => Promise<unknown>
-  return await new MockActivityEnvironment().run(async () => await activity(input as never))
+  return await new MockActivityEnvironment({}, { logger: quietLogger }).run(
+    async () => await activity(input as never),
+  )
 }
 
 async function installed(version: number, input = asked(version), provider = env): Promise<void> {

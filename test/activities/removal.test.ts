@@ -24,6 +24,7 @@ import {
   startRotation,
   testStore,
 } from '../store/support.ts'
+import { quietLogger } from '../support/quiet-runtime.ts'
 
 const store = await testStore()
 const bypass = { bypassDocumentValidation: true }
@@ -57,7 +58,9 @@ async function take(
   const deps = { store: on, node: 'vm-a', log: silentLog } as unknown as ActivityDeps
   const steps = removalActivities(deps, ownNow)
   const said = { ...input(request, version), ...forged }
-  return await new MockActivityEnvironment().run(async () => await steps[name](said))
+  return await new MockActivityEnvironment({}, { logger: quietLogger }).run(
+    async () => await steps[name](said),
+  )
 }
 interface Taken {
   on?: Store

@@ -12,6 +12,9 @@ import { openFleet, type Fleet } from '../support/fleet.ts'
 import { places } from '../support/fleet-records.ts'
 import { freshName } from '../support/fresh.ts'
 import type { ForgedStep } from './forging-workflow.ts'
+import { quietRuntime } from '../support/quiet-runtime.ts'
+
+quietRuntime()
 
 const workflowsPath = fileURLToPath(new URL('./forging-workflow.ts', import.meta.url))
 const [{ collection, field }] = places

@@ -18,6 +18,9 @@ import type { Fleet } from '../support/fleet.ts'
 import { freshName } from '../support/fresh.ts'
 import { holdVerify } from '../support/holds.ts'
 import { quiet } from '../support/quiet.ts'
+import { quietRuntime } from '../support/quiet-runtime.ts'
+
+quietRuntime()
 
 /** Whoever reaches the Temporal namespace can call any step with any input: no version is left, or promoted, by that. */
 describe('forged steps of a rotation', () => {

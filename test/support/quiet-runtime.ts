@@ -1,5 +1,8 @@
 import { DefaultLogger, Runtime } from '@temporalio/worker'
 
+/** For steps that tests run in a `MockActivityEnvironment`: their refusals are no news. */
+export const quietLogger = new DefaultLogger('ERROR')
+
 /**
  * For tests that run the SDK's workers in their own process: the runtime prints only errors, since warnings that a test
  * provokes are expected. Install it before any other use of the SDK; it is installed once in a process, which several files
@@ -7,6 +10,6 @@ import { DefaultLogger, Runtime } from '@temporalio/worker'
  */
 export function quietRuntime(): void {
   if (Runtime._instance === undefined) {
-    Runtime.install({ logger: new DefaultLogger('ERROR') })
+    Runtime.install({ logger: quietLogger })
   }
 }

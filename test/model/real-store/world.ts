@@ -25,6 +25,7 @@ import { Application } from './application.ts'
 import type { RunningRemoval } from './removal.ts'
 import type { RunningRotation } from './rotation.ts'
 import type { FrozenSweep } from './frozen-sweep.ts'
+import { quietLogger } from '../../support/quiet-runtime.ts'
 
 export const install = 'model'
 export const place = { collection: 'records', field: 'secret' } as const
@@ -73,7 +74,7 @@ export interface World {
 export async function act<T>(step: () => Promise<T>, install?: InstallIdentity): Promise<T> {
   const workflowId = install === undefined ? 'another' : workflowIds.rotate(install)
   const workflowExecution = { workflowId, runId: 'run' }
-  return await new MockActivityEnvironment({ workflowExecution }).run(step)
+  return await new MockActivityEnvironment({ workflowExecution }, { logger: quietLogger }).run(step)
 }
 
 /**
