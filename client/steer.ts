@@ -104,12 +104,22 @@ async function send(steered: Steered, message: string, ...args: [] | [number]): 
     await soon(steered, isHeard ? whileWorkersLive(store, update) : update, isHeard)
   } catch (error) {
     if (error instanceof WorkflowNotFoundError) throw await nothingRuns(store)
-    if (error instanceof KeyturnError) throw error
+    if (error instanceof KeyturnError) throw givenUp(error)
     throw await updateFailure(steered, error)
   } finally {
-    // One that is given up is not left waiting at the server.
+    // Nobody waits here for the answer to one that is given up.
     answered.abort()
   }
+}
+
+/** Temporal keeps a message whose sender has gone: a worker that comes back may still take it. */
+function givenUp({ code, message, hint, cause }: KeyturnError): KeyturnError {
+  const late =
+    'it may still be carried out when a worker that can run it is back: keyturn status shows it'
+  return new KeyturnError(code, message, {
+    hint: hint === undefined ? late : `${hint}; ${late}`,
+    cause,
+  })
 }
 
 /** The refusal of its handler; else the server did not take the message, or gave it up, since the workflow's tasks fail. */
@@ -122,7 +132,9 @@ async function updateFailure(steered: Steered, error: unknown): Promise<unknown>
     return decodeFailure(error, 'temporal-refused')
   }
   const trouble = await troubleNow(steered).catch(() => null)
-  return trouble === null ? taskFailed(reasonOf(cause), error) : untaken(trouble, steered.running)
+  return givenUp(
+    trouble === null ? taskFailed(reasonOf(cause), error) : untaken(trouble, steered.running),
+  )
 }
 
 /** A control node alone can take a message: it needs no keys, and has no heartbeat. */
