@@ -27,6 +27,7 @@ const counters = z.looseObject({
 export const activeSchema = z.looseObject({
   version: count,
   epoch: count,
+  at: date,
   rotation: name.nullable(),
 })
 

@@ -1,4 +1,4 @@
-import { Binary, Decimal128, Int32, Long, ObjectId, type Document } from 'mongodb'
+import { Binary, Int32, ObjectId, type Document } from 'mongodb'
 import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
 import { collections } from '../../contracts/names.ts'
@@ -27,7 +27,7 @@ import { closeRanges, insertRanges, readPass, readRanges } from '../../store/rew
 import { lastRotation, readRotation, runningRotation, sumCounters } from '../../store/rotations.ts'
 import { inTransaction } from '../../store/transaction.ts'
 import { seeNode } from '../../store/fleet-nodes.ts'
-import { anyValue } from './odd.ts'
+import { anything, changed, pathsOf } from './odd-documents.ts'
 import {
   askRemoval,
   certificates,
@@ -43,21 +43,6 @@ import {
 
 const store = await testStore()
 const fleet = { heartbeatMs: 1_000, leaseMs: 3_000, expireMs: 60_000 }
-const missing = Symbol('missing')
-
-function nested(depth: number): Document {
-  return depth === 0 ? {} : { a: nested(depth - 1) }
-}
-
-const anything = fc.oneof(
-  { arbitrary: anyValue, weight: 6 },
-  fc.constantFrom<unknown>(
-    ...[missing, 'x'.repeat(1_000_000), new Binary(Buffer.alloc(1_000_000)), nested(90)],
-    ...[new Date(NaN), new Date(8.64e15), NaN, -1, '', { $ref: 'a', $id: new ObjectId() }],
-    ...[Long.fromString('9007199254740993'), Decimal128.fromString('1.5'), new Int32(-2)],
-    ...[Array.from({ length: 20_000 }, () => 'x'), { toString: 1, constructor: null }],
-  ),
-)
 
 await insertInstall(store, { name: 'fuzz', created_by: 'ann' })
 await writeSettings(store, {
@@ -88,26 +73,6 @@ for (const n of [1, 2, 3]) {
 const place = { collection: certificates, field, rotation, version: 1 }
 const accused = { id: new Int32(1), digest: Buffer.alloc(32, 1), code: 'malformed', message: 'x' }
 await inTransaction(store, (session) => writeRows(store, session, place, [accused]))
-
-/** Dotted paths of all members, but `_id`. */
-function pathsOf(document: Document, under = ''): string[] {
-  return Object.entries(document).flatMap(([name, value]) => {
-    if (under === '' && name === '_id') return []
-    const path = under + name
-    const isPlain = typeof value === 'object' && value !== null && !('_bsontype' in value)
-    if (!isPlain || value instanceof Date) return [path]
-    return [path, ...pathsOf(value as Document, `${path}.`)]
-  })
-}
-
-function changed(document: Document, path: string, value: unknown): Document {
-  const [first = '', ...rest] = path.split('.')
-  const copy: Document = Array.isArray(document) ? [...(document as unknown[])] : { ...document }
-  if (rest.length > 0) copy[first] = changed(document[first] as Document, rest.join('.'), value)
-  else if (value === missing) Reflect.deleteProperty(copy, first)
-  else copy[first] = value
-  return copy
-}
 
 interface AnyId extends Document {
   _id: unknown
