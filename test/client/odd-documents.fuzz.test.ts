@@ -80,14 +80,14 @@ async function preflight(): Promise<unknown> {
   }
   const deps = { config, store, node: 'vm-a' } as unknown as ControlDeps
   // The SDK logs each error that an activity ends with.
-  let failure: Error | null = null
-  const facts: unknown = await activity.run(async () => {
-    return await runPreflight(deps, input).catch((error: Error) => {
-      failure = error
-    })
+  const ended: { facts?: unknown; error?: unknown } = await activity.run(async () => {
+    return await runPreflight(deps, input).then(
+      (facts) => ({ facts }),
+      (error: unknown) => ({ error }),
+    )
   })
-  if (failure !== null) throw failure as Error
-  return facts
+  if (ended.error instanceof Error) throw ended.error
+  return ended.facts
 }
 
 const readings: Record<string, () => Promise<unknown>> = {
