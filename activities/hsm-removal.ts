@@ -3,6 +3,7 @@ import type { RemovalStep, RemoveInput } from '../contracts/removal.ts'
 import { ownKeyRefusal } from '../protocol/own-key.ts'
 import { hsmKeyOf } from '../protocol/removal-phase.ts'
 import { remainingOf } from '../store/census.ts'
+import { requireCollections } from '../store/collections.ts'
 import type { RemovalRequestDoc, VersionDoc } from '../store/documents.ts'
 import { readActive } from '../store/kek-active.ts'
 import { kekDescriptor, recordHsmKey, sharesKey } from '../store/kek-versions.ts'
@@ -61,6 +62,8 @@ async function requireNotNeeded({ store }: ActivityDeps, row: VersionDoc): Promi
   if (other !== null) throw refused(row, `version ${other} names the same label or id`)
   const remaining = await remainingOf(store, collections, row._id)
   if (remaining > 0) throw refused(row, `${remaining} envelopes are under the version`)
+  // Read after the count: a collection that is lost counts as none.
+  await requireCollections(store, collections)
 }
 
 function refused(row: VersionDoc, why: string): KeyturnError {

@@ -134,3 +134,16 @@ test('the key of a version that is not destroyed, or has no request, is kept', a
   await expect(run('made-up')).rejects.toMatchObject({ code: 'foreign-task' })
   expect(token.size).toBe(3)
 })
+
+test('no key is destroyed while a recorded collection is missing or a view', async () => {
+  const { name } = configured[0]!
+  const request = await ask()
+  await store.db.dropCollection(name)
+  await expect(run(request)).rejects.toMatchObject({ code: 'collection-missing' })
+  await store.db.createCollection(name, { viewOn: 'elsewhere', pipeline: [] })
+  await expect(run(request)).rejects.toMatchObject({ code: 'collection-replaced' })
+  expect(token.size).toBe(3)
+  expect(await actions()).toEqual([])
+  await store.db.dropCollection(name)
+  await store.db.createCollection(name)
+})
