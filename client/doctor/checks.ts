@@ -2,7 +2,7 @@ import { inWords } from '../../contracts/durations.ts'
 import { KeyturnError } from '../../contracts/errors.ts'
 import type { Config } from '../../contracts/settings.ts'
 import { proveMajority, readMembers } from '../../store/majority.ts'
-import { lostCollections, lostError } from '../../store/collections.ts'
+import { lostError } from '../../store/collections.ts'
 import { indexFaults } from '../../store/index-faults.ts'
 import { indexMissing } from '../../store/indexes.ts'
 import { readHeartbeats } from '../../store/process-heartbeats.ts'
@@ -14,6 +14,7 @@ import type { Keystore } from '../keystore.ts'
 import { withTemporal } from '../temporal/connection.ts'
 import { missingAttributes } from '../temporal/search-attributes.ts'
 import { fail, ok, warn, type Check } from './check.ts'
+import { lostIn } from '../views/census.ts'
 import { fleetNodes } from '../views/nodes.ts'
 import { askWorkflows } from '../temporal/workflows.ts'
 import { workflowChecks } from './runs.ts'
@@ -71,10 +72,10 @@ export function addressChecks(config: Config): Check[] {
 }
 
 /** Each recorded collection exists, has its recorded UUID, and can be swept. */
-async function collectionsCheck({ store, settings }: Keystore): Promise<Check> {
-  const lost = await lostCollections(store, settings.collections)
+async function collectionsCheck(keystore: Keystore): Promise<Check> {
+  const lost = await lostIn(keystore)
   if (lost.length === 0) {
-    return ok('collections', `${settings.collections.length} recorded, each can be swept`)
+    return ok('collections', `${keystore.settings.collections.length} recorded, each can be swept`)
   }
   const hints = new Set(lost.map((one) => lostError(one).hint ?? 'see docs/troubleshooting.md'))
   return fail(

@@ -1,7 +1,7 @@
 import type { FleetSettings } from '../../contracts/settings.ts'
 import type { LostCollectionView } from '../../contracts/views.ts'
 import { countVersions } from '../../store/census.ts'
-import { lostCollections } from '../../store/collections.ts'
+import { lostCollections, type LostCollection } from '../../store/collections.ts'
 import type { Store } from '../../store/store.ts'
 import type { Keystore } from '../keystore.ts'
 
@@ -38,13 +38,17 @@ export async function takeCensus(store: Store, settings: FleetSettings): Promise
  * The lost collections, as a member of an answer; absent where all recorded collections are as recorded. Call it after the
  * census: a collection that was dropped before the census was not counted.
  */
-export async function lostMember({
-  store,
-  settings,
-  isSetUp,
-}: Keystore): Promise<{ lost?: LostCollectionView[] }> {
-  const lost = isSetUp ? await lostCollections(store, settings.collections) : []
+export async function lostMember(keystore: Keystore): Promise<{ lost?: LostCollectionView[] }> {
+  const lost = keystore.isSetUp ? await lostIn(keystore) : []
   return lost.length === 0 ? {} : { lost }
+}
+
+/** The lost collections. In a copied keystore each collection has another UUID than the recorded one, which is not a loss. */
+export async function lostIn({ store, settings, copied }: Keystore): Promise<LostCollection[]> {
+  const recorded = copied
+    ? settings.collections.map(({ name, envelopes }) => ({ name, envelopes }))
+    : settings.collections
+  return await lostCollections(store, recorded)
 }
 
 /** How many envelopes a rotation from this version reads in each field: those that name it, and odd ones. */
