@@ -213,6 +213,11 @@ describe("the keystore's own documents", () => {
         try {
           await reads[name]!()
         } catch (error) {
+          // The schema is judged before the rest of its document.
+          if (member === 'schema') {
+            expect((error as { code: string }).code).toMatch(/^schema-(older|newer)$/)
+            return
+          }
           expect(error).toMatchObject({ code: 'document-malformed' })
           const text = `document '${String(good._id)}' of ${name} is malformed: "${member}`
           expect((error as Error).message).toContain(text)
