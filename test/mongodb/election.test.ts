@@ -1,5 +1,6 @@
 import { afterAll, beforeAll, describe, expect, onTestFinished, test } from 'vitest'
 import type { ReplicaSet } from '../../devstack/replica-set.ts'
+import { runningRotation } from '../../store/rotations.ts'
 import { openStore } from '../../store/store.ts'
 import { openFleet } from '../support/fleet.ts'
 import type { Fleet } from '../support/fleet.ts'
@@ -50,7 +51,16 @@ describe('a set of three whose primary changes', () => {
 
   test('a rotation is started, paused, resumed and cancelled during elections', async () => {
     const start = ['rotate', '--to-version', '2', '--detach', '--max-rate', '1']
-    for (const args of [start, ['pause'], ['resume']]) {
+    await through(stepDown, start)
+    await set.healthy()
+    // While heartbeats wait for a primary, verify may refuse a rotation as not-ready: then it is started again.
+    const isRewrapping = async () => {
+      const running = await runningRotation(fleet.store)
+      if (running === null) await fleet.cli(...start)
+      return running?.phase === 'rewrap'
+    }
+    await fleet.until('no rotation re-wraps', isRewrapping, 60_000)
+    for (const args of [['pause'], ['resume']]) {
       await through(stepDown, args)
       await set.healthy()
     }
