@@ -29,10 +29,10 @@ const takenWithinMs = 10_000
 /** The same while workers live: Temporal may hand the task to one that is frozen, and again after ten seconds. */
 const heardWithinMs = 45_000
 
-/** How often it is looked meanwhile why nobody takes it, in milliseconds. */
+/** Pause between looks for the reason why no worker takes a message, in milliseconds. */
 const lookEveryMs = 2_000
 
-/** Throws no-rotation when there is nothing to steer, no-worker when nobody would take the message. */
+/** Throws no-rotation when there is nothing to steer, no-worker when no worker would take the message. */
 export async function steer(
   config: Config,
   message: 'pause' | 'resume' | { rate: number },
@@ -158,7 +158,7 @@ async function troubleNow({
   return await troubleOfRun(link, builds, running.workflowId)
 }
 
-/** A run stays in its build: without a worker of that nobody takes the message, though others live. */
+/** A run stays in its build: only a worker of that build takes its messages. */
 function untaken(
   { reason, build, message }: TroubledRun,
   { rotation, to }: LiveRotation,
@@ -184,7 +184,7 @@ function isLate({ reason, message }: TroubledRun): boolean {
   return reason === 'task-failing' && message === null
 }
 
-/** Ends at a limit, or as soon as it is known why nobody takes it. Without heartbeats only Temporal could tell who lives. */
+/** Ends at a limit, or as soon as the reason is known. Without confirmed heartbeats, only Temporal knows which workers live. */
 async function soon(steered: Steered, update: Promise<unknown>, isHeard: boolean): Promise<void> {
   const withinMs = isHeard ? heardWithinMs : takenWithinMs
   const giveUpAt = performance.now() + withinMs

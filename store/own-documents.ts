@@ -55,7 +55,7 @@ export function malformed(collection: string, id: unknown, member: string): Keyt
   return new KeyturnError(
     'document-malformed',
     `document '${nameOf(id)}' of ${collection} is malformed: "${member}"`,
-    { hint: 'somebody edited it: put it back from a backup (docs/protocol.md has its members)' },
+    { hint: 'it was edited: restore it from a backup (docs/protocol.md has its members)' },
   )
 }
 
@@ -88,6 +88,7 @@ export function checked<T extends Document>(
   const reads: Record<string | symbol, unknown> = {
     find,
     findOne: one(collection.findOne.bind(collection), 1),
+    // Its overloads also return metadata, for an option that no statement here sets.
     findOneAndUpdate: one(collection.findOneAndUpdate.bind(collection) as unknown as One, 2),
   }
   return new Proxy(collection, {

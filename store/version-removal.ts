@@ -185,7 +185,7 @@ export async function recordHsmKey(
   })
 }
 
-/** Other rows that name the same label or the same key: whoever destroys this one's object could destroy theirs. */
+/** Other rows that name the same label or the same key: destroying this row's object could destroy theirs. */
 export async function sharesKey(
   store: Store,
   row: { _id: number; label: string; key_id: unknown },

@@ -35,7 +35,7 @@ export async function namedConfirmed(
   throw new KeyturnError('confirmation-needed', `"${typed}" is not "${name}": nothing was changed`)
 }
 
-/** Whether somebody is there to be asked. */
+/** Whether stdin and stderr are a terminal. */
 export function canAsk(): boolean {
   return process.stdin.isTTY && process.stderr.isTTY
 }

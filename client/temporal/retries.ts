@@ -1,4 +1,4 @@
-import { setTimeout as pause } from 'node:timers/promises'
+import { setTimeout as sleep } from 'node:timers/promises'
 import { defaultGrpcRetryOptions, type GrpcRetryOptions } from '@temporalio/client'
 
 /** Fewer than the SDK's ten: a person waits, and followers have a patience of their own. */
@@ -29,6 +29,6 @@ export class Retries implements GrpcRetryOptions {
     this.#isEnding = true
     // A timer may be a little late: those that are due earlier run before this one.
     const leftMs = this.#lastAt - performance.now()
-    if (leftMs > 0) await pause(Math.ceil(leftMs) + 1)
+    if (leftMs > 0) await sleep(Math.ceil(leftMs) + 1)
   }
 }

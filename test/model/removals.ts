@@ -85,8 +85,8 @@ function lastLook(state: State, bounds: Bounds): Step[] {
 }
 
 /**
- * Forged steps at any moment and with any input, during the second run of the guards. A step that checks the guards itself
- * begins another run of them beside the first, and does nothing before the fence is recorded. A step that trusts its input
+ * Forged steps at any moment and with any input, during the second run of the guards. A step that checks the guards
+ * itself starts another run of them beside the first, and does nothing before the fence is recorded. One that trusts its input
  * destroys.
  */
 function forgedSteps(state: State, { rules, forges }: Bounds, version: number): Step[] {
