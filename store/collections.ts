@@ -111,7 +111,7 @@ export async function countedThrough<T>(
 }
 
 /** All but those that are now a view. */
-export async function withoutViews(
+async function withoutViews(
   store: Store,
   collections: readonly CollectionConfig[],
 ): Promise<CollectionConfig[]> {

@@ -3,7 +3,6 @@ import type { CollectionConfig } from '../contracts/settings.ts'
 import { layoutIn, readWrap, wrapAad, type Layout } from '../envelope/layout.ts'
 import type { KekProvider, SealedDek } from '../providers/provider.ts'
 import { countVersions } from '../store/census.ts'
-import { withoutViews } from '../store/collections.ts'
 import { readPage, type PageEntry } from '../store/envelope-pages.ts'
 import type { Bound } from '../store/documents.ts'
 import type { Store } from '../store/store.ts'
@@ -54,14 +53,10 @@ interface OpenedPage {
 /**
  * Unwraps the DEK of every envelope and discards it, for `scan --unwrap`. Writes nothing. The next page is read while the
  * token works on the last ones; results are in the order of reading. Rejects when the token is at fault or the signal is
- * aborted. If a version is not loaded, its envelopes fail with `kek-not-loaded`. A view is
- * not read.
+ * aborted. If a version is not loaded, its envelopes fail with `kek-not-loaded`.
  */
 export async function scanUnwrap(options: ScanUnwrapOptions): Promise<ScanUnwrapResult> {
-  const { byField } = await countVersions(
-    options.store,
-    await withoutViews(options.store, options.collections),
-  )
+  const { byField } = await countVersions(options.store, options.collections)
   const total = byField.reduce((sum, { envelopes }) => sum + envelopes, 0)
   const result: ScanUnwrapResult = { opened: 0, failed: [] }
   for (const each of byField) {

@@ -3,7 +3,7 @@ import type { Keystore } from '../../client/keystore.ts'
 import { loadableKeks, openingView } from '../../client/views/opening.ts'
 import { scan } from '../../client/views/scan.ts'
 import { KeyturnError } from '../../contracts/errors.ts'
-import type { Config } from '../../contracts/settings.ts'
+import type { CollectionConfig, Config } from '../../contracts/settings.ts'
 import type { ScanView } from '../../contracts/views.ts'
 import { scanUnwrap } from '../../sweep/scan-unwrap.ts'
 import { answering } from '../answer.ts'
@@ -18,7 +18,7 @@ export function register(program: Command): void {
     .description(
       'Counts all envelopes by version. With --unwrap it opens the wrapped data key of each one, with the keys of this ' +
         'host, and proves it; nothing is written. Exit 6 where one does not open, or is odd: no version can be told. ' +
-        'Exit 3 where a recorded collection is missing or another one: what it held is not counted.',
+        'Exit 3 where a recorded collection is missing or another one: it is not opened.',
     )
     .option('--unwrap', 'open each wrapped data key')
     .addHelpText('after', '\nExample: keyturn scan --unwrap --json | jq .failed')
@@ -35,7 +35,7 @@ function failureOf(view: ScanView): KeyturnError | null {
   const [lost] = view.lost ?? []
   if (lost !== undefined) {
     return new KeyturnError(lost.code, lost.message, {
-      hint: 'what it held is not counted; keyturn doctor says what to do',
+      hint: 'its envelopes are not opened; keyturn doctor says what to do',
     })
   }
   const hint = 'each is listed with its reason; restore it from a backup'
@@ -49,7 +49,7 @@ function failureOf(view: ScanView): KeyturnError | null {
 }
 
 function openAll(config: Config) {
-  return (keystore: Keystore) =>
+  return (keystore: Keystore, collections: readonly CollectionConfig[]) =>
     withLocalProvider(config, async (provider) => {
       for (const kek of await loadableKeks(keystore)) await provider.load(kek)
       const census = await untilInterrupted((signal) =>
@@ -57,7 +57,7 @@ function openAll(config: Config) {
           store: keystore.store,
           provider,
           install: config.install,
-          collections: keystore.settings.collections,
+          collections,
           onProgress: () => undefined,
           signal,
         }),

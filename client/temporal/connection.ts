@@ -23,15 +23,21 @@ const pollMs = 70_000
 const polls =
   /GetWorkflowExecutionHistory|PollWorkflowExecutionUpdate|UpdateWorkflowExecution|QueryWorkflow/
 
-/** Sets a limit for each attempt of a call, since a server may hang. A limit that the caller has set stays. */
-const withLimit: NonNullable<ConnectionOptions['interceptors']>[number] = (options, next) => {
-  const ms = polls.test(options.method_definition.path) ? pollMs : callMs
-  // `next` returns an InterceptedCall; its class is in a package that is not a dependency.
-  // eslint-disable-next-line @typescript-eslint/no-unsafe-class-instance-assignment
-  return next({ ...options, deadline: options.deadline ?? Date.now() + ms }) as InterceptedCall
-}
+type Interceptor = NonNullable<ConnectionOptions['interceptors']>[number]
 
-type InterceptedCall = ReturnType<NonNullable<ConnectionOptions['interceptors']>[number]>
+/** Sets a limit for each attempt of a call, since a server may hang. A limit that the caller has set stays. */
+function limitAttempts(retries: Retries): Interceptor {
+  return (options, next) => {
+    retries.begin(options)
+    const ms = polls.test(options.method_definition.path) ? pollMs : callMs
+    // `next` returns an InterceptingCall; its class is in a package that is not a dependency.
+    // eslint-disable-next-line @typescript-eslint/no-unsafe-class-instance-assignment
+    return next({
+      ...options,
+      deadline: options.deadline ?? Date.now() + ms,
+    }) as ReturnType<Interceptor>
+  }
+}
 
 /** An open connection to Temporal. `address` and `namespace` are for messages. */
 export interface TemporalLink {
@@ -79,7 +85,7 @@ async function connect(
     return await Connection.connect({
       ...{ ...security, address },
       connectTimeout: withinMs,
-      interceptors: [retrying, withLimit],
+      interceptors: [retrying, limitAttempts(retries)],
     })
   } catch (cause) {
     if (cause instanceof TypeError) throw temporalFailure(cause, endpoint)

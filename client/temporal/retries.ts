@@ -1,4 +1,3 @@
-import { setTimeout as sleep } from 'node:timers/promises'
 import { defaultGrpcRetryOptions, type GrpcRetryOptions } from '@temporalio/client'
 
 /** Fewer than the SDK's ten: a person waits, and followers have a patience of their own. */
@@ -7,28 +6,36 @@ const callAttempts = 4
 const { retryableDecider, delayFunction } = defaultGrpcRetryOptions({ maxAttempts: callAttempts })
 
 /**
- * When a call of one connection is repeated. A call that nobody waits for any more may still be pausing before its next try
- * when the connection is about to be closed; begun after that, the try would throw from its timer, where nobody catches it.
+ * When a call of one connection is repeated. A call that nobody waits for any more may still pause before its next attempt
+ * when the connection is about to be closed. An attempt that begins after that throws from a timer, where no one catches it.
  */
 export class Retries implements GrpcRetryOptions {
   #isEnding = false
-  /** When the last try that is put off begins, by performance.now(). */
-  #lastAt = 0
+  /** Attempts that pause before they begin. */
+  #pausing = 0
+  #onBegun: () => void = () => undefined
+  readonly #calls = new WeakSet<object>()
 
   readonly retryableDecider: GrpcRetryOptions['retryableDecider'] = (attempt, status) =>
     !this.#isEnding && retryableDecider(attempt, status)
 
   readonly delayFunction: GrpcRetryOptions['delayFunction'] = (attempt, status) => {
-    const ms = delayFunction(attempt, status)
-    this.#lastAt = Math.max(this.#lastAt, performance.now() + ms)
-    return ms
+    this.#pausing++
+    return delayFunction(attempt, status)
   }
 
-  /** From now on no call is repeated. Returns once the tries that were put off have begun. */
+  /** Call it as each attempt begins. All attempts of a call have the same options object. */
+  begin(options: object): void {
+    if (this.#calls.has(options)) {
+      this.#pausing--
+      this.#onBegun()
+    }
+    this.#calls.add(options)
+  }
+
+  /** From now on no call is repeated. Returns once the attempts that pause have begun. */
   async end(): Promise<void> {
     this.#isEnding = true
-    // A timer may be a little late: those that are due earlier run before this one.
-    const leftMs = this.#lastAt - performance.now()
-    if (leftMs > 0) await sleep(Math.ceil(leftMs) + 1)
+    while (this.#pausing > 0) await new Promise<void>((resolve) => (this.#onBegun = resolve))
   }
 }
