@@ -7,6 +7,7 @@ import type { RotateResult, RotationProgress } from '../contracts/rotation.ts'
 import type { TroubledRun } from '../contracts/views.ts'
 import { identityOf } from '../store/kek-install.ts'
 import { readRotation, sumCounters } from '../store/rotations.ts'
+import type { rotateKek } from '../workflows/index.ts'
 import type { Keystore } from './keystore.ts'
 import { readBuilds } from './temporal/builds.ts'
 import { isTransient, type TemporalLink } from './temporal/connection.ts'
@@ -69,8 +70,8 @@ async function awaitResult(
   const outage = new Outage(link, running, (line) => follower.onNote(line))
   for (let { runId } = running; ;) {
     try {
-      const handle = link.client.workflow.getHandle(running.workflowId, runId)
-      return (await link.client.withAbortSignal(signal, () => handle.result())) as RotateResult
+      const handle = link.client.workflow.getHandle<typeof rotateKek>(running.workflowId, runId)
+      return await link.client.withAbortSignal(signal, () => handle.result())
     } catch (error) {
       if (signal.aborted) throw error
       if (isTerminated(error)) {

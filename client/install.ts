@@ -1,7 +1,7 @@
 import type { InstallInput, InstallResult } from '../contracts/install.ts'
 import { KeyturnError } from '../contracts/errors.ts'
 import type { ProviderName } from '../contracts/kek.ts'
-import { workflowIds, workflowTypes } from '../contracts/names.ts'
+import { workflowIds } from '../contracts/names.ts'
 import type { Config } from '../contracts/settings.ts'
 import { insertTask } from '../store/kek-tasks.ts'
 import { withOwnKeystore } from './keystore.ts'
@@ -10,9 +10,7 @@ import { requireWorker } from './views/workers.ts'
 import { withTemporal } from './temporal/connection.ts'
 import { requirePollers } from './temporal/pollers.ts'
 import { requester } from './temporal/names.ts'
-import { whileServed } from './temporal/while-served.ts'
-import { resultOf, startOrJoin } from './temporal/start.ts'
-import { endUnserved } from './temporal/troubled-runs.ts'
+import { runServed } from './temporal/run-served.ts'
 
 /** A key that an administrator made. A null `label` means the configured one, a null `keyId` any id. */
 export interface RegisteredKey {
@@ -48,16 +46,13 @@ export async function installKek(
         keyId: registered?.keyId ?? null,
         requestedBy: requester(),
       }
-      await endUnserved(link, keystore.store, install, workflowIds.install(install, version))
-      const handle = await startOrJoin(link, {
-        type: workflowTypes.install,
+      return runServed(link, keystore.store, {
+        workflow: 'install',
         workflowId: workflowIds.install(install, version),
         install,
         input,
         summary: `install v${version} of ${install.name}`,
       })
-      const result = resultOf<InstallResult>(handle, 'temporal-refused')
-      return whileServed({ link, store: keystore.store, install }, handle.workflowId, result)
     })
   })
 }

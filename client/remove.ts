@@ -1,6 +1,5 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import pTimeout from 'p-timeout'
-import type { WorkflowHandle } from '@temporalio/client'
 import { KeyturnError } from '../contracts/errors.ts'
 import { messages, type InstallIdentity } from '../contracts/names.ts'
 import type { RemovalProgress, RemoveResult } from '../contracts/removal.ts'
@@ -23,7 +22,7 @@ import { guardsNow } from './preview-removal.ts'
 import { leftoverOf, stillThere, type RemovalReply, type RemoveRequest } from './removal-reply.ts'
 import { startRemoval } from './temporal/removal-workflow.ts'
 import { whileServed } from './temporal/while-served.ts'
-import { resultOf } from './temporal/start.ts'
+import { resultOf, type ClientHandle } from './temporal/start.ts'
 
 const betweenLooksMs = 200
 const answersWithinMs = 2_000
@@ -120,13 +119,13 @@ function requireSameOptions(row: RemovalRequestDoc, request: RemoveRequest): voi
 /** Waits for the start of the undo window or for the end of the workflow, whichever comes first. */
 async function untilRecorded(
   keystore: Keystore,
-  handle: WorkflowHandle,
+  handle: ClientHandle<'remove'>,
   request: RemoveRequest,
   id: string,
   onNote: OnNote,
 ): Promise<RemovalReply> {
   const ended = new AbortController()
-  const result = resultOf<RemoveResult>(handle, 'removal-failed')
+  const result = resultOf(handle, 'removal-failed')
   try {
     const pending = untilPending(keystore, request.version, id, onNote, ended.signal)
     const first = await Promise.race([result, pending])
@@ -169,7 +168,7 @@ async function untilPending(
 
 async function pendingReply(
   keystore: Keystore,
-  handle: WorkflowHandle,
+  handle: ClientHandle<'remove'>,
   request: RemoveRequest,
 ): Promise<RemovalReply> {
   const { version } = request
@@ -185,7 +184,7 @@ async function pendingReply(
   }
 }
 
-async function guardsOf(handle: WorkflowHandle): Promise<Guard[]> {
+async function guardsOf(handle: ClientHandle<'remove'>): Promise<Guard[]> {
   try {
     const answer = handle.query<RemovalProgress>(messages.progress)
     const { guards } = await pTimeout(answer, { milliseconds: answersWithinMs })

@@ -1,5 +1,5 @@
 import { exitCodes, KeyturnError, type ErrorCode } from '../contracts/errors.ts'
-import { workflowIds, workflowTypes, type InstallIdentity } from '../contracts/names.ts'
+import { workflowIds, type InstallIdentity } from '../contracts/names.ts'
 import type { Priority, RotateInput, RotateResult, RotationOutcome } from '../contracts/rotation.ts'
 import type { Config } from '../contracts/settings.ts'
 import { insertTask } from '../store/kek-tasks.ts'
@@ -92,7 +92,7 @@ async function runningOrNew(
   const rotation = newRotationId()
   const task = await insertTask(store, { kind: 'rotate', by: requester() })
   const start = await startAlone(link, {
-    type: workflowTypes.rotate,
+    workflow: 'rotate',
     workflowId: workflowIds.rotate(install),
     install,
     input: inputOf(config, request, { install, task, rotation, from, to }),

@@ -7,6 +7,7 @@ import {
 import { ApplicationFailure } from '@temporalio/common'
 import { KeyturnError } from '../contracts/errors.ts'
 import { messages, type InstallIdentity } from '../contracts/names.ts'
+import type { PlainUpdate, SetRate } from '../contracts/rotation.ts'
 import { innermost, reasonOf } from '../contracts/reasons.ts'
 import type { Config } from '../contracts/settings.ts'
 import type { TroubledRun } from '../contracts/views.ts'
@@ -38,8 +39,7 @@ export async function steer(
   message: 'pause' | 'resume' | { rate: number },
 ): Promise<LiveRotation> {
   return withRunning(config, async (steered) => {
-    if (typeof message === 'string') await send(steered, message)
-    else await send(steered, messages.setRate, message.rate)
+    await send(steered, message)
     return steered.running
   })
 }
@@ -56,7 +56,7 @@ export async function cancelRotation(
   return withRunning(config, async (steered) => {
     const { link, keystore, running } = steered
     await ask(running)
-    await send(steered, messages.cancel)
+    await send(steered, 'cancel')
     const result = await followRotation(link, keystore, running, follower)
     if (result === null) return null
     const reply = rotationReply(running, result)
@@ -88,7 +88,7 @@ async function withRunning<T>(config: Config, use: (steered: Steered) => Promise
   })
 }
 
-async function send(steered: Steered, message: string, ...args: [] | [number]): Promise<void> {
+async function send(steered: Steered, message: PlainUpdate | { rate: number }): Promise<void> {
   const { link, running } = steered
   const { store } = steered.keystore
   const handle = link.client.workflow.getHandle(running.workflowId)
@@ -97,9 +97,11 @@ async function send(steered: Steered, message: string, ...args: [] | [number]): 
   try {
     // Awaited from here on: it may be refused at once.
     const update = link.client.withAbortSignal(answered.signal, () =>
-      args.length === 0
-        ? handle.executeUpdate(message)
-        : handle.executeUpdate<unknown, [number]>(message, { args }),
+      typeof message === 'string'
+        ? handle.executeUpdate(messages[message])
+        : handle.executeUpdate<SetRate['answer'], SetRate['args']>(messages.setRate, {
+            args: [message.rate],
+          }),
     )
     await soon(steered, isHeard ? whileWorkersLive(store, update) : update, isHeard)
   } catch (error) {

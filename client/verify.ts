@@ -1,7 +1,7 @@
 import type { ReadinessNode, ReadinessReport } from '../contracts/fleet.ts'
 import { KeyturnError } from '../contracts/errors.ts'
 import type { VerifyInput } from '../contracts/install.ts'
-import { workflowIds, workflowTypes, type InstallIdentity } from '../contracts/names.ts'
+import { workflowIds, type InstallIdentity } from '../contracts/names.ts'
 import type { Config } from '../contracts/settings.ts'
 import { insertTask } from '../store/kek-tasks.ts'
 import type { Store } from '../store/store.ts'
@@ -12,9 +12,7 @@ import { requireWorker } from './views/workers.ts'
 import { withTemporal } from './temporal/connection.ts'
 import { requirePollers } from './temporal/pollers.ts'
 import { requester } from './temporal/names.ts'
-import { whileServed } from './temporal/while-served.ts'
-import { resultOf, startOrJoin } from './temporal/start.ts'
-import { endUnserved } from './temporal/troubled-runs.ts'
+import { runServed } from './temporal/run-served.ts'
 
 export interface Verification {
   report: ReadinessReport
@@ -49,16 +47,13 @@ async function ask(
     await requirePollers(link, install, ['control'])
     const task = await insertTask(store, { kind: 'verify', by: requester() })
     const input: VerifyInput = { install, task, target }
-    await endUnserved(link, store, install, workflowIds.verify(install, target))
-    const handle = await startOrJoin(link, {
-      type: workflowTypes.verify,
+    return runServed(link, store, {
+      workflow: 'verify',
       workflowId: workflowIds.verify(install, target),
       install,
       input,
       summary: `verify v${target} of ${install.name}`,
     })
-    const result = resultOf<ReadinessReport>(handle, 'temporal-refused')
-    return whileServed({ link, store, install }, handle.workflowId, result)
   })
 }
 

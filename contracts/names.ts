@@ -64,7 +64,7 @@ export const searchAttributes = {
   phase: 'KeyturnPhase',
 } as const
 
-/** Updates and queries of `rotateKek`. */
+/** Updates, queries and signals of `rotateKek` and `removeKek`; `rotation.ts` and `removal.ts` have their types. */
 export const messages = {
   pause: 'pause',
   resume: 'resume',

@@ -80,6 +80,15 @@ export interface RotationProgress extends Counters, RotationPause {
   startedAt: string
 }
 
+/** Updates of `rotateKek` without arguments or an answer. */
+export type PlainUpdate = 'pause' | 'resume' | 'cancel'
+
+/** Update `setRate` of `rotateKek`: envelopes a second, 0 is no limit. The answer is the new rate. */
+export interface SetRate {
+  args: [rate: number]
+  answer: number
+}
+
 /** The shape of `status.rotation`. */
 export interface RotationView extends RotationPause {
   id: string

@@ -18,6 +18,7 @@ import type {
   RotationPause,
   RotationPhase,
   RotationProgress,
+  SetRate,
 } from '../contracts/rotation.ts'
 import { walksBegin } from '../protocol/tail.ts'
 import { isRunFull, RunIsFull } from './next-run.ts'
@@ -27,7 +28,7 @@ import { hsmAvailability } from './rewrap-range.ts'
 export const pause = defineUpdate(messages.pause)
 export const resume = defineUpdate(messages.resume)
 export const cancel = defineUpdate(messages.cancel)
-export const setRate = defineUpdate<number, [number]>(messages.setRate)
+export const setRate = defineUpdate<SetRate['answer'], SetRate['args']>(messages.setRate)
 export const progress = defineQuery<RotationProgress>(messages.progress)
 
 const phaseAttribute = defineSearchAttributeKey(searchAttributes.phase, 'KEYWORD')

@@ -1,9 +1,8 @@
-import type { WorkflowHandle } from '@temporalio/client'
-import { messages, workflowIds, workflowTypes } from '../../contracts/names.ts'
+import { messages, workflowIds } from '../../contracts/names.ts'
 import type { RemoveInput } from '../../contracts/removal.ts'
 import type { TemporalLink } from './connection.ts'
 import { describe } from './live-rotation.ts'
-import { startOrJoin } from './start.ts'
+import { startOrJoin, type ClientHandle } from './start.ts'
 
 /** How long to wait until a workflow has taken the undo, in milliseconds. The keystore decides, so nothing depends on it. */
 const undoWithinMs = 5_000
@@ -12,7 +11,7 @@ const undoWithinMs = 5_000
 export async function startRemoval(
   link: TemporalLink,
   input: RemoveInput,
-): Promise<WorkflowHandle> {
+): Promise<ClientHandle<'remove'>> {
   const { install, version, request } = input
   const workflowId = workflowIds.remove(install, version)
   const running = await describe(link, workflowId)
@@ -20,7 +19,11 @@ export async function startRemoval(
     await endRemoval(link, workflowId)
   }
   return startOrJoin(link, {
-    ...{ type: workflowTypes.remove, workflowId, install, input, memo: { request } },
+    workflow: 'remove',
+    workflowId,
+    install,
+    input,
+    memo: { request },
     summary: `removal of v${version} of ${install.name}`,
   })
 }

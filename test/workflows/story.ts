@@ -5,7 +5,7 @@ import { Worker } from '@temporalio/worker'
 import type { NativeConnection } from '@temporalio/worker'
 import type { FinishAnswer, FinishInput } from '../../activities/finish-rotation.ts'
 import type { ControlActivities } from '../../activities/index.ts'
-import { queues, searchAttributes, workflowIds } from '../../contracts/names.ts'
+import { queues, searchAttributes, workflowIds, workflowTypes } from '../../contracts/names.ts'
 import type {
   RewrapRangeInput,
   RotateInput,
@@ -13,12 +13,13 @@ import type {
   HsmAway,
   SweepEnd,
 } from '../../contracts/rotation.ts'
+import type { rotateKek } from '../../workflows/index.ts'
 import { freshName } from '../support/fresh.ts'
 import { quietRuntime } from '../support/quiet-runtime.ts'
 
 quietRuntime()
 
-/** Where a story is told. */
+/** Temporal, as the client and as the worker see it. */
 export interface Stage {
   client: Client
   native: NativeConnection
@@ -132,7 +133,7 @@ export async function rotate(
   const rewrap = await Worker.create({ ...common, taskQueue: queues.rewrap(install) })
   const result = await control.runUntil(
     rewrap.runUntil(async () => {
-      const handle = await client.workflow.start('rotateKek', {
+      const handle = await client.workflow.start<typeof rotateKek>(workflowTypes.rotate, {
         workflowId: workflowIds.rotate(install),
         taskQueue: queues.control(install),
         args: [input],
@@ -144,7 +145,7 @@ export async function rotate(
         ],
       })
       await during(handle)
-      return (await handle.result()) as RotateResult
+      return await handle.result()
     }),
   )
   return { result, calls }
