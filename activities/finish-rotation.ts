@@ -2,6 +2,7 @@ import { isErrorCode } from '../contracts/errors.ts'
 import type { ErrorReport } from '../contracts/errors.ts'
 import type { RotateResult } from '../contracts/rotation.ts'
 import { isLive } from '../protocol/facts.ts'
+import { rotationOutcome } from '../protocol/rotation-outcome.ts'
 import { silentAtEnd } from '../protocol/settle.ts'
 import { observeTail, tailBegins } from '../protocol/tail.ts'
 import { remainingOf } from '../store/census.ts'
@@ -97,7 +98,12 @@ async function end(deps: ControlDeps, row: RotationDoc, error: ErrorReport | nul
   const counters = await sumCounters(store, rotation)
   const silent = await silentProcesses(deps, row)
   const quarantined = (await countQuarantine(store, from)) + (await countQuarantine(store, null))
-  const outcome = outcomeOf(row, error, quarantined)
+  const outcome = rotationOutcome({
+    phase: row.phase,
+    promoted: row.promoted_at !== null,
+    error: error?.code ?? null,
+    quarantined,
+  })
   if (error === null) {
     await recordLeft(store, from, rotation)
     await setPhase(store, rotation, 'finish')
@@ -156,15 +162,4 @@ function checkedReport({ code, message, hint }: ErrorReport): ErrorReport {
     message: line(message),
     ...(hint === undefined ? {} : { hint: line(hint) }),
   }
-}
-
-function outcomeOf(
-  row: RotationDoc,
-  error: ErrorReport | null,
-  quarantined: number,
-): RotateResult['outcome'] {
-  if (error === null) return quarantined > 0 ? 'completed-with-quarantine' : 'completed'
-  if (error.code === 'cancelled') return 'cancelled'
-  const isTouched = row.promoted_at !== null || ['rewrap', 'settle'].includes(row.phase)
-  return isTouched ? 'failed' : 'refused'
 }

@@ -4,8 +4,7 @@ import { countingNonces, hasAnswered } from '../protocol/proof-question.ts'
 import { heartbeatFact, rosterFact } from '../protocol/facts.ts'
 import type { HeartbeatFact, RosterFact } from '../protocol/facts.ts'
 import { nothingObserved, observe, settleVerdict } from '../protocol/settle.ts'
-import { requireUsable } from '../protocol/rotation-route.ts'
-import { versionState } from '../protocol/version-state.ts'
+import { requireUsable, routeVersions } from '../protocol/rotation-route.ts'
 import type { SettleRound } from '../contracts/rotation.ts'
 import { readActive } from '../store/kek-active.ts'
 import { readSettings } from '../store/kek-settings.ts'
@@ -89,11 +88,7 @@ export function fleetActivities(deps: ControlDeps) {
 
     async requireVersion({ version }: { version: number }): Promise<void> {
       const [rows, active] = await Promise.all([readVersions(store), readActive(store)])
-      const versions = rows.map((row) => ({
-        version: row._id,
-        state: versionState(row, active?.version ?? null),
-      }))
-      requireUsable(versions, version)
+      requireUsable(routeVersions(rows, active?.version ?? null, {}), version)
     },
 
     /**

@@ -12,10 +12,6 @@ import { rotationActivities } from './rotation.ts'
 import { requireAnswer } from '../store/majority.ts'
 import { rangeActivities } from './ranges.ts'
 
-export type { ActivityDeps, ControlDeps, Queue } from './deps.ts'
-export type { FinishAnswer } from './finish-rotation.ts'
-export type { FleetSnapshot, Nonce, Proof } from './fleet.ts'
-
 /** The activities on the control queue; none needs a key. */
 export function createControlActivities(deps: ControlDeps) {
   const activities = {

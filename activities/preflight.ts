@@ -6,9 +6,7 @@ import type { FleetSettings } from '../contracts/settings.ts'
 import { configAgreement } from '../protocol/config-agreement.ts'
 import { plannedCalls } from '../protocol/crypt-calls.ts'
 import { plannedSeconds } from '../protocol/rotation-plan.ts'
-import { rotationRoute } from '../protocol/rotation-route.ts'
-import type { RotationRoute } from '../protocol/rotation-route.ts'
-import { versionState } from '../protocol/version-state.ts'
+import { rotationRoute, routeVersions, type RotationRoute } from '../protocol/rotation-route.ts'
 import { countVersions, leftOf } from '../store/census.ts'
 import { requireCollections } from '../store/collections.ts'
 import { fenceOn, requireNoFence } from '../store/fence.ts'
@@ -56,7 +54,7 @@ export async function runPreflight(deps: ControlDeps, input: RotateInput): Promi
   const differing = configAgreement(fleet.heartbeats, fleet.settings)
   if (differing !== null) throw differing
   await requireIndexes(deps, settings)
-  const route = await routeOf(deps, row, settings)
+  const route = await routeOf(store, row)
   await requireOpen(deps, settings, route.to)
   await endAbandoned(store, row, {
     code: 'rotation-failed',
@@ -141,23 +139,11 @@ async function requireOpen(
   for (const collection of collections) await requireNoFence(store, fenceOn(collection, version))
 }
 
-async function routeOf(
-  { store }: ControlDeps,
-  { from, to }: RotationDoc,
-  { collections }: FleetSettings,
-): Promise<RotationRoute> {
-  const [rows, active, census] = await Promise.all([
-    readVersions(store),
-    readActive(store),
-    countVersions(store, collections),
-  ])
-  const current = active?.version ?? null
-  const versions = rows.map((row) => ({
-    version: row._id,
-    state: versionState(row, current),
-    envelopes: census.byVersion[row._id] ?? 0,
-  }))
-  return rotationRoute({ versions, active: current, from, to })
+/** Needs no census: both versions are given. */
+async function routeOf(store: Store, { from, to }: RotationDoc): Promise<RotationRoute> {
+  const [rows, activeRow] = await Promise.all([readVersions(store), readActive(store)])
+  const active = activeRow?.version ?? null
+  return rotationRoute({ versions: routeVersions(rows, active, {}), active, from, to })
 }
 
 async function mark({ store }: ControlDeps, version: number, rotation: string): Promise<void> {

@@ -1,6 +1,7 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import { WorkflowFailedError } from '@temporalio/client'
 import { TerminatedFailure } from '@temporalio/common'
+import { isTemporalAway } from '../config/temporal-failures.ts'
 import { inWords } from '../contracts/durations.ts'
 import { KeyturnError } from '../contracts/errors.ts'
 import type { RotateResult, RotationProgress } from '../contracts/rotation.ts'
@@ -10,7 +11,7 @@ import { readRotation, sumCounters } from '../store/rotations.ts'
 import type { rotateKek } from '../workflows/index.ts'
 import type { Keystore } from './keystore.ts'
 import { readBuilds } from './temporal/builds.ts'
-import { isTransient, type TemporalLink } from './temporal/connection.ts'
+import type { TemporalLink } from './temporal/connection.ts'
 import { decodeFailure } from './temporal/failures.ts'
 import { awaitedSteps } from './temporal/pending-steps.ts'
 import {
@@ -80,7 +81,7 @@ async function awaitResult(
         runId = reset
         continue
       }
-      if (!isTransient(error)) throw error
+      if (!isTemporalAway(error)) throw error
       await outage.untilBack(signal)
     }
   }

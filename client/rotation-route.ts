@@ -1,5 +1,4 @@
-import { rotationRoute, type RotationRoute } from '../protocol/rotation-route.ts'
-import { versionState } from '../protocol/version-state.ts'
+import { rotationRoute, routeVersions, type RotationRoute } from '../protocol/rotation-route.ts'
 import { readActive } from '../store/kek-active.ts'
 import { readVersions } from '../store/kek-versions.ts'
 import type { Keystore } from './keystore.ts'
@@ -19,13 +18,5 @@ export async function routeOf(
     request.from === null && request.to === active
       ? (await takeCensus(store, settings)).byVersion
       : {}
-  return rotationRoute({
-    versions: rows.map((row) => ({
-      version: row._id,
-      state: versionState(row, active),
-      envelopes: counts[row._id] ?? 0,
-    })),
-    active,
-    ...request,
-  })
+  return rotationRoute({ versions: routeVersions(rows, active, counts), active, ...request })
 }

@@ -1,6 +1,6 @@
 import { KeyturnError } from '../contracts/errors.ts'
 import type { VersionState } from '../contracts/kek.ts'
-import { isLoadable } from './version-state.ts'
+import { isLoadable, versionState, type VersionRow } from './version-state.ts'
 
 export interface RouteVersion {
   version: number
@@ -23,6 +23,19 @@ export interface RotationRoute {
   to: number
   /** False when B is active already: the rotation finishes one that was cancelled after its promote. */
   promote: boolean
+}
+
+/** The versions of the keystore. `envelopes` is the raw census by version; a version without an entry has none. */
+export function routeVersions(
+  rows: readonly VersionRow[],
+  active: number | null,
+  envelopes: Readonly<Record<string, number>>,
+): RouteVersion[] {
+  return rows.map((row) => ({
+    version: row._id,
+    state: versionState(row, active),
+    envelopes: envelopes[row._id] ?? 0,
+  }))
 }
 
 /** Throws `versions-equal` for the same version twice, before anything is read. */

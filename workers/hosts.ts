@@ -6,7 +6,7 @@ import {
   createNodeActivities,
   createRewrapActivities,
 } from '../activities/index.ts'
-import type { ActivityDeps, ControlDeps, Queue } from '../activities/index.ts'
+import type { ActivityDeps, ControlDeps, Queue } from '../activities/deps.ts'
 import { temporalEndpoint } from '../config/temporal-endpoint.ts'
 import { temporalFailure } from '../config/temporal-failures.ts'
 import type { Config } from '../contracts/settings.ts'

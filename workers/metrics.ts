@@ -1,6 +1,6 @@
 import { createMetrics } from '../observability/metrics.ts'
 import type { Metrics } from '../observability/metrics.ts'
-import type { ActivityDeps } from '../activities/index.ts'
+import type { ActivityDeps } from '../activities/deps.ts'
 import { freePort } from './free-port.ts'
 
 /** How long `/metrics` waits for the SDK's own page, in ms. */

@@ -1,5 +1,5 @@
 import type { NativeConnection, Worker } from '@temporalio/worker'
-import type { ActivityDeps, ControlDeps } from '../activities/index.ts'
+import type { ActivityDeps, ControlDeps } from '../activities/deps.ts'
 import { buildId } from '../config/build-id.ts'
 import { settingsHash, settingsOf } from '../config/settings.ts'
 import { temporalEndpoint } from '../config/temporal-endpoint.ts'

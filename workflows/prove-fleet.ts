@@ -1,5 +1,5 @@
 import { sleep, uuid4 } from '@temporalio/workflow'
-import type { FleetSnapshot, Proof } from '../activities/index.ts'
+import type { FleetSnapshot, Proof } from '../activities/fleet.ts'
 import type { ReadinessReport } from '../contracts/fleet.ts'
 import type { VerifyInput } from '../contracts/install.ts'
 import { queues } from '../contracts/names.ts'

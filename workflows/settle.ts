@@ -1,5 +1,5 @@
 import { CancellationScope, condition } from '@temporalio/workflow'
-import type { FinishAnswer } from '../activities/index.ts'
+import type { FinishAnswer } from '../activities/finish-rotation.ts'
 import { KeyturnError } from '../contracts/errors.ts'
 import type { Preflight, RotateResult, SettleRound } from '../contracts/rotation.ts'
 import { observeWalk } from '../protocol/tail.ts'

@@ -7,7 +7,7 @@ import {
 } from '@temporalio/client'
 import { Retries } from './retries.ts'
 import { temporalEndpoint, type TemporalEndpoint } from '../../config/temporal-endpoint.ts'
-import { isTemporalAway, temporalFailure } from '../../config/temporal-failures.ts'
+import { temporalFailure } from '../../config/temporal-failures.ts'
 import { KeyturnError } from '../../contracts/errors.ts'
 import type { Config } from '../../contracts/settings.ts'
 
@@ -71,9 +71,6 @@ export async function withTemporal<T>(
   }
 }
 
-/** Whether the server was unreachable or unavailable, so that the call may be retried. */
-export const isTransient = isTemporalAway
-
 async function connect(
   endpoint: TemporalEndpoint,
   withinMs: number,
@@ -83,7 +80,8 @@ async function connect(
   const retrying = makeGrpcRetryInterceptor(retries)
   try {
     return await Connection.connect({
-      ...{ ...security, address },
+      ...security,
+      address,
       connectTimeout: withinMs,
       interceptors: [retrying, limitAttempts(retries)],
     })
@@ -102,10 +100,10 @@ async function whyNot({ address, security }: TemporalEndpoint, withinMs: number)
   try {
     // A channel of its own: the shared one is in its backoff and no longer has the last error.
     const channelArgs = { 'grpc.use_local_subchannel_pool': 1 }
-    const asked = Connection.lazy({ ...security, address, channelArgs, interceptors: [] })
-    connection = asked
+    const lazy = Connection.lazy({ ...security, address, channelArgs, interceptors: [] })
+    connection = lazy
     const deadline = Date.now() + Math.min(withinMs, lookMs)
-    await asked.withDeadline(deadline, () => asked.workflowService.getSystemInfo({}))
+    await lazy.withDeadline(deadline, () => lazy.workflowService.getSystemInfo({}))
     return null
   } catch (error) {
     return error

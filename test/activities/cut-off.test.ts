@@ -1,7 +1,7 @@
 import { ApplicationFailure } from '@temporalio/common'
 import { afterAll, beforeAll, expect, inject, test } from 'vitest'
 import { createControlActivities } from '../../activities/index.ts'
-import type { ControlDeps } from '../../activities/index.ts'
+import type { ControlDeps } from '../../activities/deps.ts'
 import { noCounters } from '../../contracts/rotation.ts'
 import { insertTask } from '../../store/kek-tasks.ts'
 import { openStore, type Store } from '../../store/store.ts'

@@ -5,7 +5,7 @@ import {
   createNodeActivities,
   createRewrapActivities,
 } from '../../activities/index.ts'
-import type { ActivityDeps, Queue } from '../../activities/index.ts'
+import type { ActivityDeps, Queue } from '../../activities/deps.ts'
 import { insertTask } from '../../store/kek-tasks.ts'
 import { testStore } from '../store/support.ts'
 

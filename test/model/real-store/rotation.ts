@@ -1,5 +1,5 @@
 import { ApplicationFailure } from '@temporalio/common'
-import type { FleetSnapshot } from '../../../activities/index.ts'
+import type { FleetSnapshot } from '../../../activities/fleet.ts'
 import { collections } from '../../../contracts/names.ts'
 import type { Preflight, RotateInput } from '../../../contracts/rotation.ts'
 import { isLive } from '../../../protocol/facts.ts'
