@@ -1,14 +1,13 @@
 import type { CollectionConfig } from '../contracts/settings.ts'
-import { keyturnLayout } from '../envelope/layout.ts'
 import type { Bound } from './documents.ts'
 import { ownerBounds } from './chunk-bounds.ts'
 import { countedThrough } from './collections.ts'
-import { idBehind } from './envelope-pages.ts'
 import { countField, fieldsOf, scanField } from './field-census.ts'
 import { oddStanding } from './odd-envelopes.ts'
 import { readQuarantine, standsThere } from './quarantined-bytes.ts'
 import { atOneMoment, type Moment } from './snapshot.ts'
 import type { Store } from './store.ts'
+import { idBehind, type SkippedRange } from './version-walk.ts'
 
 /** Envelopes counted by version. Counts are raw: they include quarantined envelopes, unless a function says otherwise. */
 
@@ -177,11 +176,12 @@ export async function censusDifferences(
  */
 export async function splitPoints(
   store: Store,
-  options: Omit<Parameters<typeof idBehind>[1], 'from' | 'until' | 'skip'> & { ranges: number },
+  options: Pick<SkippedRange, 'collection' | 'layout' | 'version'> & { ranges: number },
 ): Promise<Bound[]> {
-  const { collection, field, version, ranges } = options
-  const path = (options.layout ?? keyturnLayout(field)).version
-  const envelopes = await store.db.collection(collection).countDocuments({ [path]: version })
+  const { ranges, ...place } = options
+  const { collection, layout, version } = place
+  const records = store.db.collection(collection)
+  const envelopes = await records.countDocuments({ [layout.version]: version })
   const size = Math.ceil(envelopes / ranges)
   const points: Bound[] = []
   if (size === 0) return points
@@ -190,7 +190,7 @@ export async function splitPoints(
   for (const [index, begin] of [null, ...owners].entries()) {
     const until = owners[index] ?? null
     const behind = (from: Bound | null, skip: number) =>
-      idBehind(store, { ...options, from, until, skip })
+      idBehind(store, { ...place, from, until, skip })
     if (begin !== null && (await behind(begin, 0)) !== null) points.push(begin)
     for (let next = begin; points.length < most;) {
       next = await behind(next, size)

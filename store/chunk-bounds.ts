@@ -1,7 +1,7 @@
 import type { Binary, Document } from 'mongodb'
 import type { Bound } from './documents.ts'
 import { NotFaithful, rawAt, rawValue } from './raw-bson.ts'
-import { serverCode, serverCodes } from './store-errors.ts'
+import { isUnauthorized } from './server-errors.ts'
 import type { Store } from './store.ts'
 
 /** More ranges than this would cost more than transactions over several shards. */
@@ -18,7 +18,7 @@ export async function ownerBounds(store: Store, collection: string): Promise<Bou
     const bounds = await readBounds(store, collection)
     return bounds.length > boundsAtMost ? [] : bounds
   } catch (error) {
-    if (serverCode(error) === serverCodes.unauthorized) return []
+    if (isUnauthorized(error)) return []
     throw error
   }
 }

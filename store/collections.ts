@@ -1,7 +1,7 @@
 import { Binary, type CollectionInfo } from 'mongodb'
 import { KeyturnError } from '../contracts/errors.ts'
 import type { CollectionConfig } from '../contracts/settings.ts'
-import { serverCode, serverCodes } from './store-errors.ts'
+import { isUnauthorized } from './server-errors.ts'
 import type { Store } from './store.ts'
 
 const shapeHint =
@@ -144,7 +144,7 @@ async function readableInfos(store: Store): Promise<Map<string, CollectionInfo> 
   try {
     return await collectionInfos(store)
   } catch (error) {
-    if (serverCode(error) === serverCodes.unauthorized) return null
+    if (isUnauthorized(error)) return null
     throw error
   }
 }

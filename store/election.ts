@@ -1,7 +1,6 @@
-import { MongoError, MongoErrorLabel, MongoNetworkError } from 'mongodb'
 import { setTimeout as pause } from 'node:timers/promises'
 import { limits } from './limits.ts'
-import { isChangeOfPrimary, isNotPrimary } from './store-errors.ts'
+import { isElection, isUndone } from './server-errors.ts'
 import { sent } from './unsent.ts'
 
 /** Between two tries, in milliseconds. */
@@ -22,14 +21,4 @@ export async function throughElection<T>(ask: () => Promise<T>, mayRepeat: boole
       await pause(pauseMs)
     }
   }
-}
-
-/** The primary changed during the statement. */
-export function isElection(error: unknown): boolean {
-  return isChangeOfPrimary(error) || error instanceof MongoNetworkError
-}
-
-function isUndone(error: unknown): boolean {
-  if (isNotPrimary(error)) return true
-  return error instanceof MongoError && error.hasErrorLabel(MongoErrorLabel.NoWritesPerformed)
 }

@@ -9,7 +9,7 @@ import {
   withoutClauses,
   type Clauses,
 } from './fence-clauses.ts'
-import { isRefused, serverCode, serverCodes } from './store-errors.ts'
+import { isLocked, isMissingCollection, isRefused } from './server-errors.ts'
 import type { Store } from './store.ts'
 
 /**
@@ -195,9 +195,8 @@ async function collMod(
     await store.db.command({ ...change, maxTimeMS: collModMs }, { ignoreUndefined: true })
     return 'done'
   } catch (error) {
-    const code = serverCode(error)
-    if (code === serverCodes.maxTimeExpired || code === serverCodes.lockTimeout) return 'busy'
-    if (code === serverCodes.namespaceNotFound) throw missing(collection)
+    if (isLocked(error)) return 'busy'
+    if (isMissingCollection(error)) throw missing(collection)
     if (isRefused(error)) throw noFence(collection, 'this user may not use collMod', error)
     throw error
   }

@@ -4,7 +4,7 @@ import { layoutIn, type Layout } from '../envelope/layout.ts'
 import { forgetHints, indexHint } from './index-hints.ts'
 import { asVersion, oddCandidates, presenceExpression } from './presence.ts'
 import { atOneMoment, type Moment } from './snapshot.ts'
-import { isBadHint } from './store-errors.ts'
+import { isBadHint } from './server-errors.ts'
 import type { Store } from './store.ts'
 
 /** Two ways to count one field's envelopes. */

@@ -2,7 +2,7 @@ import type { Document } from 'mongodb'
 import type { CollectionConfig } from '../contracts/settings.ts'
 import { layoutIn, type Layout } from '../envelope/layout.ts'
 import { oddIndex, versionIndex } from './presence.ts'
-import { serverCode, serverCodes } from './store-errors.ts'
+import { isMissingCollection, isViewRefusal } from './server-errors.ts'
 import type { Store } from './store.ts'
 
 /**
@@ -63,10 +63,7 @@ export async function listIndexes(store: Store, collection: string): Promise<Fou
       return { name: String(spec['name']), spec, isBuilding }
     })
   } catch (error) {
-    const code = serverCode(error)
-    if (code === serverCodes.namespaceNotFound || code === serverCodes.commandNotSupportedOnView) {
-      return []
-    }
+    if (isMissingCollection(error) || isViewRefusal(error)) return []
     throw error
   }
 }

@@ -1,6 +1,6 @@
 import type { Layout } from '../envelope/layout.ts'
 import { listIndexes, servingIndex, wantedIndexes } from './index-faults.ts'
-import { serverCode, serverCodes } from './store-errors.ts'
+import { isUnauthorized } from './server-errors.ts'
 import type { Store } from './store.ts'
 
 /** Names of the usable indexes, by database, collection and wanted name. */
@@ -27,7 +27,7 @@ export async function indexHint(
     if (name !== null) names.set(place, name)
     return name
   } catch (error) {
-    if (serverCode(error) === serverCodes.unauthorized) return null
+    if (isUnauthorized(error)) return null
     throw error
   }
 }

@@ -15,7 +15,7 @@ import {
   type WantedIndex,
 } from './index-faults.ts'
 import { limits } from './limits.ts'
-import { serverCode, serverCodes } from './store-errors.ts'
+import { isExistingCollection, isIndexConflict } from './server-errors.ts'
 import type { Store } from './store.ts'
 
 /** All data-bearing members build an index; a majority is enough, so one that is down is not waited for. */
@@ -89,7 +89,7 @@ async function createOwn(store: Store, { collection, key, options }: OwnIndex): 
   try {
     await store.db.collection(collection).createIndex({ ...key }, { ...options }, { ...quorum })
   } catch (error) {
-    if (!isInTheWay(error)) throw error
+    if (!isIndexConflict(error)) throw error
     const found = await listIndexes(store, collection)
     const names = found
       .filter(
@@ -128,7 +128,7 @@ async function createWanted(
     await store.db.collection(place.collection).createIndex({ ...key }, exact, { ...quorum })
     return null
   } catch (error) {
-    if (!isInTheWay(error)) throw error
+    if (!isIndexConflict(error)) throw error
     const now = await faultNow(store, place, wanted)
     if (now === null || now.isInTheWay) return now
     return { ...now, why: `${now.why}: ${reasonOf(error)}`, cure: listThem(place.collection) }
@@ -160,20 +160,10 @@ function listThem(collection: string): string {
   return `drop what is in the way: db.getCollection("${collection}").getIndexes() lists them`
 }
 
-/** Another index has the same name or key, or there are too many. */
-function isInTheWay(error: unknown): boolean {
-  const code = serverCode(error)
-  return (
-    code === serverCodes.cannotCreateIndex ||
-    code === serverCodes.indexOptionsConflict ||
-    code === serverCodes.indexKeySpecsConflict
-  )
-}
-
 async function createCollection(store: Store, name: string): Promise<void> {
   try {
     await store.db.createCollection(name)
   } catch (error) {
-    if (serverCode(error) !== serverCodes.namespaceExists) throw error
+    if (!isExistingCollection(error)) throw error
   }
 }

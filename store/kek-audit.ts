@@ -9,7 +9,7 @@ import { throughElection } from './election.ts'
 import { auditSchema } from './keystore-schemas.ts'
 import { keystore } from './keystore.ts'
 import { malformed, memberAmiss } from './own-documents.ts'
-import { isDuplicateKey } from './store-errors.ts'
+import { isDuplicateKey } from './server-errors.ts'
 import { serverNow, type Store } from './store.ts'
 
 /**

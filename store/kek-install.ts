@@ -6,7 +6,7 @@ import { collections, type InstallIdentity } from '../contracts/names.ts'
 import type { HomeDoc, InstallDoc } from './documents.ts'
 import { keystore } from './keystore.ts'
 import { readHome } from './keystore-home.ts'
-import { isDuplicateKey, serverCode, serverCodes } from './store-errors.ts'
+import { isDuplicateKey, isExistingCollection } from './server-errors.ts'
 import { serverNow, type Store } from './store.ts'
 
 /** Schema of the keystore that this version reads and writes. */
@@ -52,7 +52,7 @@ export async function insertInstall(
   await refuseOrphans(store)
   // Created now: its UUID becomes part of the document.
   await store.db.createCollection(collections.install).catch((error: unknown) => {
-    if (serverCode(error) !== serverCodes.namespaceExists) throw error
+    if (!isExistingCollection(error)) throw error
   })
   const row: InstallDoc = {
     ...{ _id: 'install', name, id: newInstallId() },

@@ -3,7 +3,7 @@ import { KeyturnError } from '../contracts/errors.ts'
 import type { Canary, GcmProfile, KekDescriptor, ProviderName } from '../contracts/kek.ts'
 import type { VersionDoc } from './documents.ts'
 import { keystore } from './keystore.ts'
-import { isDuplicateKey } from './store-errors.ts'
+import { isDuplicateKey } from './server-errors.ts'
 import { serverNow, type Store } from './store.ts'
 
 export {

@@ -1,7 +1,7 @@
 import { Binary, type Document } from 'mongodb'
 import { collections } from '../contracts/names.ts'
 import type { HomeDoc } from './documents.ts'
-import { serverCode, serverCodes } from './store-errors.ts'
+import { isUnauthorized } from './server-errors.ts'
 import type { Store } from './store.ts'
 
 /**
@@ -29,7 +29,7 @@ export async function collectionUuids(store: Store): Promise<ReadonlyMap<string,
       }),
     )
   } catch (error) {
-    if (serverCode(error) === serverCodes.unauthorized) return new Map()
+    if (isUnauthorized(error)) return new Map()
     throw error
   }
 }

@@ -5,7 +5,8 @@ import { KeyturnError } from '../contracts/errors.ts'
 import { reasonOf } from '../contracts/reasons.ts'
 import type { PageStep, PageUpdate } from './page-step.ts'
 import { WriteRefused, writeStep } from './page-statements.ts'
-import { asStoreError, isRefused, serverCode, serverCodes, wasKilled } from './store-errors.ts'
+import { isRefused, isServerTrouble, wasKilled } from './server-errors.ts'
+import { asStoreError } from './store-errors.ts'
 import type { Store } from './store.ts'
 
 /** A document is at fault if it fails alone this often with the same message. */
@@ -13,17 +14,6 @@ const sameTimes = 3
 const pauseMs = 200
 /** If this many fail in a row and none passes, the documents are not at fault. */
 const mostWithoutPass = 8
-
-/** Errors of the server or the connection, independent of the document. */
-const general: ReadonlySet<number> = new Set([
-  serverCodes.outOfDiskSpace,
-  serverCodes.atlasError,
-  serverCodes.lockTimeout,
-  serverCodes.snapshotTooOld,
-  serverCodes.snapshotUnavailable,
-  serverCodes.shutdownInProgress,
-  serverCodes.interruptedAtShutdown,
-])
 
 /**
  * Finds the updates that make a page fail, by position and with the message: halves the page down to single documents, in
@@ -90,7 +80,7 @@ export function mayPass(error: unknown): boolean {
     const known = asStoreError(error)
     const isAway = known instanceof KeyturnError && known.code === 'mongodb-unreachable'
     const hasLabel = error.errorLabels.length > 0
-    return isAway || hasLabel || general.has(serverCode(error) ?? 0)
+    return isAway || hasLabel || isServerTrouble(error)
   }
   return asStoreError(error) !== error
 }

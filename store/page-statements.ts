@@ -1,14 +1,15 @@
 import { Binary, BSON, MongoServerError, type ClientSession } from 'mongodb'
 import type { Document } from 'mongodb'
-import { keyturnLayout, wrapMembers } from '../envelope/layout.ts'
+import { wrapMembers } from '../envelope/layout.ts'
 import { byteSlices } from './byte-slices.ts'
 import type { CountersDoc, RangeDoc, RangeId } from './documents.ts'
 import { keystore } from './keystore.ts'
 import type { PageCounts, PageStep } from './page-step.ts'
 import { writeRows } from './quarantine-rows.ts'
-import { serverCodes } from './store-errors.ts'
+import { isDocumentRefusal } from './server-errors.ts'
 import type { Store } from './store.ts'
 import { transactionOptions } from './transaction.ts'
+import { wrapFilter } from './wrap-filter.ts'
 
 /** `elsewhere`: the attempt filter did not match, nothing is written; `answered`: the page was committed before. */
 export type TryOutcome =
@@ -24,16 +25,6 @@ export class WriteRefused extends Error {
     this.refused = refused
   }
 }
-
-/** Refusals caused by the document itself, which would repeat: a validator, its size, an index. */
-const refusals = new Set<number>([
-  serverCodes.documentValidationFailure,
-  serverCodes.objectTooLargeAfterUpdate,
-  serverCodes.objectTooLarge,
-  serverCodes.pathNotViable,
-  serverCodes.cannotIndexParallelArrays,
-  serverCodes.duplicateKey,
-])
 
 /**
  * The statements of one try, up to its commit. The attempt filter comes first, so that a replaced worker changes no record.
@@ -136,29 +127,17 @@ async function writeWraps(store: Store, session: ClientSession, step: PageStep):
 }
 
 function wrapUpdates(step: PageStep): { q: Document; u: Document }[] {
-  const { from, to, provider, updates } = step
-  const layout = step.layout ?? keyturnLayout(step.field)
-  const { version, wrapped } = layout
-  return updates.map((update) => {
-    const { oldWrapped } = update
-    const filter: Document = {
-      _id: idEquals(update.id),
-      [version]: from,
-      [wrapped]: typeof oldWrapped === 'string' ? oldWrapped : new Binary(oldWrapped),
-    }
-    return { q: filter, u: { $set: wrapMembers(layout, to, provider, update) } }
-  })
-}
-
-/** A sub-document whose first key begins with `$` would be read as an operator. */
-export function idEquals(id: unknown): unknown {
-  return id instanceof Map ? { $eq: id } : id
+  const { layout, from, to, provider, updates } = step
+  return updates.map((update) => ({
+    q: wrapFilter(layout, { id: update.id, version: from, wrapped: update.oldWrapped }),
+    u: { $set: wrapMembers(layout, to, provider, update) },
+  }))
 }
 
 /** `at`: position of the command's first statement in the page. */
 function asRefusal(errors: NonNullable<UpdateReply['writeErrors']>, at: number): Error {
   const first = new MongoServerError(errors[0] ?? {})
-  if (!errors.every(({ code }) => refusals.has(code))) return first
+  if (!errors.every(({ code }) => isDocumentRefusal(code))) return first
   return new WriteRefused(
     errors.map(({ index, code }) => ({ index: at + index, code })),
     first,
@@ -170,8 +149,9 @@ async function writeQuarantine(
   session: ClientSession,
   step: PageStep,
 ): Promise<number> {
-  const { collection, field, rotation, from } = step
-  return writeRows(store, session, { collection, field, rotation, version: from }, step.quarantine)
+  const { collection, layout, rotation, from } = step
+  const place = { collection, field: layout.field, rotation, version: from }
+  return writeRows(store, session, place, step.quarantine)
 }
 
 async function addCounters(

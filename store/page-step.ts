@@ -30,9 +30,7 @@ export interface PageStep {
   range: string
   attempt: number
   collection: string
-  field: string
-  /** `keyturn-1` unless given. */
-  layout?: Layout
+  layout: Layout
   oldCursor: Bound | null
   newCursor: Bound | null
   from: number

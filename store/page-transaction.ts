@@ -1,14 +1,14 @@
-import { MongoError, MongoErrorLabel, type ClientSession } from 'mongodb'
+import type { ClientSession } from 'mongodb'
 import { setTimeout as pause } from 'node:timers/promises'
 import { wrapDigest } from '../envelope/wrap-digest.ts'
-import { keyturnLayout } from '../envelope/layout.ts'
-import { wrapAt, wrapProjection } from './envelope-pages.ts'
 import { culpritsOf, mayPass } from './page-culprits.ts'
-import { idEquals, WriteRefused, writeStep, type TryOutcome } from './page-statements.ts'
+import { WriteRefused, writeStep, type TryOutcome } from './page-statements.ts'
 import type { PageCounts, PageQuarantine, PageStep, PageUpdate } from './page-step.ts'
 import { rawAt } from './raw-bson.ts'
-import { wasKilled } from './store-errors.ts'
+import { isCommitUncertain, isTransactionPassing } from './server-errors.ts'
 import type { Store } from './store.ts'
+import { wrapAt, wrapProjection } from './wrap-fields.ts'
+import { idEquals } from './wrap-filter.ts'
 
 /**
  * Writes a page in one transaction: the range document's new cursor, the new wraps, quarantine rows and counters.
@@ -64,7 +64,7 @@ async function commitStep(
       if (error instanceof WriteRefused) {
         return await commitRest(store, session, step, reasonsOf(error), allowed)
       }
-      if (!isTransient(error)) {
+      if (!isTransactionPassing(error)) {
         if (mayPass(error) || lost.counts !== null) throw error
         const culprits = await culpritsOf(store, session, step)
         if (culprits === null) throw error
@@ -109,7 +109,7 @@ async function commit(session: ClientSession, uncertain: () => void): Promise<vo
       await session.commitTransaction()
       return
     } catch (error) {
-      if (!hasLabel(error, MongoErrorLabel.UnknownTransactionCommitResult)) throw error
+      if (!isCommitUncertain(error)) throw error
       uncertain()
       if (performance.now() > giveUpAt) throw error
       await pause(firstPauseMs)
@@ -194,7 +194,7 @@ async function refusedRow(
   update: PageUpdate,
   reason: string,
 ): Promise<PageQuarantine | null> {
-  const layout = step.layout ?? keyturnLayout(step.field)
+  const { layout } = step
   const found = await store.db
     .collection(step.collection)
     .findOne<Buffer>({ _id: idEquals(update.id) } as object, {
@@ -216,19 +216,6 @@ function isStored(bytes: Buffer, wrapped: Uint8Array | string): boolean {
   return typeof wrapped === 'string'
     ? bytes.toString('utf8', 4, bytes.length - 1) === wrapped
     : bytes.subarray(5).equals(wrapped)
-}
-
-/** A takeover's kill interrupts a statement: the next try's fence says whether this attempt was replaced. */
-function isTransient(error: unknown): boolean {
-  return (
-    hasLabel(error, MongoErrorLabel.TransientTransactionError) ||
-    hasLabel(error, MongoErrorLabel.UnknownTransactionCommitResult) ||
-    wasKilled(error)
-  )
-}
-
-function hasLabel(error: unknown, label: string): boolean {
-  return error instanceof MongoError && error.hasErrorLabel(label)
 }
 
 /** Between half and the whole of the pause, so that two in conflict do not stay in step. */

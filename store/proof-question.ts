@@ -3,7 +3,7 @@ import { KeyturnError } from '../contracts/errors.ts'
 import type { ProofQuestion } from '../contracts/fleet.ts'
 import type { QuestionDoc } from './documents.ts'
 import { keystore } from './keystore.ts'
-import { isDuplicateKey } from './store-errors.ts'
+import { isDuplicateKey } from './server-errors.ts'
 import type { Store } from './store.ts'
 
 /**

@@ -1,16 +1,18 @@
 import type { Document, Filter } from 'mongodb'
+import type { CollectionConfig } from '../contracts/settings.ts'
 import { asInteger } from '../envelope/bson-values.ts'
 import { wrapDigest } from '../envelope/wrap-digest.ts'
 import { idBytesFromRaw } from '../envelope/record-id.ts'
 import { byteSlices } from './byte-slices.ts'
 import type { Bound, QuarantineDoc } from './documents.ts'
-import { keyturnLayout, layoutIn, type Layout } from '../envelope/layout.ts'
-import { boundedProjection, readPage, wrapAt } from './envelope-pages.ts'
+import { layoutIn, type Layout } from '../envelope/layout.ts'
+import { readPage } from './envelope-pages.ts'
 import { readSettings } from './kek-settings.ts'
 import { keystore } from './keystore.ts'
 import { malformedRow, readQuarantineDoc, type QuarantineRow } from './quarantine-documents.ts'
 import type { Moment } from './snapshot.ts'
 import type { Store } from './store.ts'
+import { boundedProjection, wrapAt } from './wrap-fields.ts'
 
 /** Quarantine rows, and whether their envelopes are unchanged, byte for byte. */
 
@@ -38,8 +40,7 @@ export async function standsThere(
   const standing = new Set<string>()
   if (rows.length === 0) return []
   const collections = (await readSettings(store))?.settings.collections ?? []
-  for (const group of groupsOf(rows)) {
-    group.layout = layoutIn(collections, group.collection, group.field)
+  for (const group of groupsOf(rows, collections)) {
     const find = group.byId ? findById : findByWalk
     for (const key of await find(store, group, moment)) standing.add(key)
   }
@@ -56,7 +57,10 @@ interface Group {
   rows: QuarantineRow[]
 }
 
-function groupsOf(rows: readonly QuarantineRow[]): Group[] {
+function groupsOf(
+  rows: readonly QuarantineRow[],
+  collections: readonly CollectionConfig[],
+): Group[] {
   const groups = new Map<string, Group>()
   for (const row of rows) {
     const { collection, field } = row.doc._id
@@ -65,7 +69,7 @@ function groupsOf(rows: readonly QuarantineRow[]): Group[] {
     if (version === null || row.doc.code === malformedRow) continue
     const byId = row.doc.code !== 'id-unsupported'
     const name = JSON.stringify([collection, field, version, byId])
-    const layout = keyturnLayout(field)
+    const layout = layoutIn(collections, collection, field)
     const group = groups.get(name) ?? { collection, field, layout, version, byId, rows: [] }
     group.rows.push(row)
     groups.set(name, group)
@@ -101,7 +105,9 @@ async function findByWalk(store: Store, group: Group, moment?: Moment): Promise<
   let after: Bound | null = null
   for (let more = true; more;) {
     const page = await readPage(store, {
-      ...group,
+      collection: group.collection,
+      layout: group.layout,
+      version: group.version,
       after,
       until: null,
       limit: lookUp,

@@ -1,7 +1,7 @@
 import type { RemovalOptions } from '../contracts/removal.ts'
 import type { RemovalRequestDoc } from './documents.ts'
 import { keystore } from './keystore.ts'
-import { isDuplicateKey } from './store-errors.ts'
+import { isDuplicateKey } from './server-errors.ts'
 import { serverNow, type Store } from './store.ts'
 import { inTransaction } from './transaction.ts'
 

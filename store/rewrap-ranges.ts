@@ -6,7 +6,7 @@ import { keystore } from './keystore.ts'
 import { malformed } from './own-documents.ts'
 import { endSession, killSession, openSession } from './sessions.ts'
 import { readRangeDoc } from './range-documents.ts'
-import { serverCode, serverCodes } from './store-errors.ts'
+import { isHeldDocument } from './server-errors.ts'
 import type { Store } from './store.ts'
 import { inTransaction } from './transaction.ts'
 
@@ -242,8 +242,7 @@ async function unlessHeld(write: () => Promise<boolean>): Promise<boolean> {
   try {
     return await write()
   } catch (error) {
-    const code = serverCode(error)
-    if (code === serverCodes.maxTimeExpired || code === serverCodes.writeConflict) return false
+    if (isHeldDocument(error)) return false
     throw error
   }
 }

@@ -3,7 +3,7 @@ import { KeyturnError, type ErrorReport } from '../contracts/errors.ts'
 import type { Counters, RotateInput, RotationPhase } from '../contracts/rotation.ts'
 import type { RotationDoc } from './documents.ts'
 import { keystore } from './keystore.ts'
-import { isDuplicateKey } from './store-errors.ts'
+import { isDuplicateKey } from './server-errors.ts'
 import { countOr } from './stored-counts.ts'
 import { serverNow, type Store } from './store.ts'
 

@@ -2,9 +2,9 @@ import { BSON } from 'mongodb'
 import type { CollectionConfig } from '../contracts/settings.ts'
 import { layoutIn } from '../envelope/layout.ts'
 import { idBytesFromRaw } from '../envelope/record-id.ts'
-import { wrapAt, wrapProjection } from './envelope-pages.ts'
 import { rawAt } from './raw-bson.ts'
 import type { Store } from './store.ts'
+import { wrapAt, wrapProjection } from './wrap-fields.ts'
 
 /** A sampled record, as a sweep would read it. */
 export interface SampledWrap {

@@ -1,6 +1,6 @@
 import type { Binary, ClientSession } from 'mongodb'
 import { collections } from '../contracts/names.ts'
-import { serverCode, serverCodes } from './store-errors.ts'
+import { isTransactionGone, isUnauthorized } from './server-errors.ts'
 import type { Store } from './store.ts'
 import { transactionOptions } from './transaction.ts'
 
@@ -47,9 +47,8 @@ export async function proveKillSessions(store: Store): Promise<boolean> {
     await install.findOne({}, { session })
     return false
   } catch (error) {
-    const code = serverCode(error)
-    if (code === serverCodes.noSuchTransaction) return true
-    if (code === serverCodes.unauthorized) return false
+    if (isTransactionGone(error)) return true
+    if (isUnauthorized(error)) return false
     throw error
   } finally {
     await endSession(session)

@@ -1,8 +1,7 @@
 import type { ClientSession, ReadConcernLike } from 'mongodb'
 import { setTimeout as pause } from 'node:timers/promises'
-import { isElection } from './election.ts'
 import { limits } from './limits.ts'
-import { serverCode, serverCodes } from './store-errors.ts'
+import { isElection, isSnapshotLost, isSnapshotOfCapped } from './server-errors.ts'
 import type { Store } from './store.ts'
 
 /** Options of a read at that moment; spread them into each statement's. Without a session: the latest majority-committed state. */
@@ -32,20 +31,12 @@ export async function atOneMoment<T>(
       // Given with each statement, or the database's own read concern would replace it.
       return await read({ session, readConcern: { level: 'snapshot' } })
     } catch (error) {
-      if (isOfCapped(error)) return await read({ readConcern: { level: 'majority' } })
-      const code = serverCode(error)
-      const gone = code === serverCodes.snapshotTooOld || code === serverCodes.snapshotUnavailable
+      if (isSnapshotOfCapped(error)) return await read({ readConcern: { level: 'majority' } })
       const isCut = isElection(error) && performance.now() - began < limits.election
-      if (!isCut && (!gone || tried >= moments)) throw error
+      if (!isCut && (!isSnapshotLost(error) || tried >= moments)) throw error
       await pause(pauseMs)
     } finally {
       await session.endSession()
     }
   }
-}
-
-/** The same code is used for a snapshot in the future; only the message tells the two apart. */
-function isOfCapped(error: unknown): boolean {
-  if (serverCode(error) !== serverCodes.snapshotUnavailable) return false
-  return error instanceof Error && /capped collection/i.test(error.message)
 }

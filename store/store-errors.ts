@@ -1,119 +1,22 @@
 import {
-  MongoClientClosedError,
   MongoError,
   MongoMissingDependencyError,
-  MongoNetworkError,
-  MongoNotConnectedError,
   MongoServerError,
   MongoServerSelectionError,
-  MongoTopologyClosedError,
-  MongoWriteConcernError,
 } from 'mongodb'
 import { KeyturnError, type ErrorCode } from '../contracts/errors.ts'
 import { innermost, isSystemError, reasonOf } from '../contracts/reasons.ts'
 import { listed, refusedAddress } from './mongodb-address.ts'
+import {
+  isLoginRefused,
+  isPassing,
+  isRefused,
+  isTimeLimit,
+  isUnconfirmed,
+  serverCode,
+} from './server-errors.ts'
 import { hints, searchHint, statementHint } from './store-hints.ts'
 import { toldSearch } from './server-search.ts'
-
-/** Server error codes by name (https://www.mongodb.com/docs/manual/reference/error-codes/). */
-export const serverCodes = {
-  hostUnreachable: 6,
-  hostNotFound: 7,
-  userNotFound: 11,
-  unauthorized: 13,
-  authenticationFailed: 18,
-  namespaceNotFound: 26,
-  lockTimeout: 24,
-  indexNotFound: 27,
-  pathNotViable: 28,
-  namespaceExists: 48,
-  maxTimeExpired: 50,
-  writeConcernFailed: 64,
-  cannotCreateIndex: 67,
-  unknownReplWriteConcern: 79,
-  indexOptionsConflict: 85,
-  indexKeySpecsConflict: 86,
-  networkTimeout: 89,
-  shutdownInProgress: 91,
-  primarySteppedDown: 189,
-  writeConflict: 112,
-  documentValidationFailure: 121,
-  commandNotSupportedOnView: 166,
-  cannotIndexParallelArrays: 171,
-  transactionTooOld: 225,
-  snapshotTooOld: 239,
-  snapshotUnavailable: 246,
-  noSuchTransaction: 251,
-  exceededTimeLimit: 262,
-  mechanismUnavailable: 334,
-  atlasError: 8000,
-  socketException: 9001,
-  notWritablePrimary: 10107,
-  objectTooLarge: 10334,
-  duplicateKey: 11000,
-  interruptedAtShutdown: 11600,
-  interrupted: 11601,
-  interruptedByStateChange: 11602,
-  notPrimaryNoSecondaryOk: 13435,
-  notPrimaryOrSecondary: 13436,
-  outOfDiskSpace: 14031,
-  objectTooLargeAfterUpdate: 17419,
-} as const
-
-/** Unreachable or timed out: the same statement may succeed later. A change of primary is tested separately. */
-const passingCodes: ReadonlySet<number> = new Set([
-  serverCodes.hostUnreachable,
-  serverCodes.hostNotFound,
-  serverCodes.maxTimeExpired,
-  serverCodes.writeConcernFailed,
-  serverCodes.networkTimeout,
-  serverCodes.writeConflict,
-  serverCodes.exceededTimeLimit,
-  serverCodes.socketException,
-])
-
-/** The server's error code, also of a bulk write's first error; null if the error is not from the server. */
-export function serverCode(error: unknown): number | null {
-  return error instanceof MongoServerError && typeof error.code === 'number' ? error.code : null
-}
-
-export function isDuplicateKey(error: unknown): boolean {
-  return serverCode(error) === serverCodes.duplicateKey
-}
-
-/** The index that a statement names is not there, or its key means several. Such an answer has code 2 (BadValue) or 17007, and these words. */
-export function isBadHint(error: unknown): boolean {
-  const text = error instanceof Error ? error.message : ''
-  return /hint provided does not correspond|planner returned error: bad hint|hint matched multiple indexes/i.test(
-    text,
-  )
-}
-
-/** Errors of a statement in a killed session. */
-export function wasKilled(error: unknown): boolean {
-  const code = serverCode(error)
-  return (
-    code === serverCodes.interrupted ||
-    code === serverCodes.noSuchTransaction ||
-    code === serverCodes.transactionTooOld
-  )
-}
-
-/** Refused by access control: wrong user or password, or a role that lacks the action. */
-export function isRefused(error: unknown): boolean {
-  const code = serverCode(error)
-  return code === serverCodes.unauthorized || isLoginRefused(error)
-}
-
-function isLoginRefused(error: unknown): boolean {
-  const code = serverCode(error)
-  return (
-    code === serverCodes.userNotFound ||
-    code === serverCodes.authenticationFailed ||
-    code === serverCodes.mechanismUnavailable ||
-    code === serverCodes.atlasError
-  )
-}
 
 /**
  * The driver's error as the coded error that a caller can act on, with its innermost cause in the message: temporary errors
@@ -145,7 +48,7 @@ export function asStoreError(error: unknown, where = 'mongodb'): unknown {
     const text = `${where} has not confirmed a write by a majority of its members: ${reasonOf(error)}`
     return told('mongodb-unreachable', text, hints.majority)
   }
-  if (serverCode(error) === serverCodes.maxTimeExpired) {
+  if (isTimeLimit(error)) {
     return told('mongodb-unreachable', `${where} took too long: ${reasonOf(error)}`, hints.slow)
   }
   if (isPassing(error)) {
@@ -154,37 +57,6 @@ export function asStoreError(error: unknown, where = 'mongodb'): unknown {
   }
   if (error instanceof MongoServerError) return refusedStatement(error, where, told)
   return error
-}
-
-/** The primary wrote it, but the other members did not confirm in time; it may persist. */
-function isUnconfirmed(error: MongoError): boolean {
-  const code = serverCode(error)
-  return (
-    code === serverCodes.writeConcernFailed ||
-    (error instanceof MongoWriteConcernError && code === serverCodes.maxTimeExpired)
-  )
-}
-
-/** Refused before execution: the member is not the primary. */
-export function isNotPrimary(error: unknown): boolean {
-  const code = serverCode(error)
-  return (
-    code === serverCodes.notWritablePrimary ||
-    code === serverCodes.notPrimaryNoSecondaryOk ||
-    code === serverCodes.notPrimaryOrSecondary
-  )
-}
-
-/** Refused, or interrupted and perhaps executed, because the primary is changing. */
-export function isChangeOfPrimary(error: unknown): boolean {
-  const code = serverCode(error)
-  return (
-    isNotPrimary(error) ||
-    code === serverCodes.interruptedAtShutdown ||
-    code === serverCodes.interruptedByStateChange ||
-    code === serverCodes.primarySteppedDown ||
-    code === serverCodes.shutdownInProgress
-  )
 }
 
 /**
@@ -218,24 +90,6 @@ function refusedStatement(error: MongoServerError, where: string, told: Tell): K
   const name = typeof codeName === 'string' ? ` (${codeName})` : ''
   const hint = statementHint(serverCode(error))
   return told('mongodb-refused', `${where} refused: ${reasonOf(error)}${name}`, hint)
-}
-
-/**
- * The connection to the primary is cut, or the primary is changing: the same statement may succeed later. The labels are the
- * driver's (transactions and retryable writes specifications).
- */
-function isPassing(error: MongoError): boolean {
-  return (
-    error instanceof MongoNetworkError ||
-    error instanceof MongoTopologyClosedError ||
-    error instanceof MongoNotConnectedError ||
-    error instanceof MongoClientClosedError ||
-    /^MongoPool|WaitQueueTimeout/.test(error.name) ||
-    error.hasErrorLabel('RetryableWriteError') ||
-    error.hasErrorLabel('TransientTransactionError') ||
-    isChangeOfPrimary(error) ||
-    passingCodes.has(serverCode(error) ?? 0)
-  )
 }
 
 /** A failed login can surface as a server selection error with the server's answer inside. */

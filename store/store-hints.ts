@@ -1,3 +1,5 @@
+import { serverCodes } from './server-errors.ts'
+
 /** Hints for refusals of MongoDB. */
 export const hints = {
   login:
@@ -12,8 +14,9 @@ export const hints = {
 
 /** By the server's error code. */
 const byCode: Readonly<Record<number, string>> = {
-  14031: 'make room on the disk of mongod',
-  79: 'the replica set has no such write concern: look at rs.conf()',
+  [serverCodes.outOfDiskSpace]: 'make room on the disk of mongod',
+  [serverCodes.unknownReplWriteConcern]:
+    'the replica set has no such write concern: look at rs.conf()',
 }
 
 export function statementHint(code: number | null): string {

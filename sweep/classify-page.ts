@@ -5,7 +5,7 @@ import type { WrapFields } from '../envelope/envelope.ts'
 import { readWrap, wrapAad, type Layout } from '../envelope/layout.ts'
 import type { Bound } from '../store/documents.ts'
 import type { PageEntry } from '../store/envelope-pages.ts'
-import { withoutQuarantined } from './known-quarantine.ts'
+import { withoutQuarantined } from '../store/known-quarantine.ts'
 import type { RewrapContext } from './rewrap-context.ts'
 
 /** Why an envelope goes into quarantine. */

@@ -54,8 +54,10 @@ async function cutRanges(
     if (found !== version || envelopes === 0) continue
     const count = wanted === 'auto' ? rangesFor(envelopes) : wanted
     const points = await splitPoints(store, {
-      ...{ collection, field, version, ranges: count },
+      collection,
       layout: layoutIn(collections, collection, field),
+      version,
+      ranges: count,
     })
     for (const [index, min] of [null, ...points].entries()) {
       ranges.push({ collection, field, min, max: points[index] ?? null })

@@ -15,7 +15,6 @@ export async function* readPages(context: RewrapContext): AsyncGenerator<Classif
     if (stopReading(context, page)) return
     const { entries, more } = await readPage(store, {
       collection: context.collection,
-      field: context.field,
       layout: context.layout,
       version: from,
       after: oldCursor,

@@ -103,12 +103,12 @@ async function takeFirst(opening: Promise<OpenedPage>[]): Promise<OpenedPage> {
 
 async function* pagesOf(
   { store, page = 1_000, signal }: ScanUnwrapOptions,
-  { collection, field, layout, version }: VersionOfField,
+  { collection, layout, version }: VersionOfField,
 ): AsyncGenerator<PageEntry[], void> {
   let after: Bound | null = null
   for (;;) {
     signal.throwIfAborted()
-    const options = { collection, field, layout, version, after, until: null, limit: page, signal }
+    const options = { collection, layout, version, after, until: null, limit: page, signal }
     const { entries, more }: Awaited<ReturnType<typeof readPage>> = await readPage(store, options)
     // Odd envelopes belong to no version.
     yield entries.filter(({ isOdd }) => !isOdd)

@@ -1,6 +1,7 @@
-import type { Document } from 'mongodb'
+import { storedWrapped } from '../envelope/layout.ts'
 import { wrapDigest } from '../envelope/wrap-digest.ts'
 import { readPage, type PageEntry } from '../store/envelope-pages.ts'
+import { hasWrap } from '../store/wrap-filter.ts'
 import type { RewrapContext } from './rewrap-context.ts'
 import type { WrappedPage } from './wrap-pages.ts'
 
@@ -16,9 +17,11 @@ export async function stuckEntries(
   const tried = new Map(page.wraps.map(({ entry }) => [hex(entry.idBytes), digest(entry)]))
   const suspects = await stillThere(context, page, tried)
   if (suspects.length === 0) return []
+  const { store, from } = context.options
   const unmatched = new Map<string, string>()
   for (const entry of suspects) {
-    if (!(await matches(context, entry))) unmatched.set(hex(entry.idBytes), digest(entry))
+    const found = { id: entry.id, version: from, wrapped: storedWrapped(entry.wrap) }
+    if (!(await hasWrap(store, context, found))) unmatched.set(hex(entry.idBytes), digest(entry))
   }
   return unmatched.size === 0 ? [] : await stillThere(context, page, unmatched)
 }
@@ -31,7 +34,6 @@ async function stillThere(
 ): Promise<PageEntry[]> {
   const { entries } = await readPage(context.options.store, {
     collection: context.collection,
-    field: context.field,
     layout: context.layout,
     version: context.options.from,
     after: page.oldCursor,
@@ -41,18 +43,6 @@ async function stillThere(
     signal: context.abandon.signal,
   })
   return entries.filter((entry) => known.get(hex(entry.idBytes)) === digest(entry))
-}
-
-/** Whether the filter of the page's update finds the record. */
-async function matches(context: RewrapContext, entry: PageEntry): Promise<boolean> {
-  const wrapped = (entry.wrap as { dek_wrapped: unknown }).dek_wrapped
-  const filter: Document = {
-    _id: entry.id,
-    [context.layout.version]: context.options.from,
-    [context.layout.wrapped]: wrapped,
-  }
-  const records = context.options.store.db.collection(context.collection)
-  return (await records.findOne(filter, { projection: { _id: 1 } })) !== null
 }
 
 function digest(entry: PageEntry): string {

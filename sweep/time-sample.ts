@@ -30,8 +30,12 @@ export async function timeSample(options: TimeSampleOptions): Promise<TimedSampl
   const layout = layoutIn(collections, place.collection, place.field)
   const began = performance.now()
   const { entries } = await readPage(store, {
-    ...{ ...place, layout, version: from },
-    ...{ after: null, until: null, limit: size },
+    collection: place.collection,
+    layout,
+    version: from,
+    after: null,
+    until: null,
+    limit: size,
   })
   const items = entries.flatMap((entry) => itemOf(options, layout, entry))
   const read = performance.now()

@@ -27,13 +27,12 @@ async function write(
   closes: boolean,
 ): Promise<Counters | null> {
   const { store, rotation, range, from, to, provider, lease } = context.options
-  const { collection, field, layout, attempt, session } = context
+  const { collection, layout, attempt, session } = context
   const result = await commitPage(store, session, {
     rotation,
     range,
     attempt,
     collection,
-    field,
     layout,
     oldCursor: page.oldCursor,
     newCursor: page.cursor,

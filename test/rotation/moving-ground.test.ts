@@ -70,7 +70,7 @@ describe('an index that is dropped during a rotation', () => {
     expect(await without(wanted.version.name, 1)).toMatchObject({
       ...{ exit: 5, outcome: 'failed' },
       error: {
-        message: `collection '${collection}' lacks the index on '${field}.kek_version'`,
+        message: `collection "${collection}" lacks the index on "${field}.kek_version"`,
         hint: 'run: keyturn setup',
       },
     })

@@ -3,7 +3,7 @@ import { afterAll, beforeEach, describe, expect, test } from 'vitest'
 import { splitPoints } from '../../store/census.ts'
 import { ownerBounds } from '../../store/chunk-bounds.ts'
 import type { Store } from '../../store/store.ts'
-import { certificates, field, fill, testStore } from './support.ts'
+import { certificates, fill, layout, testStore } from './support.ts'
 
 /*
  * A sharded cluster is imitated: nothing that can be installed here contains a mongos. A replica set stands
@@ -52,7 +52,10 @@ describe('on a sharded cluster', () => {
   test('ranges end where the chunks of another shard begin, and are cut further in equal steps', async () => {
     expect(await bounds()).toEqual([{ v: name(500) }, { v: name(900) }])
     const cut = await splitPoints(router(), {
-      ...{ collection: certificates, field, version: 1, ranges: 4 },
+      collection: certificates,
+      layout,
+      version: 1,
+      ranges: 4,
     })
     expect(cut).toEqual([250, 500, 750, 900].map((n) => ({ v: name(n) })))
   })
@@ -62,7 +65,10 @@ describe('on a sharded cluster', () => {
       .collection<{ _id: string }>(certificates)
       .deleteMany({ _id: { $gte: name(500), $lt: name(900) } })
     const cut = await splitPoints(router(), {
-      ...{ collection: certificates, field, version: 1, ranges: 2 },
+      collection: certificates,
+      layout,
+      version: 1,
+      ranges: 2,
     })
     expect(cut).toEqual([300, 900].map((n) => ({ v: name(n) })))
   })

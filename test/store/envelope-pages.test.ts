@@ -1,5 +1,6 @@
 import { beforeAll, describe, expect, test } from 'vitest'
 import { BSON, Double, Int32, Long } from 'mongodb'
+import { keyturnLayout } from '../../envelope/layout.ts'
 import { idBytes, idBytesFromRaw } from '../../envelope/record-id.ts'
 import { splitPoints } from '../../store/census.ts'
 import type { Bound } from '../../store/documents.ts'
@@ -11,8 +12,8 @@ import { kindsOfIds } from './kinds-of-ids.ts'
 import {
   allEntries,
   certificates,
-  field,
   fill,
+  layout,
   page,
   pageInput,
   record,
@@ -71,7 +72,7 @@ describe('walking envelopes of 20 kinds of _id', () => {
   })
 
   test('reads the same envelopes in ranges cut by split points, none twice', async () => {
-    const place = { collection: certificates, field, version: 1 }
+    const place = { collection: certificates, layout, version: 1 }
     const points = await splitPoints(store, { ...place, ranges: 7 })
     expect(points).toHaveLength(6)
     const sizes: number[] = []
@@ -137,7 +138,7 @@ describe('a page', () => {
   test('throws index-missing without the index', async () => {
     const reading = readPage(store, {
       collection: certificates,
-      field: 'secret.other',
+      layout: keyturnLayout('secret.other'),
       version: 1,
       after: null,
       until: null,
@@ -147,13 +148,13 @@ describe('a page', () => {
   })
 
   test('is empty for a missing collection', async () => {
-    const nowhere = { collection: 'nowhere', field, version: 1 }
+    const nowhere = { collection: 'nowhere', layout, version: 1 }
     const reading = readPage(store, { ...nowhere, after: null, until: null, limit: 10 })
     await expect(reading).resolves.toEqual({ entries: [], more: false })
   })
 
   test('distinguishes a new record from the cursor when both ids are equal as numbers', async () => {
-    const place = { collection: certificates, field, version: 9 }
+    const place = { collection: certificates, layout, version: 9 }
     const records = store.db.collection(certificates)
     await records.insertOne(record(new Double(-5), 9) as never)
     const behind = async (v: unknown) =>
@@ -163,7 +164,7 @@ describe('a page', () => {
   })
 
   test('returns any value that is in the place of an envelope', async () => {
-    const place = { collection: certificates, field, version: 8 }
+    const place = { collection: certificates, layout, version: 8 }
     const records = store.db.collection(certificates)
     await records.insertOne({
       _id: 'broken',

@@ -1,13 +1,12 @@
 import { MongoClient, type Document } from 'mongodb'
 import { afterAll, describe, expect, inject, test } from 'vitest'
 import type { KeyturnError } from '../../contracts/errors.ts'
-import { keyturnLayout } from '../../envelope/layout.ts'
 import { countVersions } from '../../store/census.ts'
 import { readPage } from '../../store/envelope-pages.ts'
 import { faultOf, indexFaults, listIndexes, wantedIndexes } from '../../store/index-faults.ts'
 import { createIndexes } from '../../store/indexes.ts'
 import { oddIndex } from '../../store/presence.ts'
-import { configured, field, record, testStore } from './support.ts'
+import { configured, field, layout, record, testStore } from './support.ts'
 
 const store = await testStore()
 const client = await MongoClient.connect(inject('mongoUri'))
@@ -16,7 +15,7 @@ afterAll(async () => client.close())
 
 const key = { [`${field}.kek_version`]: 1, _id: 1 } as const
 const ours = `${field}.kek_version_1__id_1`
-const odd = oddIndex(keyturnLayout(field))
+const odd = oddIndex(layout)
 
 /** As somebody made the collection and its indexes before `setup`: with records of two versions and an odd one. */
 async function made(name: string, indexes: Document[], options: Document = {}): Promise<void> {
@@ -39,7 +38,12 @@ const namesOf = async (name: string) =>
 async function expectServed(name: string): Promise<void> {
   expect(await indexFaults(store, place(name))).toEqual([])
   const page = await readPage(store, {
-    ...{ collection: name, field, version: 1, after: null, until: null, limit: 10 },
+    collection: name,
+    layout,
+    version: 1,
+    after: null,
+    until: null,
+    limit: 10,
   })
   expect(page.entries.map(({ id }) => id)).toEqual(['B', 'a', 'c'])
   const census = await countVersions(store, place(name))
@@ -201,7 +205,12 @@ test('a running process looks up an index again after it was dropped or renamed'
   await db.collection('moved').createIndex(key, { name: 'elsewhere' }, {})
   const read = () =>
     readPage(store, {
-      ...{ collection: 'moved', field, version: 1, after: null, until: null, limit: 10 },
+      collection: 'moved',
+      layout,
+      version: 1,
+      after: null,
+      until: null,
+      limit: 10,
     })
   expect((await read()).entries).toHaveLength(3)
   await db.collection('moved').dropIndex('elsewhere')
@@ -209,7 +218,7 @@ test('a running process looks up an index again after it was dropped or renamed'
 })
 
 test('an index that is still being built is not used', () => {
-  const { version } = wantedIndexes(keyturnLayout(field))
+  const { version } = wantedIndexes(layout)
   const building = { name: 'mine', spec: { key, name: 'mine' }, isBuilding: true }
   expect(faultOf([building], version, { collection: 'c', field })).toEqual({
     ...{ place: `c.${field}`, why: "index 'mine' on 'c' is still being built" },

@@ -1,6 +1,7 @@
 import { randomBytes, randomUUID } from 'node:crypto'
 import { Binary, Int32, MongoClient } from 'mongodb'
 import { afterAll, inject } from 'vitest'
+import { keyturnLayout } from '../../envelope/layout.ts'
 import { wrapDigest } from '../../envelope/wrap-digest.ts'
 import type { CollectionConfig } from '../../contracts/settings.ts'
 import type { Bound } from '../../store/documents.ts'
@@ -17,6 +18,7 @@ import { freshName } from '../support/fresh.ts'
 
 export const certificates = 'certificates'
 export const field = 'secret.key'
+export const layout = keyturnLayout(field)
 export const configured: CollectionConfig[] = [{ name: certificates, envelopes: [field] }]
 
 /** A store on a database of its own, with its collections and indexes; dropped after the file. */
@@ -146,7 +148,7 @@ export async function take(
 export async function page(store: Store, after: Bound | null, limit: number, version = 1) {
   return readPage(store, {
     collection: certificates,
-    field,
+    layout,
     version,
     after,
     until: null,
@@ -182,7 +184,7 @@ export function pageInput(
     range: sweep.range,
     attempt: sweep.taken.attempt,
     collection: certificates,
-    field,
+    layout,
     oldCursor: sweep.taken.cursor,
     newCursor: entries.at(-1)?.cursor ?? sweep.taken.cursor,
     from: 1,

@@ -12,7 +12,7 @@ import { readActive } from '../../../store/kek-active.ts'
 import { readVersions } from '../../../store/kek-versions.ts'
 import { writeHeartbeat } from '../../../store/process-heartbeats.ts'
 import { readQuestions } from '../../../store/proof-question.ts'
-import { serverCode, serverCodes } from '../../../store/store-errors.ts'
+import { isInvalidDocument } from '../../../store/server-errors.ts'
 import { serverNow } from '../../../store/store.ts'
 import { install, place, timings, type World } from './world.ts'
 
@@ -119,7 +119,7 @@ export class Application {
       return true
     } catch (error) {
       // The validator of a removal.
-      if (serverCode(error) === serverCodes.documentValidationFailure) return false
+      if (isInvalidDocument(error)) return false
       throw error
     }
   }

@@ -1,5 +1,5 @@
 import fc from 'fast-check'
-import { serverCode, serverCodes } from '../../../store/store-errors.ts'
+import { isInvalidDocument } from '../../../store/server-errors.ts'
 import { requireInvariants, countUnder } from './invariants.ts'
 import { freezeSweep } from './frozen-sweep.ts'
 import { forge, removeOn, undo } from './removal.ts'
@@ -152,7 +152,7 @@ async function restore({ store, contents, copies }: World): Promise<string> {
     contents.set(id, old.content)
     return id
   } catch (error) {
-    if (serverCode(error) === serverCodes.documentValidationFailure) return 'refused by the fence'
+    if (isInvalidDocument(error)) return 'refused by the fence'
     throw error
   }
 }

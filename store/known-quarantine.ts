@@ -1,9 +1,9 @@
 import { wrapDigest } from '../envelope/wrap-digest.ts'
 import { idBytes } from '../envelope/record-id.ts'
-import { keystore } from '../store/keystore.ts'
-import type { PageEntry } from '../store/envelope-pages.ts'
-import { readQuarantine } from '../store/quarantined-bytes.ts'
-import type { Store } from '../store/store.ts'
+import { keystore } from './keystore.ts'
+import type { PageEntry } from './envelope-pages.ts'
+import { readQuarantine } from './quarantined-bytes.ts'
+import type { Store } from './store.ts'
 
 interface Scope {
   rotation: string
