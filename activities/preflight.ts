@@ -14,14 +14,13 @@ import { indexFaults } from '../store/index-faults.ts'
 import { indexMissing } from '../store/indexes.ts'
 import { readActive } from '../store/kek-active.ts'
 import { requireInstall } from '../store/kek-install.ts'
+import { readVersion, readVersions } from '../store/kek-versions.ts'
 import {
   clearEndedMarks,
   endAbandoned,
   markRotation,
-  readVersion,
-  readVersions,
   takeOverMark,
-} from '../store/kek-versions.ts'
+} from '../store/rotation-marks.ts'
 import { closeRanges } from '../store/rewrap-ranges.ts'
 import type { RotationDoc } from '../store/documents.ts'
 import type { Store } from '../store/store.ts'

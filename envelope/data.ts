@@ -21,7 +21,7 @@ export function openData(dek: Buffer, envelope: SealedData, aad: Buffer): Buffer
     return gcmOpen(dek, envelope.iv, envelope.ciphertext, aad)
   } catch (cause) {
     throw new KeyturnError('envelope-unreadable', 'the data does not open under its data key', {
-      hint: 'it was changed, or stands in another record, field or collection than it was sealed for',
+      hint: 'it was changed, or is in another record, field or collection than it was sealed for',
       cause,
     })
   }

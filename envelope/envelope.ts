@@ -73,7 +73,7 @@ export function parseWrapFields(value: unknown): WrapFields {
   checkFormat(members['format'])
   const kekVersion = asInteger(members['kek_version'])
   if (kekVersion === null || kekVersion < 1 || kekVersion > maxKekVersion) {
-    throw malformed(`'kek_version' is no integer from 1 to ${maxKekVersion}`)
+    throw malformed(`"kek_version" is no integer from 1 to ${maxKekVersion}`)
   }
   const provider = parseProvider(members['provider'])
   const dekIv = binaryOf(members, 'dek_iv')
@@ -89,19 +89,19 @@ export function parseWrapFields(value: unknown): WrapFields {
 
 function checkFormat(value: unknown): void {
   const format = asInteger(value)
-  if (format === null) throw malformed("'format' is no integer")
+  if (format === null) throw malformed('"format" is no integer')
   if (format !== envelopeFormat) {
-    throw new KeyturnError('format-unknown', `the envelope has the unknown format '${format}'`, {
+    throw new KeyturnError('format-unknown', `the envelope has the unknown format "${format}"`, {
       hint: 'it was written by a newer keyturn, or changed: this one reads format 1',
     })
   }
 }
 
 function parseProvider(value: unknown): ProviderName {
-  if (typeof value !== 'string') throw malformed("'provider' is no string")
+  if (typeof value !== 'string') throw malformed('"provider" is no string')
   if (value !== 'env' && value !== 'pkcs11') {
-    throw new KeyturnError('wrong-provider', `the envelope names the provider '${value}'`, {
-      hint: "providers are 'env' and 'pkcs11'",
+    throw new KeyturnError('wrong-provider', `the envelope names the provider "${value}"`, {
+      hint: 'providers are "env" and "pkcs11"',
     })
   }
   return value
@@ -115,12 +115,12 @@ function documentOf(value: unknown): Readonly<Record<string, unknown>> {
 
 function binaryOf(members: Readonly<Record<string, unknown>>, name: string): Buffer {
   const bytes = asBinary(members[name])
-  if (bytes === null) throw malformed(`'${name}' is no binary of subtype 0`)
+  if (bytes === null) throw malformed(`"${name}" is no binary of subtype 0`)
   return bytes
 }
 
 function wrongLength(name: string, bytes: Buffer, wanted: string): KeyturnError {
-  return malformed(`'${name}' has ${bytes.length} bytes, not ${wanted}`)
+  return malformed(`"${name}" has ${bytes.length} bytes, not ${wanted}`)
 }
 
 export function malformed(what: string): KeyturnError {

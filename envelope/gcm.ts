@@ -1,6 +1,6 @@
 import { createCipheriv, createDecipheriv } from 'node:crypto'
 
-/** AES-256-GCM (NIST SP 800-38D) with a 16-byte tag, which stands behind the ciphertext everywhere in Keyturn. */
+/** AES-256-GCM (NIST SP 800-38D) with a 16-byte tag, which follows the ciphertext everywhere in Keyturn. */
 
 export const keyLength = 32
 export const tagLength = 16

@@ -117,10 +117,10 @@ function int64(value: bigint): Buffer {
 function refuseUnstorable(id: unknown): void {
   const type = typeof id
   if (type === 'undefined' || type === 'function' || type === 'symbol') {
-    throw unsupported(`a record id cannot be of type '${type}'`)
+    throw unsupported(`a record id cannot be of type "${type}"`)
   }
   if (typeof id === 'bigint' && BigInt.asIntN(64, id) !== id) {
-    throw unsupported(`a record id of '${id}' is no 64-bit integer`)
+    throw unsupported(`a record id of "${id}" is no 64-bit integer`)
   }
   if (id instanceof Date && Number.isNaN(id.getTime())) {
     throw unsupported('a record id is an invalid date')

@@ -103,7 +103,7 @@ function only(_id: string, name: string): Document[] {
   return [{ $match: { _id } }, under(name)]
 }
 
-/** The whole document under one name, which tells its collection. */
+/** The whole document under one name, which names its collection. */
 function under(name: string): Document {
   return { $replaceWith: { [name]: '$$ROOT' } }
 }

@@ -3,13 +3,13 @@ import type { Bound } from './documents.ts'
 import { ownerBounds } from './chunk-bounds.ts'
 import { countedThrough } from './collections.ts'
 import { countField, fieldsOf, scanField } from './field-census.ts'
-import { oddStanding } from './odd-envelopes.ts'
-import { readQuarantine, standsThere } from './quarantined-bytes.ts'
+import { countKnownOdd } from './odd-envelopes.ts'
+import { readQuarantine, areUnchanged } from './quarantined-bytes.ts'
 import { atOneMoment, type Moment } from './snapshot.ts'
 import type { Store } from './store.ts'
 import { idBehind, type SkippedRange } from './version-walk.ts'
 
-/** Envelopes counted by version. Counts are raw: they include quarantined envelopes, unless a function says otherwise. */
+/** Envelopes counted by version. Counts are raw: they include quarantined envelopes, unless a function excludes them. */
 
 /** In one snapshot, and without views that let no count through. */
 async function countedAtOnce<T>(
@@ -105,9 +105,9 @@ export async function leftOf(
     for (const place of fieldsOf(kept)) {
       const { versions, odd } = await countField(store, place, moment, version)
       left.under += versions.get(version) ?? 0
-      if (odd > 0) left.odd += Math.max(0, odd - (await oddStanding(store, place, moment)))
+      if (odd > 0) left.odd += Math.max(0, odd - (await countKnownOdd(store, place, moment)))
     }
-    if (left.under > 0) left.under -= await countStanding(store, kept, version, moment)
+    if (left.under > 0) left.under -= await countUnchanged(store, kept, version, moment)
     return left
   })
 }
@@ -122,7 +122,7 @@ export async function remainingOf(
   return under + odd
 }
 
-async function countStanding(
+async function countUnchanged(
   store: Store,
   collections: readonly CollectionConfig[],
   version: number,
@@ -133,7 +133,7 @@ async function countStanding(
   )
   const rows = await readQuarantine(store, { kek_version: version }, moment)
   const ours = rows.filter(({ doc }) => names.has(`${doc._id.collection}/${doc._id.field}`))
-  return (await standsThere(store, ours, moment)).filter(Boolean).length
+  return (await areUnchanged(store, ours, moment)).filter(Boolean).length
 }
 
 /** A version of a field for which two ways of counting differ. */

@@ -33,7 +33,7 @@ export async function checkShapes(
     const info = infos.get(name)
     const why = info === undefined ? null : whyNotSwept(info)
     if (why === null) continue
-    throw lostError({ code: 'unsupported-shape', message: `collection '${name}' ${why}` })
+    throw lostError({ code: 'unsupported-shape', message: `collection "${name}" ${why}` })
   }
 }
 
@@ -66,20 +66,20 @@ function lossOf(
   info: CollectionInfo | undefined,
 ): LostCollection | null {
   const lost = (code: LostCollection['code'], message: string) => ({ name, code, message })
-  if (info === undefined) return lost('collection-missing', `collection '${name}' is missing`)
+  if (info === undefined) return lost('collection-missing', `collection "${name}" is missing`)
   const why = whyNotSwept(info)
   const today = uuidOf(info)
   if (info.type !== 'collection') {
-    return lost('collection-replaced', `'${name}' ${why ?? 'is another'} now, not the collection`)
+    return lost('collection-replaced', `"${name}" ${why ?? 'is another'} now, not the collection`)
   }
   if (uuid !== undefined && today !== null && today !== uuid) {
     const more = why === null ? '' : `, and ${why}`
     return lost(
       'collection-replaced',
-      `collection '${name}' is not the one that was recorded${more}`,
+      `collection "${name}" is not the one that was recorded${more}`,
     )
   }
-  return why === null ? null : lost('unsupported-shape', `collection '${name}' ${why}`)
+  return why === null ? null : lost('unsupported-shape', `collection "${name}" ${why}`)
 }
 
 /** The collections that are not lost, and whether a name is that of a lost one. */
@@ -93,8 +93,8 @@ export async function sortedOut(
 }
 
 /**
- * Counts through whatever stands in the place of these collections. A count that fails is repeated without the views among
- * them: a view whose pipeline fails would fail each count for good. `lostCollections` names a view whatever was counted.
+ * Counts these collections, and views that have taken their names. A count that fails is repeated without the views: one
+ * whose pipeline fails would fail each count for good. `lostCollections` reports a view in any case.
  */
 export async function countedThrough<T>(
   store: Store,

@@ -27,7 +27,7 @@ export async function endFault(
   const what = ours.version === 'odd' ? 'odd' : `under v${version}`
   return {
     code: 'rotation-failed',
-    message: `'${field}' of '${collection}' has ${byScan} envelopes ${what}, and its index shows ${byIndex}`,
+    message: `"${field}" of "${collection}" has ${byScan} envelopes ${what}, and its index shows ${byIndex}`,
     hint: 'the index was made anew in another way, or is damaged: drop it, run keyturn setup, rotate again',
   }
 }

@@ -58,7 +58,7 @@ interface Rules {
 export async function raiseFence(store: Store, fence: Fence): Promise<FenceChange> {
   const rules = await readRules(store, fence.collection)
   if (rules === null) throw missing(fence.collection)
-  if (stands(rules, fence)) return 'done'
+  if (isEnforced(rules, fence)) return 'done'
   const lax = laxness(rules)
   if (lax !== null) throw noFence(fence.collection, lax)
   const isBare = Object.keys(rules.validator).length === 0
@@ -104,13 +104,13 @@ export async function lowerFence(store: Store, fence: Fence): Promise<FenceChang
 /** Whether MongoDB refuses the version in all of these fields now, by our clauses. */
 export async function hasFence(store: Store, fence: Fence): Promise<boolean> {
   const rules = await readRules(store, fence.collection)
-  return rules !== null && stands(rules, fence)
+  return rules !== null && isEnforced(rules, fence)
 }
 
 /** Why a collection's validator could not enforce the fence, as far as can be seen without changing it; null if nothing prevents it. */
 export async function fenceObstacle(store: Store, { collection }: Fence): Promise<string | null> {
   const rules = await readRules(store, collection)
-  return rules === null ? `there is no collection '${collection}'` : laxness(rules)
+  return rules === null ? `there is no collection "${collection}"` : laxness(rules)
 }
 
 /**
@@ -155,7 +155,7 @@ async function refusesSample(
   return all !== undefined && still === undefined
 }
 
-function stands(rules: Rules, fence: Fence): boolean {
+function isEnforced(rules: Rules, fence: Fence): boolean {
   return laxness(rules) === null && holdsClauses(rules.validator, clausesOf(fence))
 }
 
@@ -203,7 +203,7 @@ async function collMod(
 }
 
 function missing(collection: string): KeyturnError {
-  return new KeyturnError('collection-missing', `there is no collection '${collection}'`, {
+  return new KeyturnError('collection-missing', `there is no collection "${collection}"`, {
     hint: 'restore it, or take it out of the settings: keyturn setup',
   })
 }
@@ -211,7 +211,7 @@ function missing(collection: string): KeyturnError {
 function noFence(collection: string, why: string, cause?: unknown): KeyturnError {
   return new KeyturnError(
     'no-fence',
-    `no fence can be raised on collection '${collection}': ${why}`,
+    `no fence can be raised on collection "${collection}": ${why}`,
     {
       hint: 'grant collMod and let its rules be enforced, or remove with --without-fence',
       cause,
@@ -222,7 +222,7 @@ function noFence(collection: string, why: string, cause?: unknown): KeyturnError
 function fenceLeft({ collection, version }: Fence, why: string, cause?: unknown): KeyturnError {
   return new KeyturnError(
     'fence-left',
-    `a fence keeps version ${version} out of collection '${collection}': ${why}`,
+    `a fence keeps version ${version} out of collection "${collection}": ${why}`,
     {
       hint: `keyturn remove --version ${version} --undo takes it off; where others have rewritten the validator, take the clause on "kek_version" out with collMod`,
       cause,

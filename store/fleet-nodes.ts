@@ -49,7 +49,7 @@ export async function seeNode(store: Store, node: string, kind: NodeKind): Promi
   )
   if (seen === null) throw new KeyturnError('internal', 'an upsert returned no document')
   if (seen.decommissioned_at !== null) {
-    throw new KeyturnError('node-decommissioned', `node '${node}' is decommissioned`, {
+    throw new KeyturnError('node-decommissioned', `node "${node}" is decommissioned`, {
       hint: `readmit it with: keyturn nodes expect ${node}`,
     })
   }
@@ -97,7 +97,7 @@ export async function decommissionNode(store: Store, node: string, by: string): 
     if (live !== undefined) {
       throw new KeyturnError(
         'node-live',
-        `node '${node}' is live: process ${live.pid} (${live.role})`,
+        `node "${node}" is live: process ${live.pid} (${live.role})`,
         {
           hint: 'stop its processes first, then repeat this',
         },
@@ -118,7 +118,7 @@ export async function decommissionNode(store: Store, node: string, by: string): 
       { session, returnDocument: 'after' },
     )
     if (row !== null) return row
-    throw new KeyturnError('node-unknown', `node '${node}' is not in the roster`, {
+    throw new KeyturnError('node-unknown', `node "${node}" is not in the roster`, {
       hint: 'keyturn nodes list shows those that are',
     })
   })

@@ -31,7 +31,7 @@ export interface IndexFault {
   readonly place: string
   /** What is wrong, as a sentence. */
   readonly why: string
-  readonly cure: string
+  readonly hint: string
   /** True if `setup` cannot create its own index beside the existing ones. */
   readonly isInTheWay: boolean
   /** True if it becomes usable once it is built. */
@@ -100,39 +100,39 @@ export function faultOf(
 ): IndexFault | null {
   if (servingIndex(found, wanted) !== null) return null
   const place = `${collection}.${field}`
-  const inTheWay = (why: string, cure: string) => ({ place, why, cure, isInTheWay: true })
+  const inTheWay = (why: string, hint: string) => ({ place, why, hint, isInTheWay: true })
   const near = found.filter(
     ({ name, spec }) => name === wanted.name || sameJson(spec['key'], wanted.key),
   )
   for (const index of near) {
-    const said = `index '${index.name}' on '${collection}'`
+    const named = `index "${index.name}" on "${collection}"`
     const odd = oddities(index, wanted)
     if (odd.length === 1 && index.isBuilding) {
-      const cure =
+      const hint =
         'wait for it: db.currentOp() shows how far it is; a member that is down may hold it up'
-      const why = `${said} is still being built`
-      return { place, why, cure, isInTheWay: false, isBuilding: true }
+      const why = `${named} is still being built`
+      return { place, why, hint, isInTheWay: false, isBuilding: true }
     }
     if (odd.length === 1 && index.spec['hidden'] === true) {
-      return inTheWay(`${said} is hidden`, `show it: ${unhidden(collection, index.name)}`)
+      return inTheWay(`${named} is hidden`, `show it: ${unhidden(collection, index.name)}`)
     }
     if (index.name === wanted.name) {
       return inTheWay(
-        `${said} does not serve: it ${odd.join(', ')}`,
+        `${named} does not serve: it ${odd.join(', ')}`,
         `drop it: ${dropped(collection, index.name)}, then run: keyturn setup`,
       )
     }
   }
   if (found.length >= mostIndexes) {
     return inTheWay(
-      `'${collection}' lacks the index '${wanted.name}', and has ${found.length} indexes, as many as mongodb allows`,
-      `drop one that nobody needs: db.getCollection("${collection}").dropIndex(NAME), then run: keyturn setup`,
+      `"${collection}" lacks the index "${wanted.name}", and has ${found.length} indexes, as many as mongodb allows`,
+      `drop one that is not needed: db.getCollection("${collection}").dropIndex(NAME), then run: keyturn setup`,
     )
   }
-  const others = near.map((index) => `'${index.name}' ${oddities(index, wanted).join(', ')}`)
+  const others = near.map((index) => `"${index.name}" ${oddities(index, wanted).join(', ')}`)
   const beside = others.length === 0 ? '' : `, and ${others.join('; ')}`
-  const why = `'${collection}' lacks the index '${wanted.name}'${beside}`
-  return { place, why, cure: 'run: keyturn setup', isInTheWay: false }
+  const why = `"${collection}" lacks the index "${wanted.name}"${beside}`
+  return { place, why, hint: 'run: keyturn setup', isInTheWay: false }
 }
 
 /** `dropIndex` for MongoDB's shell. */
@@ -156,7 +156,7 @@ function oddities({ spec, isBuilding }: FoundIndex, wanted: WantedIndex): string
     ...(sameJson(key, wanted.key) ? [] : [`has the key ${JSON.stringify(key)}`]),
     ...(isCovering ? [] : [covers === undefined ? 'is not partial' : 'covers other records']),
     ...(sparse === true ? ['is sparse'] : []),
-    ...(locale === 'simple' ? [] : [`has the collation '${String(locale)}'`]),
+    ...(locale === 'simple' ? [] : [`has the collation "${String(locale)}"`]),
     ...(hidden === true ? ['is hidden'] : []),
     ...(isBuilding ? ['is still being built'] : []),
   ]

@@ -51,9 +51,9 @@ export async function createIndexes(
 
 /** All faults in one error, with hints. */
 export function indexMissing(faults: readonly IndexFault[]): KeyturnError {
-  const cures = [...new Set(faults.map(({ cure }) => cure))]
+  const hints = [...new Set(faults.map(({ hint }) => hint))]
   return new KeyturnError('index-missing', faults.map(({ why }) => why).join('; '), {
-    hint: cures.join('; '),
+    hint: hints.join('; '),
   })
 }
 
@@ -99,7 +99,7 @@ async function createOwn(store: Store, { collection, key, options }: OwnIndex): 
       .map(({ name }) => dropped(collection, name))
     throw new KeyturnError(
       'index-missing',
-      `the index ${JSON.stringify(key)} of '${collection}' cannot be made: ${reasonOf(error)}`,
+      `the index ${JSON.stringify(key)} of "${collection}" cannot be made: ${reasonOf(error)}`,
       {
         hint: `drop what is in the way: ${names[0] ?? `db.getCollection("${collection}").getIndexes() lists it`}`,
         cause: error,
@@ -131,7 +131,7 @@ async function createWanted(
     if (!isIndexConflict(error)) throw error
     const now = await faultNow(store, place, wanted)
     if (now === null || now.isInTheWay) return now
-    return { ...now, why: `${now.why}: ${reasonOf(error)}`, cure: listThem(place.collection) }
+    return { ...now, why: `${now.why}: ${reasonOf(error)}`, hint: listThem(place.collection) }
   }
 }
 

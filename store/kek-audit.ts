@@ -72,7 +72,7 @@ export async function hasAudit(store: Store, action: string, request: string): P
   return (await keystore.audit(store).findOne(filter, { projection: { _id: 1 } })) !== null
 }
 
-/** An entry of `listAudit`. A malformed entry has the action `malformed`, and its subject says why. */
+/** An entry of `listAudit`. A malformed entry has the action `malformed`, and its subject gives the reason. */
 export interface ListedEntry extends Omit<AuditDoc, '_id'> {
   /** Null if it is not a number. */
   _id: number | null

@@ -10,7 +10,7 @@ import type { Store } from './store.ts'
 const awaitMs = 60_000
 
 /** Changes that a process must notice: another active version; a version installed, in removal or restored; a question. */
-const news: Document[] = [
+const watchedChanges: Document[] = [
   {
     $match: {
       $or: [
@@ -33,7 +33,7 @@ const news: Document[] = [
 
 /** A change stream over the keystore (MongoDB manual, "Change Streams"): needs the privilege `changeStream`, part of `readWrite`. */
 export function watchKeystore(store: Store): ChangeStream {
-  return store.db.watch(news, { maxAwaitTimeMS: awaitMs })
+  return store.db.watch(watchedChanges, { maxAwaitTimeMS: awaitMs })
 }
 
 /** The approximate number of processes with a heartbeat. */

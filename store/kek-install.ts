@@ -139,14 +139,14 @@ export function judgeInstall(row: InstallDoc, expected: InstallName, database: s
   if (row.name !== expected.name) {
     throw new KeyturnError(
       'install-locked',
-      `the database is locked for install '${row.name}', not '${expected.name}'`,
+      `the database is locked for install "${row.name}", not "${expected.name}"`,
       { hint: `set install: ${row.name}, or use another database` },
     )
   }
   if (row.provider !== null && row.provider !== expected.provider) {
     throw new KeyturnError(
       'install-locked',
-      `the database is locked for provider '${row.provider}', not '${expected.provider}'`,
+      `the database is locked for provider "${row.provider}", not "${expected.provider}"`,
       {
         hint: `set kek.provider: ${row.provider}, or use another database: a provider is never changed`,
       },
@@ -162,7 +162,7 @@ function requireSchema(row: InstallDoc, database: string): void {
   const shown = found === undefined ? 'none' : BSON.EJSON.stringify(found)
   throw new KeyturnError(
     isNewer ? 'schema-newer' : 'schema-older',
-    `the keystore in "${database}" has schema '${shown}', this keyturn reads and writes ${schema}`,
+    `the keystore in "${database}" has schema "${shown}", this keyturn reads and writes ${schema}`,
     { hint: isNewer ? newerHint : isOlder ? olderHint : oddHint },
   )
 }
@@ -177,6 +177,6 @@ async function refuseOrphans(store: Store): Promise<void> {
   throw new KeyturnError(
     'install-locked',
     `"${store.db.databaseName}" holds version ${orphan._id}, but kek_install is gone`,
-    { hint: 'restore kek_install from a backup: it says which install these keys belong to' },
+    { hint: 'restore kek_install from a backup: it names the install of these keys' },
   )
 }

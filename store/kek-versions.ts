@@ -6,24 +6,6 @@ import { keystore } from './keystore.ts'
 import { isDuplicateKey } from './server-errors.ts'
 import { serverNow, type Store } from './store.ts'
 
-export {
-  clearEndedMarks,
-  endAbandoned,
-  clearMarks,
-  markRotation,
-  recordLeft,
-  takeOverMark,
-} from './rotation-marks.ts'
-export {
-  destroyVersion,
-  raiseGuardRun,
-  recordHsmKey,
-  requestRemoval,
-  setFenced,
-  setFenceTry,
-  sharesKey,
-} from './version-removal.ts'
-
 /** Including intents. */
 export async function readVersions(store: Store): Promise<VersionDoc[]> {
   return await keystore.versions(store).find().sort({ _id: 1 }).toArray()

@@ -5,7 +5,7 @@ import type { HomeDoc, InstallDoc } from './documents.ts'
 import { fenceOn, lowerFence } from './fence.ts'
 import { newInstallId } from './kek-install.ts'
 import { withdrawTasks } from './kek-tasks.ts'
-import { clearEndedMarks } from './kek-versions.ts'
+import { clearEndedMarks } from './rotation-marks.ts'
 import { keystore } from './keystore.ts'
 import { readHeartbeats } from './process-heartbeats.ts'
 import { withdrawRemoval } from './removal-requests.ts'
@@ -89,9 +89,9 @@ async function withdrawRemovals(
   store: Store,
   collections: readonly CollectionConfig[],
 ): Promise<number[]> {
-  const standing = await keystore.removals(store).find({ standing: true }).toArray()
+  const open = await keystore.removals(store).find({ standing: true }).toArray()
   const withdrawn: number[] = []
-  for (const { _id: request, version } of standing) {
+  for (const { _id: request, version } of open) {
     if (!(await withdrawRemoval(store, request, 'withdrawn'))) continue
     for (const collection of collections) await lowerFence(store, fenceOn(collection, version))
     withdrawn.push(version)

@@ -25,15 +25,15 @@ export class KnownMembers {
    * The answer to the first command. It waits through an election as long as the driver looks for a primary, but only five
    * seconds if no server answers.
    */
-  async unlessNobodyAnswers(asked: Promise<Document>): Promise<Document> {
+  async firstAnswer(answer: Promise<Document>): Promise<Document> {
     const unlessSilent = (): Promise<Document> => {
       const seen = this.#seen
       if (seen === null || [...seen.servers.values()].some(({ type }) => type !== 'Unknown')) {
-        return asked
+        return answer
       }
       throw new MongoServerSelectionError(`no server answered for ${limits.connect} ms`, seen)
     }
-    return await pTimeout(asked, { milliseconds: limits.connect, fallback: unlessSilent })
+    return await pTimeout(answer, { milliseconds: limits.connect, fallback: unlessSilent })
   }
 
   close(): void {

@@ -1,6 +1,6 @@
 import type { RotationDoc } from './documents.ts'
 
-/** A smaller rotation says little about speed. */
+/** A smaller rotation is too short to measure. */
 const worthMeasuring = 1_000
 
 /** Envelopes per second of a finished rotation in its phase `rewrap`; null if it is too small. */

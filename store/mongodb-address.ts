@@ -33,8 +33,8 @@ export function readAddress(uri: string): MongoAddress {
   if (rest === '') throw refusedAddress('it must begin with mongodb:// or mongodb+srv://', example)
   if (rest.indexOf('@') !== rest.lastIndexOf('@')) {
     throw refusedAddress(
-      "it has more than one '@'",
-      "write an '@' in the user's name, in the password and in options as %40, ':' as %3A, '/' as %2F",
+      'it has more than one "@"',
+      'write "@" in the user name, in the password and in options as %40, ":" as %3A, "/" as %2F',
     )
   }
   const at = rest.indexOf('@')
@@ -68,12 +68,12 @@ export function addressNotes(uri: string): readonly string[] {
 /** Checks user and password. The driver's own messages would quote what it takes for the user's name. */
 function requireEscaped(login: string): void {
   const [user = '', ...password] = login.split(':')
-  const parts = { "user's name": user, password: password.join(':') }
+  const parts = { 'user name': user, password: password.join(':') }
   for (const [what, text] of Object.entries(parts)) {
     if (!/[:/?#[\]]/.test(text) && isDecodable(text)) continue
     throw refusedAddress(
       `its ${what} has a character that is not percent-encoded`,
-      "write ':' as %3A, '/' as %2F, '?' as %3F, '#' as %23, '[' as %5B, ']' as %5D, '%' as %25",
+      'write ":" as %3A, "/" as %2F, "?" as %3F, "#" as %23, "[" as %5B, "]" as %5D, "%" as %25',
     )
   }
 }
@@ -90,13 +90,13 @@ function requirePorts(hosts: string): void {
   }
 }
 
-/** An IPv6 address stands in brackets, and nothing else does. */
+/** Brackets enclose an IPv6 address, and nothing else. */
 function requireBrackets(host: string): void {
   const isPlain = !/[[\]]/.test(host)
   if (isPlain ? host.split(':').length <= 2 : /^\[[^[\]]+\][^[\]]*$/.test(host)) return
   throw refusedAddress(
-    isPlain ? "a host has more than one ':'" : 'the brackets of a host do not fit',
-    'an IPv6 address stands in brackets: mongodb://[::1]:27017/',
+    isPlain ? 'a host has more than one ":"' : 'the brackets of a host do not fit',
+    'write an IPv6 address in brackets: mongodb://[::1]:27017/',
   )
 }
 
@@ -106,7 +106,7 @@ function treat(pair: string): { text: string | null; note: string | null } {
   const rule = addressOptions[option.name]
   if (rule === undefined) {
     // Anything but `name=value` may be part of a password.
-    const named = /^[a-z0-9]+=/i.test(pair) ? `its option '${option.name}'` : 'one of its options'
+    const named = /^[a-z0-9]+=/i.test(pair) ? `its option "${option.name}"` : 'one of its options'
     throw refusedAddress(`${named} is not known`, listed)
   }
   switch (rule.treatment) {
@@ -117,12 +117,12 @@ function treat(pair: string): { text: string | null; note: string | null } {
     case 'refused':
       if (option.value === rule.unless) return { text: null, note: null }
       throw refusedAddress(
-        `'${option.name}=${option.value}' is not supported: ${rule.why}`,
+        `"${option.name}=${option.value}" is not supported: ${rule.why}`,
         `take ${option.name} out of the address`,
       )
     case 'overridden': {
       const isSame = sameAsOurs[option.name]?.includes(option.value) ?? false
-      const note = `'${option.name}=${option.value}' of the MongoDB address does not count: ${rule.by} does, since ${rule.why}`
+      const note = `"${option.name}=${option.value}" of the MongoDB address does not count: ${rule.by} does, since ${rule.why}`
       return { text: null, note: isSame ? null : note }
     }
     case 'limited':
@@ -141,13 +141,13 @@ function limited(
   if (!/^\d+$/.test(value) || isFree) return { text: pair, note: null }
   const counts = Math.min(Math.max(written, least), most)
   if (counts === written) return { text: pair, note: null }
-  const note = `'${name}=${value}' of the MongoDB address does not count: ${counts} does, since ${why}`
+  const note = `"${name}=${value}" of the MongoDB address does not count: ${counts} does, since ${why}`
   return { text: `${name}=${counts}`, note }
 }
 
 function honouredNote({ name, value }: Option): string | null {
   if (name !== 'directConnection' || value !== 'true') return null
-  return "'directConnection=true' of the MongoDB address: no other member is looked for when the primary moves"
+  return '"directConnection=true" of the MongoDB address: no other member is looked for when the primary moves'
 }
 
 function requireCompressors(list: string): void {
@@ -155,8 +155,8 @@ function requireCompressors(list: string): void {
     const needed = compressorPackages[name.trim()]
     if (needed === undefined || isInstalled(needed)) continue
     throw refusedAddress(
-      `'compressors=${list}' needs the package '${needed}', which is not installed`,
-      `take ${name.trim()} out of compressors, use compressors=zlib, or install '${needed}'`,
+      `"compressors=${list}" needs the package "${needed}", which is not installed`,
+      `take ${name.trim()} out of compressors, use compressors=zlib, or install "${needed}"`,
     )
   }
 }
@@ -165,7 +165,7 @@ function requireCompressors(list: string): void {
 function requireLevel(level: string): void {
   if (/^(-1|\d)$/.test(level)) return
   throw refusedAddress(
-    `'zlibCompressionLevel=${level}' is no level of zlib`,
+    `"zlibCompressionLevel=${level}" is no level of zlib`,
     'write a number from 0 to 9, or -1 for the default of zlib',
   )
 }
@@ -223,7 +223,7 @@ export const listed = 'docs/configuration.md lists the options of an address'
 
 const example = 'write it as mongodb://host:port/?replicaSet=NAME or mongodb+srv://host/'
 
-/** `config-invalid` for an address. `why` says what is wrong, without anything that may be part of a password. */
+/** `config-invalid` for an address. `why` is what is wrong, without anything that may be part of a password. */
 export function refusedAddress(why: string, hint: string, cause?: unknown): KeyturnError {
   return new KeyturnError('config-invalid', `the MongoDB address cannot be used: ${why}`, {
     hint,

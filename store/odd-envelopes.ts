@@ -95,15 +95,15 @@ export async function* firstOdd(
  * How many odd envelopes of a field are in quarantine: those with a row and unchanged since, and those that the common row
  * counts.
  */
-export async function oddStanding(
+export async function countKnownOdd(
   store: Store,
   place: FieldPlace,
   moment?: Moment,
 ): Promise<number> {
   const rows = await oddRows(store, place, moment)
-  const standing = await oddStandsThere(store, place, rows, moment)
+  const unchanged = await areUnchangedOdd(store, place, rows, moment)
   const many = rows.reduce((sum, { doc }) => sum + (doc.code === oddMany ? (doc.count ?? 0) : 0), 0)
-  return many + standing.filter(Boolean).length
+  return many + unchanged.filter(Boolean).length
 }
 
 /**
@@ -117,10 +117,10 @@ export async function clearOddRows(
 ): Promise<number> {
   const rows = (await oddRows(store, place)).filter(({ doc }) => doc.code !== malformedRow)
   if (rows.length === 0) return 0
-  const standing = await oddStandsThere(store, place, rows)
+  const unchanged = await areUnchangedOdd(store, place, rows)
   const isRestThere = (await countOdd(store, place)) > most
   const gone = rows.filter(({ doc }, index) => {
-    return standing[index] !== true && !(doc.code === oddMany && isRestThere)
+    return unchanged[index] !== true && !(doc.code === oddMany && isRestThere)
   })
   let cleared = 0
   const bytes = ({ idBytes }: QuarantineRow) => idBytes.length + 256
@@ -150,28 +150,28 @@ async function oddRows(
 const unnamed: ReadonlySet<string> = new Set(['id-unsupported', oddMany, malformedRow])
 
 /** For each row whether its envelope is odd and unchanged. False for the row that counts many. */
-async function oddStandsThere(
+async function areUnchangedOdd(
   store: Store,
   place: FieldPlace,
   rows: readonly QuarantineRow[],
   moment?: Moment,
 ): Promise<boolean[]> {
-  const standing = new Set<string>()
+  const unchanged = new Set<string>()
   const named = rows.filter(({ doc }) => !unnamed.has(doc.code))
   const bytes = ({ idBytes }: QuarantineRow) => idBytes.length + 16
   for (const slice of byteSlices(named, bytes, { count: lookUp })) {
     const filter = { _id: { $in: slice.map(({ doc }) => doc._id.id) } }
-    for await (const found of lookedAt(store, place, filter, moment)) found.forEach(stands)
+    for await (const found of lookedAt(store, place, filter, moment)) found.forEach(addFound)
   }
   if (rows.some(({ doc }) => doc.code === 'id-unsupported')) {
-    for await (const found of oddEnvelopes(store, place, moment)) found.forEach(stands)
+    for await (const found of oddEnvelopes(store, place, moment)) found.forEach(addFound)
   }
   return rows.map(
-    ({ doc }) => doc.code !== malformedRow && standing.has(keyOf(doc._id.id, doc.digest.value())),
+    ({ doc }) => doc.code !== malformedRow && unchanged.has(keyOf(doc._id.id, doc.digest.value())),
   )
 
-  function stands({ id, digest }: OddEnvelope): void {
-    standing.add(keyOf(id, digest))
+  function addFound({ id, digest }: OddEnvelope): void {
+    unchanged.add(keyOf(id, digest))
   }
 }
 

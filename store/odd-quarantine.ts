@@ -102,13 +102,13 @@ function rowOf({ id, isNamed, digest }: OddEnvelope): PageQuarantine {
   return {
     ...{ id, digest, code: isNamed ? 'malformed' : 'id-unsupported' },
     message:
-      'it is odd: it lacks a part, or its version is none, so nobody can say which key it needs',
+      'it is odd: a part is missing or its version is not a number from 1, so the key that it needs is unknown',
   }
 }
 
 function restRow({ collection, field }: FieldPlace, count: number): PageQuarantine {
   return {
     ...{ id: restId, digest: hash('sha256', oddMany, 'buffer'), code: oddMany, count },
-    message: `${count} more envelopes in '${field}' of '${collection}' are odd`,
+    message: `${count} more envelopes in "${field}" of "${collection}" are odd`,
   }
 }

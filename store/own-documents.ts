@@ -54,7 +54,7 @@ export function memberAmiss(schema: z.ZodType, row: object): string | null {
 export function malformed(collection: string, id: unknown, member: string): KeyturnError {
   return new KeyturnError(
     'document-malformed',
-    `document '${nameOf(id)}' of ${collection} is malformed: "${member}"`,
+    `document "${nameOf(id)}" of ${collection} is malformed: "${member}"`,
     { hint: 'it was edited: restore it from a backup (docs/protocol.md has its members)' },
   )
 }

@@ -24,7 +24,10 @@ export interface PageQuarantine {
   count?: number
 }
 
-/** What one transaction writes: a page, or a part of one. */
+/**
+ * What one transaction writes: a page, or a part of one. `updates` in the page's order. `oldCursor` and `newCursor` may be
+ * equal only when there are no updates.
+ */
 export interface PageStep {
   rotation: string
   range: string

@@ -20,11 +20,6 @@ import { idEquals } from './wrap-filter.ts'
  * quarantine, and so does a document that makes the page fail repeatedly with the same error (page-culprits.ts).
  */
 
-export type { PageQuarantine, PageUpdate } from './page-step.ts'
-
-/** `updates` in the page's order. `oldCursor` and `newCursor` may be equal only when there are no updates. */
-export type PageInput = PageStep
-
 /**
  * `committed`: exact counts, of what this call wrote; `write-refused` rows are among the quarantined. `replaced`: the
  * range belongs to another attempt or is closed; nothing of this page, or of its second half, was written.
@@ -43,7 +38,7 @@ const giveUpMs = 60_000
 export async function commitPage(
   store: Store,
   session: ClientSession,
-  page: PageInput,
+  page: PageStep,
 ): Promise<PageResult> {
   return commitStep(store, session, page, tries.page)
 }

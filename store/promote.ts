@@ -82,7 +82,7 @@ async function moveRotation(
 
 function rotationIsOver(rotation: string, row: RotationDoc | null): KeyturnError {
   const code = row?.outcome === 'cancelled' ? 'cancelled' : 'no-rotation'
-  return new KeyturnError(code, `rotation '${rotation}' is over: ${row?.outcome ?? 'unknown'}`, {
+  return new KeyturnError(code, `rotation "${rotation}" is over: ${row?.outcome ?? 'unknown'}`, {
     hint: 'start another: keyturn rotate',
   })
 }
@@ -133,7 +133,7 @@ async function moveActive(
 function notUsable(version: number, rotation: string): KeyturnError {
   return new KeyturnError(
     'version-not-usable',
-    `version ${version} is not marked for rotation '${rotation}' any more, or in removal`,
+    `version ${version} is not marked for rotation "${rotation}" any more, or in removal`,
     { hint: 'keyturn status shows its state' },
   )
 }

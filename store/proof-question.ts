@@ -47,8 +47,8 @@ export async function askForProof(
   } catch (error) {
     // It exists and the filter did not match: this question was asked before, or two were first at once.
     if (!isDuplicateKey(error)) throw error
-    const asked = await askedAt(store, nonce)
-    return asked ?? (await askForProof(store, { nonce, target, openMs }))
+    const stored = await askedAt(store, nonce)
+    return stored ?? (await askForProof(store, { nonce, target, openMs }))
   }
   return (await askedAt(store, nonce)) ?? new Date(0)
 }
@@ -80,17 +80,17 @@ export async function readQuestions(
   store: Store,
   session?: ClientSession,
 ): Promise<ProofQuestion[]> {
-  const standing = await keystore
+  const row = await keystore
     .questions(store)
     .findOne({ _id: 'proof' }, session === undefined ? {} : { session })
-  return standing === null ? [] : allOf(standing).map(({ nonce, target }) => ({ nonce, target }))
+  return row === null ? [] : allOf(row).map(({ nonce, target }) => ({ nonce, target }))
 }
 
 /** Null if it is unknown: others have replaced it since. */
 async function askedAt(store: Store, nonce: string): Promise<Date | null> {
-  const standing = await keystore.questions(store).findOne({ _id: 'proof' })
-  if (standing === null) return null
-  return allOf(standing).find((question) => question.nonce === nonce)?.asked_at ?? null
+  const row = await keystore.questions(store).findOne({ _id: 'proof' })
+  if (row === null) return null
+  return allOf(row).find((question) => question.nonce === nonce)?.asked_at ?? null
 }
 
 function allOf({

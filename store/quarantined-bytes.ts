@@ -32,19 +32,19 @@ export async function readQuarantine(
 }
 
 /** For each row of a version, whether its record still has exactly these bytes under that version. */
-export async function standsThere(
+export async function areUnchanged(
   store: Store,
   rows: readonly QuarantineRow[],
   moment?: Moment,
 ): Promise<boolean[]> {
-  const standing = new Set<string>()
+  const unchanged = new Set<string>()
   if (rows.length === 0) return []
   const collections = (await readSettings(store))?.settings.collections ?? []
   for (const group of groupsOf(rows, collections)) {
     const find = group.byId ? findById : findByWalk
-    for (const key of await find(store, group, moment)) standing.add(key)
+    for (const key of await find(store, group, moment)) unchanged.add(key)
   }
-  return rows.map((row) => standing.has(keyOf(row)))
+  return rows.map((row) => unchanged.has(keyOf(row)))
 }
 
 /** For rows of one field and version. A walk over the version finds those whose `_id` cannot be used in a filter. */

@@ -53,7 +53,7 @@ export const bsonTypes = {
   maxKey: 127,
 } as const
 
-/** Before a string's text stands its length, which is no text. */
+/** A string's text follows its length. */
 const lengthBytes = 4
 
 /** Binary's subtype that repeats its length inside. */

@@ -70,12 +70,12 @@ async function fenceAround(
   version: number,
   collections: readonly CollectionConfig[],
 ): Promise<RemovalReading['fence']> {
-  let stands = true
+  let isEnforced = true
   for (const collection of collections) {
     const fence = fenceOn(collection, version)
     if (await hasFence(store, fence)) continue
-    stands = false
+    isEnforced = false
     if ((await fenceObstacle(store, fence)) !== null) return 'refused'
   }
-  return stands ? 'stands' : 'missing'
+  return isEnforced ? 'stands' : 'missing'
 }

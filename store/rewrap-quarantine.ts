@@ -4,7 +4,7 @@ import type { QuarantineDoc, QuarantineId } from './documents.ts'
 import { readSettings } from './kek-settings.ts'
 import { keystore } from './keystore.ts'
 import { clearOddRows } from './odd-envelopes.ts'
-import { readQuarantine, standsThere } from './quarantined-bytes.ts'
+import { readQuarantine, areUnchanged } from './quarantined-bytes.ts'
 import { malformedRow } from './quarantine-documents.ts'
 import { countOr } from './stored-counts.ts'
 import type { Store } from './store.ts'
@@ -61,7 +61,7 @@ export async function recheckQuarantine(store: Store, version?: number | null): 
   const found = await readQuarantine(store, filterOf(version))
   const { isLost } = await sortedOut(store, collections)
   const rows = found.filter(({ doc }) => !isLost(doc._id.collection))
-  const standing = await standsThere(store, rows)
+  const unchanged = await areUnchanged(store, rows)
   const odd = new Map<string, { collection: string; field: string }>()
   let cleared = 0
   for (const [index, { doc }] of rows.entries()) {
@@ -70,7 +70,7 @@ export async function recheckQuarantine(store: Store, version?: number | null): 
     if (doc.code === malformedRow) continue
     if (doc.kek_version === null)
       odd.set(JSON.stringify([collection, field]), { collection, field })
-    else if (standing[index] !== true) {
+    else if (unchanged[index] !== true) {
       // Filtered by the digest that was checked: a sweep may have rewritten the row meanwhile.
       if (await clearQuarantine(store, doc._id, doc.digest)) cleared += 1
     }

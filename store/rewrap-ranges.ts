@@ -281,7 +281,7 @@ function untouched(): Pick<RangeDoc, 'attempt' | 'session' | 'cursor' | 'closed'
 function rotationOver(rotation: string): KeyturnError {
   return new KeyturnError(
     'no-rotation',
-    `the ranges of rotation '${rotation}' are gone or closed`,
+    `the ranges of rotation "${rotation}" are gone or closed`,
     {
       hint: 'keyturn status shows which rotation runs',
     },

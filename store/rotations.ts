@@ -11,10 +11,10 @@ import { serverNow, type Store } from './store.ts'
 const longestName = 300
 const longestReason = 2_000
 
-type Asked = 'rotation' | 'from' | 'to' | 'requestedBy' | 'reason' | 'maxHsmCalls'
-type Way = 'page' | 'shards' | 'check' | 'priority'
+type RequestFields = 'rotation' | 'from' | 'to' | 'requestedBy' | 'reason' | 'maxHsmCalls'
+type SweepFields = 'page' | 'shards' | 'check' | 'priority'
 
-export interface NewRotation extends Pick<RotateInput, Asked | Way> {
+export interface NewRotation extends Pick<RotateInput, RequestFields | SweepFields> {
   workflowId: string
   runId: string | null
 }
@@ -58,7 +58,7 @@ export async function insertRotation(store: Store, input: NewRotation): Promise<
     if (!isDuplicateKey(error)) throw error
   }
   const there = await readRotation(store, input.rotation)
-  if (there === null) throw new KeyturnError('internal', `rotation '${input.rotation}' is gone`)
+  if (there === null) throw new KeyturnError('internal', `rotation "${input.rotation}" is gone`)
   return there
 }
 

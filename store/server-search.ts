@@ -2,7 +2,7 @@ import type { MongoServerSelectionError, ServerDescription } from 'mongodb'
 import { reasonOf } from '../contracts/reasons.ts'
 
 /** Servers listed in a message. */
-const mostTold = 3
+const mostListed = 3
 
 const roles: Readonly<Record<string, string>> = {
   RSSecondary: 'is a secondary',
@@ -15,19 +15,19 @@ const roles: Readonly<Record<string, string>> = {
 }
 
 /** Why the driver found no usable server, from its state of each. The driver itself reports only the last error, or none. */
-export function toldSearch(error: MongoServerSelectionError): string {
+export function describeSearch(error: MongoServerSelectionError): string {
   const { reason: topology } = error
   if (topology === undefined) return reasonOf(error)
   if (topology.compatibilityError) return reasonOf(new Error(topology.compatibilityError))
   const servers = [...topology.servers.values()]
-  const set = topology.setName === null ? '' : ` '${topology.setName}'`
+  const set = topology.setName === null ? '' : ` "${topology.setName}"`
   if (servers.length === 0) {
     return set === '' ? reasonOf(error) : `none of its servers is in the replica set${set}`
   }
   const isWithoutPrimary = topology.type === 'ReplicaSetNoPrimary' && servers.some(isMember)
-  const told = servers.slice(0, mostTold).map((server) => toldServer(server, set))
-  const more = servers.length > mostTold ? [`${servers.length - mostTold} more`] : []
-  const all = [...told, ...more].join('; ')
+  const listed = servers.slice(0, mostListed).map((server) => describeServer(server, set))
+  const more = servers.length > mostListed ? [`${servers.length - mostListed} more`] : []
+  const all = [...listed, ...more].join('; ')
   return isWithoutPrimary ? `the replica set${set} has no primary: ${all}` : all
 }
 
@@ -35,8 +35,8 @@ function isMember({ type }: ServerDescription): boolean {
   return type.startsWith('RS')
 }
 
-function toldServer({ address, type, error }: ServerDescription, set: string): string {
-  if (error !== null) return `'${address}': ${reasonOf(error)}`
+function describeServer({ address, type, error }: ServerDescription, set: string): string {
+  if (error !== null) return `"${address}": ${reasonOf(error)}`
   const unknown = set === '' ? 'does not answer' : `is not in the replica set${set}`
-  return `'${address}' ${roles[type] ?? unknown}`
+  return `"${address}" ${roles[type] ?? unknown}`
 }

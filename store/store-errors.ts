@@ -16,7 +16,7 @@ import {
   serverCode,
 } from './server-errors.ts'
 import { hints, searchHint, statementHint } from './store-hints.ts'
-import { toldSearch } from './server-search.ts'
+import { describeSearch } from './server-search.ts'
 
 /**
  * The driver's error as the coded error that a caller can act on, with its innermost cause in the message: temporary errors
@@ -25,37 +25,37 @@ import { toldSearch } from './server-search.ts'
  */
 export function asStoreError(error: unknown, where = 'mongodb'): unknown {
   if (!(error instanceof MongoError)) return error
-  const told = (code: ErrorCode, text: string, hint: string) =>
+  const coded = (code: ErrorCode, text: string, hint: string) =>
     new KeyturnError(code, text, { hint, cause: error })
 
   const inside = serverAnswer(error)
   if (isRefused(inside)) {
     const hint = isLoginRefused(inside) ? hints.login : hints.roles
-    return told('mongodb-refused', `${where} refused: ${reasonOf(inside)}`, hint)
+    return coded('mongodb-refused', `${where} refused: ${reasonOf(inside)}`, hint)
   }
   if (error instanceof MongoMissingDependencyError) {
-    return told(
+    return coded(
       'config-invalid',
       `${where} cannot be used: ${reasonOf(new Error(error.message))}`,
       hints.missing,
     )
   }
   if (error instanceof MongoServerSelectionError) {
-    const search = toldSearch(error)
-    return told('mongodb-unreachable', `${where} cannot be reached: ${search}`, searchHint(search))
+    const search = describeSearch(error)
+    return coded('mongodb-unreachable', `${where} cannot be reached: ${search}`, searchHint(search))
   }
   if (isUnconfirmed(error)) {
     const text = `${where} has not confirmed a write by a majority of its members: ${reasonOf(error)}`
-    return told('mongodb-unreachable', text, hints.majority)
+    return coded('mongodb-unreachable', text, hints.majority)
   }
   if (isTimeLimit(error)) {
-    return told('mongodb-unreachable', `${where} took too long: ${reasonOf(error)}`, hints.slow)
+    return coded('mongodb-unreachable', `${where} took too long: ${reasonOf(error)}`, hints.slow)
   }
   if (isPassing(error)) {
     const reason = reasonOf(innermost(error))
-    return told('mongodb-unreachable', `${where} cannot be reached: ${reason}`, searchHint(reason))
+    return coded('mongodb-unreachable', `${where} cannot be reached: ${reason}`, searchHint(reason))
   }
-  if (error instanceof MongoServerError) return refusedStatement(error, where, told)
+  if (error instanceof MongoServerError) return refusedStatement(error, where, coded)
   return error
 }
 
@@ -82,14 +82,14 @@ function unknownName(error: Error, where: string): KeyturnError {
   })
 }
 
-type Tell = (code: ErrorCode, text: string, hint: string) => KeyturnError
+type MakeError = (code: ErrorCode, text: string, hint: string) => KeyturnError
 
 /** A refusal by the server. If it does not understand a statement, its version is too old. */
-function refusedStatement(error: MongoServerError, where: string, told: Tell): KeyturnError {
+function refusedStatement(error: MongoServerError, where: string, coded: MakeError): KeyturnError {
   const { codeName } = error
   const name = typeof codeName === 'string' ? ` (${codeName})` : ''
   const hint = statementHint(serverCode(error))
-  return told('mongodb-refused', `${where} refused: ${reasonOf(error)}${name}`, hint)
+  return coded('mongodb-refused', `${where} refused: ${reasonOf(error)}${name}`, hint)
 }
 
 /** A failed login can surface as a server selection error with the server's answer inside. */

@@ -7,7 +7,7 @@ export const hints = {
   roles: 'give the user readWrite on the database, and collMod for removal',
   missing: 'install what is missing, or take the option that needs it out of the address',
   majority:
-    'a member that holds data is down or lags behind: rs.status() shows it, and keyturn doctor knows the cure',
+    'a member that holds data is down or lags behind: rs.status() shows it, and keyturn doctor shows what to do',
   slow: 'db.currentOp() shows what it is busy with, or what holds a lock',
   statement: 'look at the log of mongod; it has to be a version that keyturn supports',
 }
@@ -36,7 +36,7 @@ const searchHints: readonly (readonly [RegExp, string])[] = [
   ],
   [
     /none of its servers|not in the replica set/,
-    'rs.status() on the server tells its name: set replicaSet= in mongodb.uri to it',
+    'rs.status() on the server shows its name: set replicaSet= in mongodb.uri to it',
   ],
   [
     /has no primary/,

@@ -76,7 +76,7 @@ export async function openStore(options: StoreOptions): Promise<Store> {
   try {
     const db = client.db(options.database, { ...concerns, ...bson })
     const hello = await awaiting('mongodb: a primary', () =>
-      members.unlessNobodyAnswers(greeting(client, db)),
+      members.firstAnswer(greeting(client, db)),
     )
     const isRouter = requireTransactions(hello, client)
     return { client, db: limitedDb(db), isRouter, close }
@@ -155,7 +155,7 @@ function masked(error: unknown, uri: string): unknown {
   return new KeyturnError(code, cut, { ...(hint === undefined ? {} : { hint }), cause })
 }
 
-/** Answers whether it is a mongos: one says "isdbgrid", a member of a replica set the set's name. */
+/** True for a mongos: its `msg` is "isdbgrid"; a member of a replica set has a `setName`. Throws for a standalone server, and for a member that is not the primary. */
 function requireTransactions(hello: Document, client: MongoClient): boolean {
   if (hello['msg'] === 'isdbgrid') return true
   if (typeof hello['setName'] !== 'string') {
@@ -174,5 +174,5 @@ function requireTransactions(hello: Document, client: MongoClient): boolean {
 
 function addressOf(client: MongoClient): string {
   const hosts = client.options.hosts.map((host) => host.toString()).join(',')
-  return `mongodb at '${client.options.srvHost ?? hosts}'`
+  return `mongodb at "${client.options.srvHost ?? hosts}"`
 }

@@ -1,7 +1,7 @@
 import type { Document } from 'mongodb'
 
 /**
- * An aggregation's expression: the count that stands there, or `otherwise` if the value is not a count. So a sum
+ * An aggregation's expression: the stored count, or `otherwise` if the value is not a count. So a sum
  * is a number of this language, and no row takes anything off it.
  */
 export function countOr(member: string, otherwise: number): Document {

@@ -18,14 +18,14 @@ export function checkTlsFiles({ options }: MongoClient): void {
     const path = options[option]
     if (path === undefined) continue
     if (!options.tls) {
-      throw refusedAddress(`'${option}' is there without tls=true`, 'add tls=true to the address')
+      throw refusedAddress(`"${option}" is there without tls=true`, 'add tls=true to the address')
     }
     const content = read(option, path)
     try {
       examine[option](content, options.passphrase)
     } catch (cause) {
       throw refusedAddress(
-        `'${option}=${path}' cannot be used: ${reasonOf(cause)}`,
+        `"${option}=${path}" cannot be used: ${reasonOf(cause)}`,
         expectations[option],
         cause,
       )
@@ -55,7 +55,7 @@ function read(option: FileOption, path: string): Buffer {
     return readFileSync(path)
   } catch (cause) {
     throw refusedAddress(
-      `'${option}=${path}' cannot be read: ${reasonOf(cause)}`,
+      `"${option}=${path}" cannot be read: ${reasonOf(cause)}`,
       'name a file that the user that runs keyturn can read',
       cause,
     )

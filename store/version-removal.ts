@@ -12,7 +12,7 @@ import { inTransaction } from './transaction.ts'
 
 /**
  * The version is `pending-removal` from here, and may be destroyed once `windowMs` are over (at once when it was never
- * active: nothing was ever wrapped under it). False when the request does not stand or its time has not come, and when
+ * active: nothing was ever wrapped under it). False when the request is not open or its time has not come, and when
  * the version is unknown, an intent, active, destroyed, marked by a rotation, or in removal under another id. The same
  * id again: true, and nothing changes.
  */
@@ -22,7 +22,7 @@ export async function requestRemoval(
   windowMs: number,
 ): Promise<boolean> {
   return inTransaction(store, async (session) => {
-    const asked = await keystore.removals(store).findOneAndUpdate(
+    const open = await keystore.removals(store).findOneAndUpdate(
       {
         ...{ _id: request, standing: true, state: { $in: ['asked', 'requested'] } },
         $expr: { $lte: [{ $ifNull: ['$not_before', '$requested_at'] }, '$$NOW'] },
@@ -30,14 +30,14 @@ export async function requestRemoval(
       { $set: { state: 'requested' } },
       { session },
     )
-    if (asked === null || (await isActive(store, asked.version, session))) return refuse(session)
-    const row = await keystore.versions(store).findOne({ _id: asked.version }, { session })
+    if (open === null || (await isActive(store, open.version, session))) return refuse(session)
+    const row = await keystore.versions(store).findOne({ _id: open.version }, { session })
     if (row?.removal?.request === request) return row.destroyed_at === null
     const isUnused = row?.activated_at === null && row.left_at === null
     const waitMs = isUnused ? 0 : windowMs
     const { matchedCount } = await keystore.versions(store).updateOne(
       {
-        ...{ _id: asked.version, rotation: null, removal: null, destroyed_at: null },
+        ...{ _id: open.version, rotation: null, removal: null, destroyed_at: null },
         canary: { $ne: null },
       },
       [
@@ -45,11 +45,11 @@ export async function requestRemoval(
           $set: {
             removal: {
               request: { $literal: request },
-              requested_by: { $literal: asked.requested_by },
+              requested_by: { $literal: open.requested_by },
               requested_at: '$$NOW',
               due_at: { $add: ['$$NOW', waitMs] },
               guard_run: { $literal: 0 },
-              without_fence: { $literal: asked.without_fence },
+              without_fence: { $literal: open.without_fence },
               fenced_at: null,
               fence_try: null,
               hsm_key: null,
@@ -113,7 +113,7 @@ export async function setFenceTry(
 }
 
 /**
- * The end of a version, for good. False unless the request still stands, its window is over, its fence is recorded (or
+ * The end of a version, for good. False unless the request is still open, its window is over, its fence is recorded (or
  * waived, or not needed), `guardRun` is its latest run of the guards, no rotation has marked the row, and the version is
  * not active. Destroyed already by this very run: true.
  */
@@ -129,14 +129,14 @@ export async function destroyVersion(
       .versions(store)
       .findOne({ ...passed, destroyed_at: { $ne: null } }, { session })
     if (done !== null) return true
-    const asked = await keystore
+    const open = await keystore
       .removals(store)
       .updateOne(
         { _id: request, version, standing: true, state: 'requested' },
         [{ $set: { state: 'destroyed', standing: '$destroy_hsm_key' } }],
         { session },
       )
-    if (asked.matchedCount === 0 || (await isActive(store, version, session))) {
+    if (open.matchedCount === 0 || (await isActive(store, version, session))) {
       return refuse(session)
     }
     const { matchedCount } = await keystore.versions(store).updateOne(
@@ -166,18 +166,18 @@ export async function recordHsmKey(
   outcome: 'destroyed' | 'absent' | 'none',
 ): Promise<boolean> {
   return inTransaction(store, async (session) => {
-    const asked = await keystore
+    const open = await keystore
       .removals(store)
       .findOneAndUpdate(
         { _id: request, standing: true, destroy_hsm_key: true },
         { $set: { state: 'destroyed', standing: false } },
         { session },
       )
-    if (asked === null) return false
+    if (open === null) return false
     const { matchedCount } = await keystore
       .versions(store)
       .updateOne(
-        { _id: asked.version, destroyed_at: { $ne: null }, removal: { $ne: null } },
+        { _id: open.version, destroyed_at: { $ne: null }, removal: { $ne: null } },
         outcome === 'none' ? { $set: {} } : { $set: { 'removal.hsm_key': outcome } },
         { session },
       )

@@ -27,7 +27,7 @@ const leastPage = 20
 /** With priority `applications`: short transactions, so that no update waits long for a ticket or a lock. */
 const mostForApplications = 250
 const longestRestMs = 5_000
-/** Smaller pages are not measured: they say little about the time of an envelope. */
+/** Smaller pages are not measured: their time is mostly round trips. */
 const leastMeasured = 10
 const slowdown = 1.5
 

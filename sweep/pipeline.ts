@@ -34,7 +34,7 @@ import { sum, writePage } from './write-page.ts'
 /** How long a cancel waits for the pages in flight if the token or MongoDB does not answer, in milliseconds. */
 const abandonAfterMs = 3_000
 
-/** Runs the range until it ends or is told to stop. Rejects with the first error of a stage. */
+/** Runs the range until it ends or a stage sets `context.stop`. Rejects with the first error of a stage. */
 export async function runPipeline(context: RewrapContext): Promise<SweepResult> {
   const forget = abandonLate(context)
   let counters: Counters = noCounters

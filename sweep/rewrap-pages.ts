@@ -13,9 +13,6 @@ import type { RewrapContext } from './rewrap-context.ts'
 import { pageSizing } from './page-sizing.ts'
 import type { SweepOptions, SweepResult } from './sweep-options.ts'
 
-export type { SweepEnd } from '../contracts/rotation.ts'
-export type { SweepLease, SweepOptions, SweepResult } from './sweep-options.ts'
-
 /** Maximum crypt calls for one envelope. `sampled` reserves as many as `all`, and keeps the rest for the next page. */
 const callsEach: Record<CheckMode, number> = { all: 3, sampled: 3, none: 2 }
 

@@ -38,8 +38,8 @@ interface Wrappable {
 }
 
 /**
- * Stage 2: re-wraps pages on the token. Only this stage opens DEKs, inside the provider. Rejects when the token is at fault:
- * that says nothing about the data. Earlier pages are already yielded and are written.
+ * Stage 2: re-wraps pages on the token. Only this stage opens DEKs, inside the provider. Rejects when the token is at fault,
+ * which is no fault of the data. Earlier pages are already yielded and are written.
  */
 export async function* wrapPages(
   context: RewrapContext,

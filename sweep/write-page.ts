@@ -65,7 +65,7 @@ async function writeStuck(
   if (stuck.length === 0 && !page.last) return noCounters
   const fault: Fault = {
     code: 'id-unsupported',
-    message: 'the record cannot be found by its _id, though it stands there unchanged',
+    message: 'no filter finds the record by its _id, though it is unchanged',
   }
   const faulty = stuck.map((entry) => ({ entry, fault }))
   const second = { ...page, wraps: [], faulty, hsmCalls: 0, oldCursor: page.cursor }

@@ -41,15 +41,15 @@ const cases: Case[] = [
   ...(
     [
       ['mongodb+srv://nosuch.invalid/', /querySrv E/, /SRV record/],
-      [`${mongo}&compressors=snappy`, /needs the package 'snappy'/, /take snappy out/],
-      [`${mongo}&compressors=zstd`, /needs the package '@mongodb-js\/zstd'/, /take zstd out/],
+      [`${mongo}&compressors=snappy`, /needs the package "snappy"/, /take snappy out/],
+      [`${mongo}&compressors=zstd`, /needs the package "@mongodb-js\/zstd"/, /take zstd out/],
       [`${mongo}&tls=true&tlsCAFile=/nosuch.pem`, /ENOENT/, /file/],
       [`mongodb://${host}/?loadBalanced=true`, /not supported/, /take loadBalanced out/],
-      [`mongodb://${host}/?replicaSet=wrong`, /in the replica set 'wrong'/, /rs\.status\(\)/],
+      [`mongodb://${host}/?replicaSet=wrong`, /in the replica set "wrong"/, /rs\.status\(\)/],
       [`mongodb://app:s3cret-pw@${host}/`, /authentication failed/, /user, password/],
       ['mongodb://app:s3cret-pw/x@db/', /not percent-encoded/, /%2F/],
       [`${mongo}&tls=true`, /before secure TLS/, /take tls=true out/],
-      [`${mongo}&fooBar=1`, /'fooBar' is not known/, /configuration\.md/],
+      [`${mongo}&fooBar=1`, /"fooBar" is not known/, /configuration\.md/],
       ['mongodb://127.0.0.1:1/', /ECONNREFUSED/, /running/],
       ['mongodb://nosuch.invalid/', /getaddrinfo/, /DNS/],
     ] as const

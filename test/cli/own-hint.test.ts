@@ -4,7 +4,7 @@ import { KeyturnError } from '../../contracts/errors.ts'
 
 describe('a hint', () => {
   test.each([
-    ['doctor', 'rs.status() shows it, and keyturn doctor knows the cure', 'rs.status() shows it'],
+    ['doctor', 'rs.status() shows it, and keyturn doctor shows what to do', 'rs.status() shows it'],
     ['setup', 'run: keyturn setup', null],
     ['setup', 'run: keyturn setup, or align the file', 'align the file'],
     ['setup', 'run: keyturn setup; is mongodb.database right?', 'is mongodb.database right?'],

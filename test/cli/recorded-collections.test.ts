@@ -44,7 +44,7 @@ describe('a collection that cannot be swept', () => {
     await fleet.store.db.createCollection('odd', options)
     expect(refusalOf(await setupWith([...two, odd]))).toMatchObject({
       ...{ exit: 3, code: 'unsupported-shape' },
-      message: expect.stringContaining(`collection 'odd' ${why}`) as string,
+      message: expect.stringContaining(`collection "odd" ${why}`) as string,
     })
     const { json } = await fleet.cli('doctor')
     expect(JSON.stringify(json['checks'])).not.toContain('odd')

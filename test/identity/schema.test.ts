@@ -80,7 +80,7 @@ test.each(layouts)('every command refuses a keystore of schema %s', async (_, ro
     for (const { line, code: exit, json } of ends) {
       expect({ line, exit, error: json.error }).toMatchObject({
         ...{ line, exit: 3 },
-        error: { code, message: expect.stringContaining("has schema '") as string },
+        error: { code, message: expect.stringContaining('has schema "') as string },
       })
     }
   }
@@ -90,7 +90,7 @@ test.each(layouts)('every command refuses a keystore of schema %s', async (_, ro
     expect.objectContaining({
       check: 'mongodb',
       state: 'fail',
-      detail: expect.stringMatching(/has schema '.*', this keyturn reads and writes 2/) as string,
+      detail: expect.stringMatching(/has schema ".*", this keyturn reads and writes 2/) as string,
     }),
   )
   expect(await contents()).toEqual(before)
@@ -104,7 +104,7 @@ test.each([
   const worker = spawned.worker('vm-b', fleet.config, { env: fleet.env })
   const { code: exit, stderr } = await worker.exit()
   expect(exit).toBe(3)
-  expect(stderr).toMatch(/^error: the keystore in ".*" has schema '\d', this keyturn/m)
+  expect(stderr).toMatch(/^error: the keystore in ".*" has schema "\d", this keyturn/m)
   await expect(fleet.withKeyring(() => Promise.resolve())).rejects.toMatchObject({ code })
   expect(
     (await fleet.store.db.collection('fleet_nodes').findOne({ _id: 'vm-b' as never })) ?? null,

@@ -68,7 +68,7 @@ describe('three members that hold data, one of them down', () => {
     const began = performance.now()
     const { code, json, stderr } = await setup.end()
     expect(performance.now() - began).toBeLessThan(limits.othersIndex + 10_000)
-    const why = `index '${name}' on '${collection}' is still being built`
+    const why = `index "${name}" on "${collection}" is still being built`
     expect({ code, error: json.error }).toMatchObject({
       code: 3,
       error: {

@@ -87,7 +87,7 @@ describe('each option of an address', () => {
       const { uri, notes } = readAddress(`${base}${name.toUpperCase()}=other&appName=mine`)
       expect(uri).toBe(`${base}appName=mine`)
       expect(notes).toEqual([
-        `'${name}=other' of the MongoDB address does not count: ${by} does, since ${why}`,
+        `"${name}=other" of the MongoDB address does not count: ${by} does, since ${why}`,
       ])
       for (const same of sameAsOurs[name] ?? []) {
         expect(readAddress(`${base}${name}=${same}`)).toEqual({ uri: base.slice(0, -1), notes: [] })

@@ -83,7 +83,7 @@ const cases: Case[] = [
     'snappy without its package',
     () => `${uri}&compressors=snappy`,
     'config-invalid',
-    /needs the package 'snappy'/,
+    /needs the package "snappy"/,
     /take snappy out/,
   ],
   [
@@ -104,14 +104,14 @@ const cases: Case[] = [
     'a missing tlsCAFile',
     () => `${uri}&tls=true&tlsCAFile=${file('none.pem')}`,
     'config-invalid',
-    /tlsCAFile=.*none\.pem' cannot be read: ENOENT/,
+    /tlsCAFile=.*none\.pem" cannot be read: ENOENT/,
     /file/,
   ],
   [
     'a tlsCAFile without tls',
     () => `${uri}&tlsCAFile=${file('cert.pem')}`,
     'config-invalid',
-    /tlsCAFile' is there without tls=true/,
+    /tlsCAFile" is there without tls=true/,
     /tls=true/,
   ],
   [
@@ -167,7 +167,7 @@ const cases: Case[] = [
     'loadBalanced',
     () => `mongodb://${host}/?loadBalanced=true`,
     'config-invalid',
-    /'loadBalanced=true' is not supported/,
+    /"loadBalanced=true" is not supported/,
     /take loadBalanced out/,
   ],
   [
@@ -181,14 +181,14 @@ const cases: Case[] = [
     'another replica set',
     () => `mongodb://${host}/?replicaSet=wrong`,
     'mongodb-unreachable',
-    /none of its servers is in the replica set 'wrong'/,
+    /none of its servers is in the replica set "wrong"/,
     /rs\.status\(\)/,
   ],
   [
     'another replica set, directly',
     () => `mongodb://${host}/?replicaSet=wrong&directConnection=true`,
     'mongodb-unreachable',
-    /is not in the replica set 'wrong'/,
+    /is not in the replica set "wrong"/,
     /rs\.status\(\)/,
   ],
   [
@@ -266,14 +266,14 @@ const cases: Case[] = [
     'an option that nobody knows',
     () => `${uri}&fooBar=1`,
     'config-invalid',
-    /'fooBar' is not known/,
+    /"fooBar" is not known/,
     /configuration\.md/,
   ],
   [
     'an option of the driver that only code may set',
     () => `${uri}&serverApi=1`,
     'config-invalid',
-    /'serverApi' is not known/,
+    /"serverApi" is not known/,
     /configuration\.md/,
   ],
   ['an option twice', () => `${uri}&replicaSet=x`, 'config-invalid', /more than once/, /./],
@@ -302,7 +302,7 @@ const cases: Case[] = [
     'an IPv6 address without brackets',
     () => 'mongodb://::1/',
     'config-invalid',
-    /more than one ':'/,
+    /more than one ":"/,
     /\[::1\]/,
   ],
   ...['77', '10', '-2', 'best', ''].map((level): Case => [
@@ -390,9 +390,9 @@ describe("a server's answer", () => {
     [79, 'UnknownReplWriteConcern', 'mongodb-refused', /rs\.conf/],
   ])('%i %s becomes %s, with the server’s text', (code, codeName, expected, hint) => {
     const error = new MongoServerError({ message: 'The words.', code, codeName })
-    const known = asStoreError(error, "mongodb at 'a'") as KeyturnError
+    const known = asStoreError(error, 'mongodb at "a"') as KeyturnError
     expect(known).toMatchObject({ code: expected, cause: error })
-    expect(known.message).toMatch(/^mongodb at 'a' .*the words/)
+    expect(known.message).toMatch(/^mongodb at "a" .*the words/)
     expect(known.hint).toMatch(hint)
   })
 })

@@ -56,7 +56,8 @@ describe('collections', () => {
       ...['collection-missing', 'collection-missing', 'collection-replaced', 'collection-replaced'],
     ])
     await expect(requireCollections(store, recorded)).rejects.toMatchObject({
-      ...{ code: 'collection-missing', message: "collection 'renamed' is missing" },
+      code: 'collection-missing',
+      message: 'collection "renamed" is missing',
     })
   })
 

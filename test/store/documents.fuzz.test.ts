@@ -219,7 +219,7 @@ describe("the keystore's own documents", () => {
             return
           }
           expect(error).toMatchObject({ code: 'document-malformed' })
-          const text = `document '${String(good._id)}' of ${name} is malformed: "${member}`
+          const text = `document "${String(good._id)}" of ${name} is malformed: "${member}`
           expect((error as Error).message).toContain(text)
         } finally {
           await rows.replaceOne({ _id: good._id as never }, good)

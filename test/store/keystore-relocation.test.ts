@@ -3,12 +3,9 @@ import { fenceOn, hasFence, raiseFence } from '../../store/fence.ts'
 import { insertFirstActive } from '../../store/kek-active.ts'
 import { insertInstall, readInstall } from '../../store/kek-install.ts'
 import { hasTask, insertTask } from '../../store/kek-tasks.ts'
-import {
-  insertIntent,
-  markRotation,
-  readVersion,
-  requestRemoval,
-} from '../../store/kek-versions.ts'
+import { insertIntent, readVersion } from '../../store/kek-versions.ts'
+import { markRotation } from '../../store/rotation-marks.ts'
+import { requestRemoval } from '../../store/version-removal.ts'
 import { readHome } from '../../store/keystore-home.ts'
 import { declareCopy, declareMoved, declareRestored } from '../../store/keystore-relocation.ts'
 import { standingRemoval } from '../../store/removal-requests.ts'

@@ -98,7 +98,7 @@ describe('the identity of a keystore', () => {
       requireInstall(store, { name: 'payments', provider: wrong }),
     ).rejects.toMatchObject({
       code: 'install-locked',
-      message: `the database is locked for provider '${provider}', not '${wrong}'`,
+      message: `the database is locked for provider "${provider}", not "${wrong}"`,
     })
   })
 

@@ -109,7 +109,7 @@ describe('setup uses', () => {
   ])('its own index beside %s', async (title, indexes, options) => {
     const name = title.replaceAll(' ', '_')
     await made(name, indexes, options)
-    expect((await indexFaults(store, place(name))).map(({ cure }) => cure)).toEqual([
+    expect((await indexFaults(store, place(name))).map(({ hint }) => hint)).toEqual([
       ...['run: keyturn setup', 'run: keyturn setup'],
     ])
     await createIndexes(store, place(name))
@@ -150,7 +150,7 @@ describe('setup names the index that conflicts with its own, and what to do', ()
     const name = called === ours ? 'hidden_ours' : 'hidden_mine'
     await made(name, [{ key, name: called, hidden: true }])
     const error = await refused(name)
-    expect(error.message).toBe(`index '${called}' on '${name}' is hidden`)
+    expect(error.message).toBe(`index "${called}" on "${name}" is hidden`)
     const shown = { name: called, hidden: false }
     expect(error.hint).toBe(
       `show it: db.runCommand({ collMod: "${name}", index: { name: "${called}", hidden: false } })`,
@@ -176,9 +176,9 @@ describe('setup names the index that conflicts with its own, and what to do', ()
     await made('full', others)
     const error = await refused('full')
     expect(error.message).toMatch(
-      /^'full' lacks the index .* has 64 indexes, as many as mongodb allows/,
+      /^"full" lacks the index .* has 64 indexes, as many as mongodb allows/,
     )
-    expect(error.hint).toMatch(/^drop one that nobody needs: db\.getCollection\("full"\)/)
+    expect(error.hint).toMatch(/^drop one that is not needed: db\.getCollection\("full"\)/)
   })
 
   test('an index of a keystore collection', async () => {
@@ -221,7 +221,7 @@ test('an index that is still being built is not used', () => {
   const { version } = wantedIndexes(layout)
   const building = { name: 'mine', spec: { key, name: 'mine' }, isBuilding: true }
   expect(faultOf([building], version, { collection: 'c', field })).toEqual({
-    ...{ place: `c.${field}`, why: "index 'mine' on 'c' is still being built" },
+    ...{ place: `c.${field}`, why: 'index "mine" on "c" is still being built' },
     cure: 'wait for it: db.currentOp() shows how far it is; a member that is down may hold it up',
     ...{ isInTheWay: false, isBuilding: true },
   })

@@ -8,12 +8,9 @@ import { insertFirstActive } from '../../store/kek-active.ts'
 import { insertInstall } from '../../store/kek-install.ts'
 import { writeSettings } from '../../store/kek-settings.ts'
 import { hasTask, insertTask } from '../../store/kek-tasks.ts'
-import {
-  markRotation,
-  readVersion,
-  readVersions,
-  requestRemoval,
-} from '../../store/kek-versions.ts'
+import { readVersion, readVersions } from '../../store/kek-versions.ts'
+import { markRotation } from '../../store/rotation-marks.ts'
+import { requestRemoval } from '../../store/version-removal.ts'
 import { writeRows } from '../../store/quarantine-rows.ts'
 import { askForProof, readQuestions } from '../../store/proof-question.ts'
 import { readRemoval, standingRemoval } from '../../store/removal-requests.ts'
@@ -123,7 +120,7 @@ describe.each(Object.entries(cases))('a document of %s', (name, { reads }) => {
             await read().catch((error: unknown) => {
               expect(error).toMatchObject({ code: 'document-malformed' })
               const { message } = error as Error
-              expect(message).toContain(`document '${shown}`)
+              expect(message).toContain(`document "${shown}`)
               expect(message).toMatch(new RegExp(`of ${name} is malformed: "${path.split('.')[0]}`))
               expect(message.length).toBeLessThan(500)
             })
@@ -254,7 +251,7 @@ describe('an entry of the audit', () => {
         expect(listed.map(({ _id }) => _id)).toEqual([1, 2, 3])
         const [, second] = listed
         if (second?.action === 'malformed') {
-          expect(second.subject).toContain(`'2' of kek_audit is malformed: "${path.split('.')[0]}`)
+          expect(second.subject).toContain(`"2" of kek_audit is malformed: "${path.split('.')[0]}`)
         }
         await hasAudit(store, 'tested', request)
       }),

@@ -6,7 +6,7 @@ import type { CollectionConfig, DeclaredLayout, FleetSettings } from '../../cont
 import { layoutIn } from '../../envelope/layout.ts'
 import { censusDifferences, countVersions, leftOf } from '../../store/census.ts'
 import { writeSettings } from '../../store/kek-settings.ts'
-import { oddStanding, rowsAtMost } from '../../store/odd-envelopes.ts'
+import { countKnownOdd, rowsAtMost } from '../../store/odd-envelopes.ts'
 import { quarantineOdd } from '../../store/odd-quarantine.ts'
 import { presenceExpression, presenceOf } from '../../store/presence.ts'
 import {
@@ -188,7 +188,7 @@ describe('one definition of "an envelope is here"', () => {
       field: 'secret',
       layout: layoutIn(collections, 'flat', 'secret'),
     }
-    expect(await oddStanding(store, place)).toBe(2)
+    expect(await countKnownOdd(store, place)).toBe(2)
   })
 
   test('counts a record with an array on the way once', async () => {

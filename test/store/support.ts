@@ -8,7 +8,7 @@ import type { Bound } from '../../store/documents.ts'
 import { readPage, type PageEntry } from '../../store/envelope-pages.ts'
 import { createIndexes } from '../../store/indexes.ts'
 import { completeInstall, insertIntent } from '../../store/kek-versions.ts'
-import type { PageInput } from '../../store/page-transaction.ts'
+import type { PageStep } from '../../store/page-step.ts'
 import { insertRanges, takeRange, type TakenRange } from '../../store/rewrap-ranges.ts'
 import { openRemoval, type NewRemoval } from '../../store/removal-requests.ts'
 import { insertRotation } from '../../store/rotations.ts'
@@ -177,8 +177,8 @@ export function wrappedOf(entry: PageEntry): Buffer {
 export function pageInput(
   sweep: Sweep,
   entries: readonly PageEntry[],
-  more: Partial<PageInput> = {},
-): PageInput {
+  more: Partial<PageStep> = {},
+): PageStep {
   return {
     rotation: sweep.rotation,
     range: sweep.range,

@@ -1,17 +1,19 @@
 import { beforeAll, beforeEach, describe, expect, test } from 'vitest'
 import { insertFirstActive, readActive } from '../../store/kek-active.ts'
+import { readVersion } from '../../store/kek-versions.ts'
 import {
   clearEndedMarks,
   clearMarks,
-  destroyVersion,
   markRotation,
-  raiseGuardRun,
-  readVersion,
   recordLeft,
+  takeOverMark,
+} from '../../store/rotation-marks.ts'
+import {
+  destroyVersion,
+  raiseGuardRun,
   requestRemoval,
   setFenced,
-  takeOverMark,
-} from '../../store/kek-versions.ts'
+} from '../../store/version-removal.ts'
 import { promote } from '../../store/promote.ts'
 import { endRotation } from '../../store/rotations.ts'
 import { withdrawRemoval } from '../../store/removal-requests.ts'

@@ -208,8 +208,8 @@ describe('doctor', () => {
   const shape = shapes['aad of record id and field name']!
   const wrong: [string, Partial<DeclaredLayout>, RegExp][] = [
     ['a path that is not there', { wrapped: 'deck' }, /has no 'deck'/],
-    ['a wrong type', { encoding: 'binary' }, /'dek' is no binary/],
-    ['a wrong encoding', { encoding: 'base64' }, /'dek' has 72 bytes/],
+    ['a wrong type', { encoding: 'binary' }, /"dek" is no binary/],
+    ['a wrong encoding', { encoding: 'base64' }, /"dek" has 72 bytes/],
     ['a recipe that does not open', { aad: { sha256: ['field', 'id'] } }, /does not open under v1/],
   ]
   test.each(wrong)('names %s', async (_, change, message) => {

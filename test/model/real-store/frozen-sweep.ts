@@ -1,6 +1,7 @@
 import type { KekProvider } from '../../../providers/provider.ts'
 import { readRanges } from '../../../store/rewrap-ranges.ts'
-import { rewrapPages, type SweepOptions } from '../../../sweep/rewrap-pages.ts'
+import { rewrapPages } from '../../../sweep/rewrap-pages.ts'
+import type { SweepOptions } from '../../../sweep/sweep-options.ts'
 import { install, type World } from './world.ts'
 import { silentLog } from '../../../observability/log.ts'
 import type { RunningRotation } from './rotation.ts'
