@@ -1,5 +1,5 @@
 import { KeyturnError } from '../contracts/errors.ts'
-import type { RangePlan } from '../contracts/rotation.ts'
+import type { RangePlan } from '../contracts/rewrap.ts'
 import { requireCollections } from '../store/collections.ts'
 import { readPass } from '../store/rewrap-ranges.ts'
 import { planRanges } from '../sweep/range-plan.ts'

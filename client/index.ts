@@ -21,7 +21,8 @@ export type { FleetNode, ReadinessReport } from '../contracts/fleet.ts'
 export { planRotation, type TimeEnvelopes } from './plan.ts'
 export { rotate, type RotateRequest, type RotationAnswer, type RotationReply } from './rotate.ts'
 export { cancelRotation, steer } from './steer.ts'
-export type { RotateResult, RotationPlan, RotationProgress } from '../contracts/rotation.ts'
+export type { RotateResult, RotationProgress } from '../contracts/rotation.ts'
+export type { RotationPlan } from '../contracts/rotation-plan.ts'
 
 /** To follow a rotation that another process started: `liveRotation` finds it. */
 export { followRotation, type Follower } from './follow.ts'

@@ -1,5 +1,5 @@
 import { defaultProveMs, type Config } from '../contracts/settings.ts'
-import type { RotationPlan, TimedSample } from '../contracts/rotation.ts'
+import type { RotationPlan, TimedSample } from '../contracts/rotation-plan.ts'
 import { hsmBudget } from '../protocol/crypt-calls.ts'
 import { plannedSeconds, sampledRate } from '../protocol/rotation-plan.ts'
 import { measuredRate } from '../store/measured-rate.ts'

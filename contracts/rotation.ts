@@ -1,7 +1,18 @@
 import type { InstallIdentity } from './names.ts'
+import type { SweepPlan } from './rewrap.ts'
 import type { CheckMode } from './settings.ts'
 
-export type RotationPhase = 'preflight' | 'verify' | 'promote' | 'rewrap' | 'settle' | 'finish'
+/** In their order. */
+export const rotationPhases = [
+  'preflight',
+  'verify',
+  'promote',
+  'rewrap',
+  'settle',
+  'finish',
+] as const
+
+export type RotationPhase = (typeof rotationPhases)[number]
 
 export type RotationOutcome =
   'started' | 'completed' | 'completed-with-quarantine' | 'cancelled' | 'refused' | 'failed'
@@ -89,60 +100,6 @@ export interface SetRate {
   answer: number
 }
 
-/** The shape of `status.rotation`. */
-export interface RotationView extends RotationPause {
-  id: string
-  workflowId: string
-  runId: string | null
-  from: number
-  to: number
-  phase: RotationPhase
-  rewrapped: number
-  superseded: number
-  quarantined: number
-  remaining: number
-  ratePerSecond: number
-  etaSeconds: number | null
-  startedAt: string
-  /** What it waits for, a line each. */
-  awaiting: string[]
-}
-
-/** The shape of `rotate --dry-run --json`. */
-export interface RotationPlan {
-  collections: { collection: string; field: string; envelopes: number }[]
-  envelopes: number
-  hsmCalls: number
-  /** The whole budget, this rotation's part included. */
-  hsmBudget: HsmBudget
-  /** Whether `--max-hsm-calls` is enough; null without that option. */
-  hsmQuota: { max: number; enough: boolean } | null
-  estimatedSeconds: number
-  /** Source of the estimate. */
-  basis: 'sample' | 'last-rotation' | 'assumed'
-  sample: TimedSample | null
-}
-
-/** Crypt calls on the key store, failures and repeats left out. */
-export interface HsmBudget {
-  /** Proofs of all processes in a day in which nothing is wrapped or opened. */
-  standingPerDay: number
-  /** One `verify`, also the one of a rotation. */
-  verify: number
-  /** Re-wrapping the envelopes of the version that is, or would be, left. */
-  rotation: number
-  /** One `scan --unwrap`. */
-  scan: number
-}
-
-/** A sample of envelopes, re-wrapped in memory with the real token; nothing was written. */
-export interface TimedSample {
-  envelopes: number
-  readSeconds: number
-  tokenSeconds: number
-  hsmCalls: number
-}
-
 /** Preflight's findings; the rotation uses these figures, not a host's file. */
 export interface Preflight {
   /** Epoch of `kek_active` that promote compares against. */
@@ -156,24 +113,6 @@ export interface Preflight {
   heartbeatMs: number
   leaseMs: number
   startedAt: string
-}
-
-export interface RangePlan {
-  range: string
-  collection: string
-  field: string
-}
-
-/** How far a rotation has started the ranges of one pass. */
-export interface SweepPlan {
-  /** 0 for the sweep, then 1, 2, … for each walk of the tail. */
-  pass: number
-  /** Read from the plan and not yet swept to their end. */
-  waiting: RangePlan[]
-  /** Name of the last range that was read from the plan; null before the first. */
-  after: string | null
-  /** No ranges are left to read. */
-  isRead: boolean
 }
 
 /** Progress of a tail's walks. JSON. */
@@ -213,44 +152,6 @@ export interface CarriedRotation extends RotationPause {
   fleet: SettleRound | null
   awaiting: string[]
   silent: string[]
-}
-
-/** What the rotation may change in running ranges. `rate` is the range's share, 0 is no limit. */
-export interface Steering {
-  paused: boolean
-  cancelled: boolean
-  rate: number
-}
-
-/** The versions and options are in the rotation's row. */
-export interface RewrapRangeInput extends RangePlan {
-  install: InstallIdentity
-  /** The row of its task, in the keystore that it is for. */
-  task: string
-  rotation: string
-  steering: Steering
-  /** After the HSM was away: a short batch, so that its return is noticed soon. */
-  trial?: boolean
-}
-
-/** Why a batch over a range ended; `replaced` means that a later attempt owns the range. */
-export type SweepEnd = 'end' | 'deadline' | 'aborted' | 'replaced' | 'hsm-budget'
-
-/** Nothing succeeded on the worker's HSM for as long as its pool waits. */
-export interface HsmAway {
-  end: 'hsm-away'
-  /** What it answered. */
-  why: string
-}
-
-/** Signal of a range to its rotation: it waits for the HSM, which answered `why`; null: it no longer waits. */
-export interface HsmAvailability {
-  range: string
-  why: string | null
-}
-
-export interface RewrapRangeResult {
-  end: 'end' | 'aborted' | 'hsm-budget'
 }
 
 /** One look at the fleet after promote. */

@@ -1,13 +1,8 @@
 import type { ErrorCode } from './errors.ts'
 import type { ProviderName, VersionState } from './kek.ts'
 import type { FleetNode } from './fleet.ts'
-import type {
-  Counters,
-  HsmBudget,
-  RotationOutcome,
-  RotationPhase,
-  RotationView,
-} from './rotation.ts'
+import type { Counters, RotationOutcome, RotationPhase, RotationPause } from './rotation.ts'
+import type { HsmBudget } from './rotation-plan.ts'
 import type { HsmKeyState } from './removal.ts'
 import type { CheckMode } from './settings.ts'
 
@@ -210,4 +205,23 @@ export interface ReportView {
   /** Nodes whose processes were silent when settle ended. */
   silent: string[]
   error: { code: string; message: string; hint?: string } | null
+}
+
+/** The shape of `status.rotation`. */
+export interface RotationView extends RotationPause {
+  id: string
+  workflowId: string
+  runId: string | null
+  from: number
+  to: number
+  phase: RotationPhase
+  rewrapped: number
+  superseded: number
+  quarantined: number
+  remaining: number
+  ratePerSecond: number
+  etaSeconds: number | null
+  startedAt: string
+  /** What it waits for, a line each. */
+  awaiting: string[]
 }

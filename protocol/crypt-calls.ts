@@ -1,5 +1,5 @@
 import type { FleetNode } from '../contracts/fleet.ts'
-import type { HsmBudget } from '../contracts/rotation.ts'
+import type { HsmBudget } from '../contracts/rotation-plan.ts'
 import type { CheckMode } from '../contracts/settings.ts'
 
 /** Crypt calls for one envelope: unwrap and wrap, and the check, which opens again (sampled: 1 in 16). */

@@ -1,4 +1,4 @@
-import type { TimedSample } from '../contracts/rotation.ts'
+import type { TimedSample } from '../contracts/rotation-plan.ts'
 import type { FleetTimings } from '../contracts/settings.ts'
 
 /** Envelopes per second if nothing was measured yet: the order of magnitude of two cores and a software token. */

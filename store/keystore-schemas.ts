@@ -1,5 +1,6 @@
 import { Binary } from 'mongodb'
 import { z } from 'zod'
+import { rotationPhases } from '../contracts/rotation.ts'
 
 /**
  * Schemas that a document of the keystore must match before a decision uses it. A missing member is malformed if null has a
@@ -147,7 +148,7 @@ export const questionSchema = z.looseObject({
   earlier: z.array(z.looseObject(asked)).max(mostEntries).optional(),
 })
 
-const phase = z.enum(['preflight', 'verify', 'promote', 'rewrap', 'settle', 'finish'])
+const phase = z.enum(rotationPhases)
 
 export const rotationSchema = z.looseObject({
   ...{ _id: name, from: count, to: count, phase, requested_by: text, reason: text },

@@ -3,6 +3,7 @@ import type { NotReadyReason, ProcessRole } from '../contracts/fleet.ts'
 import type { HeartbeatDoc } from './documents.ts'
 import { parseHeartbeat } from './fleet-documents.ts'
 import { keystore } from './keystore.ts'
+import { readMembers } from './majority.ts'
 import { serverNow, type Store } from './store.ts'
 
 export interface Heartbeat {
@@ -66,6 +67,16 @@ export async function readHeartbeats(
 ): Promise<HeartbeatDoc[]> {
   const found = keystore.heartbeats(store).find({}, { ...(session && { session }) })
   return (await found.sort({ _id: 1 }).toArray()).map(parseHeartbeat)
+}
+
+/** The heartbeats that have not expired; null while MongoDB confirms no writes, since live processes then look dead. */
+export async function liveHeartbeats(store: Store): Promise<HeartbeatDoc[] | null> {
+  const [heartbeats, now, { unconfirmedSince }] = await Promise.all([
+    readHeartbeats(store),
+    serverNow(store),
+    readMembers(store),
+  ])
+  return unconfirmedSince === null ? heartbeats.filter(({ expires_at }) => expires_at > now) : null
 }
 
 /** No process sets an expiry further in the future, in milliseconds. */

@@ -1,6 +1,11 @@
 import { clipped } from '../contracts/clipped.ts'
 import { KeyturnError, type ErrorReport } from '../contracts/errors.ts'
-import type { Counters, RotateInput, RotationPhase } from '../contracts/rotation.ts'
+import {
+  rotationPhases,
+  type Counters,
+  type RotateInput,
+  type RotationPhase,
+} from '../contracts/rotation.ts'
 import type { RotationDoc } from './documents.ts'
 import { keystore } from './keystore.ts'
 import { isDuplicateKey } from './server-errors.ts'
@@ -85,15 +90,6 @@ export type PhaseFields = Partial<
   Pick<RotationDoc, 'total' | 'plan' | 'seen' | 'silent' | 'max_hsm_calls'>
 >
 
-const phases: readonly RotationPhase[] = [
-  'preflight',
-  'verify',
-  'promote',
-  'rewrap',
-  'settle',
-  'finish',
-]
-
 /**
  * Moves the row on, never back; entering `finish` dates `settled_at`. False, and nothing written, when it has ended or
  * is in a later phase.
@@ -104,7 +100,7 @@ export async function setPhase(
   phase: RotationPhase,
   fields: PhaseFields = {},
 ): Promise<boolean> {
-  const reached = phases.slice(0, phases.indexOf(phase) + 1)
+  const reached = rotationPhases.slice(0, rotationPhases.indexOf(phase) + 1)
   const { matchedCount } = await keystore
     .rotations(store)
     .updateOne({ _id: rotation, ended_at: null, phase: { $in: reached } }, [

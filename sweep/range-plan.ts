@@ -1,4 +1,4 @@
-import type { RangePlan } from '../contracts/rotation.ts'
+import type { RangePlan } from '../contracts/rewrap.ts'
 import type { CollectionConfig } from '../contracts/settings.ts'
 import { layoutIn } from '../envelope/layout.ts'
 import { countVersions, splitPoints } from '../store/census.ts'

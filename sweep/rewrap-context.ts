@@ -1,5 +1,5 @@
 import type { ClientSession } from 'mongodb'
-import type { SweepEnd } from '../contracts/rotation.ts'
+import type { SweepEnd } from '../contracts/rewrap.ts'
 import type { Layout } from '../envelope/layout.ts'
 import type { Bound } from '../store/documents.ts'
 import type { HsmBudget } from './hsm-budget.ts'

@@ -1,5 +1,6 @@
 import type { CheckMode } from '../contracts/settings.ts'
-import type { Counters, Priority, SweepEnd } from '../contracts/rotation.ts'
+import type { Counters, Priority } from '../contracts/rotation.ts'
+import type { SweepEnd } from '../contracts/rewrap.ts'
 import type { Log } from '../observability/log.ts'
 import type { KekProvider } from '../providers/provider.ts'
 import type { Store } from '../store/store.ts'

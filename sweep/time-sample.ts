@@ -1,4 +1,4 @@
-import type { TimedSample } from '../contracts/rotation.ts'
+import type { TimedSample } from '../contracts/rotation-plan.ts'
 import type { CheckMode, CollectionConfig } from '../contracts/settings.ts'
 import { KeyturnError } from '../contracts/errors.ts'
 import { layoutIn, readWrap, wrapAad, type Layout } from '../envelope/layout.ts'

@@ -2,9 +2,8 @@ import type { NativeConnection, WorkerDeploymentOptions } from '@temporalio/work
 import { deploymentName, queues, type InstallIdentity } from '../contracts/names.ts'
 import type { Log } from '../observability/log.ts'
 import { controlWorkers, takesOver } from '../protocol/builds.ts'
-import { readMembers } from '../store/majority.ts'
-import { readHeartbeats } from '../store/process-heartbeats.ts'
-import { serverNow, type Store } from '../store/store.ts'
+import { liveHeartbeats } from '../store/process-heartbeats.ts'
+import type { Store } from '../store/store.ts'
 
 /**
  * Keeps runs on the build that started them, and keeps new runs served. A control worker polls as one build of its keystore's
@@ -145,7 +144,7 @@ export class BuildRouting {
 
   async #workers(install: InstallIdentity) {
     const { connection, namespace, store } = this.#options
-    const [{ pollers }, heartbeats, now, { unconfirmedSince }] = await Promise.all([
+    const [{ pollers }, live] = await Promise.all([
       connection.workflowService.describeTaskQueue({
         namespace,
         taskQueue: { name: queues.control(install) },
@@ -153,12 +152,9 @@ export class BuildRouting {
         // eslint-disable-next-line @typescript-eslint/no-unsafe-enum-assignment
         taskQueueType: workflowTasks,
       }),
-      readHeartbeats(store),
-      serverNow(store),
-      readMembers(store),
+      liveHeartbeats(store),
     ])
-    const live = heartbeats.filter(({ expires_at }) => expires_at > now)
-    return controlWorkers(pollers, unconfirmedSince === null ? live : null, Date.now())
+    return controlWorkers(pollers, live, Date.now())
   }
 
   /** By compare-and-set: if two builds find none, one of them becomes current. */

@@ -17,7 +17,7 @@ import type {
   RewrapRangeResult,
   Steering,
   SweepEnd,
-} from '../contracts/rotation.ts'
+} from '../contracts/rewrap.ts'
 import { sweeping } from './profiles.ts'
 
 /** Sent by the rotation: pause, resume, stop, or a new share of the rate. */

@@ -7,7 +7,7 @@ import {
 } from '@temporalio/workflow'
 import type { ChildWorkflowHandle } from '@temporalio/workflow'
 import { workflowIds } from '../contracts/names.ts'
-import type { RangePlan, Steering, SweepEnd, SweepPlan } from '../contracts/rotation.ts'
+import type { RangePlan, Steering, SweepEnd, SweepPlan } from '../contracts/rewrap.ts'
 import { isRunFull } from './next-run.ts'
 import { deciding, surveying } from './profiles.ts'
 import { isEndedFromOutside } from './refusal.ts'

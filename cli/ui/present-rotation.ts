@@ -1,5 +1,5 @@
 import type { RotationAnswer } from '../../client/rotate.ts'
-import type { HsmBudget, RotationPlan } from '../../contracts/rotation.ts'
+import type { HsmBudget, RotationPlan } from '../../contracts/rotation-plan.ts'
 import { colours } from './colours.ts'
 import { count, plural, seconds } from './figures.ts'
 import { table } from './tables.ts'

@@ -1,9 +1,8 @@
 import { isGrpcServiceError } from '@temporalio/client'
 import { deploymentName, queues, type InstallIdentity } from '../../contracts/names.ts'
 import { controlWorkers, type ControlWorker } from '../../protocol/builds.ts'
-import { readMembers } from '../../store/majority.ts'
-import { readHeartbeats } from '../../store/process-heartbeats.ts'
-import { serverNow, type Store } from '../../store/store.ts'
+import { liveHeartbeats } from '../../store/process-heartbeats.ts'
+import type { Store } from '../../store/store.ts'
 import type { TemporalLink } from './connection.ts'
 
 /** Who serves which build of an install's workflows. */
@@ -85,14 +84,11 @@ async function readWorkers(
     taskQueue: { name: queues.control(install) },
     taskQueueType: workflowTasks,
   }
-  const [{ pollers }, heartbeats, now, { unconfirmedSince }] = await Promise.all([
+  const [{ pollers }, live] = await Promise.all([
     // The enum is in a package that is not a dependency.
     // eslint-disable-next-line @typescript-eslint/no-unsafe-enum-assignment
     link.client.workflowService.describeTaskQueue(request),
-    readHeartbeats(store),
-    serverNow(store),
-    readMembers(store),
+    liveHeartbeats(store),
   ])
-  const live = heartbeats.filter(({ expires_at }) => expires_at > now)
-  return controlWorkers(pollers, unconfirmedSince === null ? live : null, Date.now())
+  return controlWorkers(pollers, live, Date.now())
 }

@@ -1,5 +1,5 @@
 import { KeyturnError } from '../../contracts/errors.ts'
-import type { RotationPhase } from '../../contracts/rotation.ts'
+import { rotationPhases } from '../../contracts/rotation.ts'
 import type { Config } from '../../contracts/settings.ts'
 import type { ReportView } from '../../contracts/views.ts'
 import type { RotationDoc } from '../../store/documents.ts'
@@ -9,15 +9,6 @@ import { listQuarantine } from '../../store/rewrap-quarantine.ts'
 import { readRotation, sumCounters } from '../../store/rotations.ts'
 import { serverNow } from '../../store/store.ts'
 import { withKeystore } from '../keystore.ts'
-
-const order: readonly RotationPhase[] = [
-  'preflight',
-  'verify',
-  'promote',
-  'rewrap',
-  'settle',
-  'finish',
-]
 
 /** One rotation from its record, with plan and result side by side. Needs no Temporal. Throws no-rotation. */
 export async function readReport(config: Config, rotation: string): Promise<ReportView> {
@@ -66,7 +57,7 @@ function countersOf({ hsmCalls, ...counters }: Awaited<ReturnType<typeof sumCoun
 /** Each phase that began; it ends when the next one begins. */
 function phasesOf({ phases = {}, promoted_at }: RotationDoc, end: Date): ReportView['phases'] {
   const begun = { ...phases, ...(promoted_at === null ? {} : { promote: promoted_at }) }
-  const there = order.flatMap((phase) => {
+  const there = rotationPhases.flatMap((phase) => {
     const at = begun[phase]
     return at === undefined ? [] : [{ phase, at }]
   })

@@ -1,4 +1,5 @@
-import type { RotationPause, RotationProgress, RotationView } from '../../contracts/rotation.ts'
+import type { RotationPause, RotationProgress } from '../../contracts/rotation.ts'
+import type { RotationView } from '../../contracts/views.ts'
 import { defaultProveMs, type Config } from '../../contracts/settings.ts'
 import type { LastRotation, PolicyView, StatusView, WorkflowsView } from '../../contracts/views.ts'
 import { hsmBudget } from '../../protocol/crypt-calls.ts'

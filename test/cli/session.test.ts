@@ -1,4 +1,4 @@
-import type { RotationView } from '../../contracts/rotation.ts'
+import type { RotationView } from '../../contracts/views.ts'
 import { readFile, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'

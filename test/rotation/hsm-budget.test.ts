@@ -1,5 +1,5 @@
 import { afterAll, beforeAll, expect, test } from 'vitest'
-import type { HsmBudget } from '../../contracts/rotation.ts'
+import type { HsmBudget } from '../../contracts/rotation-plan.ts'
 import { openFleet } from '../support/fleet.ts'
 import type { Fleet } from '../support/fleet.ts'
 import { heartbeats } from '../support/quiet.ts'

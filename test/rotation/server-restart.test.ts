@@ -1,7 +1,7 @@
 import { mkdtemp, rm } from 'node:fs/promises'
 import { join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, inject, test } from 'vitest'
-import type { RotationView } from '../../contracts/rotation.ts'
+import type { RotationView } from '../../contracts/views.ts'
 import { startMongod } from '../../devstack/mongod.ts'
 import type { Mongod } from '../../devstack/mongod.ts'
 import { findServer } from '../../devstack/servers/find-server.ts'

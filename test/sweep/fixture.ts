@@ -1,7 +1,7 @@
 import { randomBytes } from 'node:crypto'
 import { inject } from 'vitest'
 import { Binary, BSON, Int32 } from 'mongodb'
-import type { RangePlan } from '../../contracts/rotation.ts'
+import type { RangePlan } from '../../contracts/rewrap.ts'
 import { dataAad, dekAad } from '../../envelope/aad.ts'
 import { openData, sealData } from '../../envelope/data.ts'
 import { parseEnvelope } from '../../envelope/envelope.ts'

@@ -6,13 +6,8 @@ import type { NativeConnection } from '@temporalio/worker'
 import type { FinishAnswer, FinishInput } from '../../activities/finish-rotation.ts'
 import type { ControlActivities } from '../../activities/index.ts'
 import { queues, searchAttributes, workflowIds, workflowTypes } from '../../contracts/names.ts'
-import type {
-  RewrapRangeInput,
-  RotateInput,
-  RotateResult,
-  HsmAway,
-  SweepEnd,
-} from '../../contracts/rotation.ts'
+import type { RewrapRangeInput, HsmAway, SweepEnd } from '../../contracts/rewrap.ts'
+import type { RotateInput, RotateResult } from '../../contracts/rotation.ts'
 import type { rotateKek } from '../../workflows/index.ts'
 import { freshName } from '../support/fresh.ts'
 import { quietRuntime } from '../support/quiet-runtime.ts'
