@@ -8,7 +8,7 @@ import { openStore, type Store } from '../../store/store.ts'
 import { freshName } from '../support/fresh.ts'
 import { openTcpProxy, type TcpProxy } from '../support/tcp-proxy.ts'
 
-/** A worker that Temporal reaches and MongoDB does not: whatever it holds, no other worker can do. */
+/** A worker that reaches Temporal but not MongoDB: no other worker can do the steps that it holds. */
 let proxy: TcpProxy
 let store: Store
 
@@ -24,7 +24,7 @@ afterAll(async () => {
 })
 
 test.each(['hold', 'cut'] as const)(
-  'hands a step back soon when MongoDB is out of its reach (%s), and takes the next one when it is back',
+  'a worker hands a step back soon when it cannot reach MongoDB (%s), and takes the next one when it can',
   async (how) => {
     const steps = createControlActivities({ store } as ControlDeps)
     const task = await insertTask(store, { kind: 'rotate', by: 'test' })
@@ -36,7 +36,7 @@ test.each(['hold', 'cut'] as const)(
       .catch((error: unknown) => error)
     expect(failure).toBeInstanceOf(ApplicationFailure)
     expect(failure).toMatchObject({ type: 'mongodb-unreachable', nonRetryable: false })
-    // A page that hangs is given up by the driver after fifteen seconds.
+    // The driver ends a page that hangs after fifteen seconds.
     expect(performance.now() - beganMs).toBeLessThan(8_000)
     proxy.heal()
     await expect

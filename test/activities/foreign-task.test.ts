@@ -11,7 +11,7 @@ import { testStore } from '../store/support.ts'
 
 const store = await testStore()
 const met: [Queue, string | null][] = []
-/** Whatever an activity would need beyond the store is not there: it must not come so far. */
+/** Only the store exists: a refused activity must not use anything else. */
 const deps = {
   ...{ store, node: 'vm-a', config: { install: 'x' } },
   onForeignTask: (queue: Queue, task: string | null) => met.push([queue, task]),
@@ -33,7 +33,7 @@ test.each(steps)('$queue: $name takes no work of another keystore', async ({ que
     {},
     undefined,
     null,
-    // What MongoDB would take for a filter.
+    // MongoDB would read this as a filter.
     { task: { $ne: null } },
     { task: { $gt: '' } },
     { task: ['a'] },

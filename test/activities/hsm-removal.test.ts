@@ -17,9 +17,9 @@ const store = await testStore()
 const { id } = await insertInstall(store, { name: 'test', created_by: 'alice' })
 const versions = store.db.collection<{ _id: number }>('kek_versions')
 
-/** The objects of a token that does what it is told, by label and id. */
+/** The objects of a faultless token, by label and id. */
 const token = new Map<string, string>()
-/** What the token does instead, once. */
+/** Replaces the token's next destruction, once. */
 let instead: (() => Promise<never>) | null = null
 
 const ceremony = {
@@ -51,7 +51,7 @@ const removed = {
   ...{ guard_run: 1, without_fence: false, fenced_at: new Date(0), fence_try: null, hsm_key: null },
 }
 
-/** Version 1 is destroyed and its key is there; 2 is active. */
+/** Version 1 is destroyed and its key still exists; 2 is active. */
 beforeEach(async () => {
   keyIds = [1, 2, 3].map(() => keyIdOf(id))
   token.clear()
@@ -79,7 +79,7 @@ test('the key is destroyed and recorded once, and the request ends', async () =>
   expect(await actions()).toEqual(['hsm-key-destroyed'])
 })
 
-test('when a worker dies after destroying the key, the next one ends the request', async () => {
+test('the next worker ends the request of a worker that died after destroying the key', async () => {
   const request = await ask()
   instead = () => Promise.reject(new Error('the worker died'))
   await expect(run(request)).rejects.toThrow('died')
@@ -88,7 +88,7 @@ test('when a worker dies after destroying the key, the next one ends the request
   expect(await actions()).toEqual(['hsm-key-absent'])
 })
 
-test('the fate of a key is recorded only under the request that destroyed it', async () => {
+test('the result of a key’s destruction is recorded only for the request that destroyed it', async () => {
   const other = await askRemoval(store, 1)
   expect(await recordHsmKey(store, other, 'destroyed')).toBe(false)
   expect(await recordHsmKey(store, 'made-up', 'destroyed')).toBe(false)
@@ -101,7 +101,7 @@ test('the fate of a key is recorded only under the request that destroyed it', a
   await store.db.collection('kek_removals').deleteMany({})
   const request = await ask()
   expect(await recordHsmKey(store, request, 'absent')).toBe(true)
-  // A late attempt of the step, after the request is over.
+  // A late attempt of the step, after the request has ended.
   expect(await recordHsmKey(store, request, 'destroyed')).toBe(false)
   expect((await readVersion(store, 1))?.removal?.hsm_key).toBe('absent')
 })
@@ -116,7 +116,7 @@ test.each<[string, () => Record<string, unknown>]>([
     () => ({ key_id: new Binary(keyIdOf('ff'.repeat(16))) }),
   ],
   ['no id', () => ({ key_id: null })],
-])('nothing goes from the token by a row that names %s', async (_, edit) => {
+])('no key is destroyed for a row that names %s', async (_, edit) => {
   const index = await store.db.collection('kek_versions').indexExists('label_1_key_id_1')
   if (index) await store.db.collection('kek_versions').dropIndex('label_1_key_id_1')
   await versions.updateOne({ _id: 1 }, { $set: edit() })
@@ -126,7 +126,7 @@ test.each<[string, () => Record<string, unknown>]>([
   expect(await actions()).toEqual([])
 })
 
-test('the key of a version that is not destroyed, or has no request, is kept', async () => {
+test('the key of a version that is not destroyed or has no request is kept', async () => {
   const living = await ask(2)
   expect(await run(living, 2)).toMatchObject({ phase: 'asked' })
   const without = await askRemoval(store, 1)

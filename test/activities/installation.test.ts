@@ -74,8 +74,8 @@ async function installed(version: number, input = asked(version), provider = env
   for (const step of steps) await take(step, input, provider)
 }
 
-describe('a new version is a new key', () => {
-  test('the key of another version is refused by name before anything is written', async () => {
+describe('a new version needs a new key', () => {
+  test('the key of another version is refused before anything is written, and that version is named', async () => {
     await installed(1)
     await installed(2)
     await expect(take('probeToken', asked(3))).rejects.toMatchObject({
@@ -93,7 +93,7 @@ describe('a new version is a new key', () => {
     expect(await readVersion(store, 3)).toMatchObject({ canary: null })
   })
 
-  test('a destroyed version’s key does not come back', async () => {
+  test('a destroyed version’s key cannot be installed again', async () => {
     await installed(2)
     await installed(1)
     await keystore.versions(store).updateOne({ _id: 1 }, { $set: { destroyed_at: new Date() } })
@@ -182,12 +182,12 @@ describe.skipIf(inject('softhsm') === null)('in a token', () => {
       const v1 = await readVersion(store, 1)
       const before = await objects()
 
-      // The object of version 1 again, as version 2.
+      // The object of version 1 is installed again as version 2.
       const again = inHsm(2, { origin: 'registered', label: v1!.label })
       for (const step of ['probeToken', 'declareIntent'] as const) {
         await expect(take(step, again, provider)).rejects.toMatchObject({ code: 'version-exists' })
       }
-      // Nor under a name that the keystore does not know: its material gives it away.
+      // The same holds under a label that the keystore does not know: its material is recognised.
       await keystore.versions(store).updateOne({ _id: 1 }, { $set: { label: 'before' } })
       await expect(take('probeToken', again, provider)).rejects.toMatchObject({
         code: 'key-exists',
@@ -195,11 +195,11 @@ describe.skipIf(inject('softhsm') === null)('in a token', () => {
       })
       await keystore.versions(store).updateOne({ _id: 1 }, { $set: { label: v1!.label } })
 
-      // A label for a key that is to be made is none of the caller's business.
+      // A caller cannot choose the label of a new key.
       await take('declareIntent', inHsm(3, { label: v1!.label }), provider)
       expect(await readVersion(store, 3)).toMatchObject({ label: 'inst-v3' })
 
-      // Its key destroyed in the token: the step makes none in its place.
+      // Its key is destroyed in the token, and the step does not make another.
       await keystore.versions(store).updateOne({ _id: 1 }, { $set: { destroyed_at: new Date() } })
       await provider.ceremony.destroy(v1!.label, Buffer.from(v1!.key_id!.buffer))
       await expect(take('makeKek', inHsm(1), provider)).rejects.toMatchObject({

@@ -6,11 +6,11 @@ import { openProvider } from '../../keyring/open-provider.ts'
 import { silentLog } from '../../observability/log.ts'
 import { envPrefix, openTestFleet } from '../keyring/test-fleet.ts'
 
-/** What `verify` shows for a host while a new key is rolled out: the next version, not the active one. */
+/** While a new key is rolled out, `verify` asks a host for the next version, not the active one. */
 test.each([
   ['lacks', undefined, 'material-missing'],
   ['contradicts', randomBytes(32).toString('hex'), 'wrong-key'],
-] as const)('a host that %s the next key says so when it is asked', async (_title, kek, reason) => {
+] as const)('a host that %s the next key reports it when asked', async (_title, kek, reason) => {
   const fleet = await openTestFleet({ versions: [1] })
   await fleet.install(2)
   const env = { ...fleet.env, [`${envPrefix}2`]: kek }

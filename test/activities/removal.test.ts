@@ -30,7 +30,7 @@ const store = await testStore()
 const bypass = { bypassDocumentValidation: true }
 const fence = { collection: certificates, fields: [field], version: 1 }
 
-/** The store, but after each `collMod` that raises a fence `then` happens, before anybody else does anything. */
+/** The store, but runs `then` immediately after each `collMod` that raises a fence. */
 function afterFence(then: () => Promise<unknown>): Store {
   const db = new Proxy(store.db, {
     get(target, name) {
@@ -49,7 +49,7 @@ const input = (request: string, version = 1) => ({
   ...{ install: { name: 'test', id: '0f' }, task: '', version, request },
 })
 
-/** A step as a worker takes it; its own clock may be another one. */
+/** Runs a step as a worker does; the worker's clock may differ. */
 async function take(
   name: 'requestRemoval' | 'fenceRemoval' | 'destroyVersion' | 'undoRemoval',
   request: string,
@@ -81,7 +81,7 @@ async function record(rules: object = {}): Promise<void> {
 
 const versions = store.db.collection<{ _id: number }>('kek_versions')
 const row = async () => await readVersion(store, 1)
-/** Moves what the row remembers of the removal back, as if so much time had passed. */
+/** Moves the times of the removal's row back, as if this time had passed. */
 async function pass(ms: number): Promise<void> {
   const due = { $subtract: ['$removal.due_at', ms] }
   await versions.updateOne({ _id: 1 }, [{ $set: { 'removal.due_at': due } }])
@@ -104,7 +104,7 @@ beforeEach(async () => {
   )
 })
 
-/** Up to the window: asked for, pending, fenced. */
+/** Runs the removal up to its undo window: requested, pending, fenced. */
 async function pending(): Promise<string> {
   const request = await askRemoval(store, 1)
   expect(await take('requestRemoval', request)).toMatchObject({ phase: 'fencing', error: null })
@@ -120,7 +120,7 @@ test('an undo between the fence and its record leaves no fence behind', async ()
   expect(await row()).toMatchObject({ removal: null })
   expect(await hasFence(store, fence)).toBe(false)
 
-  // A late attempt of the same request finds it taken back.
+  // A late attempt of the same request finds it withdrawn.
   for (const name of ['requestRemoval', 'fenceRemoval', 'destroyVersion'] as const) {
     expect(await take(name, undone)).toMatchObject({ phase: 'over', state: 'deactivated' })
   }
@@ -140,7 +140,7 @@ test('a step without a request in this keystore is foreign and changes nothing',
   for (const name of names) {
     await expect(take(name, 'made-up', claims)).rejects.toMatchObject({ code: 'foreign-task' })
   }
-  // Nor does a request of one version move another.
+  // A request for one version does not change another.
   const other = await askRemoval(store, 3)
   for (const name of names) {
     await expect(take(name, other, claims)).rejects.toMatchObject({ code: 'removal-refused' })
@@ -154,7 +154,7 @@ test('a forged step changes nothing before it is due', async () => {
   expect(await take('destroyVersion', request, claims)).toMatchObject({ phase: 'asked' })
   expect(await take('fenceRemoval', request, claims)).toMatchObject({ phase: 'asked' })
   await take('requestRemoval', request, claims)
-  // The window is that of the settings, the fence is not waived.
+  // The window comes from the settings, and the fence is not waived.
   const { removal } = (await row()) ?? {}
   expect(removal).toMatchObject({ without_fence: false, requested_by: 'alice' })
   expect(Number(removal?.due_at) - Number(removal?.requested_at)).toBe(hour)
@@ -192,7 +192,7 @@ test.each<[string, string, () => Promise<unknown>]>([
     () => versions.updateOne({ _id: 1 }, { $set: { rotation: 'r' } }),
   ],
 ])(
-  'the destroying step looks at %s itself, and takes the removal back',
+  'the destroying step checks %s itself, and withdraws the removal',
   async (guard, code, change) => {
     const request = await pending()
     await pass(2 * hour)
@@ -219,7 +219,7 @@ test('a worker whose clock differs from the database’s destroys nothing', asyn
       ...{ phase: 'over', state: 'deactivated', error: { code: 'clock-differs' } },
     })
   }
-  // A little apart is no reason to refuse, only to wait for both.
+  // A small difference is no reason to refuse, only to wait for both clocks.
   const request = await pending()
   await pass(hour + 1_000)
   const ownNow = () => new Date(Date.now() - 60_000)
@@ -227,7 +227,7 @@ test('a worker whose clock differs from the database’s destroys nothing', asyn
   expect(await take('destroyVersion', request)).toMatchObject({ phase: 'over', state: 'destroyed' })
 })
 
-test('a version that was never active is destroyed at once, without a fence', async () => {
+test('a version that was never active is destroyed immediately, without a fence', async () => {
   await versions.updateOne(
     { _id: 1 },
     { $set: { activated_at: null, left_at: null, left_epoch: null } },
@@ -236,7 +236,7 @@ test('a version that was never active is destroyed at once, without a fence', as
   expect(await take('requestRemoval', request)).toMatchObject({ phase: 'pending', waitMs: 0 })
   expect(await take('destroyVersion', request)).toMatchObject({ phase: 'over', state: 'destroyed' })
   expect(await hasFence(store, fence)).toBe(false)
-  // A repeated step finds its own work done, and records it once.
+  // A repeated step finds its work done, and records it once.
   await take('destroyVersion', request)
   const actions = (await listAudit(store)).map(({ action }) => action)
   expect(actions).toEqual(['removal-requested', 'version-destroyed'])

@@ -18,7 +18,7 @@ interface Case {
   cure: RegExp
 }
 
-/** Side by side, so many at a time. */
+/** Runs this many at a time. */
 async function each<T>(items: readonly T[], width: number, use: (item: T) => Promise<void>) {
   const left = [...items]
   const next = async () => {

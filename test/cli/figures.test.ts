@@ -5,7 +5,7 @@ import { table } from '../../cli/ui/tables.ts'
 import { seconds } from '../../cli/ui/figures.ts'
 
 describe('figures', () => {
-  test('are read strictly', () => {
+  test('are parsed strictly', () => {
     expect([version('1'), limit('0'), positive('3'), duration('90d'), timeOfDay('03:30')]).toEqual([
       ...[1, 0, 3, 7_776_000_000, 12_600_000],
     ])
@@ -16,13 +16,13 @@ describe('figures', () => {
     for (const bad of ['0s', '5', '1y']) expect(() => duration(bad)).toThrow(/duration/)
   })
 
-  test('are written for people', () => {
+  test('are formatted for reading', () => {
     expect([seconds(0.25), seconds(59.6), seconds(600), seconds(8100), seconds(864_000)]).toEqual([
       ...['0.3 s', '60 s', '10 min', '2 h 15 min', '10 days'],
     ])
   })
 
-  test('a rate looks back a few seconds, and begins anew in each phase', () => {
+  test('a rate covers the last few seconds, and starts again in each phase', () => {
     const meter = new RateMeter()
     expect(meter.rate(0, 'rewrap', 0)).toBe(0)
     expect(meter.rate(500, 'rewrap', 1000)).toBe(500)
@@ -30,7 +30,7 @@ describe('figures', () => {
     expect(meter.rate(500, 'settle', 10_500)).toBe(0)
   })
 
-  test('a table is columns without lines, numbers on the right', () => {
+  test('a table has columns without lines, and numbers on the right', () => {
     expect(
       table(
         ['name', 'count'],

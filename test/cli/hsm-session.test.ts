@@ -19,7 +19,7 @@ const softhsm = inject('softhsm')
 const there = softhsm !== null && (await canBuildFaultHsm())
 const records = 40
 
-/** One fleet on a token that an administrator uses, too; the tests go through its life in order. */
+/** One fleet on a token that an administrator also uses; each test depends on those before it. */
 describe.skipIf(!there)('the commands for an HSM', () => {
   let folder: string
   let fault: FaultHsm
@@ -39,7 +39,7 @@ describe.skipIf(!there)('the commands for an HSM', () => {
     await rm(folder, { recursive: true, force: true })
   })
 
-  /** As the administrator does it, past the fault module. */
+  /** Acts as the administrator, without the fault module. */
   const tool = async (...args: string[]): Promise<string> => {
     const { label, pin } = fleet.token!
     const login = ['--module', softhsm ?? '', '--token-label', label, '--login', '--pin', pin]
@@ -69,7 +69,7 @@ describe.skipIf(!there)('the commands for an HSM', () => {
     test.each([
       ['loose', 'CKA_EXTRACTABLE=false', ['--sensitive', '--extractable']],
       ['plain', 'CKA_SENSITIVE=true', []],
-    ])('refuses the key "%s" with 3 and says that it is not %s', async (label, lack, how) => {
+    ])('refuses the key "%s" with 3, because it is not %s', async (label, lack, how) => {
       await keygen(label, '10', ...how)
       const answer = await fleet.cli('pkcs11-register', '--version', '2', '--label', label)
       expect(answer).toMatchObject({
@@ -80,7 +80,7 @@ describe.skipIf(!there)('the commands for an HSM', () => {
       expect((await readVersions(fleet.store)).map(({ _id }) => _id)).toEqual([1])
     })
 
-    test('takes a good one, which is then verified and rotated to, and never changed', async () => {
+    test('installs a good key, which is then verified and rotated to, and never changed', async () => {
       await keygen('payments-2027', '20', '--sensitive')
       const before = await tool('-O')
       const named = ['--version', '2', '--label', 'payments-2027', '--id', '20']
@@ -107,7 +107,7 @@ describe.skipIf(!there)('the commands for an HSM', () => {
       return { code, of: (name: string) => all.find(({ check }) => check === name) }
     }
 
-    test('has a line for module, token, probe and each key, and leaves nothing behind', async () => {
+    test('has a line for module, token, probe and each key, and leaves no key behind', async () => {
       const before = await tool('-O')
       const { of } = await checks()
       expect(of('module')).toMatchObject({
@@ -126,7 +126,7 @@ describe.skipIf(!there)('the commands for an HSM', () => {
       expect(await tool('-O')).toBe(before)
     })
 
-    test('says which phase failed, and why, with 4', async () => {
+    test('names the failed phase with its reason, and ends with 4', async () => {
       await fault.set('without 0x1087')
       const { code, of } = await checks()
       expect(code).toBe(4)
@@ -151,7 +151,7 @@ describe.skipIf(!there)('the commands for an HSM', () => {
   })
 
   describe.skipIf(!hasTerminals())('pkcs11-init --probe-only without a PIN, on a terminal', () => {
-    /** Answers the question with this; the PIN of another try is another one, since a refused one is not sent again. */
+    /** Answers the PIN prompt. Each try needs another PIN, because a refused one is not sent again. */
     const answering = async (pin: string): Promise<TerminalEnd & { logins: number }> => {
       const before = (await fault.log()).filter((call) => call.function === 'C_Login').length
       const token = { module_path: fault.path, token_label: fleet.token!.label }
@@ -165,7 +165,7 @@ describe.skipIf(!there)('the commands for an HSM', () => {
       return { ...end, logins: after - before }
     }
 
-    test('asks for it, and never shows it', async () => {
+    test('asks for the PIN, and never shows it', async () => {
       const { pin } = fleet.token!
       const { code, screen } = await answering(pin)
       expect({ code, screen }).toMatchObject({ code: 0 })
@@ -173,7 +173,7 @@ describe.skipIf(!there)('the commands for an HSM', () => {
       expect(screen).not.toContain(pin)
     })
 
-    test('tries a wrong one once', async () => {
+    test('tries a wrong PIN once', async () => {
       await fault.set('pin refused')
       const { code, screen, logins } = await answering('no-such-pin')
       expect({ code, logins }).toEqual({ code: 4, logins: 1 })
@@ -181,7 +181,7 @@ describe.skipIf(!there)('the commands for an HSM', () => {
       expect(screen).not.toContain('no-such-pin')
     })
 
-    test('sends no empty one', async () => {
+    test('sends no empty PIN', async () => {
       const { code, screen, logins } = await answering('')
       expect({ code, logins }).toEqual({ code: 2, logins: 0 })
       expect(screen).toMatch(/error: no PIN was typed\r?\nhint: set KEYTURN_ENCRYPTION_PKCS11_PIN/)

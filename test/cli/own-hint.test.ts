@@ -20,7 +20,7 @@ describe('a hint', () => {
       'keyturn nodes shows the fleet',
     ],
     ['quarantine list', 'restore it, or see: keyturn quarantine list', 'restore it'],
-  ])('of %s leaves its own command out: %s', (command, hint, left) => {
+  ])('of %s omits its own command: %s', (command, hint, left) => {
     expect(withoutItself(hint, command)).toBe(left)
   })
 
@@ -30,7 +30,7 @@ describe('a hint', () => {
     ['nodes list', 'readmit it with: keyturn nodes expect vm-a'],
     ['status', 'run: keyturn setup'],
     ['', 'run: keyturn setup'],
-  ])('of %s stays where it names something else: %s', (command, hint) => {
+  ])('of %s is unchanged when it names something else: %s', (command, hint) => {
     expect(withoutItself(hint, command)).toBe(hint)
   })
 

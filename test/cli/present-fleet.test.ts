@@ -14,7 +14,7 @@ const node = (at: number, current: number, live = true): FleetNode => ({
 
 const fleet = Array.from({ length: 300 }, (_, at) => node(at, at < 4 ? 1 : 2))
 
-/** The cells of a table's lines, its frame and its gaps left out. */
+/** The cells of a table, without its frame and its gaps. */
 const lines = (text: string) => text.split('\n').map((line) => line.trim().split(/ {2,}/))
 
 test('a large fleet is shown in groups, with exceptions first', () => {

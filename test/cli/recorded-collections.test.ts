@@ -10,7 +10,7 @@ const two = [
 let fleet: Fleet
 
 beforeAll(async () => {
-  // What setup records needs no worker.
+  // Setup needs no worker.
   fleet = await openFleet({ provider: 'env', nodes: [], versions: [] })
 })
 afterEach(async () => {
@@ -22,7 +22,7 @@ afterAll(async () => {
   await fleet.close()
 })
 
-/** `setup` with these collections in the file; answered with yes unless it is not to be. */
+/** Runs `setup` with these collections in the file, with `--yes` unless that is turned off. */
 async function setupWith(collections: object[], ...flags: string[]): Promise<CliEnd> {
   const config = await fleet.writeConfig('changed', { collections })
   return await fleet.cli('--config', config, ...flags, 'setup')
@@ -51,7 +51,7 @@ describe('a collection that cannot be swept', () => {
   })
 
   test.each(Object.entries(shapes))(
-    'is named by doctor and status when it comes later: it %s',
+    'is named by doctor and status when it appears later: it %s',
     async (why, options) => {
       await fleet.store.db.dropCollection('certificates')
       await fleet.store.db.createCollection('certificates', options)
@@ -70,7 +70,7 @@ describe('a collection that cannot be swept', () => {
     },
   )
 
-  test('ordinary ones of another collation, clustered or with rules are taken', async () => {
+  test('ordinary collections with another collation, a clustered index or rules are accepted', async () => {
     await fleet.store.db.createCollection('odd', {
       clusteredIndex: { key: { _id: 1 }, unique: true },
       collation: { locale: 'de', strength: 2 },
@@ -115,7 +115,7 @@ describe('a collection that is taken out of the file', () => {
     })
   })
 
-  test('may be gone already: the loss is then over', async () => {
+  test('may be missing already, and is then no longer reported as lost', async () => {
     await fleet.store.db.dropCollection('accounts')
     expect((await fleet.must('status'))['lost']).toMatchObject([{ code: 'collection-missing' }])
     expect(await setupWith(without)).toMatchObject({ code: 0, json: { settings: 'changed' } })

@@ -8,7 +8,7 @@ import { processes } from '../support/processes.ts'
 
 const envelopes = 1200
 
-/** One fleet, steered from the command line only; the tests go through its life in order. */
+/** One fleet, steered only from the command line; each test depends on those before it. */
 describe('the commands on a live fleet', () => {
   const running = processes()
   let fleet: Fleet
@@ -91,7 +91,7 @@ describe('the commands on a live fleet', () => {
   test('a dry run shows the cost and changes nothing', async () => {
     const plan = await fleet.must('rotate', '--to-version', '2', '--dry-run')
     expect(plan).toMatchObject({ envelopes, hsmCalls: 3 * envelopes, hsmQuota: null })
-    // With the keys of this host in the environment, some envelopes were timed for it.
+    // This host has the keys in its environment, so the dry run timed some envelopes.
     expect(plan).toMatchObject({ basis: 'sample', sample: { envelopes: Math.min(envelopes, 250) } })
     expect(await fleet.active()).toBe(1)
   })
@@ -107,7 +107,7 @@ describe('the commands on a live fleet', () => {
     expect(other).toMatchObject({ code: 3, json: { error: { code: 'rotation-running' } } })
 
     expect(await fleet.must('pause')).toMatchObject({ paused: true })
-    // A page that was in flight may land between the two figures.
+    // A page in flight may be written between the two figures.
     const status = await fleet.until('status does not say that it stands still', async () => {
       const seen = await fleet.must('status')
       const view = seen.rotation as RotationView | null
@@ -175,7 +175,7 @@ describe('the commands on a live fleet', () => {
     expect(gone).toMatchObject({ code: 3, json: { error: { code: 'policy-missing' } } })
   })
 
-  test('a removal shows every guard and what is left to do', async () => {
+  test('a removal shows every guard and the remaining steps', async () => {
     const active = await fleet.cli('remove', '--version', '2')
     expect(active).toMatchObject({
       code: 3,
@@ -189,7 +189,7 @@ describe('the commands on a live fleet', () => {
     expect(undo).toMatchObject({ code: 3, json: { error: { code: 'no-removal' } } })
   })
 
-  test('the audit has every change in an unbroken chain, and a changed entry is found', async () => {
+  test('the audit has every change in an unbroken chain, and a changed entry is detected', async () => {
     const { entries } = await fleet.must('audit', 'list')
     const actions = entries.map(({ action }: { action: string }) => action)
     expect(actions).toEqual(
@@ -210,7 +210,7 @@ describe('the commands on a live fleet', () => {
     })
   })
 
-  test('commands that need a worker fail at once without one', async () => {
+  test('commands that need a worker fail immediately without one', async () => {
     await Promise.all(['vm-a', 'vm-b'].map((node) => fleet.nodes.kill(node)))
     await fleet.until('the heartbeats expire', async () => {
       const { nodes } = await fleet.must('nodes')

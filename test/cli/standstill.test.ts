@@ -3,7 +3,7 @@ import { Standstill } from '../../cli/ui/rate-meter.ts'
 
 const at = (seconds: number) => new Date(Date.UTC(2026, 0, 1) + seconds * 1000)
 
-test('the progress shows after a minute since when nothing has moved', () => {
+test('after a minute without progress, the follower shows since when', () => {
   const still = new Standstill()
   expect(still.since('rewrap 10', at(0))).toBeNull()
   expect(still.since('rewrap 10', at(59))).toBeNull()

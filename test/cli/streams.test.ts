@@ -7,7 +7,7 @@ import { workbench } from './workbench.ts'
 
 const main = fileURLToPath(new URL('../../dist/cli/main.js', import.meta.url))
 
-describe('what a command writes', () => {
+describe('the output of a command', () => {
   const running = processes()
 
   test('a command ends without an error when its reader closes the pipe', async () => {

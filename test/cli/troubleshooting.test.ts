@@ -29,7 +29,7 @@ describe('docs/troubleshooting.md', () => {
     expect(Object.fromEntries(found)).toEqual(exitCodes)
   })
 
-  test.each(entries)('has symptom, cause and cure of $code', ({ cells }) => {
+  test.each(entries)('has symptom, cause and hint of $code', ({ cells }) => {
     expect(cells).toHaveLength(3)
   })
 })

@@ -7,7 +7,7 @@ import { WarmCli } from '../support/warm-cli.ts'
 
 const help = 'hint: keyturn --help lists the commands, keyturn COMMAND --help explains one\n'
 
-/** A file whose servers are not there. */
+/** A configuration file whose servers do not exist. */
 async function configFile(provider: string): Promise<string> {
   const folder = await mkdtemp(join(tmpdir(), 'keyturn-usage-'))
   onTestFinished(() => rm(folder, { recursive: true, force: true }))
@@ -132,14 +132,17 @@ describe('the command line', () => {
     ['env', ['pkcs11-init', '--version', '1'], 'config-invalid'],
     ['env', ['pkcs11-register', '--version', '1'], 'config-invalid'],
     ['pkcs11', ['env-init', '--version', '1'], 'config-invalid'],
-  ])('with provider %s, %j is usage without any server', async (provider, args, code) => {
-    const file = await configFile(provider)
-    const answer = await keyturn(...args, `--config=${file}`, '--json')
-    expect(answer.code).toBe(2)
-    expect(JSON.parse(answer.stdout)).toMatchObject({ error: { code } })
-  })
+  ])(
+    'with provider %s, %j is a usage error, found without any server',
+    async (provider, args, code) => {
+      const file = await configFile(provider)
+      const answer = await keyturn(...args, `--config=${file}`, '--json')
+      expect(answer.code).toBe(2)
+      expect(JSON.parse(answer.stdout)).toMatchObject({ error: { code } })
+    },
+  )
 
-  test('with --json a usage error is one document on stdout, and still said on stderr', async () => {
+  test('with --json a usage error is one document on stdout, and also two lines on stderr', async () => {
     const { code, stdout, stderr } = await keyturn('env-init', '--json', '--version', '-1')
     expect(code).toBe(2)
     expect(JSON.parse(stdout)).toMatchObject({
@@ -160,13 +163,13 @@ describe('the command line', () => {
     expect(init.stderr).toMatch(/^error: .*\nhint: /)
   })
 
-  test('a group without a command says so', async () => {
+  test('a group without a command is a usage error', async () => {
     const { code, stderr } = await keyturn('audit')
     expect(code).toBe(2)
     expect(stderr).toContain('error: a command is missing')
   })
 
-  test('every command explains itself with an example', async () => {
+  test('the help of every command has an example', async () => {
     const { stdout } = await keyturn('--help')
     const names = [...stdout.matchAll(/^ {2}([a-z][a-z0-9-]+)/gm)].map(([, name]) => name!)
     expect(names.length).toBeGreaterThan(18)

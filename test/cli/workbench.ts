@@ -6,12 +6,12 @@ import { stringify } from 'yaml'
 import { freshName } from '../support/fresh.ts'
 import type { Processes } from '../support/processes.ts'
 
-/** What a command line answered, as a transcript: exit code, stdout, stderr, with the folder cut out. */
+/** The answer of a command line as a transcript: exit code, stdout, stderr, without the folder's path. */
 export interface Transcript {
   code: number | null
   stdout: string
   stderr: string
-  /** Of stdout, null when it is no JSON. */
+  /** The JSON of stdout; null if it is no JSON. */
   json: unknown
 }
 
@@ -19,12 +19,12 @@ export interface Workbench {
   readonly folder: string
   readonly install: string
   write(name: string, text: string, mode?: number): Promise<string>
-  /** A valid keyturn.yaml with `changes` laid over it, member by member; returns its path. */
+  /** Writes a valid keyturn.yaml with `changes` merged into it; returns its path. */
   config(changes?: Record<string, unknown>): Promise<string>
   keyturn(...args: string[]): Promise<Transcript>
 }
 
-/** A folder with configuration files, and the built command line run in it. It is gone after the test. */
+/** A folder with configuration files, in which the built command line runs. It is deleted after the test. */
 export async function workbench(
   processes: Processes,
   env: NodeJS.ProcessEnv = {},

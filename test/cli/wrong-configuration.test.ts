@@ -5,7 +5,7 @@ import { workbench, type Workbench } from './workbench.ts'
 
 const dead = '127.0.0.1:1'
 
-/** `code` and the first two lines of stderr, as a person reads them. */
+/** `code` and the first two lines of stderr. */
 async function said(bench: Workbench, ...args: string[]) {
   const { code, stderr, stdout } = await bench.keyturn(...args)
   expect(stderr + stdout).not.toMatch(/^ {4}at /m)
@@ -33,7 +33,7 @@ describe('a wrong configuration', () => {
     expect(hint).toMatch(/^hint: /)
   })
 
-  test('no address of MongoDB anywhere names the variable', async () => {
+  test('a missing MongoDB address is reported with its variable', async () => {
     const bench = await workbench(running, { KEYTURN_MONGODB_URI: '' })
     await bench.config({ mongodb: { database: 'app' } })
     const { code, error } = await said(bench, 'status')
@@ -93,7 +93,7 @@ describe('a wrong configuration', () => {
     expect(error).toContain(`'KEYTURN_ENCRYPTION_PKCS11_PIN' is empty`)
   })
 
-  test('a missing module ends with 4 and its path is named', async () => {
+  test('a missing module ends with 4, and its path is named', async () => {
     const bench = await workbench(running, { KEYTURN_ENCRYPTION_PKCS11_PIN: '1234' })
     await bench.config({ kek: pkcs11Of('/usr/lib/none.so') })
     const { code, error } = await said(bench, 'pkcs11-init', '--probe-only')

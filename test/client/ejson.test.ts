@@ -2,7 +2,7 @@ import { Binary, Int32, Long, ObjectId, UUID } from 'mongodb'
 import { describe, expect, test } from 'vitest'
 import { ejson } from '../../client/views/ejson.ts'
 
-describe('an id as scripts see it', () => {
+describe('an id in JSON output', () => {
   test.each([
     ['a', 'a'],
     [new Int32(7), 7],
@@ -16,7 +16,7 @@ describe('an id as scripts see it', () => {
       { b: 1, a: 'x' },
     ],
     [new Date(0), { $date: '1970-01-01T00:00:00Z' }],
-  ])('%s is EJSON relaxed', (value, expected) => {
+  ])('%s is relaxed EJSON', (value, expected) => {
     if (value instanceof Long) expect(JSON.stringify(ejson(value))).toMatch(/900719925474099/)
     else expect(ejson(value)).toEqual(expected)
   })

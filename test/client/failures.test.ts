@@ -2,8 +2,8 @@ import { ApplicationFailure, ServerFailure, TerminatedFailure } from '@temporali
 import { describe, expect, test } from 'vitest'
 import { decodeFailure, fromReport } from '../../client/temporal/failures.ts'
 
-describe('a failure that comes back from Temporal', () => {
-  test('becomes the error that it was, with its hint', () => {
+describe('a failure from Temporal', () => {
+  test('becomes the original error, with its hint', () => {
     const failure = ApplicationFailure.create({
       type: 'material-missing',
       message: '"V2" is not set on vm-a',
@@ -18,7 +18,7 @@ describe('a failure that comes back from Temporal', () => {
     })
   })
 
-  test('of an unknown kind, or a termination, is what the caller says', () => {
+  test('of an unknown kind, or a termination, gets the caller’s code', () => {
     const unknown = ApplicationFailure.create({ type: 'TypeError', message: 'x is not a function' })
     expect(decodeFailure(unknown, 'rotation-failed')).toMatchObject({ code: 'rotation-failed' })
     const ended = new TerminatedFailure('terminated')
@@ -32,7 +32,7 @@ describe('a failure that comes back from Temporal', () => {
     })
   })
 
-  test('that is no failure of a workflow stays what it is', () => {
+  test('that is not a workflow’s failure is unchanged', () => {
     const error = new Error('socket closed')
     expect(decodeFailure(error, 'internal')).toBe(error)
   })

@@ -31,7 +31,7 @@ import {
   testStore,
 } from '../store/support.ts'
 
-/** Whatever stands in a document of the keystore: each reading command ends, with an answer or a coded refusal. */
+/** Each reading command ends with an answer or a coded refusal, whatever the content of a keystore document. */
 
 const store = await testStore()
 const folder = await mkdtemp(join(tmpdir(), 'keyturn-odd-'))
@@ -69,7 +69,7 @@ await writeHeartbeat(store, {
 })
 const identity = identityOf((await readInstall(store))!)
 
-/** The readings of a rotation's preflight, as an activity of its workflow. It marks versions. */
+/** A rotation's preflight, as an activity of its workflow. It marks versions. */
 async function preflight(): Promise<unknown> {
   const workflowExecution = { workflowId: workflowIds.rotate(identity), runId: randomUUID() }
   const activity = new MockActivityEnvironment({ workflowExecution })
@@ -79,7 +79,7 @@ async function preflight(): Promise<unknown> {
     ...{ page: 50, shards: 1, check: 'all' as const },
   }
   const deps = { config, store, node: 'vm-a' } as unknown as ControlDeps
-  // The SDK logs each error that an activity ends with.
+  // The SDK logs each error of an activity.
   const ended: { facts?: unknown; error?: unknown } = await activity.run(async () => {
     return await runPreflight(deps, input).then(
       (facts) => ({ facts }),
@@ -103,7 +103,7 @@ const readings: Record<string, () => Promise<unknown>> = {
   preflight,
 }
 
-/** All collections of the keystore that have a document, with their documents. */
+/** All collections of the keystore that have documents, with their documents. */
 const names = Object.values(collections)
 const originals = new Map<string, { _id: unknown }[]>()
 for (const name of names) {
@@ -137,7 +137,7 @@ test.each(Object.keys(readings))('%s answers while nothing is malformed', async 
   await restore()
 })
 
-test('status names an active version whose time is no date', async () => {
+test('status names an active version whose time is not a date', async () => {
   const rows = store.db.collection(collections.active)
   const [good] = originals.get(collections.active)!
   await rows.updateOne({}, { $set: { at: 0 } })
@@ -153,17 +153,20 @@ const anyMember = fc.constantFrom(...fuzzed).chain((name) =>
   }),
 )
 
-test.each(Object.keys(readings))('%s ends by name, whatever a document holds', async (reading) => {
-  await fc.assert(
-    fc.asyncProperty(anyMember, async ({ name, path, value }) => {
-      const good = originals.get(name)![0]!
-      const rows = store.db.collection(name)
-      await rows.replaceOne({ _id: good._id as never }, changed(good, path, value))
-      await expectNamed(reading, `${name}.${path}`)
-      // Preflight marks versions and closes what it finds of other rotations.
-      if (reading === 'preflight') await restore()
-      else await rows.replaceOne({ _id: good._id as never }, good)
-    }),
-    { numRuns: 20 },
-  )
-})
+test.each(Object.keys(readings))(
+  '%s ends with a coded error, whatever a document contains',
+  async (reading) => {
+    await fc.assert(
+      fc.asyncProperty(anyMember, async ({ name, path, value }) => {
+        const good = originals.get(name)![0]!
+        const rows = store.db.collection(name)
+        await rows.replaceOne({ _id: good._id as never }, changed(good, path, value))
+        await expectNamed(reading, `${name}.${path}`)
+        // Preflight marks versions, and closes the ranges of other rotations.
+        if (reading === 'preflight') await restore()
+        else await rows.replaceOne({ _id: good._id as never }, good)
+      }),
+      { numRuns: 20 },
+    )
+  },
+)

@@ -9,7 +9,7 @@ import type { Config, readStatus, RotateRequest, StatusView } from 'keyturn/clie
 const run = promisify(execFile)
 const root = join(import.meta.dirname, '..', '..')
 
-/** An operator's program in a process of its own; Node resolves the package by its own name within the package. */
+/** An operator's program in its own process. Inside the package, Node resolves the package by its own name. */
 async function evaluate(script: string): Promise<unknown> {
   const source = `import * as keyturn from 'keyturn/client'\n${script}`
   const { stdout } = await run(process.execPath, ['--input-type=module', '-e', source], {
@@ -18,7 +18,7 @@ async function evaluate(script: string): Promise<unknown> {
   return JSON.parse(stdout)
 }
 
-test('a program finds each verb of an operator in keyturn/client', async () => {
+test('keyturn/client exports each verb of an operator', async () => {
   const names = await evaluate('console.log(JSON.stringify(Object.keys(keyturn)))')
   const verbs = [
     ...['setup', 'relocate', 'examine', 'installKek', 'verifyFleet', 'readNodes', 'changeRoster'],
@@ -37,7 +37,7 @@ test('keyturn/client is typed', () => {
   expect(read).toBeTypeOf('function')
 })
 
-test('readStatus rejects with a coded error where MongoDB does not answer', async () => {
+test('readStatus rejects with a coded error when MongoDB does not answer', async () => {
   const folder = await mkdtemp(join(tmpdir(), 'keyturn-client-'))
   const file = join(folder, 'keyturn.yaml')
   const settings = {

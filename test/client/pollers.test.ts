@@ -9,7 +9,7 @@ interface Question {
 
 const pay = { name: 'pay', id: '0f' }
 
-/** A Temporal that knows nothing but who polls. */
+/** A Temporal client that answers only which workers poll. */
 function linkTo(pollersOf: (question: Question) => unknown[]): TemporalLink {
   const describeTaskQueue = async (question: Question) =>
     Promise.resolve({ pollers: pollersOf(question) })
@@ -27,7 +27,7 @@ test('requirePollers names a queue that no worker polls, although workers are al
     message: 'workers are alive, but none with the role rewrap',
     hint: 'start one: keyturn worker --roles rewrap',
   })
-  // Workflow tasks of the one queue, activity tasks of the other.
+  // Workflow tasks of the first queue, activity tasks of the second.
   expect(asked[0]).toEqual(['keyturn.pay.0f.control', 1])
   expect(asked.at(-1)).toEqual(['keyturn.pay.0f.rewrap', 2])
 })

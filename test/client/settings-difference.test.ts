@@ -9,11 +9,11 @@ const recorded: FleetSettings = {
 }
 
 describe('the difference between recorded settings and a file', () => {
-  test('equal settings have none', () => {
+  test('equal settings have no difference', () => {
     expect(settingsDifference(recorded, structuredClone(recorded))).toEqual([])
   })
 
-  test('is told in the words of the file', () => {
+  test('uses the keys of the file', () => {
     const wanted: FleetSettings = {
       collections: [{ name: 'certificates', envelopes: ['private_key', 'secrets.pin'] }],
       fleet: { ...recorded.fleet, leaseMs: 60_000 },

@@ -24,7 +24,7 @@ async function listen(server: Server): Promise<string> {
   return `127.0.0.1:${(server.address() as AddressInfo).port}`
 }
 
-/** Speaks gRPC, and answers each call with one status; `after`: only after the connection's first question. */
+/** Speaks gRPC, and answers each call with one status; `after`: only after the connection's first call. */
 async function answering(
   status: number,
   message: string,
@@ -183,7 +183,7 @@ const onTheWay: Case[] = [
 
 describe('temporal, when', () => {
   test.each(onTheWay)(
-    '%s, tells it to clients and workers alike',
+    '%s, clients and workers report it',
     async (_, address, code, message, hint, env = {}) => {
       Object.assign(process.env, env)
       const config = configOf(await address())
@@ -196,7 +196,7 @@ describe('temporal, when', () => {
 
   test.each([
     [
-      'it takes the connection and does not answer',
+      'it accepts the connection and does not answer',
       () => at.silent,
       'temporal-unreachable',
       /does not answer/,
@@ -237,13 +237,13 @@ describe('temporal, when', () => {
       /refused: shard lost/,
       /log/,
     ],
-  ] satisfies Case[])('%s, tells it to a client', async (_, address, code, message, hint) => {
+  ] satisfies Case[])('%s, a client reports it', async (_, address, code, message, hint) => {
     const failure = await asClient(configOf(await address(), 'nope'))
     expect(failure).toMatchObject({ code, message: expect.stringMatching(message) as string })
     expect(failure.hint).toMatch(hint)
   })
 
-  test('a file of its TLS configuration is missing, names it', async () => {
+  test('a file of its TLS configuration is missing, that file is named', async () => {
     process.env['TEMPORAL_TLS_CLIENT_CERT_PATH'] = join(folder, 'none.pem')
     process.env['TEMPORAL_TLS_CLIENT_KEY_PATH'] = join(folder, 'none.pem')
     const failure = await asClient(configOf(at.tls))
@@ -271,7 +271,7 @@ describe('temporal, when', () => {
   )
 })
 
-/** A timer that is due meanwhile runs late, as on a busy machine. */
+/** Timers run late meanwhile, as on a busy machine. */
 function holdEventLoop(ms: number): void {
   const end = performance.now() + ms
   while (performance.now() < end);

@@ -22,7 +22,7 @@ interface Compose {
 const compose = parse(readFileSync('docker-compose.yml', 'utf8'), { merge: true }) as Compose
 const service = (name: string): Service => compose.services[name] ?? {}
 
-// There is no docker engine where these tests run: the file is read here, and run by hand.
+// These tests have no Docker engine: they read the file, which is run by hand.
 describe('docker-compose.yml', () => {
   test('has Temporal, MongoDB as a replica set, a token, and two workers', () => {
     expect(Object.keys(compose.services)).toEqual(
@@ -46,14 +46,14 @@ describe('docker-compose.yml', () => {
     expect(service('temporal').healthcheck?.test).toContain(retention)
   })
 
-  test('waits for what is healthy, and only for what says so', () => {
+  test('waits for healthy services, and only for those with a health check', () => {
     for (const [name, { condition }] of Object.entries(service('vm-a').depends_on ?? {})) {
       if (condition === 'service_healthy') expect(service(name).healthcheck, name).toBeDefined()
       else expect(condition).toBe('service_completed_successfully')
     }
   })
 
-  test('mounts only volumes that it declares and files that are there', () => {
+  test('mounts only volumes that it declares and files that exist', () => {
     for (const { volumes = [] } of Object.values(compose.services)) {
       for (const volume of volumes) {
         const [source = ''] = volume.split(':')
@@ -74,7 +74,7 @@ describe('docker-compose.yml', () => {
 })
 
 describe('deploy/Dockerfile', () => {
-  test('copies only what is there', () => {
+  test('copies only files that exist', () => {
     const dockerfile = readFileSync('deploy/Dockerfile', 'utf8')
     const copies = [...dockerfile.matchAll(/^COPY (?!--from)(.+) \S+$/gm)]
     expect(copies.length).toBeGreaterThan(1)

@@ -32,7 +32,7 @@ describe('keyturn demo', () => {
     },
   )
 
-  test('stops everything on Ctrl-C, and says that it was interrupted', async () => {
+  test('stops everything on Ctrl-C, and reports that it was interrupted', async () => {
     const demo = run.cli(['demo', '--records', '1200', '--provider', 'env'])
     await demo.line(/workers vm-a/, 60_000)
     const folder = `demo-${demo.pid.toString()}-`

@@ -8,7 +8,7 @@ import { livingIn } from './processes-in.ts'
 describe('keyturn dev', () => {
   const run = processes()
 
-  test('prints what another terminal needs, runs until it is told to stop, and keeps its data', async () => {
+  test('prints the settings for another terminal, runs until it is stopped, and keeps its data', async () => {
     const folder = await freshFolder('dev')
     const dev = run.cli(['dev', '--data', folder, '--nodes', '1', '--provider', 'env', '--json'])
     const addresses = JSON.parse(await dev.line(/^\{/, 60_000)) as DevAddresses

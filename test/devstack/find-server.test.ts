@@ -21,7 +21,7 @@ describe('a server', () => {
     await chmod(path, 0o755)
     return path
   }
-  /** Nothing but what a test puts there: no PATH of this machine, no cache, no internet. */
+  /** Contains only what a test puts in it: no PATH of this machine, no cache, no internet. */
   const find = (env: NodeJS.ProcessEnv = {}) =>
     findServer('mongod', { say, env: { PATH: join(folder, 'bin'), ...env } })
 
@@ -48,7 +48,7 @@ describe('a server', () => {
     })
   })
 
-  test('is refused when its variable names something that does not run', async () => {
+  test('is refused when its variable names a program that does not run', async () => {
     await expect(find({ KEYTURN_MONGOD: '/nowhere/mongod' })).rejects.toMatchObject({
       code: 'server-missing',
       message:
@@ -61,7 +61,7 @@ describe('a server', () => {
     expect(await find()).toMatchObject({ path, version: '9.9.9', from: 'PATH' })
   })
 
-  test('is looked for further when the one on PATH does not run', async () => {
+  test('is searched for further when the one on PATH does not run', async () => {
     await program('bin/mongod', '#!/bin/sh\nexit 1\n')
     const [archive] = archivesOf('mongod')
     const path = await keep('mongod', archive!, await program('unpacked', mongodSays))
@@ -69,7 +69,7 @@ describe('a server', () => {
     expect(lines.join()).toContain('looking further')
   })
 
-  test('is refused by name of everything that was tried when it is nowhere', async () => {
+  test('is refused when it is not found, and everything that was tried is named', async () => {
     await program('bin/python3', '#!/bin/sh\necho "ERROR: no such package" >&2; exit 1\n')
     vi.stubEnv('PATH', `${join(folder, 'bin')}:${process.env['PATH'] ?? ''}`)
     await expect(find()).rejects.toMatchObject({
@@ -80,7 +80,7 @@ describe('a server', () => {
     })
   })
 
-  test('is refused when what was downloaded is not what is pinned, and nothing of it stays', async () => {
+  test('is refused when the download differs from the pinned one, and no file of it is kept', async () => {
     const pip = '#!/bin/sh\nwhile [ "$1" != --dest ]; do shift; done\necho bad >"$2/x.whl"\n'
     await program('bin/python3', pip)
     vi.stubEnv('PATH', `${join(folder, 'bin')}:${process.env['PATH'] ?? ''}`)
@@ -104,13 +104,13 @@ describe('the cache', () => {
     await rm(folder, { recursive: true, force: true })
   })
 
-  test('gives back what was unpacked from the same archive', async () => {
+  test('returns the files that were unpacked from the same archive', async () => {
     const path = await keep('mongod', archive, join(folder, 'unpacked'))
     expect(await cached('mongod', archive)).toBe(path)
     expect(await readFile(path, 'utf8')).toBe(mongodSays)
   })
 
-  test('has nothing of another archive, nor a file that was changed since', async () => {
+  test('returns no file of another archive, and none that has changed', async () => {
     const path = await keep('mongod', archive, join(folder, 'unpacked'))
     expect(await cached('mongod', { ...archive, sha256: 'b'.repeat(64) })).toBe(null)
     await writeFile(path, script('db version v6.6.6'))

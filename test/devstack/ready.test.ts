@@ -3,7 +3,7 @@ import { dirname, join } from 'node:path'
 import { afterEach, beforeEach, describe, expect, test } from 'vitest'
 import { processes } from '../support/processes.ts'
 
-/** A checkout in small: the real script, and stand-ins for npm, the compiler and the fetcher that note their calls. */
+/** A small checkout: the real script, and fakes for npm, the compiler and the fetcher that record their calls. */
 describe('scripts/ready.mjs', () => {
   const run = processes()
   let root = ''
@@ -62,7 +62,7 @@ describe('scripts/ready.mjs', () => {
   })
   afterEach(() => rm(root, { recursive: true, force: true }))
 
-  test('installs, builds and fetches the first time, and says so', async () => {
+  test('installs, builds and fetches the first time, and reports it', async () => {
     const { code, stderr } = await ready()
     expect(stderr).toContain('installing packages (npm ci) …')
     expect(stderr).toContain('building …')
@@ -70,7 +70,7 @@ describe('scripts/ready.mjs', () => {
     expect(await calls()).toEqual(['npm ci', 'tsc', 'fetch'])
   })
 
-  test('does nothing, and says nothing, the second time', async () => {
+  test('does nothing, and prints nothing, the second time', async () => {
     await ready()
     await calls()
     const { code, stdout, stderr } = await ready()
@@ -89,7 +89,7 @@ describe('scripts/ready.mjs', () => {
     expect(await calls()).toEqual(['npm ci', 'tsc'])
   })
 
-  test('leaves packages alone that are what the lock file says, whoever installed them', async () => {
+  test('does not reinstall packages that match the lock file', async () => {
     await ready()
     await rm(join(root, '.keyturn'), { recursive: true })
     await calls()

@@ -37,7 +37,7 @@ describe('a stack', () => {
     }
   })
 
-  test('has a MongoDB with transactions, a Temporal with a web UI, and leaves nothing behind', async () => {
+  test('has a MongoDB with transactions, a Temporal with a web UI, and leaves no process behind', async () => {
     const stack = await start()
     const client = new MongoClient(stack.mongoUri)
     await client.withSession((session) =>
@@ -57,7 +57,7 @@ describe('a stack', () => {
     })
   })
 
-  test('is taken up again from a kept folder, on other ports if it must, with its data', async () => {
+  test('starts again from a kept folder with its data, on other ports if necessary', async () => {
     const first = await start({ keep: true })
     const client = new MongoClient(first.mongoUri)
     await client.db('a').collection('b').insertOne({ c: 1 })
@@ -75,7 +75,7 @@ describe('a stack', () => {
   })
 
   test.skipIf(inject('softhsm') === null)(
-    'has one token for all nodes, and its PIN in a file that only its owner reads',
+    'has one token for all nodes, and its PIN in a file that only its owner can read',
     async () => {
       const stack = await start({ provider: 'pkcs11', nodes: ['vm-a', 'vm-b'] })
       const pins = ['vm-a', 'vm-b'].map((node) => {

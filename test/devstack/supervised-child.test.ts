@@ -53,7 +53,7 @@ describe('a supervised child', () => {
     },
   )
 
-  test('is killed when it does not listen to SIGTERM', async () => {
+  test('is killed when it ignores SIGTERM', async () => {
     const stubborn = parent("trap '' TERM; while :; do sleep 1; done")
     const owner = run.spawn(process.execPath, ['--input-type=module', '-e', stubborn])
     const session = Number((await owner.line(/^child=/)).slice('child='.length))
@@ -61,13 +61,13 @@ describe('a supervised child', () => {
     await gone(session)
   })
 
-  test('reports its exit code, and leaves nothing of its session behind', async () => {
+  test('reports its exit code, and leaves no process of its session behind', async () => {
     const child = spawnSupervised({ command: '/bin/sh', args: ['-c', 'sleep 1000 & exit 7'] })
     expect(await child.ended).toEqual({ code: 7, signal: null })
     await gone(child.pid)
   })
 
-  test('runs under the pid it is known by', async () => {
+  test('runs under the reported pid', async () => {
     const child = spawnSupervised({ command: '/bin/sh', args: ['-c', 'echo $$; sleep 1000'] })
     const pid = await new Promise((resolve) =>
       child.child.stdout?.once('data', (chunk: Buffer) => {

@@ -41,7 +41,7 @@ describe('a member of the fleet', () => {
     })
   })
 
-  test('beats by itself, and proves nothing anew that nobody asks for', async () => {
+  test('beats by itself, and repeats no proof without a question', async () => {
     const fleet = await openTestFleet()
     await fleet.member()
     const [first] = await fleet.heartbeats()
@@ -50,13 +50,13 @@ describe('a member of the fleet', () => {
       async () => (await fleet.heartbeats()).find(({ at }) => at > first!.at) ?? null,
       { withinMs: 10_000 },
     )
-    // The clock of the database as a process knows it is good to some milliseconds.
+    // A process knows the database's clock to within some milliseconds.
     const provenMs = (beat: typeof next) => beat.loaded[0]!.proven_at.getTime()
     expect(Math.abs(provenMs(next) - provenMs(first!))).toBeLessThan(500)
     expect(next.started_at).toEqual(first!.started_at)
   })
 
-  test('reports a new epoch within the very beat in which it learns of it', async () => {
+  test('reports a new epoch in the same beat in which it reads it', async () => {
     const fleet = await openTestFleet({ versions: [1, 2] })
     const member = await fleet.member()
     await fleet.activate(2)
@@ -65,7 +65,7 @@ describe('a member of the fleet', () => {
     expect(await fleet.heartbeats()).toMatchObject([{ current: 2, epoch: 2 }])
   })
 
-  test('unloads a version that is pending removal, reports its use, and takes it back after undo', async () => {
+  test('unloads a version that is pending removal, reports its use, and loads it again after an undo', async () => {
     const fleet = await openTestFleet({ versions: [1, 2] })
     const keyring = await fleet.keyring()
     const old = await keyring.seal('old', secretPlace)
@@ -108,7 +108,7 @@ describe('a member of the fleet', () => {
     ['contradicts', randomBytes(32).toString('hex'), 'wrong-key'],
     ['lacks', undefined, 'material-missing'],
   ] as const)(
-    'is degraded when its host %s the active key: it says so and wraps nothing',
+    'is degraded when its host %s the active key: it reports this and wraps nothing',
     async (_title, kek, reason) => {
       const fleet = await openTestFleet({ versions: [1] })
       await fleet.install(2)
@@ -131,7 +131,7 @@ describe('a member of the fleet', () => {
     },
   )
 
-  test('stays up without its provider, and never asks it twice', async () => {
+  test('continues without its provider, and never calls it twice at a time', async () => {
     const fleet = await openTestFleet()
     const refused = new KeyturnError('pin-refused', 'the token refused the PIN')
     const member = await fleet.member({ provider: absentProvider('env', refused) })
@@ -155,7 +155,7 @@ describe('a member of the fleet', () => {
     expect((await fleet.member()).state().leaseOk).toBe(true)
   })
 
-  test('may wrap no more once its node was decommissioned behind its back', async () => {
+  test('may not wrap after its node was decommissioned while it runs', async () => {
     const fleet = await openTestFleet()
     const member = await fleet.member()
     await keystore
@@ -184,7 +184,7 @@ describe('a member of the fleet', () => {
     expect(await fleet.heartbeats()).toEqual([])
   })
 
-  test('counts wraps into the keystore, at the latest when it leaves', async () => {
+  test('writes its count of wraps to the keystore, at the latest when it leaves', async () => {
     const fleet = await openTestFleet()
     const keyring = await fleet.keyring()
     const place = secretPlace
@@ -194,7 +194,7 @@ describe('a member of the fleet', () => {
     expect((await readVersion(fleet.store, 1))?.wraps).toBe(5)
   })
 
-  test('prefers recorded timings to those of its file', async () => {
+  test('uses the recorded timings, not those of its file', async () => {
     const fleet = await openTestFleet()
     const settings = settingsOf(fleet.config)
     const recorded = {
@@ -210,7 +210,7 @@ describe('a member of the fleet', () => {
     expect(heartbeat!.settings?.toString('hex')).toBe(settingsHash(settings).toString('hex'))
   })
 
-  test('answers nothing after it has left', async () => {
+  test('rejects every call after it has left', async () => {
     const fleet = await openTestFleet()
     const member = await fleet.member()
     await member.leave()

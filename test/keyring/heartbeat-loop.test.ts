@@ -17,7 +17,7 @@ describe('the heartbeat loop', () => {
     return { loop, begun, failures }
   }
 
-  test("beats on every other second of the database's clock, however late its answers are", async () => {
+  test("beats on every other second of the database's clock, however late the answers are", async () => {
     vi.useFakeTimers({ toFake: ['performance', 'setTimeout', 'clearTimeout'] })
     try {
       const clock = new ServerClock()
@@ -45,7 +45,7 @@ describe('the heartbeat loop', () => {
     }
   })
 
-  test('runs one beat at a time; all who wait share the next one', async () => {
+  test('runs one beat at a time; all waiting callers share the next one', async () => {
     const { loop, begun } = loopOf()
     const first = loop.run()
     const second = loop.run()
@@ -61,7 +61,7 @@ describe('the heartbeat loop', () => {
     await loop.stop()
   })
 
-  test('gives who waited a beat of their own after one that failed', async () => {
+  test('runs a new beat for waiting callers after one that failed', async () => {
     const { loop, begun } = loopOf()
     const first = loop.run()
     const second = loop.run()
@@ -73,7 +73,7 @@ describe('the heartbeat loop', () => {
     await loop.stop()
   })
 
-  test('goes on by itself, also after failures, and stops', async () => {
+  test('continues by itself, also after failures, until it is stopped', async () => {
     const { loop, begun, failures } = loopOf(1)
     const first = loop.run()
     begun[0]!.end()

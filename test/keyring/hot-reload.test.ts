@@ -7,7 +7,7 @@ import { keystore } from '../../store/keystore.ts'
 import { waitUntil as until } from '../../devstack/wait-until.ts'
 import { openTestFleet, type TestFleet } from './test-fleet.ts'
 
-/** So long that no heartbeat of its own can be what a test sees. */
+/** So long that no regular heartbeat falls into a test. */
 const slow = { heartbeatMs: 600_000, leaseMs: 1_800_000, expireMs: 2_400_000, proveMs: 1e9 }
 
 const openSlowFleet = () => openTestFleet({ versions: [1] })
@@ -16,7 +16,7 @@ const waitUntil = (what: string, ask: () => boolean | Promise<boolean>) =>
   until(what, ask, { withinMs: 15_000, everyMs: 20 })
 
 describe('a process of the fleet, between two heartbeats', () => {
-  test('follows a new version and the switch at once', async () => {
+  test('follows a new version and the switch immediately', async () => {
     const fleet = await openSlowFleet()
     const member = await fleet.member({ timings: slow })
     await watching(fleet)
@@ -24,21 +24,21 @@ describe('a process of the fleet, between two heartbeats', () => {
     await waitUntil('version 2 is not loaded', () => member.state().loaded.includes(2))
     await fleet.activate(2)
     await waitUntil('version 2 is not followed', () => member.state().active?.version === 2)
-    // What settle waits for: the new epoch stands in its heartbeat without another one being due.
+    // Settle waits for this: its heartbeat has the new epoch before the next one is due.
     const isTold = async () => (await fleet.heartbeats())[0]?.epoch === 2
     await waitUntil('the new epoch is not reported', isTold)
     await fleet.setRemoval(1, true)
     await waitUntil('version 1 is not unloaded', () => !member.state().loaded.includes(1))
   })
 
-  test('is not woken by the wraps that others count', async () => {
+  test('is not woken by the counted wraps of other processes', async () => {
     const fleet = await openSlowFleet()
     const member = await fleet.member({ timings: slow })
     await watching(fleet)
     let beats = 0
     member.on('beat', () => (beats += 1))
     await keystore.versions(fleet.store).updateOne({ _id: 1 }, { $inc: { wraps: 5 } })
-    // A switch is two rounds of one beat. It stands behind the count in the same stream, so when it has come the count has too.
+    // A switch is two rounds of one beat. It follows the count in the same stream, so when it has arrived the count has too.
     await fleet.activate(1)
     const isTold = async () => (await fleet.heartbeats())[0]?.epoch === 2
     await waitUntil('the switch is not heard', async () => (await isTold()) && beats >= 2)
@@ -52,7 +52,7 @@ describe('a process of the fleet, between two heartbeats', () => {
     const before = performance.now()
     await member.leave()
     expect(performance.now() - before).toBeLessThan(10_000)
-    // MongoDB lets go of a waiting question when its log next grows, which in an idle database is after 10 to 20 s.
+    // MongoDB closes a waiting cursor when its oplog next grows; in an idle database this takes 10 to 20 s.
     await waitUntil('the stream stays open', async () => {
       await fleet.store.db.collection('grows').insertOne({})
       return (await streams(fleet)) === 0
@@ -60,7 +60,7 @@ describe('a process of the fleet, between two heartbeats', () => {
   })
 })
 
-test('a stream is open in a small fleet only: each costs MongoDB a reading of its whole log', async () => {
+test('a stream is open only in a small fleet, because MongoDB reads its whole oplog for each', async () => {
   const fleet = await openSlowFleet()
   const { store } = fleet
   const watcher = new KeystoreWatcher({
@@ -77,14 +77,14 @@ test('a stream is open in a small fleet only: each costs MongoDB a reading of it
   await beats.deleteOne({ _id: 'vm-0/1' })
   await watcher.follow()
   expect(watcher.isFollowing).toBe(true)
-  // The fleet has grown: the heartbeats have to do.
+  // The fleet has grown: only heartbeats show the switch now.
   await beats.insertOne({ _id: 'vm-0/1' })
   await watcher.follow()
   expect(watcher.isFollowing).toBe(false)
   await watcher.close()
 })
 
-test('without a change stream the news are silent, and nothing is thrown', async () => {
+test('without the right to a change stream, the watcher does nothing and throws nothing', async () => {
   const failing = {
     db: {
       collection: () => ({ estimatedDocumentCount: async () => 1 }),

@@ -34,7 +34,7 @@ describe('a keyring', () => {
     }
   })
 
-  test('seals and opens batches, and blames each bad envelope alone', async () => {
+  test('seals and opens batches, and reports each bad envelope separately', async () => {
     const keyring = await (await openTestFleet()).keyring()
     const places = Array.from({ length: 50 }, (_, id) => ({ ...secretPlace, id }))
     const envelopes = await keyring.sealMany(
@@ -54,7 +54,7 @@ describe('a keyring', () => {
     expect(await keyring.openMany([])).toEqual([])
   })
 
-  test('refuses to seal where no rotation would find it', async () => {
+  test('refuses to seal in a place where no rotation would find the envelope', async () => {
     const keyring = await (await openTestFleet()).keyring()
     await expect(keyring.seal('x', { ...secretPlace, field: 'typo' })).rejects.toMatchObject({
       code: 'config-invalid',
@@ -70,7 +70,7 @@ describe('a keyring', () => {
     })
   })
 
-  test('opens on an empty database, says not-installed, and seals once a version is there', async () => {
+  test('opens on an empty database, rejects with not-installed, and seals once a version is installed', async () => {
     const fleet = await openTestFleet({ versions: [] })
     const keyring = await fleet.keyring()
     expect(() => keyring.active()).toThrow(expect.objectContaining({ code: 'not-installed' }))
@@ -86,7 +86,7 @@ describe('a keyring', () => {
     expect(keyring.active()).toBe(1)
   })
 
-  test('follows the active version without a restart, and still opens the one before', async () => {
+  test('follows the active version without a restart, and still opens envelopes of the previous one', async () => {
     const fleet = await openTestFleet()
     const keyring = await fleet.keyring()
     const switches: object[] = []
@@ -102,7 +102,7 @@ describe('a keyring', () => {
 
   test('works with the application’s own client and leaves it open', async () => {
     const fleet = await openTestFleet()
-    // Settings that an application might have and the keystore must not be read with.
+    // An application may have such settings; the keystore must not be read with them.
     const client = new MongoClient(inject('mongoUri'), {
       ...{ promoteBuffers: true, promoteValues: false, useBigInt64: false },
       ...{ readConcernLevel: 'local', ignoreUndefined: true },
@@ -115,7 +115,7 @@ describe('a keyring', () => {
     await client.close()
   })
 
-  test('is closed for good: every method says so, and its heartbeat is gone', async () => {
+  test('rejects every call after it was closed, and its heartbeat is gone', async () => {
     const fleet = await openTestFleet()
     const keyring = await fleet.keyring()
     const envelope = await keyring.seal('x', secretPlace)

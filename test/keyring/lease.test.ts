@@ -9,7 +9,7 @@ describe('the lease of a keyring', () => {
   const children = processes()
 
   test.each(['cut', 'hold'] as const)(
-    'ends when the way to MongoDB is lost (%s), and comes back with it',
+    'ends when the connection to MongoDB is lost (%s), and is renewed when it is back',
     async (how) => {
       const fleet = await openTestFleet()
       const proxy = await openTcpProxy(inject('mongoUri'))
@@ -20,7 +20,7 @@ describe('the lease of a keyring', () => {
         keyring.on('lease-lost', (event) => lost.push(event))
         const envelope = await keyring.seal('x', secretPlace)
         proxy[how]()
-        // Its lease lasts on: a short outage stops nobody.
+        // Its lease is still valid: a short outage stops no process.
         expect((await keyring.seal('y', secretPlace)).kek_version).toBe(1)
         await waitUntil(
           'it goes on wrapping',
@@ -32,7 +32,7 @@ describe('the lease of a keyring', () => {
           { withinMs: 60_000 },
         ).then((code) => expect(code).toBe('lease-expired'))
         expect(lost).toHaveLength(1)
-        // Reading needs no lease.
+        // Opening needs no lease.
         expect(String(await keyring.open(envelope, secretPlace))).toBe('x')
         proxy.heal()
         await waitUntil(
@@ -49,7 +49,7 @@ describe('the lease of a keyring', () => {
     },
   )
 
-  test('is over in the millisecond after a frozen process wakes: nothing is wrapped under the version it knew', async () => {
+  test('is over when a frozen process wakes, so nothing is wrapped under the version that it knew', async () => {
     const fleet = await openTestFleet({ versions: [1, 2] })
     const script = new URL('fixtures/seal-for-ever.mjs', import.meta.url).pathname
     const env = { ...fleet.env, KEYTURN_CONFIG: fleet.configFile }
@@ -74,7 +74,7 @@ describe('the lease of a keyring', () => {
       begun()
         .filter((match) => Number(match[2]) >= woken)
         .map((match) => match[1])
-    // The first one under 2 may have begun before it was frozen.
+    // The first one under version 2 may have begun before the freeze.
     await waitUntil('nothing was sealed since', () => since().length > 0, { withinMs: 20_000 })
     expect(begun().some((match) => match[1] === '1')).toBe(true)
     expect(since()).not.toContain('1')
@@ -93,7 +93,7 @@ describe('the clocks of a lease', () => {
     expect(Math.abs(other.wallMs - Date.now())).toBeLessThan(5000)
   })
 
-  test('do without /proc/uptime where there is none', () => {
+  test('work without /proc/uptime', () => {
     const clock = openLeaseClock('/nowhere')
     const { monotonicMs, bootMs } = clock.read()
     expect(bootMs).toBe(monotonicMs)

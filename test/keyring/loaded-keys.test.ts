@@ -13,7 +13,7 @@ const row = (version: number) =>
 const leaseMs = 90_000
 const limits = { timeoutMs: 20, proveMs: 1e9, heartbeatMs: 30_000 }
 
-/** Keys of a token that a test steers, on a clock that goes on only when it is told to. */
+/** Keys of a token that the test controls, on a clock that the test moves. */
 function fixture() {
   const token = { reconnects: 0, proofs: 0, checks: 0, fault: null as KeyturnError | null }
   const loaded = new Set<number>()
@@ -47,7 +47,7 @@ function fixture() {
 }
 
 describe('loaded keys', () => {
-  test('are proven when they are loaded, and a beat costs no crypt call after', async () => {
+  test('are proven when they are loaded; later beats make no crypt call', async () => {
     const { keys, token } = fixture()
     expect(keys.note([row(1), row(2)], 1)).toBe(true)
     await keys.refresh(limits)
@@ -74,13 +74,13 @@ describe('loaded keys', () => {
     }
     expect(await answers('a', 2)).toEqual({ isNews: true, answers: [null, 'a'], proofs: 3 })
     expect(await answers('a', 2)).toEqual({ isNews: false, answers: [null, 'a'], proofs: 3 })
-    // A question of another version leaves the answer where it is.
+    // A question for another version does not change the answer.
     expect(await answers('b', 1)).toEqual({ isNews: true, answers: ['b', 'a'], proofs: 4 })
     expect(await answers('c', null)).toEqual({ isNews: true, answers: ['c', 'c'], proofs: 6 })
     expect(await answers('d', 3)).toEqual({ isNews: false, answers: ['c', 'c'], proofs: 6 })
   })
 
-  test('are proven anew after the token was opened anew, and when their proof is old', async () => {
+  test('are proven again after the token was reopened, and when their proof is old', async () => {
     const { keys, token } = fixture()
     keys.note([row(1)], 1)
     await keys.refresh(limits)
@@ -92,7 +92,7 @@ describe('loaded keys', () => {
     expect(token.proofs).toBe(3)
   })
 
-  test('are proven before a use when the last proof is older than a lease, by all users at once', async () => {
+  test('are proven once for all waiting uses when the last proof is older than a lease', async () => {
     const { keys, token, pass } = fixture()
     keys.note([row(1)], 1)
     await keys.refresh(limits)
@@ -106,7 +106,7 @@ describe('loaded keys', () => {
     expect(token.proofs).toBe(2)
   })
 
-  test('that were replaced silently are found out by the next use, and by the next question', async () => {
+  test('that were replaced silently are detected by the next use and by the next question', async () => {
     const { keys, token, failures, pass } = fixture()
     keys.note([row(1)], 1)
     await keys.refresh(limits)
@@ -119,7 +119,7 @@ describe('loaded keys', () => {
     expect(keys.failures()).toEqual([{ version: 1, reason: 'wrong-key', answers: 'a' }])
   })
 
-  test('that are wrong are tried more and more seldom, and at once when somebody asks', async () => {
+  test('that are wrong are tried at growing intervals, and immediately when a question names them', async () => {
     const { keys, token } = fixture()
     token.fault = new KeyturnError('wrong-key', 'another key')
     keys.note([row(1)], 1)
@@ -133,7 +133,7 @@ describe('loaded keys', () => {
     expect(await keys.refresh(limits)).toMatchObject([{ version: 1, answers: 'a' }])
   })
 
-  test('of a token that is away are not loaded, and come back with it', async () => {
+  test('of a token that does not answer are unloaded, and are loaded again with it', async () => {
     const { keys, token } = fixture()
     keys.note([row(1)], 1, { nonce: 'a', target: 1 })
     await keys.refresh(limits)
@@ -144,7 +144,7 @@ describe('loaded keys', () => {
     expect(await keys.refresh(limits)).toMatchObject([{ version: 1, answers: 'a' }])
   })
 
-  test('do not wait for a token that hangs, and do not ask it twice', async () => {
+  test('do not wait for a token that hangs, and call it only once', async () => {
     let asked = 0
     const provider = {
       loaded: () => [1],
@@ -162,8 +162,8 @@ describe('loaded keys', () => {
     expect(keys.isLoaded(1)).toBe(true)
   })
 
-  test('that hang while they are loaded are no reason for another round', async () => {
-    // A token that hangs cannot be had in this process otherwise.
+  test('that hang while they are loaded cause no second round', async () => {
+    // There is no other way to have a token that hangs in this process.
     const provider = {
       loaded: () => [],
       load: () => new Promise(() => undefined),

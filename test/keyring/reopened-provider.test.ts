@@ -35,7 +35,7 @@ describe.skipIf(!there)('a key store that comes, goes and changes its PIN', () =
     return store
   }
 
-  test('a token that is made later is found by itself', async () => {
+  test('a token that is made later is found without a restart', async () => {
     label = freshName('later')
     pin = fixture.token.pin
     const provider = await open()
@@ -51,14 +51,14 @@ describe.skipIf(!there)('a key store that comes, goes and changes its PIN', () =
     expect(provider.loaded()).toEqual([1])
   })
 
-  test('a refused PIN is final until somebody says so, and then costs one try', async () => {
+  test('a refused PIN is not tried again until a reload, which costs one try', async () => {
     label = fixture.token.label
     pin = '00000000'
     const provider = await open()
     expect(provider.trouble()).toMatchObject({ code: 'pin-refused' })
     const refused = await fixture.fault.logins(160)
     expect(await provider.renew()).toMatchObject({ code: 'pin-refused' })
-    // The same PIN: the gate lets nobody try it again.
+    // The same PIN: the login gate does not try it again.
     expect(await fixture.fault.logins(160)).toBe(refused)
     pin = '11111111'
     expect(await provider.renew()).toMatchObject({ code: 'pin-refused' })
@@ -69,7 +69,7 @@ describe.skipIf(!there)('a key store that comes, goes and changes its PIN', () =
     expect(await fixture.fault.logins(160)).toBe(refused + 1)
   })
 
-  test('a refused PIN is tried once, however often it is looked at, and so is the next one', async () => {
+  test('a refused PIN is tried once, however often its file is read, and so is the next one', async () => {
     label = fixture.token.label
     pin = '33333333'
     let looks = 0
@@ -87,7 +87,7 @@ describe.skipIf(!there)('a key store that comes, goes and changes its PIN', () =
     expect(await fixture.fault.logins(160)).toBe(refused + 1)
   })
 
-  test('a new PIN is taken up with the keys, and a wrong one leaves the old session in use', async () => {
+  test('a new PIN opens a session with all keys, and a wrong one leaves the old session in use', async () => {
     label = fixture.token.label
     pin = fixture.token.pin
     const provider = await open()

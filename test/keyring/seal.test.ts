@@ -5,7 +5,7 @@ import { openAll } from '../../keyring/open.ts'
 import { sealAll, type KeyringParts } from '../../keyring/seal.ts'
 import type { KekProvider } from '../../providers/provider.ts'
 
-/** A provider that "wraps" by keeping what it was given, and a member whose lease and version a test can change. */
+/** A provider that keeps each DEK instead of wrapping it, and a member whose lease and version the test can change. */
 function fakes(
   onWrap: (
     state: { version: number; leaseOk: boolean; isProofOld: boolean },
@@ -57,7 +57,7 @@ const place = { collection: 'secrets', field: 'value', id: 1 }
 const isWiped = (bytes: Buffer) => bytes.every((byte) => byte === 0)
 
 describe('sealing', () => {
-  test('throws a wrap away that came back under an expired lease, and makes a new one', async () => {
+  test('discards a wrap that is returned after the lease has expired, and makes a new one', async () => {
     const { parts, given, counted } = fakes((state, wraps) => {
       if (wraps === 1) Object.assign(state, { leaseOk: false, version: 2 })
     })
@@ -67,19 +67,19 @@ describe('sealing', () => {
     expect(counted).toEqual([[1, 1], [2, 1]]) // prettier-ignore
   })
 
-  test('throws a wrap away when another version became active while it was made', async () => {
+  test('discards a wrap if another version became active while it was made', async () => {
     const { parts } = fakes((state) => (state.version = 2))
     const [envelope] = await sealAll(parts, [{ plaintext: 'x', place }])
     expect(envelope?.kek_version).toBe(2)
   })
 
-  test('throws a wrap away whose proof grew older than a lease while it was made', async () => {
+  test('discards a wrap whose proof became older than a lease while it was made', async () => {
     const { parts, given } = fakes((state, wraps) => (state.isProofOld = wraps === 1))
     await sealAll(parts, [{ plaintext: 'x', place }])
     expect(given).toHaveLength(2)
   })
 
-  test('gives up with lease-expired when every wrap comes back too late', async () => {
+  test('rejects with lease-expired when every wrap is returned too late', async () => {
     const { parts, seen } = fakes((state) => (state.leaseOk = false))
     await expect(sealAll(parts, [{ plaintext: 'x', place }])).rejects.toMatchObject({
       code: 'lease-expired',
@@ -111,7 +111,7 @@ describe('sealing', () => {
     expect(seen.every(isWiped)).toBe(true)
   })
 
-  test('leaves the caller’s plaintext as it is', async () => {
+  test('does not change the caller’s plaintext', async () => {
     const plaintext = Buffer.from('mine')
     await sealAll(fakes(() => undefined).parts, [{ plaintext, place }])
     expect(plaintext.toString()).toBe('mine')
@@ -119,7 +119,7 @@ describe('sealing', () => {
 })
 
 describe('opening', () => {
-  test('overwrites data keys, of envelopes that do not open too', async () => {
+  test('overwrites data keys, also of envelopes that do not open', async () => {
     const { parts, seen } = fakes(() => undefined)
     const [envelope] = await sealAll(parts, [{ plaintext: 'x', place }])
     const other = { ...place, id: 2 }

@@ -51,14 +51,14 @@ describe.skipIf(inject('softhsm') === null)('a keyring on a token', () => {
     expect(opened.map(String)).toEqual(['new', 'old'])
   })
 
-  test('on another token has another key under the same label and id: it is degraded, and says wrong-key', async () => {
+  test('is degraded with wrong-key on a token that has another key under the same label and id', async () => {
     const token = await tokenOf()
     const fleet = await fleetOn(token)
     const keyring = await fleet.keyring()
     const envelope = await keyring.seal('x', secretPlace)
     await keyring.close()
     const row = await readVersion(fleet.store, 1)
-    // The mistake of independent tokens: an administrator made "the same" key on each host.
+    // A typical mistake with independent tokens: an administrator makes "the same" key on each host.
     const other = await tokenOf(token.label)
     await copyFile(other.pinFile, token.pinFile)
     const provider = await openProvider(fleet.config, fleet.env, silentLog)
@@ -77,7 +77,7 @@ describe.skipIf(inject('softhsm') === null)('a keyring on a token', () => {
     ])
   })
 
-  test('opens while its token is not there yet, says so for each use, and goes on by itself', async () => {
+  test('opens without its token, rejects each use with the reason, and recovers by itself', async () => {
     const token = await tokenOf()
     const fleet = await fleetOn(token)
     const [there, away] = [join(token.folder, 'tokens'), join(token.folder, 'away')]
@@ -98,7 +98,7 @@ describe.skipIf(inject('softhsm') === null)('a keyring on a token', () => {
     expect(String(await keyring.open(sealed, secretPlace))).toBe('x')
   })
 
-  test('tries a refused PIN once, and goes on with the next one', async () => {
+  test('tries a refused PIN once, and recovers with the next one', async () => {
     const token = await tokenOf()
     const fleet = await fleetOn(token)
     const right = await readFile(token.pinFile)
@@ -115,7 +115,7 @@ describe.skipIf(inject('softhsm') === null)('a keyring on a token', () => {
     expect(String(await keyring.open(sealed, secretPlace))).toBe('x')
   })
 
-  test('throws at once when its configuration is wrong', async () => {
+  test('throws immediately when its configuration is wrong', async () => {
     const token = await tokenOf()
     const fleet = await fleetOn(token)
     await rm(token.pinFile)

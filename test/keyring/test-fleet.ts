@@ -21,7 +21,7 @@ import { freshName } from '../support/fresh.ts'
 
 export const secretPlace = { collection: 'secrets', field: 'value', id: 'one' } as const
 
-/** Timings that tests can wait for. `expire` is what the TTL index would go by. */
+/** Timings that tests can wait for. `expire` is the TTL of a heartbeat. */
 const timings = { heartbeat: '1s', lease: '3s', expire: '5s' }
 
 export interface TestFleet {
@@ -29,13 +29,13 @@ export interface TestFleet {
   readonly store: Store
   readonly configFile: string
   readonly config: Config
-  /** What every host has in its environment; add KEKs to it. */
+  /** The environment of every host; add KEKs to it. */
   readonly env: NodeJS.ProcessEnv
   /** Writes lock, row and canary of a version; the first one becomes active. */
   install(version: number): Promise<void>
-  /** What promote does to what a keyring reads. */
+  /** Changes the same documents as promote, as far as a keyring reads them. */
   activate(version: number): Promise<void>
-  /** Sets or takes off a pending removal. */
+  /** Sets or removes a pending removal. */
   setRemoval(version: number, isPending: boolean): Promise<void>
   keyring(options?: KeyringOptions): Promise<Keyring>
   member(options?: Partial<MemberOptions> & { env?: NodeJS.ProcessEnv }): Promise<FleetMember>
@@ -44,7 +44,7 @@ export interface TestFleet {
 
 export const envPrefix = 'KEYTURN_ENCRYPTION_ENV_KEK_V'
 
-/** A database and an install of its own; all that is opened through it is closed after the test. */
+/** A separate database and install; everything that is opened through it is closed after the test. */
 export async function openTestFleet(
   options: { kek?: string; versions?: number[] } = {},
 ): Promise<TestFleet> {

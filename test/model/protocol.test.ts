@@ -43,7 +43,7 @@ function holds(title: string, bounds: Bounds, mustComplete = true): void {
   if (mustComplete) expect(complete, `${states} states were not all`).toBe(true)
 }
 
-/** The search finds what the rule prevents; the last line of its trace is the accident. */
+/** The search finds the violation that the rule prevents; it is the last line of the trace. */
 function fails(title: string, bounds: Bounds, broken: RegExp, last: RegExp): void {
   const result = explore(machineOf(bounds), limit)
   if (isTold) console.log(`\n${title}: ${traceText(result)}`)
@@ -90,7 +90,7 @@ describe('the protocol, in every order of its steps', () => {
   }
 })
 
-describe('with one rule left out, the search finds the accident', () => {
+describe('with one rule left out, the search finds a violation', () => {
   const wrapped = /^app 0 wrapped under version 1 after settle$/
   const sweptLate = /^the sweep of rotation 1 wrote under version 2 after settle had left it$/
   const backAgain = /^version 2, which settle had left, was made active by a rotation that is over$/
@@ -156,7 +156,7 @@ describe('with one rule left out, the search finds the accident', () => {
     }
   })
 
-  describe('a process wraps on the strength of', () => {
+  describe('a process wraps with', () => {
     const lost = /^app 0 wrapped under version 1 a lease after its key was lost$/
     test('an old proof', () =>
       fails('old proofs', without(losing, 'freshProofs'), lost, /seals under version 1$/))

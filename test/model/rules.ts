@@ -1,4 +1,4 @@
-/** The rules of the protocol. Each can be left out, to see that the search finds the accident that it prevents. */
+/** The rules of the protocol. Each can be left out, to show that the search then finds a violation. */
 export interface Rules {
   /** A process wraps only while its lease is valid. */
   lease: boolean

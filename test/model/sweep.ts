@@ -3,8 +3,8 @@ import type { Bounds, Range, State, Step, Worker } from './state.ts'
 
 /**
  * Workers of the sweep (sweep/, store/rewrap-ranges.ts, store/page-transaction.ts), with pages of one envelope. A worker
- * that is frozen with a page in hand simply takes no step while another one takes its range; one whose machine was
- * restored after its commit has the page in hand again.
+ * that is frozen with a page in flight simply takes no step while another one takes its range; one whose machine was
+ * restored after its commit has the page in flight again.
  */
 export function sweepSteps(state: State, bounds: Bounds): Step[] {
   return state.workers.flatMap((worker, at) => {
@@ -61,7 +61,7 @@ function writeSteps(state: State, bounds: Bounds, at: number, worker: Worker): S
   ]
 }
 
-/** The broken way: first the envelopes, then the range's document. */
+/** The broken order: first the envelopes, then the range's document. */
 function halfSteps(state: State, bounds: Bounds, at: number, worker: Worker): Step[] {
   const name = `worker ${at}, page ${worker.cursor} (attempt ${worker.attempt})`
   if (!worker.half) {
@@ -116,7 +116,7 @@ function update(next: State, bounds: Bounds, { rotation, cursor, page }: Worker)
   return `the sweep of rotation ${rotation + 1} wrote under version ${to} after settle had left it`
 }
 
-/** Undefined: it was closed, and is not kept. */
+/** Undefined: the range was closed, and is not kept. */
 function rangeOf({ ranges }: State, { rotation, pass }: Worker): Range | undefined {
   return ranges.find((range) => range.rotation === rotation && range.pass === pass)
 }

@@ -10,7 +10,7 @@ import type { CliEnd, Fleet } from '../support/fleet.ts'
 import { processes } from '../support/processes.ts'
 import { replicaSet } from '../support/replica-set.ts'
 
-/** What a command may take at most: the limit of a majority write, and its own work. */
+/** Time limit of a command: the limit of a majority write, and its own work. */
 const withinMs = limits.majority + 12_000
 
 describe('a primary, a secondary that is down, and an arbiter', () => {
@@ -26,7 +26,7 @@ describe('a primary, a secondary that is down, and an arbiter', () => {
   })
   afterAll(() => fleet.close())
 
-  /** Until the end of the test: the primary goes on answering, and confirms nothing. */
+  /** Until the end of the test, the primary answers but confirms no write. */
   const loseSecondary = async () => {
     onTestFinished(async () => {
       await set.members[1]!.restart()
@@ -55,7 +55,7 @@ describe('a primary, a secondary that is down, and an arbiter', () => {
     hint: expect.stringContaining('doctor') as string,
   }
 
-  test('doctor warns of the arbiter before anything is down', async () => {
+  test('doctor warns of the arbiter before any member is down', async () => {
     const { json, code } = await fleet.cli('doctor')
     expect(json['checks']).toContainEqual({
       check: 'majority writes',
@@ -133,7 +133,7 @@ describe('a primary, a secondary that is down, and an arbiter', () => {
     await fleet.until('the follower does not say it', () =>
       Promise.resolve(/waits for .*mongodb/.test(follower.said())),
     )
-    // Its workflow goes on: messages reach it.
+    // Its workflow continues, so messages reach it.
     for (const args of [['pause'], ['resume'], ['rate', '2']]) {
       const { code, stdout } = await timed(...args)
       expect({ args, code, stdout }).toMatchObject({ args, code: 0 })

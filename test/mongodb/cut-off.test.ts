@@ -7,7 +7,7 @@ import { findServer } from '../../devstack/servers/find-server.ts'
 import { appendAudit } from '../../store/kek-audit.ts'
 import { openFleet, type Fleet } from '../support/fleet.ts'
 
-/** Statements that an election cuts off, three of them in a row, wherever a command is: by MongoDB's own fail points. */
+/** MongoDB's fail points cut off three statements in a row, at any point of a command, as an election does. */
 let folder: string
 let mongod: Mongod
 let fleet: Fleet
@@ -25,7 +25,7 @@ beforeAll(async () => {
   doomed = await fleet.writeConfig('doomed', { mongodb: { uri } })
   await fleet.fill(40)
   rotation = (await fleet.must('rotate', '--to-version', '2')).rotationId
-  // More than one answer of MongoDB holds.
+  // More than fits into one reply of MongoDB.
   for (let entry = 0; entry < 110; entry += 1) {
     const told = { actor: 'test', action: 'node-expected' as const, subject: 'vm-a', details: {} }
     await appendAudit(fleet.store, told)
@@ -62,14 +62,14 @@ test.each([
   ['the state changes', reads, { errorCode: 11602 }],
   ['the connection ends', reads, { closeConnection: true }],
   ['the rest of an answer is lost', ['getMore'], { errorCode: 11602 }],
-])('a command that looks goes on when %s', async (_, commands, how) => {
+])('a command that reads continues when %s', async (_, commands, how) => {
   let cut = 0
   for (const line of looking) {
     const args = line.replace('ROTATION', rotation).split(' ')
     await failing(commands, how)
     const { code, stdout, stderr } = await fleet.cli('--config', doomed, ...args)
     cut += await hits()
-    // 6: it names the odd ones.
+    // 6: it names odd envelopes.
     expect([0, 6], `${line}: ${stdout}${stderr}`).toContain(code)
   }
   expect(cut).toBeGreaterThanOrEqual(commands === reads ? 3 * looking.length : 3)

@@ -18,7 +18,7 @@ describe('a set of three whose primary changes', () => {
   })
   afterAll(() => fleet.close())
 
-  /** Commands that begin before, in and after an election; each has to end with 0. */
+  /** Commands that begin before, during and after an election; each must end with 0. */
   const through = async (change: () => Promise<void>, ...commands: string[][]) => {
     const ends = [0, 250].flatMap((laterMs) =>
       commands.map(async (args) => {
@@ -53,7 +53,7 @@ describe('a set of three whose primary changes', () => {
     const start = ['rotate', '--to-version', '2', '--detach', '--max-rate', '1']
     await through(stepDown, start)
     await set.healthy()
-    // While heartbeats wait for a primary, verify may refuse a rotation as not-ready: then it is started again.
+    // While heartbeats wait for a primary, verify may refuse a rotation as not-ready. It is then started again.
     const isRewrapping = async () => {
       const running = await runningRotation(fleet.store)
       if (running === null) await fleet.cli(...start)

@@ -9,7 +9,7 @@ import type { Fleet } from '../support/fleet.ts'
 import { places } from '../support/fleet-records.ts'
 import { replicaSet } from '../support/replica-set.ts'
 
-/** Who builds an index waits by default for all members that hold data: one that is down holds the build. */
+/** By default an index build waits for all members with data, so one that is down blocks it. */
 describe('three members that hold data, one of them down', () => {
   const started = replicaSet(['data', 'data', 'data'])
   const [{ collection, field }] = places
@@ -20,7 +20,7 @@ describe('three members that hold data, one of them down', () => {
   beforeAll(async () => {
     set = started()
     fleet = await openFleet({ provider: 'env', nodes: [], versions: [], mongoUri: set.uri })
-    // That of an empty collection is there at once.
+    // An index of an empty collection is built immediately.
     await fleet.store.db.collection(collection).insertOne({ at: 'rest' })
   })
   afterAll(() => fleet.close())
@@ -54,7 +54,7 @@ describe('three members that hold data, one of them down', () => {
     await theirs.dropIndex(wanted.name).catch(() => theirs.dropIndex('mine'))
     let building: Promise<unknown> = Promise.resolve()
     onTestFinished(async () => {
-      // The member is back by now, so that it is built to its end.
+      // The member is back, so the build ends.
       await building
       expect(await fleet.must('setup')).toMatchObject({ settings: 'unchanged' })
     })

@@ -19,7 +19,7 @@ function listen(level = 'trace') {
 }
 
 describe('a line', () => {
-  test('has time, base, the part that speaks, members and message', () => {
+  test('has time, base, component, members and message', () => {
     const { log, last } = listen()
     logOf(log, 'sweep', { shard: 's1' }).info({ page: 7 }, 'page written')
     expect(last()).toEqual({
@@ -93,7 +93,7 @@ describe('secrets', () => {
     ['members of an error', { err: Object.assign(new Error('x'), { pin: 'hunter2' }) }],
     ['deep members', { a: { b: { c: { d: { e: { f: { g: { h: { pin: 'hunter2' } } } } } } } } }],
     ['a map', { env: new Map([['pin', 'hunter2']]) }],
-  ])('are cut: %s', (_, members) => {
+  ])('are removed: %s', (_, members) => {
     const { log, text } = listen()
     log.warn(members, 'something')
     log.child(members).warn('something')
@@ -101,7 +101,7 @@ describe('secrets', () => {
     expect(text()).not.toContain('hunter2')
   })
 
-  test('are cut from the message itself', () => {
+  test('are removed from the message itself', () => {
     const { log, text } = listen()
     log.error('cannot reach %s', 'mongodb://app:hunter2@db')
     log.error(new Error('no mongodb://app:hunter2@db'))
@@ -126,7 +126,7 @@ describe('secrets', () => {
     expect(text()).not.toContain('"data":[')
   })
 
-  test('do not make a log fail: circles, getters that throw, what is no JSON', () => {
+  test('do not make a log fail: cycles, getters that throw, values that are no JSON', () => {
     const { log, text } = listen()
     const circle: Record<string, unknown> = { n: Long.fromNumber(3), f: () => 1, u: undefined }
     circle['self'] = circle

@@ -19,14 +19,14 @@ async function values(metrics: ReturnType<typeof create>): Promise<Record<string
   )
 }
 
-test('every line says install and node', async () => {
+test('every line has install and node', async () => {
   const text = await create().render()
   const lines = text.split('\n').filter((line) => line !== '' && !line.startsWith('#'))
   expect(lines.length).toBeGreaterThan(5)
   for (const line of lines) expect(line).toContain('install="payments",node="vm-a"')
 })
 
-test('counts what a sweep did and what was wrapped', async () => {
+test('counts the results of a sweep and the wraps', async () => {
   const metrics = create()
   metrics.countSweep({ rewrapped: 998, superseded: 1, quarantined: 1 })
   metrics.countSweep({ rewrapped: 2, superseded: 0, quarantined: 0 })
@@ -42,7 +42,7 @@ test('counts what a sweep did and what was wrapped', async () => {
   })
 })
 
-test('takes running totals of the provider, told twice or begun anew', async () => {
+test('accepts running totals of the provider, repeated or restarted', async () => {
   const metrics = create()
   const stats = {
     sessions: 4,
@@ -65,7 +65,7 @@ test('takes running totals of the provider, told twice or begun anew', async () 
   expect((await values(metrics))['keyturn_hsm_calls_total']).toBe(16)
 })
 
-test('shows what the process is, and forgets versions that were unloaded', async () => {
+test('shows the state of the process, and drops versions that were unloaded', async () => {
   const metrics = create()
   const active = { version: 2, epoch: 7 }
   metrics.setMember({ active, loaded: [1, 2], leaseOk: true, degraded: false })
@@ -86,7 +86,7 @@ test('shows what the process is, and forgets versions that were unloaded', async
   expect(after).not.toHaveProperty('keyturn_loaded_version{version="1"}')
 })
 
-test("tells the heartbeat's age, and nothing before the first", async () => {
+test("shows the heartbeat's age, and nothing before the first", async () => {
   const metrics = create()
   expect(await values(metrics)).not.toHaveProperty('keyturn_heartbeat_age_seconds')
   const clock = vi.spyOn(performance, 'now')
@@ -100,7 +100,7 @@ test("tells the heartbeat's age, and nothing before the first", async () => {
   }
 })
 
-test("adds Node's own figures when asked, and two registries do not meet", async () => {
+test("adds Node's own figures on request, and two registries do not share figures", async () => {
   const metrics = create(true)
   expect(Object.keys(await values(metrics))).toContain('nodejs_eventloop_lag_seconds')
   expect(Object.keys(await values(create()))).not.toContain('nodejs_eventloop_lag_seconds')

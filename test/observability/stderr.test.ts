@@ -2,7 +2,7 @@ import { spawnSync } from 'node:child_process'
 import path from 'node:path'
 import { expect, test } from 'vitest'
 
-/** The built log in a process of its own: stdout is for data, and the last line before a crash must be there. */
+/** The built log in its own process: stdout is for data, and the last line before a crash must be written. */
 function run(pretty: string) {
   const root = path.join(import.meta.dirname, '..', '..')
   const program = `

@@ -19,7 +19,7 @@ describe('the package as npm packs it', () => {
 
   beforeAll(async () => {
     folder = await mkdtemp(join(tmpdir(), 'keyturn-package-'))
-    // The tests' own set-up has built dist/, which is what `prepack` does for a release.
+    // The tests' set-up has built dist/, as `prepack` does for a release.
     const { stdout } = await run(
       'npm',
       ['pack', '--json', '--ignore-scripts', '--pack-destination', folder],
@@ -63,13 +63,13 @@ describe('the package as npm packs it', () => {
   })
 })
 
-/** Links the packages that the program depends on, and no others: what only developers have must not be needed. */
+/** Links only the packages that the program depends on, so that it cannot use a developer's package. */
 async function linkDependencies(into: string): Promise<void> {
   const { stdout } = await run('npm', ['ls', '--all', '--omit=dev', '--parseable'], { cwd: root })
   const prefix = join(root, 'node_modules')
   for (const path of stdout.trim().split('\n')) {
     const name = path.startsWith(prefix) ? path.slice(prefix.length + 1) : ''
-    // A package inside another one comes with it.
+    // A nested package is linked with its parent.
     if (name === '' || name.includes('/node_modules/')) continue
     await mkdir(dirname(join(into, name)), { recursive: true })
     await symlink(path, join(into, name))

@@ -24,19 +24,19 @@ describe('promote’s condition', () => {
     }
   })
 
-  test('wants the question younger than two leases, by a clock that did not run backwards', () => {
+  test('requires a question younger than two leases, by a clock that did not run backwards', () => {
     expect([null, -1, 180_001].map((ageMs) => isQuestionOld(ageMs, 90_000))).toEqual([true, true, true]) // prettier-ignore
     expect([0, 180_000].map((ageMs) => isQuestionOld(ageMs, 90_000))).toEqual([false, false])
   })
 
-  test('names who has not proven the version', () => {
+  test('names each process that has not proven the version', () => {
     expect(provenInAll([heartbeat('vm-a/1'), without], 2, asked)).toMatchObject({
       code: 'not-ready',
       message: "version '2' is not proven by vm-b (app, pid 9)",
     })
   })
 
-  test('names who came up since verify', () => {
+  test('names each process that started after verify', () => {
     const fleet = [heartbeat('vm-a/1'), heartbeat('vm-b/1')]
     expect(provenInAll(fleet, 2, { ...asked, met: ['vm-a/1'] })?.message).toContain('vm-b')
   })
@@ -56,7 +56,7 @@ describe('agreement of settings', () => {
 })
 
 describe('the tail', () => {
-  test('ends at two zeros one heartbeat apart, and begins anew when something is found', () => {
+  test('ends at two zeros one heartbeat apart, and starts again when an envelope is found', () => {
     const look = (state: typeof tailBegins, remaining: number, observerMs: number) =>
       observeTail(state, { remaining, observerMs, heartbeatMs: 30_000 })
     const first = look(tailBegins, 0, 1000)

@@ -3,7 +3,7 @@ import { provenInAll } from '../../protocol/proven-in-all.ts'
 import { isReady, judgeReadiness } from '../../protocol/readiness.ts'
 import { at, heartbeat, host, nonce, proof } from './fleet-facts.ts'
 
-/** A document that somebody wrote by hand, dated far ahead, so that whatever it claims looks fresh for ever. */
+/** A document that was written by hand and dated far ahead, so that its claims always look fresh. */
 const forged = heartbeat('app-1/x', {
   ...{ role: 'app', at: at(9_000_000), ageMs: -9_000_000_000 },
   loaded: [proof(2)],

@@ -2,7 +2,7 @@ import type { HeartbeatFact, RosterFact } from '../../protocol/facts.ts'
 
 export const base = Date.parse('2025-03-01T12:00:00.000Z')
 
-/** ISO time so many seconds after the base. */
+/** ISO time, given in seconds after the base. */
 export function at(seconds: number): string {
   return new Date(base + seconds * 1000).toISOString()
 }
@@ -11,7 +11,7 @@ export function host(node: string, fields: Partial<RosterFact> = {}): RosterFact
   return { node, kind: 'host', decommissioned: false, seenMsAgo: 1000, ...fields }
 }
 
-/** The nonce of the question that all facts here are about. */
+/** The nonce of the question in all facts here. */
 export const nonce = 'q'
 
 export const proof = (version: number, answers: string | null = nonce, provenAt = at(4)) => ({

@@ -9,10 +9,10 @@ describe('where a keystore is', () => {
     expect(judgeHome(here, here)).toEqual({ copied: false, news: null })
   })
 
-  test('is another place when the collection is another one, or no host has stayed', () => {
+  test('is another place when the collection is another one, or no host is the same', () => {
     expect(judgeHome(here, { ...here, collection: 'u2' }).copied).toBe(true)
     expect(judgeHome(here, { ...here, hosts: ['x:1', 'y:1'] }).copied).toBe(true)
-    // The one is known to differ, whatever the other one says or does not say.
+    // One of them differs, so the other, known or not, does not matter.
     expect(judgeHome(here, { collection: null, hosts: ['x:1'] }).copied).toBe(true)
     expect(judgeHome(here, { collection: 'u2', hosts: null }).copied).toBe(true)
   })
@@ -31,7 +31,7 @@ describe('where a keystore is', () => {
     expect(judgeHome(here, home).copied).toBe(true)
   })
 
-  test('is never another place by what cannot be read', () => {
+  test('is not another place because of a value that cannot be read', () => {
     const unknown = { collection: null, hosts: null }
     for (const [recorded, today] of [
       [here, unknown],
@@ -69,7 +69,7 @@ describe('a member that could not be read when it was recorded', () => {
     expect(judgeHome(recorded, today)).toEqual({ copied: false, news })
   })
 
-  test('is not filled in where the other one says that it is a copy', () => {
+  test('is not recorded where the other member shows a copy', () => {
     expect(judgeHome({ ...here, collection: null }, { collection: 'u2', hosts: ['x:1'] })).toEqual({
       ...{ copied: true, news: null },
     })

@@ -25,7 +25,7 @@ const reasons = (fields: Partial<ReadinessFacts>) =>
   judgeReadiness(facts(fields)).map(({ node, reason }) => `${node}: ${reason ?? 'ready'}`)
 
 describe('readiness', () => {
-  test('is given when workers answer and applications prove after the question', () => {
+  test('holds when workers answer and applications prove after the question', () => {
     const nodes = judgeReadiness(facts())
     expect(isReady(nodes)).toBe(true)
     expect(nodes).toMatchObject([
@@ -34,7 +34,7 @@ describe('readiness', () => {
     ])
   })
 
-  test('is not given to an empty fleet', () => {
+  test('does not hold for an empty fleet', () => {
     expect(isReady(judgeReadiness(facts({ roster: [], heartbeats: [], answers: [] })))).toBe(false)
   })
 
@@ -128,7 +128,7 @@ describe('readiness', () => {
     expect(isReady(judgeReadiness(facts({ heartbeats })))).toBe(true)
   })
 
-  test('passes over a process that was replaced, and names one that was frozen', () => {
+  test('ignores a process that was replaced, and names one that was frozen', () => {
     const silent = heartbeat('vm-b/0', { role: 'app', pid: 3, at: at(-100), ageMs: 105_000 })
     const older = heartbeat('vm-b/1', { role: 'app', startedAt: at(-500) })
     const newer = heartbeat('vm-b/1', { role: 'app', startedAt: at(-50) })
@@ -170,7 +170,7 @@ describe('readiness', () => {
     expect(mayStillAnswer(nodes, seen, 10_000)).toBe(true)
   })
 
-  test('never says ready while a live process has not proven the target after the question', () => {
+  test('never holds while a live process has not proven the target after the question', () => {
     const process = fc.record({
       role: fc.constantFrom('worker' as const, 'app' as const),
       at: fc.integer({ min: -20, max: 20 }).map(at),

@@ -26,7 +26,7 @@ const failing = (fields: Partial<RemovalFacts>) =>
     .map(({ guard, detail }) => `${guard}: ${detail}`)
 
 describe('the guards of a removal', () => {
-  test('are nine, all shown, each with a sentence', () => {
+  test('are nine, and each is shown with a sentence', () => {
     const guards = removalGuards(facts())
     expect(guards.map(({ guard }) => guard)).toEqual([
       ...['not-active', 'no-rotation', 'fleet-past', 'settings-agree'],
@@ -87,7 +87,7 @@ describe('the guards of a removal', () => {
     }
   })
 
-  test('treat a version that a restore has left as used, although it was never active here', () => {
+  test('treat a version that a restore marked as left as used, although it was never active here', () => {
     const left = { activatedAt: null, leftAt: at(-10), fence: 'missing' } as const
     const behind = [heartbeat('vm-a/1', { current: 1, epoch: 1 })]
     const names = removalGuards(facts({ ...left, heartbeats: behind }))
@@ -109,28 +109,28 @@ describe('the guards of a removal', () => {
     expect(failing({ roster, heartbeats })).toEqual([])
   })
 
-  test('hold the backup window from the end of settle, and start anew after another activation', () => {
+  test('count the backup window from the end of settle, and start again after another activation', () => {
     expect(failing({ leftAt: at(-29 * day) })[0]).toMatch(/^backup-window: left at .* 24 h more$/)
     expect(failing({ leftAt: null })[0]).toMatch(/^backup-window: no rotation has settled/)
     expect(failing({ activatedAt: at(-day) })[0]).toMatch(/^backup-window: no rotation has settled/)
     expect(failing({ activatedAt: null, leftAt: null, leftEpoch: null })).toEqual([])
   })
 
-  test('take a window for over only by both clocks', () => {
+  test('end a window only when both clocks say so', () => {
     const clock = (ownNow: string, now = at(0)) => {
       const found = removalGuards(facts({ leftAt: at(-30 * day), now, ownNow }))
       return found.find(({ guard }) => guard === 'backup-window')
     }
     expect(clock(at(0))).toMatchObject({ ok: true })
     expect(clock(at(-2))).toMatchObject({ ok: false, until: at(0) })
-    // Either clock may be the one that was set ahead.
+    // Either clock may be ahead.
     for (const apart of [clock(at(-301)), clock(at(301)), clock(at(-day), at(0))]) {
       expect(apart).toMatchObject({ ok: false, code: 'clock-differs' })
       expect(refusalOf(1, [apart as Guard])?.code).toBe('clock-differs')
     }
   })
 
-  test('want the settings of every process to be the recorded ones', () => {
+  test('require the recorded settings in every process', () => {
     const [one] = facts().heartbeats
     if (one === undefined) throw new Error('no heartbeat')
     const beats = (settings: string | null) => ({ heartbeats: [{ ...one, settings }] })
@@ -142,7 +142,7 @@ describe('the guards of a removal', () => {
     expect(refusalOf(1, guards)?.code).toBe('config-differs')
   })
 
-  test('require of a version that was never active only that nothing needs it', () => {
+  test('require only that nothing needs a version that was never active', () => {
     const unused = { activatedAt: null, leftAt: null, leftEpoch: null, heartbeats: [] }
     expect(failing({ ...unused, fence: 'missing', ownNow: at(9 * day) })).toEqual([])
     const needed = { active: 1, rotation: 'r1', remaining: 1, approvalsRequired: 1 }
@@ -151,7 +151,7 @@ describe('the guards of a removal', () => {
     ])
   })
 
-  test('do not count the approval of the requester, nor one person twice', () => {
+  test('do not count the approval of the requester, or one person twice', () => {
     const approvalsRequired = 2
     expect(failing({ approvalsRequired, approvedBy: ['ann', 'bob', 'bob'] })).toEqual([
       "approvals: 1 of 2 approvals, the requester's own not counted",
@@ -159,7 +159,7 @@ describe('the guards of a removal', () => {
     expect(failing({ approvalsRequired, approvedBy: ['bob', 'eve'] })).toEqual([])
   })
 
-  test('count what is odd as an envelope that may need the version', () => {
+  test('count an odd envelope as one that may need the version', () => {
     expect(failing({ odd: 3 })).toEqual([
       'census-zero: 3 odd envelopes may be: keyturn quarantine scan',
     ])
@@ -175,7 +175,7 @@ describe('the guards of a removal', () => {
     )
   })
 
-  test('want the quarantine empty or accepted, and the fence standing or waived', () => {
+  test('require the quarantine to be empty or accepted, and the fence to be raised or waived', () => {
     expect(failing({ quarantined: 2 })[0]).toMatch(/^quarantine-empty: 2 envelopes/)
     expect(failing({ quarantined: 2, acceptQuarantine: true })).toEqual([])
     expect(failing({ fence: 'missing' })[0]).toMatch(/^fence: /)

@@ -76,7 +76,7 @@ describe('the route of a rotation', () => {
     expect(codeOf(() => rotationRoute({ versions: [], active: null, to: 2 }))).toBe('not-installed')
   })
 
-  test('says so when the only version is the active one', () => {
+  test('refuses when the only version is the active one', () => {
     expect(codeOf(() => rotationRoute({ versions: [row(1, 'active', 1)], active: 1, to: 1 }))).toBe(
       'versions-equal',
     )

@@ -6,7 +6,7 @@ import { at, heartbeat, host } from './fleet-facts.ts'
 
 const question = { epoch: 2, promotedMs: 0, leaseMs: 90_000 }
 
-/** Looks at the given documents at the given seconds of the observer's clock. */
+/** Observes the given documents at the given seconds of the observer's clock. */
 function watch(looks: [seconds: number, heartbeats: HeartbeatFact[]][]) {
   const state = looks.reduce(
     (state, [seconds, heartbeats]) => observe(state, heartbeats, seconds * 1000),
@@ -39,7 +39,7 @@ describe('settle', () => {
     ])
   })
 
-  test('lets a silent process go after a whole lease of silence, and names its node', () => {
+  test('stops waiting for a process after a whole lease of silence, and names its node', () => {
     expect(watch([[5, [behind]], [94, [behind]]]).done).toBe(false) // prettier-ignore
     expect(watch([[5, [behind]], [95, [behind]]])).toEqual({ done: true, awaiting: [], silent: ['vm-b'] }) // prettier-ignore
   })
@@ -85,8 +85,8 @@ describe('settle', () => {
   })
 
   test('is never over while some process can still wrap under the old version', () => {
-    // Each process beats at some seconds and moves on at one of them, if ever; it may wrap under the old version
-    // until it moved on, or for one lease after its last heartbeat. The observer looks every 5 s.
+    // Each process beats at some seconds and switches at one of them, if ever; it may wrap under the old version
+    // until it switches, or for one lease after its last heartbeat. The observer reads every 5 s.
     const leaseMs = 20_000
     const process = fc.record({
       beats: fc.uniqueArray(fc.integer({ min: 0, max: 100 }), { minLength: 1, maxLength: 20 }),
@@ -109,7 +109,7 @@ describe('settle', () => {
           for (const [index, { beats, movesAt, goneAt }] of processes.entries()) {
             const mine = beats.filter((beat) => beat <= now && beat < goneAt)
             const last = Math.max(...mine, -1)
-            // One that nobody ever saw read the active version after promote: it never was under the old one.
+            // A process that was never observed started after promote, so it was never under the old version.
             if (last < 0 || state.processes[`n${index}/1`] === undefined) continue
             expect(last >= movesAt || (now - last) * 1000 >= leaseMs).toBe(true)
           }

@@ -1,7 +1,7 @@
 import { describe, expect, test } from 'vitest'
 import { idleWalksAtMost, observeWalk, vainWalksAtMost, walksBegin } from '../../protocol/tail.ts'
 
-describe('the walks of a tail', () => {
+describe('the passes of a tail', () => {
   test('continue while fewer envelopes remain, however long a writer lags', () => {
     let walk = walksBegin
     for (let dealt = 1; dealt < 500; dealt++) {
@@ -11,10 +11,10 @@ describe('the walks of a tail', () => {
     }
   })
 
-  test('end after a hundred walks whose envelopes came back each time', () => {
+  test('end after a hundred passes whose envelopes were written back each time', () => {
     let walk = observeWalk(walksBegin, { dealt: 3, remaining: 3 })
     for (let walks = 1; walks < vainWalksAtMost; walks++) {
-      // It is not the same number each time.
+      // The number differs each time.
       walk = observeWalk(walk, { dealt: 3 + walks, remaining: 3 + (walks % 2) })
       expect(walk.stuck).toBeNull()
     }

@@ -21,7 +21,7 @@ describe('the state of a version', () => {
     expect(versionState(row, active)).toBe(state)
   })
 
-  test('what is destroyed or on its way out is never loaded, whatever else its row says', () => {
+  test('a version that is destroyed or pending removal is never loaded, whatever else its row says', () => {
     const maybe = fc.option(fc.constant(when), { nil: null })
     fc.assert(
       fc.property(

@@ -21,7 +21,7 @@ const [{ collection, field }] = places
 
 describe.skipIf(inject('softhsm') === null)('a forged removal', () => {
   let fleet: Fleet
-  /** Of somebody's task, as histories show them. */
+  /** The id of an operator's task, as histories show it. */
   let task: string
   beforeAll(async () => {
     const removal = { backup_window: '30d', undo_window: '10m' }
@@ -33,7 +33,7 @@ describe.skipIf(inject('softhsm') === null)('a forged removal', () => {
     await fleet.close()
   })
 
-  /** Everything that a step might want to hear, under today's names and those of before. */
+  /** Every member that a step might read, under current and earlier names. */
   const claims = () => ({
     ...{ install: fleet.identity, task, requestedBy: 'root@prod', reason: 'forged', guardRun: 1 },
     ...{ undoWindowMs: 0, backupWindowMs: 0, afterMs: 0, approvalsRequired: 0, fenced: true },
@@ -79,7 +79,7 @@ describe.skipIf(inject('softhsm') === null)('a forged removal', () => {
   }
 
   test('of the active version, for another version’s request or for no request destroys nothing', async () => {
-    // Somebody’s request of an unused version: the forger takes its id for his own.
+    // An operator’s request for an unused version, whose id the attacker uses.
     const request = freshName('asked')
     await openRemoval(fleet.store, {
       ...{ request, version: 2, requestedBy: 'alice', afterMs: 3_600_000 },
@@ -111,7 +111,7 @@ describe.skipIf(inject('softhsm') === null)('a forged removal', () => {
     await nothingIsGone({ 2: 30 })
   })
 
-  /** The workflow itself, with an input of somebody's own. */
+  /** The workflow itself, with the attacker's input. */
   async function forged(input: { version: number; request: string }): Promise<void> {
     const handle = await fleet.temporal.workflow.start(workflowTypes.remove, {
       workflowId: workflowIds.remove(fleet.identity, input.version),
@@ -122,7 +122,7 @@ describe.skipIf(inject('softhsm') === null)('a forged removal', () => {
       const { events } = (await handle.fetchHistory()) as { events?: unknown[] }
       return (events?.length ?? 0) > 4
     })
-    // It may have ended by itself: then it was refused.
+    // If it has ended by itself, it was refused.
     await handle.terminate().catch((error: unknown) => {
       if (!(error instanceof WorkflowNotFoundError)) throw error
     })

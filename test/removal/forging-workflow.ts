@@ -1,6 +1,6 @@
 import { proxyActivities } from '@temporalio/workflow'
 
-/** A step of Keyturn as anybody with access to the Temporal namespace can call it. */
+/** A step of Keyturn, as anyone with access to the Temporal namespace can call it. */
 export interface ForgedStep {
   queue: string
   name: string
@@ -9,7 +9,7 @@ export interface ForgedStep {
 
 type Anything = Record<string, (input: object) => Promise<unknown>>
 
-/** Calls each step once, and answers what came of it. */
+/** Calls each step once, and returns the results. */
 export async function forge(steps: ForgedStep[]): Promise<string[]> {
   const answers: string[] = []
   for (const { queue, name, input } of steps) {

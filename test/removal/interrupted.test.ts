@@ -15,7 +15,7 @@ import { openFleet, type Fleet } from '../support/fleet.ts'
 import { places } from '../support/fleet-records.ts'
 import { freshName } from '../support/fresh.ts'
 
-/** What operators do in Temporal's UI, in each phase of a removal; the next command takes the request up. */
+/** Operators terminate and reset in Temporal's UI, in each phase of a removal; the next command continues the request. */
 
 let fleet: Fleet
 beforeAll(async () => {
@@ -57,7 +57,7 @@ async function reaches(handle: Handle, wanted: RemovalPhase): Promise<void> {
   })
 }
 
-/** Holds the collection with a transaction, as a long one of an application does. */
+/** Blocks `collMod` on the collection with a transaction, as a long one of an application does. */
 async function holding(use: (release: () => Promise<void>) => Promise<void>): Promise<void> {
   await fleet.store.client.withSession(async (session: ClientSession) => {
     session.startTransaction()
@@ -76,7 +76,7 @@ async function undone(): Promise<void> {
   expect(await standingRemoval(fleet.store, 1)).toBeNull()
 }
 
-/** The request that is pending now. */
+/** The pending request. */
 const pendingRequest = async () => (await readVersion(fleet.store, 1))?.removal?.request
 
 test('a removal terminated before a policy’s due time is replaced by an operator’s request', async () => {
@@ -87,7 +87,7 @@ test('a removal terminated before a policy’s due time is replaced by an operat
   expect(await fleet.must('remove', '--version', '1')).toMatchObject({ state: 'pending-removal' })
   expect(await pendingRequest()).not.toBe(input.request)
   await undone()
-  // Without a second request: undo works although the workflow is gone.
+  // There is no second request: undo works although the workflow is gone.
   const again = await start(await ask(3_600_000))
   await again.terminate()
   await undone()
@@ -95,13 +95,13 @@ test('a removal terminated before a policy’s due time is replaced by an operat
 
 test('a removal terminated before its first step continues with the same request', async () => {
   const input = await ask()
-  // Without any workflow, as if it had been terminated at once.
+  // Without a workflow, as if it had been terminated immediately.
   expect(await fleet.must('remove', '--version', '1')).toMatchObject({ state: 'pending-removal' })
   expect(await pendingRequest()).toBe(input.request)
   await undone()
 })
 
-test('remove shows what a removal waits for that was terminated before its fence, until it is pending', async () => {
+test('remove continues a removal that was terminated before its fence, and shows what it waits for until it is pending', async () => {
   await holding(async (release) => {
     const input = await ask()
     const handle = await start(input)
@@ -166,7 +166,7 @@ test('a removal terminated at the end of its window is finished by the next comm
     .collection('kek_versions')
     .updateOne({ _id: 1 as never }, { $set: { 'removal.due_at': new Date(0) } })
   expect(await fleet.must('remove', '--version', '1')).toMatchObject({ state: 'destroyed' })
-  // Reset after the end, it finds everything done, and does nothing.
+  // A reset after the end finds everything done, and does nothing.
   await reset(handle)
   expect((await handle.result()) as RemoveResult).toMatchObject({ state: 'destroyed', error: null })
   const { entries } = await fleet.must('audit', 'list')
@@ -174,7 +174,7 @@ test('a removal terminated at the end of its window is finished by the next comm
   expect(await fleet.verifyRecords()).toEqual({ 2: 20 })
 })
 
-/** To the first workflow task, as the UI does it. */
+/** Resets to the first workflow task, as the UI does. */
 async function reset(handle: { workflowId: string; describe(): Promise<{ runId: string }> }) {
   const { runId } = await handle.describe()
   await fleet.temporal.workflowService.resetWorkflowExecution({

@@ -10,11 +10,11 @@ import { onEachProvider, route } from '../support/each-provider.ts'
 import type { Fleet } from '../support/fleet.ts'
 import { freshName } from '../support/fresh.ts'
 
-/** test/store does it 200 times on the rows alone; here whole workflows run, so a few rounds with shifting starts. */
+/** test/store repeats this 200 times on the rows alone. Here whole workflows run, so a few rounds with shifted starts. */
 const rounds = 5
 
-onEachProvider('removal and rotation back', { records: 40 }, (fleetOf) => {
-  test('at the same time never leave an active version in removal', async () => {
+onEachProvider('a removal and a rotation back', { records: 40 }, (fleetOf) => {
+  test('never leave an active version in removal when they run at the same time', async () => {
     const fleet = fleetOf()
     await fleet.must('rotate', '--to-version', '2')
     const winners: string[] = []
@@ -54,7 +54,7 @@ async function later<T>(ms: number, run: () => Promise<T>): Promise<T> {
   return await run()
 }
 
-/** Up to the recorded request: it is taken back within its window. */
+/** Runs up to the recorded request, which is then undone within its window. */
 async function remove(fleet: Fleet, version: number): Promise<{ error: unknown }> {
   const request = freshName('raced')
   await openRemoval(fleet.store, {

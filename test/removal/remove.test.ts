@@ -19,7 +19,7 @@ const options = {
 }
 
 onEachProvider('the removal of a version', options, (fleetOf, provider) => {
-  /** A record as it stood under version 1: what a held-up application still has in its hands. */
+  /** A record as it was under version 1; a delayed application still holds it. */
   let old: Document & { private_key?: unknown }
 
   test('is refused by each guard, naming it', async () => {
@@ -64,7 +64,7 @@ onEachProvider('the removal of a version', options, (fleetOf, provider) => {
       records.updateOne(id, { $set: { private_key: old.private_key } }),
     ).rejects.toMatchObject(refused)
     await records.updateOne(id, { $set: { other: 'field' } })
-    // The living version goes through, and a rotation back does not.
+    // MongoDB accepts the active version, and a rotation back is refused.
     const now = await records.findOne(id)
     await records.replaceOne(id, now ?? {})
     const back = await fleet.cli('rotate', '--from-version', '2', '--to-version', '1')
@@ -88,7 +88,7 @@ onEachProvider('the removal of a version', options, (fleetOf, provider) => {
     { flags: ['--without-fence'], write: {} },
     { flags: [], write: { bypassDocumentValidation: true } },
   ])(
-    'checks all guards again after the window and is taken back after a late write (%o)',
+    'checks all guards again after the window, and is withdrawn after a late write (%o)',
     async (late) => {
       const fleet = fleetOf()
       const { id, records } = at(fleet, old)
@@ -146,7 +146,7 @@ onEachProvider('the removal of a version', options, (fleetOf, provider) => {
       { version: 1, state: 'destroyed' },
       { version: 2, state: 'active' },
     ])
-    // The fence stays: what comes late is refused, not lost.
+    // The fence stays, so a late write is refused, not lost.
     const { id, records } = at(fleet, old)
     await expect(records.replaceOne(id, old)).rejects.toMatchObject({ code: 121 })
     const init = provider === 'env' ? 'env-init' : 'pkcs11-init'
@@ -164,7 +164,7 @@ onEachProvider('the removal of a version', options, (fleetOf, provider) => {
   })
 })
 
-/** Later, by a command of its own: never a key that another row names, and told apart from one that is not there. */
+/** A later command destroys the key, but never one that another row names; it distinguishes a missing key from a refused one. */
 async function destroysKeyOnly(fleet: Fleet, keys: () => Promise<number>): Promise<void> {
   const remove = async () => await fleet.cli('remove', '--version', '1', '--destroy-hsm-key')
   const versions = fleet.store.db.collection<VersionDoc>('kek_versions')
@@ -172,7 +172,7 @@ async function destroysKeyOnly(fleet: Fleet, keys: () => Promise<number>): Promi
   if (own === undefined || active === undefined) throw new Error('no versions')
   const named = ({ label, key_id }: VersionDoc) => ({ label, key_id })
   await versions.dropIndex('label_1_key_id_1')
-  // The whole name of the active key, a part of it, and a row that says the version is not ours.
+  // The full name of the active key, a part of it, and a row that marks the version as another keystore's.
   const label = { label: named(active).label }
   for (const edit of [named(active), label, { origin: 'registered' as const }]) {
     await versions.updateOne({ _id: 1 }, { $set: edit })
@@ -181,7 +181,7 @@ async function destroysKeyOnly(fleet: Fleet, keys: () => Promise<number>): Promi
     expect(await keys()).toBe(2)
     await versions.updateOne({ _id: 1 }, { $set: { ...named(own), origin: 'generated' } })
   }
-  // What was asked for and is not done is no success, until it is.
+  // The command fails until the requested key is destroyed.
   const before = await fleet.cli('remove', '--version', '1')
   expect({ code: before.code, hsmKey: before.json['hsmKey'] }).toEqual({ code: 5, hsmKey: 'kept' })
   expect((await remove()).json).toMatchObject({ state: 'destroyed', hsmKey: 'destroyed' })
@@ -189,7 +189,7 @@ async function destroysKeyOnly(fleet: Fleet, keys: () => Promise<number>): Promi
   expect(await fleet.must('remove', '--version', '1')).toMatchObject({ hsmKey: 'destroyed' })
   const entries = await listAudit(fleet.store)
   expect(entries.filter(({ action }) => action === 'hsm-key-destroyed')).toHaveLength(1)
-  // It is looked for whenever nobody has seen it go.
+  // The key is searched for as long as its destruction is not recorded.
   await versions.updateOne({ _id: 1 }, { $set: { 'removal.hsm_key': null } })
   expect((await remove()).json).toMatchObject({ hsmKey: 'absent' })
 }

@@ -9,10 +9,10 @@ import { onEachProvider } from '../support/each-provider.ts'
 import { places } from '../support/fleet-records.ts'
 import { freshName } from '../support/fresh.ts'
 
-/** How long after the start the undo comes, in ms: while it waits, while it looks at the guards, while it raises the fence. */
+/** Delays of the undo after the start, in ms: while the removal waits, checks the guards, or raises the fence. */
 const moments = [0, 40, 80, 120, 160, 200, 250, 300, 400, 500]
 
-onEachProvider('an undo that comes early', { records: 60 }, (fleetOf) => {
+onEachProvider('an early undo', { records: 60 }, (fleetOf) => {
   test('undoes the removal at each of its steps', async () => {
     const fleet = fleetOf()
     await fleet.must('rotate', '--to-version', '2')
@@ -41,7 +41,7 @@ onEachProvider('an undo that comes early', { records: 60 }, (fleetOf) => {
         expect(await hasFence(fleet.store, fence)).toBe(false)
       }
     }
-    // The way back is open.
+    // A rotation back is possible.
     expect((await fleet.cli('rotate', '--to-version', '1')).code).toBe(0)
     expect(await fleet.verifyRecords()).toEqual({ 1: 60 })
   })

@@ -16,8 +16,8 @@ const proxies = { title: 'each node behind proxies of its own', openNetwork: ope
 const stages = (await canMakeNamespaces()) ? [namespaces, proxies] : [proxies]
 
 /**
- * What may happen to a fleet during a rotation, with real processes. In none of it is an envelope written under the version
- * that settle has left, and in none does the rotation end with something unreadable.
+ * Faults of a fleet during a rotation, with real processes. In none is an envelope written under the version that settle has
+ * left, and in none does the rotation end with an unreadable envelope.
  */
 describe.each(isAll ? stages : stages.slice(0, 1))('$title', ({ openNetwork }) => {
   const children = processes('file')
@@ -29,9 +29,9 @@ describe.each(isAll ? stages : stages.slice(0, 1))('$title', ({ openNetwork }) =
     await stage.close()
   })
 
-  // A step that a cut-off worker has taken may hang for half a minute before another worker gets it.
+  // A step of a cut-off worker may hang for half a minute before another worker gets it.
   const patient = { timeout: 300_000 }
-  test.each(attacks)('$partition lose each other, from $phase on', patient, async (attack) =>
+  test.each(attacks)('$partition lose their connection, from $phase on', patient, async (attack) =>
     withstand(stage, children, attack),
   )
 

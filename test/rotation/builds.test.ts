@@ -6,8 +6,8 @@ import { otherBuild } from '../support/other-build.ts'
 import type { OtherBuild } from '../support/other-build.ts'
 
 /**
- * Two builds of the workflows at once. The other one takes a timer more at the start of a rotation, which no history of
- * the first can follow, and one more at the end of a removal, behind `patched`.
+ * Two builds of the workflows at once. The second has one more timer at the start of a rotation, so it cannot replay a
+ * history of the first, and one more at the end of a removal, behind `patched`.
  */
 let fleet: Fleet
 let other: OtherBuild
@@ -57,7 +57,7 @@ test('a rotation finishes in the build that began it, while another build serves
 
   await fleet.must('pause')
   await fleet.nodes.start('vm-b', { main: other.main })
-  // What a worker of the first build does not take, the other one must not have taken either.
+  // A task that no worker of the first build takes must not be taken by the other build either.
   expect(await buildOf(id)).toBe(own)
   const setup = JSON.parse(await other.cli(fleet.config, fleet.env, 'setup')) as object
   expect(setup).toMatchObject({ build: { id: other.id, current: true, by: 'made' } })
@@ -82,7 +82,7 @@ test('a pending removal continues in the newer build, and no run is unserved whe
 
   await fleet.nodes.stop('vm-a')
   await fleet.must('nodes', 'decommission', 'vm-a')
-  // The build that is left makes itself current: nobody ran a command for it.
+  // The remaining build becomes current without a command.
   const { handler } = await fleet.until('nobody serves the removal', async () => {
     const end = await fleet.cli('remove', '--version', '1', '--undo')
     return end.code === 0 && { handler: await buildOf(id) }

@@ -57,7 +57,7 @@ onEachProvider('a rotation that is stopped early', { records: 800 }, (fleetOf) =
     await fleet.rotateWorkflow().terminate('by the test')
     const { code } = await rotation.end()
     expect(code).toBe(5)
-    // Ranges may still be swept; the rotation back must fence them off.
+    // Ranges may still be swept; the rotation back must close them.
     const back = await fleet.cli('rotate', '--from-version', `${to}`, '--to-version', `${from}`)
     expect({ code: back.code, stderr: back.stderr }).toMatchObject({ code: 0 })
     expect(back.json).toMatchObject({ outcome: 'completed', remaining: 0, superseded: 0 })
@@ -73,7 +73,7 @@ onEachProvider('a rotation that is stopped early', { records: 800 }, (fleetOf) =
     const before = await readActive(fleet.store)
     await fleet.must('rotate', '--to-version', `${to}`, '--detach')
     const handle = fleet.rotateWorkflow()
-    // As an update it is taken before the next step: the rotation stops before it promotes.
+    // The update is handled before the next step, so the rotation stops before promote.
     await handle.executeUpdate(messages.cancel)
     await handle.result()
     const last = await lastRotation(fleet.store)

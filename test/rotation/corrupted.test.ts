@@ -30,7 +30,7 @@ onEachProvider('seven corrupted envelopes', { records: 600 }, (fleetOf) => {
     expect(listed.toSorted()).toEqual([...keys].toSorted())
     expect(await fleet.verifyRecords({ except: keys })).toEqual({ [to]: total - 7 })
     expect(await fleet.census()).toEqual({ [from]: 7, [to]: total - 7 })
-    // Nothing of a broken envelope was touched.
+    // No byte of a broken envelope has changed.
     for (const { collection, id, now } of broken) {
       expect(await find(fleet, collection, id)).toEqual(now)
     }
@@ -70,7 +70,7 @@ interface Broken {
 
 type Wrap = ReturnType<typeof envelopeAt>
 
-/** Each in another way; the last two have each other's wraps. */
+/** Breaks each in another way; the last two swap their wraps. */
 async function breakSeven(fleet: Fleet): Promise<Broken[]> {
   const ways: ((wrap: Wrap, next: Wrap) => object)[] = [
     ({ dek_wrapped: wrapped }) => ({ dek_wrapped: flipped(wrapped) }),

@@ -14,7 +14,7 @@ afterAll(async () => {
 const [{ collection, field }] = places
 const path = `${field}.kek_version`
 
-/** A validator as a restored dump brings it along, in words of ours or of others. */
+/** Validators as a restored dump has them, in Keyturn's spelling or another. */
 const left = [
   { validator: { $and: [{ [path]: { $ne: 2 } }] }, comesOff: true },
   { validator: { [path]: { $ne: 2 }, $jsonSchema: { bsonType: 'object' } }, comesOff: true },
@@ -34,7 +34,7 @@ test.each(left)('a rotation to a version that a validator refuses is refused: %o
   const cured = await fleet.cli('remove', '--version', '2', '--undo')
   if (comesOff) expect(cured.code).toBe(0)
   else {
-    // What keyturn cannot take off it names.
+    // Keyturn names a validator that it cannot remove.
     expect(cured.json.error.code).toBe('fence-left')
     await fleet.store.db.command({ collMod: collection, validator: {} })
   }

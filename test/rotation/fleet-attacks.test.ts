@@ -12,8 +12,9 @@ const refused = ({ json }: CliEnd, node: string) =>
   json.nodes.filter((one) => one.node === node && !one.ready).map(({ reason }) => reason)
 
 /**
- * Attacks on readiness with real processes: in none does verify say ready. One fleet; each test leaves it whole. Two minutes
- * of restarts, so only with KEYTURN_ATTACKS=1; what decides is tested each time in test/protocol and test/activities.
+ * Attacks on readiness with real processes: in none does verify report ready. Each test leaves the one fleet intact. The
+ * restarts take two minutes, so they run only with KEYTURN_ATTACKS=1; test/protocol and test/activities always test the
+ * decisions.
  */
 describe.skipIf(process.env['KEYTURN_ATTACKS'] === undefined)('verify cannot be fooled', () => {
   let fleet: Fleet

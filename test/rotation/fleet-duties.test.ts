@@ -4,8 +4,8 @@ import { openFleet } from '../support/fleet.ts'
 import type { Fleet } from '../support/fleet.ts'
 
 /**
- * An application and nothing else, a worker that re-wraps and nothing else, a control node without any key: each does its
- * part, is asked for that part only, and where one is lacking the operator is told which.
+ * An application alone, a worker that only re-wraps, a control node without keys: each does its part, verify asks only for
+ * that part, and an error names a missing role.
  */
 let fleet: Fleet
 beforeAll(async () => {

@@ -22,7 +22,7 @@ import { quietRuntime } from '../support/quiet-runtime.ts'
 
 quietRuntime()
 
-/** Whoever reaches the Temporal namespace can call any step with any input: no version is left, or promoted, by that. */
+/** Anyone who reaches the Temporal namespace can call any step with any input. Such a call leaves or promotes no version. */
 describe('forged steps of a rotation', () => {
   let fleet: Fleet
   let install: InstallIdentity
@@ -30,7 +30,7 @@ describe('forged steps of a rotation', () => {
   let native: NativeConnection
   let worker: Worker
   let forging: Promise<void>
-  /** A task's id is no secret: each history has one. */
+  /** A task's id is not secret: each history has one. */
   let task: string
   const forgers = freshName('forgers')
 
@@ -86,7 +86,7 @@ describe('forged steps of a rotation', () => {
     if (row === null) throw new Error('no rotation runs')
     return row
   }
-  /** Nobody has left the version, and each envelope opens. */
+  /** Checks that the version was not left, and that each envelope opens. */
   const nothingIsLost = async () => {
     for (const version of [1, 2]) {
       const row = await readVersion(fleet.store, version)
@@ -157,7 +157,7 @@ describe('forged steps of a rotation', () => {
     await nothingIsLost()
   })
 
-  /** Claims that somebody has answered count for who has: `slow/held` lives and has not, `nobody/a` is not there. */
+  /** A claimed answer counts only with a heartbeat: `slow/held` lives and has not answered, `nobody/a` does not exist. */
   async function forgeAnswers(rotation: string, own: { workflowId: string }) {
     const { question } = await running()
     const nonce = question?.nonce
@@ -175,7 +175,7 @@ describe('forged steps of a rotation', () => {
     for (const wrong of [{ nonce: { $gt: '' } }, { nonce: '' }, { met: { 0: 'slow/held' } }]) {
       expect(await forge('recordMet', { ...claim, ...wrong }, own)).toBe('usage')
     }
-    // A question of a rotation is asked by its workflow alone, and for the version of its row.
+    // Only a rotation's own workflow asks its question, and for the version of its row.
     const asked = { rotation, nonce: 'forged', target: 1 }
     expect(await forge('askFleet', asked)).toBe('no-rotation')
     expect((await running()).question).toEqual(question)
@@ -207,7 +207,7 @@ describe('forged steps of a rotation', () => {
     await fleet.rotateWorkflow().terminate('by the test')
     await command.end()
     const own = { workflowId: workflowIds.rotate(install) }
-    // No look has settled, or the sweep has not ended: finish says so, whatever is claimed.
+    // The fleet has not settled, or the sweep has not ended: finish returns this, whatever the input claims.
     const first = (await forge('finishRotation', finish, own)) as FinishAnswer
     expect(['fleet', 'tail']).toContain(first.state)
     expect(await forge('watchFleet', { rotation }, own)).toMatchObject({ settled: true })
@@ -246,7 +246,7 @@ describe('forged steps of a rotation', () => {
       const result = (await client.workflow.execute('rotateKek', start).catch(() => null)) as {
         outcome: string
       } | null
-      // The one that has no row is refused; the other is not this workflow's to end.
+      // A rotation without a row is refused; this workflow cannot end another's rotation.
       expect(result?.outcome ?? null).toBe(forged === rotation ? null : 'refused')
     }
     const range = { install, task, rotation, range: '7-7', collection: 'c', field: 'f', steering }
@@ -258,7 +258,7 @@ describe('forged steps of a rotation', () => {
       args: [{ install, task, target: 99 }],
     }
     await expect(client.workflow.execute('verifyFleet', verify)).rejects.toThrow()
-    // The policy's too: a rotation that has not ended is a person's to go on with, and no version is made.
+    // A policy does not continue a rotation that has not ended, and makes no version.
     const policy = { install, task, maxHsmCalls: 0, removeAfterMs: 0 }
     const run = { workflowId: freshName('forged'), taskQueue, args: [policy] }
     await expect(client.workflow.execute('scheduledRotation', run)).rejects.toThrow()
@@ -270,7 +270,7 @@ describe('forged steps of a rotation', () => {
     expect(await readRotation(fleet.store, rotation)).toMatchObject({ outcome: 'failed' })
   })
 
-  test('of a policy request no removal that is not due', async () => {
+  test('of a policy request no removal before it is due', async () => {
     const ended = (await lastRotation(fleet.store))?._id
     for (const rotation of [ended, 'r-forged', { $ne: null }, 7, null]) {
       expect(await forge('planRemoval', { rotation, removeAfterMs: 0 })).toBeNull()

@@ -4,7 +4,7 @@ import { bytesOfRecords } from '../support/bytes-of.ts'
 import { onEachProvider, route } from '../support/each-provider.ts'
 import type { CliEnd, Fleet } from '../support/fleet.ts'
 
-onEachProvider('a worker that is frozen with pages in hand', { records: 900 }, (fleetOf) => {
+onEachProvider('a worker that is frozen with pages in flight', { records: 900 }, (fleetOf) => {
   test('is replaced, and writes nothing when it wakes after a cancel and a rotation back', async () => {
     const fleet = fleetOf()
     const { from, to, total } = await route(fleet)
@@ -14,7 +14,7 @@ onEachProvider('a worker that is frozen with pages in hand', { records: 900 }, (
     fleet.nodes.freeze(node)
     const frozenPid = fleet.nodes.pid(node)
     const frozenLog = (await fleet.nodes.log(node)).length
-    // Nothing of the frozen worker's ranges moves until the other one has them.
+    // The frozen worker's ranges make no progress until the other worker takes them over.
     await takenOver(fleet)
     const cancelled = await fleet.cli('cancel')
     expect(cancelled.json).toMatchObject({ outcome: 'cancelled' })
@@ -22,7 +22,7 @@ onEachProvider('a worker that is frozen with pages in hand', { records: 900 }, (
     expect((await rotation.end()).code).toBe(7)
     expect(cancelled.json.rewrapped + cancelled.json.remaining).toBe(total)
 
-    // The host comes back as another process, while the old one still hangs somewhere.
+    // The host starts another process, while the old one is still frozen.
     await fleet.nodes.start(`${node} again`, { as: node })
     await fleet.until(
       'the frozen heartbeat is not gone',
@@ -40,7 +40,7 @@ onEachProvider('a worker that is frozen with pages in hand', { records: 900 }, (
       const said = (await fleet.nodes.log(node)).slice(frozenLog)
       return /"activityType":"rewrapBatch".*"msg":"Activity (completed|cancelled|failed)/.test(said)
     })
-    // One more life sign: whatever it had in hand has been tried by now.
+    // It has tried to write all its pages in flight when it stops.
     expect(await fleet.nodes.stop(node)).toBe(0)
     expect(await bytesOfRecords(fleet.store)).toBe(before)
     await fleet.nodes.stop(`${node} again`)
@@ -48,7 +48,7 @@ onEachProvider('a worker that is frozen with pages in hand', { records: 900 }, (
   })
 })
 
-/** The node that holds most ranges: by chance it can be all of them, or none. */
+/** The node with most ranges; a node may have all of them, or none. */
 async function busyNode(fleet: Fleet): Promise<string> {
   const sweeps = async (node: string) => {
     const said = await fleet.nodes.log(node)
@@ -66,8 +66,8 @@ async function busyNode(fleet: Fleet): Promise<string> {
 }
 
 /**
- * The server may hand questions to the long polls that the frozen process left behind, until these run out (a minute):
- * verify then refuses the node by name, rightly, and touches nothing. Whoever asks again is served in the end.
+ * The server may send questions to the open long polls of the frozen process until they time out (a minute). Verify then
+ * correctly refuses the node by name and changes nothing. A later rotate succeeds.
  */
 async function rotateBack(fleet: Fleet, from: number, to: number): Promise<CliEnd> {
   return await fleet.until(
@@ -82,7 +82,7 @@ async function rotateBack(fleet: Fleet, from: number, to: number): Promise<CliEn
   )
 }
 
-/** Resolves when a range has been taken for a second attempt and went on. */
+/** Resolves when a range has a second attempt and makes progress. */
 async function takenOver(fleet: Fleet): Promise<void> {
   const ranges = fleet.store.db.collection(collections.ranges)
   const running = { closed: false, attempt: { $gte: 2 } }

@@ -4,7 +4,7 @@ import { openFleet } from '../support/fleet.ts'
 import type { Fleet } from '../support/fleet.ts'
 import { heartbeats } from '../support/quiet.ts'
 
-/** What `rotate --dry-run` says that it costs, against the calls that the pool of the one worker has counted (`/metrics`). */
+/** Compares the costs of `rotate --dry-run` with the calls that the worker's pool has counted (`/metrics`). */
 let fleet: Fleet
 const records = 400
 const leaseSeconds = 4
@@ -16,7 +16,7 @@ beforeAll(async () => {
 })
 afterAll(() => fleet.close())
 
-/** Crypt calls of the worker since it started. A page is rendered once a second. */
+/** Crypt calls of the worker since its start. `/metrics` is rendered once a second. */
 async function counted(): Promise<number> {
   await heartbeats(fleet, 2)
   const log = await fleet.nodes.log('vm-a')
@@ -28,7 +28,7 @@ async function counted(): Promise<number> {
 
 test.each([
   { check: 'all', spread: 0 },
-  // One in 16 of 400 by chance: 25, six times the standard deviation of 5 on each side.
+  // One in 16 of 400 at random: 25, with six times the standard deviation of 5 on each side.
   { check: 'sampled', spread: 30 },
   { check: 'none', spread: 0 },
 ])(
@@ -50,8 +50,8 @@ test.each([
     const calls = (await counted()) - before
     expect(rewrapped).toBe(records)
     expect(Math.abs(hsmCalls - budget.rotation)).toBeLessThanOrEqual(spread)
-    // Besides, at most once a lease: the question of verify, again before the switch where its answers are old, and a proof
-    // of who wraps.
+    // Also, at most once a lease: the question of verify, repeated before promote if its answers are old, and a proof of the
+    // process that wraps.
     expect(calls).toBeGreaterThanOrEqual(hsmCalls + callsPerProof)
     const most = (budget.verify + callsPerProof) * (Math.ceil(leases) + 1)
     expect(calls).toBeLessThanOrEqual(hsmCalls + most)

@@ -12,8 +12,8 @@ import type { Hold } from '../support/holds.ts'
 import { resetToBegin } from '../support/reset.ts'
 
 /**
- * What operators do in Temporal's UI, in each phase of a rotation: terminate, and reset to the first task. The next command
- * goes on, and nothing is lost.
+ * Operators terminate workflows in Temporal's UI, or reset them to the first task, in each phase of a rotation. The next
+ * command continues, and no envelope is lost.
  */
 
 const records = 120
@@ -36,11 +36,11 @@ beforeEach(async () => {
   from = 3 - to
 })
 
-/** The way that is open now: versions 1 and 2 take turns. */
+/** The versions of the next rotation: 1 and 2 alternate. */
 let from = 1
 let to = 2
 
-/** A transaction of the test has written a document: whoever writes it waits. */
+/** Writes a document in an open transaction of the test, so that other writers wait. */
 async function lockDocument(collection: string, filter: Document): Promise<Hold> {
   const session = fleet.store.client.startSession()
   session.startTransaction()
@@ -75,14 +75,14 @@ const inPhase = async (phase: RotationPhase): Promise<void> => {
   })
 }
 
-/** Holds the page of one of the records back; the others are swept. */
+/** Blocks the page of one record; the others are swept. */
 async function holdSweep(): Promise<Hold> {
   const [{ collection }] = places
   const last = await fleet.store.db.collection(collection).findOne({}, { sort: { _id: -1 } })
   return await lockDocument(collection, { _id: last?.['_id'] as never })
 }
 
-/** Holds settle: once the switch is made, an application seems to live that knows nothing of it. */
+/** Holds settle: after the switch, an application seems to be alive that has not seen it. */
 async function holdSettle(): Promise<Hold> {
   const sweep = await holdSweep()
   let late: Hold | null = null
@@ -124,7 +124,7 @@ const kept = async (opened: Promise<Hold>) => {
   return hold
 }
 
-/** Each is held where it is, for as long as the test wants. */
+/** Holds a rotation in each phase until the test releases it. */
 const phases: Record<RotationPhase, () => Promise<Hold>> = {
   async preflight() {
     const lock = await lockDocument(collections.versions, { _id: to })
@@ -141,7 +141,7 @@ const phases: Record<RotationPhase, () => Promise<Hold>> = {
 
 const rotate = () => fleet.start('rotate', '--to-version', `${to}`)
 
-/** Everything has moved, each envelope once; the next rotation goes back. */
+/** Checks that each envelope was re-wrapped once; the next rotation goes back. */
 async function completed(rotations: readonly string[]): Promise<void> {
   const all = await Promise.all(rotations.map((id) => sumCounters(fleet.store, id)))
   expect(all.reduce((sum, { rewrapped }) => sum + rewrapped, 0)).toBe(records)
@@ -236,7 +236,7 @@ test('a terminated or reset range continues from the cursor in its document', as
   const { id, run } = await children()
   await fleet.temporal.workflow.getHandle(id).terminate()
   await anew(run)
-  // Before its first step there is nothing to reset it to.
+  // A workflow cannot be reset before its first step.
   await fleet.until('it cannot be reset', () => {
     const isReset = resetToBegin(fleet.temporal, id)
     return isReset.then(
@@ -289,7 +289,7 @@ test('an installation terminated after its intent is finished by the next one wi
 test('a rotation of a terminated policy run is continued by an operator’s rotate', async () => {
   await fleet.must('policy', 'set', '--every', '90d', '--remove-after', '30d')
   from = await fleet.active()
-  // Version 3 was installed, and never used: what a run leaves that is ended behind its installation.
+  // Version 3 was installed and never used, as after a run that ended after its installation.
   to = 3
   const hold = await phases.rewrap()
   await fleet.must('policy', 'run')
@@ -302,7 +302,7 @@ test('a rotation of a terminated policy run is continued by an operator’s rota
     return (await fleet.rotateWorkflow().describe()).status.name !== 'RUNNING'
   })
   await hold.release()
-  // The next run leaves it to a person.
+  // The next run leaves the rotation to an operator.
   await fleet.must('policy', 'run')
   await fleet.until('its next run does not refuse', async () => {
     const { policy } = (await fleet.must('status')) as { policy?: { paused: boolean } }

@@ -4,7 +4,7 @@ import { runningRotation } from '../../store/rotations.ts'
 import { onEachProvider, route } from '../support/each-provider.ts'
 import type { Fleet } from '../support/fleet.ts'
 
-/** That a dead worker's range goes on elsewhere at all; how soon, `npm run bench -- crash` says, where 15 s are allowed. */
+/** Limit for a takeover here; `npm run bench -- crash` measures it and allows 15 s. */
 const takeoverMs = 40_000
 
 onEachProvider('a rotation whose workers die', { records: 2_000 }, (fleetOf) => {
@@ -45,7 +45,7 @@ onEachProvider('a rotation whose workers die', { records: 2_000 }, (fleetOf) => 
   })
 })
 
-/** Milliseconds that a range which was open had neither a new attempt nor a page, until the sweep is over. */
+/** The longest time in milliseconds in which an open range had neither a new attempt nor a page. */
 async function longestStandstill(fleet: Fleet): Promise<number> {
   const lives = new Map<string, { state: string; sinceMs: number }>()
   let longest = 0

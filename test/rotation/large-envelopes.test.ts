@@ -12,13 +12,13 @@ afterAll(async () => {
   await fleet.close()
 })
 
-/** The most memory that the worker ever held, in MB. */
+/** The worker's peak memory, in MB. */
 async function peakOf(pid: number): Promise<number> {
   const status = await readFile(`/proc/${pid}/status`, 'utf8')
   return Number(/VmHWM:\s+(\d+) kB/.exec(status)?.[1]) / 1024
 }
 
-test('a worker that sweeps 60 wraps of 14 MB holds a few of them at a time', async () => {
+test('a worker that sweeps 60 wraps of 14 MB holds only a few of them at a time', async () => {
   await fleet.fill(20)
   const records = fleet.store.db.collection('certificates')
   const wrapped = new Binary(Buffer.alloc(14 * 1024 * 1024, 7))

@@ -19,7 +19,7 @@ afterAll(async () => {
   await fleet.close()
 })
 
-/** What stands in the place of the collection while that has another name. */
+/** Replaces the collection while it has another name. */
 const impostors: Record<string, () => Promise<unknown>> = {
   nothing: () => Promise.resolve(),
   'a copy with all its indexes': async () => {
@@ -47,7 +47,7 @@ async function copyRecords(): Promise<void> {
   await fleet.store.db.collection(certificates).insertMany(records)
 }
 
-/** The collection goes, and something else comes in its place. */
+/** Renames the collection, and puts something else in its place. */
 async function putInPlace(impostor: string): Promise<void> {
   await fleet.store.db.renameCollection(certificates, elsewhere)
   await impostors[impostor]!()
@@ -65,7 +65,7 @@ const codeOf = (impostor: string) =>
 
 describe('a recorded collection that disappears during a rotation', () => {
   test.each(Object.keys(impostors))(
-    'fails the rotation by name, is named by every command, and loses nothing once it is back: %s in its place',
+    'fails the rotation, is named by every command, and has lost no envelope when it is back: %s in its place',
     async (impostor) => {
       const code = codeOf(impostor)
       const from = await fleet.active()
@@ -94,10 +94,10 @@ describe('a recorded collection that disappears during a rotation', () => {
   )
 
   test.each(['nothing', 'a view'])(
-    'fails the rotation in its tail as well: %s in its place',
+    'also fails the rotation in its tail: %s in its place',
     async (impostor) => {
       const { from, to, rotation } = await pausedRotation(fleet)
-      // Settle waits for a process that seems to live.
+      // Settle waits for a process that seems to be alive.
       const gate = await holdVerify(fleet)
       await fleet.must('rate', '0')
       await fleet.must('resume')
@@ -141,7 +141,7 @@ async function completes(from: number, to: number): Promise<void> {
   expect(await fleet.verifyRecords()).toEqual({ [to]: 40 })
 }
 
-/** No command takes its envelopes for none. */
+/** Checks that no command counts its envelopes as zero. */
 async function expectNamed(
   code: string,
   { from, to }: { from: number; to: number },

@@ -51,7 +51,7 @@ describe('a single envelope', () => {
 describe('an index that is dropped during a rotation', () => {
   const wanted = wantedIndexes(keyturnLayout(field))
 
-  test('fails the rotation by name when the sweep needs it, and not when it is the index of odd envelopes', async () => {
+  test('fails the rotation with its name if the sweep needs it, but not if it is the index of odd envelopes', async () => {
     await fleet.fill(40)
     const without = async (index: string, to: number) => {
       const rotation = fleet.start('rotate', '--to-version', `${to}`, '--max-rate', '2')

@@ -17,7 +17,7 @@ afterAll(async () => {
   await fleet.close()
 })
 
-/** All records as they are, to put back what a test broke. */
+/** A copy of all records, to restore those that a test broke. */
 async function recordsNow(collection: string): Promise<Document[]> {
   return await fleet.store.db.collection(collection).find().sort({ _id: 1 }).toArray()
 }
@@ -32,7 +32,7 @@ function failing(guards: CliJson['guards']): string[] {
 
 describe('odd envelopes in a fleet', () => {
   const version = (value: unknown): Document => ({ $set: { [`${at}.kek_version`]: value } })
-  /** What is no version, and what lacks a part. */
+  /** Values that are no version, and envelopes that lack a member. */
   const oddities: Document[] = [
     ...[NaN, Infinity, -Infinity, 1.5, 0, -1, 2 ** 31, '1', [1], null].map(version),
     ...['NaN', '1.5', '1E+6000'].map((text) => version(Decimal128.fromString(text))),
@@ -40,7 +40,7 @@ describe('odd envelopes in a fleet', () => {
     { $unset: { [`${at}.kek_version`]: '' } },
     { $unset: { [`${at}.dek_wrapped`]: '' } },
   ]
-  /** What is version 1, of another type; at the first, the last and a middle record. */
+  /** Version 1 as another number type, in the first, the last and a middle record. */
   const ones = [Decimal128.fromString('1'), Decimal128.fromString('1.0'), new Long(1)]
 
   test('are counted, shown and skipped, and leave quarantine when they are repaired', async () => {

@@ -34,7 +34,7 @@ onEachProvider('a policy', { records: 200, versions: [1] }, (fleetOf, provider) 
     await fleet.until('nobody asks for the removal', async () => {
       return await removal.describe().catch(() => null)
     })
-    // It waits for its thirty days; until then it can be called off.
+    // The removal waits for thirty days; until then it can be undone.
     expect((await fleet.must('status'))['policy']).toMatchObject({
       paused: false,
       lastRun: expect.any(String) as string,
@@ -45,7 +45,7 @@ onEachProvider('a policy', { records: 200, versions: [1] }, (fleetOf, provider) 
       const again = await fleet.cli('remove', '--version', '1', '--undo')
       expect(again.json.error.code).toBe('no-removal')
     }
-    // Who asks for it now does not wait for the policy's thirty days.
+    // An operator's request does not wait for the policy's thirty days.
     expect(await fleet.must('remove', '--version', '1')).toMatchObject({ state: 'destroyed' })
     await fleet.must('policy', 'delete')
     expect((await fleet.cli('policy', 'run')).json.error.code).toBe('policy-missing')

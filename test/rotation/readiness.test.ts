@@ -25,7 +25,7 @@ describe.skipIf(inject('softhsm') === null)('two tokens with one label', () => {
     for (const copy of copies) await rm(copy, { recursive: true, force: true })
   })
 
-  test('make verify and rotate name the node whose token lacks the key or holds another one', async () => {
+  test('make verify and rotate name the node whose token lacks the key or has another one', async () => {
     fleet = await openFleet({ provider: 'pkcs11', nodes: ['vm-a'], versions: [1, 2] })
     await fleet.fill(100)
     const { token, env } = fleet
@@ -73,7 +73,7 @@ describe.skipIf(inject('softhsm') === null)('two tokens with one label', () => {
     await forbidEncryption(token, copy.conf, 2)
     const config = await fleet.writeConfig('copy', {})
     await fleet.nodes.start('vm-b', { config, env: { SOFTHSM2_CONF: copy.conf } })
-    // It opens all that there is, its canaries too: only who asks it to wrap finds out.
+    // The key opens everything, also the canaries; only a wrap shows the fault.
     expect((await fleet.cli('verify', '--target', '1')).code).toBe(0)
     const verified = await fleet.cli('verify', '--target', '2')
     expect(verified.code).toBe(3)
@@ -86,7 +86,7 @@ describe.skipIf(inject('softhsm') === null)('two tokens with one label', () => {
   })
 })
 
-/** What a host with a replica of the HSM has: the same token, the same keys, in a folder of its own. */
+/** A replica of the HSM: the same token with the same keys, in another folder. */
 async function copyOf(token: TestToken): Promise<{ folder: string; conf: string }> {
   const folder = await mkdtemp(`${token.folder}-copy-`)
   await cp(token.folder, folder, { recursive: true })
@@ -96,14 +96,14 @@ async function copyOf(token: TestToken): Promise<{ folder: string; conf: string 
   return { folder, conf }
 }
 
-/** CKA_ENCRYPT false on the key of a version, by C_SetAttributeValue, in a process of its own since a module is loaded once. */
+/** Sets CKA_ENCRYPT to false on a version's key, in another process because a module is loaded once per process. */
 async function forbidEncryption(token: TestToken, conf: string, version: number): Promise<void> {
   const script = fileURLToPath(new URL('../support/forbid-encryption.mjs', import.meta.url))
   const env = { ...process.env, SOFTHSM2_CONF: conf, MODULE: token.modulePath, PIN: token.pin }
   await run(process.execPath, [script, `keyturn-kek-v${version}`], { env })
 }
 
-/** A key of the very label and id, but other bytes: what an administrator gets who "makes the key on each host". */
+/** A key with the same label and id but other bytes, as when an administrator "makes the key on each host". */
 async function keygen(token: TestToken, label: string, id: string): Promise<void> {
   const args = ['--module', token.modulePath, '--token-label', token.label, '--login']
   await run(
@@ -154,7 +154,7 @@ onEachProvider('a node that is down', { records: 100 }, (fleetOf) => {
     await fleet.must('nodes', 'expect', 'vm-b')
     const missing = await fleet.cli('verify', '--target', `${from}`)
     expect(missing.code).toBe(3)
-    // Its last heartbeat may be there still: MongoDB tidies up to a minute late.
+    // Its last heartbeat may still exist: MongoDB deletes it up to a minute late.
     for (const { reason } of verdictOf(missing, 'vm-b'))
       expect(['stale', 'missing']).toContain(reason)
     expect(verdictOf(missing, 'vm-b')).not.toEqual([])

@@ -12,9 +12,9 @@ import { quietRuntime } from '../support/quiet-runtime.ts'
 import type { Fleet } from '../support/fleet.ts'
 
 /**
- * A rotation runs for weeks while workers are updated under it: a change of a workflow that its history cannot follow
- * stops it. `test/histories/` holds recorded runs; with KEYTURN_RECORD=1 this test records them anew. Do that only for a
- * workflow that was never released, else keep the old file too and make the change behind `patched`.
+ * A rotation runs for weeks while workers are updated: a workflow change that cannot replay its history stops it.
+ * `test/histories/` has recorded runs; with KEYTURN_RECORD=1 this test records them again. Do that only for a workflow that
+ * was never released; otherwise keep the old file too and make the change behind `patched`.
  */
 const folder = fileURLToPath(new URL('../histories/', import.meta.url))
 const workflowBundle = { codePath: createRequire(import.meta.url).resolve('#workflow-bundle') }
@@ -27,7 +27,7 @@ interface Recorded {
   json: string
 }
 
-/** What names the machine of the recording is no part of the story. */
+/** Members that name the recording machine are removed. */
 function plain(name: string, value: unknown): unknown {
   return name === 'stackTrace' || name === 'identity' ? '' : value
 }
@@ -67,7 +67,7 @@ describe('histories', () => {
   })
 })
 
-/** One install's life; each workflow's history right after its end, before the next one goes by its id. */
+/** Runs each workflow of an install, and fetches its history right after its end, before the id is used again. */
 async function story(fleet: Fleet): Promise<Recorded[]> {
   const { identity: install } = fleet
   const recorded: Recorded[] = []

@@ -79,7 +79,7 @@ describe('a rotation whose servers are killed', () => {
     ])
     await Promise.all([startMongo(), startTemporal()])
     await Promise.all(nodes.map((node) => fleet.nodes.start(node)))
-    // A query that was asked of a dead worker has to give up on it first.
+    // A query to a dead worker must time out first.
     await fleet.until(
       'it is not paused',
       async () => ((await fleet.must('status')).rotation as RotationView | null)?.paused ?? false,

@@ -78,7 +78,7 @@ onEachProvider('steering a rotation', { records: 1_000 }, (fleetOf) => {
     const counters = await fleet.counters()
     expect(counters.hsmCalls).toBeLessThanOrEqual(600)
     expect(counters.rewrapped).toBe(counters.hsmCalls / 3)
-    // What the dead worker had reserved, at most three pages of nine for each of four ranges, stays spent.
+    // The dead worker's reservations, at most three pages of nine calls for each of four ranges, stay spent.
     expect(counters.hsmCalls).toBeGreaterThan(600 - 3 * 4 * 9 * 3 - 3)
     const row = await runningRotation(fleet.store)
     expect(row?.hsm_reserved).toBeLessThanOrEqual(600)

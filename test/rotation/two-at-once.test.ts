@@ -2,7 +2,7 @@ import { expect, test } from 'vitest'
 import { onEachProvider, route } from '../support/each-provider.ts'
 import type { Fleet, RunningCli } from '../support/fleet.ts'
 
-/** So slow that no rotation ends before its second command has met it; the rate is lifted then. */
+/** Slow, so that no rotation ends before its second command has attached; the limit is removed then. */
 const slowly = ['--max-rate', '5']
 
 onEachProvider('two rotations at once', { records: 600, versions: [1, 2, 3] }, (fleetOf) => {
@@ -39,7 +39,7 @@ onEachProvider('two rotations at once', { records: 600, versions: [1, 2, 3] }, (
     expect(rows).toBe(0)
   })
 
-  test('become one when a later command attaches to it; another version is refused meanwhile', async () => {
+  test('are one when a later command attaches to the first; another version is refused meanwhile', async () => {
     const fleet = fleetOf()
     const { to } = await route(fleet)
     const first = rotate(fleet, to)
@@ -62,7 +62,7 @@ function rotate(fleet: Fleet, version: number): RunningCli {
   return fleet.start('rotate', '--to-version', `${version}`, ...slowly)
 }
 
-/** Resolves when one of them has met the rotation of the other. */
+/** Resolves when one command has attached to the rotation of the other. */
 async function attached(fleet: Fleet, commands: readonly RunningCli[]): Promise<void> {
   await fleet.until('nobody has attached', () =>
     Promise.resolve(commands.some((command) => command.said().includes('attached to rotation'))),

@@ -10,12 +10,12 @@ import { quietRuntime } from '../support/quiet-runtime.ts'
 
 quietRuntime()
 
-/** A rotation whose workflow nobody can go on with, and then one whose workflow is gone; the tests go in order. */
+/** A rotation whose workflow no worker can continue, then one whose workflow is gone. Each test depends on those before. */
 let fleet: Fleet
 let own: string
 let follower: RunningCli
 const steering = [['rate', '5'], ['pause'], ['resume'], ['cancel']]
-/** A message waits for 45 s at most while workers live; then there is the start of a process, on a busy machine. */
+/** A message waits for 45 s at most while workers are alive; the rest is the start of a process on a busy machine. */
 const withinMs = 45_000 + 15_000
 
 beforeAll(async () => {
@@ -29,8 +29,8 @@ beforeAll(async () => {
 afterAll(() => fleet.close())
 
 /**
- * Polls for workflows beside the fleet, or in its place, as a worker of this build, and has neither rotation nor verify in its code. Null: as
- * one that knows no builds.
+ * Polls for workflows beside the fleet, or in its place, as a worker of this build without the code of rotation and verify.
+ * Null: as a worker without builds.
  */
 async function withoutRotations(build: string | null, use: () => Promise<void>): Promise<void> {
   const bundle = createRequire(import.meta.url).resolve('#workflow-bundle')
@@ -72,7 +72,7 @@ async function checks(): Promise<{ check: string; state: string; detail: string;
   return json['checks'] as Awaited<ReturnType<typeof checks>>
 }
 
-/** What `status` shows for the rotation's own workflow; its ranges are other runs. */
+/** The output of `status` for the rotation's own workflow; its ranges are other runs. */
 const troubled = async () => {
   const { workflows } = (await fleet.must('status')) as { workflows?: WorkflowsView }
   return workflows?.troubled.find(({ type }) => type === workflowTypes.rotate)
@@ -142,7 +142,7 @@ test('steering commands end within seconds and show the error of a worker of thi
     const { workflows } = await fleet.must('status')
     expect(workflows).toMatchObject({ workers: [{ node: 'vm-z', build: own }] })
 
-    // What only waits for its workflow ends, too, although a worker with keys lives.
+    // A command that only waits for its workflow also ends, although a worker with keys is alive.
     await fleet.nodes.start('vm-b', { roles: 'rewrap' })
     const { code, json } = await fleet.cli('verify', '--target', '1')
     expect({ code, error: json.error }).toMatchObject({
@@ -177,10 +177,10 @@ test('status shows a rotation whose workflow was terminated, and the next rotate
   expect(await fleet.verifyRecords()).toEqual({ 2: 200 })
 })
 
-test('a message that is given up is carried out when a worker is back, as its hint says', async () => {
+test('an unanswered message is carried out when a worker is back, as its hint says', async () => {
   const rotation = fleet.start('rotate', '--to-version', '1', '--max-rate', '1')
   await fleet.rewrapped(1)
-  // One that is late is refused before it is sent: then nothing would be carried out.
+  // A late command would be refused before it is sent, and nothing would be carried out.
   await fleet.until(
     'no message was sent',
     async () => {

@@ -7,14 +7,14 @@ import { startTemporalServer } from '../../devstack/temporal-server.ts'
 import { openFleet, type Fleet } from '../support/fleet.ts'
 import { otherBuild, type OtherBuild } from '../support/other-build.ts'
 
-/** A server that keeps no builds apart gives each task to any worker, of whatever build. */
+/** A server without worker versioning gives each task to any worker of any build. */
 let folder: string
 let server: Awaited<ReturnType<typeof startTemporalServer>>
 let fleet: Fleet
 let other: OtherBuild
 
 beforeAll(async () => {
-  // No history of a rotation of ours can be followed with it.
+  // It cannot replay a history of our rotation.
   other = await otherBuild({
     'rotate-kek.js': [
       ['allHandlersFinished,', 'allHandlersFinished, sleep,'],
@@ -57,7 +57,7 @@ test('commands show the error of a build that cannot continue a rotation', async
   await fleet.rewrapped(1)
   await fleet.nodes.kill('vm-a')
   await fleet.nodes.start('vm-b', { main: other.main })
-  // The workflow task fails at the first of these messages.
+  // The workflow task fails at the first message.
   for (const args of [['rate', '5'], ['pause'], ['resume'], ['cancel']]) {
     const { code, json } = await fleet.cli(...args)
     expect({ args, code, error: json.error }).toMatchObject({

@@ -8,18 +8,18 @@ import { digestOf, documentOf, newPlaintext, places } from '../support/fleet-rec
 import type { RecordPlace } from '../support/fleet-records.ts'
 import { freshName } from '../support/fresh.ts'
 
-/** Writers at one time; each has records of its own, as sessions of one application do. */
+/** Concurrent writers, each with its own records, like sessions of one application. */
 const writers = 4
 
 onEachProvider('applications that write during a rotation', { records: 1_500 }, (fleetOf) => {
-  test('lose nothing by inserts, updates, replacements by old documents, or deletes', async () => {
+  test('lose no insert, update, replacement by an old document, or delete', async () => {
     const fleet = fleetOf()
     const { from, to, total } = await route(fleet)
     const done = { inserts: 0, updates: 0, writeBacks: 0, deletes: 0 }
     await fleet.withKeyring(async (keyring) => {
       const rotation = fleet.start('rotate', '--to-version', `${to}`, '--max-rate', '300')
       const stop = new AbortController()
-      // All copies are read before the first writer changes anything: the parts must not overlap.
+      // All copies are read before the first writer changes a record: the parts must not overlap.
       const parts = await Promise.all(Array.from({ length: writers }, (_, at) => partOf(fleet, at)))
       const all = parts.map((part) => write(fleet, keyring, part, done, stop.signal))
       await fleet.until('the sweep does not end', async () => {
@@ -30,7 +30,7 @@ onEachProvider('applications that write during a rotation', { records: 1_500 }, 
       const { code, json, stderr } = await rotation.end()
       expect({ code, stderr }).toMatchObject({ code: 0 })
       expect(json).toMatchObject({ outcome: 'completed', remaining: 0, quarantined: 0 })
-      // Each envelope that was there at the start was met, or went away before it was.
+      // Each envelope of the start was processed, or deleted before.
       expect(json.rewrapped + json.superseded).toBeGreaterThan(total / 2)
     })
     for (const times of Object.values(done)) expect(times).toBeGreaterThan(10)
@@ -39,7 +39,7 @@ onEachProvider('applications that write during a rotation', { records: 1_500 }, 
   })
 })
 
-/** Records of one writer, as they were before the rotation came to them: the copies that it writes back are old ones. */
+/** One writer's records before they were re-wrapped: it writes these old copies back. */
 interface Part {
   place: RecordPlace
   mine: WithId<Document>[]

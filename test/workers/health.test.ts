@@ -2,7 +2,7 @@ import { expect, onTestFinished, test } from 'vitest'
 import { silentLog } from '../../observability/log.ts'
 import { openHealthPages } from '../../workers/health.ts'
 
-test('1,000 parallel looks at /metrics are answered from one rendering', async () => {
+test('1,000 parallel reads of /metrics are answered from one rendering', async () => {
   let rendered = 0
   const sources = {
     notReady: async () => null,
@@ -20,7 +20,7 @@ test('1,000 parallel looks at /metrics are answered from one rendering', async (
   expect(rendered).toBeLessThanOrEqual(seconds)
 })
 
-test('a rendering that failed is not given out again', async () => {
+test('a failed rendering is not served again', async () => {
   let failed = false
   const sources = {
     notReady: async () => null,

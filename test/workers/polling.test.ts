@@ -14,7 +14,7 @@ afterEach(() => {
   vi.useRealTimers()
 })
 
-/** A worker of the SDK that only can be stopped. */
+/** An SDK worker that can only be stopped. */
 function idleWorker(): Worker {
   let end: () => void = () => undefined
   const run = new Promise<void>((resolve) => (end = resolve))
@@ -33,7 +33,7 @@ async function polling(known: Set<string> = new Set()): Promise<Polling> {
   return subject
 }
 
-test('one forged task stops its queue for the first pause alone', async () => {
+test('one forged task stops its queue only for the first pause', async () => {
   const subject = await polling()
   subject.meetForeign('control', null)
   expect(subject.problem()).toMatch(/^foreign-task: .* control$/)
@@ -44,7 +44,7 @@ test('one forged task stops its queue for the first pause alone', async () => {
   await subject.close()
 })
 
-test('forged tasks without a pause stop a queue for half of the time, at most five minutes in a row', async () => {
+test('endless forged tasks stop a queue for half of the time, at most five minutes in a row', async () => {
   const subject = await polling()
   let stopped = 0
   let longest = 0
@@ -63,7 +63,7 @@ test('forged tasks without a pause stop a queue for half of the time, at most fi
   await subject.close()
 }, 60_000)
 
-test('the missed row ends the pause', async () => {
+test('the pause ends when the missing row appears', async () => {
   const known = new Set<string>()
   const subject = await polling(known)
   subject.meetForeign('rewrap', 'asked later')

@@ -18,8 +18,8 @@ const phase = defineSearchAttributeKey(searchAttributes.phase, 'KEYWORD')
 type History = Awaited<ReturnType<WorkflowHandle['fetchHistory']>>
 
 /**
- * Events after which this server suggests a new run; 4,096 by default. What is in flight then costs a few hundred more,
- * whatever the bound is.
+ * Events after which this server suggests a new run; 4,096 by default. Work in flight adds a few hundred events, whatever
+ * the limit is.
  */
 const suggestAt = 120
 const inFlight = 300
@@ -47,7 +47,7 @@ describe('a rotation whose history grows long', () => {
     await rm(folder, { recursive: true, force: true })
   })
 
-  /** Each run of a rotation that has ended: its events, and that no range ran when it made way for the next. */
+  /** Each run of an ended rotation: its events, and whether no range ran when the next run began. */
   async function runsOf({ workflowId }: WorkflowHandle, firstRun: string): Promise<number[]> {
     const events: number[] = []
     for (let run: string | null | undefined = firstRun; run;) {
@@ -64,7 +64,7 @@ describe('a rotation whose history grows long', () => {
     return events
   }
 
-  /** The story, and the lengths of its runs. */
+  /** The result of the rotation, and the lengths of its runs. */
   async function told(
     steps: Parameters<typeof rotate>[1],
     during: (handle: WorkflowHandle) => Promise<void> = async () => undefined,
@@ -116,7 +116,7 @@ describe('a rotation whose history grows long', () => {
     })
     expect(result.outcome).toBe('completed')
     expect(runs).toBeGreaterThan(1)
-    // One for the sweep, then one for each walk of the tail.
+    // One for the sweep, then one for each pass of the tail.
     expect(times('planRanges')).toBe(9)
     expect(times('watchFleet')).toBe(1)
   })
@@ -133,7 +133,7 @@ describe('a rotation whose history grows long', () => {
         },
       },
       async (handle) => {
-        // One after the other, each costs its events: the range itself never ends.
+        // Each batch adds its events, and the range never ends.
         for (let rate = 1; batches.length < 12; rate++) {
           await handle.executeUpdate(messages.setRate, { args: [rate] })
         }

@@ -11,8 +11,8 @@ import { finished, handingOut, readyFleet, rotate as tell } from './story.ts'
 import type { Steps } from './story.ts'
 
 /**
- * The rotation's story with its steps played by the test: the order, the fences in the story itself, the steering. What the
- * steps do to real servers is tested in test/rotation.
+ * The rotation's workflow with fake activities: the order of steps, the checks in the workflow, the steering. test/rotation
+ * tests the activities on real servers.
  */
 let connection: Connection
 let native: NativeConnection
@@ -35,7 +35,7 @@ const rotate = async (
   ...rest: Parameters<typeof tell> extends [unknown, unknown, ...infer R] ? R : never
 ) => await tell({ client, native }, steps, ...rest)
 
-/** A promise, and what fulfils it. */
+/** A promise and the function that resolves it. */
 function signal(): [Promise<void>, () => void] {
   let fulfil: () => void = () => undefined
   const promise = new Promise<void>((resolve) => (fulfil = resolve))
@@ -66,7 +66,7 @@ describe('a rotation', () => {
   test.each([
     ['was not enough', async () => ({ settled: false, awaiting: ['app-1'], silent: [] })],
     ['failed', async () => refusal('mongodb-unreachable')],
-  ])('checks the fleet beside the sweep, and once more when that %s', async (_, firstLook) => {
+  ])('checks the fleet during the sweep, and once more when that %s', async (_, firstLook) => {
     const [isLooking, looks] = signal()
     let rounds = 0
     const { result, calls } = await rotate({
@@ -207,7 +207,7 @@ describe('a rotation', () => {
     let spent = true
     const { result } = await rotate(
       {
-        // One, since a second that had found it spent would rightly pause the rotation again.
+        // One range: a second one that found the budget spent would correctly pause the rotation again.
         nextRanges: handingOut(1),
         rewrapBatch: async () => (spent ? 'hsm-budget' : 'end'),
       },
@@ -241,7 +241,7 @@ describe('a rotation', () => {
   })
 
   test('has a history that grows with ranges and batches, not with envelopes', async () => {
-    // KEYTURN_BATCHES=700 goes through continue-as-new, with the 64 ranges that ten million envelopes are cut into.
+    // KEYTURN_BATCHES=700 includes a continue-as-new, with the 64 ranges of ten million envelopes.
     const batches = Number(process.env['KEYTURN_BATCHES'] ?? 12)
     const count = batches > 300 ? 64 : 16
     const left = new Map<string, number>()
@@ -279,16 +279,16 @@ describe('a rotation', () => {
     expect(result.outcome).toBe('completed')
     for (const events of runs.values()) expect(events).toBeLessThan(5_000)
     const { rotation, ...rest } = Object.fromEntries(runs)
-    // The looks of a whole year at the counters come to that.
+    // This is the number of counter reads in a year.
     let looks = 0
     for (let pause = 2_000, at = 0; at < 365 * 86_400_000; pause = nextPollMs(pause)) {
       at += pause
       looks += 1
     }
     expect(11 * looks).toBeLessThan(4_000)
-    // 686 with the 64 ranges; a busy machine takes a few tasks and looks more.
+    // 686 with the 64 ranges; a busy machine needs a few more tasks and reads.
     expect(rotation!).toBeLessThan(1_000)
-    // A run has 300 batches, and is continued as new before that when the server finds it long.
+    // A run has 300 batches, and continues as new earlier if the server suggests it.
     const inOneRun = Math.min(batches, 300)
     const perBatch = (Math.max(...Object.values(rest)) - 5) / inOneRun
     expect(300 * perBatch).toBeLessThan(4_000)

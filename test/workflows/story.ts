@@ -14,7 +14,7 @@ import { quietRuntime } from '../support/quiet-runtime.ts'
 
 quietRuntime()
 
-/** Temporal, as the client and as the worker see it. */
+/** The client's and the worker's connection to Temporal. */
 export interface Stage {
   client: Client
   native: NativeConnection
@@ -46,7 +46,7 @@ export const readyFleet = (target: number, nonce = 'another') => ({
   leaseMs: 300,
 })
 
-/** Finish as it ends a rotation from 1 to 2. */
+/** The result of finish for a rotation from 1 to 2. */
 export async function finished({ rotation, error }: FinishInput): Promise<FinishAnswer> {
   const outcome = error === null ? 'completed' : error.code === 'cancelled' ? 'cancelled' : 'failed'
   const nothing = { silent: [], remaining: 0, durationSeconds: 0 }
@@ -54,7 +54,7 @@ export async function finished({ rotation, error }: FinishInput): Promise<Finish
   return Promise.resolve({ state: 'ended', result })
 }
 
-/** Hands out the ranges of each pass as the product does, some at a time. */
+/** Returns the ranges of each pass as the product does, some at a time. */
 export function handingOut(count: number, atOnce = 10): ControlActivities['nextRanges'] {
   return async ({ pass, after }) => {
     const begin = after === null ? 0 : Number(after.split('-')[1]) + 1
@@ -65,7 +65,7 @@ export function handingOut(count: number, atOnce = 10): ControlActivities['nextR
   }
 }
 
-/** The real workflows of a rotation with its steps played by the test; `during` runs beside it. */
+/** The real workflows of a rotation with fake activities; `during` runs at the same time. */
 export async function rotate(
   { client, native }: Stage,
   steps: Steps,

@@ -10,7 +10,7 @@ import type { WritingApplication } from '../../support/writing-application.ts'
 
 const node = 'shop-1'
 
-/** An application that is frozen after verify has met it, for longer than its heartbeat document lives, and writes at once when it wakes. */
+/** An application that is frozen after verify, for longer than its heartbeat document exists, and writes when it wakes. */
 export function attackByFreezing(fleetOf: () => Fleet, children: Processes): void {
   describe('an application that is frozen between verify and promote', () => {
     let fleet: Fleet
@@ -20,7 +20,7 @@ export function attackByFreezing(fleetOf: () => Fleet, children: Processes): voi
       app = await startApplication(fleet, children, { node })
     })
 
-    /** Starts a rotation, and freezes the application between verify and promote: it knows nothing of the new version. */
+    /** Starts a rotation, and freezes the application between verify and promote, so that it does not know the new version. */
     async function rotateBehindIt(to: number, ...args: readonly string[]) {
       const hold = await holdPromote(fleet)
       const rotation = fleet.start('rotate', '--to-version', `${to}`, ...args)
@@ -51,7 +51,7 @@ export function attackByFreezing(fleetOf: () => Fleet, children: Processes): voi
       expect(since(woken).filter(({ version }) => version !== to)).toEqual([])
     })
 
-    test('wraps nothing under the old version when it wakes after the end, whose result names it as silent', async () => {
+    test('wraps nothing under the old version when it wakes after the rotation, whose result names it as silent', async () => {
       const { from, to } = await route(fleet)
       await app.writes(Date.now(), from)
       const rotation = await rotateBehindIt(to)
@@ -61,7 +61,7 @@ export function attackByFreezing(fleetOf: () => Fleet, children: Processes): voi
       const woken = wake()
       await app.writes(woken, to)
       expect(since(woken).filter(({ version }) => version !== to)).toEqual([])
-      // What it had sealed before, and in its hand, may come this late. It opens, and the census of a removal sees it.
+      // An envelope that it sealed before may be written this late. It opens, and the census of a removal counts it.
       expect((await fleet.census())[from] ?? 0).toBeLessThanOrEqual(1)
     })
 
@@ -83,7 +83,7 @@ export function attackByFreezing(fleetOf: () => Fleet, children: Processes): voi
   })
 }
 
-/** Resolves when the lease that its last heartbeat gave the application has run out, by the database's clock. */
+/** Resolves when the lease of the application's last heartbeat has expired, by the database's clock. */
 async function leaseIsOver(fleet: Fleet): Promise<void> {
   const young = { node, $expr: { $gt: ['$lease_until', '$$NOW'] } }
   const heartbeats = fleet.store.db.collection(collections.heartbeats)

@@ -11,7 +11,7 @@ import { startApplication } from '../../support/writing-application.ts'
 import type { WritingApplication } from '../../support/writing-application.ts'
 import type { Stage } from './stage.ts'
 
-/** Who loses whom. vm-a has an application beside its worker, on the same network. */
+/** The connections that are cut. vm-a has an application beside its worker, on the same network. */
 const partitions = {
   'vm-a and MongoDB': { nodes: ['vm-a'], server: 'mongodb' },
   'vm-a and Temporal': { nodes: ['vm-a'], server: 'temporal' },
@@ -37,9 +37,9 @@ export const allAttacks: readonly Attack[] = Object.keys(partitions).flatMap((pa
 )
 
 /**
- * A partition that begins in a phase of a rotation. That of all nodes heals in the middle, when the application's lease
- * has ended; that of one node only after the end: it comes back, with pages in hand, to a fleet that went on without it.
- * The rotation may be refused, if that comes before promote, and then nothing was touched; else it completes.
+ * A partition that begins in a phase of a rotation. One of all nodes heals during the rotation, when the application's lease
+ * has ended. One of a single node heals only after the end: the node returns with pages in flight to a fleet that continued
+ * without it. The rotation completes, or it is refused before promote and has changed nothing.
  */
 export async function withstand(
   stage: Stage,
@@ -49,7 +49,7 @@ export async function withstand(
   const { fleet } = stage
   const { nodes, server } = partitions[partition]
   const { from, to } = await route(fleet)
-  // Whom the attack before had cut off may still be finding its way back to Temporal.
+  // A node of the previous attack may not have reconnected to Temporal yet.
   await fleet.until(
     'the fleet is not ready',
     async () => (await fleet.cli('verify', '--target', `${to}`)).code === 0,
@@ -71,7 +71,7 @@ export async function withstand(
     if (server === 'mongodb') await app.isRefused('lease-expired', cut)
     await hold.release()
     if (nodes.length > 1) await heal()
-    // Nobody is there to hear it when the rotation has been refused.
+    // This fails if the rotation has been refused.
     await fleet.cli('rate', '1000')
     const end = await rotation.end()
     await heal()
@@ -80,7 +80,7 @@ export async function withstand(
     else await afterRefusal(fleet, end, { from, to })
     await settled(fleet, app, { from, to })
   } finally {
-    // One that fails leaves the field as it found it.
+    // A failed attack restores the fleet.
     await hold.release()
     await heal()
     await app.process.kill()
@@ -88,7 +88,7 @@ export async function withstand(
   }
 }
 
-/** The refusal was one: the fleet is as it was, and when all are there again the rotation goes through. */
+/** Checks that the refused rotation changed nothing, and that a rotation completes when all nodes are back. */
 async function afterRefusal(
   fleet: Fleet,
   { code, json, stderr }: CliEnd,
@@ -105,7 +105,7 @@ async function afterRefusal(
   )
 }
 
-/** Nothing was begun under the version that was left once settle had ended, and every record opens. */
+/** Checks that no seal under the old version began after settle had ended, and that every record opens. */
 async function settled(
   fleet: Fleet,
   app: WritingApplication,
@@ -120,7 +120,7 @@ async function settled(
   expect(await fleet.verifyRecords()).toEqual({ [to]: fleet.records.book.size })
 }
 
-/** The next attack should not have more to sweep. */
+/** Deletes new records, so that the next attack does not have more to sweep. */
 async function forget(fleet: Fleet, app: WritingApplication): Promise<void> {
   const ids = app.written().map(({ id }) => id)
   const [place] = places

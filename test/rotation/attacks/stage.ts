@@ -7,7 +7,7 @@ import type { Network } from '../../support/network.ts'
 const main = fileURLToPath(new URL('../../../dist/cli/main.js', import.meta.url))
 const nodes = ['vm-a', 'vm-b'] as const
 
-/** A fleet of two nodes, each with a worker that reaches the servers on network of its own. */
+/** A fleet of two nodes; each worker reaches the servers through its own network. */
 export interface Stage {
   readonly fleet: Fleet
   network(node: string): Network
