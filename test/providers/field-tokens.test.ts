@@ -59,7 +59,7 @@ describe.skipIf(!there)('a token with quirks of real devices', () => {
     await expect(fixture.open()).rejects.toMatchObject({
       code: 'pin-refused',
       message: 'C_Login answered CKR_USER_TYPE_INVALID (259)',
-      hint: 'the token has no such user: look at kek.pkcs11.user_type',
+      hint: 'the token has no user of this type: look at kek.pkcs11.user_type',
     })
     const logins = (await fixture.fault.log()).slice(before).filter((c) => c.function === 'C_Login')
     expect(logins.map(({ user, ckr }) => [user, ckr])).toEqual([

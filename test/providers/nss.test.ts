@@ -65,7 +65,7 @@ describe.skipIf(inject('nss') === null)('NSS softokn, by kek.pkcs11.module_param
     expect(moduleParameters).toContain('configdir')
     await expect(probeToken({ config: without, pin: token.pin })).rejects.toMatchObject({
       code: 'hsm-failed',
-      hint: expect.stringMatching(/^NSS wants kek.pkcs11.module_parameters/) as string,
+      hint: expect.stringMatching(/^NSS needs kek.pkcs11.module_parameters/) as string,
     })
     const nowhere = failing({ moduleParameters: "configDir='sql:/nowhere/at/all'" })
     await expect(nowhere).rejects.toMatchObject({

@@ -1,5 +1,13 @@
 import { existsSync } from 'node:fs'
 import { describe, expect, test } from 'vitest'
+import {
+  CKR_ARGUMENTS_BAD,
+  CKR_DEVICE_ERROR,
+  CKR_FUNCTION_FAILED,
+  CKR_GENERAL_ERROR,
+  CKR_PIN_INCORRECT,
+  CKR_PIN_LOCKED,
+} from '../../providers/pkcs11/wire/ckr-codes.ts'
 import { CkrError, faultFrom } from '../../providers/pkcs11/wire/errors.ts'
 import { KeyturnError } from '../../contracts/errors.ts'
 import { withVendorHint } from '../../providers/pkcs11/vendors/vendor-hint.ts'
@@ -35,10 +43,10 @@ describe('the catalogue of modules', () => {
   })
 
   test('has no entry for an unknown module', () => {
-    expect(vendorOf('/opt/new/libhsm.so', 'Somebody')).toBeNull()
+    expect(vendorOf('/opt/new/libhsm.so', 'Unknown Ltd')).toBeNull()
     expect(vendorHint(null, { code: 'pin-refused' })).toBeNull()
-    const hint = hintOf('/opt/new/libhsm.so', new CkrError('C_Initialize', 5))
-    expect(hint).toMatch(/^the HSM fails in general/)
+    const hint = hintOf('/opt/new/libhsm.so', new CkrError('C_Initialize', CKR_GENERAL_ERROR))
+    expect(hint).toMatch(/^the HSM reports a general failure/)
   })
 
   test('has an existing page for each module, and one line for each hint', () => {
@@ -50,17 +58,27 @@ describe('the catalogue of modules', () => {
   })
 
   test('has hints for typical failures of a module', () => {
-    expect(hintOf('fortanix_pkcs11.so', new CkrError('C_Login', 7))).toMatch(/cannot read its conf/)
-    expect(hintOf('yubihsm_pkcs11.so', new CkrError('C_Login', 48))).toMatch(/not supported.*GCM/)
-    expect(hintOf('libsoftokn3.so', new CkrError('C_Initialize', 7))).toMatch(/module_parameters/)
-    expect(hintOf('PKCS11_API.so', new CkrError('C_Initialize', 6))).toMatch(/pkcsslotd/)
+    expect(hintOf('fortanix_pkcs11.so', new CkrError('C_Login', CKR_ARGUMENTS_BAD))).toMatch(
+      /cannot read its conf/,
+    )
+    expect(hintOf('yubihsm_pkcs11.so', new CkrError('C_Login', CKR_DEVICE_ERROR))).toMatch(
+      /not supported.*GCM/,
+    )
+    expect(hintOf('libsoftokn3.so', new CkrError('C_Initialize', CKR_ARGUMENTS_BAD))).toMatch(
+      /module_parameters/,
+    )
+    expect(hintOf('PKCS11_API.so', new CkrError('C_Initialize', CKR_FUNCTION_FAILED))).toMatch(
+      /pkcsslotd/,
+    )
   })
 
   test('keeps our own hints: which tokens exist, and that a PIN is not tried again', () => {
     const lost = new KeyturnError('token-not-found', 'no token', { hint: 'there are: "a"' })
     expect(hintOf('fortanix_pkcs11.so', lost)).toMatch(/^there are: "a"; .*"Fortanix Token"/)
-    const refused = hintOf('libcloudhsm_pkcs11.so', new CkrError('C_Login', 160))
-    expect(refused).toMatch(/not tried a second time.*; .*user:password/)
-    expect(hintOf('libcknfast.so', new CkrError('C_Login', 164))).not.toMatch(/accelerator/)
+    const refused = hintOf('libcloudhsm_pkcs11.so', new CkrError('C_Login', CKR_PIN_INCORRECT))
+    expect(refused).toMatch(/does not try it a second time.*; .*user:password/)
+    expect(hintOf('libcknfast.so', new CkrError('C_Login', CKR_PIN_LOCKED))).not.toMatch(
+      /accelerator/,
+    )
   })
 })

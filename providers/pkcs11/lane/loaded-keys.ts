@@ -2,7 +2,18 @@ import { createHash, randomBytes, timingSafeEqual } from 'node:crypto'
 import { KeyturnError } from '../../../contracts/errors.ts'
 import type { GcmProfile, IvMode } from '../../../contracts/kek.ts'
 import type { Handle } from './driver.ts'
-import { CKR_FUNCTION_FAILED, CKR_KEY_FUNCTION_NOT_PERMITTED } from '../wire/ckr-codes.ts'
+import {
+  CKR_ACTION_PROHIBITED,
+  CKR_ARGUMENTS_BAD,
+  CKR_DATA_INVALID,
+  CKR_DATA_LEN_RANGE,
+  CKR_FUNCTION_FAILED,
+  CKR_KEY_FUNCTION_NOT_PERMITTED,
+  CKR_KEY_SIZE_RANGE,
+  CKR_KEY_TYPE_INCONSISTENT,
+  CKR_MECHANISM_INVALID,
+  CKR_MECHANISM_PARAM_INVALID,
+} from '../wire/ckr-codes.ts'
 import { CkrError, KeyFault, TokenTrouble } from '../wire/errors.ts'
 import { modesToTry } from '../wire/iv-modes.ts'
 import {
@@ -29,7 +40,17 @@ const AMBIGUOUS_TRIES = 10
 const AMBIGUOUS_PAUSE_MS = 10
 
 /** Errors of a wrap that are about the key or its permitted uses. */
-const aboutKeys: ReadonlySet<number> = new Set([7, 27, 32, 33, 98, 99, 104, 112, 113])
+const aboutKeys: ReadonlySet<number> = new Set([
+  CKR_ARGUMENTS_BAD,
+  CKR_ACTION_PROHIBITED,
+  CKR_DATA_INVALID,
+  CKR_DATA_LEN_RANGE,
+  CKR_KEY_SIZE_RANGE,
+  CKR_KEY_TYPE_INCONSISTENT,
+  CKR_KEY_FUNCTION_NOT_PERMITTED,
+  CKR_MECHANISM_INVALID,
+  CKR_MECHANISM_PARAM_INVALID,
+])
 
 /** A KEK in a lane. `badTag` is the token's code for a wrong tag, learned from the canary. */
 export interface LaneKey {

@@ -1,4 +1,4 @@
-import { faultOf } from '../wire/errors.ts'
+import { faultOf } from '../wire/fault-class.ts'
 import type { Reply } from '../wire/messages.ts'
 
 /** What a pool has done since it was opened. */

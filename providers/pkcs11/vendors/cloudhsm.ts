@@ -17,11 +17,11 @@ export const awsCloudHsm: Vendor = {
   hints: [
     {
       when: { method: 'C_Initialize' },
-      hint: 'the client does not reach its cluster: run configure-pkcs11 -a IP, check customerCA.crt, and read /opt/cloudhsm/run/cloudhsm-pkcs11.log',
+      hint: 'the client cannot reach its cluster: run configure-pkcs11 -a IP, check customerCA.crt, and read /opt/cloudhsm/run/cloudhsm-pkcs11.log',
     },
     {
       when: { code: 'pin-refused' },
-      hint: 'for AWS CloudHSM it is user:password of a crypto user',
+      hint: 'the PIN of AWS CloudHSM is user:password of a crypto user',
     },
     {
       when: { code: 'token-not-found' },
@@ -29,11 +29,11 @@ export const awsCloudHsm: Vendor = {
     },
     {
       when: { code: 'iv-mode-refused' },
-      hint: 'AWS CloudHSM makes the IV by itself: set kek.pkcs11.use_gcm_iv_from_hsm to true or auto',
+      hint: 'AWS CloudHSM makes the IV itself: set kek.pkcs11.use_gcm_iv_from_hsm to true or auto',
     },
     {
       when: { method: 'C_GenerateKey' },
-      hint: 'a cluster of one HSM refuses to make keys until disable_key_availability_check is set (configure-pkcs11)',
+      hint: 'a cluster with one HSM makes no keys until disable_key_availability_check is set (configure-pkcs11)',
     },
   ],
   page: 'docs/hsm/aws-cloudhsm.md',

@@ -20,23 +20,23 @@ export const fortanix: Vendor = {
     },
     {
       when: { method: 'C_Encrypt', ckr: CKR_ARGUMENTS_BAD },
-      hint: 'Fortanix takes IVs of 12 bytes only',
+      hint: 'Fortanix accepts only IVs of 12 bytes',
     },
     {
       when: { code: 'pin-refused' },
-      hint: 'an API key has 164 characters (no white space, not cut): better give the PIN file://PATH of its configuration file',
+      hint: 'an API key has exactly 164 characters and no white space: check it, or set the PIN to file://PATH of its configuration file',
     },
     {
       when: { code: 'module-missing' },
-      hint: 'from 5.x on the module is called fortanix_pkcs11.so, before that libsdkms-pkcs11.so',
+      hint: 'the module is called fortanix_pkcs11.so from 5.x on, and libsdkms-pkcs11.so before',
     },
     {
       when: { code: 'token-not-found' },
-      hint: 'the token is called "Fortanix Token", with the blank; without any, its configuration file is missing or unreadable',
+      hint: 'the token is called "Fortanix Token", with a space; if there is no token at all, its configuration file is missing or unreadable',
     },
     {
       when: { code: 'iv-mode-refused' },
-      hint: 'Fortanix takes the IV from us: set kek.pkcs11.use_gcm_iv_from_hsm to auto or false',
+      hint: 'Fortanix lets the caller choose the IV: set kek.pkcs11.use_gcm_iv_from_hsm to auto or false',
     },
   ],
   page: 'docs/hsm/fortanix.md',

@@ -21,15 +21,15 @@ export const luna: Vendor = {
     },
     {
       when: { code: 'token-not-found' },
-      hint: 'vtl verify lists the partitions of this client; one of an HA group has the group’s label',
+      hint: 'vtl verify lists the partitions of this client; an HA group appears under its own label',
     },
     {
       when: { code: 'iv-mode-refused' },
-      hint: 'in FIPS mode a Luna makes the IV by itself: set kek.pkcs11.use_gcm_iv_from_hsm to auto',
+      hint: 'a Luna in FIPS mode makes the IV itself: set kek.pkcs11.use_gcm_iv_from_hsm to auto',
     },
     {
       when: { method: 'C_EncryptInit', ckr: CKR_MECHANISM_PARAM_INVALID },
-      hint: 'was the Luna switched to FIPS mode (HSM policy 12)? then it takes no IV of ours: probe it again',
+      hint: 'a Luna in FIPS mode (HSM policy 12) refuses an IV of the caller: probe it again if it was switched to that mode',
     },
   ],
   page: 'docs/hsm/thales-luna.md',

@@ -17,15 +17,15 @@ export const nShield: Vendor = {
   hints: [
     {
       when: { code: 'key-not-found' },
-      hint: 'a process of nShield sees only the keys of its own start: put CKNFAST_ASSUME_SINGLE_PROCESS=0 into /opt/nfast/cknfastrc',
+      hint: 'an nShield client sees only keys that existed when its process started: put CKNFAST_ASSUME_SINGLE_PROCESS=0 into /opt/nfast/cknfastrc',
     },
     {
       when: { code: 'token-not-found' },
-      hint: 'softcards are shown only with CKNFAST_LOADSHARING=1 in /opt/nfast/cknfastrc, card sets while a card is in or preloaded',
+      hint: 'softcards appear only with CKNFAST_LOADSHARING=1 in /opt/nfast/cknfastrc, card sets only while a card is inserted or preloaded',
     },
     {
       when: { method: 'C_Login', code: 'hsm-failed' },
-      hint: 'the accelerator slot of nShield has no user: name a card set or softcard; with a card set, its card must be in',
+      hint: 'the accelerator slot of nShield has no user: choose a card set, with its card inserted, or a softcard',
     },
     {
       when: { code: 'mechanism-missing' },

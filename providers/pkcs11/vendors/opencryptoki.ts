@@ -17,7 +17,7 @@ export const openCryptoki: Vendor = {
   hints: [
     {
       when: { method: 'C_Initialize' },
-      hint: 'openCryptoki needs its daemon pkcsslotd, and a user of group pkcs11',
+      hint: 'openCryptoki needs its daemon pkcsslotd, and a process whose user is in the group pkcs11',
     },
     {
       when: { code: 'token-not-found' },
@@ -25,7 +25,7 @@ export const openCryptoki: Vendor = {
     },
     {
       when: { code: 'mechanism-missing' },
-      hint: 'which token is in the slot decides: CCA has AES-GCM from openCryptoki 3.25 on; pkcsconf -m -c SLOT lists it',
+      hint: 'AES-GCM depends on the token in the slot: CCA has it from openCryptoki 3.25 on; pkcsconf -m -c SLOT lists its mechanisms',
     },
   ],
   page: 'docs/hsm/ibm-opencryptoki.md',

@@ -15,7 +15,7 @@ export const yubiHsm2: Vendor = {
   hints: [
     {
       when: { method: 'C_Initialize' },
-      hint: 'YubiHSM 2 is not supported: it has no AES-GCM (its connector, too, was not found: yubihsm_pkcs11.conf)',
+      hint: 'YubiHSM 2 is not supported: it has no AES-GCM (its connector was not found either: yubihsm_pkcs11.conf)',
     },
     {
       when: {},
@@ -40,11 +40,11 @@ export const nitrokeyHsm: Vendor = {
   hints: [
     {
       when: { code: 'token-not-found' },
-      hint: 'OpenSC shows no such card: is it plugged in, and does pcscd run? opensc-tool --list-readers tells',
+      hint: 'OpenSC does not see this card: check that it is plugged in and that pcscd runs (opensc-tool --list-readers)',
     },
     {
       when: { code: 'mechanism-missing' },
-      hint: 'a card with AES-CBC alone cannot hold a KEK: pkcs11-tool --module MODULE -M lists what its firmware has',
+      hint: 'a card without AES-GCM cannot hold a KEK: pkcs11-tool --module MODULE -M lists the mechanisms of its firmware',
     },
   ],
   page: 'docs/hsm/small-devices.md',

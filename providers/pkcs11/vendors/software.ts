@@ -24,7 +24,7 @@ export const softHsm2: Vendor = {
     },
     {
       when: { code: 'token-not-found' },
-      hint: 'softhsm2-util --show-slots, with the same user and SOFTHSM2_CONF, lists the tokens there are',
+      hint: 'softhsm2-util --show-slots lists the tokens: run it as the same user, with the same SOFTHSM2_CONF',
     },
     {
       when: { code: 'mechanism-missing' },
@@ -48,7 +48,7 @@ export const nss: Vendor = {
   hints: [
     {
       when: { method: 'C_Initialize', ckr: CKR_ARGUMENTS_BAD },
-      hint: `NSS wants kek.pkcs11.module_parameters, such as "configDir='sql:/etc/keyturn/nss'"`,
+      hint: `NSS needs kek.pkcs11.module_parameters, such as "configDir='sql:/etc/keyturn/nss'"`,
     },
     {
       when: { method: 'C_Initialize', ckr: CKR_NSS_CERTDB_FAILED },
@@ -60,11 +60,11 @@ export const nss: Vendor = {
     },
     {
       when: { method: 'C_GetSessionInfo', ckr: CKR_USER_NOT_LOGGED_IN },
-      hint: 'a database that is opened read-only makes no sessions as Keyturn needs them: take flags=readOnly out of module_parameters',
+      hint: 'Keyturn needs read-write sessions, which a read-only database refuses: remove flags=readOnly from module_parameters',
     },
     {
       when: { code: 'token-not-found' },
-      hint: 'the slot of NSS that keeps keys has the token "NSS Certificate DB"',
+      hint: 'the slot of NSS that stores keys has the token "NSS Certificate DB"',
     },
   ],
   page: 'docs/hsm/software.md',
@@ -82,7 +82,7 @@ export const kryoptic: Vendor = {
   hints: [
     {
       when: { method: 'C_Initialize' },
-      hint: 'Kryoptic wants its configuration: KRYOPTIC_CONF, or kek.pkcs11.module_parameters "kryoptic_conf=/path/token.conf"',
+      hint: 'Kryoptic needs its configuration: set KRYOPTIC_CONF, or kek.pkcs11.module_parameters to "kryoptic_conf=/path/token.conf"',
     },
   ],
   page: 'docs/hsm/software.md',
@@ -97,10 +97,10 @@ export const p11KitClient: Vendor = {
   name: 'p11-kit client',
   support: 'doubtful',
   caution:
-    'it forwards to another host, and AES-GCM only where both sides are newer than p11-kit 0.24',
+    'it forwards calls to another host, and AES-GCM only if both sides are newer than p11-kit 0.24',
   file: /^p11-kit-client\./,
   manufacturer: null,
-  pin: 'that of the token it forwards to',
+  pin: 'the PIN of the token that it forwards to',
   ivModes: [],
   hints: [
     {
@@ -109,7 +109,7 @@ export const p11KitClient: Vendor = {
     },
     {
       when: { code: 'mechanism-missing' },
-      hint: 'p11-kit forwards AES-GCM only in versions after 0.24, on both sides: better use the HSM vendor’s own module',
+      hint: 'p11-kit forwards AES-GCM only in versions after 0.24, on both sides: use the HSM vendor’s own module instead',
     },
   ],
   page: 'docs/hsm/software.md',

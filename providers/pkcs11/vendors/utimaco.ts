@@ -12,11 +12,11 @@ export const utimaco: Vendor = {
   hints: [
     {
       when: { method: 'C_Initialize' },
-      hint: 'check the Device in cs_pkcs11_R3.cfg, and that CS_PKCS11_R3_CFG (R2: CS_PKCS11_R2_CFG) leads to the file',
+      hint: 'check Device in cs_pkcs11_R3.cfg, and that CS_PKCS11_R3_CFG (R2: CS_PKCS11_R2_CFG) names that file',
     },
     {
       when: { code: 'token-not-found' },
-      hint: 'p11tool2 ListSlots shows them; a slot must be initialized before it has a token',
+      hint: 'p11tool2 ListSlots lists the slots; a slot must be initialized before it has a token',
     },
   ],
   page: 'docs/hsm/utimaco.md',
