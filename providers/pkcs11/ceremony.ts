@@ -1,10 +1,10 @@
 import { KeyturnError } from '../../contracts/errors.ts'
-import type { Canary, GcmProfile, ProbeReport } from '../../contracts/kek.ts'
+import type { GcmProfile, ProbeReport } from '../../contracts/kek.ts'
 import type { Pkcs11Config } from '../../contracts/settings.ts'
 import { canaryAad } from '../../envelope/aad.ts'
 import type { KekCeremony } from '../provider.ts'
 import type { JobOptions } from './pool/job.ts'
-import type { CeremonyRequest } from './wire/messages.ts'
+import type { CeremonyRequest, ReplyTo } from './wire/messages.ts'
 import { asBuffer } from './wire/packing.ts'
 import { providerClosed } from './wire/errors.ts'
 import type { LanePool } from './pool/pool.ts'
@@ -13,10 +13,6 @@ import { examinePool, probePool } from './probe/probe.ts'
 
 /** The standard has no limit for CKA_LABEL, but some tokens cut it at 32 characters, which can make labels equal. */
 const LONGEST_LABEL = 32
-interface Found {
-  keyId: Uint8Array | null
-  warnings: string[]
-}
 
 /** Key generation on a network HSM may be replicated before it answers. */
 const patient: JobOptions = { urgent: true, deadlineMs: 60_000, patienceMs: 5_000 }
@@ -26,8 +22,8 @@ export function pkcs11Ceremony(
   { install, config }: { install: string; config: Pkcs11Config },
 ): KekCeremony {
   let known: GcmProfile | undefined
-  const run = async <T>(request: CeremonyRequest): Promise<T> =>
-    (await pool.run(request, patient)).value as T
+  const run = async <R extends CeremonyRequest>(request: R): Promise<ReplyTo<R>> =>
+    (await pool.run(request, patient)).value
   const probe = async (signal?: AbortSignal): Promise<ProbeReport> => {
     const report = await probePool(pool, config, signal)
     if (report.usable) known = profileFrom(report)
@@ -40,17 +36,17 @@ export function pkcs11Ceremony(
       await run({ op: 'generate', label: checkedLabel(label), keyId, keystore: keystore ?? null })
     },
     find: async (label, keyId) => {
-      const found = await run<Found>({ op: 'find', label, keyId })
+      const found = await run({ op: 'find', label, keyId })
       return { keyId: found.keyId === null ? null : asBuffer(found.keyId) }
     },
     examine: async (label, keyId) => {
-      const found = await run<Found>({ op: 'find', label, keyId })
+      const found = await run({ op: 'find', label, keyId })
       const report = await examinePool(pool, config, { label, keyId })
       return { ...report, warnings: [...report.warnings, ...found.warnings] }
     },
     makeCanary: async (version, label, keyId, gcm) => {
       const aad = canaryAad(install, version)
-      const made = await run<Canary>({ op: 'make-canary', label, keyId, gcm, canaryAad: aad })
+      const made = await run({ op: 'make-canary', label, keyId, gcm, canaryAad: aad })
       return {
         dekIv: asBuffer(made.dekIv),
         dekWrapped: asBuffer(made.dekWrapped),
@@ -59,16 +55,16 @@ export function pkcs11Ceremony(
     },
     opensCanary: async (label, keyId, { version, gcm, canary }) => {
       const aad = canaryAad(install, version)
-      return run<boolean>({ op: 'opens-canary', label, keyId, gcm, canary, canaryAad: aad })
+      return run({ op: 'opens-canary', label, keyId, gcm, canary, canaryAad: aad })
     },
     destroy: async (label, keyId, kek) => {
       const proof = kek && {
-        ...{ version: kek.version, gcm: kek.gcm, canary: kek.canary },
+        version: kek.version,
+        gcm: kek.gcm,
+        canary: kek.canary,
         canaryAad: canaryAad(install, kek.version),
       }
-      const { destroyed } = await run<{ destroyed: boolean }>({
-        ...{ op: 'destroy', label, keyId, proof: proof ?? null },
-      })
+      const { destroyed } = await run({ op: 'destroy', label, keyId, proof: proof ?? null })
       return destroyed ? 'destroyed' : 'absent'
     },
     gcmProfile: async () => {

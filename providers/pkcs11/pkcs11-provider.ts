@@ -128,7 +128,11 @@ export class Pkcs11Provider implements KekProvider {
     const { sessions, waiting, stats, trouble } = this.pool
     const { calls, reconnects, byCode } = stats
     return {
-      ...{ sessions, waiting, calls, reconnects, byCode: { ...byCode } },
+      sessions,
+      waiting,
+      calls,
+      reconnects,
+      byCode: { ...byCode },
       trouble: trouble && { message: trouble.error.message, since: trouble.since },
     }
   }

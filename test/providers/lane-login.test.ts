@@ -35,7 +35,7 @@ describe.skipIf(!there)('a lane process that is lost while another lane logs in 
     const { first, failed } = await loggingIn('latency C_Login 1000')
     laneSet.lose(first.host)
     expect([first.host.alive, laneSet.lanes]).toEqual([false, []])
-    await expect(first.host.ask(0, { op: 'check' }, 1_000)).rejects.toMatchObject({
+    await expect(first.host.send(0, { op: 'check' }, 1_000)).rejects.toMatchObject({
       why: 'discarded',
     })
     await first.host.exited

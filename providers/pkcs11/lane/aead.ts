@@ -18,7 +18,7 @@ import {
 import { isReadBy, placeByVariation } from './iv-reading.ts'
 import { discardKey, findOneKey, plainKey } from './key-objects.ts'
 import { asSession, gcmKey } from './loaded-keys.ts'
-import type { AeadReply, IvsReply } from '../wire/messages.ts'
+import type { ProbeAeadReply, ProbeIvsReply } from '../wire/messages.ts'
 import type { LaneSession } from './session.ts'
 import { freshProbeId, PROBE_LABEL } from '../wire/probe-key.ts'
 
@@ -48,7 +48,7 @@ export class LaneAead {
   }
 
   /** Finds the first way in which wraps open again, have different IVs, and fail when tampered with. */
-  find(label: string, keyId: Buffer | null, modes: readonly IvMode[]): AeadReply {
+  find(label: string, keyId: Buffer | null, modes: readonly IvMode[]): ProbeAeadReply {
     const session = this.#session
     const handle = session.found(() => findOneKey(asSession(session), label, keyId))
     const { possible, certain } = this.#readable(modes)
@@ -74,7 +74,7 @@ export class LaneAead {
   }
 
   /** Wraps the same bytes again in the way that `find` found, in a new session. */
-  wrapMore(wraps: number): IvsReply {
+  wrapMore(wraps: number): ProbeIvsReply {
     const way = this.#found
     if (way === null) throw new KeyturnError('internal', 'no way of AES-GCM was found before')
     this.#session.replace()
@@ -127,7 +127,7 @@ export class LaneAead {
   }
 
   /** `unsure`: the possible modes when no known key could tell a prefix from a suffix, so that the bytes must; else null. */
-  #accept(way: Way, unsure: readonly IvMode[] | null): AeadReply {
+  #accept(way: Way, unsure: readonly IvMode[] | null): ProbeAeadReply {
     this.#outputs = []
     this.#wrap(way, 2)
     const [first, second] = this.#outputs

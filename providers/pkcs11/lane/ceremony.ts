@@ -15,7 +15,7 @@ import {
   requireNamed,
 } from './key-objects.ts'
 import { asSession, gcmKey, loadKey } from './loaded-keys.ts'
-import type { CanaryProof, LaneRequest } from '../wire/messages.ts'
+import type { CanaryProof, DestroyReply, GenerateReply, LaneRequest } from '../wire/messages.ts'
 import type { LaneSession } from './session.ts'
 import { asBuffer } from '../wire/packing.ts'
 import { pauseThread } from './pause-thread.ts'
@@ -36,7 +36,7 @@ export function generate(
   session: LaneSession,
   label: string,
   { keyId, keystore }: { keyId: Buffer; keystore: Buffer | null },
-): { made: boolean } {
+): GenerateReply {
   const all = findKeys(asSession(session), label, null)
   const ours = findKeys(asSession(session), label, keyId)
   const near = all.filter((key) => !isOfCopy(keyIdOf(asSession(session), key), keystore))
@@ -89,7 +89,7 @@ export function destroy(
   label: string,
   keyId: Buffer,
   proof: CanaryProof | null,
-): { destroyed: boolean } {
+): DestroyReply {
   if (findKeys(asSession(session), label, keyId).length === 0) return { destroyed: false }
   if (proof !== null) loadKey(session, { op: 'load', label, keyId, ...proof })
   destroyKey(asSession(session), findOneKey(asSession(session), label, keyId), label, keyId)

@@ -4,7 +4,7 @@ import { LaneAead } from './aead.ts'
 import { LaneBatches } from './batches.ts'
 import { destroy, find, generate, makeCanary, opensCanary } from './ceremony.ts'
 import { loadKey, proveKey, type LaneKey } from './loaded-keys.ts'
-import type { LaneRequest } from '../wire/messages.ts'
+import type { LaneOp, LaneRequest, Replies, ReplyTo, Requests } from '../wire/messages.ts'
 import { LaneProbe, probeMechanisms } from './mechanisms.ts'
 import { LaneSession } from './session.ts'
 import { asBuffer } from '../wire/packing.ts'
@@ -25,14 +25,8 @@ export class Lane {
   #modulePath = ''
 
   /** Runs a request. Throws a CkrError, a KeyturnError, or the error of a bug. */
-  run(request: LaneRequest): unknown {
-    if (request.op === 'open') return this.#open(request)
-    if (request.op === 'close') {
-      this.#opened?.session.close(request.last)
-      this.#opened = undefined
-      return null
-    }
-    return this.#work(request, this.#require())
+  run(request: LaneRequest): ReplyTo<LaneRequest> {
+    return this.#handle(request.op, request)
   }
 
   /** Describes an error of `run` for the pool, with the hint for this vendor's module. */
@@ -51,61 +45,63 @@ export class Lane {
     return { calls, byCode }
   }
 
-  #open(request: LaneRequest & { op: 'open' }): unknown {
-    this.#modulePath = request.modulePath
-    const session = new LaneSession(request)
-    const batches = new LaneBatches(session, this.#keys)
-    const probe = new LaneProbe(session)
-    this.#opened = { session, batches, probe, aead: new LaneAead(session) }
-    return session.describe()
+  #handle<Op extends LaneOp>(op: Op, request: Requests[Op]): Replies[Op] {
+    return this.#handlers[op](request)
   }
 
-  #work(
-    request: Exclude<LaneRequest, { op: 'open' } | { op: 'close' }>,
-    { session, batches, probe, aead }: Opened,
-  ): unknown {
-    switch (request.op) {
-      case 'rewrap':
-      case 'unwrap':
-      case 'wrap':
-        return batches.run(request)
-      case 'load':
-        this.#keys.set(request.version, loadKey(session, request))
-        return null
-      case 'prove':
-        proveKey(session, this.#key(request.version))
-        return null
-      case 'check':
-        session.check()
-        return null
-      case 'generate':
-        return generate(session, request.label, {
-          keyId: asBuffer(request.keyId),
-          keystore: orNull(request.keystore),
-        })
-      case 'find':
-        return find(session, request.label, orNull(request.keyId))
-      case 'destroy':
-        return destroy(session, request.label, asBuffer(request.keyId), request.proof)
-      case 'make-canary':
-        return makeCanary(session, {
-          ...request,
-          keyId: orNull(request.keyId),
-          canaryAad: asBuffer(request.canaryAad),
-        })
-      case 'opens-canary':
-        return opensCanary(session, { ...request, keyId: orNull(request.keyId) })
-      case 'probe-mechanisms':
-        return probeMechanisms(session)
-      case 'probe-generate':
-        return probe.generate(request.label, asBuffer(request.keyId), request.onToken)
-      case 'probe-aead':
-        return aead.find(request.label, orNull(request.keyId), request.modes)
-      case 'probe-ivs':
-        return aead.wrapMore(request.wraps)
-      case 'probe-clean-up':
-        return probe.cleanUp(request.label, asBuffer(request.keyId))
-    }
+  readonly #handlers: { readonly [Op in LaneOp]: (request: Requests[Op]) => Replies[Op] } = {
+    open: (request) => {
+      this.#modulePath = request.modulePath
+      const session = new LaneSession(request)
+      const batches = new LaneBatches(session, this.#keys)
+      const probe = new LaneProbe(session)
+      this.#opened = { session, batches, probe, aead: new LaneAead(session) }
+      return session.describe()
+    },
+    close: ({ last }) => {
+      this.#opened?.session.close(last)
+      this.#opened = undefined
+      return null
+    },
+    rewrap: (request) => this.#require().batches.run(request),
+    unwrap: (request) => this.#require().batches.run(request),
+    wrap: (request) => this.#require().batches.run(request),
+    load: (request) => {
+      this.#keys.set(request.version, loadKey(this.#require().session, request))
+      return null
+    },
+    prove: ({ version }) => {
+      proveKey(this.#require().session, this.#key(version))
+      return null
+    },
+    check: () => {
+      this.#require().session.check()
+      return null
+    },
+    generate: ({ label, keyId, keystore }) =>
+      generate(this.#require().session, label, {
+        keyId: asBuffer(keyId),
+        keystore: orNull(keystore),
+      }),
+    find: ({ label, keyId }) => find(this.#require().session, label, orNull(keyId)),
+    destroy: ({ label, keyId, proof }) =>
+      destroy(this.#require().session, label, asBuffer(keyId), proof),
+    'make-canary': ({ label, keyId, gcm, canaryAad }) =>
+      makeCanary(this.#require().session, {
+        label,
+        keyId: orNull(keyId),
+        gcm,
+        canaryAad: asBuffer(canaryAad),
+      }),
+    'opens-canary': (request) =>
+      opensCanary(this.#require().session, { ...request, keyId: orNull(request.keyId) }),
+    'probe-mechanisms': () => probeMechanisms(this.#require().session),
+    'probe-generate': ({ label, keyId, onToken }) =>
+      this.#require().probe.generate(label, asBuffer(keyId), onToken),
+    'probe-aead': ({ label, keyId, modes }) =>
+      this.#require().aead.find(label, orNull(keyId), modes),
+    'probe-ivs': ({ wraps }) => this.#require().aead.wrapMore(wraps),
+    'probe-clean-up': ({ label, keyId }) => this.#require().probe.cleanUp(label, asBuffer(keyId)),
   }
 
   #key(version: number): LaneKey {

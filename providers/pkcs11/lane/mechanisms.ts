@@ -10,7 +10,11 @@ import {
   wrongAttributes,
 } from './key-objects.ts'
 import { asSession } from './loaded-keys.ts'
-import type { CleanUpReply, GenerateReply } from '../wire/messages.ts'
+import type {
+  ProbeCleanUpReply,
+  ProbeGenerateReply,
+  ProbeMechanismsReply,
+} from '../wire/messages.ts'
 import type { LaneSession } from './session.ts'
 
 const CKF_ENCRYPT = 0x100
@@ -19,7 +23,7 @@ const CKF_GENERATE = 0x8000
 const AES_256 = [32, 256] // key sizes of AES mechanisms are in bytes; some modules say bits
 
 /** Phase 1: what is missing of CKM_AES_KEY_GEN and CKM_AES_GCM, and in `detail` what there is. */
-export function probeMechanisms(session: LaneSession): { missing: string[]; detail: string } {
+export function probeMechanisms(session: LaneSession): ProbeMechanismsReply {
   const { cryptoki, token } = session
   const list = call('C_GetMechanismList', () => cryptoki.C_GetMechanismList(token.slot))
   const missing: string[] = []
@@ -70,7 +74,7 @@ export class LaneProbe {
    * Phase 2: makes the throwaway key and reads its attributes back. `made` is false when the token refuses session keys:
    * then the caller asks for a token key, which outlives this process.
    */
-  generate(label: string, keyId: Buffer, onToken: boolean): GenerateReply {
+  generate(label: string, keyId: Buffer, onToken: boolean): ProbeGenerateReply {
     const session = asSession(this.#session)
     const key = onToken ? generateKey(session, label, keyId, true) : this.#sessionKey(label, keyId)
     if (key === null) return { made: false, wrong: [], detail: '' }
@@ -95,7 +99,7 @@ export class LaneProbe {
   }
 
   /** Phase 4: destroys every key with this label and id, verifies it, and lists other keys with the label. */
-  cleanUp(label: string, keyId: Buffer): CleanUpReply {
+  cleanUp(label: string, keyId: Buffer): ProbeCleanUpReply {
     // A failed call may have left an operation active, and then searches fail.
     this.#session.replace()
     const session = asSession(this.#session)

@@ -1,5 +1,6 @@
 import { Worker } from 'node:worker_threads'
-import type { BatchReply, LaneMessage, Reply } from '../wire/messages.ts'
+import type { LaneMessage, LaneReply } from '../wire/messages.ts'
+import { packedRows } from '../wire/result.ts'
 
 /**
  * Entry of a child process of the pool. The lanes are threads; this main thread never calls the module, so it always
@@ -27,11 +28,8 @@ function threadOf(lane: number): Worker {
   const known = threads.get(lane)
   if (known !== undefined) return known
   const thread = new Worker(new URL('./thread.js', import.meta.url), { execArgv: [] })
-  thread.on('message', (reply: Reply) => {
-    process.send?.(reply, undefined, undefined, () => {
-      const packed = (reply.value as Partial<BatchReply> | null)?.items
-      packed?.fill(0)
-    })
+  thread.on('message', (reply: LaneReply) => {
+    process.send?.(reply, undefined, undefined, () => packedRows(reply)?.fill(0))
   })
   // A thread that ends by itself has failed: the parent sees the process die and repeats its requests.
   thread.on('error', (error) => {

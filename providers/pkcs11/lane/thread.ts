@@ -1,8 +1,8 @@
 import { parentPort } from 'node:worker_threads'
-import type { Fault } from '../wire/errors.ts'
 import { Lane } from './lane.ts'
 import { runnableMs } from './thread-wait.ts'
-import type { BatchReply, LaneMessage, Reply } from '../wire/messages.ts'
+import type { LaneMessage, LaneReply, LaneRequest, Outcome } from '../wire/messages.ts'
+import { packedRows } from '../wire/result.ts'
 
 /** Entry of a lane's thread: requests in, replies out, strictly one after the other. */
 const lane = new Lane()
@@ -10,20 +10,23 @@ const lane = new Lane()
 parentPort?.on('message', ({ id, lane: number, request }: LaneMessage) => {
   const start = performance.now()
   const before = runnableMs()
-  let value: unknown = null
-  let fault: Fault | null = null
-  try {
-    value = lane.run(request)
-  } catch (error) {
-    fault = lane.faultOf(error)
-  }
+  const outcome = run(request)
   const milliseconds = performance.now() - start
   const after = runnableMs()
   const ran = before === null || after === null ? 0 : after - before
   const waited = Math.max(0, milliseconds - ran)
-  const spent = { milliseconds, waited }
-  const reply: Reply = { id, lane: number, ...lane.takeCounts(), ...spent, fault, value }
+  const { op } = request
+  const counts = lane.takeCounts()
+  const reply: LaneReply = { id, lane: number, op, ...counts, milliseconds, waited, ...outcome }
   // A packed reply has its own memory (pack): it is moved, not copied, so that no DEK is left here.
-  const packed = (value as Partial<BatchReply> | null)?.items
-  parentPort?.postMessage(reply, packed === undefined ? [] : [packed.buffer as ArrayBuffer])
+  const packed = packedRows(reply)
+  parentPort?.postMessage(reply, packed === null ? [] : [packed.buffer as ArrayBuffer])
 })
+
+function run(request: LaneRequest): Outcome {
+  try {
+    return { fault: null, value: lane.run(request) }
+  } catch (error) {
+    return { fault: lane.faultOf(error), value: null }
+  }
+}

@@ -113,7 +113,7 @@ async function divide<T extends object, W extends 1 | 2>(
     try {
       const answer = await pool.run(work.request(packed), { ...options, signal })
       calls += answer.calls
-      const got = read(answer.value as BatchReply, part.length, work.width)
+      const got = read(answer.value, part.length, work.width)
       part.forEach(([index], at) => rows.set(index, got(at)))
     } catch (error) {
       failed.abort(error)

@@ -31,12 +31,16 @@ export function policyForFault(fault: Fault, job: Job): FaultPolicy {
   switch (fault.fault) {
     case 'reconnect':
       return {
-        ...{ lane: 'replace', concurrency: 'keep', job: 'again' },
+        lane: 'replace',
+        concurrency: 'keep',
+        job: 'again',
         pauseMs: pauseAfter(job.setbacks++),
       }
     case 'back-off':
       return {
-        ...{ lane: 'keep', concurrency: 'halve', job: 'again' },
+        lane: 'keep',
+        concurrency: 'halve',
+        job: 'again',
         pauseMs: pauseAfter(job.setbacks++),
       }
     case 'session':

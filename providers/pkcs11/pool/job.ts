@@ -1,5 +1,5 @@
 import type { KeyturnError } from '../../../contracts/errors.ts'
-import type { LaneRequest } from '../wire/messages.ts'
+import type { LaneReply, LaneRequest } from '../wire/messages.ts'
 
 const BATCH_DEADLINE_MS = 10_000
 const PATIENCE_MS = 20_000
@@ -27,7 +27,7 @@ export interface JobOptions {
 }
 
 export interface JobAnswer {
-  value: unknown
+  reply: LaneReply
   /** Crypt calls, retries included. */
   calls: number
 }
@@ -116,9 +116,9 @@ export class Job {
     return this.#signal?.reason as unknown
   }
 
-  succeed(value: unknown): void {
+  succeed(reply: LaneReply): void {
     this.#settle()
-    this.#resolve({ value, calls: this.calls })
+    this.#resolve({ reply, calls: this.calls })
   }
 
   fail(error: unknown): void {

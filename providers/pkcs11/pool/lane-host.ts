@@ -1,9 +1,9 @@
 import { fork, type ChildProcess } from 'node:child_process'
 import { createRequire } from 'node:module'
-import type { LaneMessage, LaneRequest, Reply } from '../wire/messages.ts'
+import type { LaneMessage, LaneReply, LaneRequest } from '../wire/messages.ts'
 import { GRACE_MS } from './with-grace.ts'
 
-/** A child that was asked to end is killed after this long. */
+/** A child that has not ended so long after `end` is killed. */
 const END_GRACE_MS = 2_000
 
 /**
@@ -23,7 +23,7 @@ export class LaneLost extends Error {
 interface PendingRequest {
   message: LaneMessage
   deadlineMs: number
-  resolve: (reply: Reply) => void
+  resolve: (reply: LaneReply) => void
   reject: (error: Error) => void
 }
 
@@ -58,7 +58,7 @@ export class LaneHost {
       // Without a pid the child never started, and there is no `exit` event.
       this.#child.once('error', () => this.#child.pid === undefined && resolve())
     })
-    this.#child.on('message', (reply) => this.#settle(reply as Reply))
+    this.#child.on('message', (reply: LaneReply) => this.#settle(reply))
     this.#child.on('error', (error) => this.#markLost(new LaneLost(error.message, 'died')))
     this.#child.on('exit', (code, signal) => {
       this.#markLost(
@@ -79,8 +79,8 @@ export class LaneHost {
     return this.#lost === undefined
   }
 
-  /** Rejects with LaneLost when the child ends or the deadline passes first. */
-  ask(lane: number, request: LaneRequest, deadlineMs: number): Promise<Reply> {
+  /** Sends a request to a lane. Rejects with LaneLost when the child ends or the deadline passes before the reply. */
+  send(lane: number, request: LaneRequest, deadlineMs: number): Promise<LaneReply> {
     return new Promise((resolve, reject) => {
       if (this.#lost !== undefined) {
         reject(this.#lost)
@@ -89,9 +89,9 @@ export class LaneHost {
       const message = { id: this.#nextId++, lane, request }
       const queue = this.#queues.get(lane) ?? []
       this.#queues.set(lane, queue)
-      const asked = { message, deadlineMs, resolve, reject }
-      queue.push(asked)
-      if (request.op === 'open') this.#login = asked
+      const pending = { message, deadlineMs, resolve, reject }
+      queue.push(pending)
+      if (request.op === 'open') this.#login = pending
       if (queue.length === 1) this.#startDeadline(lane)
       this.#child.send(message, (error) => {
         if (error)
@@ -104,7 +104,7 @@ export class LaneHost {
   async end(lanes: readonly number[]): Promise<void> {
     const close = async (): Promise<void> => {
       for (const [index, lane] of lanes.entries()) {
-        await this.ask(lane, { op: 'close', last: index === lanes.length - 1 }, END_GRACE_MS)
+        await this.send(lane, { op: 'close', last: index === lanes.length - 1 }, END_GRACE_MS)
       }
       if (this.alive) this.#child.send('end')
     }
@@ -160,7 +160,7 @@ export class LaneHost {
     this.#timers.set(lane, timer)
   }
 
-  #settle(reply: Reply): void {
+  #settle(reply: LaneReply): void {
     if (reply.id === this.#login?.message.id) {
       if (this.#lost !== undefined) this.#killNow()
       this.#login = undefined
@@ -177,8 +177,8 @@ export class LaneHost {
     this.#lost = reason
     for (const timer of this.#timers.values()) clearTimeout(timer)
     this.#timers.clear()
-    for (const asked of [...this.#queues.values()].flat()) {
-      if (asked !== this.#login) asked.reject(reason)
+    for (const pending of [...this.#queues.values()].flat()) {
+      if (pending !== this.#login) pending.reject(reason)
     }
     this.#queues.clear()
   }

@@ -5,7 +5,8 @@ import type { Log } from '../../../observability/log.ts'
 import { errorFrom, providerClosed, type Fault } from '../wire/errors.ts'
 import { laneEnvironment } from './lane-environment.ts'
 import { LaneHost } from './lane-host.ts'
-import type { OpenReply, Reply } from '../wire/messages.ts'
+import type { LaneReply, OpenReply, OpenRequest } from '../wire/messages.ts'
+import { resultOf } from '../wire/result.ts'
 import { loginGate } from './login-gate.ts'
 
 /** A network HSM may take seconds to connect and log in. */
@@ -108,7 +109,7 @@ export class LaneSet {
     return this.#callMs
   }
 
-  measure({ calls, milliseconds, waited }: Reply): void {
+  measure({ calls, milliseconds, waited }: LaneReply): void {
     if (calls === 0) return
     const smooth = (old: number, now: number): number => old + NEWEST_WEIGHT * (now - old)
     this.#callMs = smooth(this.#callMs ?? milliseconds / calls, milliseconds / calls)
@@ -157,14 +158,18 @@ export class LaneSet {
     const { config, pin, log } = this.#options
     const { host, number, fresh } = this.#place()
     const { modulePath, moduleParameters = null, token, userType = 'user' } = config
-    let reply: Reply
+    const request: OpenRequest = {
+      op: 'open',
+      modulePath,
+      moduleParameters,
+      token,
+      userType,
+      pin,
+    }
+    let reply: LaneReply
     try {
       if (fresh) this.#opening = host
-      reply = await host.ask(
-        number,
-        { op: 'open', modulePath, moduleParameters, token, userType, pin },
-        OPEN_DEADLINE_MS,
-      )
+      reply = await host.send(number, request, OPEN_DEADLINE_MS)
       if (reply.fault !== null) throw new OpenFailed(this.#awayIfSeenBefore(reply.fault))
     } catch (error) {
       if (fresh || !host.alive) this.lose(host)
@@ -174,7 +179,7 @@ export class LaneSet {
     } finally {
       this.#opening = undefined
     }
-    const opened = reply.value as OpenReply
+    const opened = resultOf(request, reply)
     if (this.#opened === undefined) for (const warning of opened.warnings) log.warn(warning)
     this.#opened = opened
     if (opened.maxSessions !== null) this.#tokenMax = opened.maxSessions

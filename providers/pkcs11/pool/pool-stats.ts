@@ -1,5 +1,5 @@
 import { faultOf } from '../wire/fault-class.ts'
-import type { Reply } from '../wire/messages.ts'
+import type { LaneReply } from '../wire/messages.ts'
 
 /** What a pool has done since it was opened. */
 export class PoolStats {
@@ -11,7 +11,7 @@ export class PoolStats {
   readonly byCode: Record<string, number> = {}
 
   /** Adds a reply; true when the token throttled during it. */
-  add({ calls, byCode }: Reply): boolean {
+  add({ calls, byCode }: LaneReply): boolean {
     this.calls += calls
     let throttled = false
     for (const [ckr, times] of Object.entries(byCode)) {

@@ -1,8 +1,13 @@
 import { KeyturnError } from '../../../contracts/errors.ts'
-import type { AskLane } from '../pool/in-flight.ts'
+import type { SendToLane } from '../pool/in-flight.ts'
 import { withGrace } from '../pool/with-grace.ts'
 import { LaneLost } from '../pool/lane-host.ts'
-import type { CleanUpReply, GenerateReply, LaneRequest } from '../wire/messages.ts'
+import type {
+  LaneRequest,
+  ProbeCleanUpReply,
+  ProbeGenerateReply,
+  ReplyTo,
+} from '../wire/messages.ts'
 import { asBuffer } from '../wire/packing.ts'
 import type { LanePool } from '../pool/pool.ts'
 import { claimOn, freshProbeId, PROBE_LABEL } from '../wire/probe-key.ts'
@@ -28,15 +33,15 @@ export class ThrowawayKey {
 
   /** Makes the key as a session object, or as a token object if the token refuses session keys. */
   async make(
-    ask: (onToken: boolean) => Promise<GenerateReply>,
+    generate: (onToken: boolean) => Promise<ProbeGenerateReply>,
     signal?: AbortSignal,
-  ): Promise<GenerateReply> {
-    const reply = await ask(false)
+  ): Promise<ProbeGenerateReply> {
+    const reply = await generate(false)
     if (reply.made) return reply
     signal?.throwIfAborted()
     this.#onToken = true
     try {
-      return await ask(true)
+      return await generate(true)
     } catch (error) {
       const lost = error instanceof KeyturnError ? error.cause : null
       this.#unanswered = lost instanceof LaneLost && lost.why !== 'died'
@@ -48,17 +53,17 @@ export class ThrowawayKey {
    * Destroys the key and verifies that it is gone: in the same lane first (only its own process sees a session key), then in
    * any other. Also destroys keys that earlier probes left. Throws a KeyturnError when the key may still exist.
    */
-  async cleanUp(pool: LanePool, ask: AskLane, signal?: AbortSignal): Promise<Cleaned> {
+  async cleanUp(pool: LanePool, send: SendToLane, signal?: AbortSignal): Promise<Cleaned> {
     const { label, keyId } = this
     const isLeaving = (): boolean => signal?.aborted === true
-    const request = (what: LaneRequest): Promise<unknown> =>
-      ask(what, PHASE_DEADLINE_MS, signal).catch((error: unknown) => {
+    const run = <R extends LaneRequest>(request: R): Promise<ReplyTo<R>> =>
+      send(request, PHASE_DEADLINE_MS, signal).catch((error: unknown) => {
         if (isLeaving() && !this.#onToken) throw error
-        return inAnyLane(pool, what, signal)
+        return inAnyLane(pool, request, signal)
       })
-    let reply: CleanUpReply
+    let reply: ProbeCleanUpReply
     try {
-      reply = (await request({ op: 'probe-clean-up', label, keyId })) as CleanUpReply
+      reply = await run({ op: 'probe-clean-up', label, keyId })
     } catch (error) {
       // Its process has ended, and with it the session and the session object.
       if (isLeaving() && !this.#onToken)
@@ -71,29 +76,29 @@ export class ThrowawayKey {
     }
     const own = destroyed === 0 ? 'nothing was left behind' : 'the throwaway key is gone'
     if (isLeaving()) return { detail: own, warnings: [] }
-    const { tidied, warnings } = await tidy(others.map(asBuffer), request)
+    const { tidied, warnings } = await tidy(others.map(asBuffer), run)
     return { detail: tidied === 0 ? own : `${own}, ${tidied} of earlier probes too`, warnings }
   }
 }
 
 /** Runs a request in any lane; after an abort it has LAST_CHANCE_MS. */
-async function inAnyLane(
+async function inAnyLane<R extends LaneRequest>(
   pool: LanePool,
-  what: LaneRequest,
+  request: R,
   leave: AbortSignal | undefined,
-): Promise<unknown> {
+): Promise<ReplyTo<R>> {
   const late = new AbortController()
   const { signal } = late
   const giveUp = (): void =>
     late.abort(new KeyturnError('hsm-away', 'the HSM does not answer any more'))
-  const run = () => pool.run(what, { urgent: true, signal })
+  const run = () => pool.run(request, { urgent: true, signal })
   return (await withGrace(leave, giveUp, run, LAST_CHANCE_MS)).value
 }
 
 /** Destroys keys of probes that ended without a clean-up (killed, host gone), and warns of keys that may be in use or are not from a probe. */
 async function tidy(
   ids: readonly Buffer[],
-  request: (what: LaneRequest) => Promise<unknown>,
+  run: (request: LaneRequest) => Promise<unknown>,
 ): Promise<{ tidied: number; warnings: string[] }> {
   let tidied = 0
   const warnings: string[] = []
@@ -103,7 +108,7 @@ async function tidy(
     const name = `key "${PROBE_LABEL}" with id ${keyId.toString('hex') || '(none)'}`
     if (claim === 'abandoned') {
       try {
-        await request({ op: 'destroy', label: PROBE_LABEL, keyId, proof: null })
+        await run({ op: 'destroy', label: PROBE_LABEL, keyId, proof: null })
         tidied += 1
       } catch (error) {
         if (!(error instanceof KeyturnError)) throw error

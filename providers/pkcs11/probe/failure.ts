@@ -64,8 +64,8 @@ export function notCleanedUp(label: string, keyId: Buffer, cause: KeyturnError):
 /** The finding as it is reported, with the vendor's hint after ours. */
 export function errorOf(finding: Finding, vendor: Vendor | null): NonNullable<ProbePhase['error']> {
   const { code, message, hint } = finding
-  const say = vendorHint(vendor, { code })
-  return { code, message, hint: say === null ? hint : `${hint}; ${say}` }
+  const added = vendorHint(vendor, { code })
+  return { code, message, hint: added === null ? hint : `${hint}; ${added}` }
 }
 
 /** The error for a probed token that is not usable; null if it is usable. */

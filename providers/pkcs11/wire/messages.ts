@@ -60,10 +60,18 @@ export type CeremonyRequest =
   | { op: 'probe-ivs'; wraps: number }
   | { op: 'probe-clean-up'; label: string; keyId: Uint8Array }
 
-export type LaneRequest =
-  OpenRequest | LoadRequest | BatchRequest | CeremonyRequest | { op: 'close'; last: boolean }
+export interface CloseRequest {
+  op: 'close'
+  /** The last lane of its process: the module is finalized too. */
+  last: boolean
+}
 
-/** `lane` picks the thread of the child; `id` pairs request and reply. */
+export type LaneRequest = OpenRequest | LoadRequest | BatchRequest | CeremonyRequest | CloseRequest
+export type LaneOp = LaneRequest['op']
+/** The request of each operation. */
+export type Requests = { [Op in LaneOp]: Extract<LaneRequest, { op: Op }> }
+
+/** The message with a request. `lane` picks the thread of the child; `id` pairs request and reply. */
 export interface LaneMessage {
   id: number
   lane: number
@@ -81,17 +89,34 @@ export interface OpenReply {
   warnings: string[]
 }
 export interface GenerateReply {
+  /** False when the key is there from an earlier attempt. */
+  made: boolean
+}
+export interface FindReply {
+  /** CKA_ID; null if the key has none. */
+  keyId: Uint8Array | null
+  warnings: string[]
+}
+export interface DestroyReply {
+  /** False when there was no such key. */
+  destroyed: boolean
+}
+export interface ProbeMechanismsReply {
+  missing: string[]
+  detail: string
+}
+export interface ProbeGenerateReply {
   /** False when the token refuses session keys. */
   made: boolean
   wrong: string[]
   detail: string
 }
-export interface CleanUpReply {
+export interface ProbeCleanUpReply {
   destroyed: number
   /** Ids of other keys with the probe's label; an empty id for a key without one. */
   others: Uint8Array[]
 }
-export interface AeadReply {
+export interface ProbeAeadReply {
   gcm: GcmProfile | null
   tamper: { tag: number; aad: number; iv: number } | null
   /** A tampered wrap was opened, or an IV was used twice. */
@@ -102,21 +127,51 @@ export interface AeadReply {
 }
 
 /** Wraps of the same bytes since the mode was found, and the number of different IVs. */
-export interface IvsReply {
+export interface ProbeIvsReply {
   wraps: number
   different: number
 }
 
-/** The reply to a request. `calls` counts C_Encrypt and C_Decrypt, `byCode` the CKR codes that occurred. */
-export interface Reply {
+/** What each operation replies. */
+export interface Replies {
+  open: OpenReply
+  load: null
+  rewrap: BatchReply
+  unwrap: BatchReply
+  wrap: BatchReply
+  prove: null
+  check: null
+  generate: GenerateReply
+  find: FindReply
+  destroy: DestroyReply
+  'make-canary': Canary
+  'opens-canary': boolean
+  'probe-mechanisms': ProbeMechanismsReply
+  'probe-generate': ProbeGenerateReply
+  'probe-aead': ProbeAeadReply
+  'probe-ivs': ProbeIvsReply
+  'probe-clean-up': ProbeCleanUpReply
+  close: null
+}
+export type ReplyTo<R extends LaneRequest> = Replies[R['op']]
+
+/** The result of a request, or why it failed. */
+export type Outcome<R extends LaneRequest = LaneRequest> =
+  { fault: null; value: ReplyTo<R> } | { fault: Fault; value: null }
+
+/**
+ * The message with which a lane answers a request. `calls` counts C_Encrypt and C_Decrypt, `byCode` the CKR codes that
+ * occurred.
+ */
+export type LaneReply<R extends LaneRequest = LaneRequest> = Outcome<R> & {
   id: number
   lane: number
+  /** The operation of the request. */
+  op: LaneOp
   calls: number
   /** Duration of the request in the lane. */
   milliseconds: number
   /** How much of that was waiting for the token; all of it if unknown (thread-wait.ts). */
   waited: number
   byCode: Record<number, number>
-  fault: Fault | null
-  value: unknown
 }
