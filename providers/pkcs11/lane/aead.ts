@@ -5,6 +5,7 @@ import type { Handle } from './driver.ts'
 import { CkrError } from '../wire/errors.ts'
 import {
   DEK_BYTES,
+  gcmKey,
   profileOf,
   rawWrap,
   readAs,
@@ -17,7 +18,6 @@ import {
 } from './gcm.ts'
 import { isReadBy, placeByVariation } from './iv-reading.ts'
 import { discardKey, findOneKey, plainKey } from './key-objects.ts'
-import { asSession, gcmKey } from './loaded-keys.ts'
 import type { ProbeAeadReply, ProbeIvsReply } from '../wire/messages.ts'
 import type { LaneSession } from './session.ts'
 import { freshProbeId, PROBE_LABEL } from '../wire/probe-key.ts'
@@ -50,7 +50,7 @@ export class LaneAead {
   /** Finds the first way in which wraps open again, have different IVs, and fail when tampered with. */
   find(label: string, keyId: Buffer | null, modes: readonly IvMode[]): ProbeAeadReply {
     const session = this.#session
-    const handle = session.found(() => findOneKey(asSession(session), label, keyId))
+    const handle = session.found(() => findOneKey(session, label, keyId))
     const { possible, certain } = this.#readable(modes)
     const refusals = modes
       .filter((mode) => !possible.includes(mode))
@@ -95,10 +95,10 @@ export class LaneAead {
       const known = plainKey(session, PROBE_LABEL, freshProbeId())
       if (known === null) return { possible: modes, certain: false }
       try {
-        const told = modes.map((mode) => ({ mode, reads: this.#reads(mode, known) }))
-        const right = told.filter(({ reads }) => reads === true)
-        const silent = told.filter(({ reads }) => reads === null)
-        const left = right.length > 0 ? right : silent
+        const results = modes.map((mode) => ({ mode, reads: this.#reads(mode, known) }))
+        const right = results.filter(({ reads }) => reads === true)
+        const refused = results.filter(({ reads }) => reads === null)
+        const left = right.length > 0 ? right : refused
         return { possible: left.map(({ mode }) => mode), certain: right.length > 0 }
       } finally {
         known.value.fill(0)
@@ -141,10 +141,13 @@ export class LaneAead {
     const { mode, doubt } = isAmbiguous ? this.#place(way, unsure) : { mode: way.mode, doubt: null }
     this.#found = { ...way, mode }
     const gcm = profileOf(mode, sealed.iv.length)
-    const said = Object.entries(tamper).map(([what, ckr]) => `${what} ${ckr}`)
+    const codes = Object.entries(tamper).map(([what, ckr]) => `${what} ${ckr}`)
     return {
-      ...{ gcm, tamper, doubt, broken: false },
-      detail: `${mode}, ${gcm.ivLength}-byte IV, 128-bit tag; tampered ones fail: ${said.join(', ')}`,
+      gcm,
+      tamper,
+      doubt,
+      broken: false,
+      detail: `${mode}, ${gcm.ivLength}-byte IV, 128-bit tag; tampered ones fail: ${codes.join(', ')}`,
     }
   }
 

@@ -2,15 +2,8 @@ import { timingSafeEqual } from 'node:crypto'
 import { KeyturnError } from '../../../contracts/errors.ts'
 import { CKR_FUNCTION_FAILED } from '../wire/ckr-codes.ts'
 import { CkrError } from '../wire/errors.ts'
-import { DEK_BYTES, scratch, unwrapDek, wrapDek } from './gcm.ts'
-import {
-  gcmKey,
-  loadKey,
-  openCanary,
-  openCanaryAtOnce,
-  proveKey,
-  type LaneKey,
-} from './loaded-keys.ts'
+import { DEK_BYTES, gcmKey, scratch, unwrapDek, wrapDek, type GcmKey } from './gcm.ts'
+import { loadKey, openCanary, openCanaryAtOnce, proveKey, type LaneKey } from './loaded-keys.ts'
 import type { BatchReply, BatchRequest } from '../wire/messages.ts'
 import type { LaneSession } from './session.ts'
 import { asBuffer, pack, unpack } from '../wire/packing.ts'
@@ -131,7 +124,7 @@ export class LaneBatches {
   }
 
   /** One crypt call; retried once after a lost session, once after a stale handle, and a few times when throttled. */
-  #once<T>(version: number, use: (key: ReturnType<typeof gcmKey>) => T): T {
+  #once<T>(version: number, use: (key: GcmKey) => T): T {
     const retried = new Set<string>()
     for (let throttled = 0; ;) {
       const key = this.#key(version)

@@ -2,7 +2,7 @@ import { createHash, randomBytes } from 'node:crypto'
 import { KeyturnError } from '../../../contracts/errors.ts'
 import type { Canary, GcmProfile } from '../../../contracts/kek.ts'
 import { CkrError } from '../wire/errors.ts'
-import { DEK_BYTES, formsOf, scratch, unwrapDek, waysToOpen, wrapDek } from './gcm.ts'
+import { DEK_BYTES, formsOf, gcmKey, scratch, unwrapDek, waysToOpen, wrapDek } from './gcm.ts'
 import {
   deleteKey,
   destroyKey,
@@ -14,7 +14,7 @@ import {
   requireAttributes,
   requireNamed,
 } from './key-objects.ts'
-import { asSession, gcmKey, loadKey } from './loaded-keys.ts'
+import { loadKey } from './loaded-keys.ts'
 import type { CanaryProof, DestroyReply, GenerateReply, LaneRequest } from '../wire/messages.ts'
 import type { LaneSession } from './session.ts'
 import { asBuffer } from '../wire/packing.ts'
@@ -37,23 +37,23 @@ export function generate(
   label: string,
   { keyId, keystore }: { keyId: Buffer; keystore: Buffer | null },
 ): GenerateReply {
-  const all = findKeys(asSession(session), label, null)
-  const ours = findKeys(asSession(session), label, keyId)
-  const near = all.filter((key) => !isOfCopy(keyIdOf(asSession(session), key), keystore))
+  const all = findKeys(session, label, null)
+  const ours = findKeys(session, label, keyId)
+  const near = all.filter((key) => !isOfCopy(keyIdOf(session, key), keystore))
   if (near.length > ours.length || ours.length > 1) {
     throw new KeyturnError('key-exists', `the token already has a key "${label}"`, {
       hint: 'if an administrator made it for this version: keyturn pkcs11-register',
     })
   }
-  const key = ours[0] ?? generateKey(asSession(session), label, keyId, true)
+  const key = ours[0] ?? generateKey(session, label, keyId, true)
   try {
-    requireAttributes(asSession(session), key, label)
-    requireNamed(asSession(session), key, label, keyId)
+    requireAttributes(session, key, label)
+    requireNamed(session, key, label, keyId)
   } catch (error) {
     // A new key with wrong attributes is destroyed; a key that existed before is not. If the token only failed to answer,
     // the next attempt finds the key by its id.
     const isWrong = error instanceof KeyturnError && error.code === 'key-attributes'
-    if (ours.length === 0 && isWrong) deleteKey(asSession(session), key, label, keyId)
+    if (ours.length === 0 && isWrong) deleteKey(session, key, label, keyId)
     throw error
   }
   return { made: ours.length === 0 }
@@ -71,13 +71,13 @@ export function find(
   label: string,
   keyId: Buffer | null,
 ): { keyId: Buffer | null; warnings: string[] } {
-  const key = findOneKey(asSession(session), label, keyId)
-  requireAttributes(asSession(session), key, label)
-  const warnings = historyWarnings(asSession(session), key).map(
+  const key = findOneKey(session, label, keyId)
+  requireAttributes(session, key, label)
+  const warnings = historyWarnings(session, key).map(
     (attribute) =>
       `key "${label}" has ${attribute}: it was imported, or could once leave the token`,
   )
-  return { keyId: keyIdOf(asSession(session), key), warnings }
+  return { keyId: keyIdOf(session, key), warnings }
 }
 
 /**
@@ -90,19 +90,19 @@ export function destroy(
   keyId: Buffer,
   proof: CanaryProof | null,
 ): DestroyReply {
-  if (findKeys(asSession(session), label, keyId).length === 0) return { destroyed: false }
+  if (findKeys(session, label, keyId).length === 0) return { destroyed: false }
   if (proof !== null) loadKey(session, { op: 'load', label, keyId, ...proof })
-  destroyKey(asSession(session), findOneKey(asSession(session), label, keyId), label, keyId)
+  destroyKey(session, findOneKey(session, label, keyId), label, keyId)
   return { destroyed: true }
 }
 
 /** Wraps 32 random bytes and opens them again as each later `load` does; returns the canary. */
 export function makeCanary(
   session: LaneSession,
-  asked: { label: string; keyId: Buffer | null; gcm: GcmProfile; canaryAad: Buffer },
+  options: { label: string; keyId: Buffer | null; gcm: GcmProfile; canaryAad: Buffer },
 ): Canary {
-  const { label, keyId, gcm, canaryAad } = asked
-  const handle = findOneKey(asSession(session), label, keyId)
+  const { label, keyId, gcm, canaryAad } = options
+  const handle = findOneKey(session, label, keyId)
   const secret = randomBytes(DEK_BYTES)
   const digest = createHash('sha256').update(secret).digest()
   let refusal: unknown
@@ -111,7 +111,7 @@ export function makeCanary(
       const to = gcmKey(session, { handle, form, gcm })
       const { iv, wrapped } = session.crypt(() => wrapDek(to, secret, canaryAad))
       const canary: Canary = { dekIv: iv, dekWrapped: wrapped, digest }
-      loadKey(session, { op: 'load', version: 0, ...asked, canary })
+      loadKey(session, { op: 'load', version: 0, ...options, canary })
       secret.fill(0)
       return canary
     } catch (error) {
@@ -125,15 +125,15 @@ export function makeCanary(
 /** Whether the key opens another version's canary in any way; throws when the token is at fault. */
 export function opensCanary(
   session: LaneSession,
-  asked: LaneRequest & { op: 'opens-canary'; keyId: Buffer | null },
+  request: LaneRequest & { op: 'opens-canary'; keyId: Buffer | null },
 ): boolean {
-  const { label, keyId, canary, canaryAad } = asked
-  const handle = session.found(() => findOneKey(asSession(session), label, keyId))
+  const { label, keyId, gcm, canary, canaryAad } = request
+  const handle = session.found(() => findOneKey(session, label, keyId))
   const sealed = { iv: asBuffer(canary.dekIv), wrapped: asBuffer(canary.dekWrapped) }
   const opens = (way: (typeof waysToOpen)[number]): boolean => {
     const { mode, form } = way
     for (let tries = 1; ; tries++) {
-      const from = { ...gcmKey(session, { handle, form, gcm: asked.gcm }), mode }
+      const from = { ...gcmKey(session, { handle, form, gcm }), mode }
       try {
         session.crypt(() => unwrapDek(from, sealed, asBuffer(canaryAad), scratch.canary))
         return true

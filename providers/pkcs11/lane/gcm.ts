@@ -76,6 +76,20 @@ export interface GcmKey {
   form: GcmForm
 }
 
+/** A key ready for a call in the lane's present session. */
+export function gcmKey(
+  session: { cryptoki: Cryptoki; handle: Handle },
+  key: { handle: Handle; form: GcmForm; gcm: GcmProfile },
+): GcmKey {
+  return {
+    cryptoki: session.cryptoki,
+    session: session.handle,
+    key: key.handle,
+    mode: key.gcm.ivMode,
+    form: key.form,
+  }
+}
+
 const roomy = WRAPPED_BYTES + LONGEST_IV + 64
 
 /**

@@ -9,7 +9,6 @@ import {
   keyIdOf,
   wrongAttributes,
 } from './key-objects.ts'
-import { asSession } from './loaded-keys.ts'
 import type {
   ProbeCleanUpReply,
   ProbeGenerateReply,
@@ -75,7 +74,7 @@ export class LaneProbe {
    * then the caller asks for a token key, which outlives this process.
    */
   generate(label: string, keyId: Buffer, onToken: boolean): ProbeGenerateReply {
-    const session = asSession(this.#session)
+    const session = this.#session
     const key = onToken ? generateKey(session, label, keyId, true) : this.#sessionKey(label, keyId)
     if (key === null) return { made: false, wrong: [], detail: '' }
     this.#made = key
@@ -102,7 +101,7 @@ export class LaneProbe {
   cleanUp(label: string, keyId: Buffer): ProbeCleanUpReply {
     // A failed call may have left an operation active, and then searches fail.
     this.#session.replace()
-    const session = asSession(this.#session)
+    const session = this.#session
     const keys = findKeys(session, label, keyId)
     try {
       for (const key of keys) destroyKey(session, key, label, keyId)
