@@ -13,7 +13,7 @@ const own: readonly string[] = Object.values(keystore)
 const collectionName = z
   .string('must be the name of a collection')
   .min(1, 'must not be empty')
-  .refine((name) => !/[$\0]/.test(name), "must not contain '$'")
+  .refine((name) => !/[$\0]/.test(name), 'must not contain "$"')
   .refine(
     (name) => !/^\.|\.$|\.\./.test(name),
     'must not begin or end with a dot, nor have two in a row',
@@ -45,7 +45,7 @@ export const collectionList = z
   .superRefine((list, context) => {
     list.forEach(({ name }, at) => {
       if (list.findIndex((other) => other.name === name) === at) return
-      const message = `names the collection '${name}' a second time`
+      const message = `names the collection "${name}" a second time`
       context.addIssue({ code: 'custom', path: [at, 'name'], message })
     })
   })
@@ -53,7 +53,7 @@ export const collectionList = z
 function refusal(entry: EnvelopeEntry, earlier: readonly EnvelopeEntry[]): string | null {
   const field = fieldOf(entry)
   if (earlier.some((other) => fieldOf(other) === field)) {
-    return `names the field '${field}' a second time`
+    return `names the field "${field}" a second time`
   }
   const taken = earlier.flatMap(pathsOf)
   for (const path of pathsOf(entry)) {
@@ -68,10 +68,10 @@ function refusal(entry: EnvelopeEntry, earlier: readonly EnvelopeEntry[]): strin
  * A field that is listed twice or lies inside another: a rotation would read an envelope twice, or overwrite another one.
  */
 function clash(path: string, earlier: readonly string[]): string | null {
-  if (earlier.includes(path)) return `names the field '${path}' a second time`
+  if (earlier.includes(path)) return `names the field "${path}" a second time`
   const outer = earlier.find((other) => path.startsWith(`${other}.`))
-  if (outer !== undefined) return `is inside of the field '${outer}': '${path}'`
+  if (outer !== undefined) return `is inside the field "${outer}": "${path}"`
   const inner = earlier.find((other) => other.startsWith(`${path}.`))
-  if (inner !== undefined) return `has another field inside of it, '${inner}': '${path}'`
+  if (inner !== undefined) return `contains another field, "${inner}": "${path}"`
   return null
 }

@@ -20,16 +20,20 @@ export function readEnvKeks(variablePrefix: string, env: NodeJS.ProcessEnv): Map
 function versionOf(prefix: string, suffix: string): number {
   const version = Number(suffix)
   if (version >= 1 && version <= maxVersion && String(version) === suffix) return version
-  throw new KeyturnError('env-key-invalid', `variable '${prefix}${suffix}' names no version`, {
-    hint: `versions go from 1 to ${maxVersion}, without leading zeros: ${prefix}1`,
-  })
+  throw new KeyturnError(
+    'env-key-invalid',
+    `variable "${prefix}${suffix}" has no valid version number`,
+    {
+      hint: `versions go from 1 to ${maxVersion}, without leading zeros: ${prefix}1`,
+    },
+  )
 }
 
 function keyOf(name: string, value: string): Buffer {
   const key = /^[0-9a-fA-F]{64}$/.test(value) ? Buffer.from(value, 'hex') : null
   const wrong = key === null ? fault(value) : notRandom(key)
   if (key !== null && wrong === null) return key
-  throw new KeyturnError('env-key-invalid', `variable '${name}' ${wrong ?? ''}`, {
+  throw new KeyturnError('env-key-invalid', `variable "${name}" ${wrong ?? ''}`, {
     hint: 'it must hold 64 hex characters: openssl rand -hex 32',
   })
 }

@@ -47,9 +47,9 @@ function problemsOf(source: YamlSource, schema: z.ZodType, issue: z.core.$ZodIss
     const known = keysAt(schema, issue.path).join(', ')
     return issue.keys.map((key) => {
       const path = [...issue.path, key]
-      const named = keyLike.test(key) ? `unknown key '${nameOf(path)}'` : null
+      const named = keyLike.test(key) ? `unknown key "${nameOf(path)}"` : null
       const message = named ?? `text where a key should be, in ${subject(issue.path)}`
-      return { path, unknown: true, message, hint: `keys that may stand there: ${known}` }
+      return { path, unknown: true, message, hint: `allowed keys: ${known}` }
     })
   }
   if (issue.code === 'invalid_union') {
@@ -71,7 +71,7 @@ function meantBranch(
 }
 
 function subject(path: KeyPath): string {
-  return path.length === 0 ? 'the file' : `'${nameOf(path)}'`
+  return path.length === 0 ? 'the file' : `"${nameOf(path)}"`
 }
 
 function predicate(source: YamlSource, issue: z.core.$ZodIssue): string {
@@ -84,7 +84,7 @@ function predicate(source: YamlSource, issue: z.core.$ZodIssue): string {
   }
   // Probably an address with a user and a password, even under the wrong key.
   if (String(value).includes('@')) return issue.message
-  return `${issue.message}, not '${String(value).slice(0, 80)}'`
+  return `${issue.message}, not "${String(value).slice(0, 80)}"`
 }
 
 function nameOf(path: KeyPath): string {

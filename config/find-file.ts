@@ -22,15 +22,15 @@ export function readConfigFile(options: LookUp): { file: string; text: string } 
   } catch (cause) {
     if (cause instanceof KeyturnError) throw cause
     const { code } = cause as NodeJS.ErrnoException
-    if (code === 'ENOENT') throw missing(`there is no configuration file '${file}'`)
+    if (code === 'ENOENT') throw missing(`there is no configuration file "${file}"`)
     throw new KeyturnError(
       'config-invalid',
-      `cannot read the configuration file '${file}': ${code ?? String(cause)}`,
+      `cannot read the configuration file "${file}": ${code ?? String(cause)}`,
       {
         hint:
           code === 'EISDIR'
-            ? 'name the file in that folder'
-            : 'let the user that runs keyturn read it',
+            ? 'give the path of the file in that folder'
+            : 'give the user that runs keyturn permission to read it',
         cause,
       },
     )
@@ -42,7 +42,7 @@ function textOf(file: string, bytes: Buffer): string {
   try {
     return new TextDecoder('utf-8', { fatal: true }).decode(bytes)
   } catch (cause) {
-    throw new KeyturnError('config-invalid', `the configuration file '${file}' is not UTF-8 text`, {
+    throw new KeyturnError('config-invalid', `the configuration file "${file}" is not UTF-8 text`, {
       hint: 'save it as UTF-8: an editor may have written UTF-16 or Latin-1',
       cause,
     })
@@ -54,13 +54,13 @@ function findFile({ file, env = process.env, cwd = process.cwd() }: LookUp): str
   if (named !== undefined) return path.resolve(cwd, named)
   const found = [path.join(cwd, 'keyturn.yaml'), systemWide].find((place) => existsSync(place))
   if (found === undefined) {
-    throw missing(`no configuration file: neither './keyturn.yaml' nor '${systemWide}' is there`)
+    throw missing(`no configuration file: neither "./keyturn.yaml" nor "${systemWide}" exists`)
   }
   return found
 }
 
 function missing(message: string): KeyturnError {
   return new KeyturnError('config-missing', message, {
-    hint: 'name one with --config FILE or KEYTURN_CONFIG; keyturn.yaml is described in docs/configuration.md',
+    hint: 'set --config FILE or KEYTURN_CONFIG; docs/configuration.md describes keyturn.yaml',
   })
 }

@@ -36,5 +36,5 @@ export function hintFor(path: KeyPath): string {
     const example = examples[path.slice(0, length).join('.')]
     if (example !== undefined) return `write for example: ${example}`
   }
-  return 'the keys are described in docs/configuration.md'
+  return 'docs/configuration.md describes the keys'
 }

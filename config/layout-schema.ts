@@ -5,11 +5,11 @@ import type { CollectionConfig, DeclaredLayout } from '../contracts/settings.ts'
 export const fieldPath = z
   .string('must be the dotted path of a field')
   .refine((path) => !path.split('.').includes(''), 'must not have empty parts')
-  .refine((path) => !/[$\0]/.test(path), "must not contain '$'")
-  .refine((path) => path.split('.')[0] !== '_id', "must not be inside of '_id'")
+  .refine((path) => !/[$\0]/.test(path), 'must not contain "$"')
+  .refine((path) => path.split('.')[0] !== '_id', 'must not be inside "_id"')
 
 const partNames = ['id', 'field', 'collection', 'install', 'version']
-const partsHint = `must be one of ${partNames.join(', ')}, or begin with 'text:'`
+const partsHint = `must be one of ${partNames.join(', ')}, or begin with "text:"`
 
 const recipe = z.strictObject(
   {
@@ -23,7 +23,7 @@ const recipe = z.strictObject(
       .min(1, 'must name at least one part'),
     separator: z.string('must be a text').optional(),
   },
-  "must be 'keyturn', 'none', or a section with sha256",
+  'must be "keyturn", "none", or a section with sha256',
 )
 
 const layout = z.strictObject(
@@ -32,10 +32,10 @@ const layout = z.strictObject(
     wrapped: fieldPath,
     iv: fieldPath,
     encoding: z
-      .enum(['binary', 'base64', 'hex'], "must be 'binary', 'base64' or 'hex'")
+      .enum(['binary', 'base64', 'hex'], 'must be "binary", "base64" or "hex"')
       .default('binary'),
     aad: z.union([
-      z.enum(['none', 'keyturn'], "must be 'keyturn', 'none', or a section with sha256"),
+      z.enum(['none', 'keyturn'], 'must be "keyturn", "none", or a section with sha256'),
       recipe,
     ]),
   },

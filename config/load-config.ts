@@ -84,7 +84,7 @@ function mongoUri(file: string, written: WrittenConfig, env: NodeJS.ProcessEnv):
   if (fromVariable !== '' && !isMongoUri(fromVariable)) {
     throw new KeyturnError(
       'config-invalid',
-      `variable '${uriVariable}' must begin with mongodb:// or mongodb+srv://`,
+      `variable "${uriVariable}" must begin with mongodb:// or mongodb+srv://`,
       { hint: `write for example: ${uriVariable}=mongodb://127.0.0.1:27017/?replicaSet=rs0` },
     )
   }
@@ -92,7 +92,7 @@ function mongoUri(file: string, written: WrittenConfig, env: NodeJS.ProcessEnv):
   if (uri === undefined) {
     throw new KeyturnError(
       'variable-missing',
-      `no address of MongoDB: '${uriVariable}' is not set, and '${file}' has no 'mongodb.uri'`,
+      `no address of MongoDB: "${uriVariable}" is not set, and "${file}" has no "mongodb.uri"`,
       { hint: `set ${uriVariable}, or mongodb.uri in the file` },
     )
   }

@@ -11,11 +11,11 @@ const LONGEST_PERIOD = 16
  */
 export function notRandom(key: Buffer): string | null {
   const period = shortestPeriod(key)
-  if (period === 1) return 'is one byte repeated: no random key'
-  if (period !== null) return `is ${period} bytes repeated: no random key`
-  if (counts(key)) return 'is a row of bytes that count: no random key'
-  if (longestRun(key) > LONGEST_RUN) return 'has many equal bytes in a row: no random key'
-  if (new Set(key).size < FEWEST_VALUES) return 'has few different bytes: no random key'
+  if (period === 1) return 'is one byte repeated, not a random key'
+  if (period !== null) return `is ${period} bytes repeated, not a random key`
+  if (counts(key)) return 'is a row of bytes that count, not a random key'
+  if (longestRun(key) > LONGEST_RUN) return 'has many equal bytes in a row, not a random key'
+  if (new Set(key).size < FEWEST_VALUES) return 'has few different bytes, not a random key'
   return null
 }
 

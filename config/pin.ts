@@ -29,19 +29,19 @@ export function readPin(pkcs11: Pkcs11Config, env: NodeJS.ProcessEnv): Pin {
   if (pkcs11.pinFile !== undefined) return fromFile(pkcs11.pinFile, pkcs11.pin !== undefined)
   if (pkcs11.pin !== undefined) {
     const { pin } = pkcs11
-    notEmpty(pin, "'kek.pkcs11.pin' is empty", 'write the PIN to a pin_file instead')
-    const stands = "the PIN stands in keyturn.yaml ('kek.pkcs11.pin'): put it into a pin_file"
-    return { pin, warnings: [stands, ...oddities(pin, "the PIN in 'kek.pkcs11.pin'")] }
+    notEmpty(pin, '"kek.pkcs11.pin" is empty', 'write the PIN to a pin_file instead')
+    const inYaml = 'the PIN is in keyturn.yaml ("kek.pkcs11.pin"): put it into a pin_file'
+    return { pin, warnings: [inYaml, ...oddities(pin, 'the PIN in "kek.pkcs11.pin"')] }
   }
   const value = env[pkcs11.pinEnv]
   const hint = `set ${pkcs11.pinEnv}, or pin_file in keyturn.yaml`
   if (value === undefined) {
-    throw new KeyturnError('pin-missing', `no PIN: variable '${pkcs11.pinEnv}' is not set`, {
+    throw new KeyturnError('pin-missing', `no PIN: variable "${pkcs11.pinEnv}" is not set`, {
       hint,
     })
   }
-  const pin = notEmpty(value, `PIN variable '${pkcs11.pinEnv}' is empty`, hint)
-  return { pin, warnings: oddities(pin, `the PIN in variable '${pkcs11.pinEnv}'`) }
+  const pin = notEmpty(value, `PIN variable "${pkcs11.pinEnv}" is empty`, hint)
+  return { pin, warnings: oddities(pin, `the PIN in variable "${pkcs11.pinEnv}"`) }
 }
 
 /** Whether any source is configured; the source is not read. */
@@ -53,9 +53,9 @@ export function hasPinSource(pkcs11: Pkcs11Config, env: NodeJS.ProcessEnv): bool
 function fromFile(file: string, alsoValue: boolean): Pin {
   const text = readPrivate(file)
   const pin = text.endsWith('\n') ? text.slice(0, -1) : text
-  notEmpty(pin, `PIN file '${file}' is empty`, `write the PIN into it: printf %s PIN > ${file}`)
-  const ignored = alsoValue ? ["'kek.pkcs11.pin' is ignored beside 'pin_file': delete it"] : []
-  return { pin, warnings: [...ignored, ...oddities(pin, `the PIN in '${file}'`)] }
+  notEmpty(pin, `PIN file "${file}" is empty`, `write the PIN into it: printf %s PIN > ${file}`)
+  const ignored = alsoValue ? ['"kek.pkcs11.pin" is ignored beside "pin_file": delete it'] : []
+  return { pin, warnings: [...ignored, ...oddities(pin, `the PIN in "${file}"`)] }
 }
 
 /** Characters that editors and shells leave around a PIN; the warning comes before a login attempt is spent. */
@@ -67,7 +67,7 @@ function oddities(pin: string, where: string): string[] {
   ]
   return odd
     .filter(([isThere]) => isThere)
-    .map(([, what]) => `${where} ${what}, which is taken as part of it`)
+    .map(([, what]) => `${where} ${what}, which is sent to the token as part of it`)
 }
 
 /** Opens the file first and checks the descriptor: so a link's target is checked, and it cannot be swapped in between. */
@@ -78,8 +78,8 @@ function readPrivate(file: string): string {
     descriptor = openSync(file, constants.O_RDONLY | constants.O_NONBLOCK)
   } catch (cause) {
     const { code } = cause as NodeJS.ErrnoException
-    throw new KeyturnError('pin-missing', `cannot read PIN file '${file}': ${code ?? 'failed'}`, {
-      hint: 'make it, with mode 0400, for the user that runs keyturn',
+    throw new KeyturnError('pin-missing', `cannot read PIN file "${file}": ${code ?? 'failed'}`, {
+      hint: 'create it with mode 0400 for the user that runs keyturn',
       cause,
     })
   }
@@ -88,7 +88,7 @@ function readPrivate(file: string): string {
     return textOf(file, readFileSync(descriptor))
   } catch (cause) {
     if (cause instanceof KeyturnError) throw cause
-    throw new KeyturnError('pin-missing', `PIN file '${file}' holds no text in UTF-8`, { cause })
+    throw new KeyturnError('pin-missing', `PIN file "${file}" is not UTF-8 text`, { cause })
   } finally {
     closeSync(descriptor)
   }
@@ -100,7 +100,7 @@ function textOf(file: string, bytes: Buffer): string {
   if (isUtf16) {
     throw new KeyturnError(
       'pin-missing',
-      `PIN file '${file}' holds no text in UTF-8: is it UTF-16?`,
+      `PIN file "${file}" is not UTF-8 text: it looks like UTF-16`,
       {
         hint: `save it as UTF-8 without a byte order mark: printf %s PIN > ${file}`,
       },
@@ -112,23 +112,23 @@ function textOf(file: string, bytes: Buffer): string {
 function checkPrivate(file: string, descriptor: number): void {
   const { mode, uid, gid, isFile } = statOf(descriptor)
   const unsafe = (what: string, hint: string) =>
-    new KeyturnError('pin-file-unsafe', `PIN file '${file}' ${what}`, { hint })
+    new KeyturnError('pin-file-unsafe', `PIN file "${file}" ${what}`, { hint })
   if (isFile && uid === 0 && (mode === 0o440 || mode === 0o640)) {
     const why = whyNotHandedOver(file, gid)
     if (why !== null) throw unsafe(why.what, why.hint)
     return
   }
-  if (!isFile) throw unsafe('is no regular file', 'name the file itself')
+  if (!isFile) throw unsafe('is not a regular file', 'name the file itself')
   if (mode !== 0o600 && mode !== 0o400) {
     throw unsafe(
-      `has mode '${mode.toString(8).padStart(4, '0')}', not 0600 or 0400`,
+      `has mode "${mode.toString(8).padStart(4, '0')}", not 0600 or 0400`,
       `run: chmod 0400 ${file}`,
     )
   }
   const self = process.geteuid?.()
   if (self !== undefined && uid !== self && uid !== 0) {
     throw unsafe(
-      `belongs to another user (uid '${uid}')`,
+      `belongs to another user (uid "${uid}")`,
       `run: chown ${self} ${file}, as the user that runs keyturn`,
     )
   }
@@ -142,13 +142,13 @@ function whyNotHandedOver(file: string, gid: number): { what: string; hint: stri
   const own = [process.getegid?.(), ...(process.getgroups?.() ?? [])]
   if (gid !== 0 && !own.includes(gid)) {
     return {
-      what: `can be read by a group (gid '${gid}') that is none of this process's own`,
-      hint: 'run keyturn in that group (systemd: SupplementaryGroups=, Kubernetes: fsGroup), or give it another',
+      what: `can be read by a group (gid "${gid}") that this process is not in`,
+      hint: 'run keyturn in that group (systemd: SupplementaryGroups=, Kubernetes: fsGroup), or change the group of the file',
     }
   }
   if (isBehindClosedFolder(realpathSync(file))) return null
   return {
-    what: 'can be read by its group, in folders that everybody can enter',
+    what: 'can be read by its group, in folders that all users can enter',
     hint: `run: chmod o-x ${path.dirname(file)}`,
   }
 }

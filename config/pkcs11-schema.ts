@@ -30,7 +30,7 @@ export const pkcs11Section = z
         .regex(/^[A-Za-z_][A-Za-z0-9_]*$/, 'must be the name of a variable')
         .default('KEYTURN_ENCRYPTION_PKCS11_PIN'),
       key_label_prefix: quoted('must be a text').max(maxPrefix, tooLong).optional(),
-      user_type: z.enum(['user', 'crypto-user'], "must be 'user' or 'crypto-user'").default('user'),
+      user_type: z.enum(['user', 'crypto-user'], 'must be "user" or "crypto-user"').default('user'),
       environment: z
         .record(
           z.string().regex(/^[A-Za-z_][A-Za-z0-9_]*$/, 'must be the name of a variable'),
@@ -44,7 +44,7 @@ export const pkcs11Section = z
         .max(100_000, 'must be a number from 1 to 100000')
         .default(30),
       use_gcm_iv_from_hsm: z
-        .literal(['auto', true, false], "must be 'auto', true or false")
+        .literal(['auto', true, false], 'must be "auto", true or false')
         .default('auto'),
     },
     'must be a section',
@@ -58,7 +58,7 @@ export const pkcs11Section = z
       return
     }
     for (const key of uri === null ? [] : doubled(uri, section)) {
-      refuse([key], "says what 'uri' says already")
+      refuse([key], 'repeats what is in "uri"')
     }
     if ((uri?.modulePath ?? section.module_path) === undefined)
       refuse(['module_path'], 'is missing')
@@ -70,22 +70,22 @@ export const pkcs11Section = z
       named.slice(1, 2),
       named.length === 0
         ? 'names no token: one of token_label, token_serial and slot is needed'
-        : `names the token a second time: ${named.join(' and ')} are both there`,
+        : `names the token a second time: ${named.join(' and ')} are both set`,
     )
   })
 
-/** Keys that repeat what the URI already says: one of the two would be ignored. */
-function doubled(uri: Pkcs11Uri, section: Partial<Record<Said, unknown>>): Said[] {
-  const pin: Said[] = (uri.pinFile ?? uri.pin) ? ['pin_file', 'pin'] : []
-  const said: Said[] = [
+/** Keys that repeat a part of the URI: one of the two would be ignored. */
+function doubled(uri: Pkcs11Uri, section: Partial<Record<UriKey, unknown>>): UriKey[] {
+  const pin: UriKey[] = (uri.pinFile ?? uri.pin) ? ['pin_file', 'pin'] : []
+  const inUri: UriKey[] = [
     ...tokenKeys,
     ...pin,
     ...(uri.modulePath === undefined ? [] : (['module_path'] as const)),
     ...(uri.keyLabelPrefix === undefined ? [] : (['key_label_prefix'] as const)),
   ]
-  return said.filter((key) => section[key] !== undefined)
+  return inUri.filter((key) => section[key] !== undefined)
 }
 
-type Said = (typeof tokenKeys)[number] | 'pin_file' | 'pin' | 'module_path' | 'key_label_prefix'
+type UriKey = (typeof tokenKeys)[number] | 'pin_file' | 'pin' | 'module_path' | 'key_label_prefix'
 
 export type WrittenPkcs11 = z.output<typeof pkcs11Section>

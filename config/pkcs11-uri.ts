@@ -27,24 +27,24 @@ class Refusal extends Error {}
 
 function parse(text: string): Pkcs11Uri {
   const [, path, query = ''] = /^pkcs11:([^?#]*)(?:\?([^#]*))?$/s.exec(text) ?? []
-  if (path === undefined) throw new Refusal("must be a PKCS#11 URI that begins with 'pkcs11:'")
-  const said = new Map([
+  if (path === undefined) throw new Refusal('must be a PKCS#11 URI that begins with "pkcs11:"')
+  const parts = new Map([
     ...attributes(path, ';', pathAttributes),
     ...attributes(query, '&', queryAttributes),
   ])
-  const type = said.get('type')
+  const type = parts.get('type')
   if (type !== undefined && type !== 'secret-key') {
-    throw new Refusal(`names a key of type '${type}', not 'secret-key'`)
+    throw new Refusal(`names a key of type "${type}", not "secret-key"`)
   }
-  if (said.has('pin-source') && said.has('pin-value')) {
-    throw new Refusal("has both 'pin-source' and 'pin-value'")
+  if (parts.has('pin-source') && parts.has('pin-value')) {
+    throw new Refusal('has both "pin-source" and "pin-value"')
   }
   return definedOnly({
-    token: tokenOf(said),
-    keyLabelPrefix: said.get('object')?.replace(/-v\d+$/, ''),
-    modulePath: said.get('module-path'),
-    pinFile: pinFileOf(said.get('pin-source')),
-    pin: said.get('pin-value'),
+    token: tokenOf(parts),
+    keyLabelPrefix: parts.get('object')?.replace(/-v\d+$/, ''),
+    modulePath: parts.get('module-path'),
+    pinFile: pinFileOf(parts.get('pin-source')),
+    pin: parts.get('pin-value'),
   })
 }
 
@@ -56,11 +56,11 @@ function attributes(list: string, separator: string, known: readonly string[]): 
     .map((part) => {
       const at = part.indexOf('=')
       const name = at < 0 ? part : part.slice(0, at)
-      if (at < 0 || !/^[a-z-]+$/.test(name)) throw new Refusal('has a part that is no name=value')
+      if (at < 0 || !/^[a-z-]+$/.test(name)) throw new Refusal('has a part that is not name=value')
       if (!known.includes(name)) {
-        throw new Refusal(`has an attribute that is not used here: '${name}' (${known.join(', ')})`)
+        throw new Refusal(`has an attribute that is not used here: "${name}" (${known.join(', ')})`)
       }
-      if (seen.has(name)) throw new Refusal(`has '${name}' a second time`)
+      if (seen.has(name)) throw new Refusal(`has "${name}" a second time`)
       seen.add(name)
       return [name, decoded(name, part.slice(at + 1))]
     })
@@ -72,23 +72,23 @@ function decoded(name: string, value: string): string {
   try {
     text = decodeURIComponent(value)
   } catch {
-    throw new Refusal(`has '${name}' with a percent-encoding that is no UTF-8`)
+    throw new Refusal(`has "${name}" with a percent-encoding that is not UTF-8`)
   }
-  if (text === '' || text.includes('\0')) throw new Refusal(`has '${name}' without a value`)
+  if (text === '' || text.includes('\0')) throw new Refusal(`has "${name}" without a value`)
   return text
 }
 
-function tokenOf(said: ReadonlyMap<string, string>): TokenWanted {
-  const slot = said.get('slot-id')
+function tokenOf(parts: ReadonlyMap<string, string>): TokenWanted {
+  const slot = parts.get('slot-id')
   if (slot !== undefined && !/^\d{1,15}$/.test(slot)) {
-    throw new Refusal("has 'slot-id' that is no number")
+    throw new Refusal('has a "slot-id" that is not a number')
   }
   const token = definedOnly({
-    label: said.get('token'),
-    serial: said.get('serial'),
+    label: parts.get('token'),
+    serial: parts.get('serial'),
     slot: slot === undefined ? undefined : Number(slot),
-    manufacturer: said.get('manufacturer'),
-    model: said.get('model'),
+    manufacturer: parts.get('manufacturer'),
+    model: parts.get('model'),
   })
   if (Object.keys(token).length > 0) return token
   throw new Refusal('names no token: one of token, serial, slot-id, manufacturer, model is needed')
@@ -101,7 +101,7 @@ function pinFileOf(source: string | undefined): string | undefined {
   const isBare = !/^([a-z][a-z0-9+.-]*:|\||\/\/)/i.test(source)
   if (file !== undefined && !file.startsWith('//')) return file
   if (isBare) return source
-  throw new Refusal("has 'pin-source' that is no file: write pin-source=file:/path")
+  throw new Refusal('has a "pin-source" that is not a file: write pin-source=file:/path')
 }
 
 type Defined<T> = { [K in keyof T]: Exclude<T[K], undefined> }

@@ -35,9 +35,9 @@ const installName = text()
   .max(64, 'must have at most 64 characters')
   .regex(
     /^[A-Za-z0-9][A-Za-z0-9._-]*$/,
-    "must be of letters, digits, '.', '_' and '-', the first a letter or digit",
+    'must be of letters, digits, ".", "_" and "-", the first a letter or digit',
   )
-  .refine((name) => !name.split('.').includes('node'), "must not have a part named 'node'")
+  .refine((name) => !name.split('.').includes('node'), 'must not have a part named "node"')
 
 const fleet = section({
   heartbeat: duration.prefault('30s'),
@@ -64,10 +64,10 @@ const rewrap = section({
   page: count(1, maxPage, `must be a number from 1 to ${maxPage}`).default(1000),
   shards: z
     .unknown()
-    .refine(isRanges, "must be 'auto' or a number from 1 to 1000")
+    .refine(isRanges, 'must be "auto" or a number from 1 to 1000')
     .transform((shards) => shards as number | 'auto')
     .prefault('auto'),
-  check: z.enum(['all', 'sampled', 'none'], "must be 'all', 'sampled' or 'none'").default('all'),
+  check: z.enum(['all', 'sampled', 'none'], 'must be "all", "sampled" or "none"').default('all'),
   max_rate: count(0, 1e9, 'must be a number of envelopes a second, 0 for no limit').default(0),
 }).prefault({})
 
@@ -80,7 +80,7 @@ const removal = section({
   .superRefine(({ approvals_required, approvers }, context) => {
     const twice = approvers.findIndex((approver, at) => approvers.indexOf(approver) !== at)
     if (twice >= 0) {
-      context.addIssue({ code: 'custom', path: ['approvers', twice], message: 'is there twice' })
+      context.addIssue({ code: 'custom', path: ['approvers', twice], message: 'appears twice' })
     }
     if (approvals_required > approvers.length) {
       const message = `must be at most the number of approvers (${approvers.length})`
@@ -91,18 +91,18 @@ const removal = section({
 
 const worker = section({
   listen: text()
-    .refine(isListenAddress, "must be an address such as '127.0.0.1:9464'")
+    .refine(isListenAddress, 'must be an address such as "127.0.0.1:9464"')
     .default('127.0.0.1:9464'),
   shutdown_grace: duration.prefault('10s'),
 }).prefault({})
 
 const log = section({
   level: z.enum(logLevels, `must be one of ${logLevels.join(', ')}`).default('info'),
-  pretty: z.literal(['auto', true, false], "must be 'auto', true or false").default('auto'),
+  pretty: z.literal(['auto', true, false], 'must be "auto", true or false').default('auto'),
 }).prefault({})
 
 const kek = section({
-  provider: z.enum(['env', 'pkcs11'], "must be 'env' or 'pkcs11'"),
+  provider: z.enum(['env', 'pkcs11'], 'must be "env" or "pkcs11"'),
   env: section({
     variable_prefix: text()
       .regex(/^[A-Za-z_][A-Za-z0-9_]*$/, 'must be the beginning of a variable name')

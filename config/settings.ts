@@ -17,7 +17,8 @@ export function settingsOf(
   return deepFreeze<FleetSettings>({
     collections: config.collections
       .map(({ name, envelopes, layouts = [] }) => ({
-        ...{ name, envelopes: [...envelopes].sort() },
+        name,
+        envelopes: [...envelopes].sort(),
         ...(layouts.length === 0 ? {} : { layouts: [...layouts].sort(byField) }),
       }))
       .sort((a, b) => (a.name < b.name ? -1 : 1)),
@@ -39,8 +40,10 @@ function byField(one: { field: string }, other: { field: string }): number {
 const defaults: Pick<FleetSettings, 'fleet' | 'removal'> = {
   fleet: { heartbeatMs: 30_000, leaseMs: 90_000, expireMs: 120_000 },
   removal: {
-    ...{ backupWindowMs: 30 * dayMs, undoWindowMs: dayMs },
-    ...{ approvalsRequired: 0, approvers: [] },
+    backupWindowMs: 30 * dayMs,
+    undoWindowMs: dayMs,
+    approvalsRequired: 0,
+    approvers: [],
   },
 }
 
@@ -51,18 +54,18 @@ const defaults: Pick<FleetSettings, 'fleet' | 'removal'> = {
 export function settingsHash(settings: FleetSettings): Buffer {
   const canonical = canonicalize({
     collections: settings.collections.map((each) => ({ ...each, uuid: undefined })),
-    ...sectionSaid('fleet', settings.fleet, defaults.fleet),
-    ...sectionSaid('removal', settings.removal, defaults.removal),
+    ...changedSettings('fleet', settings.fleet, defaults.fleet),
+    ...changedSettings('removal', settings.removal, defaults.removal),
   })
   if (canonical === undefined) throw new TypeError('settings are no JSON')
   return createHash('sha256').update(canonical, 'utf8').digest()
 }
 
 /** The members of a section that are not at their defaults, under the section's name; empty when all are. */
-function sectionSaid(name: string, section: object, standard: object): object {
+function changedSettings(name: string, section: object, standard: object): object {
   const usual = new Map<string, unknown>(Object.entries(standard))
-  const said = Object.entries(section).filter(
+  const changed = Object.entries(section).filter(
     ([key, value]) => canonicalize(value) !== canonicalize(usual.get(key)),
   )
-  return said.length === 0 ? {} : { [name]: Object.fromEntries(said) }
+  return changed.length === 0 ? {} : { [name]: Object.fromEntries(changed) }
 }

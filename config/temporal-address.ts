@@ -3,4 +3,4 @@ export function isTemporalAddress(text: string): boolean {
   return /^[^\s/]+$/.test(text)
 }
 
-export const notAnAddress = "must be host:port, such as '127.0.0.1:7233'"
+export const notAnAddress = 'must be host:port, such as "127.0.0.1:7233"'

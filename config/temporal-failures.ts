@@ -23,66 +23,68 @@ type Place = Pick<TemporalEndpoint, 'address'> & Partial<TemporalEndpoint>
 export function temporalFailure(error: unknown, place: Place): KeyturnError {
   if (error instanceof KeyturnError) return error
   const { text, status } = causeOf(error)
-  const told = withoutKey(inOneLine(text), place)
+  const reason = withoutKey(inOneLine(text), place)
   const fail = (code: ErrorCode, message: string, hint: string) =>
     new KeyturnError(code, message, { hint, cause: error })
   const where = `temporal at "${place.address}"`
-  if (status !== null && !isAway(status) && !noGrpc.test(told)) {
+  if (status !== null && !isAway(status) && !noGrpc.test(reason)) {
     const inNamespace = place.namespace === undefined ? '' : `, namespace "${place.namespace}",`
-    const { says, hint } = refusalOf(status, told)
-    return fail('temporal-refused', `${where}${inNamespace} ${says}: ${told}`, hint)
+    const { verb, hint } = refusalOf(status, reason)
+    return fail('temporal-refused', `${where}${inNamespace} ${verb}: ${reason}`, hint)
   }
   if (error instanceof TypeError || error instanceof RangeError) {
     return fail(
       'config-invalid',
-      `the address "${place.address}" of temporal cannot be used: ${told}`,
+      `the address "${place.address}" of temporal cannot be used: ${reason}`,
       addressHint,
     )
   }
   const isLate = status === grpc.deadline
-  const met = ways.find(({ pattern }) => pattern.test(told)) ?? (isLate ? slow : undefined)
+  const known =
+    connectionFailures.find(({ pattern }) => pattern.test(reason)) ?? (isLate ? slow : undefined)
   return fail(
     'temporal-unreachable',
-    `temporal does not answer at "${place.address}": ${met?.says?.(told) ?? told}`,
-    met?.hint ?? addressHint,
+    `temporal does not answer at "${place.address}": ${known?.explain?.(reason) ?? reason}`,
+    known?.hint ?? addressHint,
   )
 }
 
 const addressHint =
-  'is it running, and is temporal.address in keyturn.yaml (or TEMPORAL_ADDRESS), host:port of its front end, right?'
+  'check that it runs, and that temporal.address in keyturn.yaml (or TEMPORAL_ADDRESS) is host:port of its front end'
 
 interface Refusal {
-  says: string
+  /** What the server does, after its address and namespace. */
+  verb: string
   hint: string
 }
 
 const refusals: Readonly<Record<number, Refusal>> = {
   [grpc.notFound]: {
-    says: 'does not know it',
+    verb: 'does not have this namespace',
     hint: 'check temporal.namespace (or TEMPORAL_NAMESPACE); make one with: temporal operator namespace create --namespace NAME',
   },
   [grpc.permissionDenied]: {
-    says: 'does not permit it',
+    verb: 'does not permit this call',
     hint: 'give this client, by its API key or certificate, write access to the namespace',
   },
   [grpc.exhausted]: {
-    says: 'is over its limit',
+    verb: 'has reached its limit',
     hint: 'too many requests or too much data for this namespace: try again later, or have its limits raised',
   },
   [grpc.unimplemented]: {
-    says: 'does not know the call',
-    hint: 'is it a Temporal server of a supported version, and not a proxy or another gRPC server?',
+    verb: 'does not support this call',
+    hint: 'check that it is a Temporal server of a supported version, not a proxy or another gRPC server',
   },
   [grpc.unauthenticated]: {
-    says: 'does not know this client',
+    verb: 'does not accept this client',
     hint: 'check the API key (TEMPORAL_API_KEY) or the client certificate (TEMPORAL_TLS_CLIENT_CERT_PATH), and its expiry',
   },
 }
 
-function refusalOf(status: number, told: string): Refusal {
-  const other = { says: 'refused', hint: 'look at the log of the Temporal server' }
-  // What is not found is a workflow or Schedule of ours, unless the text names the namespace.
-  if (status === grpc.notFound && !/namespace/i.test(told)) return other
+function refusalOf(status: number, reason: string): Refusal {
+  const other = { verb: 'refused', hint: 'look at the log of the Temporal server' }
+  // A workflow or Schedule was not found, unless the text names the namespace.
+  if (status === grpc.notFound && !/namespace/i.test(reason)) return other
   return refusals[status] ?? other
 }
 
@@ -94,59 +96,59 @@ function isAway(status: number): boolean {
 /** A web server or a proxy answered. */
 const noGrpc = /protocol error|http2 error|FRAME_SIZE|HTTP status|content-type/i
 
-interface Way {
+interface ConnectionFailure {
   pattern: RegExp
   /** Our own wording, where the SDK's text does not name the reason. */
-  says?: (text: string) => string
+  explain?: (text: string) => string
   hint: string
 }
 
-const slow: Way = {
+const slow: ConnectionFailure = {
   pattern: /deadline|timed? ?out|TimeoutExpired|Timeout expired/i,
-  says: () => 'it takes the connection, or drops it, and does not answer',
-  hint: 'is a firewall in between, is it busy, and is it Temporal?',
+  explain: () => 'it accepts or drops the connection and does not answer',
+  hint: 'check whether a firewall is in between, whether the server is busy, and whether it is Temporal',
 }
 
 /** Connection failures, by the texts of grpc-js (with OpenSSL) and of tonic (with rustls). */
-const ways: readonly Way[] = [
+const connectionFailures: readonly ConnectionFailure[] = [
   {
     pattern: /wrong version number|InvalidContentType|packet length too long/i,
-    says: () => 'it does not speak TLS',
-    hint: 'take TLS out of the Temporal environment (TEMPORAL_TLS=false; an API key turns it on), or name the port that speaks it',
+    explain: () => 'it does not speak TLS',
+    hint: 'turn TLS off in the Temporal environment (TEMPORAL_TLS=false; an API key turns it on), or use the port that speaks TLS',
   },
   {
     pattern: /InvalidCertificate|certificate|UnknownIssuer|altname/i,
-    says: (text) => {
+    explain: (text) => {
       const kind = /InvalidCertificate\((\w+)/.exec(text)?.[1]
       return kind === undefined ? text : `its certificate is not accepted (${kind})`
     },
-    hint: 'name its CA in TEMPORAL_TLS_SERVER_CA_CERT_PATH, and its name in TEMPORAL_TLS_SERVER_NAME',
+    hint: 'set TEMPORAL_TLS_SERVER_CA_CERT_PATH to its CA, and TEMPORAL_TLS_SERVER_NAME to its name',
   },
   {
     pattern: /PrivateKeyParse|PEM routines|no start line|DECODER|CertificateParse/i,
-    says: () => 'the client certificate or its key cannot be read as PEM',
+    explain: () => 'the client certificate or its key cannot be read as PEM',
     hint: 'check TEMPORAL_TLS_CLIENT_CERT_PATH and TEMPORAL_TLS_CLIENT_KEY_PATH',
   },
   {
     pattern: /dns error|name resolution failed|ENOTFOUND|EAI_AGAIN/i,
-    says: (text) => /error: "([^"]+)"/.exec(text)?.[1] ?? text,
-    hint: 'is the host in temporal.address (or TEMPORAL_ADDRESS) right, and does the DNS of this host know it?',
+    explain: (text) => /error: "([^"]+)"/.exec(text)?.[1] ?? text,
+    hint: 'check the host in temporal.address (or TEMPORAL_ADDRESS), and the DNS of this host',
   },
   {
     pattern: /ConnectionRefused|ECONNREFUSED/,
-    says: () => 'connection refused',
+    explain: () => 'connection refused',
     hint: addressHint,
   },
   {
     pattern: noGrpc,
-    says: () => 'what answers there does not speak gRPC',
-    hint: 'name the port of the front end (7233 by default), not that of the web UI or a proxy for HTTP/1',
+    explain: () => 'the server there does not speak gRPC',
+    hint: 'use the port of the front end (7233 by default), not that of the web UI or of a proxy for HTTP/1',
   },
   {
     pattern:
       /BrokenPipe|broken pipe|^failed to connect$|ECONNRESET|socket closed|connection (reset|closed)/i,
-    says: () => 'it closes the connection at once',
-    hint: 'does it want TLS (TEMPORAL_TLS=true, or an API key)? is it Temporal?',
+    explain: () => 'it closes the connection at once',
+    hint: 'check whether it requires TLS (TEMPORAL_TLS=true, or an API key), and that it is Temporal',
   },
   slow,
 ]

@@ -12,7 +12,7 @@ interface Rule {
 /** Anything else is `false` for Temporal's SDK, also `TRUE` and `yes`. */
 const flag: Rule = {
   isGood: (value) => /^(true|false|1|0)$/.test(value),
-  must: "must be 'true' or 'false'",
+  must: 'must be "true" or "false"',
 }
 /** Such values travel as headers. */
 const header: Rule = {
@@ -24,17 +24,17 @@ const rules: Readonly<Record<string, Rule>> = {
   TEMPORAL_TLS: flag,
   TEMPORAL_TLS_DISABLE_HOST_VERIFICATION: flag,
   TEMPORAL_API_KEY: header,
-  // Its absence is nothing to the SDK.
-  TEMPORAL_CONFIG_FILE: { isGood: existsSync, must: 'must name a file that is there' },
+  // The SDK ignores a missing file.
+  TEMPORAL_CONFIG_FILE: { isGood: existsSync, must: 'must be the path of an existing file' },
 }
 const metadata = 'TEMPORAL_GRPC_META_'
 
-/** A certificate without its key would not be sent, and nothing said. */
+/** The SDK silently sends no certificate without its key. */
 const pairs = [['TEMPORAL_TLS_CLIENT_CERT', 'TEMPORAL_TLS_CLIENT_KEY']] as const
 
 /**
- * Temporal's variables of this environment, without empty ones, which count as unset. Refuses by name what the SDK would
- * take for something else, or leave out, without a word. Of an address and a namespace only those that are used are checked,
+ * Temporal's variables of this environment, without empty ones, which count as unset. Refuses values that the SDK would
+ * silently misread or ignore; the error names the variable. Of an address and a namespace only those that are used are checked,
  * by `requireTemporalAddress`.
  */
 export function temporalVariables(env: NodeJS.ProcessEnv): Record<string, string> {

@@ -30,25 +30,25 @@ export function parseYaml(file: string, text: string): YamlSource {
   const [error] = document.errors
   if (error?.code === 'DUPLICATE_KEY') {
     const key = /^["']?([\w.-]{1,64})/.exec(text.slice(error.pos[0]))?.[1]
-    const named = key === undefined ? 'a key' : `the key '${key}'`
-    throw new KeyturnError('config-invalid', `${at(error.pos[0])}: ${named} is there twice`, {
-      hint: 'keep one of the two: a section that is continued stands in one piece',
+    const named = key === undefined ? 'a key' : `the key "${key}"`
+    throw new KeyturnError('config-invalid', `${at(error.pos[0])}: ${named} appears twice`, {
+      hint: 'keep one of the two: a section cannot be split',
     })
   }
   if (error !== undefined) {
     throw new KeyturnError(
       'config-invalid',
       `${at(error.pos[0])}: not valid yaml (${error.code.toLowerCase().replaceAll('_', ' ')})`,
-      { hint: 'look at indentation and quotes around that place' },
+      { hint: 'look at the indentation and the quotes around it' },
     )
   }
   const [tag] = document.warnings
   if (tag !== undefined) {
     // Do not show the tag: an unquoted PIN may begin with `!`.
     const key = /([\w.-]{1,64})["']?\s*:[^\S\n]*$/.exec(text.slice(0, tag.pos[0]))?.[1]
-    const where = key === undefined ? 'a value' : `the value of '${key}'`
-    throw new KeyturnError('config-invalid', `${at(tag.pos[0])}: ${where} has a tag ('!')`, {
-      hint: "tags are not supported; a text that begins with '!' stands in quotes",
+    const where = key === undefined ? 'a value' : `the value of "${key}"`
+    throw new KeyturnError('config-invalid', `${at(tag.pos[0])}: ${where} has a tag ("!")`, {
+      hint: 'tags are not supported: put a text that begins with "!" into quotes',
     })
   }
   const offsetOf = (path: KeyPath): number => offsetIn(document, path)
@@ -68,7 +68,7 @@ function reading<T>(file: string, read: () => T): T {
   try {
     return read()
   } catch (cause) {
-    const reason = cause instanceof RangeError ? 'it is nested without end' : aliasReason(cause)
+    const reason = cause instanceof RangeError ? 'it is nested too deeply' : aliasReason(cause)
     throw new KeyturnError('config-invalid', `${file}: not valid yaml (${reason})`, {
       hint: 'write the values out instead of anchors (&) and aliases (*)',
       cause,
@@ -77,7 +77,9 @@ function reading<T>(file: string, read: () => T): T {
 }
 
 function aliasReason(cause: unknown): string {
-  return /excessive alias/i.test(String(cause)) ? 'its aliases multiply' : 'an alias has no anchor'
+  return /excessive alias/i.test(String(cause))
+    ? 'its aliases expand without limit'
+    : 'an alias has no anchor'
 }
 
 /** The offset of the key rather than of its value, since a reader looks for the key. */

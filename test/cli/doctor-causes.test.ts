@@ -61,7 +61,7 @@ const cases: Case[] = [
       [{ address: host }, /does not answer|closes|protocol/, /Temporal/],
       [
         { address: inject('temporalAddress'), namespace: 'nosuch' },
-        /namespace "nosuch", does not know it/,
+        /namespace "nosuch", does not have this namespace/,
         /namespace create/,
       ],
     ] as const

@@ -10,7 +10,7 @@ test.each([
   ['24h', 86_400_000],
   ['90d', 7_776_000_000],
   ['2w', 1_209_600_000],
-])('%s are %d milliseconds', (text, milliseconds) => {
+])('parseDuration reads %s as %d milliseconds', (text, milliseconds) => {
   expect(parseDuration(text)).toBe(milliseconds)
 })
 
@@ -27,11 +27,11 @@ test.each([
   '1e3s',
   ' 1s',
   '9007199254740993s',
-])('%j is no duration', (text) => {
+])('parseDuration refuses %j', (text) => {
   expect(parseDuration(text)).toBeNull()
 })
 
-test('a written duration is read back as the same', () => {
+test('parseDuration reads what formatDuration writes', () => {
   fc.assert(
     fc.property(
       fc.oneof(

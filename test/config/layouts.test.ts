@@ -11,7 +11,7 @@ const layout =
   'layout: { version: key_version, wrapped: secret_dek, iv: prefix, encoding: base64, aad: { sha256: [id, field] } }'
 
 describe('a declared layout', () => {
-  test('is read with its field, and the default of its encoding is binary', () => {
+  test('is read with its field; its encoding is binary by default', () => {
     const config = load(`[{ field: secret, ${layout} }, token]`)
     expect(config.collections).toEqual([
       {
@@ -21,8 +21,11 @@ describe('a declared layout', () => {
           {
             field: 'secret',
             layout: {
-              ...{ version: 'key_version', wrapped: 'secret_dek', iv: 'prefix' },
-              ...{ encoding: 'base64', aad: { sha256: ['id', 'field'] } },
+              version: 'key_version',
+              wrapped: 'secret_dek',
+              iv: 'prefix',
+              encoding: 'base64',
+              aad: { sha256: ['id', 'field'] },
             },
           },
         ],
@@ -32,33 +35,33 @@ describe('a declared layout', () => {
     expect(plain.collections[0]?.layouts?.[0]?.layout.encoding).toBe('binary')
   })
 
-  test('counts in the hash of the settings, and a field written as a section does not', () => {
+  test('changes the hash of the settings; a field written as a section does not', () => {
     const hash = (list: string) => settingsHash(settingsOf(load(list))).toString('hex')
     expect(hash('[{ field: secret }]')).toBe(hash('[secret]'))
     expect(hash(`[{ field: secret, ${layout} }]`)).not.toBe(hash('[secret]'))
   })
 
   test.each([
-    ['[{ field: a, layout: { version: v } }]', "layout.wrapped' is missing"],
-    ['[{ feild: a }]', 'keys that may stand there: field, layout'],
-    ['[{ field: a, layout: { version: v, wrapped: w, iv: i, aad: some } }]', "must be 'keyturn'"],
+    ['[{ field: a, layout: { version: v } }]', 'layout.wrapped" is missing'],
+    ['[{ feild: a }]', 'allowed keys: field, layout'],
+    ['[{ field: a, layout: { version: v, wrapped: w, iv: i, aad: some } }]', 'must be "keyturn"'],
     [
       '[{ field: a, layout: { version: v, wrapped: w, iv: i, aad: { sha256: [key] } } }]',
-      "must be one of id, field, collection, install, version, or begin with 'text:'",
+      'must be one of id, field, collection, install, version, or begin with "text:"',
     ],
     [
       '[{ field: a, layout: { version: v, wrapped: v, iv: i, aad: none } }]',
-      "names the field 'v' a second time",
+      'names the field "v" a second time',
     ],
     [
       '[{ field: a, layout: { version: v, wrapped: w, iv: prefix, aad: none } }, { field: b, layout: { version: v, wrapped: x, iv: prefix, aad: none } }]',
-      "names the field 'v' a second time",
+      'names the field "v" a second time',
     ],
     [
       '[secret, { field: b, layout: { version: secret.v, wrapped: x, iv: prefix, aad: none } }]',
-      "is inside of the field 'secret'",
+      'is inside the field "secret"',
     ],
-  ])('is refused where it cannot hold: %s', (list, message) => {
+  ])('is refused when it is incomplete or overlaps another: %s', (list, message) => {
     expect(found(list)).toContain(message)
   })
 })

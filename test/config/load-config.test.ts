@@ -13,7 +13,7 @@ const pkcs11 = `kek:
 const withPkcs11 = least.replace('kek: { provider: env }\n', pkcs11)
 
 describe('a configuration', () => {
-  test('of the required keys has every default', () => {
+  test('with only the required keys gets every default', () => {
     expect(load(least)).toEqual({
       file: expect.stringMatching(/keyturn\.yaml$/) as string,
       install: 'payments',
@@ -51,7 +51,7 @@ kek:
   env: { variable_prefix: KEK_V }
   pkcs11:
     module_path: libsofthsm2.so
-    module_parameters: "configDir='sql:/db'"
+    module_parameters: 'configDir="sql:/db"'
     slot: 0
     pin_file: /run/keyturn/pin
     pin: "0012"
@@ -74,7 +74,7 @@ log: { level: debug, pretty: true }
       env: { variablePrefix: 'KEK_V' },
       pkcs11: {
         modulePath: 'libsofthsm2.so',
-        moduleParameters: "configDir='sql:/db'",
+        moduleParameters: 'configDir="sql:/db"',
         token: { slot: 0 },
         pinFile: '/run/keyturn/pin',
         pin: '0012',
@@ -109,17 +109,17 @@ log: { level: debug, pretty: true }
     expect(Object.isFrozen(config.kek.pkcs11?.token)).toBe(true)
   })
 
-  test('takes a section of which everything is commented out as absent', () => {
+  test('treats a section whose lines are all commented out as absent', () => {
     expect(load(`${least}fleet:\n#  lease: 60s\nlog:\n`).fleet.leaseMs).toBe(90_000)
   })
 
-  test('of an install on env checks its pkcs11 section and leaves it out', () => {
+  test('with the provider env checks the pkcs11 section and drops it', () => {
     const both = withPkcs11.replace('provider: pkcs11', 'provider: env')
     expect(load(both).kek).not.toHaveProperty('pkcs11')
     expect(fault(() => load(both.replace('token_label', 'tokn_label')))).toContain('tokn_label')
   })
 
-  test('resolves a relative pin_file from its own folder', () => {
+  test('resolves a relative pin_file from the folder of keyturn.yaml', () => {
     const config = load(withPkcs11.replace('token_label', 'pin_file: secrets/pin\n    token_label'))
     expect(config.kek.pkcs11?.pinFile).toBe(path.join(path.dirname(config.file), 'secrets/pin'))
   })
@@ -128,23 +128,23 @@ log: { level: debug, pretty: true }
 describe('the address of MongoDB', () => {
   const KEYTURN_MONGODB_URI = 'mongodb+srv://user:hunter2@cluster.example.org'
 
-  test('comes from the variable before the file', () => {
+  test('comes from the variable rather than the file', () => {
     expect(load(least, { KEYTURN_MONGODB_URI }).mongodb.uri).toBe(KEYTURN_MONGODB_URI)
     const without = least.replace('uri: "mongodb://127.0.0.1:27017", ', '')
     expect(load(without, { KEYTURN_MONGODB_URI }).mongodb.uri).toBe(KEYTURN_MONGODB_URI)
     expect(load(least, { KEYTURN_MONGODB_URI: '' }).mongodb.uri).toBe('mongodb://127.0.0.1:27017')
     expect(fault(() => load(without))).toBe(
-      "variable-missing: no address of MongoDB: 'KEYTURN_MONGODB_URI' is not set, and 'keyturn.yaml' has no 'mongodb.uri' | set KEYTURN_MONGODB_URI, or mongodb.uri in the file",
+      'variable-missing: no address of MongoDB: "KEYTURN_MONGODB_URI" is not set, and "keyturn.yaml" has no "mongodb.uri" | set KEYTURN_MONGODB_URI, or mongodb.uri in the file',
     )
   })
 
   test('is never shown', () => {
     const inFile = least.replace('mongodb://127.0.0.1:27017', 'mongo://u:hunter2@h')
     expect(fault(() => load(inFile))).toBe(
-      `config-invalid: keyturn.yaml:2:12: 'mongodb.uri' must begin with mongodb:// or mongodb+srv:// | write for example: mongodb: { uri: "mongodb://127.0.0.1:27017/?replicaSet=rs0", database: app }`,
+      `config-invalid: keyturn.yaml:2:12: "mongodb.uri" must begin with mongodb:// or mongodb+srv:// | write for example: mongodb: { uri: "mongodb://127.0.0.1:27017/?replicaSet=rs0", database: app }`,
     )
     const found = fault(() => load(least, { KEYTURN_MONGODB_URI: 'hunter2' }))
-    expect(found).toMatch(/^config-invalid: variable 'KEYTURN_MONGODB_URI' must begin/)
+    expect(found).toMatch(/^config-invalid: variable "KEYTURN_MONGODB_URI" must begin/)
     expect(found).not.toContain('hunter2')
   })
 })
@@ -160,7 +160,7 @@ describe('the file', () => {
     return folder
   }
 
-  test('is the one named, else the one of the variable, else the one here', () => {
+  test('is that of --config, else of KEYTURN_CONFIG, else ./keyturn.yaml', () => {
     const cwd = files('keyturn.yaml', 'variable.yaml', 'sub/named.yaml')
     const env = { KEYTURN_CONFIG: 'variable.yaml' }
     const installOf = (options: object) => loadConfig({ cwd, env: {}, ...options }).install
@@ -171,20 +171,20 @@ describe('the file', () => {
     expect(installOf({ env: { KEYTURN_CONFIG: '' } })).toBe('keyturn-yaml')
   })
 
-  test('that is named must be there', () => {
+  test('of --config or KEYTURN_CONFIG must exist', () => {
     const cwd = files('keyturn.yaml')
     expect(fault(() => loadConfig({ cwd, env: {}, file: 'other.yaml' }))).toMatch(
-      /^config-missing: there is no configuration file 'other.yaml' \| name one with --config FILE/,
+      /^config-missing: there is no configuration file "other.yaml" \| set --config FILE/,
     )
     expect(fault(() => loadConfig({ cwd, env: { KEYTURN_CONFIG: 'x.yaml' } }))).toContain(
-      "config-missing: there is no configuration file 'x.yaml'",
+      'config-missing: there is no configuration file "x.yaml"',
     )
     expect(fault(() => loadConfig({ cwd, env: {}, file: '.' }))).toContain('EISDIR')
   })
 
-  test('is reported missing with the places that were searched', () => {
+  test('that is missing is reported with the places that were searched', () => {
     expect(fault(() => loadConfig({ cwd: freshFolder(), env: {} }))).toMatch(
-      /^config-missing: no configuration file: neither '.\/keyturn.yaml' nor '\/etc\/keyturn\/keyturn.yaml' is there \|/,
+      /^config-missing: no configuration file: neither ".\/keyturn.yaml" nor "\/etc\/keyturn\/keyturn.yaml" exists \|/,
     )
   })
 })
@@ -207,10 +207,10 @@ describe('for --probe-only', () => {
 
   test('that section is still checked', () => {
     expect(fault(() => probe('kek: { provider: env }'))).toBe(
-      "config-invalid: keyturn.yaml:1:1: 'kek.pkcs11' is missing | write for example: pkcs11: { module_path: /usr/lib/softhsm/libsofthsm2.so, token_label: payments }",
+      'config-invalid: keyturn.yaml:1:1: "kek.pkcs11" is missing | write for example: pkcs11: { module_path: /usr/lib/softhsm/libsofthsm2.so, token_label: payments }',
     )
     expect(fault(() => probe(pkcs11.replace('module_path', 'modul_path')))).toMatch(
-      /^config-unknown-key: keyturn.yaml:4:5: unknown key 'kek.pkcs11.modul_path' \| keys that may stand there: module_path, module_parameters, slot, /,
+      /^config-unknown-key: keyturn.yaml:4:5: unknown key "kek.pkcs11.modul_path" \| allowed keys: module_path, module_parameters, slot, /,
     )
   })
 })

@@ -23,13 +23,13 @@ describe('a secret in the wrong place of the file', () => {
   ])('%s is not shown', (_, bytes) => {
     const cwd = freshFolder()
     writeFileSync(path.join(cwd, 'keyturn.yaml'), bytes)
-    const told = fault(() => loadConfig({ cwd, env: {} }))
-    expect(told).toMatch(/^config-/)
-    expect(told.replaceAll('\0', '')).not.toContain('se-cret')
+    const message = fault(() => loadConfig({ cwd, env: {} }))
+    expect(message).toMatch(/^config-/)
+    expect(message.replaceAll('\0', '')).not.toContain('se-cret')
   })
 })
 
-test('a file in another encoding is refused by name, and so is a folder', () => {
+test('a file that is not UTF-8 is refused with its path, and so is a folder', () => {
   const cwd = freshFolder()
   for (const bytes of [
     Buffer.from(`\uFEFF${least}`, 'utf16le'),
@@ -37,10 +37,10 @@ test('a file in another encoding is refused by name, and so is a folder', () => 
   ]) {
     writeFileSync(path.join(cwd, 'keyturn.yaml'), bytes)
     expect(fault(() => loadConfig({ cwd, env: {} }))).toMatch(
-      /^config-invalid: the configuration file '.*' is not UTF-8 text \| save it as UTF-8/,
+      /^config-invalid: the configuration file ".*" is not UTF-8 text \| save it as UTF-8/,
     )
   }
   expect(fault(() => loadConfig({ cwd, file: '.', env: {} }))).toMatch(
-    /^config-invalid: cannot read .* EISDIR \| name the file in that folder$/,
+    /^config-invalid: cannot read .* EISDIR \| give the path of the file in that folder$/,
   )
 })
