@@ -5,7 +5,7 @@ umask 077
 cd /token
 
 if [ -f ready ]; then
-  echo 'the token is there'
+  echo 'the token exists'
   exit 0
 fi
 
@@ -14,6 +14,6 @@ digits() { od -An -N16 -tu1 /dev/urandom | tr -dc '0-9' | cut -c1-12; }
 mkdir -p tokens
 printf '%s\n' 'directories.tokendir = /token/tokens' 'objectstore.backend = file' 'log.level = ERROR' >softhsm2.conf
 digits | tr -d '\n' >pin
-# softhsm2-util takes PINs as arguments only; it lives for milliseconds, alone in its container.
+# softhsm2-util takes PINs only as arguments; it runs for milliseconds, alone in its container.
 softhsm2-util --init-token --free --label keyturn --pin "$(cat pin)" --so-pin "$(digits)"
 touch ready

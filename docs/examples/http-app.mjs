@@ -1,4 +1,4 @@
-// A small web application that keeps secrets in MongoDB and takes part in every rotation without noticing it.
+// A small web application that keeps secrets in MongoDB and takes part in every rotation without code of its own for it.
 //
 //   KEYTURN_CONFIG=keyturn.yaml DATABASE=app MONGODB_URI=mongodb://… PORT=8080 node docs/examples/http-app.mjs
 //
@@ -64,6 +64,6 @@ await Promise.race([once(process, 'SIGTERM'), once(process, 'SIGINT')])
 server.close()
 server.closeIdleConnections()
 await once(server, 'close')
-// Takes the heartbeat down: the fleet knows at once that this process holds no key any more.
+// Deletes the heartbeat, so that the fleet knows immediately that this process has no key any more.
 await keyring.close()
 await client.close()

@@ -11,7 +11,7 @@ import { openKeyring } from 'keyturn'
 const client = new MongoClient(process.env.MONGODB_URI)
 const secrets = client.db(process.env.DATABASE).collection('secrets')
 
-// `ephemeral`: nobody misses this process when it is gone. A service that must be there leaves it out.
+// `ephemeral`: the fleet does not expect this process after it has ended. Omit it for a service.
 const keyring = await openKeyring({ client, ephemeral: true })
 try {
   // An envelope is bound to its place: it opens in no other record, field or collection.
