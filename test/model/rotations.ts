@@ -129,7 +129,7 @@ function isVerified(state: State, bounds: Bounds, rotation: Rotation, target: nu
 type Go = (what: string, change: (next: State, rotation: Rotation) => unknown) => Step[]
 
 /**
- * activities/fleet.ts, `watchFleet`: checks the fleet with observe and settleVerdict, from promote on, beside the sweep; a
+ * activities/fleet.ts, `watchFleet`: checks the fleet with observe and settleVerdict, from promote on, during the sweep; a
  * repeated activity starts over. Once it has ended no process may wrap under the old version, however long the sweep
  * continues.
  */
