@@ -21,11 +21,12 @@ import {
   markRotation,
   takeOverMark,
 } from '../store/rotation-marks.ts'
-import { closeRanges } from '../store/rewrap-ranges.ts'
+import { closeRanges } from '../store/range-takeover.ts'
 import type { RotationDoc } from '../store/documents.ts'
 import type { Store } from '../store/store.ts'
 import { measuredRate } from '../store/measured-rate.ts'
-import { insertRotation, lastRotation, setPhase } from '../store/rotations.ts'
+import { insertRotation, lastRotation } from '../store/rotations.ts'
+import { setPhase } from '../store/rotation-progress.ts'
 import type { ControlDeps } from './deps.ts'
 import { readFleet } from './fleet.ts'
 import { checkedRotation } from './rotation-input.ts'

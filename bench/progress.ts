@@ -1,5 +1,6 @@
 import { setTimeout as sleep } from 'node:timers/promises'
-import { runningRotation, sumCounters } from '../store/rotations.ts'
+import { runningRotation } from '../store/rotations.ts'
+import { sumCounters } from '../store/rewrap-ranges.ts'
 import type { Store } from '../store/store.ts'
 
 /** Number of envelopes that the running rotation has processed; 0 when none runs. */

@@ -1,6 +1,7 @@
 import type { Binary, Document } from 'mongodb'
 import type { Bound } from './documents.ts'
-import { NotFaithful, rawAt, rawValue } from './raw-bson.ts'
+import { rawAt } from './raw-bson.ts'
+import { NotFaithful, rawValue } from './raw-values.ts'
 import { isUnauthorized } from './server-errors.ts'
 import type { Store } from './store.ts'
 

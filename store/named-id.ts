@@ -3,7 +3,8 @@ import { Binary } from 'mongodb'
 import { KeyturnError } from '../contracts/errors.ts'
 import { idBytesFromElement } from '../envelope/record-id.ts'
 import type { Bound } from './documents.ts'
-import { NotFaithful, rawValue, type RawElement } from './raw-bson.ts'
+import type { RawElement } from './raw-bson.ts'
+import { NotFaithful, rawValue } from './raw-values.ts'
 
 /** An `_id` as it is read, and how a filter or a bound names it. */
 export interface NamedId {

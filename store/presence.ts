@@ -3,7 +3,8 @@ import type { Document } from 'mongodb'
 import { asInteger } from '../envelope/bson-values.ts'
 import { maxKekVersion } from '../envelope/envelope.ts'
 import type { Layout } from '../envelope/layout.ts'
-import { bsonTypes, rawAt, rawElements, rawValueOr, type RawElement } from './raw-bson.ts'
+import { bsonTypes, rawAt, rawElements, type RawElement } from './raw-bson.ts'
+import { rawValueOr } from './raw-values.ts'
 
 /**
  * The one definition of "an envelope is here" (docs/envelope.md), as a MongoDB expression and for documents in memory.

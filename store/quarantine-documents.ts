@@ -4,15 +4,8 @@ import { idBytesFromRaw } from '../envelope/record-id.ts'
 import type { QuarantineDoc, QuarantineId } from './documents.ts'
 import { quarantineSchema } from './keystore-schemas.ts'
 import { malformed, memberAmiss } from './own-documents.ts'
-import {
-  bsonTypes,
-  rawAt,
-  rawDocument,
-  rawElements,
-  rawValue,
-  rawValueOr,
-  type RawElement,
-} from './raw-bson.ts'
+import { bsonTypes, rawAt, rawDocument, rawElements, type RawElement } from './raw-bson.ts'
+import { rawValue, rawValueOr } from './raw-values.ts'
 
 export interface QuarantineRow {
   /** `_id.id` as it is stored: numbers as `Int32`, `Long`, `Double`, sub-documents as `Map`. */

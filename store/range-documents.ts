@@ -2,7 +2,8 @@ import { BSON } from 'mongodb'
 import type { Bound, RangeDoc } from './documents.ts'
 import { rangeSchema } from './keystore-schemas.ts'
 import { memberAmiss } from './own-documents.ts'
-import { bsonTypes, rawAt, rawDocument, rawElements, rawValue, rawValueOr } from './raw-bson.ts'
+import { bsonTypes, rawAt, rawDocument, rawElements } from './raw-bson.ts'
+import { rawValue, rawValueOr } from './raw-values.ts'
 
 /** A malformed range document. */
 export interface MalformedRange {
@@ -14,7 +15,7 @@ export interface MalformedRange {
 
 const boundNames = ['min', 'max', 'cursor'] as const
 
-/** The driver would re-type or refuse the bounds (raw-bson.ts), so they are read from the bytes; the driver reads the rest. */
+/** The driver would re-type or refuse the bounds (raw-values.ts), so they are read from the bytes; the driver reads the rest. */
 export function readRangeDoc(document: Buffer): RangeDoc | MalformedRange {
   const elements = rawElements(document)
   const rest = elements.filter(({ name }) => !boundNames.some((bound) => bound === name))

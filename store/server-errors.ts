@@ -8,55 +8,12 @@ import {
   MongoTopologyClosedError,
   MongoWriteConcernError,
 } from 'mongodb'
+import { serverCodes } from './server-codes.ts'
 
 /**
  * The only place that knows MongoDB's error codes and the wording of its messages: each question about an error of a
  * statement is a function here. store-errors.ts turns such errors into coded ones.
  */
-
-/** Server error codes by name (https://www.mongodb.com/docs/manual/reference/error-codes/). */
-export const serverCodes = {
-  hostUnreachable: 6,
-  hostNotFound: 7,
-  userNotFound: 11,
-  unauthorized: 13,
-  authenticationFailed: 18,
-  namespaceNotFound: 26,
-  lockTimeout: 24,
-  pathNotViable: 28,
-  namespaceExists: 48,
-  maxTimeExpired: 50,
-  writeConcernFailed: 64,
-  cannotCreateIndex: 67,
-  unknownReplWriteConcern: 79,
-  indexOptionsConflict: 85,
-  indexKeySpecsConflict: 86,
-  networkTimeout: 89,
-  shutdownInProgress: 91,
-  primarySteppedDown: 189,
-  writeConflict: 112,
-  documentValidationFailure: 121,
-  commandNotSupportedOnView: 166,
-  cannotIndexParallelArrays: 171,
-  transactionTooOld: 225,
-  snapshotTooOld: 239,
-  snapshotUnavailable: 246,
-  noSuchTransaction: 251,
-  exceededTimeLimit: 262,
-  mechanismUnavailable: 334,
-  atlasError: 8000,
-  socketException: 9001,
-  notWritablePrimary: 10107,
-  objectTooLarge: 10334,
-  duplicateKey: 11000,
-  interruptedAtShutdown: 11600,
-  interrupted: 11601,
-  interruptedByStateChange: 11602,
-  notPrimaryNoSecondaryOk: 13435,
-  notPrimaryOrSecondary: 13436,
-  outOfDiskSpace: 14031,
-  objectTooLargeAfterUpdate: 17419,
-} as const
 
 type CodeName = keyof typeof serverCodes
 
@@ -74,7 +31,7 @@ function hasLabel(error: unknown, label: string): boolean {
   return error instanceof MongoError && error.hasErrorLabel(label)
 }
 
-/* Refusals. */
+/* Refusals */
 
 export function isDuplicateKey(error: unknown): boolean {
   return hasCode(error, 'duplicateKey')
@@ -159,7 +116,7 @@ export function isServerTrouble(error: unknown): boolean {
   )
 }
 
-/* Locks and time limits. */
+/* Locks and time limits */
 
 /** The statement reached its time limit. */
 export function isTimeLimit(error: unknown): boolean {
@@ -176,7 +133,7 @@ export function isHeldDocument(error: unknown): boolean {
   return isTimeLimit(error) || hasCode(error, 'writeConflict')
 }
 
-/* Snapshots. */
+/* Snapshots */
 
 /** MongoDB does not have the snapshot any more, or cannot give one now: read again with another. */
 export function isSnapshotLost(error: unknown): boolean {
@@ -192,7 +149,7 @@ export function isSnapshotOfCapped(error: unknown): boolean {
   )
 }
 
-/* Sessions and transactions. */
+/* Sessions and transactions */
 
 /** Errors of a statement in a killed session. */
 export function wasKilled(error: unknown): boolean {
@@ -218,7 +175,7 @@ export function isTransactionPassing(error: unknown): boolean {
   )
 }
 
-/* Members and connections. */
+/* Members and connections */
 
 /** Refused before execution: the member is not the primary. */
 export function isNotPrimary(error: unknown): boolean {

@@ -1,4 +1,4 @@
-import { serverCodes } from './server-errors.ts'
+import { serverCodes } from './server-codes.ts'
 
 /** Hints for refusals of MongoDB. */
 export const hints = {

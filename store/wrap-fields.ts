@@ -3,7 +3,8 @@ import { asDocument } from '../envelope/bson-values.ts'
 import { wrapFieldNames } from '../envelope/envelope.ts'
 import type { Layout } from '../envelope/layout.ts'
 import { asVersion, boundedPart, longestPart } from './presence.ts'
-import { rawAt, rawMembers, rawNearest, type RawElement } from './raw-bson.ts'
+import { rawAt, type RawElement } from './raw-bson.ts'
+import { rawMembers, rawNearest } from './raw-values.ts'
 
 /** Reads a record's wrap fields and nothing else. Documents are raw, so that no driver re-types a wrap field. */
 

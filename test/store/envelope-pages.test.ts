@@ -6,7 +6,7 @@ import { splitPoints } from '../../store/census.ts'
 import type { Bound } from '../../store/documents.ts'
 import { readPage, type PageEntry } from '../../store/envelope-pages.ts'
 import { commitPage } from '../../store/page-transaction.ts'
-import { sumCounters } from '../../store/rotations.ts'
+import { sumCounters } from '../../store/rewrap-ranges.ts'
 import type { Store } from '../../store/store.ts'
 import { kindsOfIds } from './kinds-of-ids.ts'
 import {

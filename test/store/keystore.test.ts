@@ -33,14 +33,8 @@ import {
   writeHeartbeat,
   type Heartbeat,
 } from '../../store/process-heartbeats.ts'
-import {
-  endRotation,
-  lastRotation,
-  readRotation,
-  reserveHsmCalls,
-  runningRotation,
-  setPhase,
-} from '../../store/rotations.ts'
+import { endRotation, lastRotation, readRotation, runningRotation } from '../../store/rotations.ts'
+import { reserveHsmCalls, setPhase } from '../../store/rotation-progress.ts'
 import { indexFaults } from '../../store/index-faults.ts'
 import { createIndexes } from '../../store/indexes.ts'
 import { keystore } from '../../store/keystore.ts'

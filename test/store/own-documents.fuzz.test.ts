@@ -20,8 +20,9 @@ import {
   listQuarantine,
   recheckQuarantine,
 } from '../../store/rewrap-quarantine.ts'
-import { closeRanges, insertRanges, readPass, readRanges } from '../../store/rewrap-ranges.ts'
-import { lastRotation, readRotation, runningRotation, sumCounters } from '../../store/rotations.ts'
+import { insertRanges, readPass, readRanges, sumCounters } from '../../store/rewrap-ranges.ts'
+import { closeRanges } from '../../store/range-takeover.ts'
+import { lastRotation, readRotation, runningRotation } from '../../store/rotations.ts'
 import { inTransaction } from '../../store/transaction.ts'
 import { seeNode } from '../../store/fleet-nodes.ts'
 import { anything, changed, pathsOf } from './odd-documents.ts'

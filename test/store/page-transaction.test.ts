@@ -6,8 +6,8 @@ import { remainingOf } from '../../store/census.ts'
 import type { PageEntry } from '../../store/envelope-pages.ts'
 import { commitPage } from '../../store/page-transaction.ts'
 import { listQuarantine } from '../../store/rewrap-quarantine.ts'
-import { closeRanges, readRange } from '../../store/rewrap-ranges.ts'
-import { sumCounters } from '../../store/rotations.ts'
+import { readRange, sumCounters } from '../../store/rewrap-ranges.ts'
+import { closeRanges } from '../../store/range-takeover.ts'
 import type { Store } from '../../store/store.ts'
 import {
   accuse,

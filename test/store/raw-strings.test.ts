@@ -1,5 +1,5 @@
 import { describe, expect, test } from 'vitest'
-import { elementOf, NotFaithful, rawValue } from '../../store/raw-bson.ts'
+import { elementOf, NotFaithful, rawValue } from '../../store/raw-values.ts'
 
 /** An `_id` that cannot be given back as it came ends in quarantine, so none may be taken for one by mistake. */
 describe('a string', () => {
