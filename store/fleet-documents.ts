@@ -45,7 +45,11 @@ export function parseHeartbeat(raw: Document): HeartbeatDoc {
     const { current = null, epoch = null, loaded, not_loaded, settings = null } = data
     return {
       ...data,
-      ...{ current, epoch, settings, loaded: loaded ?? [], not_loaded: not_loaded ?? [] },
+      current,
+      epoch,
+      settings,
+      loaded: loaded ?? [],
+      not_loaded: not_loaded ?? [],
     }
   }
   return malformedHeartbeat(raw, success ? 'node' : whatOf(error))
@@ -93,7 +97,10 @@ export function parseNode(raw: Document): NodeDoc {
     const { last_seen, decommissioned_at } = data
     const { decommissioned_by: by } = raw as Record<string, unknown>
     return {
-      ...{ _id: data._id, kind: data.kind, first_seen, last_seen: last_seen ?? null },
+      _id: data._id,
+      kind: data.kind,
+      first_seen,
+      last_seen: last_seen ?? null,
       decommissioned_at: decommissioned_at ?? null,
       decommissioned_by: typeof by === 'string' ? clipped(by) : null,
     }

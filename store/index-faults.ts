@@ -54,7 +54,9 @@ export function wantedIndexes(layout: Layout): { version: WantedIndex; odd: Want
 export async function listIndexes(store: Store, collection: string): Promise<FoundIndex[]> {
   try {
     const answer = await store.db.command({
-      ...{ listIndexes: collection, cursor: { batchSize: 1_000 }, includeBuildUUIDs: true },
+      listIndexes: collection,
+      cursor: { batchSize: 1_000 },
+      includeBuildUUIDs: true,
     })
     const { firstBatch } = answer['cursor'] as { firstBatch: Document[] }
     return firstBatch.map((listed) => {

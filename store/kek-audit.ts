@@ -95,7 +95,11 @@ function listed(row: AuditDoc): ListedEntry {
   return {
     _id: _id.safeParse(row._id).data ?? null,
     at: at.safeParse(row.at).data ?? new Date(0),
-    ...{ actor: '', action: 'malformed', subject, details: {}, prev: '' },
+    actor: '',
+    action: 'malformed',
+    subject,
+    details: {},
+    prev: '',
     hash: hash.safeParse(row.hash).data ?? '',
   }
 }

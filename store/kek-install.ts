@@ -55,9 +55,16 @@ export async function insertInstall(
     if (!isExistingCollection(error)) throw error
   })
   const row: InstallDoc = {
-    ...{ _id: 'install', name, id: newInstallId() },
-    ...{ home: await readHome(store), schema, provider: null, stores: [], restoration: null },
-    ...{ created_at: await serverNow(store), created_by },
+    _id: 'install',
+    name,
+    id: newInstallId(),
+    home: await readHome(store),
+    schema,
+    provider: null,
+    stores: [],
+    restoration: null,
+    created_at: await serverNow(store),
+    created_by,
   }
   try {
     await keystore.install(store).insertOne(row)
@@ -84,8 +91,13 @@ export async function claimProvider(
         provider: { $literal: provider },
         stores: [
           {
-            ...{ name: { $literal: provider }, provider: { $literal: provider }, token: null },
-            ...{ installs: 0, added_at: '$$NOW', added_by: { $literal: by }, retired_at: null },
+            name: { $literal: provider },
+            provider: { $literal: provider },
+            token: null,
+            installs: 0,
+            added_at: '$$NOW',
+            added_by: { $literal: by },
+            retired_at: null,
           },
         ],
       },

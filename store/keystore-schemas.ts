@@ -22,7 +22,10 @@ const bytes = (least: number, most: number) =>
   )
 const timer = z.int().min(1).max(longestTimer)
 const counters = z.looseObject({
-  ...{ rewrapped: count, superseded: count, quarantined: count, hsm_calls: count },
+  rewrapped: count,
+  superseded: count,
+  quarantined: count,
+  hsm_calls: count,
 })
 
 export const activeSchema = z.looseObject({
@@ -34,12 +37,18 @@ export const activeSchema = z.looseObject({
 
 const fleet = z
   .looseObject({
-    ...{ heartbeatMs: timer, leaseMs: timer, expireMs: count, proveMs: timer.optional() },
+    heartbeatMs: timer,
+    leaseMs: timer,
+    expireMs: count,
+    proveMs: timer.optional(),
   })
   .refine(({ heartbeatMs, leaseMs, expireMs }) => heartbeatMs < leaseMs && leaseMs < expireMs)
 
 const layout = z.looseObject({
-  ...{ version: text, wrapped: text, iv: text, encoding: z.enum(['binary', 'base64', 'hex']) },
+  version: text,
+  wrapped: text,
+  iv: text,
+  encoding: z.enum(['binary', 'base64', 'hex']),
   aad: z.union([
     z.enum(['none', 'keyturn']),
     z.looseObject({ sha256: z.array(text).max(100), separator: text.optional() }),
@@ -103,7 +112,9 @@ export const versionSchema = z.looseObject({
   gcm: z.looseObject({ iv_mode: text, iv_length: count, tag_bits: count }).nullable(),
   canary: z
     .looseObject({
-      ...{ dek_iv: bytes(0, 1_000), dek_wrapped: bytes(0, 10_000), digest: bytes(0, 1_000) },
+      dek_iv: bytes(0, 1_000),
+      dek_wrapped: bytes(0, 10_000),
+      digest: bytes(0, 1_000),
     })
     .nullable(),
   wraps: count,
@@ -115,8 +126,13 @@ export const versionSchema = z.looseObject({
   left_epoch: count.nullable(),
   removal: z
     .looseObject({
-      ...{ request: name, requested_by: text, requested_at: date, due_at: date, guard_run: count },
-      ...{ without_fence: z.boolean(), fenced_at: date.nullable() },
+      request: name,
+      requested_by: text,
+      requested_at: date,
+      due_at: date,
+      guard_run: count,
+      without_fence: z.boolean(),
+      fenced_at: date.nullable(),
       fence_try: z.looseObject({ at: date, tries: count, message: text }).nullable(),
       hsm_key: z.enum(['destroyed', 'absent']).nullable(),
     })
@@ -136,7 +152,9 @@ export const removalSchema = z.looseObject({
   requested_by: text,
   requested_at: date,
   not_before: date.nullable(),
-  ...{ destroy_hsm_key: z.boolean(), accept_quarantine: z.boolean(), without_fence: z.boolean() },
+  destroy_hsm_key: z.boolean(),
+  accept_quarantine: z.boolean(),
+  without_fence: z.boolean(),
   state: z.enum(['asked', 'requested', 'destroyed', 'refused', 'withdrawn']),
   standing: z.boolean(),
 })
@@ -151,7 +169,12 @@ export const questionSchema = z.looseObject({
 const phase = z.enum(rotationPhases)
 
 export const rotationSchema = z.looseObject({
-  ...{ _id: name, from: count, to: count, phase, requested_by: text, reason: text },
+  _id: name,
+  from: count,
+  to: count,
+  phase,
+  requested_by: text,
+  reason: text,
   outcome: z
     .enum(['completed', 'completed-with-quarantine', 'cancelled', 'refused', 'failed'])
     .nullable(),
@@ -175,17 +198,25 @@ export const rotationSchema = z.looseObject({
     .nullable(),
   total: count.nullable(),
   counters: counters.nullable(),
-  ...{ hsm_reserved: count, max_hsm_calls: count, touches: count },
+  hsm_reserved: count,
+  max_hsm_calls: count,
+  touches: count,
   silent: z.array(name).max(mostEntries),
   awaiting: z.array(text).max(1_000).optional(),
-  ...{ workflow_id: text, run_id: text.nullable(), shards_closed: z.boolean() },
+  workflow_id: text,
+  run_id: text.nullable(),
+  shards_closed: z.boolean(),
   error: z.looseObject({ code: name, message: text, hint: text.optional() }).nullable(),
 })
 
 /** Without its bounds, which are read from its bytes. */
 export const rangeSchema = z.looseObject({
   _id: z.looseObject({ rotation: name, shard: text.min(1) }),
-  ...{ collection: text, field: text, attempt: count, closed: z.boolean(), counters },
+  collection: text,
+  field: text,
+  attempt: count,
+  closed: z.boolean(),
+  counters,
   session: z.looseObject({ id: bytes(16, 16) }).nullable(),
 })
 
@@ -193,12 +224,21 @@ export const rangeSchema = z.looseObject({
 export const quarantineSchema = z.looseObject({
   kek_version: count.nullable(),
   digest: bytes(32, 32),
-  ...{ code: name, message: text, rotation: name.nullable(), first_seen: date, attempts: count },
+  code: name,
+  message: text,
+  rotation: name.nullable(),
+  first_seen: date,
+  attempts: count,
   count: count.optional(),
 })
 
 export const auditSchema = z.looseObject({
-  ...{ _id: count.min(1), at: date, actor: text, action: name, subject: text },
-  ...{ prev: text, hash: text },
+  _id: count.min(1),
+  at: date,
+  actor: text,
+  action: name,
+  subject: text,
+  prev: text,
+  hash: text,
   details: z.record(z.string(), z.unknown()),
 })

@@ -100,7 +100,9 @@ async function countBefore(
 
 function rowOf({ id, isNamed, digest }: OddEnvelope): PageQuarantine {
   return {
-    ...{ id, digest, code: isNamed ? 'malformed' : 'id-unsupported' },
+    id,
+    digest,
+    code: isNamed ? 'malformed' : 'id-unsupported',
     message:
       'it is odd: a part is missing or its version is not a number from 1, so the key that it needs is unknown',
   }
@@ -108,7 +110,10 @@ function rowOf({ id, isNamed, digest }: OddEnvelope): PageQuarantine {
 
 function restRow({ collection, field }: FieldPlace, count: number): PageQuarantine {
   return {
-    ...{ id: restId, digest: hash('sha256', oddMany, 'buffer'), code: oddMany, count },
+    id: restId,
+    digest: hash('sha256', oddMany, 'buffer'),
+    code: oddMany,
+    count,
     message: `${count} more envelopes in "${field}" of "${collection}" are odd`,
   }
 }

@@ -37,7 +37,8 @@ export function readQuarantineDoc(document: Buffer): QuarantineRow {
   return {
     doc: {
       ...standIn(doc, shown, member ?? '_id'),
-      ...{ _id: place?._id ?? nowhere, malformed: { id: shown } },
+      _id: place?._id ?? nowhere,
+      malformed: { id: shown },
     },
     idBytes: place?.idBytes ?? Buffer.alloc(0),
   }

@@ -35,7 +35,9 @@ export async function insertRotation(store: Store, input: NewRotation): Promise<
     ended_at: null,
     seen: null,
     way: {
-      ...{ page: input.page, shards: input.shards, check: input.check },
+      page: input.page,
+      shards: input.shards,
+      check: input.check,
       priority: input.priority ?? 'rotation',
     },
     epoch: null,

@@ -37,7 +37,8 @@ const examine: Record<FileOption, (content: Buffer, password: string | undefined
   tlsCAFile: (content) => new X509Certificate(content),
   tlsCertificateKeyFile: (content, passphrase) =>
     createSecureContext({
-      ...{ cert: content, key: content },
+      cert: content,
+      key: content,
       ...(passphrase === undefined ? {} : { passphrase }),
     }),
   tlsCRLFile: (content) => createSecureContext({ crl: content }),

@@ -24,7 +24,9 @@ export async function requestRemoval(
   return inTransaction(store, async (session) => {
     const open = await keystore.removals(store).findOneAndUpdate(
       {
-        ...{ _id: request, standing: true, state: { $in: ['asked', 'requested'] } },
+        _id: request,
+        standing: true,
+        state: { $in: ['asked', 'requested'] },
         $expr: { $lte: [{ $ifNull: ['$not_before', '$requested_at'] }, '$$NOW'] },
       },
       { $set: { state: 'requested' } },
@@ -37,7 +39,10 @@ export async function requestRemoval(
     const waitMs = isUnused ? 0 : windowMs
     const { matchedCount } = await keystore.versions(store).updateOne(
       {
-        ...{ _id: open.version, rotation: null, removal: null, destroyed_at: null },
+        _id: open.version,
+        rotation: null,
+        removal: null,
+        destroyed_at: null,
         canary: { $ne: null },
       },
       [
@@ -141,7 +146,9 @@ export async function destroyVersion(
     }
     const { matchedCount } = await keystore.versions(store).updateOne(
       {
-        ...{ ...passed, rotation: null, destroyed_at: null },
+        ...passed,
+        rotation: null,
+        destroyed_at: null,
         $expr: { $lte: ['$removal.due_at', '$$NOW'] },
         $or: [
           { 'removal.fenced_at': { $ne: null } },

@@ -147,9 +147,14 @@ describe('each option of an address', () => {
     const store = await openStore({ uri: address.href, database: 'options' })
     const { options } = store.client
     expect(options).toMatchObject({
-      ...{ maxPoolSize: 20, socketTimeoutMS: 0, retryWrites: true, waitQueueTimeoutMS: 10_000 },
-      ...{ serverSelectionTimeoutMS: 15_000, heartbeatFrequencyMS: 10_000, appName: 'mine' },
-      ...{ connectTimeoutMS: 5_000 },
+      maxPoolSize: 20,
+      socketTimeoutMS: 0,
+      retryWrites: true,
+      waitQueueTimeoutMS: 10_000,
+      serverSelectionTimeoutMS: 15_000,
+      heartbeatFrequencyMS: 10_000,
+      appName: 'mine',
+      connectTimeoutMS: 5_000,
     })
     expect(store.db.writeConcern).toMatchObject({ w: 'majority' })
     expect(store.db.readPreference.mode).toBe('primary')
@@ -167,9 +172,9 @@ describe('an ignored option', () => {
     const status = await bench.keyturn('status', '--json')
     expect(status.code).toBe(0)
     expect(
-      status.stderr.match(/^warning: 'readPreference=secondary' .*primary does/gm),
+      status.stderr.match(/^warning: "readPreference=secondary" .*primary does/gm),
     ).toHaveLength(1)
-    expect(status.stderr.match(/^warning: 'maxPoolSize=1' .*20 does/gm)).toHaveLength(1)
+    expect(status.stderr.match(/^warning: "maxPoolSize=1" .*20 does/gm)).toHaveLength(1)
     const doctor = await bench.keyturn('doctor')
     expect(doctor.stderr).not.toContain('warning:')
     expect(
@@ -181,7 +186,8 @@ describe('an ignored option', () => {
     const bench = await workbench(running)
     const uri = `${inject('mongoUri')}&readPreference=secondary`
     const file = await bench.config({
-      ...{ mongodb: { uri, database: bench.install }, worker: { listen: '127.0.0.1:0' } },
+      mongodb: { uri, database: bench.install },
+      worker: { listen: '127.0.0.1:0' },
     })
     const worker = running.cli(['worker', '--roles', 'control', '--config', file])
     const line = await worker.line(/readPreference=secondary/)

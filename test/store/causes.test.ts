@@ -90,7 +90,7 @@ const cases: Case[] = [
     'zstd behind zlib',
     () => `${uri}&compressors=zlib,zstd`,
     'config-invalid',
-    /'@mongodb-js\/zstd'/,
+    /"@mongodb-js\/zstd"/,
     /take zstd out/,
   ],
   [
@@ -324,14 +324,14 @@ const cases: Case[] = [
     'nobody at the port',
     () => 'mongodb://127.0.0.1:1/',
     'mongodb-unreachable',
-    /'127\.0\.0\.1:1': connect ECONNREFUSED/,
+    /"127\.0\.0\.1:1": connect ECONNREFUSED/,
     /running/,
   ],
   [
     'two servers that are not there',
     () => 'mongodb://127.0.0.1:1,nosuch.invalid/?replicaSet=rs',
     'mongodb-unreachable',
-    /ECONNREFUSED.*; 'nosuch\.invalid:27017': getaddrinfo/,
+    /ECONNREFUSED.*; "nosuch\.invalid:27017": getaddrinfo/,
     /DNS/,
   ],
   [

@@ -31,7 +31,9 @@ describe('collections', () => {
       clusteredIndex: { key: { _id: 1 }, unique: true },
     })
     const refused: Record<string, RegExp> = {
-      ...{ view: /is a view$/, log: /is capped/, series: /is a time series$/ },
+      view: /is a view$/,
+      log: /is capped/,
+      series: /is a time series$/,
     }
     for (const [name, message] of Object.entries(refused)) {
       await expect(checkShapes(store, [{ name, envelopes: [field] }])).rejects.toMatchObject({

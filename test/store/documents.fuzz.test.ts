@@ -38,8 +38,17 @@ async function wellFormed(): Promise<Document> {
   const at = await serverNow(store)
   const later = new Date(at.getTime() + 60_000)
   return {
-    ...{ _id: 'vm-x/1', node: 'vm-x', pid: 9, role: 'app', started_at: at, at, expires_at: later },
-    ...{ lease_until: later, current: 1, epoch: 1, settings: new Binary(Buffer.alloc(32)) },
+    _id: 'vm-x/1',
+    node: 'vm-x',
+    pid: 9,
+    role: 'app',
+    started_at: at,
+    at,
+    expires_at: later,
+    lease_until: later,
+    current: 1,
+    epoch: 1,
+    settings: new Binary(Buffer.alloc(32)),
     loaded: [{ version: 1, proven_at: at, answers: 'q' }],
     not_loaded: [{ version: 2, reason: 'wrong-key', answers: null }],
   }
@@ -183,7 +192,8 @@ describe("the keystore's own documents", () => {
     const row = await insertInstall(store, { name: 'fuzz', created_by: 'ann' })
     await writeSettings(store, {
       settings: { collections: configured, fleet } as unknown as FleetSettings,
-      ...{ sha256: Buffer.alloc(32), by: 'ann' },
+      sha256: Buffer.alloc(32),
+      by: 'ann',
     })
     await installVersion(store, 1)
     await insertFirstActive(store, 1)

@@ -40,8 +40,12 @@ async function midway() {
   const state = { $set: { state: 'destroyed' } }
   await store.db.collection('kek_removals').updateOne({ version: 4 }, state)
   await insertIntent(store, {
-    ...{ version: 5, provider: 'env', label: 'KEK_V5', keyId: null },
-    ...{ origin: 'environment', madeBy: 'vm-a' },
+    version: 5,
+    provider: 'env',
+    label: 'KEK_V5',
+    keyId: null,
+    origin: 'environment',
+    madeBy: 'vm-a',
   })
   const task = await insertTask(store, { kind: 'rotate', by: 'alice' })
   return { store, row, rotation, fence, task, home: await readHome(store) }
@@ -55,7 +59,8 @@ test('a declared copy has nothing running and owns no key that came with it', as
   expect(done.id).not.toBe(row.id)
   expect(await runningRotation(store)).toBeNull()
   expect(await readRotation(store, rotation)).toMatchObject({
-    ...{ outcome: 'failed', error: { code: 'keystore-copied' } },
+    outcome: 'failed',
+    error: { code: 'keystore-copied' },
   })
   for (const version of [3, 4]) expect(await standingRemoval(store, version)).toBeNull()
   expect(await hasFence(store, fence)).toBe(false)

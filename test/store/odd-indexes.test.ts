@@ -133,8 +133,8 @@ describe('setup names the index that conflicts with its own, and what to do', ()
       {},
       /does not serve: it covers other records$/,
     ],
-    ['collated', { collation: { locale: 'de' } }, {}, /has the collation 'de'$/],
-    ['inherited', {}, { collation: { locale: 'fr' } }, /has the collation 'fr'$/],
+    ['collated', { collation: { locale: 'de' } }, {}, /has the collation "de"$/],
+    ['inherited', {}, { collation: { locale: 'fr' } }, /has the collation "fr"$/],
     ['other_key', { key: { name: 1 } }, {}, /has the key \{"name":1\}$/],
   ])('%s, under our name', async (name, index, options, message) => {
     await made(name, [{ key, name: ours, ...index }], options)
@@ -162,7 +162,7 @@ describe('setup names the index that conflicts with its own, and what to do', ()
 
   test('the index of odd envelopes, hidden or with another filter', async () => {
     await made('odd_hidden', [{ ...odd, hidden: true }])
-    expect((await refused('odd_hidden')).message).toMatch(/keyturn_odd_\w+' on .* is hidden$/)
+    expect((await refused('odd_hidden')).message).toMatch(/keyturn_odd_\w+" on .* is hidden$/)
     await made('odd_other', [{ ...odd, partialFilterExpression: { name: 'x' } }])
     const error = await refused('odd_other')
     expect(error.message).toMatch(/it covers other records$/)
@@ -171,7 +171,8 @@ describe('setup names the index that conflicts with its own, and what to do', ()
 
   test('a collection that already has the maximum number of indexes', async () => {
     const others = Array.from({ length: 63 }, (_, index) => ({
-      ...{ key: { [`f${index}`]: 1 }, name: `f${index}` },
+      key: { [`f${index}`]: 1 },
+      name: `f${index}`,
     }))
     await made('full', others)
     const error = await refused('full')
@@ -221,9 +222,11 @@ test('an index that is still being built is not used', () => {
   const { version } = wantedIndexes(layout)
   const building = { name: 'mine', spec: { key, name: 'mine' }, isBuilding: true }
   expect(faultOf([building], version, { collection: 'c', field })).toEqual({
-    ...{ place: `c.${field}`, why: 'index "mine" on "c" is still being built' },
-    cure: 'wait for it: db.currentOp() shows how far it is; a member that is down may hold it up',
-    ...{ isInTheWay: false, isBuilding: true },
+    place: `c.${field}`,
+    why: 'index "mine" on "c" is still being built',
+    hint: 'wait for it: db.currentOp() shows how far it is; a member that is down may hold it up',
+    isInTheWay: false,
+    isBuilding: true,
   })
   const served = { ...building, name: ours, spec: { key, name: ours }, isBuilding: false }
   expect(faultOf([building, served], version, { collection: 'c', field })).toBeNull()

@@ -45,10 +45,12 @@ const fleet = { heartbeatMs: 1_000, leaseMs: 3_000, expireMs: 60_000 }
 await insertInstall(store, { name: 'fuzz', created_by: 'ann' })
 await writeSettings(store, {
   settings: {
-    ...{ collections: configured, fleet },
+    collections: configured,
+    fleet,
     removal: { backupWindowMs: 0, undoWindowMs: 0, approvalsRequired: 0, approvers: [] },
   },
-  ...{ sha256: Buffer.alloc(32), by: 'ann' },
+  sha256: Buffer.alloc(32),
+  by: 'ann',
 })
 await installVersion(store, 1)
 await installVersion(store, 2)
@@ -65,7 +67,10 @@ const task = await insertTask(store, { kind: 'rotate', by: 'ann' })
 await seeNode(store, 'vm-a', 'host')
 for (const n of [1, 2, 3]) {
   await appendAudit(store, {
-    ...{ actor: 'ann', action: 'tested', subject: `v${n}`, details: { request } },
+    actor: 'ann',
+    action: 'tested',
+    subject: `v${n}`,
+    details: { request },
   })
 }
 const place = { collection: certificates, field, rotation, version: 1 }

@@ -18,8 +18,11 @@ import { anyValue } from './odd.ts'
 import { envelope, testStore } from './support.ts'
 
 const layout: DeclaredLayout = {
-  ...{ version: 'crypto.version', wrapped: 'crypto.dek', iv: 'nonce.iv' },
-  ...{ encoding: 'binary', aad: 'none' },
+  version: 'crypto.version',
+  wrapped: 'crypto.dek',
+  iv: 'nonce.iv',
+  encoding: 'binary',
+  aad: 'none',
 }
 const collections: CollectionConfig[] = [
   { name: 'flat', envelopes: ['secret'] },
@@ -131,7 +134,8 @@ describe('one definition of "an envelope is here"', () => {
         order.map((kek_version) => ({ secret: { ...envelope(1), kek_version } })),
       )
       expect(await countVersions(store, collections)).toMatchObject({
-        ...{ byVersion: { 1: versions.length }, odd: 0 },
+        byVersion: { 1: versions.length },
+        odd: 0,
       })
     }
   })

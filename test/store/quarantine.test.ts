@@ -51,7 +51,8 @@ describe('the census', () => {
         { collection: certificates, field: 'secret.key', version: 1, envelopes: ids.length },
         { collection: certificates, field: 'secret.key', version: 2, envelopes: 2 },
       ],
-      ...{ odd: 1, oddByField: [{ collection: certificates, field: 'secret.key', envelopes: 1 }] },
+      odd: 1,
+      oddByField: [{ collection: certificates, field: 'secret.key', envelopes: 1 }],
     })
     expect(await countVersion(store, configured, 2)).toBe(2)
     expect(await leftOf(store, configured, 1)).toEqual({ under: 0, odd: 1 })

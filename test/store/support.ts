@@ -98,7 +98,9 @@ export async function startRotation(store: Store, from = 1, to = 2): Promise<str
     requestedBy: 'alice',
     reason: 'test',
     maxHsmCalls: 0,
-    ...{ page: 50, shards: 1, check: 'all' },
+    page: 50,
+    shards: 1,
+    check: 'all',
     workflowId: 'w',
     runId: null,
   })
@@ -113,8 +115,13 @@ export async function askRemoval(
 ): Promise<string> {
   const request = randomUUID()
   await openRemoval(store, {
-    ...{ request, version, requestedBy: 'alice', afterMs: 0 },
-    ...{ destroyHsmKey: false, acceptQuarantine: false, withoutFence: false },
+    request,
+    version,
+    requestedBy: 'alice',
+    afterMs: 0,
+    destroyHsmKey: false,
+    acceptQuarantine: false,
+    withoutFence: false,
     ...more,
   })
   return request

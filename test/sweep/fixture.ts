@@ -76,7 +76,9 @@ export async function openLab(
     requestedBy: 'test',
     reason: '',
     maxHsmCalls: options.maxHsmCalls ?? 0,
-    ...{ page: 50, shards: 1, check: 'all' },
+    page: 50,
+    shards: 1,
+    check: 'all',
     workflowId: rotation,
     runId: null,
   })

@@ -38,8 +38,11 @@ const bytes = (value: unknown) => Buffer.from((value as Binary).value())
 const shapes: Record<string, Shape> = {
   'version and blobs in flat fields': {
     layout: {
-      ...{ version: 'key_version', wrapped: 'secret_dek', iv: 'secret_iv' },
-      ...{ encoding: 'binary', aad: 'none' },
+      version: 'key_version',
+      wrapped: 'secret_dek',
+      iv: 'secret_iv',
+      encoding: 'binary',
+      aad: 'none',
     },
     id: () => new ObjectId(),
     aad: () => Buffer.alloc(0),
@@ -52,7 +55,10 @@ const shapes: Record<string, Shape> = {
   },
   'one base64 text of iv, ciphertext and tag': {
     layout: {
-      ...{ version: 'crypto.version', wrapped: 'crypto.key', iv: 'prefix', encoding: 'base64' },
+      version: 'crypto.version',
+      wrapped: 'crypto.key',
+      iv: 'prefix',
+      encoding: 'base64',
       aad: { sha256: ['text:acme', 'install', 'collection', 'id', 'version'], separator: '|' },
     },
     id: () => new UUID(),
@@ -69,7 +75,10 @@ const shapes: Record<string, Shape> = {
   },
   'aad of record id and field name': {
     layout: {
-      ...{ version: 'v', wrapped: 'dek', iv: 'nonce', encoding: 'hex' },
+      version: 'v',
+      wrapped: 'dek',
+      iv: 'nonce',
+      encoding: 'hex',
       aad: { sha256: ['id', 'field'] },
     },
     id: (index) => (index % 2 === 0 ? index : `customer-${index}`),
@@ -153,13 +162,12 @@ describe.each(Object.entries(shapes))('%s', (_, shape) => {
       expect(record).toEqual({ ...before, ...shape.members(2, iv, wrapped) })
     }
     const census = await scanUnwrap({
-      ...{
-        store: fixture.store,
-        provider: fixture.provider,
-        install: fixture.install,
-        collections,
-      },
-      ...{ onProgress: () => undefined, signal: new AbortController().signal },
+      store: fixture.store,
+      provider: fixture.provider,
+      install: fixture.install,
+      collections,
+      onProgress: () => undefined,
+      signal: new AbortController().signal,
     })
     expect(census).toEqual({ opened: count, failed: [] })
   })

@@ -78,7 +78,9 @@ describe.skipIf(inject('softhsm') === null)('a sweep on SoftHSM2', () => {
     const aad = Buffer.alloc(0)
     const [wrap] = await fixture.provider.wrap(1, [{ dek: Buffer.from(dek), aad }])
     const { outcomes } = await fixture.provider.rewrap({
-      ...{ from: 1, to: 2, check: 'all' },
+      from: 1,
+      to: 2,
+      check: 'all',
       items: [{ ...wrap!, aadFrom: aad, aadTo: aad }],
     })
     const [outcome] = outcomes

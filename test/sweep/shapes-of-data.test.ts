@@ -57,7 +57,8 @@ describe('a sweep', () => {
     const [range] = await fixture.plan()
     const stopping = new AbortController()
     const first = await fixture.sweep(range!.range, {
-      ...{ page: 20, signal: stopping.signal },
+      page: 20,
+      signal: stopping.signal,
       onPage: () => stopping.abort(),
     })
     expect(first.end).toBe('aborted')
@@ -79,7 +80,8 @@ describe('a sweep', () => {
     const [range] = await fixture.plan()
     const sums: number[] = []
     await fixture.sweep(range!.range, {
-      ...{ page: 1_000, priority: 'applications' },
+      page: 1_000,
+      priority: 'applications',
       onPage: ({ counters }) => sums.push(counters.rewrapped),
     })
     expect(sums).toEqual([250, 500, 600])
