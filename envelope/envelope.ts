@@ -73,7 +73,7 @@ export function parseWrapFields(value: unknown): WrapFields {
   checkFormat(members['format'])
   const kekVersion = asInteger(members['kek_version'])
   if (kekVersion === null || kekVersion < 1 || kekVersion > maxKekVersion) {
-    throw malformed(`"kek_version" is no integer from 1 to ${maxKekVersion}`)
+    throw malformed(`"kek_version" is not an integer from 1 to ${maxKekVersion}`)
   }
   const provider = parseProvider(members['provider'])
   const dekIv = binaryOf(members, 'dek_iv')
@@ -89,7 +89,7 @@ export function parseWrapFields(value: unknown): WrapFields {
 
 function checkFormat(value: unknown): void {
   const format = asInteger(value)
-  if (format === null) throw malformed('"format" is no integer')
+  if (format === null) throw malformed('"format" is not an integer')
   if (format !== envelopeFormat) {
     throw new KeyturnError('format-unknown', `the envelope has the unknown format "${format}"`, {
       hint: 'it was written by a newer keyturn, or changed: this one reads format 1',
@@ -98,7 +98,7 @@ function checkFormat(value: unknown): void {
 }
 
 function parseProvider(value: unknown): ProviderName {
-  if (typeof value !== 'string') throw malformed('"provider" is no string')
+  if (typeof value !== 'string') throw malformed('"provider" is not a string')
   if (value !== 'env' && value !== 'pkcs11') {
     throw new KeyturnError('wrong-provider', `the envelope names the provider "${value}"`, {
       hint: 'providers are "env" and "pkcs11"',
@@ -109,13 +109,13 @@ function parseProvider(value: unknown): ProviderName {
 
 function documentOf(value: unknown): Readonly<Record<string, unknown>> {
   const members = asDocument(value)
-  if (members === null) throw malformed('it is no sub-document')
+  if (members === null) throw malformed('it is not a sub-document')
   return members
 }
 
 function binaryOf(members: Readonly<Record<string, unknown>>, name: string): Buffer {
   const bytes = asBinary(members[name])
-  if (bytes === null) throw malformed(`"${name}" is no binary of subtype 0`)
+  if (bytes === null) throw malformed(`"${name}" is not a binary of subtype 0`)
   return bytes
 }
 

@@ -75,7 +75,7 @@ export function readWrap({ declared }: Layout, found: unknown, provider: Provide
   const members = (found ?? {}) as Record<string, unknown>
   const kekVersion = asInteger(members['kek_version'])
   if (kekVersion === null || kekVersion < 1 || kekVersion > maxKekVersion) {
-    throw malformed(`"${declared.version}" is no integer from 1 to ${maxKekVersion}`)
+    throw malformed(`"${declared.version}" is not an integer from 1 to ${maxKekVersion}`)
   }
   const whole = bytesOf(declared, declared.wrapped, members['dek_wrapped'])
   const dekIv =
@@ -84,7 +84,7 @@ export function readWrap({ declared }: Layout, found: unknown, provider: Provide
       : bytesOf(declared, declared.iv, members['dek_iv'])
   const dekWrapped = declared.iv === 'prefix' ? whole.subarray(dekIv.length) : whole
   if (dekWrapped.length !== wrappedLength) {
-    throw malformed(`"${declared.wrapped}" has ${whole.length} bytes: no ${wrappedLength} of a DEK`)
+    throw malformed(`"${declared.wrapped}" has ${whole.length} bytes, not the ${wrappedLength} of a wrapped DEK`)
   }
   if (dekIv.length < dekIvLengths.least || dekIv.length > dekIvLengths.most) {
     throw malformed(`the iv in "${declared.wrapped}" has ${dekIv.length} bytes`)
@@ -147,14 +147,14 @@ function bytesOf({ encoding }: DeclaredLayout, path: string, value: unknown): Bu
   if (value === undefined) throw malformed(`there is no "${path}"`)
   if (encoding === 'binary') {
     const bytes = asBinary(value)
-    if (bytes === null) throw malformed(`"${path}" is no binary of subtype 0`)
+    if (bytes === null) throw malformed(`"${path}" is not a binary of subtype 0`)
     return bytes
   }
-  if (typeof value !== 'string') throw malformed(`"${path}" is no string`)
+  if (typeof value !== 'string') throw malformed(`"${path}" is not a string`)
   const bytes = Buffer.from(value, encoding)
   const written = bytes.toString(encoding)
   if (written !== (encoding === 'hex' ? value.toLowerCase() : value)) {
-    throw malformed(`"${path}" is no ${encoding}`)
+    throw malformed(`"${path}" is not ${encoding}`)
   }
   return bytes
 }

@@ -120,7 +120,7 @@ function refuseUnstorable(id: unknown): void {
     throw unsupported(`a record id cannot be of type "${type}"`)
   }
   if (typeof id === 'bigint' && BigInt.asIntN(64, id) !== id) {
-    throw unsupported(`a record id of "${id}" is no 64-bit integer`)
+    throw unsupported(`a record id of "${id}" is not a 64-bit integer`)
   }
   if (id instanceof Date && Number.isNaN(id.getTime())) {
     throw unsupported('a record id is an invalid date')

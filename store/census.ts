@@ -5,20 +5,20 @@ import { countedThrough } from './collections.ts'
 import { countField, fieldsOf, scanField } from './field-census.ts'
 import { countKnownOdd } from './odd-envelopes.ts'
 import { readQuarantine, areUnchanged } from './quarantined-bytes.ts'
-import { atOneMoment, type Moment } from './snapshot.ts'
+import { inOneSnapshot, type SnapshotOptions } from './snapshot.ts'
 import type { Store } from './store.ts'
 import { idBehind, type SkippedRange } from './version-walk.ts'
 
 /** Envelopes counted by version. Counts are raw: they include quarantined envelopes, unless a function excludes them. */
 
-/** In one snapshot, and without views that let no count through. */
-async function countedAtOnce<T>(
+/** In one snapshot, and without views that cannot be counted. */
+async function countedInSnapshot<T>(
   store: Store,
   collections: readonly CollectionConfig[],
-  count: (kept: readonly CollectionConfig[], moment: Moment) => Promise<T>,
+  count: (kept: readonly CollectionConfig[], snapshot: SnapshotOptions) => Promise<T>,
 ): Promise<T> {
   return countedThrough(store, collections, (kept) =>
-    atOneMoment(store, (moment) => count(kept, moment)),
+    inOneSnapshot(store, (snapshot) => count(kept, snapshot)),
   )
 }
 
@@ -49,15 +49,15 @@ export interface OddCount {
 export async function countVersions(
   store: Store,
   collections: readonly CollectionConfig[],
-  moment?: Moment,
+  snapshot?: SnapshotOptions,
 ): Promise<VersionCounts> {
-  if (moment === undefined) {
-    return countedAtOnce(store, collections, (kept, taken) => countVersions(store, kept, taken))
+  if (snapshot === undefined) {
+    return countedInSnapshot(store, collections, (kept, taken) => countVersions(store, kept, taken))
   }
   const counts: VersionCounts = { byVersion: {}, byField: [], odd: 0, oddByField: [] }
   for (const place of fieldsOf(collections)) {
     const { collection, field } = place
-    const { versions, odd } = await countField(store, place, moment)
+    const { versions, odd } = await countField(store, place, snapshot)
     for (const [version, envelopes] of [...versions].sort(([one], [other]) => one - other)) {
       if (envelopes === 0) continue
       counts.byField.push({ collection, field, version, envelopes })
@@ -75,10 +75,10 @@ export async function countVersion(
   collections: readonly CollectionConfig[],
   version: number,
 ): Promise<number> {
-  return countedAtOnce(store, collections, async (kept, moment) => {
+  return countedInSnapshot(store, collections, async (kept, snapshot) => {
     let envelopes = 0
     for (const place of fieldsOf(kept)) {
-      const { versions } = await countField(store, place, moment, version)
+      const { versions } = await countField(store, place, snapshot, version)
       envelopes += versions.get(version) ?? 0
     }
     return envelopes
@@ -100,14 +100,14 @@ export async function leftOf(
   collections: readonly CollectionConfig[],
   version: number,
 ): Promise<Left> {
-  return countedAtOnce(store, collections, async (kept, moment) => {
+  return countedInSnapshot(store, collections, async (kept, snapshot) => {
     const left: Left = { under: 0, odd: 0 }
     for (const place of fieldsOf(kept)) {
-      const { versions, odd } = await countField(store, place, moment, version)
+      const { versions, odd } = await countField(store, place, snapshot, version)
       left.under += versions.get(version) ?? 0
-      if (odd > 0) left.odd += Math.max(0, odd - (await countKnownOdd(store, place, moment)))
+      if (odd > 0) left.odd += Math.max(0, odd - (await countKnownOdd(store, place, snapshot)))
     }
-    if (left.under > 0) left.under -= await countUnchanged(store, kept, version, moment)
+    if (left.under > 0) left.under -= await countUnchanged(store, kept, version, snapshot)
     return left
   })
 }
@@ -126,14 +126,14 @@ async function countUnchanged(
   store: Store,
   collections: readonly CollectionConfig[],
   version: number,
-  moment: Moment,
+  snapshot: SnapshotOptions,
 ): Promise<number> {
   const names = new Set(
     fieldsOf(collections).map(({ collection, field }) => `${collection}/${field}`),
   )
-  const rows = await readQuarantine(store, { kek_version: version }, moment)
+  const rows = await readQuarantine(store, { kek_version: version }, snapshot)
   const ours = rows.filter(({ doc }) => names.has(`${doc._id.collection}/${doc._id.field}`))
-  return (await areUnchanged(store, ours, moment)).filter(Boolean).length
+  return (await areUnchanged(store, ours, snapshot)).filter(Boolean).length
 }
 
 /** A version of a field for which two ways of counting differ. */
@@ -153,12 +153,12 @@ export async function censusDifferences(
   store: Store,
   collections: readonly CollectionConfig[],
 ): Promise<CensusDifference[]> {
-  return countedAtOnce(store, collections, async (kept, moment) => {
+  return countedInSnapshot(store, collections, async (kept, snapshot) => {
     const differences: CensusDifference[] = []
     for (const place of fieldsOf(kept)) {
-      const { versions, odd } = await countField(store, place, moment)
+      const { versions, odd } = await countField(store, place, snapshot)
       const byIndex = new Map<number | 'odd', number>([...versions, ['odd', odd]])
-      const byScan = await scanField(store, place, moment)
+      const byScan = await scanField(store, place, snapshot)
       for (const version of new Set([...byIndex.keys(), ...byScan.keys()])) {
         const counts = { byIndex: byIndex.get(version) ?? 0, byScan: byScan.get(version) ?? 0 }
         if (counts.byIndex === counts.byScan) continue

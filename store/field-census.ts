@@ -3,7 +3,7 @@ import type { CollectionConfig } from '../contracts/settings.ts'
 import { layoutIn, type Layout } from '../envelope/layout.ts'
 import { forgetHints, indexHint } from './index-hints.ts'
 import { asVersion, oddCandidates, presenceExpression } from './presence.ts'
-import { atOneMoment, type Moment } from './snapshot.ts'
+import { inOneSnapshot, type SnapshotOptions } from './snapshot.ts'
 import { isBadHint } from './server-errors.ts'
 import type { Store } from './store.ts'
 
@@ -29,20 +29,20 @@ export interface PlaceCounts {
 export async function countField(
   store: Store,
   place: FieldPlace,
-  moment: Moment,
+  snapshot: SnapshotOptions,
   only?: number,
 ): Promise<PlaceCounts> {
   const counts: PlaceCounts = { versions: new Map(), odd: 0 }
   const add = (version: number, by: number) =>
     void counts.versions.set(version, (counts.versions.get(version) ?? 0) + by)
-  for (const { value, envelopes } of await countNumbers(store, place, moment, only)) {
+  for (const { value, envelopes } of await countNumbers(store, place, snapshot, only)) {
     // An array: its record is counted among the others.
     if (value === null) continue
     const version = asVersion(value)
     if (version === null) counts.odd += envelopes
     else add(version, envelopes)
   }
-  for (const { value, envelopes } of await countOthers(store, place, moment)) {
+  for (const { value, envelopes } of await countOthers(store, place, snapshot)) {
     const version = asVersion(value)
     // A number that is not a version was counted above.
     if (version === null && value !== null) continue
@@ -68,18 +68,18 @@ const countedAlone = 64
 async function countNumbers(
   store: Store,
   { collection, layout }: Omit<FieldPlace, 'field'>,
-  moment: Moment,
+  snapshot: SnapshotOptions,
   only?: number,
 ): Promise<ValueCount[]> {
   const path = layout.version
   const records = store.db.collection(collection)
   const numbers = numbersAt(path)
-  const values = await distinctNumbers(store, { collection, layout }, moment)
+  const values = await distinctNumbers(store, { collection, layout }, snapshot)
   if (values.length <= countedAlone && !values.some(Array.isArray)) {
     const wanted = values.filter((value) => only === undefined || isOddOr(only, value))
     const counts: ValueCount[] = []
     for (const value of wanted) {
-      const envelopes = await records.countDocuments({ [path]: value }, { ...moment })
+      const envelopes = await records.countDocuments({ [path]: value }, { ...snapshot })
       counts.push({ value, envelopes })
     }
     return counts
@@ -87,7 +87,7 @@ async function countNumbers(
   const groups = await records
     .aggregate<{ _id: unknown; envelopes: number }>(
       [numbers, { $group: { _id: `$${path}`, envelopes: { $sum: 1 } } }],
-      { ...moment },
+      { ...snapshot },
     )
     .toArray()
   return groups.map(({ _id, envelopes }) => {
@@ -99,14 +99,14 @@ async function countNumbers(
 async function distinctNumbers(
   store: Store,
   { collection, layout }: Omit<FieldPlace, 'field'>,
-  moment?: Moment,
+  snapshot?: SnapshotOptions,
 ): Promise<unknown[]> {
   const path = layout.version
   const distinct = await store.db
     .collection(collection)
     .aggregate<{ _id: unknown }>(
       [numbersAt(path), { $sort: { [path]: 1 } }, { $group: { _id: `$${path}` } }],
-      { ...moment },
+      { ...snapshot },
     )
     .toArray()
   return distinct.map(({ _id }) => _id)
@@ -122,7 +122,11 @@ function isOddOr(version: number, value: unknown): boolean {
 }
 
 /** Odd envelopes among the candidates. */
-async function countOthers(store: Store, place: FieldPlace, moment: Moment): Promise<ValueCount[]> {
+async function countOthers(
+  store: Store,
+  place: FieldPlace,
+  snapshot: SnapshotOptions,
+): Promise<ValueCount[]> {
   const path = `$${place.layout.version}`
   const number = { $cond: [{ $isNumber: path }, path, null] }
   const pipeline = [
@@ -131,7 +135,7 @@ async function countOthers(store: Store, place: FieldPlace, moment: Moment): Pro
   ]
   const counts: ValueCount[] = []
   type Group = { _id: unknown; envelopes: number }
-  for await (const groups of candidatesOf<Group>(store, place, pipeline, { ...moment })) {
+  for await (const groups of candidatesOf<Group>(store, place, pipeline, { ...snapshot })) {
     for (const { _id, envelopes } of groups) {
       counts.push({ value: isNaNumber(_id) ? null : _id, envelopes })
     }
@@ -175,14 +179,14 @@ export async function* candidatesOf<T extends Document>(
 export async function oddNumbers(
   store: Store,
   place: FieldPlace,
-  moment?: Moment,
+  snapshot?: SnapshotOptions,
 ): Promise<unknown[]> {
-  const values = await distinctNumbers(store, place, moment)
+  const values = await distinctNumbers(store, place, snapshot)
   return values.filter((value) => !Array.isArray(value) && asVersion(value) === null)
 }
 
 export async function countOdd(store: Store, place: FieldPlace): Promise<number> {
-  const { odd } = await atOneMoment(store, (moment) => countField(store, place, moment, 0))
+  const { odd } = await inOneSnapshot(store, (snapshot) => countField(store, place, snapshot, 0))
   return odd
 }
 
@@ -194,13 +198,13 @@ function isNaNumber(value: unknown): boolean {
 export async function scanField(
   store: Store,
   { collection, layout }: FieldPlace,
-  moment: Moment,
+  snapshot: SnapshotOptions,
 ): Promise<Map<number | 'odd', number>> {
   const groups = await store.db
     .collection(collection)
     .aggregate<{ _id: number | 'odd' | null; envelopes: number }>(
       [{ $group: { _id: presenceExpression(layout), envelopes: { $sum: 1 } } }],
-      { ...moment, hint: { $natural: 1 } },
+      { ...snapshot, hint: { $natural: 1 } },
     )
     .toArray()
   return new Map(

@@ -86,7 +86,7 @@ function requirePorts(hosts: string): void {
     const port = host.replace(/^(\[[^\]]*\]|[^:]*)/, '')
     if (port === '') continue
     const isPort = /^:\d{1,5}$/.test(port) && +port.slice(1) >= 1 && +port.slice(1) <= 65_535
-    if (!isPort) throw refusedAddress('the port of a host is no number from 1 to 65535', example)
+    if (!isPort) throw refusedAddress('the port of a host is not a number from 1 to 65535', example)
   }
 }
 
@@ -165,7 +165,7 @@ function requireCompressors(list: string): void {
 function requireLevel(level: string): void {
   if (/^(-1|\d)$/.test(level)) return
   throw refusedAddress(
-    `"zlibCompressionLevel=${level}" is no level of zlib`,
+    `"zlibCompressionLevel=${level}" is not a level of zlib`,
     'write a number from 0 to 9, or -1 for the default of zlib',
   )
 }

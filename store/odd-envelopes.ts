@@ -6,11 +6,11 @@ import { isElection } from './server-errors.ts'
 import { idOf, namedId } from './named-id.ts'
 import { candidatesOf, countOdd, oddNumbers, type FieldPlace } from './field-census.ts'
 import { keystore } from './keystore.ts'
-import { oddLook, presenceExpression } from './presence.ts'
+import { visibleFields, presenceExpression } from './presence.ts'
 import { malformedRow, type QuarantineRow } from './quarantine-documents.ts'
 import { readQuarantine } from './quarantined-bytes.ts'
 import { rawAt, rawElements } from './raw-bson.ts'
-import type { Moment } from './snapshot.ts'
+import type { SnapshotOptions } from './snapshot.ts'
 import type { Store } from './store.ts'
 
 /** Lists odd envelopes (presence.ts), and checks whether those in quarantine are unchanged. */
@@ -33,24 +33,24 @@ export const rowsAtMost = 10_000
 
 /** Values per filter, and records per filter. */
 const valuesAtMost = 500
-const lookUp = 1_000
+const idsAtMost = 1_000
 
 /** All odd envelopes of a field, each once or twice, in MongoDB's batches. */
 export async function* oddEnvelopes(
   store: Store,
   place: FieldPlace,
-  moment?: Moment,
+  snapshot?: SnapshotOptions,
 ): AsyncGenerator<OddEnvelope[], void> {
-  const look = lookAt(place)
+  const look = oddStages(place)
   for await (const documents of candidatesOf<Buffer>(store, place, look, {
     raw: true,
-    ...moment,
+    ...snapshot,
   })) {
     yield documents.map(oddEnvelope)
   }
-  const numbers = await oddNumbers(store, place, moment)
+  const numbers = await oddNumbers(store, place, snapshot)
   for (const values of byteSlices(numbers, () => 16, { count: valuesAtMost })) {
-    yield* lookedAt(store, place, { [place.layout.version]: { $in: values } }, moment)
+    yield* oddMatching(store, place, { [place.layout.version]: { $in: values } }, snapshot)
   }
 }
 
@@ -98,10 +98,10 @@ export async function* firstOdd(
 export async function countKnownOdd(
   store: Store,
   place: FieldPlace,
-  moment?: Moment,
+  snapshot?: SnapshotOptions,
 ): Promise<number> {
-  const rows = await oddRows(store, place, moment)
-  const unchanged = await areUnchangedOdd(store, place, rows, moment)
+  const rows = await oddRows(store, place, snapshot)
+  const unchanged = await areUnchangedOdd(store, place, rows, snapshot)
   const many = rows.reduce((sum, { doc }) => sum + (doc.code === oddMany ? (doc.count ?? 0) : 0), 0)
   return many + unchanged.filter(Boolean).length
 }
@@ -124,7 +124,7 @@ export async function clearOddRows(
   })
   let cleared = 0
   const bytes = ({ idBytes }: QuarantineRow) => idBytes.length + 256
-  for (const slice of byteSlices(gone, bytes, { count: lookUp })) {
+  for (const slice of byteSlices(gone, bytes, { count: idsAtMost })) {
     // Filtered by the digest that was checked: another scan may have rewritten the row meanwhile.
     const deletions = slice.map(({ doc: { _id, digest } }) => ({
       deleteOne: { filter: { _id, digest } },
@@ -140,10 +140,10 @@ export async function clearOddRows(
 async function oddRows(
   store: Store,
   { collection, field }: FieldPlace,
-  moment?: Moment,
+  snapshot?: SnapshotOptions,
 ): Promise<QuarantineRow[]> {
   const filter = { '_id.collection': collection, '_id.field': field, kek_version: null }
-  return readQuarantine(store, filter, moment)
+  return readQuarantine(store, filter, snapshot)
 }
 
 /** Codes of rows whose record no filter can find. */
@@ -154,17 +154,17 @@ async function areUnchangedOdd(
   store: Store,
   place: FieldPlace,
   rows: readonly QuarantineRow[],
-  moment?: Moment,
+  snapshot?: SnapshotOptions,
 ): Promise<boolean[]> {
   const unchanged = new Set<string>()
   const named = rows.filter(({ doc }) => !unnamed.has(doc.code))
   const bytes = ({ idBytes }: QuarantineRow) => idBytes.length + 16
-  for (const slice of byteSlices(named, bytes, { count: lookUp })) {
+  for (const slice of byteSlices(named, bytes, { count: idsAtMost })) {
     const filter = { _id: { $in: slice.map(({ doc }) => doc._id.id) } }
-    for await (const found of lookedAt(store, place, filter, moment)) found.forEach(addFound)
+    for await (const found of oddMatching(store, place, filter, snapshot)) found.forEach(addFound)
   }
   if (rows.some(({ doc }) => doc.code === 'id-unsupported')) {
-    for await (const found of oddEnvelopes(store, place, moment)) found.forEach(addFound)
+    for await (const found of oddEnvelopes(store, place, snapshot)) found.forEach(addFound)
   }
   return rows.map(
     ({ doc }) => doc.code !== malformedRow && unchanged.has(keyOf(doc._id.id, doc.digest.value())),
@@ -179,15 +179,15 @@ function keyOf(id: unknown, digest: Uint8Array): string {
   return `${hash('sha256', BSON.serialize({ id }))} ${Buffer.from(digest).toString('hex')}`
 }
 
-async function* lookedAt(
+async function* oddMatching(
   store: Store,
   place: FieldPlace,
   filter: Document,
-  moment?: Moment,
+  snapshot?: SnapshotOptions,
 ): AsyncGenerator<OddEnvelope[], void> {
   const cursor = store.db
     .collection(place.collection)
-    .aggregate<Buffer>([{ $match: filter }, ...lookAt(place)], { raw: true, ...moment })
+    .aggregate<Buffer>([{ $match: filter }, ...oddStages(place)], { raw: true, ...snapshot })
   try {
     while (await cursor.hasNext()) yield cursor.readBufferedDocuments().map(oddEnvelope)
   } finally {
@@ -195,10 +195,10 @@ async function* lookedAt(
   }
 }
 
-function lookAt({ layout }: FieldPlace): Document[] {
+function oddStages({ layout }: FieldPlace): Document[] {
   return [
     { $match: { $expr: { $eq: [presenceExpression(layout), 'odd'] } } },
-    { $project: { _id: 1, look: oddLook(layout) } },
+    { $project: { _id: 1, look: visibleFields(layout) } },
   ]
 }
 

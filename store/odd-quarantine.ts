@@ -18,7 +18,7 @@ const rowsAtOnce = 500
 /** `_id.id` of the row that counts the rest; no record has it. */
 const restId = new Binary(Buffer.from(oddMany), 0x80)
 
-export interface OddLook {
+export interface OddScan {
   /** Odd envelopes that were found. */
   odd: number
   /** Those new in quarantine: for this rotation, or at all without a rotation. */
@@ -35,8 +35,8 @@ export async function quarantineOdd(
   collections: readonly CollectionConfig[],
   rotation: string | null,
   most = rowsAtMost,
-): Promise<OddLook> {
-  const look: OddLook = { odd: 0, quarantined: 0 }
+): Promise<OddScan> {
+  const look: OddScan = { odd: 0, quarantined: 0 }
   const { kept } = await sortedOut(store, collections)
   for (const place of fieldsOf(kept)) {
     await clearOddRows(store, place, most)

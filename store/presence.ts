@@ -120,7 +120,7 @@ export function boundedPart(path: string): Document {
 }
 
 /** What an odd envelope looks like, bounded: quarantine remembers its digest. */
-export function oddLook(layout: Layout): Document {
+export function visibleFields(layout: Layout): Document {
   const { declared, field, paths } = layout
   const parts = paths.map((path, index) => [`p${index}`, boundedPart(path)] as const)
   const whole = declared === null ? [['at', boundedWhole(field)] as const] : []

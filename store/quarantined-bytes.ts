@@ -10,23 +10,23 @@ import { readPage } from './envelope-pages.ts'
 import { readSettings } from './kek-settings.ts'
 import { keystore } from './keystore.ts'
 import { malformedRow, readQuarantineDoc, type QuarantineRow } from './quarantine-documents.ts'
-import type { Moment } from './snapshot.ts'
+import type { SnapshotOptions } from './snapshot.ts'
 import type { Store } from './store.ts'
 import { boundedProjection, wrapAt } from './wrap-fields.ts'
 
 /** Quarantine rows, and whether their envelopes are unchanged, byte for byte. */
 
 /** Records per look-up. */
-const lookUp = 1_000
+const idsAtMost = 1_000
 
 export async function readQuarantine(
   store: Store,
   filter: Filter<QuarantineDoc>,
-  moment?: Moment,
+  snapshot?: SnapshotOptions,
 ): Promise<QuarantineRow[]> {
   const documents = await keystore
     .quarantine(store)
-    .find<Buffer>(filter, { raw: true, sort: { first_seen: 1, _id: 1 }, ...moment })
+    .find<Buffer>(filter, { raw: true, sort: { first_seen: 1, _id: 1 }, ...snapshot })
     .toArray()
   return documents.map(readQuarantineDoc)
 }
@@ -35,14 +35,14 @@ export async function readQuarantine(
 export async function areUnchanged(
   store: Store,
   rows: readonly QuarantineRow[],
-  moment?: Moment,
+  snapshot?: SnapshotOptions,
 ): Promise<boolean[]> {
   const unchanged = new Set<string>()
   if (rows.length === 0) return []
   const collections = (await readSettings(store))?.settings.collections ?? []
   for (const group of groupsOf(rows, collections)) {
     const find = group.byId ? findById : findByWalk
-    for (const key of await find(store, group, moment)) unchanged.add(key)
+    for (const key of await find(store, group, snapshot)) unchanged.add(key)
   }
   return rows.map((row) => unchanged.has(keyOf(row)))
 }
@@ -77,18 +77,18 @@ function groupsOf(
   return [...groups.values()]
 }
 
-async function findById(store: Store, group: Group, moment?: Moment): Promise<string[]> {
+async function findById(store: Store, group: Group, snapshot?: SnapshotOptions): Promise<string[]> {
   const wanted = new Map(group.rows.map((row) => [row.idBytes.toString('hex'), row]))
   const found: string[] = []
   const bytes = ({ idBytes }: QuarantineRow) => idBytes.length + 16
-  for (const slice of byteSlices(group.rows, bytes, { count: lookUp })) {
+  for (const slice of byteSlices(group.rows, bytes, { count: idsAtMost })) {
     const ids = slice.map(({ doc }) => doc._id.id)
     const records = await store.db
       .collection(group.collection)
       .find<Buffer>({ _id: { $in: ids } } as Document, {
         projection: boundedProjection(group.layout),
         raw: true,
-        ...moment,
+        ...snapshot,
       })
       .toArray()
     for (const record of records) {
@@ -99,7 +99,11 @@ async function findById(store: Store, group: Group, moment?: Moment): Promise<st
   return found
 }
 
-async function findByWalk(store: Store, group: Group, moment?: Moment): Promise<string[]> {
+async function findByWalk(
+  store: Store,
+  group: Group,
+  snapshot?: SnapshotOptions,
+): Promise<string[]> {
   const digests = new Map(group.rows.map((row) => [hex(row.doc.digest.value()), row]))
   const found: string[] = []
   let after: Bound | null = null
@@ -110,8 +114,8 @@ async function findByWalk(store: Store, group: Group, moment?: Moment): Promise<
       version: group.version,
       after,
       until: null,
-      limit: lookUp,
-      ...(moment === undefined ? {} : { moment }),
+      limit: idsAtMost,
+      ...(snapshot === undefined ? {} : { snapshot }),
     })
     for (const { wrap } of page.entries) {
       const row = digests.get(hex(wrapDigest(wrap)))

@@ -4,14 +4,14 @@ import { limits } from './limits.ts'
 import { isElection, isSnapshotLost, isSnapshotOfCapped } from './server-errors.ts'
 import type { Store } from './store.ts'
 
-/** Options of a read at that moment; spread them into each statement's. Without a session: the latest majority-committed state. */
-export interface Moment {
+/** Options of a read in a snapshot; spread them into each statement's. Without a session: the latest majority-committed state. */
+export interface SnapshotOptions {
   session?: ClientSession
   readConcern: ReadConcernLike
 }
 
 /** Maximum retries with a new snapshot, and the pause before each in milliseconds. */
-const moments = 10
+const mostSnapshots = 10
 const pauseMs = 200
 
 /**
@@ -20,9 +20,9 @@ const pauseMs = 200
  * repeated with another one, and also after an election. Capped collections have no snapshots: each read then sees the
  * latest state, and `lostCollections` refuses what such counts would allow.
  */
-export async function atOneMoment<T>(
+export async function inOneSnapshot<T>(
   store: Store,
-  read: (moment: Moment) => Promise<T>,
+  read: (snapshot: SnapshotOptions) => Promise<T>,
 ): Promise<T> {
   const began = performance.now()
   for (let tried = 1; ; tried += 1) {
@@ -33,7 +33,7 @@ export async function atOneMoment<T>(
     } catch (error) {
       if (isSnapshotOfCapped(error)) return await read({ readConcern: { level: 'majority' } })
       const isCut = isElection(error) && performance.now() - began < limits.election
-      if (!isCut && (!isSnapshotLost(error) || tried >= moments)) throw error
+      if (!isCut && (!isSnapshotLost(error) || tried >= mostSnapshots)) throw error
       await pause(pauseMs)
     } finally {
       await session.endSession()

@@ -165,7 +165,7 @@ export async function destroyVersion(
 
 /**
  * Records what became of the object in the HSM of a version that is destroyed, and ends the request that asked for it.
- * False, and nothing changes, when that request does not stand, or did not ask for it. `none`: there never was one.
+ * False, and nothing changes, when that request is not open, or was not for it. `none`: there never was one.
  */
 export async function recordHsmKey(
   store: Store,

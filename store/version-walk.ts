@@ -7,7 +7,7 @@ import { boundAt, idOf } from './named-id.ts'
 import { versionIndex } from './presence.ts'
 import { rawElements } from './raw-bson.ts'
 import { isBadHint } from './server-errors.ts'
-import type { Moment } from './snapshot.ts'
+import type { SnapshotOptions } from './snapshot.ts'
 import type { Store } from './store.ts'
 
 /**
@@ -27,7 +27,7 @@ export interface WalkRange {
   until: Bound | null
   signal?: AbortSignal
   /** Reads this snapshot instead of the latest state. */
-  moment?: Moment
+  snapshot?: SnapshotOptions
 }
 
 /** What is read of a range, and how much. */
@@ -87,7 +87,7 @@ async function* walkHinted(
       collation: { locale: 'simple' },
       raw: true,
       ...(signal === undefined ? {} : { signal }),
-      ...range.moment,
+      ...range.snapshot,
     },
   )
   try {

@@ -44,20 +44,20 @@ describe('an envelope', () => {
   })
 
   test.each<[string, object, string]>([
-    ['format missing', { format: undefined }, 'malformed: "format" is no integer'],
-    ['format as a text', { format: '1' }, 'malformed: "format" is no integer'],
-    ['version 0', { kek_version: 0 }, '"kek_version" is no integer from 1 to 2147483647'],
-    ['version 2^31', { kek_version: 2 ** 31 }, '"kek_version" is no integer'],
-    ['half a version', { kek_version: new Double(1.5) }, '"kek_version" is no integer'],
-    ['version NaN', { kek_version: NaN }, '"kek_version" is no integer'],
-    ['provider a number', { provider: 1 }, '"provider" is no string'],
+    ['format missing', { format: undefined }, 'malformed: "format" is not an integer'],
+    ['format as a text', { format: '1' }, 'malformed: "format" is not an integer'],
+    ['version 0', { kek_version: 0 }, '"kek_version" is not an integer from 1 to 2147483647'],
+    ['version 2^31', { kek_version: 2 ** 31 }, '"kek_version" is not an integer'],
+    ['half a version', { kek_version: new Double(1.5) }, '"kek_version" is not an integer'],
+    ['version NaN', { kek_version: NaN }, '"kek_version" is not an integer'],
+    ['provider a number', { provider: 1 }, '"provider" is not a string'],
     ['wrap IV empty', { dek_iv: Buffer.of() }, '"dek_iv" has 0 bytes, not 12 to 64'],
-    ['wrap IV as a text', { dek_iv: 'abc' }, '"dek_iv" is no binary of subtype 0'],
+    ['wrap IV as a text', { dek_iv: 'abc' }, '"dek_iv" is not a binary of subtype 0'],
     ['wrap of subtype 4', { dek_wrapped: new Binary(Buffer.alloc(48), 4) }, 'no binary'],
     ['wrap cut', { dek_wrapped: Buffer.alloc(47) }, '"dek_wrapped" has 47 bytes, not 48'],
     ['IV cut', { iv: Buffer.alloc(11) }, '"iv" has 11 bytes, not 12'],
     ['data without a tag', { ciphertext: Buffer.alloc(15) }, 'has 15 bytes, not at least 16'],
-    ['data missing', { ciphertext: null }, '"ciphertext" is no binary of subtype 0'],
+    ['data missing', { ciphertext: null }, '"ciphertext" is not a binary of subtype 0'],
   ])('is malformed: %s', (_, change, message) => {
     const found = fault(() => parseEnvelope({ ...good, ...change }))
     expect(found).toMatch(/^malformed: the envelope is malformed: /)
@@ -68,7 +68,7 @@ describe('an envelope', () => {
     'is malformed when it is not a sub-document: %s',
     (value) => {
       expect(fault(() => parseEnvelope(value))).toBe(
-        'malformed: the envelope is malformed: it is no sub-document',
+        'malformed: the envelope is malformed: it is not a sub-document',
       )
     },
   )
@@ -117,7 +117,7 @@ describe('the digest of the wrap fields', () => {
     expect(new Set([digest(good), ...others]).size).toBe(7)
   })
 
-  test('is defined for what is malformed, and tells absent from null', () => {
+  test('is defined for malformed envelopes, and distinguishes absent from null', () => {
     const odd = [
       {},
       null,

@@ -34,7 +34,7 @@ export function stored(id: unknown): Buffer {
   return Buffer.from(BSON.serialize({ _id: id }))
 }
 
-/** What tells two ids apart for MongoDB: type and value, where all integral numbers of int64 are one type. */
+/** What distinguishes two ids in MongoDB: type and value, where all integral numbers of int64 are one type. */
 export function identity(id: unknown): string {
   const value = integral(id)
   return value === null ? `stored ${stored(id).toString('hex')}` : `integer ${value}`

@@ -38,8 +38,8 @@ test.each(Object.keys(made))('%s is what the code makes today', (name) => {
 })
 
 test('every vector is derived again by a program that shares no code with keyturn', () => {
-  const said = execFileSync('python3', [path.join(folder, 'check.py')], { encoding: 'utf8' })
-  expect(said).toMatch(/27 ids agree\n.*27 envelopes agree\n.*1 canary agrees/)
+  const output = execFileSync('python3', [path.join(folder, 'check.py')], { encoding: 'utf8' })
+  expect(output).toMatch(/27 ids agree\n.*27 envelopes agree\n.*1 canary agrees/)
 })
 
 test('the program notices one changed digit', () => {

@@ -36,7 +36,7 @@ const values: Record<string, string> = {
   zlibCompressionLevel: '3',
 }
 
-/** What the table of docs/configuration.md says of an option. */
+/** An option's row in the table of docs/configuration.md. */
 function rowOf(name: string, rule: AddressOption): string {
   const counts = () => {
     switch (rule.treatment) {
@@ -126,7 +126,7 @@ describe('each option of an address', () => {
 
   test('has a name that the driver knows', () => {
     for (const [name] of rules) {
-      const said = (() => {
+      const message = (() => {
         try {
           new MongoClient(`${base}${name}=${values[name] ?? '1'}`)
           return ''
@@ -134,7 +134,7 @@ describe('each option of an address', () => {
           return error instanceof Error ? error.message : ''
         }
       })()
-      expect(said, name).not.toMatch(/not supported|unknown option/i)
+      expect(message, name).not.toMatch(/not supported|unknown option/i)
     }
   })
 

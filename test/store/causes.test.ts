@@ -23,7 +23,7 @@ async function listen(server: Server): Promise<number> {
   return (server.address() as AddressInfo).port
 }
 
-/** Fails as openStore does; a store that opens is closed and told. */
+/** Fails as openStore does; a store that opens is closed, and the test fails. */
 async function failure(address: string): Promise<KeyturnError> {
   try {
     const store = await openStore({ uri: address, database: 'causes' })
@@ -94,7 +94,7 @@ const cases: Case[] = [
     /take zstd out/,
   ],
   [
-    'a compressor that nobody knows',
+    'an unknown compressor',
     () => `${uri}&compressors=foo`,
     'config-invalid',
     /foo is not a valid compression/,
@@ -199,7 +199,7 @@ const cases: Case[] = [
     /user, password, authSource/,
   ],
   [
-    'a mechanism that nobody knows',
+    'an unknown mechanism',
     () => `mongodb://app:s3cret-pw@${host}/?authMechanism=FOO`,
     'config-invalid',
     /authMechanism one of .* got FOO/,
@@ -263,7 +263,7 @@ const cases: Case[] = [
     /mongodb:\/\/host/,
   ],
   [
-    'an option that nobody knows',
+    'an unknown option',
     () => `${uri}&fooBar=1`,
     'config-invalid',
     /"fooBar" is not known/,
@@ -288,7 +288,7 @@ const cases: Case[] = [
     'a port that is too high',
     () => 'mongodb://127.0.0.1:99999/',
     'config-invalid',
-    /no number from 1 to 65535/,
+    /not a number from 1 to 65535/,
     /./,
   ],
   ...['[::1', '::1]', '[[::1]]', '[]', 'a]:1', '[::1]:27017,[::2'].map((host): Case => [
@@ -309,10 +309,10 @@ const cases: Case[] = [
     `zlibCompressionLevel=${level}`,
     () => `${uri}&compressors=zlib&zlibCompressionLevel=${level}`,
     'config-invalid',
-    /is no level of zlib/,
+    /is not a level of zlib/,
     /0 to 9/,
   ]),
-  ['port 0', () => 'mongodb://127.0.0.1:0/', 'config-invalid', /no number from 1 to 65535/, /./],
+  ['port 0', () => 'mongodb://127.0.0.1:0/', 'config-invalid', /not a number from 1 to 65535/, /./],
   [
     'a name that is not there',
     () => 'mongodb://nosuch.invalid/',
@@ -321,7 +321,7 @@ const cases: Case[] = [
     /DNS/,
   ],
   [
-    'nobody at the port',
+    'a port without a server',
     () => 'mongodb://127.0.0.1:1/',
     'mongodb-unreachable',
     /"127\.0\.0\.1:1": connect ECONNREFUSED/,

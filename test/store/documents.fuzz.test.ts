@@ -223,7 +223,7 @@ describe("the keystore's own documents", () => {
         try {
           await reads[name]!()
         } catch (error) {
-          // The schema is judged before the rest of its document.
+          // The schema is checked before the rest of its document.
           if (member === 'schema') {
             expect((error as { code: string }).code).toMatch(/^schema-(older|newer)$/)
             return

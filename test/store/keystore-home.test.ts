@@ -7,7 +7,7 @@ import { testStore } from './support.ts'
 
 const store = await testStore()
 
-/** A user without `listCollections`, behind a mongos, which tells no hosts. */
+/** A user without `listCollections`, behind a mongos, which reports no hosts. */
 function restricted(): Store {
   const db = new Proxy(store.db, {
     get(target, name) {

@@ -79,7 +79,7 @@ describe('the identity of a keystore', () => {
     const ends = await Promise.allSettled(claims)
     expect(ends.map(({ status }) => status).sort()).toEqual(['fulfilled', 'rejected'])
     const provider = (await readInstall(store))?.provider ?? null
-    if (provider === null) throw new Error('nobody has claimed it')
+    if (provider === null) throw new Error('it has no provider')
     await countInstallation(store, provider)
     const kept = await requireInstall(store, { name: 'payments', provider })
     const entry = { name: provider, provider, token: null, installs: 1, retired_at: null }

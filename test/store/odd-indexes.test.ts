@@ -17,7 +17,7 @@ const key = { [`${field}.kek_version`]: 1, _id: 1 } as const
 const ours = `${field}.kek_version_1__id_1`
 const odd = oddIndex(layout)
 
-/** As somebody made the collection and its indexes before `setup`: with records of two versions and an odd one. */
+/** A collection and its indexes, made before `setup`, with records of two versions and an odd one. */
 async function made(name: string, indexes: Document[], options: Document = {}): Promise<void> {
   await db.createCollection(name, options)
   if (indexes.length > 0) {
@@ -57,7 +57,7 @@ async function refused(name: string): Promise<KeyturnError> {
   )
   expect(error).toMatchObject({ code: 'index-missing', exitCode: 3 })
   expect(error?.message).not.toMatch(/\n|\.$|^[A-Z]/)
-  // Preflight and doctor judge alike.
+  // Preflight and doctor report the same.
   const faults = await indexFaults(store, place(name))
   expect(faults.map(({ why }) => why).join('; ')).toBe(error?.message)
   return error as KeyturnError

@@ -37,7 +37,7 @@ import {
   testStore,
 } from './support.ts'
 
-/** Whatever stands in a document of the keystore: a coded refusal that names it, or a row that stays by name. */
+/** Any content of a keystore document leads to one of these: a coded refusal that names it, or a row that stays by name. */
 
 const store = await testStore()
 const fleet = { heartbeatMs: 1_000, leaseMs: 3_000, expireMs: 60_000 }

@@ -99,21 +99,21 @@ describe('one definition of "an envelope is here"', () => {
       await records.insertMany(
         sample.map((document, index) => ({ _id: index as never, ...document })),
       )
-      const told = await records
+      const classified = await records
         .aggregate<{ _id: number; is: unknown }>([{ $project: { is: presenceExpression(found) } }])
         .toArray()
       const raw = await records.find<Buffer>({}, { raw: true, sort: { _id: 1 } }).toArray()
       expect(raw.map((document) => presenceOf(document, found))).toEqual(
-        told.sort((one, other) => one._id - other._id).map(({ is }) => is ?? 'none'),
+        classified.sort((one, other) => one._id - other._id).map(({ is }) => is ?? 'none'),
       )
-      const odd = told.filter(({ is }) => is === 'odd').length
+      const odd = classified.filter(({ is }) => is === 'odd').length
       expect(odd).toBeGreaterThan(100)
-      expect(told.filter(({ is }) => typeof is === 'number').length).toBeGreaterThan(3)
+      expect(classified.filter(({ is }) => typeof is === 'number').length).toBeGreaterThan(3)
       expect(await censusDifferences(store, collections)).toEqual([])
       const { byVersion, odd: counted } = await countVersions(store, collections)
       expect(counted).toBe(odd)
       const versions = Object.values(byVersion).reduce((sum, envelopes) => sum + envelopes, 0)
-      expect(versions).toBe(told.filter(({ is }) => typeof is === 'number').length)
+      expect(versions).toBe(classified.filter(({ is }) => typeof is === 'number').length)
       expect(await quarantineOdd(store, collections, null)).toEqual({ odd, quarantined: odd })
       expect(await quarantineOdd(store, collections, null)).toEqual({ odd, quarantined: 0 })
       expect(await leftOf(store, collections, 1)).toMatchObject({ odd: 0 })

@@ -54,7 +54,7 @@ describe('a takeover', () => {
     expect(performance.now() - began).toBeLessThan(5_000)
     expect(taken).toMatchObject({ attempt: 2, cursor: null, doc: { attempt: 2 } })
 
-    // The frozen one wakes: its transaction is gone, and the fence stands before another.
+    // The frozen attempt continues: its transaction is gone, and the attempt filter refuses another.
     await expect(sweep.taken.session.commitTransaction()).rejects.toMatchObject({ code: 251 })
     const { entries } = await page(store, null, 10)
     expect(await commitPage(store, sweep.taken.session, pageInput(sweep, entries))).toEqual({

@@ -53,7 +53,7 @@ describe('removal', () => {
     expect(Number(first?.due_at) - Number(first?.requested_at)).toBe(windowMs)
     expect(await requestRemoval(store, id, windowMs)).toBe(true)
     expect((await readVersion(store, 2))?.removal).toEqual(first)
-    // Of one version one request stands.
+    // A version has one open request.
     expect(await askRemoval(store, 2)).not.toBe(id)
     expect(await store.db.collection('kek_removals').countDocuments()).toBe(1)
     expect(await setFenced(store, 2, id)).toBe(true)
@@ -69,7 +69,7 @@ describe('removal', () => {
   test('of the active version, a marked version or an unknown version is refused', async () => {
     expect(await requestRemoval(store, await askRemoval(store, 1), 0)).toBe(false)
     expect(await requestRemoval(store, await askRemoval(store, 99), 0)).toBe(false)
-    expect(await requestRemoval(store, 'nobody asked', 0)).toBe(false)
+    expect(await requestRemoval(store, 'unknown', 0)).toBe(false)
     const rotation = await startRotation(store)
     expect(await markRotation(store, 2, rotation)).toBe(true)
     const id = await askRemoval(store, 2)

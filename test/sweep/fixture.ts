@@ -21,7 +21,7 @@ import { freshName } from '../support/fresh.ts'
 export const collection = 'records'
 export const field = 'secret'
 
-/** As it stands in the database; most tests have string ids. */
+/** As it is stored; most tests have string ids. */
 export interface SealedRecord {
   _id: string
   secret: SealedEnvelope
@@ -61,7 +61,7 @@ export interface Fixture {
   close(): Promise<void>
 }
 
-export async function openLab(
+export async function openFixture(
   options: { provider?: (install: string) => Promise<KekProvider>; maxHsmCalls?: number } = {},
 ): Promise<Fixture> {
   const install = freshName('fixture')
@@ -88,7 +88,7 @@ export async function openLab(
 /** Both versions ready, with random keys. */
 export async function envProvider(install: string): Promise<KekProvider> {
   const keks = new Map([1, 2].map((version) => [version, randomBytes(32)]))
-  const provider = openEnvProvider({ install, variablePrefix: 'LAB_KEK_V', keks })
+  const provider = openEnvProvider({ install, variablePrefix: 'TEST_KEK_V', keks })
   for (const version of [1, 2]) {
     const label = provider.ceremony.labelOf(version)
     const gcm = await provider.ceremony.gcmProfile()

@@ -12,7 +12,7 @@ import { sampleWraps } from '../../store/sample-wraps.ts'
 import { listQuarantine, recheckQuarantine } from '../../store/rewrap-quarantine.ts'
 import { scanUnwrap } from '../../sweep/scan-unwrap.ts'
 import { planRanges } from '../../sweep/range-plan.ts'
-import { openLab, type Fixture } from './fixture.ts'
+import { openFixture, type Fixture } from './fixture.ts'
 
 let fixture: Fixture
 afterEach(async () => fixture.close())
@@ -95,7 +95,7 @@ const shapes: Record<string, Shape> = {
 }
 
 async function open({ layout, id, aad, members }: Shape) {
-  fixture = await openLab()
+  fixture = await openFixture()
   const { store, provider } = fixture
   const collections: CollectionConfig[] = [
     { name: place.collection, envelopes: [place.field], layouts: [{ field: 'secret', layout }] },
@@ -216,7 +216,7 @@ describe('doctor', () => {
   const shape = shapes['aad of record id and field name']!
   const wrong: [string, Partial<DeclaredLayout>, RegExp][] = [
     ['a path that is not there', { wrapped: 'deck' }, /has no 'deck'/],
-    ['a wrong type', { encoding: 'binary' }, /"dek" is no binary/],
+    ['a wrong type', { encoding: 'binary' }, /"dek" is not a binary/],
     ['a wrong encoding', { encoding: 'base64' }, /"dek" has 72 bytes/],
     ['a recipe that does not open', { aad: { sha256: ['field', 'id'] } }, /does not open under v1/],
   ]

@@ -5,7 +5,7 @@ import { openPkcs11Provider } from '../../providers/pkcs11/pkcs11-provider.ts'
 import type { KekProvider } from '../../providers/provider.ts'
 import { scanUnwrap } from '../../sweep/scan-unwrap.ts'
 import { makeToken, type TestToken } from '../support/softhsm.ts'
-import { collection, field, names, openLab, type Fixture } from './fixture.ts'
+import { collection, field, names, openFixture, type Fixture } from './fixture.ts'
 
 let fixture: Fixture | undefined
 let token: TestToken | undefined
@@ -47,7 +47,7 @@ async function softHsm(install: string): Promise<KekProvider> {
 
 describe.skipIf(inject('softhsm') === null)('a sweep on SoftHSM2', () => {
   test('rewraps two ranges at once, quarantines what does not open, and all the rest opens', async () => {
-    fixture = await openLab({ provider: softHsm })
+    fixture = await openFixture({ provider: softHsm })
     await fixture.fill(names(800))
     const [stranger] = await fixture.seal(['elsewhere'])
     await fixture.insert([{ ...stranger, _id: 'r000400-moved' }])
@@ -73,7 +73,7 @@ describe.skipIf(inject('softhsm') === null)('a sweep on SoftHSM2', () => {
   })
 
   test('wraps and opens without AAD, as a layout of existing data may want it', async () => {
-    fixture = await openLab({ provider: softHsm })
+    fixture = await openFixture({ provider: softHsm })
     const dek = randomBytes(32)
     const aad = Buffer.alloc(0)
     const [wrap] = await fixture.provider.wrap(1, [{ dek: Buffer.from(dek), aad }])

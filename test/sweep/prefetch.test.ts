@@ -83,7 +83,7 @@ describe('prefetch', () => {
     async function* failing(): AsyncGenerator<number, void> {
       yield 1
       await gate.promise
-      throw new Error('nobody asks')
+      throw new Error('the consumer stops')
     }
     const items = prefetch(failing())
     await items.next()

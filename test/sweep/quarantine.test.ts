@@ -3,7 +3,13 @@ import { afterEach, describe, expect, test } from 'vitest'
 import { Binary, Long } from 'mongodb'
 import { listQuarantine } from '../../store/rewrap-quarantine.ts'
 import type { Store } from '../../store/store.ts'
-import { names, openLab, type Fixture, type SealedEnvelope, type SealedRecord } from './fixture.ts'
+import {
+  names,
+  openFixture,
+  type Fixture,
+  type SealedEnvelope,
+  type SealedRecord,
+} from './fixture.ts'
 
 let fixture: Fixture
 afterEach(async () => fixture.close())
@@ -44,7 +50,7 @@ function flipped(binary: Binary): Binary {
 
 describe('quarantine', () => {
   test('takes exactly the seven corrupted envelopes, and malformed ones cost no call', async () => {
-    fixture = await openLab()
+    fixture = await openFixture()
     await fixture.fill(names(100))
     await corrupt()
     const [range] = await fixture.plan()
@@ -60,7 +66,7 @@ describe('quarantine', () => {
   })
 
   test('counts a row once even if the rotation reads it again, and lets the tail end', async () => {
-    fixture = await openLab()
+    fixture = await openFixture()
     await fixture.fill(names(100))
     await corrupt()
     const [range] = await fixture.plan()
@@ -76,7 +82,7 @@ describe('quarantine', () => {
   })
 
   test('re-wraps an envelope that its owner restored after it was quarantined', async () => {
-    fixture = await openLab()
+    fixture = await openFixture()
     const sealed = await fixture.fill(names(100))
     await corrupt()
     const [range] = await fixture.plan()
@@ -90,7 +96,7 @@ describe('quarantine', () => {
   })
 
   test('quarantines what a validator refuses, and writes the rest of the page', async () => {
-    fixture = await openLab()
+    fixture = await openFixture()
     await fixture.fill(names(50))
     const records = fixture.store.db.collection<{ _id: string; note?: number }>('records')
     await fixture.store.db.command({
@@ -117,7 +123,7 @@ describe('quarantine', () => {
   })
 
   test('quarantines a record whose _id the driver cannot give back', async () => {
-    fixture = await openLab()
+    fixture = await openFixture()
     await fixture.fill(names(5))
     const far = Long.fromString('9000000000000000000')
     await fixture.store.db
@@ -138,7 +144,7 @@ describe('quarantine', () => {
   })
 
   test('in the tail, takes an unchanged envelope that no filter matches', async () => {
-    fixture = await openLab()
+    fixture = await openFixture()
     await fixture.fill(names(30))
     const [range] = await fixture.plan()
     const store = blindFor(fixture.store, 'r000011')
@@ -156,7 +162,7 @@ describe('quarantine', () => {
   })
 
   test('in the tail, takes no envelope that an application has changed', async () => {
-    fixture = await openLab()
+    fixture = await openFixture()
     const sealed = await fixture.fill(names(10))
     const [range] = await fixture.plan()
     const records = fixture.store.db.collection<SealedRecord>('records')

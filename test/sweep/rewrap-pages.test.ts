@@ -12,14 +12,20 @@ import {
   UUID,
 } from 'mongodb'
 import { readRanges } from '../../store/rewrap-ranges.ts'
-import { names, openLab, type Fixture, type SealedEnvelope, type SealedRecord } from './fixture.ts'
+import {
+  names,
+  openFixture,
+  type Fixture,
+  type SealedEnvelope,
+  type SealedRecord,
+} from './fixture.ts'
 
 let fixture: Fixture
 afterEach(async () => fixture.close())
 
 describe('rewrapPages', () => {
   test('rewraps every envelope of its ranges and counts each once', async () => {
-    fixture = await openLab()
+    fixture = await openFixture()
     await fixture.fill(names(2_345))
     const ranges = await fixture.plan(3)
     expect(ranges).toHaveLength(3)
@@ -33,7 +39,7 @@ describe('rewrapPages', () => {
   })
 
   test('never writes the data and its IV', async () => {
-    fixture = await openLab()
+    fixture = await openFixture()
     const before = await fixture.fill(names(50))
     const [range] = await fixture.plan()
     await fixture.sweep(range!.range)
@@ -46,7 +52,7 @@ describe('rewrapPages', () => {
   })
 
   test('closes a finished range, and a further attempt has nothing to do', async () => {
-    fixture = await openLab()
+    fixture = await openFixture()
     await fixture.fill(names(10))
     const [range] = await fixture.plan()
     await fixture.sweep(range!.range)
@@ -59,7 +65,7 @@ describe('rewrapPages', () => {
   })
 
   test('an empty collection gets no range, and a range that became empty is finished', async () => {
-    fixture = await openLab()
+    fixture = await openFixture()
     expect(await fixture.plan()).toEqual([])
     await fixture.fill(names(10))
     const [range] = await fixture.plan()
@@ -73,7 +79,7 @@ describe('rewrapPages', () => {
   })
 
   test('works with pages of one envelope, and with a page exactly as large as the range', async () => {
-    fixture = await openLab()
+    fixture = await openFixture()
     await fixture.fill(names(14))
     const [one, two] = await fixture.plan(2)
     await fixture.sweep(one!.range, { page: 1 })
@@ -83,7 +89,7 @@ describe('rewrapPages', () => {
   })
 
   test('re-wraps ids of every type once, in any number of ranges', async () => {
-    fixture = await openLab()
+    fixture = await openFixture()
     const ids = idsOfAllTypes()
     await fixture.fill(ids)
     const ranges = await fixture.plan(5)
@@ -93,7 +99,7 @@ describe('rewrapPages', () => {
   })
 
   test('a sampled check makes fewer calls, and no check makes the fewest', async () => {
-    fixture = await openLab()
+    fixture = await openFixture()
     await fixture.fill(names(320))
     const [one, two] = await fixture.plan(2)
     const sampled = await fixture.sweep(one!.range, { check: 'sampled', page: 160 })
@@ -104,7 +110,7 @@ describe('rewrapPages', () => {
   })
 
   test('continues from the cursor of a sweep that its deadline ended', async () => {
-    fixture = await openLab()
+    fixture = await openFixture()
     await fixture.fill(names(1_000))
     const [range] = await fixture.plan()
     let sweeps = 0
@@ -122,7 +128,7 @@ describe('rewrapPages', () => {
   })
 
   test('ends all its sessions', async () => {
-    fixture = await openLab()
+    fixture = await openFixture()
     await fixture.fill(names(500))
     const [range] = await fixture.plan()
     await fixture.sweep(range!.range, { page: 20, deadline: performance.now() + 50 })

@@ -1,6 +1,6 @@
 import { afterEach, describe, expect, test } from 'vitest'
 import { scanUnwrap } from '../../sweep/scan-unwrap.ts'
-import { collection, field, names, openLab, type Fixture } from './fixture.ts'
+import { collection, field, names, openFixture, type Fixture } from './fixture.ts'
 
 let fixture: Fixture
 afterEach(async () => fixture.close())
@@ -19,14 +19,14 @@ function scan() {
 
 describe('scanUnwrap', () => {
   test('opens every envelope of every version', async () => {
-    fixture = await openLab()
+    fixture = await openFixture()
     await fixture.fill(names(120), 1)
     await fixture.fill(names(80, 's'), 2)
     expect(await scan()).toEqual({ opened: 200, failed: [] })
   })
 
   test('names each envelope that does not open, with its code', async () => {
-    fixture = await openLab()
+    fixture = await openFixture()
     const [first, second] = await fixture.seal(names(2))
     await fixture.insert([
       { ...first, _id: 'moved' },
@@ -45,7 +45,7 @@ describe('scanUnwrap', () => {
   })
 
   test('fails the envelopes of a version that is not loaded with kek-not-loaded', async () => {
-    fixture = await openLab()
+    fixture = await openFixture()
     await fixture.fill(names(3), 1)
     await fixture.fill(names(4, 's'), 2)
     await fixture.provider.unload(1)

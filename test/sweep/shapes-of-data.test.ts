@@ -4,7 +4,7 @@ import { Binary, BSON, type CreateCollectionOptions } from 'mongodb'
 import { byteSlices } from '../../store/byte-slices.ts'
 import { createIndexes } from '../../store/indexes.ts'
 import { openStore } from '../../store/store.ts'
-import { collection, names, openLab, type Fixture, type SealedRecord } from './fixture.ts'
+import { collection, names, openFixture, type Fixture, type SealedRecord } from './fixture.ts'
 
 let fixture: Fixture
 afterEach(async () => fixture.close())
@@ -13,7 +13,7 @@ const megabytes = 2 ** 20
 
 describe('a sweep', () => {
   test('over a few huge records among many small ones reads and writes their wraps only', async () => {
-    fixture = await openLab()
+    fixture = await openFixture()
     await fixture.fill(names(400))
     const records = fixture.store.db.collection<SealedRecord & { picture: Binary }>(collection)
     const picture = new Binary(randomBytes(12 * megabytes))
@@ -34,7 +34,7 @@ describe('a sweep', () => {
   })
 
   test('leaves records alone that have no envelope, or null in its place', async () => {
-    fixture = await openLab()
+    fixture = await openFixture()
     await fixture.fill(names(150))
     const others = names(150, 'other').map((_id, index) => {
       return index % 2 === 0 ? { _id, name: 'none' } : { _id, name: 'null', secret: null }
@@ -52,7 +52,7 @@ describe('a sweep', () => {
   })
 
   test('that was stopped goes on through another connection with nothing of the first in memory', async () => {
-    fixture = await openLab()
+    fixture = await openFixture()
     await fixture.fill(names(300))
     const [range] = await fixture.plan()
     const stopping = new AbortController()
@@ -75,7 +75,7 @@ describe('a sweep', () => {
   })
 
   test('with priority for the applications does all of it too, in short pages', async () => {
-    fixture = await openLab()
+    fixture = await openFixture()
     await fixture.fill(names(600))
     const [range] = await fixture.plan()
     const sums: number[] = []
@@ -91,7 +91,7 @@ describe('a sweep', () => {
     ['clustered', { clusteredIndex: { key: { _id: 1 }, unique: true } }],
     ['of another collation', { collation: { locale: 'de', numericOrdering: true } }],
   ])('meets each record of a collection that is %s', async (_, options) => {
-    fixture = await openLab()
+    fixture = await openFixture()
     await fixture.store.db.dropCollection(collection)
     await fixture.store.db.createCollection(collection, options)
     await createIndexes(fixture.store, [{ name: collection, envelopes: ['secret'] }])
@@ -113,7 +113,7 @@ describe('a sweep', () => {
   })
 
   test('over _ids of 15 kB, 200 kB and 1 MB re-wraps each, and steps over what is in quarantine', async () => {
-    fixture = await openLab()
+    fixture = await openFixture()
     const ids = [15_000, 200_000, 2 ** 20].flatMap((bytes) => longIds(bytes, 9 * megabytes))
     // What is sealed has the _id in it, twice as long.
     for (const each of byteSlices(ids, sizeOf, { count: 100, bytes: 4 * megabytes }))

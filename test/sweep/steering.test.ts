@@ -2,14 +2,14 @@ import { afterEach, describe, expect, test } from 'vitest'
 import { MongoClient } from 'mongodb'
 import { inject } from 'vitest'
 import { readRotation } from '../../store/rotations.ts'
-import { names, openLab, type Fixture } from './fixture.ts'
+import { names, openFixture, type Fixture } from './fixture.ts'
 
 let fixture: Fixture
 afterEach(async () => fixture.close())
 
 describe('a rate', () => {
   test('is used up and never exceeded by two ranges together', async () => {
-    fixture = await openLab()
+    fixture = await openFixture()
     await fixture.fill(names(2_000))
     const ranges = await fixture.plan(2)
     const began = performance.now()
@@ -20,13 +20,13 @@ describe('a rate', () => {
     await Promise.all(sweeps)
     const { rewrapped } = await fixture.counters()
     const rate = rewrapped / ((performance.now() - began) / 1_000)
-    // How exact it is, the bench says (`rate`): a busy machine may be slower, never faster.
+    // The bench measures how exact it is (`rate`): a busy machine may be slower, never faster.
     expect(rate).toBeGreaterThan(100)
     expect(rate).toBeLessThan(220)
   })
 
   test('of one envelope in half a minute does not delay an abort', async () => {
-    fixture = await openLab()
+    fixture = await openFixture()
     await fixture.fill(names(10))
     const [range] = await fixture.plan()
     const abort = new AbortController()
@@ -40,7 +40,7 @@ describe('a rate', () => {
 
 describe('a budget of crypt calls', () => {
   test('is used up to a few calls and never exceeded by ranges that share it', async () => {
-    fixture = await openLab({ maxHsmCalls: 1_000 })
+    fixture = await openFixture({ maxHsmCalls: 1_000 })
     await fixture.fill(names(900))
     const ranges = await fixture.plan(3)
     const calls = fixture.provider.stats().calls
@@ -61,7 +61,7 @@ describe('a budget of crypt calls', () => {
 
 describe('a budget of crypt calls of workers that die', () => {
   test('is never exceeded: calls for pages that were never written stay spent', async () => {
-    fixture = await openLab({ maxHsmCalls: 1_000 })
+    fixture = await openFixture({ maxHsmCalls: 1_000 })
     await fixture.fill(names(900))
     const [range] = await fixture.plan(1)
     const before = fixture.provider.stats().calls
@@ -91,7 +91,7 @@ describe('a budget of crypt calls of workers that die', () => {
 
 describe('memory', () => {
   test('holds at most three pages in flight, however slow the token is', async () => {
-    fixture = await openLab()
+    fixture = await openFixture()
     await fixture.fill(names(400))
     const [range] = await fixture.plan()
     const client = new MongoClient(inject('mongoUri'), { monitorCommands: true })

@@ -2,7 +2,7 @@ import { afterEach, describe, expect, test } from 'vitest'
 import { KeyturnError } from '../../contracts/errors.ts'
 import type { KekProvider } from '../../providers/provider.ts'
 import { readRanges } from '../../store/rewrap-ranges.ts'
-import { names, openLab, type Fixture } from './fixture.ts'
+import { names, openFixture, type Fixture } from './fixture.ts'
 
 let fixture: Fixture
 afterEach(async () => fixture.close())
@@ -28,7 +28,7 @@ async function snapshot() {
 
 describe('a sweep that is interrupted', () => {
   test('counts every envelope once when it is aborted at random pages many times', async () => {
-    fixture = await openLab()
+    fixture = await openFixture()
     await fixture.fill(names(2_000))
     const [range] = await fixture.plan()
     let attempts = 0
@@ -57,7 +57,7 @@ describe('a sweep that is interrupted', () => {
   })
 
   test('writes the pages before a fault of the token, then rejects with it', async () => {
-    fixture = await openLab()
+    fixture = await openFixture()
     await fixture.fill(names(500))
     const [range] = await fixture.plan()
     const away = new KeyturnError('hsm-away', 'the token is away')
@@ -74,7 +74,7 @@ describe('a sweep that is interrupted', () => {
   })
 
   test('writes nothing when the lease has run out inside the transaction', async () => {
-    fixture = await openLab()
+    fixture = await openFixture()
     await fixture.fill(names(100))
     const [range] = await fixture.plan()
     const lease = {
@@ -92,7 +92,7 @@ describe('a sweep that is interrupted', () => {
   })
 
   test('wraps nothing without a lease', async () => {
-    fixture = await openLab()
+    fixture = await openFixture()
     await fixture.fill(names(100))
     const [range] = await fixture.plan()
     const expired = new KeyturnError('lease-expired', 'the lease has run out')
@@ -107,7 +107,7 @@ describe('a sweep that is interrupted', () => {
   })
 
   test('ends soon after an abort while the token does not answer, and writes nothing of that page', async () => {
-    fixture = await openLab()
+    fixture = await openFixture()
     await fixture.fill(names(100))
     const [range] = await fixture.plan()
     const abort = new AbortController()
@@ -132,7 +132,7 @@ describe('a sweep that is interrupted', () => {
   ])(
     'ends soon after an abort while the proof %s the wraps of a page hangs, and writes nothing of it',
     async (_, hanging) => {
-      fixture = await openLab()
+      fixture = await openFixture()
       await fixture.fill(names(100))
       const [range] = await fixture.plan()
       const abort = new AbortController()
@@ -154,7 +154,7 @@ describe('a sweep that is interrupted', () => {
   )
 
   test('does nothing when it was aborted before its start', async () => {
-    fixture = await openLab()
+    fixture = await openFixture()
     await fixture.fill(names(10))
     const [range] = await fixture.plan()
     expect(await fixture.sweep(range!.range, { signal: AbortSignal.abort() })).toMatchObject({
@@ -167,7 +167,7 @@ describe('a sweep that is interrupted', () => {
 
 describe('two sweeps of one range', () => {
   test('the first, stopped with a wrapped page, writes nothing after the second took over', async () => {
-    fixture = await openLab()
+    fixture = await openFixture()
     await fixture.fill(names(600))
     const [range] = await fixture.plan()
     let wake!: () => void
@@ -194,7 +194,7 @@ describe('two sweeps of one range', () => {
   })
 
   test('share the work and count nothing twice', async () => {
-    fixture = await openLab()
+    fixture = await openFixture()
     await fixture.fill(names(3_000))
     const [range] = await fixture.plan()
     const sweeps = []

@@ -1,16 +1,23 @@
 import { afterEach, describe, expect, test } from 'vitest'
 import { remainingOf } from '../../store/census.ts'
-import { collection, field, names, openLab, type Fixture, type SealedRecord } from './fixture.ts'
+import {
+  collection,
+  field,
+  names,
+  openFixture,
+  type Fixture,
+  type SealedRecord,
+} from './fixture.ts'
 
 let fixture: Fixture
 afterEach(async () => fixture.close())
 
-/** What the application believes to stand in the database: the data's IV by record. */
+/** What the application expects in the database: the data's IV by record. */
 type Belief = Map<string, string>
 
 /**
  * One application that writes its own part of the records: seals anew under either version, inserts, deletes, and puts
- * whole old copies back. Resolves with what it wrote last, when `done` says so.
+ * whole old copies back. Resolves with what it wrote last, once `done` returns true.
  */
 async function application(
   part: string,
@@ -43,7 +50,7 @@ function ivOf({ secret }: SealedRecord): string {
 
 describe('a sweep beside applications that write', () => {
   test('loses none of their writes, counts superseded envelopes, and leaves nothing under the old version', async () => {
-    fixture = await openLab()
+    fixture = await openFixture()
     const ids = names(3_000)
     const old = await fixture.fill(ids)
     const ranges = await fixture.plan(2)
