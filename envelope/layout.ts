@@ -84,7 +84,9 @@ export function readWrap({ declared }: Layout, found: unknown, provider: Provide
       : bytesOf(declared, declared.iv, members['dek_iv'])
   const dekWrapped = declared.iv === 'prefix' ? whole.subarray(dekIv.length) : whole
   if (dekWrapped.length !== wrappedLength) {
-    throw malformed(`"${declared.wrapped}" has ${whole.length} bytes, not the ${wrappedLength} of a wrapped DEK`)
+    throw malformed(
+      `"${declared.wrapped}" has ${whole.length} bytes, not the ${wrappedLength} of a wrapped DEK`,
+    )
   }
   if (dekIv.length < dekIvLengths.least || dekIv.length > dekIvLengths.most) {
     throw malformed(`the iv in "${declared.wrapped}" has ${dekIv.length} bytes`)

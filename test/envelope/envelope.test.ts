@@ -53,7 +53,7 @@ describe('an envelope', () => {
     ['provider a number', { provider: 1 }, '"provider" is not a string'],
     ['wrap IV empty', { dek_iv: Buffer.of() }, '"dek_iv" has 0 bytes, not 12 to 64'],
     ['wrap IV as a text', { dek_iv: 'abc' }, '"dek_iv" is not a binary of subtype 0'],
-    ['wrap of subtype 4', { dek_wrapped: new Binary(Buffer.alloc(48), 4) }, 'no binary'],
+    ['wrap of subtype 4', { dek_wrapped: new Binary(Buffer.alloc(48), 4) }, 'not a binary'],
     ['wrap cut', { dek_wrapped: Buffer.alloc(47) }, '"dek_wrapped" has 47 bytes, not 48'],
     ['IV cut', { iv: Buffer.alloc(11) }, '"iv" has 11 bytes, not 12'],
     ['data without a tag', { ciphertext: Buffer.alloc(15) }, 'has 15 bytes, not at least 16'],
