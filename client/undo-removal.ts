@@ -89,7 +89,7 @@ async function lowerAll(
 function staysUp({ collection, version }: Fence): KeyturnError {
   return new KeyturnError(
     'fence-left',
-    `the removal is undone, but the fence on collection '${collection}' stays: a transaction is open`,
+    `the removal is undone, but the fence on collection "${collection}" stays: a transaction is open`,
     { hint: `end it, then again: keyturn remove --version ${version} --undo` },
   )
 }

@@ -44,7 +44,7 @@ export class FollowedVersion {
     const { version } = this.#active
     const failure = this.#keys.failureOf(version)
     if (failure !== null) return { reason: reasonOf(failure), message: failure.message }
-    return { reason: 'not-loaded', message: `version '${version}' is not loaded` }
+    return { reason: 'not-loaded', message: `version "${version}" is not loaded` }
   }
 
   /** Why this process cannot wrap, apart from its lease; null when it can. */
@@ -58,7 +58,7 @@ export class FollowedVersion {
     if (this.#keys.isLoaded(version)) return null
     return (
       this.#keys.failureOf(version) ??
-      new KeyturnError('kek-not-loaded', `version '${version}' is not loaded`)
+      new KeyturnError('kek-not-loaded', `version "${version}" is not loaded`)
     )
   }
 }

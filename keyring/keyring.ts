@@ -147,7 +147,7 @@ function placeCheck({ collections, file }: Config): (place: Place) => void {
     if (known.has(`${collection}\0${field}`)) return
     throw new KeyturnError(
       'config-invalid',
-      `no envelope is configured at '${collection}: ${field}'`,
+      `no envelope is configured at "${collection}: ${field}"`,
       {
         hint: `add it to collections in ${file}, then run: keyturn setup`,
       },

@@ -146,7 +146,7 @@ export class LoadedKeys {
     const why = this.failureOf(version)
     const state = this.stateOf(version)
     const detail = why?.message ?? (state === null ? 'the keystore has none' : `it is ${state}`)
-    return new KeyturnError('kek-not-loaded', `version '${version}' is not loaded: ${detail}`, {
+    return new KeyturnError('kek-not-loaded', `version "${version}" is not loaded: ${detail}`, {
       hint: why?.hint ?? 'keyturn status shows the versions and who has loaded them',
       cause: cause ?? why,
     })
@@ -242,5 +242,5 @@ export class LoadedKeys {
 
 function codedError(version: number, cause: unknown): KeyturnError {
   if (cause instanceof KeyturnError) return cause
-  return new KeyturnError('kek-not-loaded', `version '${version}' could not be loaded`, { cause })
+  return new KeyturnError('kek-not-loaded', `version "${version}" could not be loaded`, { cause })
 }

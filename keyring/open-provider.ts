@@ -23,7 +23,7 @@ export async function openProvider(
     return openEnvProvider({ install, variablePrefix, keks: readEnvKeks(variablePrefix, env) })
   }
   if (kek.pkcs11 === undefined) {
-    throw new KeyturnError('config-invalid', "provider 'pkcs11' has no settings", {
+    throw new KeyturnError('config-invalid', 'provider "pkcs11" has no settings', {
       hint: 'add kek.pkcs11 to keyturn.yaml',
     })
   }

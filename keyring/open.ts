@@ -51,8 +51,8 @@ export async function openAll(
 function parse({ provider }: KeyringParts, index: number, request: OpenRequest): Parsed {
   const envelope = parseEnvelope(request.envelope)
   if (envelope.provider !== provider.name) {
-    throw new KeyturnError('wrong-provider', `the envelope is of provider '${envelope.provider}'`, {
-      hint: `this keyring opens those of '${provider.name}'`,
+    throw new KeyturnError('wrong-provider', `the envelope is of provider "${envelope.provider}"`, {
+      hint: `this keyring opens those of "${provider.name}"`,
     })
   }
   return { index, envelope, place: request.place, id: idBytes(request.place.id) }

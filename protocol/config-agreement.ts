@@ -15,7 +15,7 @@ export function configAgreement(
     .filter((heartbeat) => isLive(heartbeat) && heartbeat.settings !== null)
     .filter((heartbeat) => heartbeat.settings !== settings)
     .map(({ node }) => node)
-  const names = [...new Set(nodes)].sort().map((node) => `'${node}'`)
+  const names = [...new Set(nodes)].sort().map((node) => `"${node}"`)
   if (names.length === 0) return null
   return new KeyturnError('config-differs', `settings differ on ${names.join(', ')}`, {
     hint: readinessHints['config-differs'],

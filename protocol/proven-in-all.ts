@@ -32,7 +32,7 @@ export function isQuestionOld(ageMs: number | null, leaseMs: number): boolean {
 export function oldQuestion(version: number): KeyturnError {
   return new KeyturnError(
     'not-ready',
-    `the fleet proved version '${version}' more than two leases ago`,
+    `the fleet proved version "${version}" more than two leases ago`,
     { hint: `run: keyturn verify --target ${version}` },
   )
 }
@@ -60,7 +60,7 @@ export function provenInAll(
   if (without.length === 0) return null
   const named = without.slice(0, 5).map(processName).join(', ')
   const more = without.length > 5 ? ` and ${without.length - 5} more` : ''
-  return new KeyturnError('not-ready', `version '${version}' is not proven by ${named}${more}`, {
+  return new KeyturnError('not-ready', `version "${version}" is not proven by ${named}${more}`, {
     hint: `run: keyturn verify --target ${version}`,
   })
 }

@@ -41,7 +41,7 @@ export function routeVersions(
 /** Throws `versions-equal` for the same version twice, before anything is read. */
 export function requireTwoVersions({ from, to }: { from: number | null; to: number }): void {
   if (from !== to) return
-  throw new KeyturnError('versions-equal', `from and to are the same version '${to}'`, {
+  throw new KeyturnError('versions-equal', `from and to are the same version "${to}"`, {
     hint: 'name two versions; keyturn status lists them',
   })
 }
@@ -63,7 +63,7 @@ export function rotationRoute(facts: RouteFacts): RotationRoute {
   requireUsable(facts.versions, from)
   if (to === active) return { from, to, promote: false }
   if (from === active) return { from, to, promote: true }
-  throw new KeyturnError('not-active', `version '${from}' is not active, '${active}' is`, {
+  throw new KeyturnError('not-active', `version "${from}" is not active, "${active}" is`, {
     hint: `leave --from-version out, or name --from-version ${active}`,
   })
 }
@@ -78,7 +78,7 @@ function defaultFrom({ versions, to }: RouteFacts, active: number): number {
     others.find(({ envelopes }) => envelopes > 0) ??
     others.findLast(({ state }) => state === 'deactivated')
   if (from === undefined) {
-    throw new KeyturnError('versions-equal', `version '${to}' is active already`, {
+    throw new KeyturnError('versions-equal', `version "${to}" is active already`, {
       hint: 'no envelope is under another version, so there is nothing to rotate',
     })
   }
@@ -87,7 +87,7 @@ function defaultFrom({ versions, to }: RouteFacts, active: number): number {
 
 function requireNumber(version: number): void {
   if (Number.isInteger(version) && version >= 1 && version <= 2 ** 31 - 1) return
-  throw new KeyturnError('version-invalid', `'${version}' is no version number`, {
+  throw new KeyturnError('version-invalid', `"${version}" is no version number`, {
     hint: 'versions are whole numbers from 1 to 2147483647',
   })
 }
@@ -101,15 +101,15 @@ export function requireUsable(
   switch (state) {
     case undefined:
     case 'installing':
-      throw new KeyturnError('version-unknown', `version '${version}' is not installed`, {
+      throw new KeyturnError('version-unknown', `version "${version}" is not installed`, {
         hint: `run: keyturn pkcs11-init --version ${version}, or: keyturn env-init --version ${version}`,
       })
     case 'destroyed':
-      throw new KeyturnError('version-destroyed', `version '${version}' was destroyed`, {
+      throw new KeyturnError('version-destroyed', `version "${version}" was destroyed`, {
         hint: 'a destroyed version never comes back: install one with a new number',
       })
     case 'pending-removal':
-      throw new KeyturnError('removal-pending', `the removal of version '${version}' is pending`, {
+      throw new KeyturnError('removal-pending', `the removal of version "${version}" is pending`, {
         hint: `run first: keyturn remove --version ${version} --undo`,
       })
     case 'pre-active':

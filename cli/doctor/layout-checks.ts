@@ -44,12 +44,12 @@ async function checkOf(
   const found = records.filter(({ missing }) => missing.length < layout.paths.length)
   if (found.length === 0) {
     if (records.length === 0) return ok(check, 'the collection has no record yet')
-    const paths = layout.paths.map((path) => `'${path}'`).join(' or ')
+    const paths = layout.paths.map((path) => `"${path}"`).join(' or ')
     return fail(check, `none of ${records.length} records has ${paths}`, hint)
   }
   let opened = 0
   for (const { id, idBytes, wrap, missing } of found) {
-    if (missing[0] !== undefined) return fail(check, `record ${id} has no '${missing[0]}'`, hint)
+    if (missing[0] !== undefined) return fail(check, `record ${id} has no "${missing[0]}"`, hint)
     const { kekVersion, dekIv, dekWrapped } = readWrap(layout, wrap, keys.name)
     if (!keys.loaded().includes(kekVersion)) continue
     const aad = wrapAad(layout, { install, collection, id: idBytes }, kekVersion)

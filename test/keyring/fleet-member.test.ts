@@ -81,7 +81,7 @@ describe('a member of the fleet', () => {
     )
     await expect(keyring.open(old, secretPlace)).rejects.toMatchObject({
       code: 'kek-not-loaded',
-      message: "version '1' is not loaded: it is pending-removal",
+      message: 'version "1" is not loaded: it is pending-removal',
     })
     expect(uses[0]).toEqual({ version: 1, state: 'pending-removal' })
     await fleet.setRemoval(1, false)
@@ -94,7 +94,7 @@ describe('a member of the fleet', () => {
     const unknown = { ...(await reader.seal('x', secretPlace)), kek_version: 3 }
     await expect(reader.open(unknown, secretPlace)).rejects.toMatchObject({
       code: 'kek-not-loaded',
-      message: "version '3' is not loaded: the keystore has none",
+      message: 'version "3" is not loaded: the keystore has none',
     })
     await fleet.install(2)
     await fleet.activate(2)

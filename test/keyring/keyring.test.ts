@@ -58,7 +58,7 @@ describe('a keyring', () => {
     const keyring = await (await openTestFleet()).keyring()
     await expect(keyring.seal('x', { ...secretPlace, field: 'typo' })).rejects.toMatchObject({
       code: 'config-invalid',
-      message: "no envelope is configured at 'secrets: typo'",
+      message: 'no envelope is configured at "secrets: typo"',
     })
   })
 

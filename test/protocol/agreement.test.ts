@@ -32,7 +32,7 @@ describe('promote’s condition', () => {
   test('names each process that has not proven the version', () => {
     expect(provenInAll([heartbeat('vm-a/1'), without], 2, asked)).toMatchObject({
       code: 'not-ready',
-      message: "version '2' is not proven by vm-b (app, pid 9)",
+      message: 'version "2" is not proven by vm-b (app, pid 9)',
     })
   })
 
@@ -48,7 +48,7 @@ describe('agreement of settings', () => {
     const fleet = [heartbeat('vm-b/1', other), heartbeat('vm-b/2', other), heartbeat('vm-a/1')]
     expect(configAgreement(fleet, 'aa')).toMatchObject({
       code: 'config-differs',
-      message: "settings differ on 'vm-b'",
+      message: 'settings differ on "vm-b"',
     })
     expect(configAgreement([heartbeat('vm-c/1', { settings: null })], 'aa')).toBeNull()
     expect(configAgreement([heartbeat('vm-c/1', { ...other, ageMs: 1e6 })], 'aa')).toBeNull()
