@@ -127,8 +127,8 @@ export function fleetActivities(deps: ControlDeps) {
 }
 
 /**
- * Notes in the rotation's row who has answered its question: of the processes that its workflow judged, those that live
- * now and repeat the nonce. Promote counts on it.
+ * Notes in the rotation's row who has answered its question: of the processes that its workflow names, those that
+ * are live now and repeat the nonce. Promote requires it.
  */
 async function recordMet(
   deps: ControlDeps,
@@ -136,12 +136,12 @@ async function recordMet(
 ): Promise<void> {
   const { _id: rotation, to } = await requireOwn(deps.store, input.rotation)
   const nonce = checkedNonce(input.nonce)
-  const judged: unknown = input.met
-  if (!Array.isArray(judged)) throw new KeyturnError('usage', 'nobody was met')
+  const claimed: unknown = input.met
+  if (!Array.isArray(claimed)) throw new KeyturnError('usage', 'the answered processes are no list')
   const { heartbeats, questions } = await readFleet(deps)
   const nonces = countingNonces(questions, nonce, to)
   const met = heartbeats
-    .filter((one) => hasAnswered(one, to, nonces) && judged.includes(one.id))
+    .filter((one) => hasAnswered(one, to, nonces) && claimed.includes(one.id))
     .map(({ id }) => id)
   await setMet(deps.store, rotation, { nonce, met })
 }
@@ -155,7 +155,7 @@ function checkedNonce(nonce: unknown): string {
 function checkedTarget(target: unknown): number {
   if (Number.isInteger(target) && (target as number) >= 1 && (target as number) <= lastVersion)
     return target as number
-  throw new KeyturnError('usage', `a proof was asked for of version "${String(target)}"`)
+  throw new KeyturnError('usage', `a proof was requested of version "${String(target)}"`)
 }
 
 /** The first lines, and how many more there are. */

@@ -20,7 +20,7 @@ export function ownTask(deps: ControlDeps, queue: Queue): (input: unknown) => Pr
     deps.onForeignTask?.(queue, task)
     throw new KeyturnError(
       'foreign-task',
-      `task "${task ?? 'without an id'}" was not asked for in "${deps.store.db.databaseName}" of ${deps.node}`,
+      `task "${task ?? 'without an id'}" has no row in "${deps.store.db.databaseName}" of ${deps.node}`,
       { hint: 'this worker has another keystore open: compare mongodb.uri and mongodb.database' },
     )
   }

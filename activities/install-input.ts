@@ -54,7 +54,7 @@ function isText(value: unknown, longest: number): boolean {
 }
 
 function forged(what: string): KeyturnError {
-  return new KeyturnError('usage', `an installation was asked for with ${what}`, {
+  return new KeyturnError('usage', `an installation was requested with ${what}`, {
     hint: 'keyturn env-init, pkcs11-init and pkcs11-register ask for installations',
   })
 }

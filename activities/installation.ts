@@ -9,7 +9,7 @@ import type { Store } from '../store/store.ts'
 import type { ControlDeps } from './deps.ts'
 import { readFleet } from './fleet.ts'
 import { checkedInput } from './install-input.ts'
-import { requireAskedKey } from './registration.ts'
+import { requireRequestedKey } from './registration.ts'
 
 export interface InstallState {
   /** The result of an earlier install of this version; null when there is work to do. */
@@ -41,7 +41,7 @@ async function check(deps: ControlDeps, given: InstallInput): Promise<InstallSta
   const workers = heartbeats.filter((one) => one.role === 'worker' && isLive(one))
   const nodes = [...new Set(workers.map((one) => one.node))].sort()
   const isInstalled = row !== null && row.canary !== null
-  if (isInstalled) requireAskedKey(row, input)
+  if (isInstalled) requireRequestedKey(row, input)
   return { installed: isInstalled ? await installResult(store, row, false) : null, nodes }
 }
 

@@ -33,29 +33,29 @@ const keyIdLength = { keystore: keyIdDigits / 2, random: 8 }
 export function ceremonyActivities(deps: ActivityDeps) {
   return {
     probeToken: serving(deps, async (input: InstallInput, signal): Promise<ProbeReport | null> => {
-      const asked = checkedInput(deps, input)
-      await requireNotDestroyed(deps.store, asked.version)
+      const checked = checkedInput(deps, input)
+      await requireNotDestroyed(deps.store, checked.version)
       requireProof(deps)
-      return await probe(deps, asked, signal)
+      return await probe(deps, checked, signal)
     }),
 
     declareIntent: serving(deps, async (input: InstallInput): Promise<void> => {
-      const asked = checkedInput(deps, input)
-      await requireNotDestroyed(deps.store, asked.version)
+      const checked = checkedInput(deps, input)
+      await requireNotDestroyed(deps.store, checked.version)
       requireProof(deps)
-      const { version, provider, origin } = asked
-      const label = labelFor(deps, asked)
-      const keyId = await keyIdFor(deps, asked)
+      const { version, provider, origin } = checked
+      const label = labelFor(deps, checked)
+      const keyId = await keyIdFor(deps, checked)
       const intent = { version, provider, origin, label, keyId, madeBy: deps.node }
       if (origin === 'registered') await requireUnused(deps.store, intent)
       requireSameIntent(await insertIntent(deps.store, intent), intent)
     }),
 
     makeKek: serving(deps, async (input: InstallInput): Promise<InstallResult> => {
-      const asked = checkedInput(deps, input)
-      await requireNotDestroyed(deps.store, asked.version)
+      const checked = checkedInput(deps, input)
+      await requireNotDestroyed(deps.store, checked.version)
       requireProof(deps)
-      return await make(deps, asked)
+      return await make(deps, checked)
     }),
 
     /** After the version is destroyed in the keystore: the object in the HSM. */

@@ -33,7 +33,10 @@ export function requireSameIntent(row: VersionDoc, intent: Intent): void {
 }
 
 /** Refuses an installed version if the caller names another key. Throws version-exists. */
-export function requireAskedKey(row: VersionDoc, { version, label, keyId }: InstallInput): void {
+export function requireRequestedKey(
+  row: VersionDoc,
+  { version, label, keyId }: InstallInput,
+): void {
   const isLabel = label === null || label === row.label
   const isId = typeof keyId !== 'string' || keyId.toLowerCase() === idOf(row)
   if (isLabel && isId) return

@@ -26,15 +26,15 @@ export async function requireRequest(
   if (row === null) {
     throw new KeyturnError(
       'foreign-task',
-      `no removal "${request}" was asked for in this keystore`,
+      `no removal "${request}" was requested in this keystore`,
       {
-        hint: 'removals are asked for with: keyturn remove',
+        hint: 'removals are requested with: keyturn remove',
       },
     )
   }
   if (row.version === version) return row
   throw new KeyturnError('removal-refused', `removal "${request}" is not of version ${version}`, {
-    hint: `it was asked for version ${row.version}`,
+    hint: `it was requested for version ${row.version}`,
   })
 }
 

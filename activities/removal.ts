@@ -160,7 +160,7 @@ class Removal {
 }
 
 function raced({ version }: RemovalRequestDoc): KeyturnError {
-  return new KeyturnError('removal-refused', `version ${version} changed while it was asked for`, {
+  return new KeyturnError('removal-refused', `version ${version} changed during its request`, {
     hint: 'a rotation or another removal was faster: keyturn status shows which',
   })
 }

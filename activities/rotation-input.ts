@@ -37,7 +37,7 @@ function isWithin(value: unknown, most: number): boolean {
 
 function forged(what: string, value: unknown): KeyturnError {
   const shown = (typeof value === 'string' ? value : JSON.stringify(value ?? null)).slice(0, 100)
-  return new KeyturnError('usage', `a rotation was asked for with ${what} "${shown}"`, {
-    hint: 'keyturn rotate asks for rotations',
+  return new KeyturnError('usage', `a rotation was requested with ${what} "${shown}"`, {
+    hint: 'rotations are requested with: keyturn rotate',
   })
 }

@@ -30,7 +30,8 @@ export function rotationActivities(deps: ControlDeps) {
       const { rotation, phase } = input
       await requireOwn(store, rotation)
       // Other steps write the other phases.
-      if (!recordable.has(phase)) throw new KeyturnError('usage', `phase "${phase}" is not told`)
+      if (!recordable.has(phase))
+        throw new KeyturnError('usage', `phase "${phase}" is written by another step`)
       if (phase !== 'verify') await requirePromoted(store, rotation)
       await setPhase(store, rotation, phase)
     },

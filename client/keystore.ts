@@ -4,7 +4,7 @@ import type { InstallIdentity } from '../contracts/names.ts'
 import type { Config, FleetSettings } from '../contracts/settings.ts'
 import type { InstallDoc } from '../store/documents.ts'
 import { readHome } from '../store/keystore-home.ts'
-import { judgeHome } from '../protocol/keystore-home.ts'
+import { compareHome } from '../protocol/keystore-home.ts'
 import { noteCopied } from './copied-keystores.ts'
 import { identityOf, recordHome, requireInstall } from '../store/kek-install.ts'
 import { readSettings, requireWhole } from '../store/kek-settings.ts'
@@ -57,14 +57,14 @@ export function requireOriginal({ copied }: Keystore, config: Config): void {
   throw new KeyturnError(
     'keystore-copied',
     `"${config.mongodb.database}" is not where this keystore was recorded: a copy, or moved or restored`,
-    { hint: 'say which: keyturn setup --copy, --moved or --restored' },
+    { hint: 'declare which: keyturn setup --copy, --moved or --restored' },
   )
 }
 
 /** Also records the current hosts if they changed while at least one stayed. */
 async function isCopied(store: Store, { home }: InstallDoc): Promise<boolean> {
-  const { copied, news } = judgeHome(home, await readHome(store))
-  if (news !== null) await recordHome(store, home, news)
+  const { copied, update } = compareHome(home, await readHome(store))
+  if (update !== null) await recordHome(store, home, update)
   return copied
 }
 

@@ -29,9 +29,9 @@ export async function previewRemoval(
     if (state === 'destroyed') {
       return { view: { ...shown, dueAt: null, guards: [] }, error: foreign, leftover: null }
     }
-    const standing = await standingRemoval(keystore.store, version)
+    const planned = await standingRemoval(keystore.store, version)
     const guards = await guardsNow(keystore, version, request)
-    const dueAt = row.removal?.due_at ?? standing?.not_before ?? null
+    const dueAt = row.removal?.due_at ?? planned?.not_before ?? null
     const view = { ...shown, dueAt: dueAt?.toISOString() ?? null, guards }
     return {
       view,

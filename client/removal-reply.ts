@@ -33,7 +33,7 @@ export async function leftoverOf(
   if (hsmKey === 'kept') {
     const install = await readInstall(store)
     const foreign = install === null ? null : ownKeyRefusal(row, install)
-    const ours = `when nobody needs it: keyturn remove --version ${version} --destroy-hsm-key`
+    const ours = `once it is not needed: keyturn remove --version ${version} --destroy-hsm-key`
     return `the key "${row.label}" is still in the HSM; ${foreign === null ? ours : othersKey(row)}`
   }
   const nodes = (await fleetNodes(store)).filter(({ decommissioned }) => !decommissioned)
@@ -43,7 +43,7 @@ export async function leftoverOf(
 function othersKey({ origin }: VersionDoc): string {
   return origin === 'generated'
     ? 'the keystore that this is a copy of destroys it'
-    : 'when nobody needs it, its administrator destroys it'
+    : 'once it is not needed, its administrator destroys it'
 }
 
 /** The error of a removal whose key is still in the HSM although its destruction was requested. */

@@ -31,10 +31,10 @@ const answersWithinMs = 2_000
 export type OnNote = (line: string) => void
 
 /**
- * Requests the removal of a version, or continues the standing request; a removal planned by a policy is replaced. Returns
+ * Requests the removal of a version, or continues the open request; a removal planned by a policy is replaced. Returns
  * once the version is `pending-removal` behind its fence; with an undo window of 0, or one that is over, once it is
  * `destroyed`. For a destroyed version only the HSM step is run, if it is requested and not done. A refusal is the reply's
- * error. Throws version-unknown, no-worker, and removal-pending when the standing request has other options.
+ * error. Throws version-unknown, no-worker, and removal-pending when the open request has other options.
  */
 export async function removeKek(
   config: Config,
@@ -74,7 +74,7 @@ async function requestRemoval(
   return whileServed({ link, store, install }, handle.workflowId, recorded)
 }
 
-/** Returns the standing request, or a new one. */
+/** Returns the open request, or a new one. */
 async function adoptRequest(
   store: Store,
   request: RemoveRequest,
@@ -108,11 +108,11 @@ function requireSameOptions(row: RemovalRequestDoc, request: RemoveRequest): voi
     ...(row.accept_quarantine ? ['--accept-quarantine'] : []),
     ...(row.without_fence ? ['--without-fence'] : []),
   ]
-  const asked = options.length === 0 ? 'without options' : `with ${options.join(' ')}`
+  const withOptions = options.length === 0 ? 'without options' : `with ${options.join(' ')}`
   throw new KeyturnError(
     'removal-pending',
-    `the removal of version ${row.version} was asked for ${asked}, by ${row.requested_by}`,
-    { hint: `ask for the same, or take it back: keyturn remove --version ${row.version} --undo` },
+    `the removal of version ${row.version} was requested ${withOptions}, by ${row.requested_by}`,
+    { hint: `request the same, or undo it: keyturn remove --version ${row.version} --undo` },
   )
 }
 
@@ -137,7 +137,7 @@ async function untilRecorded(
   }
 }
 
-/** Notes what the removal waits for, as the version's row says it. */
+/** Notes what the removal waits for, as recorded in the version's row. */
 async function untilPending(
   { store, settings }: Keystore,
   version: number,
@@ -174,9 +174,9 @@ async function pendingReply(
   const { version } = request
   const { row, state } = await requireVersion(keystore.store, version)
   const dueAt = row.removal?.due_at.toISOString() ?? null
-  const asked = await guardsOf(handle)
+  const known = await guardsOf(handle)
   // A workflow that has just started has not read the guards yet.
-  const guards = asked.length > 0 ? asked : await guardsNow(keystore, version, request)
+  const guards = known.length > 0 ? known : await guardsNow(keystore, version, request)
   return {
     view: { version, state, dueAt, hsmKey: hsmKeyOf(row), guards },
     error: null,

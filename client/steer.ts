@@ -46,7 +46,7 @@ export async function steer(
 
 /**
  * Cancels the running rotation and waits until the pages in flight are written. `ask` is called once it is known what
- * would be cancelled. The reply's error is null when it was cancelled, as asked.
+ * would be cancelled. The reply's error is null when it was cancelled as requested.
  */
 export async function cancelRotation(
   config: Config,
@@ -149,7 +149,7 @@ async function requireControl(
   if (!(await isPolled(link, install, 'control'))) await requireWorker(store)
 }
 
-/** Why the rotation takes no message now; null where nothing is known against it, or cannot be asked. */
+/** Why the rotation takes no message now; null where nothing is known against it, or it cannot be read. */
 async function troubleNow({
   link,
   keystore,

@@ -34,25 +34,25 @@ export async function undoRemoval(
     const install = requireInstalled(keystore, config)
     const { store } = keystore
     const { row: before, state } = await requireVersion(store, version)
-    const standing = await standingRemoval(store, version)
+    const request = await standingRemoval(store, version)
     const mayGoBack = before.destroyed_at === null
-    if (standing !== null && mayGoBack) await withdraw(keystore, standing)
+    if (request !== null && mayGoBack) await withdraw(keystore, request)
     const lowered = mayGoBack ? await lowerAll(keystore, version, onNote) : 0
-    if (!mayGoBack || (standing === null && lowered === 0)) {
+    if (!mayGoBack || (request === null && lowered === 0)) {
       throw new KeyturnError('no-removal', `no removal of version "${version}" is pending`, {
         hint: `it is ${state}; keyturn status shows all versions`,
       })
     }
-    if (standing !== null)
+    if (request !== null)
       await notifyWorkflow(config, keystore, workflowIds.remove(install, version))
     const { row, state: now } = await requireVersion(store, version)
     return { version, state: now, dueAt: null, hsmKey: hsmKeyOf(row), guards: [] }
   })
 }
 
-async function withdraw({ store }: Keystore, standing: RemovalRequestDoc): Promise<void> {
-  const { _id: request, version, state } = standing
-  if (!(await withdrawRemoval(store, request, 'withdrawn'))) {
+async function withdraw({ store }: Keystore, request: RemovalRequestDoc): Promise<void> {
+  const { _id, version, state } = request
+  if (!(await withdrawRemoval(store, _id, 'withdrawn'))) {
     throw new KeyturnError('no-removal', `the removal of version "${version}" is over`, {
       hint: 'keyturn status shows what became of it',
     })
@@ -60,7 +60,7 @@ async function withdraw({ store }: Keystore, standing: RemovalRequestDoc): Promi
   const planned = state === 'asked' ? { planned: true } : {}
   await appendAudit(store, {
     ...{ actor: requester(), action: 'removal-undone', subject: `v${version}` },
-    details: { request, claimed: true, reason: 'undone by its operator', ...planned },
+    details: { request: _id, claimed: true, reason: 'undone by its operator', ...planned },
   })
 }
 

@@ -166,10 +166,12 @@ export class LoadedKeys {
     const answers = this.isLoaded(version)
       ? this.#proofs.get(version)?.answers
       : this.#failed.answersOf(version)
-    return answers === undefined || (this.#isAsked(version) && answers !== this.#question?.nonce)
+    return (
+      answers === undefined || (this.#isQuestioned(version) && answers !== this.#question?.nonce)
+    )
   }
 
-  #isAsked(version: number): boolean {
+  #isQuestioned(version: number): boolean {
     return this.#question !== null && isNamed(this.#question, version)
   }
 
@@ -226,7 +228,7 @@ export class LoadedKeys {
 
   /** The question that a proof that begins now answers: the open one if it names this version, else the previous one. */
   #answers(version: number): string | null {
-    if (this.#question !== null && this.#isAsked(version)) return this.#question.nonce
+    if (this.#question !== null && this.#isQuestioned(version)) return this.#question.nonce
     return this.#proofs.get(version)?.answers ?? null
   }
 

@@ -321,6 +321,6 @@ function keystoreOlder(read: KeystoreAge, seen: KeystoreAge | null): KeyturnErro
   return new KeyturnError(
     'keystore-older',
     `the keystore has epoch ${read.epoch} and ${read.entries} audit entries${was}`,
-    { hint: 'if an older state was restored, say so: keyturn setup --restored' },
+    { hint: 'if an older state was restored, run: keyturn setup --restored' },
   )
 }

@@ -4,11 +4,11 @@ export interface Home {
   hosts: string[] | null
 }
 
-export interface HomeVerdict {
+export interface HomeComparison {
   /** The keystore is not where it was recorded: it is a copy, or was restored or moved. */
   copied: boolean
   /** The home to record instead of the old one; null if nothing changed. */
-  news: Home | null
+  update: Home | null
 }
 
 /**
@@ -16,15 +16,15 @@ export interface HomeVerdict {
  * current ones (hosts are replaced one by one, and each check records the current list). An unknown value is not a
  * difference; it is filled in by the first process that can read it.
  */
-export function judgeHome(recorded: Home, today: Home): HomeVerdict {
+export function compareHome(recorded: Home, today: Home): HomeComparison {
   const collection = recorded.collection ?? today.collection
   const before = [...(recorded.hosts ?? [])].sort()
   const now = [...(today.hosts ?? [])].sort()
   const isOther = today.collection !== null && collection !== today.collection
   const isApart = before.length > 0 && now.length > 0 && !now.some((host) => before.includes(host))
-  if (isOther || isApart) return { copied: true, news: null }
+  if (isOther || isApart) return { copied: true, update: null }
   const isMoved = now.length > 0 && now.join() !== before.join()
-  const isNews = isMoved || collection !== recorded.collection
+  const isChanged = isMoved || collection !== recorded.collection
   const hosts = isMoved ? now : recorded.hosts
-  return { copied: false, news: isNews ? { collection, hosts } : null }
+  return { copied: false, update: isChanged ? { collection, hosts } : null }
 }

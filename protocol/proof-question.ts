@@ -10,16 +10,16 @@ export function isNamed({ target }: ProofQuestion, version: number): boolean {
  * The nonces whose answers count for the question with `nonce`: its own, and those of later questions that also name the
  * version. Only one question is current; a new one that is asked while another is open replaces it with one that names
  * both versions, and a process that had not answered the first answers the second, with a younger proof.
- * `asked`: the open questions, the current one last.
+ * `questions`: the open ones, the current one last.
  */
 export function countingNonces(
-  asked: readonly ProofQuestion[],
+  questions: readonly ProofQuestion[],
   nonce: string,
   version: number,
 ): string[] {
-  const at = asked.findIndex((question) => question.nonce === nonce)
+  const at = questions.findIndex((question) => question.nonce === nonce)
   if (at < 0) return [nonce]
-  const later = asked.slice(at + 1).filter((question) => isNamed(question, version))
+  const later = questions.slice(at + 1).filter((question) => isNamed(question, version))
   return [nonce, ...later.map((question) => question.nonce)]
 }
 

@@ -38,7 +38,7 @@ export function oldQuestion(version: number): KeyturnError {
 }
 
 /** A rotation's question and the processes that answered it, from the rotation's row. */
-export interface AskedFleet {
+export interface FleetQuestion {
   /** The question's nonce, and those that count for it (`countingNonces`). */
   readonly nonces: readonly string[]
   /** `node/boot` of each process that verify met; null: the heartbeats alone decide. */
@@ -53,7 +53,7 @@ export interface AskedFleet {
 export function provenInAll(
   heartbeats: readonly HeartbeatFact[],
   version: number,
-  { nonces, met }: AskedFleet,
+  { nonces, met }: FleetQuestion,
 ): KeyturnError | null {
   const appeared = met === null ? [] : appearedSince(heartbeats, met)
   const without = [...new Set([...unproven(heartbeats, version, nonces), ...appeared])]

@@ -34,9 +34,9 @@ export interface ReadinessFacts {
  * A silent process (its lease is over, so it cannot wrap) is omitted if its node is ephemeral or decommissioned, or if a
  * live process of the same role started on its node since: it was replaced. Otherwise it is refused by name.
  */
-export function judgeReadiness(facts: ReadinessFacts): ReadinessNode[] {
+export function fleetReadiness(facts: ReadinessFacts): ReadinessNode[] {
   const expected = facts.heartbeats.filter((heartbeat) => isExpected(heartbeat, facts))
-  const judged = expected.map((heartbeat) => judgeProcess(heartbeat, facts))
+  const processes = expected.map((heartbeat) => processReadiness(heartbeat, facts))
   const known = new Set(expected.map(({ id }) => id))
   const unheard = facts.answers
     .filter(({ node, boot }) => !known.has(`${node}/${boot}`))
@@ -44,7 +44,7 @@ export function judgeReadiness(facts: ReadinessFacts): ReadinessNode[] {
       ...{ node, role: 'worker', pid, ready: false, provenAt: null },
       reason: reason ?? 'lease-expired',
     }))
-  const present = new Set([...judged, ...unheard].map(({ node }) => node))
+  const present = new Set([...processes, ...unheard].map(({ node }) => node))
   const missing = facts.roster
     .filter(({ node, kind, decommissioned }) => {
       return kind === 'host' && !decommissioned && !present.has(node)
@@ -52,7 +52,7 @@ export function judgeReadiness(facts: ReadinessFacts): ReadinessNode[] {
     .map(({ node }): ReadinessNode => ({
       ...{ node, role: null, pid: null, ready: false, reason: 'missing', provenAt: null },
     }))
-  return [...judged, ...unheard, ...missing].sort(byName)
+  return [...processes, ...unheard, ...missing].sort(byName)
 }
 
 /** Whether every entry is ready. An empty fleet is not: nothing was proven. */
@@ -102,7 +102,7 @@ function isExpected(heartbeat: HeartbeatFact, { roster, heartbeats }: ReadinessF
   )
 }
 
-function judgeProcess(heartbeat: HeartbeatFact, facts: ReadinessFacts): ReadinessNode {
+function processReadiness(heartbeat: HeartbeatFact, facts: ReadinessFacts): ReadinessNode {
   const answer = facts.answers.find(
     ({ node, boot }) => node === heartbeat.node && boot === heartbeat.boot,
   )

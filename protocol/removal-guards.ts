@@ -225,10 +225,10 @@ function quarantineEmpty(facts: RemovalFacts): Guard {
     ...(quarantined === 0 ? [] : [`${quarantined} envelopes of version ${version}`]),
     ...(oddQuarantined === 0 ? [] : [`${oddQuarantined} odd envelopes`]),
   ]
-  const told = `${held.join(' and ')} are in quarantine`
+  const text = `${held.join(' and ')} are in quarantine`
   return acceptQuarantine
-    ? guard('quarantine-empty', true, `${told}, accepted: they will never open again`)
-    : guard('quarantine-empty', false, `${told}: repair them, or use --accept-quarantine`)
+    ? guard('quarantine-empty', true, `${text}, accepted: they will never open again`)
+    : guard('quarantine-empty', false, `${text}: repair them, or use --accept-quarantine`)
 }
 
 /** A backup may hold the version until the end of the settle that left it. Becoming active again restarts the window. */

@@ -2,7 +2,7 @@ import type { Worker } from '@temporalio/worker'
 import type { InstallIdentity } from '../contracts/names.ts'
 import type { Log } from '../observability/log.ts'
 import type { WorkerRole } from './hosts.ts'
-import type { Standing } from './standing.ts'
+import type { KeystoreState } from './keystore-look.ts'
 
 /** The longest pause of a queue with repeated foreign work, in milliseconds. */
 const longestPauseMs = 300_000
@@ -19,7 +19,7 @@ export interface PollingOptions {
   /** How long a queue is paused after its first foreign work, in milliseconds. */
   readonly firstPauseMs: number
   readonly log: Log
-  look(): Promise<Standing>
+  look(): Promise<KeystoreState>
   /** Whether a task that had no row has one now. */
   hasTask(task: string): Promise<boolean>
   open(role: WorkerRole, install: InstallIdentity): Promise<Worker>
@@ -46,7 +46,7 @@ export class Polling {
   readonly #ended: Promise<void>
   #resolve: () => void = () => undefined
   #reject: (reason: unknown) => void = () => undefined
-  #standing: Standing = { install: null, problem: null }
+  #keystore: KeystoreState = { install: null, problem: null }
   #logged: string | null = null
   #timer: NodeJS.Timeout | null = null
   #turn: Promise<void> = Promise.resolve()
@@ -90,7 +90,7 @@ export class Polling {
 
   /** Why this process polls none, or not all, of its queues; null when it polls all. */
   problem(): string | null {
-    if (this.#standing.problem !== null) return this.#standing.problem
+    if (this.#keystore.problem !== null) return this.#keystore.problem
     const roles = this.#options.roles.filter((role) => this.#isPaused(role))
     if (roles.length === 0) return null
     return `foreign-task: another keystore has work on the queue of ${roles.join(', ')}`
@@ -122,8 +122,8 @@ export class Polling {
 
   async #follow(): Promise<void> {
     await this.#lookForMissed()
-    this.#standing = await this.#options.look()
-    const { install } = this.#standing
+    this.#keystore = await this.#options.look()
+    const { install } = this.#keystore
     this.#logOnce()
     await Promise.all(this.#options.roles.map((role) => this.#align(role, install)))
   }

@@ -26,7 +26,7 @@ import { workerMetrics } from './metrics.ts'
 import type { WorkerMetrics } from './metrics.ts'
 import { Polling } from './polling.ts'
 import { installRuntime } from './runtime.ts'
-import { keystoreLook } from './standing.ts'
+import { keystoreLook } from './keystore-look.ts'
 
 export interface WorkerProcessOptions {
   config: Config
@@ -108,7 +108,7 @@ function keyRoles(
     open: (connection, queue) => createHost(keys, connection, queue),
     notReady: () => Promise.resolve(notReady(keys)),
     metrics: () => metrics.render(keys),
-    summary: () => ({ roles, ...told(keys) }),
+    summary: () => ({ roles, ...membershipOf(keys) }),
   }
 }
 
@@ -269,7 +269,7 @@ function notReady({ member, provider }: KeyDeps): string | null {
   return leaseOk ? null : 'lease-expired: no heartbeat reached MongoDB in time'
 }
 
-function told({ member }: KeyDeps) {
+function membershipOf({ member }: KeyDeps) {
   const { installed, active, loaded } = member.state()
   return { installed, active: active?.version ?? null, loaded }
 }

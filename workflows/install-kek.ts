@@ -31,14 +31,14 @@ export async function installKek(input: InstallInput): Promise<InstallResult> {
 /** An `env` key must be in the environment of every live worker: a process reads it only when it starts. */
 async function requireMaterial(input: InstallInput, nodes: readonly string[]): Promise<void> {
   const { install, task, version } = input
-  const asked = nodes.map(async (node) => {
+  const answers = nodes.map(async (node) => {
     const host = askingNode(queues.node(install, node), answerWithinMs)
     const answer = await host
       .findMaterial({ task, version })
       .catch(() => ({ there: false, label: null }))
     return answer.there ? [] : [{ node, label: answer.label }]
   })
-  const lacking = (await Promise.all(asked)).flat()
+  const lacking = (await Promise.all(answers)).flat()
   if (lacking.length === 0) return
   const variable = lacking.find((node) => node.label !== null)?.label ?? 'the variable'
   refuse({

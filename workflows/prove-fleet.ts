@@ -5,7 +5,7 @@ import type { VerifyInput } from '../contracts/install.ts'
 import { queues } from '../contracts/names.ts'
 import { isLive } from '../protocol/facts.ts'
 import { countingNonces } from '../protocol/proof-question.ts'
-import { isReady, judgeReadiness, mayStillAnswer } from '../protocol/readiness.ts'
+import { isReady, fleetReadiness, mayStillAnswer } from '../protocol/readiness.ts'
 import type { WorkerAnswer } from '../protocol/readiness.ts'
 import { askingNode, deciding } from './profiles.ts'
 
@@ -25,26 +25,26 @@ export async function proveFleet(
   rotation: string | null = null,
 ): Promise<ReadinessReport> {
   const nonce = uuid4()
-  const asked = await deciding.askFleet({ task, nonce, target, rotation })
-  const deadline = Date.now() + asked.heartbeatMs + asked.leaseMs
+  const first = await deciding.askFleet({ task, nonce, target, rotation })
+  const deadline = Date.now() + first.heartbeatMs + first.leaseMs
   const answers: WorkerAnswer[] = []
-  for (let fleet = asked; ; fleet = await deciding.readFleet({ task })) {
+  for (let fleet = first; ; fleet = await deciding.readFleet({ task })) {
     answers.push(...(await askUnanswered({ install, task, target }, fleet, answers)))
     const seen = await deciding.readFleet({ task })
     const nonces = countingNonces(seen.questions, nonce, target)
-    const nodes = judgeReadiness({ ...seen, target, nonces, answers })
+    const nodes = fleetReadiness({ ...seen, target, nonces, answers })
     // Two workers of one name are one node, which opened its own nonces.
     const hosts = new Set(answers.map(({ node }) => node))
     const crossChecked = hosts.size > 1 && answers.every(({ opened }) => opened === true)
     const report = { target, ready: isReady(nodes), nodes, crossChecked }
-    const isFinal = !mayStillAnswer(nodes, { ...seen, answers }, asked.heartbeatMs)
+    const isFinal = !mayStillAnswer(nodes, { ...seen, answers }, first.heartbeatMs)
     if (report.ready || isFinal || Date.now() >= deadline) {
       const met = seen.heartbeats.filter(isLive).map(({ id }) => id)
       if (rotation !== null && report.ready)
         await deciding.recordMet({ task, rotation, nonce, met })
       return report
     }
-    await sleep(Math.min(2_000, asked.heartbeatMs / 4), { summary: 'waiting for answers' })
+    await sleep(Math.min(2_000, first.heartbeatMs / 4), { summary: 'waiting for answers' })
   }
 }
 
@@ -60,11 +60,11 @@ async function askUnanswered(
     (one) => one.role === 'worker' && isLive(one) && !isHeard(one.boot),
   )
   const nodes = [...new Set(unheard.map(({ node }) => node))].sort()
-  const asked = nodes.map(async (node) => {
+  const pending = nodes.map(async (node) => {
     const host = askingNode(queues.node(install, node), answerWithinMs)
     return await host.proveVersion({ task, target }).catch(() => null)
   })
-  const proofs = (await Promise.all(asked)).filter((proof) => proof !== null)
+  const proofs = (await Promise.all(pending)).filter((proof) => proof !== null)
   const fresh = proofs.filter(({ boot }) => !isHeard(boot))
   const proven = [...fresh, ...answers].filter(({ reason }) => reason === null)
   const checked = fresh.map(async (proof) => await crossCheck(question, proof, proven))

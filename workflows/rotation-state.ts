@@ -40,7 +40,7 @@ export interface RotationState extends CarriedRotation {
   hsmAway: Map<string, string>
   hsmAwaySince: string
   sweeping: number
-  /** Incremented with each change that running ranges must be told. */
+  /** Incremented with each change that is sent to running ranges. */
   steered: number
 }
 

@@ -40,8 +40,8 @@ export function register(program: Command): void {
     .action(
       answering<SetOptions>(async (context, { every, at, removeAfter, maxHsmCalls = 0 }) => {
         const removeAfterMs = removeAfter ?? null
-        const asked = { everyMs: every, atMs: at ?? null, removeAfterMs, maxHsmCalls }
-        return policyAnswer(await setPolicy(context.config(), asked))
+        const request = { everyMs: every, atMs: at ?? null, removeAfterMs, maxHsmCalls }
+        return policyAnswer(await setPolicy(context.config(), request))
       }),
     )
   add('show', 'Shows the policy, its last run and its next one.').action(

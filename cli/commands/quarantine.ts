@@ -98,7 +98,7 @@ function registerRelease(quarantine: Command): void {
       answering<Selection & { all?: boolean }>(async (context, { all = false, ...selection }) => {
         if (!all && Object.keys(selection).length === 0) {
           throw new KeyturnError('usage', 'which envelopes to release is missing', {
-            hint: 'name them with --collection, --field and --id, or say --all',
+            hint: 'name them with --collection, --field and --id, or use --all',
           })
         }
         const view = await releaseQuarantine(context.config(), selection, async (envelopes) => {

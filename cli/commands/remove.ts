@@ -71,6 +71,6 @@ function requireAlone(options: Options): void {
   ]
   if (options.undo !== true || others.length === 0) return
   throw new KeyturnError('usage', `--undo and ${others.join(', ')} exclude each other`, {
-    hint: 'keyturn remove --version N --undo takes back all that was asked for',
+    hint: 'keyturn remove --version N --undo undoes the whole request',
   })
 }

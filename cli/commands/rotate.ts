@@ -32,7 +32,7 @@ export function register(program: Command): void {
     .option('--detach', 'start it and return')
     .option(
       '--dry-run',
-      'only say what it would do and cost: times a few envelopes on the real token, writes nothing',
+      'only show what it would do and cost: times a few envelopes on the real token, writes nothing',
     )
     .option('--reason <text>', 'kept in the record', '')
     .option('--max-rate <n>', 'envelopes a second of the whole rotation, 0: no limit', parse.limit)
@@ -50,9 +50,9 @@ export function register(program: Command): void {
       answering<Options>(async (context, options) => {
         const config = context.config()
         const maxRate = options.maxRate ?? config.rewrap.maxRate
-        const asked = { from: options.fromVersion ?? null, to: options.toVersion, maxRate }
+        const request = { from: options.fromVersion ?? null, to: options.toVersion, maxRate }
         if (options.dryRun === true) {
-          const budget = { ...asked, maxHsmCalls: options.maxHsmCalls ?? 0 }
+          const budget = { ...request, maxHsmCalls: options.maxHsmCalls ?? 0 }
           const plan = await planRotation(config, budget, timedEnvelopes(config))
           return { json: plan, text: planText(plan) }
         }
@@ -62,7 +62,7 @@ export function register(program: Command): void {
           ...(options.maxHsmCalls === undefined ? [] : ['--max-hsm-calls']),
         ]
         const { answer, error } = await withFollower(shared, (follower) =>
-          rotate(config, { ...asked, reason, priority, maxHsmCalls, detach }, follower),
+          rotate(config, { ...request, reason, priority, maxHsmCalls, detach }, follower),
         )
         return { json: answer, text: rotationText(answer), error }
       }),

@@ -44,7 +44,7 @@ function failureOf(view: ScanView): KeyturnError | null {
   if (all > view.odd) {
     return new KeyturnError('envelope-unreadable', `${all} envelopes could not be opened`, { hint })
   }
-  const message = `${all} envelopes are odd: nobody can say which key they need`
+  const message = `${all} envelopes are odd: the key that they need is unknown`
   return new KeyturnError('malformed', message, { hint })
 }
 

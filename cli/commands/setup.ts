@@ -64,15 +64,15 @@ async function declared(context: Context, how: Relocation, confirm: string | und
 }
 
 function relocationOf({ moved, copy, restored, confirm }: Flags): Relocation | null {
-  const asked: Relocation[] = [
+  const declared: Relocation[] = [
     ...(moved === true ? (['moved'] as const) : []),
     ...(copy === true ? (['copied'] as const) : []),
     ...(restored === true ? (['restored'] as const) : []),
   ]
-  if (asked.length > 1) {
+  if (declared.length > 1) {
     throw new KeyturnError('usage', '--moved, --copy and --restored exclude each other')
   }
-  const [how = null] = asked
+  const [how = null] = declared
   if (how === null && confirm !== undefined) {
     throw new KeyturnError('usage', '--confirm belongs to --moved, --copy or --restored')
   }

@@ -60,8 +60,8 @@ async function checkOf(
     dek.fill(0)
     opened += 1
   }
-  const told = `${opened} of ${found.length} sampled records open`
+  const detail = `${opened} of ${found.length} sampled records open`
   return opened === found.length
-    ? ok(check, told)
-    : warn(check, `${told}; the others name versions that are not loaded here`, 'keyturn status')
+    ? ok(check, detail)
+    : warn(check, `${detail}; the others name versions that are not loaded here`, 'keyturn status')
 }

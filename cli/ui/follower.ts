@@ -15,7 +15,7 @@ export async function withFollower<T>(
   const view = openProgress()
   const { yellow } = errorColours()
   const use = async (signal: AbortSignal) => {
-    const detached = () => view.say('detached: the rotation goes on; keyturn status shows it')
+    const detached = () => view.print('detached: the rotation goes on; keyturn status shows it')
     signal.addEventListener('abort', detached, { once: true })
     return run({
       signal,
@@ -24,7 +24,7 @@ export async function withFollower<T>(
         for (const flag of shared) note(`${yellow('warning:')} ${flag} is ignored, it runs already`)
       },
       onProgress: (progress) => view.show(progress),
-      onNote: (line) => view.say(line),
+      onNote: (line) => view.print(line),
     })
   }
   try {

@@ -7,7 +7,7 @@ function policyText(policy: PolicyView): string {
   const removal =
     removeAfterDays === null
       ? 'the old version stays'
-      : `the old version's removal is asked for after ${removeAfterDays} days`
+      : `the old version's removal is requested after ${removeAfterDays} days`
   return [
     `rotation every ${everyDays} days at ${at} UTC; ${removal}`,
     ...(maxHsmCalls === null ? [] : [`each may spend ${maxHsmCalls} crypt calls`]),

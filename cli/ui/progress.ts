@@ -9,7 +9,7 @@ import { RateMeter, Standstill } from './rate-meter.ts'
 export interface ProgressView {
   show(progress: RotationProgress): void
   /** Prints a line without damaging the bar. */
-  say(line: string): void
+  print(line: string): void
   end(): void
 }
 
@@ -45,7 +45,7 @@ class BarView implements ProgressView {
     this.bar.update(progress.total === 0 ? 0 : done, payload)
   }
 
-  say(line: string): void {
+  print(line: string): void {
     if (this.started) this.bar.stop()
     this.started = false
     note(line)
@@ -104,7 +104,7 @@ class LineView implements ProgressView {
     return true
   }
 
-  say(line: string): void {
+  print(line: string): void {
     note(line)
   }
 

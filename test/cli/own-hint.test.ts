@@ -25,7 +25,7 @@ describe('a hint', () => {
   })
 
   test.each([
-    ['setup', 'say which: keyturn setup --copy, --moved or --restored'],
+    ['setup', 'declare which: keyturn setup --copy, --moved or --restored'],
     ['remove', 'then again: keyturn remove --version 2 --destroy-hsm-key'],
     ['nodes list', 'readmit it with: keyturn nodes expect vm-a'],
     ['status', 'run: keyturn setup'],

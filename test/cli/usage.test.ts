@@ -75,7 +75,7 @@ describe('the command line', () => {
     [
       ['remove', '--version', '1', '--undo', '--dry-run'],
       'error: --undo and --dry-run exclude each other\n' +
-        'hint: keyturn remove --version N --undo takes back all that was asked for\n',
+        'hint: keyturn remove --version N --undo undoes the whole request\n',
     ],
     [
       ['setup', '--copy', '--restored'],

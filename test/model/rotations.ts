@@ -1,5 +1,5 @@
 import { provenInAll } from '../../protocol/proven-in-all.ts'
-import { isReady, judgeReadiness } from '../../protocol/readiness.ts'
+import { isReady, fleetReadiness } from '../../protocol/readiness.ts'
 import { rotationRoute } from '../../protocol/rotation-route.ts'
 import {
   censusOf,
@@ -123,7 +123,7 @@ function phaseSteps(
 /** Without processes in the bounds the fleet counts as ready: then only the order of the workflows matters. */
 function isVerified(state: State, bounds: Bounds, rotation: Rotation, target: number): boolean {
   if (bounds.processes.length === 0) return true
-  return isReady(judgeReadiness(readinessFacts(state, bounds, { rotation, target })))
+  return isReady(fleetReadiness(readinessFacts(state, bounds, { rotation, target })))
 }
 
 type Go = (what: string, change: (next: State, rotation: Rotation) => unknown) => Step[]

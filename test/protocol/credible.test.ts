@@ -1,6 +1,6 @@
 import { describe, expect, test } from 'vitest'
 import { provenInAll } from '../../protocol/proven-in-all.ts'
-import { isReady, judgeReadiness } from '../../protocol/readiness.ts'
+import { isReady, fleetReadiness } from '../../protocol/readiness.ts'
 import { at, heartbeat, host, nonce, proof } from './fleet-facts.ts'
 
 /** A document that was written by hand and dated far ahead, so that its claims always look fresh. */
@@ -11,7 +11,7 @@ const forged = heartbeat('app-1/x', {
 
 describe('a heartbeat that is dated later than the database’s clock', () => {
   const judge = (heartbeats: (typeof forged)[]) =>
-    judgeReadiness({
+    fleetReadiness({
       ...{ target: 2, nonces: [nonce], roster: [host('app-1')], answers: [], settings: null },
       heartbeats,
     })

@@ -1,20 +1,20 @@
 import { describe, expect, test } from 'vitest'
-import { judgeHome } from '../../protocol/keystore-home.ts'
+import { compareHome } from '../../protocol/keystore-home.ts'
 import { isOlder } from '../../protocol/newest-state.ts'
 
 const here = { collection: 'u1', hosts: ['a:1', 'b:1', 'c:1'] }
 
 describe('where a keystore is', () => {
   test('is the same place when nothing has changed', () => {
-    expect(judgeHome(here, here)).toEqual({ copied: false, news: null })
+    expect(compareHome(here, here)).toEqual({ copied: false, update: null })
   })
 
   test('is another place when the collection is another one, or no host is the same', () => {
-    expect(judgeHome(here, { ...here, collection: 'u2' }).copied).toBe(true)
-    expect(judgeHome(here, { ...here, hosts: ['x:1', 'y:1'] }).copied).toBe(true)
+    expect(compareHome(here, { ...here, collection: 'u2' }).copied).toBe(true)
+    expect(compareHome(here, { ...here, hosts: ['x:1', 'y:1'] }).copied).toBe(true)
     // One of them differs, so the other, known or not, does not matter.
-    expect(judgeHome(here, { collection: null, hosts: ['x:1'] }).copied).toBe(true)
-    expect(judgeHome(here, { collection: 'u2', hosts: null }).copied).toBe(true)
+    expect(compareHome(here, { collection: null, hosts: ['x:1'] }).copied).toBe(true)
+    expect(compareHome(here, { collection: 'u2', hosts: null }).copied).toBe(true)
   })
 
   test('stays the same place while the hosts of a replica set are replaced one by one', () => {
@@ -24,11 +24,11 @@ describe('where a keystore is', () => {
       ['d:1', 'e:1', 'c:1'],
       ['e:1', 'd:1', 'f:1'],
     ]) {
-      const { copied, news } = judgeHome(home, { ...here, hosts })
-      expect({ copied, hosts: news?.hosts }).toEqual({ copied: false, hosts: [...hosts].sort() })
-      home = news ?? home
+      const { copied, update } = compareHome(home, { ...here, hosts })
+      expect({ copied, hosts: update?.hosts }).toEqual({ copied: false, hosts: [...hosts].sort() })
+      home = update ?? home
     }
-    expect(judgeHome(here, home).copied).toBe(true)
+    expect(compareHome(here, home).copied).toBe(true)
   })
 
   test('is not another place because of a value that cannot be read', () => {
@@ -38,9 +38,9 @@ describe('where a keystore is', () => {
       [unknown, unknown],
       [here, { collection: 'u1', hosts: [] }],
     ] as const) {
-      expect(judgeHome(recorded, { ...today, hosts: today.hosts && [...today.hosts] })).toEqual({
+      expect(compareHome(recorded, { ...today, hosts: today.hosts && [...today.hosts] })).toEqual({
         copied: false,
-        news: null,
+        update: null,
       })
     }
   })
@@ -65,16 +65,18 @@ describe('a member that could not be read when it was recorded', () => {
       { collection: null, hosts: ['a:1'] },
       { ...here, hosts: ['a:1'] },
     ],
-  ])('%o, read today: %o', (recorded, today, news) => {
-    expect(judgeHome(recorded, today)).toEqual({ copied: false, news })
+  ])('%o, read today: %o', (recorded, today, update) => {
+    expect(compareHome(recorded, today)).toEqual({ copied: false, update })
   })
 
   test('is not recorded where the other member shows a copy', () => {
-    expect(judgeHome({ ...here, collection: null }, { collection: 'u2', hosts: ['x:1'] })).toEqual({
-      ...{ copied: true, news: null },
+    expect(
+      compareHome({ ...here, collection: null }, { collection: 'u2', hosts: ['x:1'] }),
+    ).toEqual({
+      ...{ copied: true, update: null },
     })
-    expect(judgeHome({ ...here, hosts: null }, { collection: 'u2', hosts: ['a:1'] })).toEqual({
-      ...{ copied: true, news: null },
+    expect(compareHome({ ...here, hosts: null }, { collection: 'u2', hosts: ['a:1'] })).toEqual({
+      ...{ copied: true, update: null },
     })
   })
 })

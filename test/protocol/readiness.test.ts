@@ -3,7 +3,7 @@ import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
 import {
   isReady,
-  judgeReadiness,
+  fleetReadiness,
   mayStillAnswer,
   type ReadinessFacts,
 } from '../../protocol/readiness.ts'
@@ -22,11 +22,11 @@ const facts = (fields: Partial<ReadinessFacts> = {}): ReadinessFacts => ({
   ...fields,
 })
 const reasons = (fields: Partial<ReadinessFacts>) =>
-  judgeReadiness(facts(fields)).map(({ node, reason }) => `${node}: ${reason ?? 'ready'}`)
+  fleetReadiness(facts(fields)).map(({ node, reason }) => `${node}: ${reason ?? 'ready'}`)
 
 describe('readiness', () => {
   test('holds when workers answer and applications prove after the question', () => {
-    const nodes = judgeReadiness(facts())
+    const nodes = fleetReadiness(facts())
     expect(isReady(nodes)).toBe(true)
     expect(nodes).toMatchObject([
       { node: 'vm-a', role: 'worker', pid: 7, ready: true, reason: null, provenAt: at(2) },
@@ -35,7 +35,7 @@ describe('readiness', () => {
   })
 
   test('does not hold for an empty fleet', () => {
-    expect(isReady(judgeReadiness(facts({ roster: [], heartbeats: [], answers: [] })))).toBe(false)
+    expect(isReady(fleetReadiness(facts({ roster: [], heartbeats: [], answers: [] })))).toBe(false)
   })
 
   test('reports a host that was ever seen as missing', () => {
@@ -125,7 +125,7 @@ describe('readiness', () => {
       heartbeat('vm-a/1'),
       heartbeat('vm-b/1', { role: 'app', settings: null, notLoaded: [] }),
     ]
-    expect(isReady(judgeReadiness(facts({ heartbeats })))).toBe(true)
+    expect(isReady(fleetReadiness(facts({ heartbeats })))).toBe(true)
   })
 
   test('ignores a process that was replaced, and names one that was frozen', () => {
@@ -140,7 +140,7 @@ describe('readiness', () => {
   test('waits only for live processes that have not answered and for starting ones', () => {
     const waits = (fields: Partial<ReadinessFacts>) => {
       const seen = facts(fields)
-      return mayStillAnswer(judgeReadiness(seen), seen, 10_000)
+      return mayStillAnswer(fleetReadiness(seen), seen, 10_000)
     }
     const comesUp = (seenMsAgo: number | null) => [host('vm-a'), host('vm-c', { seenMsAgo })]
     expect(waits({ roster: comesUp(300) })).toBe(true)
@@ -162,7 +162,7 @@ describe('readiness', () => {
       loaded: [proof(2, null)],
     })
     const seen = facts({ heartbeats: [heartbeat('vm-a/1'), dead, born] })
-    const nodes = judgeReadiness(seen)
+    const nodes = fleetReadiness(seen)
     expect(nodes.map(({ node, reason }) => `${node}: ${reason ?? 'ready'}`)).toEqual([
       'vm-a: ready',
       'vm-b: stale',
@@ -187,7 +187,7 @@ describe('readiness', () => {
     fc.assert(
       fc.property(fc.array(process, { minLength: 1, maxLength: 5 }), (processes) => {
         const heartbeats = processes.map((fields, index) => heartbeat(`n${index}/1`, fields))
-        const ready = isReady(judgeReadiness(facts({ roster: [], heartbeats, answers: [] })))
+        const ready = isReady(fleetReadiness(facts({ roster: [], heartbeats, answers: [] })))
         const proven = heartbeats
           .filter(({ ageMs }) => ageMs < 90_000)
           .every(

@@ -7,7 +7,7 @@ import { fleetNodes } from '../../client/views/nodes.ts'
 import { liveWorkers } from '../../client/views/workers.ts'
 import { heartbeatFact } from '../../protocol/facts.ts'
 import { provenInAll } from '../../protocol/proven-in-all.ts'
-import { isReady, judgeReadiness } from '../../protocol/readiness.ts'
+import { isReady, fleetReadiness } from '../../protocol/readiness.ts'
 import { observe, nothingObserved } from '../../protocol/settle.ts'
 import { insertFirstActive, readActive } from '../../store/kek-active.ts'
 import { identityOf, insertInstall, readInstall } from '../../store/kek-install.ts'
@@ -63,7 +63,7 @@ beforeEach(async () => {
 async function looks() {
   const seen = await readFleet(deps)
   expect(JSON.stringify(seen).length).toBeLessThan(200_000)
-  const nodes = judgeReadiness({ ...seen, target: 1, nonces: ['q'], answers: [] })
+  const nodes = fleetReadiness({ ...seen, target: 1, nonces: ['q'], answers: [] })
   observe(nothingObserved, seen.heartbeats, 1)
   expect(JSON.stringify(await fleetNodes(store)).length).toBeLessThan(200_000)
   await liveWorkers(store)

@@ -4,7 +4,7 @@ import { collections } from '../../../contracts/names.ts'
 import type { Preflight, RotateInput } from '../../../contracts/rotation.ts'
 import { isLive } from '../../../protocol/facts.ts'
 import { countingNonces } from '../../../protocol/proof-question.ts'
-import { isReady, judgeReadiness } from '../../../protocol/readiness.ts'
+import { isReady, fleetReadiness } from '../../../protocol/readiness.ts'
 import { nothingObserved, observe, settleVerdict } from '../../../protocol/settle.ts'
 import type { SettleState } from '../../../protocol/settle.ts'
 import { observeTail, tailBegins, type TailState } from '../../../protocol/tail.ts'
@@ -116,7 +116,7 @@ const steps: Record<RunningRotation['step'], Take> = {
     const { nonce } = rotation
     const seen: FleetSnapshot = await act(() => control.readFleet({ task }))
     const nonces = countingNonces(seen.questions, nonce, target)
-    if (!isReady(judgeReadiness({ ...seen, target, nonces, answers: [] }))) return 'verify waits'
+    if (!isReady(fleetReadiness({ ...seen, target, nonces, answers: [] }))) return 'verify waits'
     const met = seen.heartbeats.filter(isLive).map((heartbeat) => heartbeat.id)
     await act(() => control.recordMet({ task, rotation: id, nonce, met }), install)
     rotation.step = rotation.facts?.promote === true ? 'promote' : 'plan'

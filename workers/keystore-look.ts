@@ -1,12 +1,12 @@
 import { KeyturnError, type ErrorCode } from '../contracts/errors.ts'
 import type { InstallIdentity } from '../contracts/names.ts'
-import { judgeHome } from '../protocol/keystore-home.ts'
+import { compareHome } from '../protocol/keystore-home.ts'
 import { identityOf, recordHome, requireInstall, type InstallName } from '../store/kek-install.ts'
 import { readHome } from '../store/keystore-home.ts'
 import type { Store } from '../store/store.ts'
 
 /** Whether a process may take work, and of which keystore. */
-export interface Standing {
+export interface KeystoreState {
   /** The keystore whose work it takes; null: none. */
   readonly install: InstallIdentity | null
   /** Why it takes none, with the code in front; null when nothing is wrong. */
@@ -17,7 +17,7 @@ export interface Standing {
  * Reads the keystore's identity, and whether it is the original. Before `setup` there is none, and a worker waits for it. A
  * refusal is thrown on the first look; later it is a reason to take no work.
  */
-export function keystoreLook(store: Store, expected: InstallName): () => Promise<Standing> {
+export function keystoreLook(store: Store, expected: InstallName): () => Promise<KeystoreState> {
   let isFirst = true
   return async () => {
     try {
@@ -26,8 +26,8 @@ export function keystoreLook(store: Store, expected: InstallName): () => Promise
       if (row === null) {
         return refused('setup-missing', `"${store.db.databaseName}" is no keystore yet`)
       }
-      const { copied, news } = judgeHome(row.home, await readHome(store))
-      if (news !== null) await recordHome(store, row.home, news)
+      const { copied, update } = compareHome(row.home, await readHome(store))
+      if (update !== null) await recordHome(store, row.home, update)
       return copied
         ? refused(
             'keystore-copied',
@@ -41,6 +41,6 @@ export function keystoreLook(store: Store, expected: InstallName): () => Promise
   }
 }
 
-function refused(code: ErrorCode, message: string): Standing {
+function refused(code: ErrorCode, message: string): KeystoreState {
   return { install: null, problem: `${code}: ${message}` }
 }
