@@ -50,7 +50,7 @@ async function measure(fixture: Fixture, options: BenchOptions): Promise<BenchFi
     found.alone.push(p99(application.latencies()))
     await beside(fixture, application, { round: pair, rate, seconds: options.seconds }, found)
     const [alone, limited] = [found.alone.at(-1) ?? 0, found.limited.at(-1) ?? 0]
-    options.say(`  p99 ${alone.toFixed(1)} ms alone, ${limited.toFixed(1)} ms at ${rate}/s`)
+    options.print(`  p99 ${alone.toFixed(1)} ms alone, ${limited.toFixed(1)} ms at ${rate}/s`)
   }
   found.full.push(await atFullSpeed(fixture, application, options.pairs))
   const { written, lost } = await application.stop()

@@ -76,7 +76,7 @@ function optionsOf({ provider, size, workerFlag, peer, ...rest }: Given): BenchO
     size: size ?? null,
     workerFlags: workerFlag,
     peerEnvelopes: peer,
-    say: (line) => process.stderr.write(`${line}\n`),
+    print: (line) => process.stderr.write(`${line}\n`),
   }
 }
 

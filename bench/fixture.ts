@@ -62,7 +62,7 @@ export async function withFixture<T>(
   const nodes = Array.from({ length: options.workers }, (_, index) => `bench-${index + 1}`)
   const { page, shards, check } = options
   const stack = await startStack({
-    ...{ folder: await freshFolder('bench'), keep: false, provider, nodes, say: options.say },
+    ...{ folder: await freshFolder('bench'), keep: false, provider, nodes, print: options.print },
     settings: {
       ...{ install, database: 'bench', collections, fleet: timings, logLevel: 'warn' },
       rewrap: { page, shards, check },

@@ -33,7 +33,7 @@ export async function run(options: BenchOptions): Promise<BenchFigures> {
       const alone = await coreShare(fixture, measuredSeconds)
       const fleet = await joinHosts(fixture, options.processes)
       try {
-        options.say(`${options.processes} processes have joined`)
+        options.print(`${options.processes} processes have joined`)
         await sleep(streamsGoSeconds * 1_000)
         const beating = (await coreShare(fixture, measuredSeconds)) - alone
         return await figuresOf(fixture, options, fleet, beating)
@@ -46,19 +46,22 @@ export async function run(options: BenchOptions): Promise<BenchFigures> {
 
 async function figuresOf(
   fixture: Fixture,
-  { processes, say }: BenchOptions,
+  { processes, print }: BenchOptions,
   fleet: SimulatedFleet,
   beating: number,
 ): Promise<BenchFigures> {
-  say(`heartbeats: ${(beating * 100).toFixed(2)} % of a core`)
+  print(`heartbeats: ${(beating * 100).toFixed(2)} % of a core`)
   const verify = await secondsOf(() => fixture.keyturn('verify', '--target', '2'))
-  say(`verify: ${verify.toFixed(1)} s`)
-  const told: number[] = []
-  for (const member of fleet.members) member.on('version-switched', () => told.push(Date.now()))
+  print(`verify: ${verify.toFixed(1)} s`)
+  const switchedAt: number[] = []
+  for (const member of fleet.members)
+    member.on('version-switched', () => switchedAt.push(Date.now()))
   const { row } = await fixture.rotate(1, 2, '--max-rate', `${sweepRate}`)
   const promoted = row.promoted_at?.getTime() ?? Number.NaN
   const everywhere =
-    told.length < fleet.members.length ? Infinity : (Math.max(...told) - promoted) / 1_000
+    switchedAt.length < fleet.members.length
+      ? Infinity
+      : (Math.max(...switchedAt) - promoted) / 1_000
   const { settle, finish } = row.phases ?? {}
   const swept = ((settle?.getTime() ?? Number.NaN) - promoted) / 1_000
   const settled = ((finish?.getTime() ?? Number.NaN) - (settle?.getTime() ?? 0)) / 1_000

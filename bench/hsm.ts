@@ -139,7 +139,7 @@ async function withSlowToken(
   use: (open: Open, setLatency: (ms: number) => Promise<void>) => Promise<void>,
 ): Promise<void> {
   const softhsm = await findSoftHsm()
-  if (softhsm === null) throw new Error('SoftHSM2 is missing: npm run demo says how to have it')
+  if (softhsm === null) throw new Error('SoftHSM2 is missing: npm run demo shows how to install it')
   const base = join(packageRoot, '.keyturn')
   await mkdir(base, { recursive: true })
   const folder = await mkdtemp(join(base, 'bench-hsm-'))

@@ -22,7 +22,7 @@ const ownSize = { usual: 10 * ideal, full: 10 * ideal }
  */
 export async function run(options: BenchOptions): Promise<BenchFigures> {
   const softhsm = await findSoftHsm()
-  if (softhsm === null) throw new Error('SoftHSM2 is missing: npm run demo says how to have it')
+  if (softhsm === null) throw new Error('SoftHSM2 is missing: npm run demo shows how to install it')
   const folder = await freshFolder('bench-latency')
   const control = join(folder, 'fault')
   const setLatency = (ms: number) => writeFile(control, ms === 0 ? '' : `latency crypt ${ms}\n`)
@@ -42,7 +42,9 @@ export async function run(options: BenchOptions): Promise<BenchFigures> {
       for (let pair = 0; pair <= options.pairs; pair++) {
         const rotated = await fixture.rotate(1 + (pair % 2), 2 - (pair % 2))
         if (pair > 0) runs.push(rotated)
-        options.say(`  rotation with ${milliseconds} ms a call: ${rotated.perSecond.toFixed(0)}/s`)
+        options.print(
+          `  rotation with ${milliseconds} ms a call: ${rotated.perSecond.toFixed(0)}/s`,
+        )
       }
       await setLatency(0)
     })

@@ -9,10 +9,10 @@ const run = promisify(execFile)
 
 /** The properties of the machine that figures depend on. */
 export async function machine(): Promise<Record<string, string | number>> {
-  const say = () => undefined
+  const print = () => undefined
   const [mongod, temporal] = await Promise.all([
-    findServer('mongod', { say }),
-    findServer('temporal', { say }),
+    findServer('mongod', { print }),
+    findServer('temporal', { print }),
   ])
   const manifest = new URL('../package.json', import.meta.url)
   const parent = new URL('../../package.json', import.meta.url)

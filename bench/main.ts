@@ -28,7 +28,7 @@ async function runPart(name: string, part: Part, options: BenchOptions): Promise
   const measured = await (await part.load()).run(options)
   const all = { ...measured, series: measured.series ?? [] }
   const seconds = Math.round((Date.now() - began) / 1_000)
-  const flags = { ...options, say: undefined }
+  const flags = { ...options, print: undefined }
   const result = { at: new Date(began).toISOString(), seconds, machine: about, options: flags }
   const files = await save(name, result, all)
   console.log([`${name}, ${seconds} s`, present(all), ...files, ''].join('\n'))

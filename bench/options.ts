@@ -23,7 +23,7 @@ export interface BenchOptions {
   seconds: number
   /** Number of processes that `fleet` simulates. */
   processes: number
-  say: (line: string) => void
+  print: (line: string) => void
 }
 
 /** The number of envelopes for a part: `--size`, otherwise its own size. */

@@ -50,7 +50,7 @@ export const parts: Record<string, Part> = {
     load: () => import('./apps.ts'),
   },
   rate: {
-    about: 'how exact --max-rate is over 30 s, with two workers (env unless --provider says else)',
+    about: 'how exact --max-rate is over 30 s, with two workers (env unless --provider is given)',
     minutes: { usual: 2.5, full: 2.5 },
     isUsual: true,
     load: () => import('./rate.ts'),

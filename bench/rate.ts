@@ -29,7 +29,7 @@ export async function run(options: BenchOptions): Promise<BenchFigures> {
       const [after, ended] = [await dealtWith(store), performance.now()]
       const perSecond = (after - before) / ((ended - began) / 1_000)
       runs.push({ perSecond, idle: idle() })
-      options.say(`  ${perSecond.toFixed(0)}/s of ${envelopesPerSecond}`)
+      options.print(`  ${perSecond.toFixed(0)}/s of ${envelopesPerSecond}`)
     }
     await fixture.keyturn('rate', '0')
     await rotation

@@ -24,7 +24,7 @@ const bulkFactor = 4
 export async function run(options: BenchOptions): Promise<BenchFigures> {
   const all: BenchFigures = { figures: [], ratios: [] }
   for (const provider of options.providers) {
-    options.say(`rotation with ${provider}: ${sizeOf(options, ownSize)} records`)
+    options.print(`rotation with ${provider}: ${sizeOf(options, ownSize)} records`)
     const { figures, ratios } = await withFixture({ provider, options }, (fixture) =>
       rounds(fixture, provider, options),
     )
@@ -47,7 +47,7 @@ async function rounds(
   name: ProviderName,
   options: BenchOptions,
 ): Promise<BenchFigures> {
-  const { say } = options
+  const { print } = options
   await fillRecords(fixture.store, fixture.provider, sizeOf(options, ownSize))
   const token = await tokenRuns(fixture.provider, options)
   const runs: Runs = { rotation: [], whole: [], bare: [], one: [], bulk: [] }
@@ -55,7 +55,7 @@ async function rounds(
   for (let pair = 1; pair <= options.pairs; pair++) {
     await round(fixture, options, runs)
     const [rotation, bare] = [runs.rotation.at(-1), runs.bare.at(-1)]
-    say(`  pair ${pair}: rotation ${whole(rotation)}/s, bare loop ${whole(bare)}/s`)
+    print(`  pair ${pair}: rotation ${whole(rotation)}/s, bare loop ${whole(bare)}/s`)
   }
   return summary(name, options, token, runs)
 }

@@ -25,7 +25,7 @@ export async function run(options: BenchOptions): Promise<BenchFigures> {
             return envelopes
           }),
         )
-        options.say(`  scan ${scans.at(-1)?.perSecond.toFixed(0) ?? ''}/s, ${provider}`)
+        options.print(`  scan ${scans.at(-1)?.perSecond.toFixed(0) ?? ''}/s, ${provider}`)
       }
       const name = `scan --unwrap, ${provider}`
       all.figures.push(

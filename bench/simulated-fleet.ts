@@ -14,7 +14,7 @@ import { connectTemporal } from '../workers/hosts.ts'
 import { install } from './fill-records.ts'
 import type { Fixture } from './fixture.ts'
 
-/** Every third host has a worker, which verify asks on its queue; the others are applications, which answer by heartbeat. */
+/** Every third host has a worker, which verify reaches by its queue; the others are applications, which answer by heartbeat. */
 const workerEvery = 3
 
 /** Many hosts in this process: real members that send heartbeats and prove keys, each under its own node name. */

@@ -48,7 +48,7 @@ async function sizes(
   const middle = Math.min(middleSize, Math.floor(large / 2))
   const at = <T>(envelopes: number, use: (fixture: Fixture) => Promise<T>) =>
     withFixture({ provider, options }, async (fixture) => {
-      options.say(`size with ${provider}: ${envelopes} records`)
+      options.print(`size with ${provider}: ${envelopes} records`)
       await fillRecords(fixture.store, fixture.provider, envelopes)
       return use(fixture)
     })
@@ -105,7 +105,7 @@ async function pairs(
     middle.push(await middleFixture.rotate(2 - (pair % 2), 1 + (pair % 2)))
     large.push(await watched(fixture, pair))
     const [one, other] = [middle.at(-1), large.at(-1)?.rotated].map((run) => run?.perSecond ?? 0)
-    options.say(`  pair ${pair + 1}: ${one?.toFixed(0) ?? ''}/s, ${other?.toFixed(0) ?? ''}/s`)
+    options.print(`  pair ${pair + 1}: ${one?.toFixed(0) ?? ''}/s, ${other?.toFixed(0) ?? ''}/s`)
   }
   return { middle, large, killed: await watched(fixture, options.pairs, { kill: true }) }
 }

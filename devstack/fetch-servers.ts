@@ -1,6 +1,6 @@
 import { findServer } from './servers/find-server.ts'
 import type { FoundServer } from './servers/find-server.ts'
-import type { Say } from './servers/progress.ts'
+import type { Print } from './servers/progress.ts'
 import { ensureSoftHsm } from './servers/softhsm.ts'
 import type { SoftHsm } from './servers/softhsm.ts'
 
@@ -15,18 +15,18 @@ export const addressVariables = {
  * none is started; for SoftHSM2: it is not available.
  */
 export async function fetchServers(
-  say: Say,
+  print: Print,
 ): Promise<{ mongod: FoundServer | null; temporal: FoundServer | null; softhsm: SoftHsm | null }> {
   const find = async (name: 'mongod' | 'temporal') => {
     const address = process.env[addressVariables[name]]
     if (address) return null
-    const found = await findServer(name, { say })
-    say(`${name} ${found.version} (${found.from})`)
+    const found = await findServer(name, { print })
+    print(`${name} ${found.version} (${found.from})`)
     return found
   }
   const mongod = await find('mongod')
   const temporal = await find('temporal')
-  const softhsm = await ensureSoftHsm(say)
-  if (softhsm !== null) say(`softhsm ${softhsm.version} (${softhsm.modulePath})`)
+  const softhsm = await ensureSoftHsm(print)
+  if (softhsm !== null) print(`softhsm ${softhsm.version} (${softhsm.modulePath})`)
   return { mongod, temporal, softhsm }
 }

@@ -70,7 +70,7 @@ function setOf(members: readonly OwnMember[]): ReplicaSet {
   return {
     uri: `mongodb://${hosts.join(',')}/?replicaSet=${replicaSet}`,
     members,
-    command: async ({ port }, command) => await ask(port, command),
+    command: async ({ port }, command) => await runAdmin(port, command),
     primary,
     stepDown: async () => {
       // The step-down fails while no secondary has caught up, or when another primary was elected meanwhile.
@@ -148,7 +148,7 @@ async function initiate(members: readonly OwnMember[]): Promise<void> {
   const hasArbiter = members.some(({ kind }) => kind === 'arbiter')
   const priorityOf = (member: OwnMember) =>
     member.kind === 'arbiter' ? 0 : hasArbiter && member === first ? 2 : 1
-  await ask(first.port, {
+  await runAdmin(first.port, {
     replSetInitiate: {
       _id: replicaSet,
       members: members.map((member, index) => ({
@@ -164,7 +164,7 @@ async function initiate(members: readonly OwnMember[]): Promise<void> {
 /** Steps down for four seconds, so that several elections in a row are possible. */
 async function stepDown({ port }: OwnMember): Promise<boolean> {
   try {
-    await ask(port, { replSetStepDown: 4, secondaryCatchUpPeriodSecs: 3 })
+    await runAdmin(port, { replSetStepDown: 4, secondaryCatchUpPeriodSecs: 3 })
     return true
   } catch (error) {
     const { codeName } = error as { codeName?: unknown }
@@ -180,7 +180,7 @@ async function primaryOf(members: readonly OwnMember[]): Promise<OwnMember | nul
 
 async function isPrimary(member: OwnMember): Promise<boolean> {
   if (!member.isRunning) return false
-  return (await ask(member.port, { hello: 1 }))['isWritablePrimary'] === true
+  return (await runAdmin(member.port, { hello: 1 }))['isWritablePrimary'] === true
 }
 
 async function isWhole(
@@ -188,7 +188,7 @@ async function isWhole(
   primary: () => Promise<OwnMember>,
 ): Promise<boolean> {
   const { port } = await primary()
-  const status = (await ask(port, { replSetGetStatus: 1 })) as {
+  const status = (await runAdmin(port, { replSetGetStatus: 1 })) as {
     members: { stateStr: string; optime?: { ts: { toString(): string } } }[]
   }
   const running = members.filter(({ isRunning }) => isRunning).length
@@ -197,7 +197,7 @@ async function isWhole(
   return well.length === running
 }
 
-async function ask(port: number, command: Document): Promise<Document> {
+async function runAdmin(port: number, command: Document): Promise<Document> {
   const options = { directConnection: true, serverSelectionTimeoutMS: 5_000 }
   const client = new MongoClient(`mongodb://127.0.0.1:${port.toString()}/`, options)
   try {

@@ -5,7 +5,7 @@ import { aborted, orAborted } from './interruption.ts'
 import { keepFolder } from './stack-folder.ts'
 import { startStack } from './stack.ts'
 import type { Stack } from './stack.ts'
-import type { Say } from './servers/progress.ts'
+import type { Print } from './servers/progress.ts'
 import { ensureSoftHsm } from './servers/softhsm.ts'
 import { fillStack } from './fill-stack.ts'
 import { commandLine } from './worker-process.ts'
@@ -19,7 +19,7 @@ export interface DevOptions {
   /** Sealed under version 1 where nothing is sealed yet; 0: the stack stays empty. */
   readonly records: number
   readonly signal: AbortSignal
-  readonly say: Say
+  readonly print: Print
 }
 
 /** What a person needs to use the stack from another terminal. */
@@ -38,17 +38,17 @@ export async function runDev(
   options: DevOptions,
   ready: (addresses: DevAddresses) => void,
 ): Promise<void> {
-  const { say, signal, provider } = options
+  const { print, signal, provider } = options
   const folder = resolve(options.data)
   const nodes = Array.from({ length: options.nodes }, (_, index) => nodeName(index))
-  if (provider === 'pkcs11') await ensureSoftHsm(say)
-  const stack = await startStack({ folder, keep: true, provider, nodes, say })
+  if (provider === 'pkcs11') await ensureSoftHsm(print)
+  const stack = await startStack({ folder, keep: true, provider, nodes, print })
   try {
     await keepFolder(folder)
     const starts = Promise.all(nodes.map((node) => stack.startWorker(node)))
     const workers = await orAborted(signal, starts)
-    for (const worker of workers) reportEnd(worker, signal, say)
-    if (options.records > 0) await orAborted(signal, fillStack(stack, options.records, say))
+    for (const worker of workers) reportEnd(worker, signal, print)
+    if (options.records > 0) await orAborted(signal, fillStack(stack, options.records, print))
     ready({
       mongodb: stack.mongoUri,
       temporal: stack.temporalAddress,
@@ -59,7 +59,7 @@ export async function runDev(
     })
     await aborted(signal)
   } finally {
-    say('stopping …')
+    print('stopping …')
     await stack.stop()
   }
 }
@@ -74,11 +74,11 @@ function nodeName(index: number): string {
 function reportEnd(
   { node, process, logFile }: WorkerProcess,
   stopping: AbortSignal,
-  say: Say,
+  print: Print,
 ): void {
   void process.ended.then(({ code, signal }) => {
     if (stopping.aborted) return
-    say(`the worker of ${node} ended with ${(code ?? signal ?? '?').toString()}: ${logFile}`)
+    print(`the worker of ${node} ended with ${(code ?? signal ?? '?').toString()}: ${logFile}`)
   })
 }
 

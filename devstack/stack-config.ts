@@ -4,7 +4,7 @@ import { stringify } from 'yaml'
 import type { ProviderName } from '../contracts/kek.ts'
 import type { SoftToken } from './soft-token.ts'
 
-/** What a stack's `keyturn.yaml` says besides addresses and keys; durations as a person writes them. */
+/** Settings of a stack's `keyturn.yaml` besides addresses and keys; durations as a person writes them. */
 export interface StackSettings {
   readonly install: string
   readonly database: string
@@ -16,7 +16,7 @@ export interface StackSettings {
     check?: 'all' | 'sampled' | 'none'
     max_rate?: number
   }
-  /** Laid over what the token says. */
+  /** Merged over the settings of the token. */
   readonly pkcs11?: { module_path?: string; max_sessions?: number }
   readonly removal?: { backup_window?: string; undo_window?: string }
   /** Of each process's log. */

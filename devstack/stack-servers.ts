@@ -3,7 +3,7 @@ import { join } from 'node:path'
 import { addressVariables } from './fetch-servers.ts'
 import { startMongod } from './mongod.ts'
 import { findServer } from './servers/find-server.ts'
-import type { Say } from './servers/progress.ts'
+import type { Print } from './servers/progress.ts'
 import { startTemporalServer } from './temporal-server.ts'
 import type { TemporalPorts } from './temporal-server.ts'
 
@@ -19,7 +19,7 @@ export interface StackServers {
 
 export interface ServerOptions {
   readonly folder: string
-  readonly say: Say
+  readonly print: Print
   /** Use these and start none. */
   readonly mongoUri?: string | undefined
   readonly temporalAddress?: string | undefined
@@ -59,21 +59,21 @@ export async function startServers(options: ServerOptions): Promise<StackServers
 
 const nothing = async () => Promise.resolve()
 
-async function mongodOf({ folder, say, mongoUri }: ServerOptions, ports: Ports) {
+async function mongodOf({ folder, print, mongoUri }: ServerOptions, ports: Ports) {
   const given = mongoUri ?? process.env[addressVariables.mongod]
   if (given) return { uri: given, port: undefined, stop: nothing }
-  const found = await findServer('mongod', { say })
+  const found = await findServer('mongod', { print })
   const mongod = await startMongod({ path: found.path, folder, port: ports.mongod })
-  say(`MongoDB ${found.version}, a replica set on port ${mongod.port.toString()} (${found.from})`)
+  print(`MongoDB ${found.version}, a replica set on port ${mongod.port.toString()} (${found.from})`)
   return mongod
 }
 
-async function temporalOf({ folder, say, temporalAddress }: ServerOptions, ports: Ports) {
+async function temporalOf({ folder, print, temporalAddress }: ServerOptions, ports: Ports) {
   const given = temporalAddress ?? process.env[addressVariables.temporal]
   if (given) return { address: given, ui: null, ports: undefined, stop: nothing }
-  const found = await findServer('temporal', { say })
+  const found = await findServer('temporal', { print })
   const temporal = await startTemporalServer({ path: found.path, folder, ports: ports.temporal })
-  say(`Temporal CLI ${found.version}, a dev server at ${temporal.address} (${found.from})`)
+  print(`Temporal CLI ${found.version}, a dev server at ${temporal.address} (${found.from})`)
   return temporal
 }
 

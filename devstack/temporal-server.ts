@@ -95,7 +95,7 @@ async function becomeReady(
   port: number,
   logFile: string,
 ): Promise<void> {
-  let said = ''
+  let lastError = ''
   const ended = () => {
     if (!process.hasEnded()) return
     throw new KeyturnError('server-missing', 'temporal ended while starting', {
@@ -115,8 +115,8 @@ async function becomeReady(
     const end = await runCommand(path, [...args, '--retention', retention, '--address', address], {
       timeoutMs: 10_000,
     })
-    said = lastLine(end.stderr)
+    lastError = lastLine(end.stderr)
     return end.code === 0
   }
-  await waitUntil(`temporal at ${address} is not ready: "${said}"`, set, { withinMs: startMs })
+  await waitUntil(`temporal at ${address} is not ready: "${lastError}"`, set, { withinMs: startMs })
 }

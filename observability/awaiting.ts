@@ -15,12 +15,12 @@ const usualMs = 2_500
 
 const pending = new Set<Awaited>()
 
-/** Registers `ask` as a pending call while it runs. */
-export async function awaiting<T>(what: string, ask: () => Promise<T>): Promise<T> {
+/** Registers `call` as pending while it runs. */
+export async function awaiting<T>(what: string, call: () => Promise<T>): Promise<T> {
   const entry = { what, since: new Date() }
   pending.add(entry)
   try {
-    return await ask()
+    return await call()
   } finally {
     pending.delete(entry)
   }

@@ -23,7 +23,7 @@ class NotReady extends Error {
   }
 }
 
-const say = (line) => console.error(line)
+const print = (line) => console.error(line)
 const path = (...parts) => join(root, ...parts)
 
 try {
@@ -31,8 +31,8 @@ try {
   await ready()
 } catch (error) {
   if (!(error instanceof NotReady)) throw error
-  say(`error: ${error.message} (${error.code})`)
-  say(`hint: ${error.hint}`)
+  print(`error: ${error.message} (${error.code})`)
+  print(`hint: ${error.hint}`)
   process.exit(4)
 }
 
@@ -62,7 +62,7 @@ function checkNode() {
   throw new NotReady('node-too-old', message, 'install a newer Node, for instance from nodejs.org')
 }
 
-/** Whether node_modules is what the lock file says, according to npm's own note in it. */
+/** Whether node_modules matches the lock file, according to npm's own record in it. */
 function installedAsLocked() {
   try {
     const read = (file) => JSON.parse(readFileSync(path(file), 'utf8')).packages
@@ -78,7 +78,7 @@ function installedAsLocked() {
 }
 
 async function installPackages() {
-  // What npm would run anyway, and says so: https://docs.npmjs.com/cli/commands/npm-ci
+  // npm runs this by default: https://docs.npmjs.com/cli/commands/npm-ci
   const end = await slow('installing packages (npm ci)', 'npm', ['ci', '--no-progress'])
   if (end.code === 0) return
   const line = complaint(end.output)
@@ -97,17 +97,17 @@ async function build() {
   for (const [doing, args] of steps) {
     const end = await slow(doing, process.execPath, args)
     if (end.code === 0) continue
-    say(end.output.trimEnd())
+    print(end.output.trimEnd())
     const message = `${doing} ended with ${end.code}`
-    throw new NotReady('build-failed', message, 'the lines above say what is wrong in the sources')
+    throw new NotReady('build-failed', message, 'the lines above show what is wrong in the sources')
   }
 }
 
-/** Answers with the files whose presence means that nothing need be fetched next time. */
+/** Returns the files of the servers: while they exist, nothing is fetched again. */
 async function fetchServers() {
   const { fetchServers: fetch } = await import('../dist/devstack/fetch-servers.js')
   try {
-    const { mongod, temporal, softhsm } = await fetch(say)
+    const { mongod, temporal, softhsm } = await fetch(print)
     return [mongod?.path, temporal?.path, softhsm?.modulePath].filter(Boolean)
   } catch (error) {
     if (error.code !== 'server-missing') throw error
@@ -115,7 +115,7 @@ async function fetchServers() {
   }
 }
 
-/** What decides where the servers come from, besides the sources. */
+/** The variables that decide where the servers come from. */
 function serverWish() {
   const { env } = process
   const names = Object.keys(env).filter((name) =>
@@ -156,13 +156,13 @@ function writeStamp(stamp) {
   writeFileSync(stampFile, JSON.stringify(stamp, null, 2))
 }
 
-/** Runs a program that may take a while, with a line every few seconds so that nobody wonders. */
+/** Runs a program that may take a while, with a line every few seconds so that a person sees that it still runs. */
 function slow(doing, command, args) {
   return new Promise((resolve) => {
     const started = Date.now()
-    say(`${doing} …`)
+    print(`${doing} …`)
     const timer = setInterval(() => {
-      say(`${doing} … ${Math.round((Date.now() - started) / 1000)} s`)
+      print(`${doing} … ${Math.round((Date.now() - started) / 1000)} s`)
     }, everyMs)
     const child = spawn(command, args, { cwd: root, stdio: ['ignore', 'pipe', 'pipe'] })
     let output = ''
@@ -183,11 +183,11 @@ function slow(doing, command, args) {
 /** npm's own sentence about what is wrong, without its prefix and its codes. */
 function complaint(text) {
   const lines = text.trim().split('\n')
-  const said = lines
+  const messages = lines
     .filter((line) => /^npm (error|ERR!)/.test(line))
     .map((line) => line.replace(/^npm (error|ERR!)/, '').trim())
   return (
-    said.find((line) => / /.test(line) && !/^(code|errno|path|A complete log) /.test(line)) ??
+    messages.find((line) => / /.test(line) && !/^(code|errno|path|A complete log) /.test(line)) ??
     lines.at(-1)
   )
 }

@@ -34,7 +34,7 @@ export function register(program: Command): void {
         const { runDev } = await import('../../devstack/run-dev.ts')
         const { interruption } = await import('../../devstack/interruption.ts')
         const signal = interruption('the stack')
-        await runDev({ ...options, signal, say: note }, (addresses) => {
+        await runDev({ ...options, signal, print: note }, (addresses) => {
           if (json) printJson(addresses)
           else printText(present(addresses))
         })

@@ -66,9 +66,9 @@ function failure(
   stderr: string,
 ): KeyturnError {
   const report = reportIn(stdout)
-  const said = report?.message ?? stderr.trim().split('\n').at(-1) ?? ''
+  const reason = report?.message ?? stderr.trim().split('\n').at(-1) ?? ''
   const code = isErrorCode(report?.code) ? report.code : 'internal'
-  return new KeyturnError(code, `keyturn ${words.join(' ')} ended with ${end}: ${said}`, {
+  return new KeyturnError(code, `keyturn ${words.join(' ')} ended with ${end}: ${reason}`, {
     ...(report?.hint === undefined ? {} : { hint: report.hint }),
   })
 }

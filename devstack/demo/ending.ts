@@ -15,7 +15,7 @@ export async function finishApplication(
 ): Promise<ApplicationReport> {
   const report = await application.finish()
   const { reads, writes, inserts, errors, slowestReadMs, slowestWriteMs } = report
-  reporter.say(
+  reporter.print(
     `the application: ${count(reads)} reads, ${count(writes)} writes, ${count(inserts)} inserts, ` +
       `${errors === 0 ? 'no errors' : `${count(errors)} errors`}; slowest read ${milliseconds(slowestReadMs)}, ` +
       `slowest write ${milliseconds(slowestWriteMs)}`,
@@ -41,11 +41,11 @@ export async function checkCounts(
   const own = moves('0>2') + moves('1>2') - moves('2>1')
   const expected = certificates + accounts - own
   const { rewrapped, superseded, hsmCalls, durationSeconds } = result
-  reporter.say(
+  reporter.print(
     `completed in ${durationSeconds.toFixed(1)} s: ${count(rewrapped)} re-wrapped (of ${count(total)} counted at the start), ` +
       `${count(superseded)} superseded by the application's writes, 0 in quarantine, ${count(hsmCalls)} crypt calls`,
   )
-  reporter.say(
+  reporter.print(
     `exact: ${count(rewrapped)} re-wrapped + ${count(own)} that the application itself moved to v2 = ` +
       `${count(certificates + accounts)} envelopes`,
   )
@@ -68,7 +68,7 @@ export async function openAndCompare(
   const keyring = await openKeyring({ config: stack.configPath, node: 'auditor', ephemeral: true })
   const opened = await openEverything(keyring, store.db, expected).finally(() => keyring.close())
   const underSecond = opened.byVersion.get(2) ?? 0
-  reporter.say(
+  reporter.print(
     `opened all ${count(expected.size)} envelopes in ${secondsSince(started)}: ${count(underSecond)} under v2, ` +
       `${count(opened.same)} with the same plaintext digest as before`,
   )
@@ -83,13 +83,13 @@ export async function removeFirst({ stack, reporter, keyturn }: DemoContext): Pr
   const flags = stack.provider === 'pkcs11' ? ['--destroy-hsm-key'] : []
   const view = await keyturn.run<RemovalView>('remove', '--version', '1', ...flags)
   const passed = view.guards.filter((guard) => guard.ok).length
-  reporter.say(
+  reporter.print(
     `${passed.toString()} of ${view.guards.length.toString()} guards passed: ` +
       view.guards.map(({ guard }) => guard).join(', '),
   )
   expectThat(view.state === 'destroyed', 'v1 to be destroyed', view.state)
   const status = await keyturn.run<StatusView>('status')
   const versions = status.versions.map(({ version, state }) => `v${version.toString()} ${state}`)
-  reporter.say(`${versions.join(', ')}; ${count(status.envelopes.total)} envelopes, all under v2`)
+  reporter.print(`${versions.join(', ')}; ${count(status.envelopes.total)} envelopes, all under v2`)
   expectThat(status.active?.version === 2, 'v2 to be active', JSON.stringify(status.active))
 }

@@ -23,7 +23,7 @@ export async function startFleet({
     workers.set(worker.node, worker)
   }
   const pids = nodes.map((node) => `${node} (pid ${pidOf(workers, node)})`).join(' and ')
-  reporter.say(`workers ${pids} are up after ${secondsSince(started)}`)
+  reporter.print(`workers ${pids} are up after ${secondsSince(started)}`)
 }
 
 const pidOf = (workers: DemoContext['workers'], node: string) =>
@@ -36,10 +36,10 @@ export async function installVersion(context: DemoContext, version: number): Pro
   const made = await keyturn.run<InstallResult>(command, '--version', version.toString())
   const { active, label, madeBy, probe } = made
   const how = probe?.gcm ? `, AES-GCM probed: IV by ${probe.gcm.ivMode}, wrong tags refused` : ''
-  reporter.say(
+  reporter.print(
     `v${version.toString()} is "${label}", ${probe === null ? 'found' : 'made'} by ${madeBy}${how}`,
   )
-  reporter.say(active ? 'it is the first, so it is active' : 'v1 stays the active one for now')
+  reporter.print(active ? 'it is the first, so it is active' : 'v1 stays the active one for now')
   expectThat(
     made.version === version,
     `version ${version.toString()} to be made`,
@@ -62,12 +62,12 @@ export async function sealAndServe({
   const started = performance.now()
   const keyring = await openKeyring({ config: stack.configPath, node: 'seeder', ephemeral: true })
   const digests = await sealRecords(keyring, store.db, records).finally(() => keyring.close())
-  reporter.say(
+  reporter.print(
     `${count(records)} secrets sealed under v1 in ${secondsSince(started)}: ` +
       'P-256 keys in certificates.private_key, tokens in dns_accounts.secrets.api_token',
   )
   const application = await startApplication(stack, 'app-1')
-  reporter.say(
+  reporter.print(
     `an application on app-1 (pid ${application.pid.toString()}) reads, writes, inserts from now on`,
   )
   return { digests, application }
@@ -79,6 +79,6 @@ export async function proveSecondVersion(context: DemoContext): Promise<void> {
   const report = await context.keyturn.run<ReadinessReport>('verify', '--target', '2')
   const ready = report.nodes.filter((node) => node.ready)
   const names = ready.map(({ node, role }) => `${node} (${role ?? 'no process'})`).join(', ')
-  context.reporter.say(`ready: ${names}; each opened the canary and wrapped a proof`)
+  context.reporter.print(`ready: ${names}; each opened the canary and wrapped a proof`)
   expectThat(report.ready, 'every process to be ready for v2', JSON.stringify(report.nodes))
 }

@@ -5,7 +5,7 @@ import { KeyturnError } from '../../contracts/errors.ts'
 export interface Reporter {
   /** The title of a part of the demo. */
   readonly chapter: (title: string) => void
-  readonly say: (line: string) => void
+  readonly print: (line: string) => void
   /** A command as a person would type it. */
   readonly command: (words: readonly string[]) => void
   /** A line in red. */
@@ -17,7 +17,7 @@ export function createReporter(write: (line: string) => void): Reporter {
     chapter: (title) => {
       write(pc.bold(title))
     },
-    say: (line) => {
+    print: (line) => {
       write(`  ${line}`)
     },
     command: (words) => {

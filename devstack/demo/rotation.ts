@@ -31,12 +31,12 @@ export async function rotateAndKill(context: DemoContext): Promise<Rotated> {
     ...['rotate', '--from-version', '1', '--to-version', '2', '--max-rate', maxRate.toString()],
   )
   const watched = await watchRotation(store, command)
-  reporter.say(
+  reporter.print(
     `preflight counted ${count(watched.total)} envelopes under v1; new secrets go to v2 already`,
   )
-  reporter.say(`Temporal UI while it runs: ${stack.temporalUi ?? 'on your own server'}`)
+  reporter.print(`Temporal UI while it runs: ${stack.temporalUi ?? 'on your own server'}`)
   await reach(watched, Math.floor(watched.total * 0.2))
-  reporter.say(`20 % re-wrapped, held back to ${count(maxRate)} envelopes a second for this demo`)
+  reporter.print(`20 % re-wrapped, held back to ${count(maxRate)} envelopes a second for this demo`)
   const config = loadConfig({ file: stack.configPath })
   const victim = await withTemporal(config, async ({ client }) => {
     await reach(watched, Math.floor(watched.total * killAt))
@@ -66,7 +66,7 @@ async function killOne(
   )
   await takenOver(watched, lost)
   const survivor = nodes.find((node) => node !== victim) ?? '?'
-  reporter.say(
+  reporter.print(
     `${survivor} took over what it had in hand ${secondsSince(killed)} later and goes on`,
   )
   return victim
@@ -97,7 +97,7 @@ async function restart(
   }
   const isNew = ({ pid }: { pid: number }) => pid === worker.pid
   await waitUntil(`${node} does not come back`, live, { withinMs: liveMs, everyMs: 500 })
-  reporter.say(`${node} is started again (pid ${worker.pid.toString()}) and back in the fleet`)
+  reporter.print(`${node} is started again (pid ${worker.pid.toString()}) and back in the fleet`)
 }
 
 async function concluded(

@@ -43,10 +43,10 @@ export async function runDemo(options: DemoOptions): Promise<void> {
   let keep = true
   try {
     await orAborted(options.signal, play(stack, reporter, options))
-    reporter.say(`the demo is complete, in ${secondsSince(started)}`)
+    reporter.print(`the demo is complete, in ${secondsSince(started)}`)
     if (options.keep) await untilAborted(stack, reporter, options.signal)
     else
-      reporter.say(
+      reporter.print(
         `Temporal UI was ${stack.temporalUi ?? 'on your own server'}; --keep leaves it running`,
       )
     keep = options.keep
@@ -54,7 +54,7 @@ export async function runDemo(options: DemoOptions): Promise<void> {
     if (options.signal.aborted) keep = options.keep
     if (keep) {
       await keepFolder(stack.folder)
-      reporter.say(`state and logs: ${stack.folder}`)
+      reporter.print(`state and logs: ${stack.folder}`)
     }
     await stack.stop({ keep })
   }
@@ -63,10 +63,10 @@ export async function runDemo(options: DemoOptions): Promise<void> {
 async function openStack(options: DemoOptions, reporter: Reporter): Promise<Stack> {
   reporter.chapter('1  A fleet on this machine')
   const folder = await freshFolder('demo')
-  const softhsm = options.provider === 'pkcs11' ? await ensureSoftHsm(reporter.say) : null
+  const softhsm = options.provider === 'pkcs11' ? await ensureSoftHsm(reporter.print) : null
   const provider = softhsm === null ? 'env' : options.provider
   if (provider !== options.provider) {
-    reporter.say('so this demo takes its keys from environment variables')
+    reporter.print('so this demo takes its keys from environment variables')
   }
   const page = Math.min(500, Math.max(5, Math.ceil(options.records / 100)))
   const settings = { ...quickSettings, rewrap: { page } }
@@ -76,14 +76,14 @@ async function openStack(options: DemoOptions, reporter: Reporter): Promise<Stac
     provider,
     nodes,
     settings,
-    say: reporter.say,
+    print: reporter.print,
   })
-  reporter.say(
+  reporter.print(
     softhsm === null
       ? 'keys in environment variables, the same for both nodes'
       : `SoftHSM2 ${softhsm.version}: one token for both nodes, as a network HSM would be`,
   )
-  reporter.say(
+  reporter.print(
     'for a quick demo: heartbeat 2 s, lease 6 s, expiry 10 s, backup and undo windows 0, ' +
       `at most ${count(rateFor(options.records))} envelopes a second`,
   )
@@ -124,7 +124,7 @@ async function play(stack: Stack, reporter: Reporter, { records }: DemoOptions):
 }
 
 async function untilAborted(stack: Stack, reporter: Reporter, signal: AbortSignal): Promise<void> {
-  reporter.say(`Temporal UI: ${stack.temporalUi ?? stack.temporalAddress}; Ctrl-C ends it`)
-  reporter.say(`from another terminal: KEYTURN_CONFIG=${stack.configPath}`)
+  reporter.print(`Temporal UI: ${stack.temporalUi ?? stack.temporalAddress}; Ctrl-C ends it`)
+  reporter.print(`from another terminal: KEYTURN_CONFIG=${stack.configPath}`)
   await aborted(signal)
 }

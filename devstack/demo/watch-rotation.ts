@@ -98,7 +98,7 @@ export async function takenOver(
 async function unlessEnded<T>(
   command: RunningCommand<unknown>,
   what: string,
-  ask: () => Promise<T | null | false>,
+  check: () => Promise<T | null | false>,
 ): Promise<T> {
   let ended = false
   const answer = command.answer.then(() => {
@@ -109,14 +109,14 @@ async function unlessEnded<T>(
     await answer
     return new Promise<never>(() => undefined)
   }
-  const asked = waitUntil(
+  const reached = waitUntil(
     what,
     async () => {
-      const found = await ask()
+      const found = await check()
       if (found === null || found === false) expectThat(!ended, what, 'that it ended first')
       return found
     },
     { withinMs: stageMs, everyMs },
   )
-  return Promise.race([asked, early()])
+  return Promise.race([reached, early()])
 }

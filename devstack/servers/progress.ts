@@ -1,13 +1,13 @@
-export type Say = (line: string) => void
+export type Print = (line: string) => void
 
 /** Prints a line now, and one every five seconds until the work is done, so that a person sees that it still runs. */
 const everyMs = 5_000
 
-export async function withProgress<T>(say: Say, doing: string, work: Promise<T>): Promise<T> {
+export async function withProgress<T>(print: Print, doing: string, work: Promise<T>): Promise<T> {
   const started = performance.now()
-  say(`${doing} …`)
+  print(`${doing} …`)
   const timer = setInterval(() => {
-    say(`${doing} … ${Math.round((performance.now() - started) / 1000).toString()} s`)
+    print(`${doing} … ${Math.round((performance.now() - started) / 1000).toString()} s`)
   }, everyMs)
   try {
     return await work

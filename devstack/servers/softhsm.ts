@@ -1,7 +1,7 @@
 import { existsSync } from 'node:fs'
 import { join } from 'node:path'
 import { withProgress } from './progress.ts'
-import type { Say } from './progress.ts'
+import type { Print } from './progress.ts'
 import { runCommand } from './run-command.ts'
 
 export interface SoftHsm {
@@ -44,21 +44,21 @@ export function installCommand(): string {
  * Finds SoftHSM2, or installs the system's package through apt if that needs no password: as root, or with a passwordless
  * sudo. Otherwise prints the command and returns null: the demo then uses the `env` provider.
  */
-export async function ensureSoftHsm(say: Say): Promise<SoftHsm | null> {
+export async function ensureSoftHsm(print: Print): Promise<SoftHsm | null> {
   const found = await findSoftHsm()
   if (found !== null) return found
   if (process.env[variable]) {
-    say(`${variable} names no SoftHSM2 that works: "${process.env[variable]}"`)
+    print(`${variable} names no SoftHSM2 that works: "${process.env[variable]}"`)
     return null
   }
   const prefix = await rootPrefix()
-  if (prefix !== null) await withProgress(say, 'installing softhsm2 and opensc', install(prefix))
+  if (prefix !== null) await withProgress(print, 'installing softhsm2 and opensc', install(prefix))
   const installed = await findSoftHsm()
-  if (installed === null) say(`SoftHSM2 is not installed; to have it: ${installCommand()}`)
+  if (installed === null) print(`SoftHSM2 is not installed; to install it: ${installCommand()}`)
   return installed
 }
 
-/** The words before an apt-get that asks nothing, or null where there is none. */
+/** The prefix of an apt-get that needs no password; null where there is none. */
 async function rootPrefix(): Promise<string[] | null> {
   if (!existsSync('/usr/bin/apt-get')) return null
   if (process.getuid?.() === 0) return []

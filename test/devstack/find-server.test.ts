@@ -12,7 +12,7 @@ const mongodSays = script('db version v9.9.9')
 describe('a server', () => {
   let folder = ''
   let lines: string[] = []
-  const say = (line: string) => lines.push(line)
+  const print = (line: string) => lines.push(line)
 
   const program = async (name: string, text: string) => {
     const path = join(folder, name)
@@ -23,7 +23,7 @@ describe('a server', () => {
   }
   /** Contains only what a test puts in it: no PATH of this machine, no cache, no internet. */
   const find = (env: NodeJS.ProcessEnv = {}) =>
-    findServer('mongod', { say, env: { PATH: join(folder, 'bin'), ...env } })
+    findServer('mongod', { print, env: { PATH: join(folder, 'bin'), ...env } })
 
   beforeEach(async () => {
     await mkdir('.keyturn', { recursive: true })

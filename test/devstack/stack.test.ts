@@ -24,7 +24,7 @@ describe('a stack', () => {
       provider: 'env',
       nodes: ['vm-a'],
       keep: false,
-      say: () => undefined,
+      print: () => undefined,
     } as const
     const stack = await startStack({ ...defaults, ...options, folder })
     stacks.push(stack)
@@ -97,7 +97,7 @@ describe('a stack', () => {
       '--input-type=module',
       '-e',
       `const { startStack } = await import(${dist('stack.js')})
-       const stack = await startStack({ folder: ${JSON.stringify(folder)}, keep: true, provider: 'env', nodes: ['vm-a'], say: () => undefined })
+       const stack = await startStack({ folder: ${JSON.stringify(folder)}, keep: true, provider: 'env', nodes: ['vm-a'], print: () => undefined })
        await stack.startWorker('vm-a')
        console.log('up')
        setInterval(() => undefined, 1000)`,

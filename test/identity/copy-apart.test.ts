@@ -28,7 +28,7 @@ describe.skipIf(inject('softhsm') === null)('a copy with a Temporal of its own',
 
   beforeAll(async () => {
     folder = await mkdtemp(join(process.cwd(), '.keyturn', 'apart-'))
-    const { path } = await findServer('temporal', { say: console.error })
+    const { path } = await findServer('temporal', { print: console.error })
     temporal = await startTemporalServer({ path, folder, ui: false })
     fleet = await openFleet({ provider: 'pkcs11', nodes: ['vm-a'] })
     await fleet.fill(20)

@@ -17,7 +17,7 @@ let rotation: string
 
 beforeAll(async () => {
   folder = await mkdtemp(join(process.cwd(), '.keyturn', 'cut-off-'))
-  const { path } = await findServer('mongod', { say: console.error })
+  const { path } = await findServer('mongod', { print: console.error })
   mongod = await startMongod({ path, folder, parameters: ['enableTestCommands=1'] })
   fleet = await openFleet({ provider: 'env', nodes: ['vm-a'], mongoUri: mongod.uri })
   admin = await MongoClient.connect(mongod.uri)

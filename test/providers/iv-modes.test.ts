@@ -76,7 +76,7 @@ describe.skipIf(!there)('the probe detects the IV mode by the token’s behaviou
     expect(probeFailure(await probe())).toMatchObject({
       code: 'token-not-usable',
       message: expect.stringMatching(/^the token used an IV twice: \d{3} wraps had 300/) as string,
-      hint: expect.stringContaining('AES-GCM is broken by that') as string,
+      hint: expect.stringContaining('a repeated IV breaks AES-GCM') as string,
     })
   })
 

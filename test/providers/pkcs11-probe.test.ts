@@ -77,7 +77,7 @@ describe.skipIf(inject('softhsm') === null)('a probe cleans up', () => {
     const report = await probe()
     const cleanUp = report.phases.at(-1)
     expect(cleanUp).toMatchObject({ phase: 'clean-up', ok: false })
-    expect(cleanUp?.error?.hint).toMatch(/label keyturn-probe, id [0-9a-f]{32}$/)
+    expect(cleanUp?.error?.hint).toMatch(/label "keyturn-probe", id [0-9a-f]{32}$/)
     expect(report.usable).toBe(false)
     await module.heal()
     const id = cleanUp!.error!.hint!.slice(-32)
@@ -121,7 +121,7 @@ describe.skipIf(inject('softhsm') === null)('a probe cleans up', () => {
     expect(await interruptIn('C_GenerateKey', onTheToken)).toMatchObject({
       code: 'hsm-failed',
       message: expect.stringMatching(/the token did not answer, and may make it later$/) as string,
-      hint: expect.stringMatching(/label keyturn-probe, id [0-9a-f]{32}$/) as string,
+      hint: expect.stringMatching(/label "keyturn-probe", id [0-9a-f]{32}$/) as string,
     })
   })
 

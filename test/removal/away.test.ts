@@ -20,7 +20,7 @@ describe.skipIf(inject('softhsm') === null)('a removal that cannot reach', () =>
 
   beforeAll(async () => {
     folder = await mkdtemp(join(process.cwd(), '.keyturn', 'away-'))
-    path = (await findServer('mongod', { say: console.error })).path
+    path = (await findServer('mongod', { print: console.error })).path
     mongod = await startMongod({ path, folder })
     const removal = { backup_window: '0s', undo_window: '12s' }
     fleet = await openFleet({

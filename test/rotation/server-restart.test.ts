@@ -24,7 +24,7 @@ describe('a rotation whose servers are killed', () => {
   beforeAll(async () => {
     folder = await mkdtemp(join(process.cwd(), '.keyturn', 'servers-'))
     const find = async (server: 'temporal' | 'mongod') =>
-      (await findServer(server, { say: console.error })).path
+      (await findServer(server, { print: console.error })).path
     paths = { temporal: await find('temporal'), mongod: await find('mongod') }
     temporal = await startTemporalServer({ path: paths.temporal, folder, ui: false })
     mongod = await startMongod({ path: paths.mongod, folder })

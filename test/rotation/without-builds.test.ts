@@ -22,7 +22,7 @@ beforeAll(async () => {
     ],
   })
   folder = await freshFolder('without-builds')
-  const { path } = await findServer('temporal', { say: console.error })
+  const { path } = await findServer('temporal', { print: console.error })
   const settings = ['system.enableDeploymentVersions=false']
   server = await startTemporalServer({ path, folder, ui: false, settings })
   const { address: temporalAddress } = server

@@ -10,7 +10,7 @@ export function replicaSet(members: readonly MemberKind[]): () => ReplicaSet {
   let set: ReplicaSet | null = null
   let folder: string | null = null
   beforeAll(async () => {
-    const { path } = await findServer('mongod', { say: console.error })
+    const { path } = await findServer('mongod', { print: console.error })
     folder = await mkdtemp(join(process.cwd(), '.keyturn', 'set-'))
     set = await startReplicaSet({ path, folder, members })
   })

@@ -47,7 +47,7 @@ export default async function setup(project: TestProject): Promise<() => Promise
   }
   const softhsm = await findSoftHsm()
   if (softhsm === null) {
-    console.error(`SoftHSM2 is missing, its tests are skipped; to have it: ${installCommand()}`)
+    console.error(`SoftHSM2 is missing, its tests are skipped; to install it: ${installCommand()}`)
   }
   project.provide('softhsm', softhsm?.modulePath ?? null)
   const nss = await findNss()
@@ -66,7 +66,7 @@ async function provideMongod(project: TestProject, folder: string, running: Runn
     project.provide('mongoUri', given)
     return
   }
-  const { path } = await findServer('mongod', { say: console.error })
+  const { path } = await findServer('mongod', { print: console.error })
   const mongod = await startMongod({ path, folder })
   running.push(mongod)
   project.provide('mongoUri', mongod.uri)
@@ -78,7 +78,7 @@ async function provideTemporal(project: TestProject, folder: string, running: Ru
     project.provide('temporalAddress', given)
     return
   }
-  const { path } = await findServer('temporal', { say: console.error })
+  const { path } = await findServer('temporal', { print: console.error })
   const temporal = await startTemporalServer({ path, folder, ui: false })
   running.push(temporal)
   project.provide('temporalAddress', temporal.address)

@@ -33,7 +33,7 @@ describe('a rotation whose history grows long', () => {
 
   beforeAll(async () => {
     folder = await mkdtemp(join(process.cwd(), '.keyturn', 'runs-'))
-    const { path } = await findServer('temporal', { say: console.error })
+    const { path } = await findServer('temporal', { print: console.error })
     const settings = [`limit.historyCount.suggestContinueAsNew=${suggestAt}`]
     server = await startTemporalServer({ path, folder, ui: false, settings })
     connection = await Connection.connect({ address: server.address })

@@ -22,7 +22,7 @@ import type { ProbeAeadReply, ProbeIvsReply } from '../wire/messages.ts'
 import type { LaneSession } from './session.ts'
 import { freshProbeId, PROBE_LABEL } from '../wire/probe-key.ts'
 
-/** Number of wraps that is enough to tell a counting IV from ciphertext. */
+/** Number of wraps that is enough to distinguish a counting IV from ciphertext. */
 const VARIATION_WRAPS = 96
 
 interface Way {
@@ -126,7 +126,7 @@ export class LaneAead {
     return answer
   }
 
-  /** `unsure`: the possible modes when no known key could tell a prefix from a suffix, so that the bytes must; else null. */
+  /** `unsure`: the possible modes when no known key could distinguish prefix and suffix, and the bytes of many wraps must; else null. */
   #accept(way: Way, unsure: readonly IvMode[] | null): ProbeAeadReply {
     this.#outputs = []
     this.#wrap(way, 2)

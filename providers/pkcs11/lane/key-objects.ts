@@ -24,24 +24,24 @@ const true_ = Buffer.from([1])
 const false_ = Buffer.from([0])
 
 /**
- * The attributes that a KEK must have: name, type, check, and whether the token must report it (`say`) or may not
- * (`silent`). CKA_VALUE_LEN of 32 means AES-256.
+ * The attributes that a KEK must have: name, type, check, and whether the token must report it (`reported`) or may
+ * not (`optional`). CKA_VALUE_LEN of 32 means AES-256.
  */
 const demanded: readonly (readonly [
   string,
   number,
   (value: Buffer) => boolean,
-  'say' | 'silent',
+  'reported' | 'optional',
 ])[] = [
-  ['CKA_CLASS=secret key', ck.CKA_CLASS, (value) => ulong(value) === ck.CKO_SECRET_KEY, 'say'],
-  ['CKA_KEY_TYPE=AES', ck.CKA_KEY_TYPE, (value) => ulong(value) === ck.CKK_AES, 'say'],
-  ['CKA_VALUE_LEN=32', ck.CKA_VALUE_LEN, (value) => ulong(value) === KEY_BYTES, 'silent'],
-  ['CKA_TOKEN=true', ck.CKA_TOKEN, (value) => value.equals(true_), 'say'],
-  ['CKA_PRIVATE=true', ck.CKA_PRIVATE, (value) => value.equals(true_), 'say'],
-  ['CKA_SENSITIVE=true', ck.CKA_SENSITIVE, (value) => value.equals(true_), 'say'],
-  ['CKA_EXTRACTABLE=false', ck.CKA_EXTRACTABLE, (value) => value.equals(false_), 'say'],
-  ['CKA_ENCRYPT=true', ck.CKA_ENCRYPT, (value) => value.equals(true_), 'say'],
-  ['CKA_DECRYPT=true', ck.CKA_DECRYPT, (value) => value.equals(true_), 'say'],
+  ['CKA_CLASS=secret key', ck.CKA_CLASS, (value) => ulong(value) === ck.CKO_SECRET_KEY, 'reported'],
+  ['CKA_KEY_TYPE=AES', ck.CKA_KEY_TYPE, (value) => ulong(value) === ck.CKK_AES, 'reported'],
+  ['CKA_VALUE_LEN=32', ck.CKA_VALUE_LEN, (value) => ulong(value) === KEY_BYTES, 'optional'],
+  ['CKA_TOKEN=true', ck.CKA_TOKEN, (value) => value.equals(true_), 'reported'],
+  ['CKA_PRIVATE=true', ck.CKA_PRIVATE, (value) => value.equals(true_), 'reported'],
+  ['CKA_SENSITIVE=true', ck.CKA_SENSITIVE, (value) => value.equals(true_), 'reported'],
+  ['CKA_EXTRACTABLE=false', ck.CKA_EXTRACTABLE, (value) => value.equals(false_), 'reported'],
+  ['CKA_ENCRYPT=true', ck.CKA_ENCRYPT, (value) => value.equals(true_), 'reported'],
+  ['CKA_DECRYPT=true', ck.CKA_DECRYPT, (value) => value.equals(true_), 'reported'],
 ]
 
 /** All secret keys with exactly this label, and this id if given. */
@@ -85,9 +85,9 @@ export function keyIdOf(session: Session, key: Handle): Buffer | null {
 export function wrongAttributes(session: Session, key: Handle, expectToken: boolean): string[] {
   return demanded
     .filter(([, type]) => expectToken || type !== ck.CKA_TOKEN)
-    .filter(([, type, isRight, silence]) => {
+    .filter(([, type, isRight, reporting]) => {
       const value = attribute(session.cryptoki, session.handle, key, type)
-      return value === null ? silence === 'say' : !isRight(value)
+      return value === null ? reporting === 'reported' : !isRight(value)
     })
     .map(([name]) => name)
 }

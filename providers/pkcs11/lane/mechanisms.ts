@@ -19,7 +19,7 @@ import type { LaneSession } from './session.ts'
 const CKF_ENCRYPT = 0x100
 const CKF_DECRYPT = 0x200
 const CKF_GENERATE = 0x8000
-const AES_256 = [32, 256] // key sizes of AES mechanisms are in bytes; some modules say bits
+const AES_256 = [32, 256] // key sizes of AES mechanisms are in bytes; some modules give bits
 
 /** Phase 1: what is missing of CKM_AES_KEY_GEN and CKM_AES_GCM, and in `detail` what there is. */
 export function probeMechanisms(session: LaneSession): ProbeMechanismsReply {
@@ -71,7 +71,7 @@ export class LaneProbe {
 
   /**
    * Phase 2: makes the throwaway key and reads its attributes back. `made` is false when the token refuses session keys:
-   * then the caller asks for a token key, which outlives this process.
+   * then the caller requests a token key, which outlives this process.
    */
   generate(label: string, keyId: Buffer, onToken: boolean): ProbeGenerateReply {
     const session = this.#session

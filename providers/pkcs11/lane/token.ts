@@ -4,7 +4,7 @@ import { call, type Cryptoki, type Handle } from './driver.ts'
 import { CkrError } from '../wire/errors.ts'
 import type { TokenName } from '../wire/messages.ts'
 
-/** A token as a lane sees it. `maxSessions` null: no limit, or the token does not say. */
+/** A token as a lane sees it. `maxSessions` null: no limit, or the token does not report one. */
 export interface Token {
   slot: Handle
   name: TokenName

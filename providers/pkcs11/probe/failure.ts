@@ -23,7 +23,7 @@ export function attributesWrong(wrong: readonly string[]): Finding {
   return {
     code: 'token-not-usable',
     message: `the token made a key that is not ${wrong.join(', ')}`,
-    hint: 'look for a policy of the token that changes what keys are made with',
+    hint: 'look for a policy of the token that changes the attributes of new keys',
   }
 }
 
@@ -32,7 +32,7 @@ export function ivsRepeat({ wraps, different }: { wraps: number; different: numb
   return {
     code: 'token-not-usable',
     message: `the token used an IV twice: ${wraps} wraps had ${different} different IVs`,
-    hint: 'AES-GCM is broken by that: do not use this token, and ask the HSM vendor',
+    hint: 'a repeated IV breaks AES-GCM: do not use this token, and ask the HSM vendor',
   }
 }
 
@@ -41,14 +41,14 @@ export function aeadRefused(detail: string, forced: boolean, broken: boolean): F
   if (forced && !broken) {
     return {
       code: 'iv-mode-refused',
-      message: `the token does not do what kek.pkcs11.use_gcm_iv_from_hsm asks for: ${detail}`,
+      message: `the token does not support this setting of kek.pkcs11.use_gcm_iv_from_hsm: ${detail}`,
       hint: 'set kek.pkcs11.use_gcm_iv_from_hsm to auto',
     }
   }
   return {
     code: 'token-not-usable',
-    message: `AES-GCM works in none of the ways known: ${detail}`,
-    hint: 'the report says what was answered to each way; ask the HSM vendor who chooses the IV',
+    message: `AES-GCM works in none of the known ways: ${detail}`,
+    hint: 'the report lists the answer to each way; ask the HSM vendor who chooses the IV',
   }
 }
 
@@ -57,7 +57,7 @@ export function notCleanedUp(label: string, keyId: Buffer, cause: KeyturnError):
   return {
     code: cause.code,
     message: `the throwaway key could not be destroyed: ${cause.message}`,
-    hint: `if it is there the next probe of this host destroys it, or the HSM vendor's tool: label ${label}, id ${keyId.toString('hex')}`,
+    hint: `if it exists, the next probe on this host destroys it, or destroy it with the HSM vendor's tool: label "${label}", id ${keyId.toString('hex')}`,
   }
 }
 

@@ -32,11 +32,11 @@ export const vendors: readonly Vendor[] = [
  */
 export function vendorOf(modulePath: string, manufacturer: string | null): Vendor | null {
   const file = basename(modulePath)
-  const says = (vendor: Vendor): boolean =>
+  const isManufacturer = (vendor: Vendor): boolean =>
     manufacturer !== null && vendor.manufacturer?.test(manufacturer) === true
   const isFile = (vendor: Vendor): boolean => vendor.file.test(file)
   const nameless = vendors.find((vendor) => vendor.manufacturer === null && isFile(vendor))
-  return nameless ?? vendors.find(says) ?? vendors.find(isFile) ?? null
+  return nameless ?? vendors.find(isManufacturer) ?? vendors.find(isFile) ?? null
 }
 
 /** The vendor's hint for a failure; null where it has none. */

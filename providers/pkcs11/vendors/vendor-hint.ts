@@ -2,7 +2,7 @@ import { CkrError, type Fault } from '../wire/errors.ts'
 import { vendorHint } from './catalogue.ts'
 import type { Vendor } from './vendor.ts'
 
-/** Codes that say little: the vendor's hint replaces ours. For other codes it is appended to ours. */
+/** Unspecific codes: the vendor's hint replaces ours. For other codes it is appended to ours. */
 const vague = new Set<Fault['code']>(['hsm-failed', 'hsm-away'])
 
 /** Adds to a lane's failure what the vendor's module usually means by it. */

@@ -27,7 +27,7 @@ export interface Vendor {
   manufacturer: RegExp | null
   /** What its PIN looks like. */
   pin: string
-  /** The IV modes in the documentation; empty if it does not say. */
+  /** The IV modes in the documentation; empty if it names none. */
   ivModes: readonly IvMode[]
   /** Hints for common failures; the first match is used. */
   hints: readonly { when: Failure; hint: string }[]
