@@ -50,7 +50,10 @@ export interface Timed {
 export function figure(name: string, unit: string, runs: readonly Timed[], note?: string): Figure {
   const values = runs.map(({ perSecond }) => perSecond)
   return {
-    ...{ name, unit, value: rounded(median(values)), runs: values.map(rounded) },
+    name,
+    unit,
+    value: rounded(median(values)),
+    runs: values.map(rounded),
     idle: idleOf(runs),
     ...(note === undefined ? {} : { note }),
   }
@@ -81,8 +84,12 @@ export function ratioFrom(
   const middle = median(pairs)
   const spread = middle === 0 ? 0 : (Math.max(...pairs) - Math.min(...pairs)) / middle
   return {
-    ...{ name, ratio: rounded(middle), ...bar },
-    ...{ pairs: pairs.map(rounded), spread: rounded(spread), idle: idleOf(runs) },
+    name,
+    ratio: rounded(middle),
+    ...bar,
+    pairs: pairs.map(rounded),
+    spread: rounded(spread),
+    idle: idleOf(runs),
   }
 }
 

@@ -62,9 +62,17 @@ export async function withFixture<T>(
   const nodes = Array.from({ length: options.workers }, (_, index) => `bench-${index + 1}`)
   const { page, shards, check } = options
   const stack = await startStack({
-    ...{ folder: await freshFolder('bench'), keep: false, provider, nodes, print: options.print },
+    folder: await freshFolder('bench'),
+    keep: false,
+    provider,
+    nodes,
+    print: options.print,
     settings: {
-      ...{ install, database: 'bench', collections, fleet: timings, logLevel: 'warn' },
+      install,
+      database: 'bench',
+      collections,
+      fleet: timings,
+      logLevel: 'warn',
       rewrap: { page, shards, check },
       ...(pkcs11 === undefined ? {} : { pkcs11 }),
       removal: { backup_window: '0s', undo_window: '0s' },
@@ -81,7 +89,11 @@ export async function withFixture<T>(
     }
     return await withStoreAndProvider(stack, (access) =>
       use({
-        ...{ stack, workers, keyturn, ...access, rotate: rotateWith(keyturn, access.store) },
+        stack,
+        workers,
+        keyturn,
+        ...access,
+        rotate: rotateWith(keyturn, access.store),
         killWorker: async (index) => {
           const worker = workers[index]
           if (worker === undefined) throw new Error(`there is no worker ${index}`)
@@ -157,7 +169,12 @@ function rotateWith(keyturn: Fixture['keyturn'], store: Store): Fixture['rotate'
     const rewrapped = Number(answer['rewrapped'])
     const seconds = (settle.getTime() - rewrap.getTime()) / 1_000
     return {
-      ...{ id, row, seconds, rewrapped, perSecond: rewrapped / seconds, idle: idle() },
+      id,
+      row,
+      seconds,
+      rewrapped,
+      perSecond: rewrapped / seconds,
+      idle: idle(),
       wholeSeconds: (performance.now() - began) / 1_000,
     }
   }

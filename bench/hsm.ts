@@ -152,8 +152,12 @@ async function withSlowToken(
     process.env['FAULT_HSM_CONTROL'] = control
     const open: Open = async (maxSessions) => {
       const config = {
-        ...{ modulePath, token: { label: token.label }, pinEnv: 'BENCH_PIN', maxSessions },
-        ...{ keyLabelPrefix: 'bench', useGcmIvFromHsm: 'auto' as const },
+        modulePath,
+        token: { label: token.label },
+        pinEnv: 'BENCH_PIN',
+        maxSessions,
+        keyLabelPrefix: 'bench',
+        useGcmIvFromHsm: 'auto' as const,
       }
       const log = createLog({ level: 'warn', pretty: false })
       const provider = await openPkcs11Provider({ install: 'bench', config, pin: token.pin, log })

@@ -29,7 +29,13 @@ export async function run(options: BenchOptions): Promise<BenchFigures> {
       try {
         const { store } = fixture
         const member = await joinFleet({
-          ...{ store, provider, install, node: 'idle-1', kind: 'ephemeral', role: 'app', log },
+          store,
+          provider,
+          install,
+          node: 'idle-1',
+          kind: 'ephemeral',
+          role: 'app',
+          log,
           timings: config.fleet,
           settingsHash: settingsHash(settingsOf(config)),
         })

@@ -56,14 +56,22 @@ async function joinHost(
   const node = `vm-${at.toString().padStart(3, '0')}`
   const isWorker = at % workerEvery === 0
   const member = await joinFleet({
-    ...{ store, provider, install, node, kind: 'host', role: isWorker ? 'worker' : 'app', log },
+    store,
+    provider,
+    install,
+    node,
+    kind: 'host',
+    role: isWorker ? 'worker' : 'app',
+    log,
     timings: config.fleet,
     settingsHash: settingsHash(settingsOf(config)),
   })
   if (!isWorker) return { member, close: () => member.leave() }
   const metrics = createMetrics({ install, node, processMetrics: false })
   const worker = await Worker.create({
-    ...{ connection, namespace: 'default', taskQueue: queues.node(identity, node) },
+    connection,
+    namespace: 'default',
+    taskQueue: queues.node(identity, node),
     activities: createNodeActivities({ config, node, store, provider, member, metrics, log }),
     maxConcurrentActivityTaskPolls: 1,
   })

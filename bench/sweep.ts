@@ -68,8 +68,20 @@ async function sweepAll(
   const results = await Promise.all(
     planned.map(({ range }) =>
       rewrapPages({
-        ...{ store, provider, lease, install, rotation, range, from: 1, to: 2, page, check },
-        ...{ ratePerSecond: 0, maxHsmCalls: 0, deadline: Infinity, tail: false },
+        store,
+        provider,
+        lease,
+        install,
+        rotation,
+        range,
+        from: 1,
+        to: 2,
+        page,
+        check,
+        ratePerSecond: 0,
+        maxHsmCalls: 0,
+        deadline: Infinity,
+        tail: false,
         signal: new AbortController().signal,
         onPage: () => undefined,
         log: createLog({ level: 'warn', pretty: false }),

@@ -69,7 +69,14 @@ export async function startStack(options: StackOptions): Promise<Stack> {
     const env = { ...process.env, ...keys.env }
     const workers: WorkerProcess[] = []
     return {
-      ...{ folder, provider, settings, mongoUri, temporalAddress, temporalUi, env, configPath },
+      folder,
+      provider,
+      settings,
+      mongoUri,
+      temporalAddress,
+      temporalUi,
+      env,
+      configPath,
       keyEnv: keys.env,
       configFile: (node) => hostOf(hosts, node).configFile,
       startWorker: async (node, flags = []) => {

@@ -47,8 +47,15 @@ const config = loadConfig({ file: configPath })
 const { uri, database } = config.mongodb
 
 const report: ApplicationReport = {
-  ...{ reads: 0, writes: 0, inserts: 0, errors: 0, firstError: null },
-  ...{ slowestReadMs: 0, slowestWriteMs: 0, written: {}, moves: {} },
+  reads: 0,
+  writes: 0,
+  inserts: 0,
+  errors: 0,
+  firstError: null,
+  slowestReadMs: 0,
+  slowestWriteMs: 0,
+  written: {},
+  moves: {},
 }
 const stop = new AbortController()
 process.once('SIGTERM', () => {

@@ -8,7 +8,7 @@ const file = `${least}  - { name: dns, envelopes: [b, a.x] }
 removal: { approvals_required: 1, approvers: [zoë, anna] }
 `
 
-/** Written out: what RFC 8785 makes of what `file` says. */
+/** The canonical form (RFC 8785) of the settings in `file`, written out by hand. */
 const collections =
   '{"collections":[{"envelopes":["private_key"],"name":"certificates"},{"envelopes":["a.x","b"],"name":"dns"}]'
 const canonical = `${collections},"removal":{"approvalsRequired":1,"approvers":["anna","zoë"]}}`
@@ -25,8 +25,8 @@ test('the hash leaves out settings at their defaults, written or not', () => {
   const long = `${short}fleet: { heartbeat: 30s, lease: 90s, expire: 120s }
 removal: { backup_window: 30d, undo_window: 24h, approvals_required: 0, approvers: [] }
 `
-  const said = createHash('sha256').update(`${collections}}`).digest('hex')
-  expect([hashOf(short), hashOf(long)]).toEqual([said, said])
+  const expected = createHash('sha256').update(`${collections}}`).digest('hex')
+  expect([hashOf(short), hashOf(long)]).toEqual([expected, expected])
 })
 
 test('the hash leaves out what setup recorded of the collections', () => {

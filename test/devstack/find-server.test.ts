@@ -6,7 +6,7 @@ import { archivesOf } from '../../devstack/servers/pins.ts'
 import type { Archive } from '../../devstack/servers/pins.ts'
 import { cached, keep } from '../../devstack/servers/server-cache.ts'
 
-const script = (says: string) => `#!/bin/sh\necho '${says}'\n`
+const script = (output: string) => `#!/bin/sh\necho '${output}'\n`
 const mongodSays = script('db version v9.9.9')
 
 describe('a server', () => {
@@ -44,7 +44,10 @@ describe('a server', () => {
     await program('bin/mongod', script('db version v1.0.0'))
     const path = await program('mine', mongodSays)
     expect(await find({ KEYTURN_MONGOD: path })).toEqual({
-      ...{ name: 'mongod', path, version: '9.9.9', from: 'KEYTURN_MONGOD' },
+      name: 'mongod',
+      path,
+      version: '9.9.9',
+      from: 'KEYTURN_MONGOD',
     })
   })
 
@@ -61,7 +64,7 @@ describe('a server', () => {
     expect(await find()).toMatchObject({ path, version: '9.9.9', from: 'PATH' })
   })
 
-  test('is searched for further when the one on PATH does not run', async () => {
+  test('is searched elsewhere when the one on PATH does not run', async () => {
     await program('bin/mongod', '#!/bin/sh\nexit 1\n')
     const [archive] = archivesOf('mongod')
     const path = await keep('mongod', archive!, await program('unpacked', mongodSays))
@@ -69,7 +72,7 @@ describe('a server', () => {
     expect(lines.join()).toContain('looking further')
   })
 
-  test('is refused when it is not found, and everything that was tried is named', async () => {
+  test('that is not found is reported with everything that was tried', async () => {
     await program('bin/python3', '#!/bin/sh\necho "ERROR: no such package" >&2; exit 1\n')
     vi.stubEnv('PATH', `${join(folder, 'bin')}:${process.env['PATH'] ?? ''}`)
     await expect(find()).rejects.toMatchObject({

@@ -27,7 +27,7 @@ struct rule {
 
 struct identity { uint64_t inode, seconds, nanoseconds, size; };
 
-/* Mapped from <control>.state. Counters and processes come first, so that a reader need not know the rest. */
+/* Mapped from <control>.state. Counters and processes come first, so that a reader does not need the rest. */
 struct shared {
   struct { char name[24]; uint64_t value; } counters[MAX_COUNTERS + 8];
   struct { int64_t pid, sessions, in_flight; } processes[MAX_PROCESSES];
@@ -177,7 +177,7 @@ static void parse(char *line) {
   else die(line);
 }
 
-/* With `local` held. */
+/* The caller holds `local`. */
 static bool refresh(void) {
   if (shared == NULL) attach();
   char name[4096];
@@ -223,7 +223,7 @@ static bool matches(const struct rule *rule, const char *function) {
   return strcmp(rule->function, "all") == 0 || strcmp(rule->function, function) == 0;
 }
 
-/* Whether the rule has not been used up, by all processes together. */
+/* Whether the rule has uses left; all processes count together. */
 static bool take(int index) {
   if (rules[index].times < 0) return true;
   lock_shared();
@@ -233,7 +233,7 @@ static bool take(int index) {
   return left;
 }
 
-/* This process's row, with the shared lock held. Rows of processes that are gone count no more. */
+/* This process's row; the caller holds the shared lock. Rows of ended processes do not count. */
 static int my_row(void) {
   int pid = getpid(), free = -1;
   for (int i = 0; i < MAX_PROCESSES; i++) {
@@ -313,7 +313,7 @@ void control_count(const char *name) {
     lock_shared();
     if (shared->counters[i].name[0] == 0) snprintf(shared->counters[i].name, 24, "%s", name);
     unlock_shared();
-    i -= 1; /* it may have become somebody else's in between */
+    i -= 1; /* another process may have taken the row in between */
   }
 }
 

@@ -1,6 +1,6 @@
 /*
- * The steering of the fault module: rules from the control file, and the memory that all processes with this control
- * file share (counters, how often a rule was used, who has which sessions). README.md has the language.
+ * The control of the fault module: rules from the control file, and the memory that all processes with this control
+ * file share (counters, uses of each rule, sessions of each process). README.md describes the control file.
  */
 #ifndef CONTROL_H
 #define CONTROL_H
@@ -17,19 +17,19 @@
 enum iv_mode { IV_CALLER, IV_IGNORED, IV_HSM_WRITES, IV_PREFIX, IV_SUFFIX };
 enum iv_source { IV_RANDOM, IV_COUNTING, IV_FIXED };
 
-/* What the control file says beside the rules for single functions. Numbers are 0 where nothing is said. */
+/* The settings of the control file other than rules for single functions. Numbers are 0 if the file does not set them. */
 struct settings {
   enum iv_mode iv;
   enum iv_source iv_source;
-  CK_ULONG iv_period; /* of a count that begins anew */
+  CK_ULONG iv_period; /* of a count that restarts */
   CK_ULONG iv_length;
   bool iv_joined; /* a decrypt takes the IV in one piece with the data */
   bool removed, drop, stale;
-  bool no_plain_keys; /* none whose value is known or could be read, as in FIPS mode */
-  CK_RV dead;         /* of the crypt calls of processes that were initialized before, until their C_Finalize */
-  CK_RV foreign[8];   /* a slot more for each, with a token that answers C_GetTokenInfo so */
+  bool no_plain_keys; /* refuses keys whose value is known or readable, as in FIPS mode */
+  CK_RV dead;         /* answer to crypt calls of processes initialized before this edition, until their C_Finalize */
+  CK_RV foreign[8];   /* one more slot for each, whose token answers C_GetTokenInfo with it */
   int foreign_count;
-  CK_ULONG user;      /* the one user type that C_Login takes */
+  CK_ULONG user;      /* the only user type that C_Login accepts */
   bool has_user;
   CK_ULONG sessions, slots;
   bool distinct_serials;
@@ -42,7 +42,7 @@ struct settings {
   long per_second, at_once;
 };
 
-/* What is to happen to one call, decided while it begins. */
+/* What happens to one call, decided at its beginning. */
 struct verdict {
   CK_RV answer;
   bool corrupt;
@@ -50,12 +50,12 @@ struct verdict {
 
 /* Reads the control file if it changed; true when this process sees it for the first time. */
 bool control_refresh(struct settings *out);
-/* After control_refresh: counts the call, waits its latency out, and does not return where the call hangs or crashes. */
+/* After control_refresh: counts the call and waits for its latency. Does not return if the call hangs or crashes. */
 struct verdict control_meet(const char *function);
 void control_count(const char *name);
 /* The end of a crypt call that control_meet let through. */
 void control_leave(const char *function);
-/* `change` to the open sessions of this process; with a limit, false where all processes have too many already. */
+/* Adds `change` to the open sessions of this process; false if all processes together have `limit` sessions already. */
 bool control_sessions(long change, CK_ULONG limit);
 void control_sessions_gone(void);
 /* The next number of a count that all processes share. */

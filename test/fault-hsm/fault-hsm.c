@@ -1,6 +1,6 @@
 /*
- * A PKCS#11 module that passes everything on to another one, but for what its control file tells it to spoil.
- * README.md says what can be written there and what can be read afterwards.
+ * A PKCS#11 module that forwards all calls to another one, with the faults that its control file lists.
+ * README.md describes the control file and the files that tests can read.
  */
 #include "control.h"
 #include "iv-modes.h"
@@ -12,13 +12,13 @@
 
 static CK_FUNCTION_LIST_PTR real;
 static CK_FUNCTION_LIST ours;
-/* Written while all sessions are dropped, read during every other call: a session must not go away under a call. */
+/* Written while all sessions are dropped, read during every other call: a session must not end during a call. */
 static pthread_rwlock_t sessions = PTHREAD_RWLOCK_INITIALIZER;
-/* Added to each key's handle, so that those from before `handles stale` are known as such. */
+/* Added to each key's handle, so that handles from before `handles stale` are recognized. */
 static CK_ULONG generation;
 static CK_SLOT_ID used_slot;
 static bool has_slot;
-/* This process has called C_Initialize; and is dead since, until it calls C_Finalize. */
+/* Whether this process has called C_Initialize, and whether `dead` applies to it until its C_Finalize. */
 static bool initialized, dead;
 
 #define FOREIGN_SLOT 9000UL
@@ -28,7 +28,7 @@ static bool initialized, dead;
 #define REAL_HANDLE(handle) ((handle) & ((1UL << HANDLE_BITS) - 1))
 #define OUR_HANDLE(handle) ((handle) | generation << HANDLE_BITS)
 
-/* The settings of now. What they say about the past (dropped sessions, stale handles) is done when they are first seen. */
+/* The present settings. Dropped sessions and stale handles take effect when this process first reads them. */
 static struct settings look(void) {
   struct settings now;
   if (!control_refresh(&now)) return now;
@@ -43,7 +43,7 @@ static struct settings look(void) {
   return now;
 }
 
-/* What a call begins with, and what it is answered without the real module; CKR_OK: go on. */
+/* Begins a call. Returns the answer if the real module is not called, else CKR_OK. */
 static CK_RV begin(const char *function, struct settings *now, struct verdict *verdict) {
   *now = look();
   *verdict = control_meet(function);
@@ -104,7 +104,7 @@ static CK_RV our_C_GetSlotList(CK_BBOOL present, CK_SLOT_ID_PTR list, CK_ULONG_P
   return CKR_OK;
 }
 
-/* What a foreign slot answers to every call; the log has each of them, with the slot as its last number. */
+/* The answer of a foreign slot to every call; each call is logged, with the slot as the last number. */
 static CK_RV foreign(const struct settings *now, const char *function, CK_SLOT_ID slot) {
   if (slot < FOREIGN_SLOT || slot >= FOREIGN_SLOT + (CK_ULONG)now->foreign_count) return CKR_OK;
   CK_RV rv = now->foreign[slot - FOREIGN_SLOT];
@@ -231,7 +231,7 @@ static CK_RV our_C_GetAttributeValue(CK_SESSION_HANDLE s, CK_OBJECT_HANDLE o, CK
   return rv;
 }
 
-/* Whether the value of a key of this template is known, or could be read. */
+/* Whether the value of a key with this template is known or readable. */
 static bool is_plain(CK_ATTRIBUTE_PTR t, CK_ULONG n) {
   for (CK_ULONG i = 0; i < n; i++) {
     if (t[i].type == CKA_VALUE) return true;
@@ -263,7 +263,7 @@ static CK_RV our_C_DestroyObject(CK_SESSION_HANDLE s, CK_OBJECT_HANDLE o) {
   return rv;
 }
 
-/* The four crypt functions differ in nothing but their names. */
+/* The four crypt functions differ only in their names. */
 #define CRYPT(Encrypt, encrypt)                                                                          \
   static CK_RV our_C_##Encrypt##Init(CK_SESSION_HANDLE s, CK_MECHANISM_PTR m, CK_OBJECT_HANDLE k) {      \
     BEGIN(C_##Encrypt##Init)                                                                             \

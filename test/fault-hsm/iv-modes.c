@@ -5,8 +5,8 @@
 
 /*
  * hsm-writes: pIv is 12 zero bytes; the IV is written there by C_Encrypt, not before (AWS CloudHSM, CKM_AES_GCM).
- * ignored: pIv is taken and not used: one IV is, in both directions, which breaks GCM.
- * prefix, suffix: pIv is NULL; the IV stands before the ciphertext, or after the tag. A decrypt takes it as parameter, or
+ * ignored: pIv is accepted and not used; a fixed IV is used in both directions, which breaks GCM.
+ * prefix, suffix: pIv is NULL; the IV is before the ciphertext, or after the tag. A decrypt takes it as a parameter, or
  * `joined` with the data, pIv being NULL.
  */
 #define MOST 1024
@@ -18,13 +18,13 @@ struct operation {
   CK_ULONG aad_length, tag_bits;
   CK_BYTE_PTR write_to;
   CK_OBJECT_HANDLE key;
-  bool deferred; /* C_DecryptInit waits for the data, which the IV stands in */
+  bool deferred; /* C_DecryptInit waits for the data, which contains the IV */
 };
 
 static struct operation operations[MOST];
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 
-/* The row of a session; a session is used by one thread at a time. Rows of closed sessions are used again by chance. */
+/* The row of a session; a session is used by one thread at a time. Rows of closed sessions are reused. */
 static struct operation *operation_of(CK_SESSION_HANDLE session) {
   pthread_mutex_lock(&lock);
   struct operation *found = NULL;
@@ -57,7 +57,7 @@ static bool all_zero(const CK_BYTE *bytes, CK_ULONG length) {
   return true;
 }
 
-/* The IV of one wrap, by the module itself. */
+/* The IV of one wrap, made by this module. */
 static bool make_iv(const struct settings *now, struct operation *operation) {
   memset(operation->iv, 7, sizeof operation->iv);
   if (now->iv_source == IV_RANDOM) return getrandom(operation->iv, sizeof operation->iv, 0) == sizeof operation->iv;

@@ -1,4 +1,4 @@
-/* CKM_AES_GCM as vendors' modules do it that make the IV themselves, over one that takes the caller's. */
+/* CKM_AES_GCM as in vendors' modules that make the IV themselves, over a module that takes the caller's IV. */
 #ifndef IV_MODES_H
 #define IV_MODES_H
 #include "control.h"

@@ -13,14 +13,14 @@ describe.skipIf(!there)('a token with quirks of real devices', () => {
   afterAll(() => fixture.close())
 
   test.each([225, 224, 48, 5, 3, 6, 84, 257, 0x8000_0001])(
-    'is found beside a slot that answers %i',
+    'is found although another slot answers %i',
     async (ckr) => {
       await fixture.fault.set(`foreign ${ckr}`, `foreign ${ckr}`)
       await (await fixture.open()).close()
     },
   )
 
-  test('asks nothing of a foreign slot but its token info', async () => {
+  test('is found without a call to another slot except C_GetTokenInfo', async () => {
     await fixture.fault.set('foreign 225', 'foreign 5')
     const before = (await fixture.fault.log()).length
     const provider = await fixture.open()
@@ -32,7 +32,7 @@ describe.skipIf(!there)('a token with quirks of real devices', () => {
     )
   })
 
-  test('names slots that do not answer when it is not there', async () => {
+  test('that is missing is reported with the slots that do not answer', async () => {
     await fixture.fault.set('foreign 225')
     await expect(fixture.open({ token: { label: 'elsewhere' } })).rejects.toMatchObject({
       code: 'token-not-found',
@@ -51,7 +51,7 @@ describe.skipIf(!there)('a token with quirks of real devices', () => {
     })
   })
 
-  test('with vendor-defined users gets a login only as the configured user type', async () => {
+  test('with vendor-defined user types accepts only the configured one', async () => {
     await fixture.fault.set('user 0x80000001')
     const before = (await fixture.fault.log()).length
     await (await fixture.open({ userType: 'crypto-user' })).close()

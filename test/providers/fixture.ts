@@ -49,7 +49,7 @@ export interface Pkcs11Fixture extends Fixture {
   open(change?: Partial<Pkcs11Config>): Promise<Pkcs11Provider>
 }
 
-/** The same with the fault module over SoftHSM2, as `lines` of its control file say. */
+/** The same with the fault module over SoftHSM2; `lines` are those of its control file. */
 export async function faultFixture(
   ...lines: string[]
 ): Promise<Pkcs11Fixture & { fault: FaultHsm }> {

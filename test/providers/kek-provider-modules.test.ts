@@ -9,7 +9,9 @@ const modes = ['hsm-writes', 'prefix', 'suffix 16', 'suffix 12 joined']
 
 const kinds: Kind[] = [
   ...modes.map((mode) => ({
-    ...{ name: `pkcs11, IV mode ${mode}`, there, page },
+    name: `pkcs11, IV mode ${mode}`,
+    there,
+    page,
     make: () => faultFixture(`iv ${mode}`),
   })),
   { name: 'pkcs11 on NSS softokn', make: nssFixture, there: inject('nss') !== null, page: 20 },

@@ -10,7 +10,7 @@ import {
 const handle = Buffer.alloc(8)
 const id = Buffer.from('0102', 'hex')
 
-/** A token with one key, whatever is asked for; `attributes` is what it says of it. A search finds `found` keys. */
+/** A token that finds one key in every search, or `found` keys, and reports `attributes` for it. */
 function tokenWith(attributes: Record<number, Buffer>, found = 0) {
   const destroyed: Buffer[] = []
   let searched = false
@@ -35,14 +35,14 @@ const named = (label: string, keyId = id) => ({
   [ck.CKA_ID]: keyId,
 })
 
-describe('the key that is destroyed', () => {
-  test('is the key for which the token reports exactly this label and id', () => {
+describe('destroyKey', () => {
+  test('destroys the key for which the token reports exactly this label and id', () => {
     const { session, destroyed } = tokenWith(named('kek-v1'))
     destroyKey(session, handle, 'kek-v1', id)
     expect(destroyed).toEqual([handle])
   })
 
-  test('is verified to be gone: a token that reports success and keeps it is at fault', () => {
+  test('fails when the token reports success and keeps the key', () => {
     const { session } = tokenWith(named('kek-v1'), 1)
     expect(() => destroyKey(session, handle, 'kek-v1', id)).toThrow(
       expect.objectContaining({
@@ -58,7 +58,7 @@ describe('the key that is destroyed', () => {
     ['a label that was padded', named('kek-v1 ')],
     ['another id', named('kek-v1', Buffer.from('01', 'hex'))],
     ['no name at all', {}],
-  ])('is none with %s, although the token found it', (_, attributes) => {
+  ])('keeps a key with %s, although the token found it', (_, attributes) => {
     const { session, destroyed } = tokenWith(attributes)
     expect(isNamed(session, handle, 'kek-v1', id)).toBe(false)
     expect(() => destroyKey(session, handle, 'kek-v1', id)).toThrow(

@@ -18,7 +18,7 @@ describe.skipIf(!there)('a lane process that is lost while another lane logs in 
   })
   afterAll(() => fixture.close())
 
-  /** One lane, and a second one in its process, whose login does as the line says and has begun. */
+  /** One lane, and a second one in its process whose login has begun; `line` of the control file decides how the login goes. */
   async function loggingIn(line: string): Promise<{ first: PoolLane; failed: Promise<unknown> }> {
     const { config, token, fault } = fixture
     laneSet = new LaneSet({ config, pin: token.pin, log: silentLog, cores: 1 })
@@ -30,7 +30,7 @@ describe.skipIf(!there)('a lane process that is lost while another lane logs in 
     return { first, failed }
   }
 
-  test('ends after that login, and takes no work meanwhile', async () => {
+  test('ends after that login, and gets no work until then', async () => {
     const logins = await fixture.fault.logins(0)
     const { first, failed } = await loggingIn('latency C_Login 1000')
     laneSet.lose(first.host)
@@ -44,7 +44,7 @@ describe.skipIf(!there)('a lane process that is lost while another lane logs in 
     expect(await failed).toMatchObject({ fault: { code: 'hsm-away' } })
   })
 
-  test('ends all the same when that login does not return', async () => {
+  test('also ends when that login does not return', async () => {
     const { first, failed } = await loggingIn('hang C_Login 1')
     laneSet.lose(first.host)
     await first.host.exited

@@ -47,7 +47,7 @@ const cases: Record<string, [() => string, RegExp, RegExp]> = {
     /cannot be loaded: .*undefined symbol: vendor_symbol/,
     /ldd of the module/,
   ],
-  'that is another library': [
+  'that is not a PKCS#11 module': [
     () => build('other', 'int other(void) { return 0; }'),
     /cannot be loaded: .*C_GetFunctionList/,
     /no PKCS#11 module|module_path/,
@@ -58,7 +58,7 @@ describe.skipIf(!canBuild)('a module', () => {
   const running = processes()
 
   test.each(Object.entries(cases))("%s is reported with the linker's text", async (_, it) => {
-    const [made, says, hint] = it
+    const [made, message, hint] = it
     const bench = await workbench(running, { KEYTURN_ENCRYPTION_PKCS11_PIN: '1234' })
     await bench.config({
       kek: { provider: 'pkcs11', pkcs11: { module_path: made(), token_label: 'payments' } },
@@ -68,7 +68,7 @@ describe.skipIf(!canBuild)('a module', () => {
     expect(json).toMatchObject({
       error: {
         code: 'module-missing',
-        message: expect.stringMatching(says) as string,
+        message: expect.stringMatching(message) as string,
         hint: expect.stringMatching(hint) as string,
       },
     })

@@ -79,13 +79,13 @@ describe('one token in several slots', () => {
     maxSessions: null,
   })
 
-  test('is one when serial, label, manufacturer and model are equal', () => {
+  test('counts as one token when serial, label, manufacturer and model are equal', () => {
     expect(sameToken(token(0, '42'), token(1, '42'))).toBe(true)
     expect(sameToken(token(0, '42'), token(1, '43'))).toBe(false)
     expect(sameToken(token(0, '42'), token(1, '42', 'other'))).toBe(false)
   })
 
-  test('is not joined by an empty serial or one of zeros', () => {
+  test('counts as several when the serial is empty or zeros', () => {
     expect(sameToken(token(0, ''), token(1, ''))).toBe(false)
     expect(sameToken(token(0, '0000000000000000'), token(1, '0000000000000000'))).toBe(false)
   })
@@ -93,14 +93,18 @@ describe('one token in several slots', () => {
 
 describe('the token that is configured', () => {
   const padded = (text: string, length: number) => text.padEnd(length)
-  /** Slots 5 and 6 with a token each; `max` is what the second says of its sessions. */
+  /** Slots 5 and 6 with a token each; the second reports `max` sessions. */
   const cryptoki = (max: number) =>
     ({
       C_GetSlotList: () => [5, 6].map((slot) => Buffer.from([slot, 0, 0, 0, 0, 0, 0, 0])),
       C_GetTokenInfo: (slot: Buffer) => ({
-        ...{ label: padded(`token ${slot[0]}`, 32), serialNumber: padded(`0${slot[0]}`, 16) },
-        ...{ manufacturerID: 'm', model: 'o', firmwareVersion: { major: 2, minor: 6 } },
-        ...{ flags: 0x400, maxRwSessionCount: slot[0] === 6 ? max : 1 },
+        label: padded(`token ${slot[0]}`, 32),
+        serialNumber: padded(`0${slot[0]}`, 16),
+        manufacturerID: 'm',
+        model: 'o',
+        firmwareVersion: { major: 2, minor: 6 },
+        flags: 0x400,
+        maxRwSessionCount: slot[0] === 6 ? max : 1,
       }),
     }) as unknown as Cryptoki
 
@@ -113,7 +117,7 @@ describe('the token that is configured', () => {
     },
   )
 
-  test('is not found by a part of its name, and those that are there are listed', () => {
+  test('is not found by a part of its name; the hint lists the tokens', () => {
     const there = 'there are: "token 5" (serial 05, slot 5); "token 6" (serial 06, slot 6)'
     for (const wanted of [{ label: 'token' }, { serial: '6' }, { slot: 0 }]) {
       const find = () => findToken(cryptoki(1), wanted)
@@ -121,13 +125,13 @@ describe('the token that is configured', () => {
     }
   })
 
-  test.each([0, 0xffff_ffff, 0xffff_fffe])('that says %d has no limit of sessions', (max) => {
+  test.each([0, 0xffff_ffff, 0xffff_fffe])('that reports %d sessions has no limit', (max) => {
     expect(findToken(cryptoki(max), { slot: 6 }).maxSessions).toBeNull()
   })
 })
 
-describe('sizes of a wrap', () => {
-  test('are 48 bytes, and an IV of 1 to 16', () => {
+describe('malformedWrap', () => {
+  test('accepts only wraps of 48 bytes with an IV of 1 to 16 bytes', () => {
     const wrap = (iv: number, wrapped: number): string | null =>
       malformedWrap({ iv: Buffer.alloc(iv), wrapped: Buffer.alloc(wrapped) })
     expect(wrap(12, 48)).toBeNull()

@@ -61,11 +61,11 @@ describe.skipIf(inject('softhsm') === null)('keys and probes of a token', () => 
     expect(await ceremony.find('shared-v3', null)).toEqual({ keyId: made })
   })
 
-  test('names a missing key, and reports duplicate keys', async () => {
+  test('reports missing and duplicate keys', async () => {
     const { ceremony } = provider
-    await expect(ceremony.find('nobody-v1', null)).rejects.toMatchObject({
+    await expect(ceremony.find('missing-v1', null)).rejects.toMatchObject({
       code: 'key-not-found',
-      message: 'key "nobody-v1" not found in token',
+      message: 'key "missing-v1" not found in token',
     })
     await keygen('twice', '--key-type', 'AES:32', '--id', '01', '--sensitive')
     await keygen('twice', '--key-type', 'AES:32', '--id', '02', '--sensitive')
@@ -74,7 +74,7 @@ describe.skipIf(inject('softhsm') === null)('keys and probes of a token', () => 
     await expect(generated).rejects.toMatchObject({ code: 'key-exists' })
   })
 
-  test('finds an administrator’s key, and names the attribute that another key lacks', async () => {
+  test('finds an administrator’s key, and reports the attribute that another key lacks', async () => {
     const { ceremony } = provider
     await keygen('admin', '--key-type', 'AES:32', '--id', '07', '--sensitive')
     expect(await ceremony.find('admin', null)).toEqual({ keyId: Buffer.from([7]) })
@@ -158,7 +158,7 @@ describe.skipIf(inject('softhsm') === null)('keys and probes of a token', () => 
     expect(report.phases.at(-1)).toMatchObject({ phase: 'clean-up', ok: true })
   })
 
-  test('answers wrong paths, tokens and PINs by code', async () => {
+  test('reports wrong paths, tokens and PINs with their codes', async () => {
     const missing = open({ modulePath: '/nowhere/module.so' })
     await expect(missing).rejects.toMatchObject({ code: 'module-missing' })
     await expect(open({ token: { label: 'no such' } })).rejects.toMatchObject({

@@ -46,21 +46,21 @@ describe.skipIf(inject('softhsm') === null || !gcc)('a token in trouble', () => 
   })
 
   test.each([
-    ['sessions are dropped', 'answer C_EncryptInit 179 3'],
-    ['an operation was left active', 'answer C_DecryptInit 144 3'],
-    ['an operation is not initialized', 'answer C_Encrypt 145 2'],
-    ['the device fails', 'answer C_Encrypt 48 2'],
-    ['the device is removed', 'answer C_Decrypt 50 2'],
-    ['the login is lost', 'answer C_EncryptInit 257 2'],
-    ['it throttles encryptions', 'answer C_Encrypt 6 5'],
-    ['it throttles decryptions', 'answer C_Decrypt 6 5'],
-    ['its memory is full for a while', 'answer C_Encrypt 49 4'],
-    ['a key handle went stale', 'answer C_EncryptInit 96 1'],
-    ['key handles went stale', 'answer C_EncryptInit 96 2'],
-    ['a session is dropped', 'answer C_Encrypt 179 1'],
-    ['object handles went stale', 'answer C_DecryptInit 130 2'],
-    ['it fails in general, now and then', 'answer C_Encrypt 5 2'],
-    ['decryptions fail in general, now and then', 'answer C_Decrypt 5 1'],
+    ['sessions are dropped', 'answer C_EncryptInit CKR_SESSION_HANDLE_INVALID 3'],
+    ['an operation was left active', 'answer C_DecryptInit CKR_OPERATION_ACTIVE 3'],
+    ['an operation is not initialized', 'answer C_Encrypt CKR_OPERATION_NOT_INITIALIZED 2'],
+    ['the device fails', 'answer C_Encrypt CKR_DEVICE_ERROR 2'],
+    ['the device is removed', 'answer C_Decrypt CKR_DEVICE_REMOVED 2'],
+    ['the login is lost', 'answer C_EncryptInit CKR_USER_NOT_LOGGED_IN 2'],
+    ['it throttles encryptions', 'answer C_Encrypt CKR_FUNCTION_FAILED 5'],
+    ['it throttles decryptions', 'answer C_Decrypt CKR_FUNCTION_FAILED 5'],
+    ['its memory is full for a while', 'answer C_Encrypt CKR_DEVICE_MEMORY 4'],
+    ['a key handle went stale', 'answer C_EncryptInit CKR_KEY_HANDLE_INVALID 1'],
+    ['key handles went stale', 'answer C_EncryptInit CKR_KEY_HANDLE_INVALID 2'],
+    ['a session is dropped', 'answer C_Encrypt CKR_SESSION_HANDLE_INVALID 1'],
+    ['object handles went stale', 'answer C_DecryptInit CKR_OBJECT_HANDLE_INVALID 2'],
+    ['it fails in general, now and then', 'answer C_Encrypt CKR_GENERAL_ERROR 2'],
+    ['decryptions fail in general, now and then', 'answer C_Decrypt CKR_GENERAL_ERROR 1'],
     ['the module crashes', 'crash C_Encrypt 2'],
   ] as const)('rewraps a page all the same when %s', async (_, fault) => {
     const deks = randomDeks(600)
@@ -89,20 +89,20 @@ describe.skipIf(inject('softhsm') === null || !gcc)('a token in trouble', () => 
     expect(outcomes.every(({ ok }) => ok)).toBe(true)
   })
 
-  test('tells a throttled decryption from a bad envelope in one batch', async () => {
+  test('distinguishes a throttled decryption from a bad envelope in one batch', async () => {
     const items = await sealedItems(provider, 1, randomDeks(60))
     const page = items.map((item, index) =>
       index % 20 === 7 ? { ...item, wrapped: flip(item.wrapped, 40) } : item,
     )
-    await module.set('answer C_Decrypt 6 8')
+    await module.set('answer C_Decrypt CKR_FUNCTION_FAILED 8')
     const { outcomes } = await provider.rewrap({ from: 1, to: 2, check: 'all', items: page })
     const refused = outcomes.flatMap(({ ok }, index) => (ok ? [] : [index]))
     expect(refused).toEqual([7, 27, 47])
   })
 
-  test('blames no envelope when the token fails for good', async () => {
+  test('reports no envelope as unreadable when the token fails for good', async () => {
     const items = await sealedItems(provider, 1, randomDeks(10))
-    await module.set('answer C_Decrypt 5')
+    await module.set('answer C_Decrypt CKR_GENERAL_ERROR')
     const page = provider.rewrap({ from: 1, to: 2, check: 'all', items })
     await expect(page).rejects.toMatchObject({ code: 'hsm-away' })
     await module.heal()
@@ -132,7 +132,7 @@ describe.skipIf(inject('softhsm') === null || !gcc)('a token in trouble', () => 
   })
 
   test.each([6, 48, 50, 84, 145, 176, 179, 257])(
-    'is away while it answers %i to every crypt call, and used again afterwards',
+    'fails while it answers %i to every crypt call, and is used again afterwards',
     async (ckr) => {
       await module.set(`answer crypt ${ckr}`)
       await expect(provider.prove(1)).rejects.toMatchObject({
@@ -150,9 +150,9 @@ describe.skipIf(inject('softhsm') === null || !gcc)('a token in trouble', () => 
     },
   )
 
-  test('is not retried after an error that no retry fixes', async () => {
+  test('gets no retry after an error that no retry fixes', async () => {
     const before = provider.stats()
-    await module.set('answer C_EncryptInit 113 1')
+    await module.set('answer C_EncryptInit CKR_MECHANISM_PARAM_INVALID 1')
     await expect(provider.wrap(1, randomDeks(1))).rejects.toMatchObject({
       code: 'hsm-failed',
       message: 'C_EncryptInit answered CKR_MECHANISM_PARAM_INVALID (113)',
@@ -160,8 +160,8 @@ describe.skipIf(inject('softhsm') === null || !gcc)('a token in trouble', () => 
     expect(provider.stats().reconnects).toBe(before.reconnects)
   })
 
-  test('names a key that may not encrypt', async () => {
-    await module.set('answer C_EncryptInit 104')
+  test('reports a key that may not encrypt', async () => {
+    await module.set('answer C_EncryptInit CKR_KEY_FUNCTION_NOT_PERMITTED')
     await expect(provider.load(v2)).rejects.toMatchObject({ code: 'cannot-encrypt' })
     expect(provider.loaded()).toEqual([1])
     await module.heal()
@@ -170,7 +170,10 @@ describe.skipIf(inject('softhsm') === null || !gcc)('a token in trouble', () => 
 
   test('is reported away in time, and is used again when it is back', async () => {
     const items = await sealedItems(provider, 1, randomDeks(300))
-    await module.set('answer C_Encrypt 50', 'answer C_OpenSession 224')
+    await module.set(
+      'answer C_Encrypt CKR_DEVICE_REMOVED',
+      'answer C_OpenSession CKR_TOKEN_NOT_PRESENT',
+    )
     const page = provider.rewrap({ from: 1, to: 2, check: 'all', items })
     await expect(provider.prove(1)).rejects.toMatchObject({ code: 'hsm-away' })
     await module.heal()
@@ -180,7 +183,7 @@ describe.skipIf(inject('softhsm') === null || !gcc)('a token in trouble', () => 
   })
 
   test.each([5, 6, 84, 2, 7, 113, 0x8000_0005])(
-    'whose client library answers %i until it is loaded anew is used again by itself',
+    'whose client library answers %i until a new process loads it is used again',
     async (ckr) => {
       const items = await sealedItems(provider, 1, randomDeks(20))
       const logins = await module.logins(0)
@@ -238,7 +241,7 @@ describe.skipIf(inject('softhsm') === null || !gcc)('a token in trouble', () => 
     const config = { ...fixture.config }
     const changed = { install, config, pin: `${fixture.token.pin}9`, log: silentLog, cores: 2 }
     // Stands for the change: the very next login of anybody is refused.
-    await module.set('answer C_Encrypt 50 1', 'answer C_Login 160')
+    await module.set('answer C_Encrypt CKR_DEVICE_REMOVED 1', 'answer C_Login CKR_PIN_INCORRECT')
     const before = await module.logins(160)
     await expect(other.wrap(1, randomDeks(3))).rejects.toMatchObject({ code: 'pin-refused' })
     await expect(other.prove(1)).rejects.toMatchObject({ code: 'pin-refused' })

@@ -86,7 +86,7 @@ describe.skipIf(inject('softhsm') === null)('lanes in child processes', () => {
     expect(provider.pool.pids).toEqual(pids)
   })
 
-  test('have all ended after close, which finishes batches in flight and refuses the rest', async () => {
+  test('end with close, which finishes batches in flight and refuses the rest', async () => {
     const other = await fixture.open()
     await other.load(v1)
     const { pids } = other.pool
@@ -99,7 +99,7 @@ describe.skipIf(inject('softhsm') === null)('lanes in child processes', () => {
     expect(other.stats().sessions).toBe(0)
   })
 
-  test('do not outlive a killed parent, and do not keep an idle one alive', async () => {
+  test('end when their parent is killed, and do not keep an idle parent alive', async () => {
     const script = (end: string): string => `
       import { LanePool } from './dist/providers/pkcs11/pool/pool.js'
       import { silentLog } from './dist/observability/log.js'
@@ -112,8 +112,8 @@ describe.skipIf(inject('softhsm') === null)('lanes in child processes', () => {
         stdio: ['ignore', 'pipe', 'inherit'],
       })
       const exited = once(parent, 'exit')
-      const [said] = (await once(parent.stdout, 'data')) as [Buffer]
-      const child = Number(said.toString())
+      const [output] = (await once(parent.stdout, 'data')) as [Buffer]
+      const child = Number(output.toString())
       expect(child).toBeGreaterThan(0)
       if (end !== '') {
         expect(await isAlive(child)).toBe(true)

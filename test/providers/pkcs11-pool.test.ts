@@ -55,19 +55,22 @@ describe.skipIf(!there)('the pool of a token', () => {
   test.each([
     ['throttles by the second', 'throttle 100', 100],
     ['takes one call at a time', 'busy 1', 200],
-  ])('re-wraps a page on a token that %s, and blames no envelope', async (_, line, count) => {
-    const items = await sealedItems(provider, 1, randomDeks(count))
-    const broken = items.map((item, index) =>
-      index === 11 ? { ...item, wrapped: flip(item.wrapped) } : item,
-    )
-    const before = provider.stats().byCode['6'] ?? 0
-    // Slow enough for several lanes, so that they are too many.
-    await fault.set(line, 'latency crypt 1')
-    const { outcomes } = await provider.rewrap(page(broken))
-    expect(outcomes.flatMap(({ ok }, index) => (ok ? [] : [index]))).toEqual([11])
-    expect(provider.stats().byCode['6'] ?? 0).toBeGreaterThan(before)
-    expect(provider.loaded()).toEqual([1, 2])
-  })
+  ])(
+    're-wraps a page on a token that %s, and reports only the bad envelopes',
+    async (_, line, count) => {
+      const items = await sealedItems(provider, 1, randomDeks(count))
+      const broken = items.map((item, index) =>
+        index === 11 ? { ...item, wrapped: flip(item.wrapped) } : item,
+      )
+      const before = provider.stats().byCode['6'] ?? 0
+      // Slow enough for several lanes, so that they are too many.
+      await fault.set(line, 'latency crypt 1')
+      const { outcomes } = await provider.rewrap(page(broken))
+      expect(outcomes.flatMap(({ ok }, index) => (ok ? [] : [index]))).toEqual([11])
+      expect(provider.stats().byCode['6'] ?? 0).toBeGreaterThan(before)
+      expect(provider.loaded()).toEqual([1, 2])
+    },
+  )
 
   test('lets fewer lanes work after throttling, and all of them again later', async () => {
     const other = await opened()
@@ -77,7 +80,7 @@ describe.skipIf(!there)('the pool of a token', () => {
       await other.rewrap(page(items))
       return other.stats().sessions === fixture.config.maxSessions
     })
-    await fault.set('latency crypt 1', 'answer C_Encrypt 6 3')
+    await fault.set('latency crypt 1', 'answer C_Encrypt CKR_FUNCTION_FAILED 3')
     // On a busy machine they may be all back before the page is done.
     let fewest = Infinity
     const look = setInterval(() => (fewest = Math.min(fewest, other.pool.lanes)), 1)
@@ -105,10 +108,7 @@ describe.skipIf(!there)('the pool of a token', () => {
     await other.close()
   })
 
-  test.each([
-    ['sessions dropped', 'sessions dropped'],
-    ['handles stale', 'handles stale'],
-  ])('goes on in the middle of a page after: %s', async (_, line) => {
+  test.each(['sessions dropped', 'handles stale'])('finishes a page after "%s"', async (line) => {
     const items = await sealedItems(provider, 1, randomDeks(1_500))
     const running = provider.rewrap(page(items))
     const { calls } = provider.stats()
@@ -128,7 +128,7 @@ describe.skipIf(!there)('the pool of a token', () => {
     expect((await running).outcomes.every(({ ok }) => ok)).toBe(true)
   })
 
-  test('returns no wrap that does not open', async () => {
+  test('never returns a wrap that does not open', async () => {
     const deks = randomDeks(20)
     const items = await sealedItems(provider, 1, deks)
     await fault.set('corrupt C_Encrypt 2')
@@ -145,7 +145,7 @@ describe.skipIf(!there)('the pool of a token', () => {
     const pool = await LanePool.open({ ...options, mostWaiting: 2 })
     await fault.set('latency C_FindObjectsInit 400')
     const find = (waitMs: number) =>
-      pool.run({ op: 'find', label: 'nobody', keyId: null }, { waitMs })
+      pool.run({ op: 'find', label: 'missing', keyId: null }, { waitMs })
     const ends = await Promise.allSettled([find(60_000), find(60_000), find(50), find(60_000)])
     expect(ends).toMatchObject([
       { reason: { code: 'key-not-found' } },
@@ -158,7 +158,7 @@ describe.skipIf(!there)('the pool of a token', () => {
   })
 
   test.each(['hang C_Encrypt', 'hang C_CloseSession', 'hang C_Finalize', 'crash C_Finalize'])(
-    'is closed in time, no child left, whatever the module does: %s',
+    'closes in time and leaves no child although the module does "%s"',
     async (line) => {
       const other = await opened()
       const { pids } = other.pool
@@ -176,7 +176,7 @@ describe.skipIf(!there)('the pool of a token', () => {
     },
   )
 
-  test.each(['pin locked', 'pin final-try'])('logs in nowhere with "%s"', async (line) => {
+  test.each(['pin locked', 'pin final-try'])('does not log in with "%s"', async (line) => {
     const before = (await fault.counters()).calls['C_Login'] ?? 0
     await fault.set(line)
     await expect(fixture.open()).rejects.toMatchObject({ code: 'pin-locked' })
@@ -190,7 +190,7 @@ describe.skipIf(!there)('the pool of a token', () => {
     await expect(fixture.open()).rejects.toMatchObject({ code: 'token-ambiguous' })
   })
 
-  test('refuses a module without AES-GCM, naming it', async () => {
+  test('refuses a module without AES-GCM and names the mechanism', async () => {
     await fault.set('without 0x1087')
     const report = await probe()
     expect(report).toMatchObject({ usable: false, gcm: null })
@@ -224,7 +224,7 @@ describe.skipIf(!there)('the pool of a token', () => {
     expect(await probe()).toMatchObject({ usable: false })
   })
 
-  test('tells a token that was switched to FIPS mode from a broken one', async () => {
+  test('distinguishes a token that was switched to FIPS mode from a broken one', async () => {
     await fault.set('iv suffix 16')
     const other = await fixture.open()
     await expect(other.load(v1)).rejects.toMatchObject({
@@ -232,7 +232,7 @@ describe.skipIf(!there)('the pool of a token', () => {
       message: `key "${v1.label}" was installed with IV mode "caller", and the token does "output-suffix" now`,
       hint: expect.stringContaining('FIPS mode') as string,
     })
-    await fault.set('answer C_EncryptInit 113')
+    await fault.set('answer C_EncryptInit CKR_MECHANISM_PARAM_INVALID')
     await expect(other.load(v1)).rejects.toMatchObject({
       code: 'cannot-encrypt',
       message: `key "${v1.label}" cannot encrypt: C_EncryptInit answered CKR_MECHANISM_PARAM_INVALID (113)`,
@@ -240,12 +240,14 @@ describe.skipIf(!there)('the pool of a token', () => {
     await other.close()
   })
 
-  test('is used in the IV mode that is forced, and refused where it has another', async () => {
+  test('uses the IV mode that is forced, and refuses a token that has another', async () => {
     const inMode = (useGcmIvFromHsm: boolean) =>
       probeToken({ config: { ...fixture.config, useGcmIvFromHsm }, pin: fixture.token.pin })
     await fault.set('iv hsm-writes', 'sessions 9')
     expect(await inMode(true)).toMatchObject({
-      ...{ usable: true, gcm: { ivMode: 'hsm-writes-iv', ivLength: 12 }, sessions: { max: 9 } },
+      usable: true,
+      gcm: { ivMode: 'hsm-writes-iv', ivLength: 12 },
+      sessions: { max: 9 },
     })
     const refused = await inMode(false)
     expect(probeFailure(refused)).toMatchObject({ code: 'iv-mode-refused' })

@@ -12,8 +12,8 @@ import { processes } from '../support/processes.ts'
 import { workbench } from '../cli/workbench.ts'
 import { pkcs11Fixture, run, until, type Pkcs11Fixture } from './fixture.ts'
 
-/** A session key cannot be made: the throwaway key is then one that stays in the token until somebody destroys it. */
-const onTheToken = 'answer C_GenerateKey 209 1'
+/** The token refuses session keys, so the throwaway key stays in the token until it is destroyed. */
+const onTheToken = 'answer C_GenerateKey CKR_TEMPLATE_INCONSISTENT 1'
 
 describe.skipIf(inject('softhsm') === null)('a probe cleans up', () => {
   let fixture: Pkcs11Fixture
@@ -51,15 +51,19 @@ describe.skipIf(inject('softhsm') === null)('a probe cleans up', () => {
   })
 
   test.each<[string, boolean[], string]>([
-    ['answer C_GetMechanismList 5 1', [false, true], 'hsm-failed'],
-    ['answer C_GenerateKey 48', [true, false, true], 'hsm-away'],
+    ['answer C_GetMechanismList CKR_GENERAL_ERROR 1', [false, true], 'hsm-failed'],
+    ['answer C_GenerateKey CKR_DEVICE_ERROR', [true, false, true], 'hsm-away'],
     ['crash C_GenerateKey 1', [true, false, true], 'hsm-failed'],
-    ['answer C_EncryptInit 113', [true, true, false, true], 'token-not-usable'],
-    ['answer C_Encrypt 6', [true, true, false, true], 'token-not-usable'],
+    [
+      'answer C_EncryptInit CKR_MECHANISM_PARAM_INVALID',
+      [true, true, false, true],
+      'token-not-usable',
+    ],
+    ['answer C_Encrypt CKR_FUNCTION_FAILED', [true, true, false, true], 'token-not-usable'],
     ['crash C_Encrypt 1', [true, true, false, true], 'hsm-failed'],
-    ['answer C_Encrypt 50 1', [true, true, false, true], 'hsm-away'],
+    ['answer C_Encrypt CKR_DEVICE_REMOVED 1', [true, true, false, true], 'hsm-away'],
     ['crash C_DecryptInit 1', [true, true, false, true], 'hsm-failed'],
-    ['answer C_Decrypt 64', [true, true, false, true], 'token-not-usable'],
+    ['answer C_Decrypt CKR_ENCRYPTED_DATA_INVALID', [true, true, false, true], 'token-not-usable'],
   ])('after %s', async (fault, oks, code) => {
     await module.set(...(fault.includes('C_GenerateKey') ? [] : [onTheToken]), fault)
     const report = await probe()
@@ -71,9 +75,13 @@ describe.skipIf(inject('softhsm') === null)('a probe cleans up', () => {
     expect(await objects()).toBe(before)
   })
 
-  test('and names the key when it could not be destroyed', async () => {
+  test('and reports the key when it could not be destroyed', async () => {
     // The search of the aead phase succeeds, that of the clean-up and of its repeats do not.
-    await module.set(onTheToken, 'crash C_Encrypt 1', 'answer C_FindObjectsInit 104')
+    await module.set(
+      onTheToken,
+      'crash C_Encrypt 1',
+      'answer C_FindObjectsInit CKR_KEY_FUNCTION_NOT_PERMITTED',
+    )
     const report = await probe()
     const cleanUp = report.phases.at(-1)
     expect(cleanUp).toMatchObject({ phase: 'clean-up', ok: false })
@@ -268,11 +276,11 @@ describe('the mechanisms of a token', () => {
     [[], flags, [16, 32], ['CKM_AES_KEY_GEN', 'CKM_AES_GCM']],
     [all, { ...flags, [ck.CKM_AES_GCM]: 0x100 }, [16, 32], ['CKM_AES_GCM for decrypt']],
     [all, { ...flags, [ck.CKM_AES_KEY_GEN]: 0 }, [16, 32], ['CKM_AES_KEY_GEN for generate']],
-  ])('%j: what is missing is named', (list, has, sizes, missing) => {
+  ])('%j are reported with what is missing', (list, has, sizes, missing) => {
     expect(found(list, has, sizes)).toEqual(missing)
   })
 
-  test('of 128-bit keys alone are not enough', () => {
+  test('for 128-bit keys only are not enough', () => {
     expect(found(all, flags, [16, 16])).toHaveLength(2)
   })
 })

@@ -38,7 +38,7 @@ describe.skipIf(inject('softhsm') === null)('a key that an administrator made', 
     const steps = { ...installationActivities(deps), ...ceremonyActivities(deps) }
     register = async (version, label, keyId) => {
       const origin = 'registered' as const
-      const asked = {
+      const fields = {
         install: { name: install, id: '0f' },
         task: '',
         version,
@@ -46,7 +46,7 @@ describe.skipIf(inject('softhsm') === null)('a key that an administrator made', 
         origin,
         label,
       }
-      const input: InstallInput = { ...asked, keyId: keyId ?? null, requestedBy: 'test' }
+      const input: InstallInput = { ...fields, keyId: keyId ?? null, requestedBy: 'test' }
       const { installed } = await steps.checkInstall(input)
       if (installed !== null) return installed
       const probe = await steps.probeToken(input)
@@ -63,7 +63,7 @@ describe.skipIf(inject('softhsm') === null)('a key that an administrator made', 
     await fixture.close()
   })
 
-  test('is refused with the name of the attribute it lacks, and nothing is written', async () => {
+  test('is refused with the attribute it lacks, and nothing is written', async () => {
     await keygen('loose', '10', '--sensitive', '--extractable')
     await keygen('plain', '11')
     await tool('--keygen', '--key-type', 'AES:32', '--label', 'public', '--id', '12', '--sensitive')
@@ -132,7 +132,7 @@ describe.skipIf(inject('softhsm') === null)('a key that an administrator made', 
       expect(rows).toHaveLength(1)
       expect(rows[0]?.canary).not.toBeNull()
     }
-    // Both have seen that nobody has the key, and go on.
+    // Both have seen that no version has the key, and go on.
     const base = { provider: 'pkcs11', origin: 'registered', label: 'raced', madeBy: 'a' } as const
     const keyId = randomBytes(16)
     const intents = [21, 22, 23, 24].map((version) =>

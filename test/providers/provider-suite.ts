@@ -50,7 +50,7 @@ export function aKekProvider({ make, there, page }: Kind): void {
       expect(opened).toEqual(deks.map(({ dek }) => dek))
     })
 
-    test('answers empty batches', async () => {
+    test('returns nothing for an empty batch', async () => {
       expect(await provider.wrap(1, [])).toEqual([])
       expect(await provider.unwrap(1, [])).toEqual([])
       const answer = await provider.rewrap({ from: 1, to: 2, check: 'all', items: [] })
@@ -70,14 +70,14 @@ export function aKekProvider({ make, there, page }: Kind): void {
         expect(await provider.unwrap(2, sealed)).toEqual(deks.map(({ dek }) => dek))
         const perItem = { all: 3, sampled: 2 + 1 / 16, none: 2 }[check]
         expect(calls).toBeGreaterThanOrEqual(Math.floor(page * perItem))
-        // At most one more check in each lane; what loading keys into lanes costs is no page's.
+        // At most one more check in each lane; calls that load keys into lanes are not counted for the page.
         expect(calls).toBeLessThanOrEqual(
           Math.ceil(page * perItem) + (check === 'sampled' ? 16 : 0),
         )
       },
     )
 
-    test('names exactly the items that do not open: tag, ciphertext, IV, AAD, sizes', async () => {
+    test('reports exactly the items that do not open: tag, ciphertext, IV, AAD, sizes', async () => {
       const deks = randomDeks(40)
       const items = await sealedItems(provider, 1, deks)
       const broken = new Map([
@@ -125,31 +125,31 @@ export function aKekProvider({ make, there, page }: Kind): void {
       await expect(provider.prove(2)).rejects.toMatchObject({ code: 'kek-not-loaded' })
     })
 
-    test('proves a version again and again', async () => {
+    test('proves a version repeatedly', async () => {
       await provider.prove(1)
       await provider.prove(1)
       expect(provider.loaded()).toEqual([1, 2])
     })
 
-    test('detects by the canary another key under the same label', async () => {
+    test('detects another key under the same label by the canary', async () => {
       const elsewhere = await fixture.openElsewhere()
       try {
         // By label alone, as for a registered key: the token's own id would give it away at once.
-        const asked = { ...v1, keyId: null }
-        await expect(elsewhere.load(asked)).rejects.toMatchObject({ code: 'wrong-key' })
+        const copied = { ...v1, keyId: null }
+        await expect(elsewhere.load(copied)).rejects.toMatchObject({ code: 'wrong-key' })
         expect(elsewhere.loaded()).toEqual([])
       } finally {
         await elsewhere.close()
       }
     })
 
-    test('blames no data when the canary does not open either', async () => {
+    test('fails the whole batch when the canary does not open either', async () => {
       const canary = { ...v1.canary, dekWrapped: flip(Buffer.from(v1.canary.dekWrapped)) }
       await expect(provider.load({ ...v1, canary })).rejects.toMatchObject({ code: 'wrong-key' })
       expect(provider.loaded()).toEqual([2])
     })
 
-    test('serves two providers on one set of keys', async () => {
+    test('two providers use one set of keys', async () => {
       const other = await fixture.open()
       try {
         await other.load(v1)
@@ -189,7 +189,7 @@ export function aKekProvider({ make, there, page }: Kind): void {
       expect(turns).toBeGreaterThan(3)
     })
 
-    test('answers pool-closed from every method once it is closed', async () => {
+    test('rejects every method with pool-closed once it is closed', async () => {
       const other = await fixture.open()
       await other.load(v1)
       const { ceremony } = other

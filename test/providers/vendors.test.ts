@@ -38,7 +38,7 @@ describe('the catalogue of modules', () => {
     ['/usr/lib/pkcs11/PKCS11_API.so', 'IBM', 'IBM openCryptoki'],
     ['/usr/lib/x86_64-linux-gnu/libsoftokn3.so', 'Mozilla Foundation', 'NSS softokn'],
     ['/usr/lib/x86_64-linux-gnu/pkcs11/p11-kit-client.so', null, 'p11-kit client'],
-  ])('knows %s by name or manufacturer', (path, manufacturer, name) => {
+  ])('recognizes %s by file name or manufacturer', (path, manufacturer, name) => {
     expect(vendorOf(path, manufacturer)?.name).toBe(name)
   })
 
@@ -72,7 +72,7 @@ describe('the catalogue of modules', () => {
     )
   })
 
-  test('keeps our own hints: which tokens exist, and that a PIN is not tried again', () => {
+  test('keeps the general hint about tokens and PINs before the vendor’s', () => {
     const lost = new KeyturnError('token-not-found', 'no token', { hint: 'there are: "a"' })
     expect(hintOf('fortanix_pkcs11.so', lost)).toMatch(/^there are: "a"; .*"Fortanix Token"/)
     const refused = hintOf('libcloudhsm_pkcs11.so', new CkrError('C_Login', CKR_PIN_INCORRECT))

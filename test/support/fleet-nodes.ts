@@ -8,7 +8,7 @@ import { waitUntil } from '../../devstack/wait-until.ts'
 
 const ownMain = fileURLToPath(new URL('../../dist/cli/main.js', import.meta.url))
 
-/** The worker processes of a fleet, one for each node; they stand for hosts. */
+/** The worker processes of a fleet, one for each node; each stands for a host. */
 export interface FleetNodes {
   /**
    * Starts a worker and waits until it is up. `config`: another configuration file than the fleet's. `as`: the name of
@@ -76,9 +76,9 @@ export function fleetNodes(options: {
       running.set(node, worker)
       seen.add(node)
       const isUp = async () => {
-        const said = (await log(node)).slice(before)
-        if (worker.hasEnded()) throw new Error(`the worker of ${node} ended: ${said.slice(-3000)}`)
-        return said.includes('worker is up')
+        const lines = (await log(node)).slice(before)
+        if (worker.hasEnded()) throw new Error(`the worker of ${node} ended: ${lines.slice(-3000)}`)
+        return lines.includes('worker is up')
       }
       await waitUntil(`the worker of ${node} does not come up`, isUp, { withinMs: 40_000 })
     },

@@ -33,7 +33,7 @@ import { makeToken } from './softhsm.ts'
 import { WarmCli, type Said } from './warm-cli.ts'
 import type { TestToken } from './softhsm.ts'
 
-/** What a command answered. */
+/** The result of a command. */
 export interface CliEnd {
   code: number | null
   stdout: string
@@ -162,9 +162,19 @@ export async function openFleet(options: FleetOptions): Promise<Fleet> {
   const nodes = fleetNodes({ folder, config, env })
   const warm = new WarmCli(env)
   const fleet = fleetOf({
-    ...{ provider: options.provider, install, folder, config, env, token, store, nodes, envKeys },
-    ...{ temporal: new Client({ connection }), records: recordsOf(store) },
-    ...{ writeConfig, warm },
+    provider: options.provider,
+    install,
+    folder,
+    config,
+    env,
+    token,
+    store,
+    nodes,
+    envKeys,
+    temporal: new Client({ connection }),
+    records: recordsOf(store),
+    writeConfig,
+    warm,
     async close() {
       warm.close()
       await nodes.close()
@@ -256,7 +266,9 @@ function fleetOf(parts: Parts): Fleet & Opening {
     },
     async withKeyring(use) {
       const keyring = await openKeyring({
-        ...{ config, node: freshName('app'), ephemeral: true },
+        config,
+        node: freshName('app'),
+        ephemeral: true,
         env: { ...process.env, ...env },
       })
       try {

@@ -1,4 +1,4 @@
-// Takes CKA_ENCRYPT from the key with the label given: MODULE, PIN and SOFTHSM2_CONF say of which token.
+// Sets CKA_ENCRYPT of the key with the given label to false, in the token of MODULE, PIN and SOFTHSM2_CONF.
 import pkcs11js from 'pkcs11js'
 
 const [label] = process.argv.slice(2)

@@ -1,6 +1,6 @@
 import { DefaultLogger, Runtime } from '@temporalio/worker'
 
-/** For steps that tests run in a `MockActivityEnvironment`: their refusals are no news. */
+/** For steps that tests run in a `MockActivityEnvironment`: their refusals are expected. */
 export const quietLogger = new DefaultLogger('ERROR')
 
 /**

@@ -20,6 +20,6 @@ export async function heartbeats(fleet: Fleet, times: number): Promise<void> {
       Math.max(...(await readHeartbeats(fleet.store)).map(({ at }) => at.getTime()))
     const before = await latest()
     // There are two workers: a heartbeat half a second later may be the other worker's.
-    await fleet.until('nobody beats', async () => (await latest()) > before + 500)
+    await fleet.until('no heartbeat came', async () => (await latest()) > before + 500)
   }
 }

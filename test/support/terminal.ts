@@ -42,14 +42,14 @@ export function keyturnInTerminal(
   child.stdout.on('data', (chunk: Buffer) => (screen += chunk.toString()))
   child.stderr.on('data', (chunk: Buffer) => (screen += chunk.toString()))
   const ended = new Promise<number | null>((resolve) => child.once('close', resolve))
-  const said = () => `\n--- screen\n${screen.slice(-3000)}`
+  const onScreen = () => `\n--- screen\n${screen.slice(-3000)}`
   return {
     shows: async (text) => {
       const isThere = () => screen.includes(text)
       await waitUntil(`"${text}" is not shown`, isThere, { withinMs: 60_000, everyMs: 20 }).catch(
         (error: unknown) => {
           child.kill('SIGKILL')
-          throw new Error(`${String(error)}${said()}`, { cause: error })
+          throw new Error(`${String(error)}${onScreen()}`, { cause: error })
         },
       )
     },

@@ -10,7 +10,7 @@ const events = ['uncaughtException', 'unhandledRejection', 'SIGINT', 'SIGTERM']
 
 for await (const line of createInterface({ input: process.stdin })) {
   const code = await run(JSON.parse(line).args)
-  // What a command leaves to its process is undone here.
+  // Undoes what a command leaves behind in its process.
   process.exitCode = 0
   for (const event of events) process.removeAllListeners(event)
   for (const stream of [process.stdout, process.stderr]) stream.removeAllListeners('error')

@@ -26,9 +26,9 @@ export class WarmCli {
 
   async run(args: readonly string[]): Promise<Said> {
     const process = this.#idle.pop() ?? this.#start()
-    const said = await process.run(args)
+    const end = await process.run(args)
     if (!process.hasEnded()) this.#idle.push(process)
-    return said
+    return end
   }
 
   close(): void {

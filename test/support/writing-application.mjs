@@ -1,5 +1,5 @@
-// An application that seals and writes as fast as it may, and says each time what came of it. Its keyring takes the road of
-// its configuration, its records a road of their own: whoever loses the keystore can still write.
+// An application that seals and writes as fast as it can, and prints each result. Its keyring uses the connection of its
+// configuration, its records a connection of their own: it can still write when it loses the keystore.
 import { createHash } from 'node:crypto'
 import { MongoClient } from 'mongodb'
 import { openKeyring } from 'keyturn'
