@@ -56,7 +56,7 @@ export const parts: Record<string, Part> = {
     load: () => import('./rate.ts'),
   },
   idle: {
-    about: 'crypt calls of a process that stands still, with two versions, a day (pkcs11)',
+    about: 'crypt calls of an idle process with two versions, a day (pkcs11)',
     minutes: { usual: 0.5, full: 0.5 },
     isUsual: true,
     load: () => import('./idle.ts'),

@@ -113,7 +113,7 @@ function pkcs11Config(file: string, written: WrittenPkcs11): Pkcs11Config {
   const pinFile = uri?.pinFile ?? written.pin_file
   const pin = uri?.pin ?? written.pin
   return {
-    modulePath: uri?.modulePath ?? written.module_path ?? neverThrough('module'),
+    modulePath: uri?.modulePath ?? written.module_path ?? missingAfterCheck('module'),
     ...(moduleParameters === undefined ? {} : { moduleParameters }),
     token: uri?.token ?? tokenOf(written),
     ...(written.user_type === 'user' ? {} : { userType: written.user_type }),
@@ -129,18 +129,18 @@ function pkcs11Config(file: string, written: WrittenPkcs11): Pkcs11Config {
 
 function uriOf({ uri }: WrittenPkcs11): Pkcs11Uri | null {
   const parsed = uri === undefined ? null : parsePkcs11Uri(uri)
-  return parsed !== null && 'refusal' in parsed ? neverThrough('URI') : parsed
+  return parsed !== null && 'refusal' in parsed ? missingAfterCheck('URI') : parsed
 }
 
 function tokenOf(written: WrittenPkcs11): Pkcs11Config['token'] {
   if (written.token_label !== undefined) return { label: written.token_label }
   if (written.token_serial !== undefined) return { serial: written.token_serial }
   if (written.slot !== undefined) return { slot: written.slot }
-  return neverThrough('token')
+  return missingAfterCheck('token')
 }
 
-function neverThrough(what: string): never {
-  throw new Error(`the schema lets no section without a ${what} through`)
+function missingAfterCheck(what: string): never {
+  throw new Error(`the schema accepted a section without a ${what}`)
 }
 
 type Defined<T> = { [K in keyof T]?: Exclude<T[K], undefined> }

@@ -17,7 +17,7 @@ export function providerMetrics(registry: Registry): (stats: ProviderStats) => v
     new Counter({ name, help, labelNames, registers: [registry] })
   const gauge = (name: string, help: string) => new Gauge({ name, help, registers: [registry] })
   const calls = counter('keyturn_hsm_calls_total', 'Crypt calls made on the KEK provider')
-  const reconnects = counter('keyturn_hsm_reconnects_total', 'Times the token was opened anew')
+  const reconnects = counter('keyturn_hsm_reconnects_total', 'Lane processes that were replaced')
   const errors = counter('keyturn_hsm_errors_total', 'Failed calls by code', ['code'])
   const sessions = gauge('keyturn_hsm_sessions', 'Sessions open on the token')
   const waiting = gauge('keyturn_hsm_waiting', 'Batches that wait for a session')

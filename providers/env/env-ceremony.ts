@@ -55,7 +55,7 @@ export function envCeremony(options: EnvMaterial): KekCeremony {
         opened?.fill(0)
         return opened !== null
       }),
-    destroy: (label) => settle(requireOpen, () => refuse(`"${label}" is not ours to delete`)),
+    destroy: (label) => settle(requireOpen, () => refuse(`"${label}" cannot be deleted by keyturn`)),
     gcmProfile: () => settle(requireOpen, () => gcm),
   }
 }

@@ -39,7 +39,7 @@ export class EnvKey {
       'wrong-key',
       `"${label}" does not open the canary of version ${version}`,
       {
-        hint: 'this host has another value in that variable: give it the one of the other nodes',
+        hint: 'this host has another value in this variable: set it to the value of the other nodes',
       },
     )
   }

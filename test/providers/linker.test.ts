@@ -45,12 +45,12 @@ const cases: Record<string, [() => string, RegExp, RegExp]> = {
         '-Wl,-z,now',
       ),
     /cannot be loaded: .*undefined symbol: vendor_symbol/,
-    /ldd of the module/,
+    /ldd on the module/,
   ],
   'that is not a PKCS#11 module': [
     () => build('other', 'int other(void) { return 0; }'),
     /cannot be loaded: .*C_GetFunctionList/,
-    /no PKCS#11 module|module_path/,
+    /not a PKCS#11 module|module_path/,
   ],
 }
 

@@ -62,7 +62,7 @@ describe.skipIf(inject('softhsm') === null || !gcc)('a token in trouble', () => 
     ['it fails in general, now and then', 'answer C_Encrypt CKR_GENERAL_ERROR 2'],
     ['decryptions fail in general, now and then', 'answer C_Decrypt CKR_GENERAL_ERROR 1'],
     ['the module crashes', 'crash C_Encrypt 2'],
-  ] as const)('rewraps a page all the same when %s', async (_, fault) => {
+  ] as const)('rewraps a page although %s', async (_, fault) => {
     const deks = randomDeks(600)
     const items = await sealedItems(provider, 1, deks)
     await module.set(fault)

@@ -80,7 +80,7 @@ export function openModule(path: string, parameters: string | null): Cryptoki {
   return cryptoki
 }
 
-/** The message contains the dynamic linker's, which names a missing library or symbol. */
+/** The message contains that of the dynamic linker, which names a missing library or symbol. */
 function notLoadable(path: string, cause: unknown): KeyturnError {
   const reason = reasonOf(cause)
   return new KeyturnError(
@@ -96,15 +96,15 @@ function loadHint(path: string, reason: string): string {
     return `the module links to "${missing}": install it, or add its folder to LD_LIBRARY_PATH or /etc/ld.so.conf.d`
   }
   if (/undefined symbol: C_GetFunctionList/.test(reason)) {
-    return 'it is a library, but no PKCS#11 module: check kek.pkcs11.module_path'
+    return 'the file is a library but not a PKCS#11 module: check kek.pkcs11.module_path'
   }
   if (/undefined symbol|version .* not found/i.test(reason)) {
-    return "the vendor's client and the libraries of this host do not fit together: look at ldd of the module"
+    return "the vendor's client needs other versions of this host's libraries: run ldd on the module"
   }
   if (/wrong ELF class|invalid ELF header|file too short|cannot read file data/i.test(reason)) {
-    return 'check kek.pkcs11.module_path: it is no library for this machine'
+    return 'check kek.pkcs11.module_path: the file is not a library for this machine'
   }
-  return "check kek.pkcs11.module_path, and that the vendor's client and what it links to are installed"
+  return "check kek.pkcs11.module_path, and that the vendor's client and the libraries that it links to are installed"
 }
 
 /** Runs one call and turns its error into a CkrError (C_FindObjects throws a plain Error with the code in its text). */

@@ -69,7 +69,7 @@ export function findOneKey(session: Session, label: string, keyId: Buffer | null
       'key-ambiguous',
       `${found.length} keys "${label}"${with_} in the token`,
       {
-        hint: 'a label must name one key: relabel the others by the HSM vendor’s tool, or name one by --id',
+        hint: 'a label must name one key: relabel the others with the HSM vendor’s tool, or select one with --id',
       },
     )
   }

@@ -150,11 +150,11 @@ function refuseLastTry(token: Token): void {
     'pin-locked',
     locked
       ? `the user PIN of token "${token.name.label}" is locked`
-      : `the user PIN of token "${token.name.label}" has one try left, which is not ours to spend`,
+      : `the user PIN of token "${token.name.label}" has one try left, which keyturn does not use`,
     {
       hint: locked
         ? "the token's security officer must set a new PIN"
-        : "log in once with the right PIN by the HSM vendor's tool, then start again",
+        : "log in once with the right PIN with the HSM vendor's tool, then start again",
     },
   )
 }

@@ -45,7 +45,7 @@ export function findToken(cryptoki: Cryptoki, wanted: Pkcs11Config['token']): To
     throw new KeyturnError(
       'token-ambiguous',
       `${found.length} tokens with ${describeWanted(wanted)}: ${found.map(describeToken).join('; ')}`,
-      { hint: 'name the one by kek.pkcs11.token_serial or slot' },
+      { hint: 'select one with kek.pkcs11.token_serial or slot' },
     )
   }
   return first
