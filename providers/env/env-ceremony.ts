@@ -55,7 +55,8 @@ export function envCeremony(options: EnvMaterial): KekCeremony {
         opened?.fill(0)
         return opened !== null
       }),
-    destroy: (label) => settle(requireOpen, () => refuse(`"${label}" cannot be deleted by keyturn`)),
+    destroy: (label) =>
+      settle(requireOpen, () => refuse(`"${label}" cannot be deleted by keyturn`)),
     gcmProfile: () => settle(requireOpen, () => gcm),
   }
 }
