@@ -7,7 +7,7 @@ import type { Archive } from '../../devstack/servers/pins.ts'
 import { cached, keep } from '../../devstack/servers/server-cache.ts'
 
 const script = (output: string) => `#!/bin/sh\necho '${output}'\n`
-const mongodSays = script('db version v9.9.9')
+const mongodScript = script('db version v9.9.9')
 
 describe('a server', () => {
   let folder = ''
@@ -42,7 +42,7 @@ describe('a server', () => {
 
   test('is taken from its variable before anything else', async () => {
     await program('bin/mongod', script('db version v1.0.0'))
-    const path = await program('mine', mongodSays)
+    const path = await program('mine', mongodScript)
     expect(await find({ KEYTURN_MONGOD: path })).toEqual({
       name: 'mongod',
       path,
@@ -60,14 +60,14 @@ describe('a server', () => {
   })
 
   test('is taken from PATH next', async () => {
-    const path = await program('bin/mongod', mongodSays)
+    const path = await program('bin/mongod', mongodScript)
     expect(await find()).toMatchObject({ path, version: '9.9.9', from: 'PATH' })
   })
 
   test('is searched elsewhere when the one on PATH does not run', async () => {
     await program('bin/mongod', '#!/bin/sh\nexit 1\n')
     const [archive] = archivesOf('mongod')
-    const path = await keep('mongod', archive!, await program('unpacked', mongodSays))
+    const path = await keep('mongod', archive!, await program('unpacked', mongodScript))
     expect(await find()).toMatchObject({ path, version: '9.9.9' })
     expect(lines.join()).toContain('looking further')
   })
@@ -100,7 +100,7 @@ describe('the cache', () => {
     await mkdir('.keyturn', { recursive: true })
     folder = await mkdtemp(join(process.cwd(), '.keyturn', 'cache-'))
     vi.stubEnv('XDG_CACHE_HOME', folder)
-    await writeFile(join(folder, 'unpacked'), mongodSays)
+    await writeFile(join(folder, 'unpacked'), mongodScript)
   })
   afterEach(async () => {
     vi.unstubAllEnvs()
@@ -110,7 +110,7 @@ describe('the cache', () => {
   test('returns the files that were unpacked from the same archive', async () => {
     const path = await keep('mongod', archive, join(folder, 'unpacked'))
     expect(await cached('mongod', archive)).toBe(path)
-    expect(await readFile(path, 'utf8')).toBe(mongodSays)
+    expect(await readFile(path, 'utf8')).toBe(mongodScript)
   })
 
   test('returns no file of another archive, and none that has changed', async () => {

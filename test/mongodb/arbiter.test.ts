@@ -131,7 +131,7 @@ describe('a primary, a secondary that is down, and an arbiter', () => {
       return steps.some((line) => /mongodb: .*, for \d+ s|since \d{4}-.*Z/.test(line))
     })
     await fleet.until('the follower does not say it', () =>
-      Promise.resolve(/waits for .*mongodb/.test(follower.said())),
+      Promise.resolve(/waits for .*mongodb/.test(follower.stderr())),
     )
     // Its workflow continues, so messages reach it.
     for (const args of [['pause'], ['resume'], ['rate', '2']]) {

@@ -105,7 +105,7 @@ describe.skipIf(!there)('a rotation with HSM faults', { timeout: 120_000 + 20 * 
       expect(told.awaiting.join('\n')).toMatch(/the HSM since \d{4}-\S+ \(\d of \d ranges\): /)
       expect(told.awaiting.join('\n')).toContain(why)
       expect(told.etaSeconds).toBeNull()
-      const shown = () => rotation.said().includes('paused (hsm-away): waits for the HSM')
+      const shown = () => rotation.stderr().includes('paused (hsm-away): waits for the HSM')
       await fleet.until('the follower does not say it', async () => shown())
       const logs = await Promise.all(fleet.nodes.names().map((node) => fleet.nodes.log(node)))
       expect(logs.join('\n')).toContain('the rotation waits for the HSM: ')

@@ -184,7 +184,7 @@ for (const phase of Object.keys(phases) as RotationPhase[]) {
     const first = (await runningRotation(fleet.store))?._id ?? ''
     await resetToBegin(fleet.temporal, rotateId())
     await fleet.until('the follower does not hear of it', () =>
-      Promise.resolve(command.said().includes('was reset')),
+      Promise.resolve(command.stderr().includes('was reset')),
     )
     await hold.release()
     const { code, json } = await command.end()

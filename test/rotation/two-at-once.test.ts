@@ -65,6 +65,6 @@ function rotate(fleet: Fleet, version: number): RunningCli {
 /** Resolves when one command has attached to the rotation of the other. */
 async function attached(fleet: Fleet, commands: readonly RunningCli[]): Promise<void> {
   await fleet.until('nobody has attached', () =>
-    Promise.resolve(commands.some((command) => command.said().includes('attached to rotation'))),
+    Promise.resolve(commands.some((command) => command.stderr().includes('attached to rotation'))),
   )
 }

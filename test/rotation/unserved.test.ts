@@ -80,7 +80,7 @@ const troubled = async () => {
 
 const followerSays = async (text: string) => {
   await fleet.until(`the follower does not say "${text}"`, () =>
-    Promise.resolve(follower.said().includes(text)),
+    Promise.resolve(follower.stderr().includes(text)),
   )
 }
 

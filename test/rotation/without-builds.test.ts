@@ -71,7 +71,7 @@ test('commands show the error of a build that cannot continue a rotation', async
   }
   await fleet.until('the follower does not say it', () =>
     Promise.resolve(
-      /waits for a worker that can run the workflow: .*determinism/i.test(follower.said()),
+      /waits for a worker that can run the workflow: .*determinism/i.test(follower.stderr()),
     ),
   )
   const { workflows } = (await fleet.must('status')) as unknown as { workflows: WorkflowsView }

@@ -30,7 +30,7 @@ import { places, recordsOf } from './fleet-records.ts'
 import type { Records } from './fleet-records.ts'
 import { freshName } from './fresh.ts'
 import { makeToken } from './softhsm.ts'
-import { WarmCli, type Said } from './warm-cli.ts'
+import { WarmCli, type CommandOutput } from './warm-cli.ts'
 import type { TestToken } from './softhsm.ts'
 
 /** The result of a command. */
@@ -65,7 +65,7 @@ export interface CliJson {
 export interface RunningCli {
   readonly pid: number
   /** What it has written to stderr so far. */
-  said(): string
+  stderr(): string
   signal(signal: NodeJS.Signals): void
   end(): Promise<CliEnd>
 }
@@ -248,13 +248,13 @@ function fleetOf(parts: Parts): Fleet & Opening {
     },
     transcript: () => transcript,
     start: (...args) =>
-      startCli(globals(args), env, (said) => {
-        transcript += said
+      startCli(globals(args), env, (output) => {
+        transcript += output
       }),
     async cli(...args) {
-      const said = await warm.run(globals(args))
-      transcript += said.stdout + said.stderr
-      return endOf(said)
+      const output = await warm.run(globals(args))
+      transcript += output.stdout + output.stderr
+      return endOf(output)
     },
     async must(...args) {
       const { code, json, stdout, stderr } = await fleet.cli(...args)
@@ -302,7 +302,7 @@ function fleetOf(parts: Parts): Fleet & Opening {
 function startCli(
   args: readonly string[],
   env: NodeJS.ProcessEnv,
-  record: (said: string) => void,
+  record: (output: string) => void,
 ): RunningCli {
   const supervised = spawnSupervised({
     command: process.execPath,
@@ -316,7 +316,7 @@ function startCli(
   const closed = new Promise((resolve) => supervised.child.once('close', resolve))
   return {
     pid: supervised.pid,
-    said: () => stderr,
+    stderr: () => stderr,
     signal: (signal) => supervised.signal(signal),
     async end() {
       await closed
@@ -327,8 +327,8 @@ function startCli(
   }
 }
 
-function endOf(said: Said): CliEnd {
-  return { ...said, json: (said.stdout === '' ? {} : JSON.parse(said.stdout)) as CliJson }
+function endOf(output: CommandOutput): CliEnd {
+  return { ...output, json: (output.stdout === '' ? {} : JSON.parse(output.stdout)) as CliJson }
 }
 
 function configOf(options: {

@@ -5,7 +5,7 @@ import { waitUntil } from '../../devstack/wait-until.ts'
 const script = fileURLToPath(new URL('warm-cli-process.mjs', import.meta.url))
 const mark = '\u0004'
 
-export interface Said {
+export interface CommandOutput {
   code: number | null
   stdout: string
   stderr: string
@@ -24,7 +24,7 @@ export class WarmCli {
     this.#env = env
   }
 
-  async run(args: readonly string[]): Promise<Said> {
+  async run(args: readonly string[]): Promise<CommandOutput> {
     const process = this.#idle.pop() ?? this.#start()
     const end = await process.run(args)
     if (!process.hasEnded()) this.#idle.push(process)
@@ -57,7 +57,7 @@ class WarmProcess {
     this.#child.once('close', (code) => (this.#ended = code))
   }
 
-  async run(args: readonly string[]): Promise<Said> {
+  async run(args: readonly string[]): Promise<CommandOutput> {
     this.#stdout = this.#stderr = ''
     this.#child.stdin.write(`${JSON.stringify({ args })}\n`)
     await waitUntil(
