@@ -169,7 +169,21 @@ function prefixesOf(path: string): string[] {
 
 /** All BSON types except numbers. */
 const notNumbers = [
-  ...['object', 'array', 'string', 'binData', 'undefined', 'objectId', 'bool', 'date', 'null'],
-  ...['regex', 'dbPointer', 'javascript', 'symbol', 'javascriptWithScope', 'timestamp'],
-  ...['minKey', 'maxKey'],
+  'object',
+  'array',
+  'string',
+  'binData',
+  'undefined',
+  'objectId',
+  'bool',
+  'date',
+  'null',
+  'regex',
+  'dbPointer',
+  'javascript',
+  'symbol',
+  'javascriptWithScope',
+  'timestamp',
+  'minKey',
+  'maxKey',
 ]

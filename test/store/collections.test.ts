@@ -55,7 +55,10 @@ describe('collections', () => {
     await store.db.createCollection('anew')
     await store.db.createCollection('viewed', { viewOn: 'kept', pipeline: [] })
     expect((await lostCollections(store, recorded)).map(({ code }) => code)).toEqual([
-      ...['collection-missing', 'collection-missing', 'collection-replaced', 'collection-replaced'],
+      'collection-missing',
+      'collection-missing',
+      'collection-replaced',
+      'collection-replaced',
     ])
     await expect(requireCollections(store, recorded)).rejects.toMatchObject({
       code: 'collection-missing',

@@ -121,11 +121,9 @@ describe('a heartbeat', () => {
     ] as never)
     const { nodes } = await looks()
     expect(nodes.map(({ node, reason }) => [node, reason])).toEqual([
-      ...[
-        ['vm-x', null],
-        ['vm-y', 'stale'],
-        ['vm-z', 'stale'],
-      ],
+      ['vm-x', null],
+      ['vm-y', 'stale'],
+      ['vm-z', 'stale'],
     ])
     expect(isReady(nodes)).toBe(false)
     const latest = Date.now() + 2 * fleet.expireMs

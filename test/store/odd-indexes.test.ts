@@ -110,7 +110,8 @@ describe('setup uses', () => {
     const name = title.replaceAll(' ', '_')
     await made(name, indexes, options)
     expect((await indexFaults(store, place(name))).map(({ hint }) => hint)).toEqual([
-      ...['run: keyturn setup', 'run: keyturn setup'],
+      'run: keyturn setup',
+      'run: keyturn setup',
     ])
     await createIndexes(store, place(name))
     await createIndexes(store, place(name))

@@ -15,8 +15,21 @@ import {
 import fc from 'fast-check'
 
 const decimals = [
-  ...['1', '1.0', '1.5', '10E-1', '1E+1', '0', '-1', 'NaN', 'Infinity', '-Infinity'],
-  ...['2147483647', '2147483648', '1.000000000000000000000000000000001', '1E+6000', '0E-6000'],
+  '1',
+  '1.0',
+  '1.5',
+  '10E-1',
+  '1E+1',
+  '0',
+  '-1',
+  'NaN',
+  'Infinity',
+  '-Infinity',
+  '2147483647',
+  '2147483648',
+  '1.000000000000000000000000000000001',
+  '1E+6000',
+  '0E-6000',
 ]
 
 /** A value of every BSON type that this driver can write, numbers at the edges of what a version can be among them. */

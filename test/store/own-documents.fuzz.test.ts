@@ -275,7 +275,8 @@ describe('an entry of the audit', () => {
       expect(_id).toBe(odd === 1.5 ? 2 : 1)
       expect(await verifyAudit(store)).toMatchObject({ entries: 2, ok: false })
       expect((await listAudit(store)).map(({ action }) => action).sort()).toEqual([
-        ...['malformed', 'tested'],
+        'malformed',
+        'tested',
       ])
       expect((await beat()).entries).toBe(odd === 1.5 ? 2 : 1)
     }

@@ -124,8 +124,12 @@ describe('one definition of "an envelope is here"', () => {
 
   test('accepts an integral number of any type as a version, at any position among the records', async () => {
     const versions = [
-      ...[Decimal128.fromString('1'), 1, new Int32(1), Long.fromNumber(1)],
-      ...[Decimal128.fromString('1.0'), Decimal128.fromString('10E-1')],
+      Decimal128.fromString('1'),
+      1,
+      new Int32(1),
+      Long.fromNumber(1),
+      Decimal128.fromString('1.0'),
+      Decimal128.fromString('10E-1'),
     ]
     const records = store.db.collection('flat')
     for (const order of [versions, [...versions].reverse()]) {
