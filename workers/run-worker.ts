@@ -10,7 +10,6 @@ import type { FleetMember } from '../keyring/membership.ts'
 import { openLastingProvider } from '../keyring/open-provider.ts'
 import type { ReopenedProvider } from '../keyring/reopened-provider.ts'
 import { createLog } from '../observability/log.ts'
-import type { Log } from '../observability/log.ts'
 import type { KekProvider } from '../providers/provider.ts'
 import { reportLongWaits } from '../observability/awaiting.ts'
 import { hasTask } from '../store/kek-tasks.ts'
@@ -27,6 +26,7 @@ import type { WorkerMetrics } from './metrics.ts'
 import { Polling } from './polling.ts'
 import { installRuntime } from './runtime.ts'
 import { keystoreLook } from './keystore-look.ts'
+import { renewOnHangUp, stopSignal } from './signals.ts'
 
 export interface WorkerProcessOptions {
   config: Config
@@ -38,10 +38,15 @@ export interface WorkerProcessOptions {
 }
 
 /**
- * One worker process: opens its resources in order, runs until SIGTERM or SIGINT, and closes them in reverse order. Resolves
- * after a clean stop. If the token refuses the PIN or is unreachable, the process stays up, degraded, with `/readyz` 503: a
- * restart loop would lock the token. With the role `control` alone it opens no token, reads no key, and is no member of the
- * fleet: it can neither wrap nor open, so it has nothing to prove.
+ * One worker process, from its start to a clean stop by SIGTERM or SIGINT.
+ *
+ * Start: log, metrics, the SDK's runtime; MongoDB; with keys, the token, then the membership in the fleet (its first
+ * heartbeat); Temporal; the queues; the health pages. Stop: the queues take no more work and wait until running work has
+ * ended, while the pages still answer; then all is closed in reverse order, and leaving the fleet deletes the heartbeat.
+ *
+ * If the token refuses the PIN or is unreachable, the process stays up, degraded, with `/readyz` 503: a restart loop would
+ * lock the token. With the role `control` alone it opens no token, reads no key, and is no member of the fleet: it can
+ * neither wrap nor open, so it has nothing to prove.
  */
 export async function runWorker(options: WorkerProcessOptions): Promise<void> {
   const { config, node } = options
@@ -219,31 +224,6 @@ async function held<T>(
   } finally {
     await close(resource)
   }
-}
-
-function stopSignal(log: Log): AbortSignal {
-  const controller = new AbortController()
-  for (const signal of ['SIGTERM', 'SIGINT'] as const) {
-    process.on(signal, () => {
-      if (!controller.signal.aborted) log.info({ signal }, 'stopping after the pages in flight')
-      controller.abort()
-    })
-  }
-  return controller.signal
-}
-
-/** On SIGHUP reads the PIN file again and reopens the token with it, with one try. Returns what removes the handler. */
-function renewOnHangUp(provider: ReopenedProvider, log: Log): () => void {
-  const renew = (): void => {
-    log.info('SIGHUP: reading the PIN again')
-    const report = (error: KeyturnError | null): void => {
-      if (error === null) log.info('the key store is open with the current PIN')
-      else log.error({ code: error.code, hint: error.hint }, `SIGHUP: ${error.message}`)
-    }
-    provider.renew().then(report, (err: unknown) => log.error({ err }, 'SIGHUP failed'))
-  }
-  process.on('SIGHUP', renew)
-  return () => process.off('SIGHUP', renew)
 }
 
 async function join(
