@@ -3,6 +3,7 @@ import { collections } from '../../contracts/names.ts'
 import { bytesOfRecords } from '../support/bytes-of.ts'
 import { onEachProvider, route } from '../support/each-provider.ts'
 import type { CliEnd, Fleet } from '../support/fleet.ts'
+import { sweepingNode } from '../support/sweeping-node.ts'
 
 onEachProvider('a worker that is frozen with pages in flight', { records: 900 }, (fleetOf) => {
   test('is replaced, and writes nothing when it wakes after a cancel and a rotation back', async () => {
@@ -10,7 +11,7 @@ onEachProvider('a worker that is frozen with pages in flight', { records: 900 },
     const { from, to, total } = await route(fleet)
     const rotation = fleet.start('rotate', '--to-version', `${to}`, '--max-rate', '300')
     await fleet.rewrapped(100)
-    const node = await busyNode(fleet)
+    const node = await sweepingNode(fleet)
     fleet.nodes.freeze(node)
     const frozenPid = fleet.nodes.pid(node)
     const frozenLog = (await fleet.nodes.log(node)).length
@@ -47,23 +48,6 @@ onEachProvider('a worker that is frozen with pages in flight', { records: 900 },
     await fleet.nodes.start(node)
   })
 })
-
-/** The node with most ranges; a node may have all of them, or none. */
-async function busyNode(fleet: Fleet): Promise<string> {
-  const sweeps = async (node: string) => {
-    const said = await fleet.nodes.log(node)
-    const count = (what: RegExp) => said.match(what)?.length ?? 0
-    return (
-      count(/"activityType":"rewrapBatch".*"Activity started"/g) -
-      count(/"activityType":"rewrapBatch".*"Activity (completed|cancelled|failed)/g)
-    )
-  }
-  return await fleet.until('nobody sweeps', async () => {
-    const [a, b] = await Promise.all([sweeps('vm-a'), sweeps('vm-b')])
-    if (a + b === 0) return null
-    return a >= b ? 'vm-a' : 'vm-b'
-  })
-}
 
 /**
  * The server may send questions to the open long polls of the frozen process until they time out (a minute). Verify then

@@ -24,6 +24,7 @@ import { runningRotation } from '../../store/rotations.ts'
 import { sumCounters } from '../../store/rewrap-ranges.ts'
 import { openStore } from '../../store/store.ts'
 import type { Store } from '../../store/store.ts'
+import { fleetEvidence, keepEvidence, offerEvidence } from './evidence.ts'
 import { fleetNodes } from './fleet-nodes.ts'
 import type { FleetNodes } from './fleet-nodes.ts'
 import { places, recordsOf } from './fleet-records.ts'
@@ -161,6 +162,8 @@ export async function openFleet(options: FleetOptions): Promise<Fleet> {
   const connection = await Connection.connect({ address })
   const nodes = fleetNodes({ folder, config, env })
   const warm = new WarmCli(env)
+  const temporal = new Client({ connection })
+  const withdraw = offerEvidence(fleetEvidence({ install, folder, temporal }))
   const fleet = fleetOf({
     provider: options.provider,
     install,
@@ -171,13 +174,14 @@ export async function openFleet(options: FleetOptions): Promise<Fleet> {
     store,
     nodes,
     envKeys,
-    temporal: new Client({ connection }),
+    temporal,
     records: recordsOf(store),
     writeConfig,
     warm,
     async close() {
       warm.close()
       await nodes.close()
+      await withdraw()
       await connection.close()
       // KEYTURN_KEEP_FLEET keeps the database and the files, to examine a failure.
       if (process.env['KEYTURN_KEEP_FLEET'] === undefined) {
@@ -195,6 +199,7 @@ export async function openFleet(options: FleetOptions): Promise<Fleet> {
     for (const version of options.versions ?? [1, 2]) await fleet.installVersion(version)
     return fleet
   } catch (error) {
+    await keepEvidence(`${install} does not open`)
     await fleet.close()
     throw error
   }

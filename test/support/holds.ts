@@ -1,6 +1,7 @@
 import type { Document } from 'mongodb'
 import { collections } from '../../contracts/names.ts'
 import type { RotationPhase } from '../../contracts/rotation.ts'
+import { readRanges } from '../../store/rewrap-ranges.ts'
 import { runningRotation } from '../../store/rotations.ts'
 import type { Fleet } from './fleet.ts'
 import { places } from './fleet-records.ts'
@@ -8,9 +9,9 @@ import { places } from './fleet-records.ts'
 /** Holds a rotation in one of its phases, so that a test can interfere there. */
 export interface Hold {
   /** Resolves when the rotation is held. */
-  reached(): Promise<void>
+  readonly reached: () => Promise<void>
   /** Repeating it does nothing. */
-  release(): Promise<void>
+  readonly release: () => Promise<void>
 }
 
 /**
@@ -34,6 +35,33 @@ export async function holdPromote(fleet: Fleet): Promise<Hold> {
         return (described?.raw.pendingActivities ?? []).some(
           ({ activityType, attempt }) => activityType?.name === 'promote' && (attempt ?? 0) > 0,
         )
+      })
+    },
+    async release() {
+      if (session.inTransaction()) await session.abortTransaction()
+      await session.endSession()
+    },
+  }
+}
+
+/**
+ * Holds one range at a record: an open transaction of the test has written it, so that each try of its page has a conflict.
+ * The other ranges end. Release it within a minute: MongoDB aborts the transaction then.
+ */
+export async function holdRecord(fleet: Fleet): Promise<Hold> {
+  const [{ collection }] = places
+  const records = fleet.store.db.collection(collection)
+  const record = await records.findOne()
+  if (record === null) throw new Error('no record')
+  const session = fleet.store.client.startSession()
+  session.startTransaction()
+  await records.updateOne({ _id: record._id }, { $set: { held: true } }, { session })
+  return {
+    async reached() {
+      await fleet.until('the other ranges do not end', async () => {
+        const row = await runningRotation(fleet.store)
+        const ranges = row === null ? [] : await readRanges(fleet.store, row._id)
+        return ranges.length > 1 && ranges.filter(({ closed }) => !closed).length === 1
       })
     },
     async release() {
