@@ -69,7 +69,7 @@ const refusals: Readonly<Record<number, Refusal>> = {
   },
   [grpc.exhausted]: {
     verb: 'has reached its limit',
-    hint: 'too many requests or too much data for this namespace: try again later, or have its limits raised',
+    hint: 'too many requests or too much data for this namespace: try again later, or have its limits raised; a database of Temporal that cannot write (a full disk) shows itself so too: look at the log of the server',
   },
   [grpc.unimplemented]: {
     verb: 'does not support this call',
@@ -133,6 +133,11 @@ const connectionFailures: readonly ConnectionFailure[] = [
     pattern: /dns error|name resolution failed|ENOTFOUND|EAI_AGAIN/i,
     explain: (text) => /error: "([^"]+)"/.exec(text)?.[1] ?? text,
     hint: 'check the host in temporal.address (or TEMPORAL_ADDRESS), and the DNS of this host',
+  },
+  {
+    pattern: /shard status unknown|database or disk is full/i,
+    explain: (text) => `it cannot use its own database (${text})`,
+    hint: 'look at the log of the Temporal server, and whether the disk of its database is full',
   },
   {
     pattern: /ConnectionRefused|ECONNREFUSED/,

@@ -1,6 +1,7 @@
 import pino from 'pino'
-import pretty from 'pino-pretty'
+import { prettyFactory } from 'pino-pretty'
 import { redact, redacting } from './redact.ts'
+import { stderrLines } from './stderr-lines.ts'
 
 export type Log = pino.Logger
 
@@ -15,7 +16,8 @@ export interface LogOptions {
 
 /**
  * A log on stderr, since stdout is for data. Lines are written synchronously, so that the last ones before a crash are
- * there. Secrets are cut from all of it (redact.ts). `destination` is for tests.
+ * there. A log that cannot be written ends no process (stderr-lines.ts). Secrets are cut from all of it (redact.ts).
+ * `destination` is for tests.
  */
 export function createLog(options: LogOptions, destination?: pino.DestinationStream): Log {
   const log: Log = pino(
@@ -25,7 +27,7 @@ export function createLog(options: LogOptions, destination?: pino.DestinationStr
       timestamp: pino.stdTimeFunctions.isoTime,
       ...redacting,
     },
-    destination ?? (isPretty(options) ? prettyStderr() : pino.destination({ dest: 2, sync: true })),
+    destination ?? (isPretty(options) ? prettyStderr() : stderrLines()),
   )
   return redactingChildren(log)
 }
@@ -57,11 +59,11 @@ function isPretty({ pretty: wanted }: LogOptions): boolean {
 }
 
 function prettyStderr(): pino.DestinationStream {
-  return pretty({
-    destination: 2,
-    sync: true,
+  const stderr = stderrLines()
+  const pretty = prettyFactory({
     translateTime: 'SYS:HH:MM:ss.l',
     ignore: 'pid,hostname,part',
     messageFormat: '{if part}{part}: {end}{msg}',
   })
+  return { write: (line) => stderr.write(pretty(line)) }
 }

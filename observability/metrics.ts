@@ -1,5 +1,6 @@
 import { collectDefaultMetrics, Counter, Gauge, Registry } from 'prom-client'
 import { lastBeat } from './heartbeat-age.ts'
+import { lostLogLines } from './stderr-lines.ts'
 import { providerMetrics } from './provider-metrics.ts'
 import type { ProviderStats } from './provider-metrics.ts'
 
@@ -52,6 +53,7 @@ export function createMetrics(options: {
     registers: [registry],
   })
   const beat = lastBeat(registry)
+  countLostLogLines(registry)
   const provider = providerMetrics(registry)
   return {
     registry,
@@ -73,6 +75,20 @@ export function createMetrics(options: {
     setProvider: provider,
     render: () => registry.metrics(),
   }
+}
+
+function countLostLogLines(registry: Registry): void {
+  let counted = 0
+  const counter: Counter = new Counter({
+    name: 'keyturn_log_lines_lost_total',
+    help: 'Log lines that could not be written, for instance on a full disk',
+    registers: [registry],
+    collect() {
+      const total = lostLogLines()
+      counter.inc(total - counted)
+      counted = total
+    },
+  })
 }
 
 function sweepCounters(registry: Registry) {

@@ -16,15 +16,18 @@ export function note(line: string): void {
 
 /**
  * A reader that closes the pipe early (`keyturn status | head -1`) ends the command without an error. A rotation that it
- * follows continues in Temporal.
+ * follows continues in Temporal. Data that cannot be written is an error, a note (stderr on a full disk) is not: there is
+ * no place left to say it.
  */
 export function surviveClosedPipes(): void {
-  const leave = (error: NodeJS.ErrnoException) => {
+  const leave = () => process.exit(Number(process.exitCode ?? 0))
+  process.stdout.on('error', (error: NodeJS.ErrnoException) => {
     if (error.code !== 'EPIPE') throw error
-    process.exit(Number(process.exitCode ?? 0))
-  }
-  process.stdout.on('error', leave)
-  process.stderr.on('error', leave)
+    leave()
+  })
+  process.stderr.on('error', (error: NodeJS.ErrnoException) => {
+    if (error.code === 'EPIPE') leave()
+  })
 }
 
 /** Whether a redrawn line makes sense. */

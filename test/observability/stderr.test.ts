@@ -1,4 +1,5 @@
 import { spawnSync } from 'node:child_process'
+import { closeSync, existsSync, openSync } from 'node:fs'
 import path from 'node:path'
 import { expect, test } from 'vitest'
 
@@ -34,3 +35,33 @@ test('a pretty one is a readable line on stderr', () => {
   )
   expect(stderr).not.toContain('hunter2')
 })
+
+// Linux's device that is always full.
+test.skipIf(!existsSync('/dev/full'))(
+  'a log without room ends no process, and its lines are counted',
+  () => {
+    const module = (name: string) =>
+      JSON.stringify(path.join(import.meta.dirname, '..', '..', 'dist/observability', `${name}.js`))
+    const program = `
+    const { createLog } = await import(${module('log')})
+    const { createMetrics } = await import(${module('metrics')})
+    for (const pretty of [false, true]) createLog({ level: 'info', pretty }).info('lost')
+    const page = await createMetrics({ install: 'i', node: 'n' }).render()
+    console.log(/keyturn_log_lines_lost_total\\{[^}]*\\} \\d+/.exec(page)[0])`
+    const full = openSync('/dev/full', 'w')
+    try {
+      const { stdout, status } = spawnSync(
+        process.execPath,
+        ['--input-type=module', '-e', program],
+        {
+          ...{ encoding: 'utf8', stdio: ['ignore', 'pipe', full] },
+        },
+      )
+      expect({ stdout, status }).toEqual({
+        ...{ status: 0, stdout: 'keyturn_log_lines_lost_total{install="i",node="n"} 2\n' },
+      })
+    } finally {
+      closeSync(full)
+    }
+  },
+)
