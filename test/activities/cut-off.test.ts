@@ -37,11 +37,11 @@ test.each(['hold', 'cut'] as const)(
     expect(failure).toBeInstanceOf(ApplicationFailure)
     expect(failure).toMatchObject({ type: 'mongodb-unreachable', nonRetryable: false })
     // The driver ends a page that hangs after fifteen seconds.
-    expect(performance.now() - beganMs).toBeLessThan(8_000)
+    expect(performance.now() - beganMs).toBeLessThan(14_000)
     proxy.heal()
     await expect
       .poll(() => steps.readCounters({ task, rotation: 'r' }).catch(() => null), {
-        timeout: 30_000,
+        timeout: 60_000,
       })
       .toEqual(noCounters)
   },

@@ -38,7 +38,7 @@ describe('the examples', () => {
     expect(await get('healthz')).toBe('version 1\n')
     await fleet.activate(2)
     await waitUntil('it never switched', async () => (await get('healthz')) === 'version 2\n', {
-      withinMs: 15_000,
+      withinMs: 60_000,
     })
     expect((await put('b', 'second')).status).toBe(204)
     expect([await get('secrets/a'), await get('secrets/b')]).toEqual(['first', 'second'])

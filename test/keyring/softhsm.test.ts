@@ -40,7 +40,7 @@ describe.skipIf(inject('softhsm') === null)('a keyring on a token', () => {
     expect(old).toMatchObject({ kek_version: 1, provider: 'pkcs11' })
     await fleet.install(2)
     await fleet.activate(2)
-    await waitUntil('it never switched', () => keyring.active() === 2, { withinMs: 15_000 })
+    await waitUntil('it never switched', () => keyring.active() === 2, { withinMs: 60_000 })
     const place = { ...secretPlace, id: 'two' }
     const envelopes = await keyring.sealMany([{ plaintext: 'new', place }])
     expect(envelopes[0]?.kek_version).toBe(2)
@@ -93,7 +93,7 @@ describe.skipIf(inject('softhsm') === null)('a keyring on a token', () => {
     const sealed = await waitUntil(
       'it never looked again',
       () => keyring.seal('x', secretPlace).catch(() => null),
-      { withinMs: 30_000 },
+      { withinMs: 60_000 },
     )
     expect(String(await keyring.open(sealed, secretPlace))).toBe('x')
   })
@@ -110,7 +110,7 @@ describe.skipIf(inject('softhsm') === null)('a keyring on a token', () => {
     const sealed = await waitUntil(
       'it never took the new PIN up',
       () => keyring.seal('x', secretPlace).catch(() => null),
-      { withinMs: 30_000 },
+      { withinMs: 60_000 },
     )
     expect(String(await keyring.open(sealed, secretPlace))).toBe('x')
   })

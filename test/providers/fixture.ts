@@ -175,11 +175,11 @@ export async function isAlive(pid: number): Promise<boolean> {
   return stat !== '' && !/\) [ZX] /.test(stat)
 }
 
-/** Waits until `condition` holds; throws after half a minute. */
+/** Waits until `condition` holds; throws after a minute. */
 export async function until(condition: () => boolean | Promise<boolean>): Promise<void> {
   const start = performance.now()
   while (!(await condition())) {
-    if (performance.now() - start > 30_000) throw new Error('the condition never held')
+    if (performance.now() - start > 60_000) throw new Error('the condition never held')
     await new Promise((resolve) => setTimeout(resolve, 20))
   }
 }

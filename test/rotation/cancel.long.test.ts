@@ -6,13 +6,12 @@ import { readVersions } from '../../store/kek-versions.ts'
 import { lastRotation, readRotation, runningRotation } from '../../store/rotations.ts'
 import { readRanges } from '../../store/rewrap-ranges.ts'
 import { onEachProvider, route } from '../support/each-provider.ts'
+import { slowRotation } from '../support/paused-rotation.ts'
 
 onEachProvider('a rotation that is stopped early', { records: 800 }, (fleetOf) => {
   test('ends with 7 when cancelled, and can be rotated back', async () => {
     const fleet = fleetOf()
-    const { from, to, total } = await route(fleet)
-    const rotation = fleet.start('rotate', '--to-version', `${to}`, '--max-rate', '50')
-    await fleet.rewrapped(total / 8)
+    const { from, to, total, rotation } = await slowRotation(fleet)
     const cancel = await fleet.cli('cancel')
     expect({ code: cancel.code, outcome: cancel.json.outcome }).toEqual({
       code: 0,
@@ -35,9 +34,7 @@ onEachProvider('a rotation that is stopped early', { records: 800 }, (fleetOf) =
 
   test('is finished by the same command after a cancel, without another promote', async () => {
     const fleet = fleetOf()
-    const { from, to, total } = await route(fleet)
-    const rotation = fleet.start('rotate', '--to-version', `${to}`, '--max-rate', '50')
-    await fleet.rewrapped(total / 8)
+    const { from, to, total, rotation } = await slowRotation(fleet)
     await fleet.must('cancel')
     const { json } = await rotation.end()
     const epoch = (await readActive(fleet.store))?.epoch
@@ -50,9 +47,7 @@ onEachProvider('a rotation that is stopped early', { records: 800 }, (fleetOf) =
 
   test('leaves no mark or range that affects the next rotation when terminated', async () => {
     const fleet = fleetOf()
-    const { from, to, total } = await route(fleet)
-    const rotation = fleet.start('rotate', '--to-version', `${to}`, '--max-rate', '200')
-    await fleet.rewrapped(total / 3)
+    const { from, to, total, rotation } = await slowRotation(fleet)
     const id = (await runningRotation(fleet.store))?._id ?? ''
     await fleet.rotateWorkflow().terminate('by the test')
     const { code } = await rotation.end()
@@ -93,10 +88,8 @@ onEachProvider('a rotation that is stopped early', { records: 800 }, (fleetOf) =
 
   test('does not switch again by a late attempt of promote after a cancel and a rotation back', async () => {
     const fleet = fleetOf()
-    const { from, to } = await route(fleet)
     const before = await readActive(fleet.store)
-    const rotation = fleet.start('rotate', '--to-version', `${to}`, '--max-rate', '200')
-    await fleet.rewrapped(100)
+    const { from, to, rotation } = await slowRotation(fleet)
     const id = (await runningRotation(fleet.store))?._id ?? ''
     await fleet.must('cancel')
     await rotation.end()

@@ -1,8 +1,8 @@
 import { randomBytes } from 'node:crypto'
 import { afterAll, beforeAll, describe, expect, inject, test } from 'vitest'
-import { route } from '../support/each-provider.ts'
 import { openFleet } from '../support/fleet.ts'
 import type { CliEnd, Fleet } from '../support/fleet.ts'
+import { slowRotation } from '../support/paused-rotation.ts'
 import { openTcpProxy } from '../support/tcp-proxy.ts'
 
 const variable = 'KEYTURN_ENCRYPTION_ENV_KEK_V2'
@@ -78,13 +78,12 @@ describe('verify cannot be fooled', () => {
 
   test('by a node that restarts without the new key during a rotation; the others continue without it', async () => {
     await fleet.fill(600)
-    const { from, to, total } = await route(fleet)
+    const { from, to, total, rotation } = await slowRotation(fleet)
     const lacking = { [`KEYTURN_ENCRYPTION_ENV_KEK_V${to}`]: undefined }
-    const rotation = fleet.start('rotate', '--to-version', `${to}`, '--max-rate', '150')
-    await fleet.rewrapped(100)
     await fleet.nodes.kill('vm-b')
     const config = await fleet.writeConfig('old', { removal: { backup_window: '9d' } })
     await fleet.nodes.start('vm-b', { config, env: lacking })
+    await fleet.must('rate', '0')
     const { code, json, stderr } = await rotation.end()
     expect({ code, stderr }).toMatchObject({ code: 0 })
     expect(json).toMatchObject({ outcome: 'completed', rewrapped: total, remaining: 0 })

@@ -1,22 +1,34 @@
-import { expect, test } from 'vitest'
+import { expect, onTestFinished, test } from 'vitest'
 import { collections } from '../../contracts/names.ts'
+import { readRanges } from '../../store/rewrap-ranges.ts'
+import { runningRotation } from '../../store/rotations.ts'
 import { bytesOfRecords } from '../support/bytes-of.ts'
-import { onEachProvider, route } from '../support/each-provider.ts'
+import { onEachProvider } from '../support/each-provider.ts'
 import type { CliEnd, Fleet } from '../support/fleet.ts'
+import { holdRanges } from '../support/holds.ts'
+import { slowRotation } from '../support/paused-rotation.ts'
 import { sweepingNode } from '../support/sweeping-node.ts'
 
 onEachProvider('a worker that is frozen with pages in flight', { records: 900 }, (fleetOf) => {
   test('is replaced, and writes nothing when it wakes after a cancel and a rotation back', async () => {
     const fleet = fleetOf()
-    const { from, to, total } = await route(fleet)
-    const rotation = fleet.start('rotate', '--to-version', `${to}`, '--max-rate', '300')
-    await fleet.rewrapped(100)
+    const { from, to, total, rotation } = await slowRotation(fleet)
+    // Its pages in flight are wrapped and not written when it is frozen.
+    const held = await holdRanges(fleet, 60)
+    onTestFinished(held.release)
+    await fleet.must('rate', '0')
+    await held.reached()
     const node = await sweepingNode(fleet)
     fleet.nodes.freeze(node)
     const frozenPid = fleet.nodes.pid(node)
     const frozenLog = (await fleet.nodes.log(node)).length
     // The frozen worker's ranges make no progress until the other worker takes them over.
-    await takenOver(fleet)
+    const before = await attempts(fleet)
+    // Slow enough that the sweep lasts until the cancel.
+    await fleet.must('rate', '4')
+    await held.release()
+    await takenOver(fleet, before)
+    await moved(fleet)
     const cancelled = await fleet.cli('cancel')
     expect(cancelled.json).toMatchObject({ outcome: 'cancelled' })
     expect(cancelled.code).toBe(0)
@@ -34,7 +46,7 @@ onEachProvider('a worker that is frozen with pages in flight', { records: 900 },
     expect(back.json).toMatchObject({ outcome: 'completed', remaining: 0 })
     expect(await fleet.verifyRecords()).toEqual({ [from]: total })
 
-    const before = await bytesOfRecords(fleet.store)
+    const bytes = await bytesOfRecords(fleet.store)
     fleet.nodes.thaw(node)
     await fleet.until('the woken worker does not beat', () => beats(fleet, frozenPid))
     await fleet.until('the woken worker does not end its sweeps', async () => {
@@ -43,7 +55,7 @@ onEachProvider('a worker that is frozen with pages in flight', { records: 900 },
     })
     // It has tried to write all its pages in flight when it stops.
     expect(await fleet.nodes.stop(node)).toBe(0)
-    expect(await bytesOfRecords(fleet.store)).toBe(before)
+    expect(await bytesOfRecords(fleet.store)).toBe(bytes)
     await fleet.nodes.stop(`${node} again`)
     await fleet.nodes.start(node)
   })
@@ -66,16 +78,26 @@ async function rotateBack(fleet: Fleet, from: number, to: number): Promise<CliEn
   )
 }
 
-/** Resolves when a range has a second attempt and makes progress. */
-async function takenOver(fleet: Fleet): Promise<void> {
-  const ranges = fleet.store.db.collection(collections.ranges)
-  const running = { closed: false, attempt: { $gte: 2 } }
-  await fleet.until(
-    'no range is taken over',
-    async () => (await ranges.countDocuments(running)) > 0,
-  )
+/** The attempts of the open ranges, by name. */
+async function attempts(fleet: Fleet): Promise<Map<string, number>> {
+  const row = await runningRotation(fleet.store)
+  const ranges = row === null ? [] : await readRanges(fleet.store, row._id)
+  const open = ranges.filter(({ closed }) => !closed)
+  return new Map(open.map(({ _id, attempt }) => [_id.shard, attempt]))
+}
+
+/** Resolves when each open range has another attempt than `before`: the frozen worker's too. */
+async function takenOver(fleet: Fleet, before: ReadonlyMap<string, number>): Promise<void> {
+  await fleet.until('a range is not taken over', async () => {
+    const now = await attempts(fleet)
+    return [...now].every(([range, attempt]) => attempt > (before.get(range) ?? 0))
+  })
+}
+
+/** Resolves when the sweep has made progress. */
+async function moved(fleet: Fleet): Promise<void> {
   const { rewrapped } = await fleet.counters()
-  await fleet.rewrapped(rewrapped + 50)
+  await fleet.rewrapped(rewrapped + 5)
 }
 
 async function beats(fleet: Fleet, pid: number): Promise<boolean> {

@@ -3,7 +3,7 @@ import { onEachProvider, route } from '../support/each-provider.ts'
 import type { Fleet, RunningCli } from '../support/fleet.ts'
 
 /** Slow, so that no rotation ends before its second command has attached; the limit is removed then. */
-const slowly = ['--max-rate', '5']
+const slowly = ['--max-rate', '1']
 
 onEachProvider('two rotations at once', { records: 600, versions: [1, 2, 3] }, (fleetOf) => {
   test('to different versions: one runs, the other is refused', async () => {
@@ -43,7 +43,7 @@ onEachProvider('two rotations at once', { records: 600, versions: [1, 2, 3] }, (
     const fleet = fleetOf()
     const { to } = await route(fleet)
     const first = rotate(fleet, to)
-    await fleet.rewrapped(10)
+    await fleet.rewrapped(1)
     const other = await fleet.cli('rotate', '--to-version', '3')
     expect({ code: other.code, error: other.json.error.code }).toEqual({
       code: 3,

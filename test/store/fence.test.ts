@@ -193,7 +193,7 @@ describe('the fence of a removal', () => {
       const raising = raiseFence(store, fence)
       const beganMs = performance.now()
       await records.insertOne(record('beside', 2) as never)
-      expect(performance.now() - beganMs).toBeLessThan(5_000)
+      expect(performance.now() - beganMs).toBeLessThan(30_000)
       expect(await raising).toBe('busy')
       expect(await hasFence(store, fence)).toBe(false)
       await session.commitTransaction()

@@ -217,7 +217,7 @@ describe('a conflict', () => {
       updates: input.updates.filter(({ id }) => id !== bad.id),
       quarantine: [accuse(bad)],
     })
-    await expect.poll(() => under(2), { timeout: 30_000 }).toBe(20)
+    await expect.poll(() => under(2), { timeout: 60_000 }).toBe(20)
     expect((await readRange(store, sweep))?.cursor).toEqual({ v: 'r019' })
     await app.commitTransaction()
     await app.endSession()

@@ -32,9 +32,9 @@ describe('openStore', () => {
       database,
     }).catch((error: unknown) => error)
     expect(failed).toMatchObject({ code: 'mongodb-unreachable' })
-    expect(String(failed)).toContain(`'127.0.0.1:${port}'`)
+    expect(String(failed)).toContain(`"127.0.0.1:${port}"`)
     expect(JSON.stringify(failed) + String(failed)).not.toContain('s3cret')
-    expect(performance.now() - began).toBeLessThan(8_000)
+    expect(performance.now() - began).toBeLessThan(20_000)
   })
 
   test('throws config-invalid for an invalid address, without quoting it', async () => {

@@ -80,10 +80,10 @@ export function fleetNodes(options: {
         if (worker.hasEnded()) throw new Error(`the worker of ${node} ended: ${lines.slice(-3000)}`)
         return lines.includes('worker is up')
       }
-      await waitUntil(`the worker of ${node} does not come up`, isUp, { withinMs: 40_000 })
+      await waitUntil(`the worker of ${node} does not come up`, isUp, { withinMs: 60_000 })
     },
     async stop(node) {
-      const { code } = await of(node).stop(25_000)
+      const { code } = await of(node).stop(60_000)
       return code
     },
     async kill(node) {

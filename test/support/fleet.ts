@@ -233,7 +233,7 @@ function fleetOf(parts: Parts): Fleet & Opening {
     name: collection,
     envelopes: [field],
   }))
-  const until: Fleet['until'] = (what, ask, withinMs = 30_000) =>
+  const until: Fleet['until'] = (what, ask, withinMs = 60_000) =>
     waitUntil(what, ask, { withinMs, everyMs: 100 })
   const globals = (args: readonly string[]) => {
     const named = args.includes('--config') ? [] : ['--config', config]

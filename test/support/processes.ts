@@ -81,7 +81,7 @@ function track(process: SupervisedChild, title: string): TestProcess {
     process,
     stdout: () => stdout,
     stderr: () => stderr,
-    line: (pattern, withinMs = 30_000) =>
+    line: (pattern, withinMs = 60_000) =>
       waitUntil(
         `no line ${String(pattern)} of ${title}`,
         async () => {

@@ -1,4 +1,5 @@
 import { afterEach, describe, expect, test } from 'vitest'
+import { waitUntil } from '../../devstack/wait-until.ts'
 import { remainingOf } from '../../store/census.ts'
 import {
   collection,
@@ -10,6 +11,8 @@ import {
 } from './fixture.ts'
 
 let fixture: Fixture
+/** Of all applications. */
+let writes = 0
 afterEach(async () => fixture.close())
 
 /** What the application expects in the database: the data's IV by record. */
@@ -40,6 +43,7 @@ async function application(
       await records.replaceOne({ _id: name }, record!, { upsert: true })
       belief.set(name, ivOf(record!))
     }
+    writes += 1
   }
   return belief
 }
@@ -83,7 +87,7 @@ describe('a sweep beside applications that write', () => {
   })
 })
 
-/** Some time between reading and writing, so that the applications can be faster. */
+/** Between reading and writing a page, the applications write so much that they meet some of its records. */
 function slowed() {
   return new Proxy(fixture.provider, {
     get: (target, name) =>
@@ -91,7 +95,10 @@ function slowed() {
         ? (Reflect.get(target, name) as unknown)
         : async (...args: Parameters<typeof target.rewrap>) => {
             const answer = await target.rewrap(...args)
-            await new Promise((resolve) => setTimeout(resolve, 30))
+            const enough = writes + 60
+            await waitUntil('the applications do not write', () => writes >= enough, {
+              ...{ withinMs: 60_000, everyMs: 5 },
+            })
             return answer
           },
   })
