@@ -27,7 +27,7 @@ export function installationActivities(deps: ControlDeps) {
 
 export function versionDestroyed(version: number): KeyturnError {
   return new KeyturnError('version-destroyed', `version "${version}" was destroyed`, {
-    hint: 'a destroyed number never comes back: install the next one',
+    hint: 'a destroyed version number is not used again: install the next one',
   })
 }
 

@@ -8,7 +8,7 @@ import { refusalOf, removalGuards } from '../protocol/removal-guards.ts'
 import { hsmKeyOf } from '../protocol/removal-phase.ts'
 import { readSettings } from '../store/kek-settings.ts'
 import { readForRemoval } from '../store/removal-reading.ts'
-import { standingRemoval } from '../store/removal-requests.ts'
+import { currentRemoval } from '../store/removal-requests.ts'
 import { requireInstalled, withKeystore, type Keystore } from './keystore.ts'
 import { requireVersion } from './views/versions.ts'
 import { fromReport } from './temporal/failures.ts'
@@ -29,7 +29,7 @@ export async function previewRemoval(
     if (state === 'destroyed') {
       return { view: { ...shown, dueAt: null, guards: [] }, error: foreign, leftover: null }
     }
-    const planned = await standingRemoval(keystore.store, version)
+    const planned = await currentRemoval(keystore.store, version)
     const guards = await guardsNow(keystore, version, request)
     const dueAt = row.removal?.due_at ?? planned?.not_before ?? null
     const view = { ...shown, dueAt: dueAt?.toISOString() ?? null, guards }

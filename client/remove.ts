@@ -9,7 +9,7 @@ import { ownKeyRefusal } from '../protocol/own-key.ts'
 import { hsmKeyOf } from '../protocol/removal-phase.ts'
 import type { RemovalRequestDoc } from '../store/documents.ts'
 import { insertTask } from '../store/kek-tasks.ts'
-import { openRemoval, standingRemoval, withdrawRemoval } from '../store/removal-requests.ts'
+import { openRemoval, currentRemoval, withdrawRemoval } from '../store/removal-requests.ts'
 import { serverNow, type Store } from '../store/store.ts'
 import { requireInstalled, withOwnKeystore, type Keystore } from './keystore.ts'
 import { requireVersion } from './views/versions.ts'
@@ -81,7 +81,7 @@ async function adoptRequest(
   onNote: OnNote,
 ): Promise<RemovalRequestDoc> {
   const { version } = request
-  const planned = await standingRemoval(store, version)
+  const planned = await currentRemoval(store, version)
   // A request of a person replaces one that a policy has planned.
   if (planned?.not_before != null && planned.state === 'asked') {
     await withdrawRemoval(store, planned._id, 'withdrawn')
@@ -215,7 +215,7 @@ async function destroyedReply(
 ): Promise<RemovalReply> {
   const { row } = await requireVersion(store, version)
   const hsmKey = hsmKeyOf(row)
-  const isLeft = hsmKey === 'kept' && (await standingRemoval(store, version)) !== null
+  const isLeft = hsmKey === 'kept' && (await currentRemoval(store, version)) !== null
   return {
     view: { version, state: 'destroyed', dueAt: null, hsmKey, guards: [] },
     error: isLeft ? stillThere(version, null) : null,

@@ -109,7 +109,7 @@ async function send(steered: Steered, message: PlainUpdate | { rate: number }): 
     if (error instanceof KeyturnError) throw givenUp(error)
     throw await updateFailure(steered, error)
   } finally {
-    // Nobody waits here for the answer to one that is given up.
+    // A later answer to an abandoned message is ignored.
     answered.abort()
   }
 }

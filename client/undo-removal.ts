@@ -6,7 +6,7 @@ import type { RemovalView } from '../contracts/views.ts'
 import { hsmKeyOf } from '../protocol/removal-phase.ts'
 import { fenceOn, lowerFence, refusesVersion, type Fence } from '../store/fence.ts'
 import { appendAudit } from '../store/kek-audit.ts'
-import { standingRemoval, withdrawRemoval } from '../store/removal-requests.ts'
+import { currentRemoval, withdrawRemoval } from '../store/removal-requests.ts'
 import type { RemovalRequestDoc } from '../store/documents.ts'
 import { requireInstalled, withOwnKeystore, type Keystore } from './keystore.ts'
 import { requireVersion } from './views/versions.ts'
@@ -34,7 +34,7 @@ export async function undoRemoval(
     const install = requireInstalled(keystore, config)
     const { store } = keystore
     const { row: before, state } = await requireVersion(store, version)
-    const request = await standingRemoval(store, version)
+    const request = await currentRemoval(store, version)
     const mayGoBack = before.destroyed_at === null
     if (request !== null && mayGoBack) await withdraw(keystore, request)
     const lowered = mayGoBack ? await lowerAll(keystore, version, onNote) : 0

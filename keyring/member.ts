@@ -3,8 +3,7 @@ import pTimeout from 'p-timeout'
 import { KeyturnError } from '../contracts/errors.ts'
 import { defaultProveMs, type FleetTimings } from '../contracts/settings.ts'
 import { isLoadable } from '../protocol/version-state.ts'
-import { isOlder, type KeystoreAge } from '../protocol/newest-state.ts'
-import { readForBeat, type BeatReading } from '../store/beat-reading.ts'
+import { readForBeat } from '../store/beat-reading.ts'
 import { leaveNode, seeNode } from '../store/fleet-nodes.ts'
 import { judgeInstall } from '../store/kek-install.ts'
 import { countWraps } from '../store/kek-versions.ts'
@@ -17,6 +16,7 @@ import { HeldLease, leaseExpired } from './held-lease.ts'
 import { KeystoreWatcher } from './keystore-watcher.ts'
 import { LoadedKeys } from './loaded-keys.ts'
 import { MemberEmitter, type MemberEventName, type MemberListener } from './member-events.ts'
+import { NewestState } from './newest-state.ts'
 import { ServerClock } from './server-clock.ts'
 import { WrapCounts } from './wrap-counts.ts'
 
@@ -51,10 +51,7 @@ class Member implements FleetMember {
   readonly #watcher: KeystoreWatcher
   #timings: FleetTimings
   #isInstalled = false
-  /** The newest state of the keystore that this process has followed. */
-  #seen: KeystoreAge | null = null
-  /** Set while the keystore is older than that. */
-  #older: KeyturnError | null = null
+  readonly #state = new NewestState()
   /** False before the first look into the keystore, and after a failure. */
   #hasLooked = false
   readonly #clock = new ServerClock()
@@ -121,7 +118,7 @@ class Member implements FleetMember {
   }
 
   assertLease(version?: number): void {
-    const problem = this.#leaseProblem() ?? this.#older
+    const problem = this.#leaseProblem() ?? this.#state.older
     if (problem !== null) throw problem
     if (version === undefined || this.#keys.isProven(version, this.#timings.leaseMs)) return
     throw leaseExpired('proof-old')
@@ -221,8 +218,8 @@ class Member implements FleetMember {
     return {
       ...{ node, boot: this.boot, pid: process.pid, role, settings: settingsHash },
       // With an older keystore it may not wrap, so it reports no loaded version.
-      loaded: this.#older === null ? loaded : [],
-      current: this.#older === null ? this.#followed.usable() : null,
+      loaded: this.#state.older === null ? loaded : [],
+      current: this.#state.older === null ? this.#followed.usable() : null,
       epoch: this.#followed.active?.epoch ?? null,
       notLoaded: this.#notLoaded(),
       leaseMs: this.#timings.leaseMs,
@@ -243,7 +240,10 @@ class Member implements FleetMember {
     }
     this.#clock.set(now)
     if (isComingUp || !isSeen) await seeNode(store, node, kind)
-    if (this.#isOlder(reading)) {
+    if (this.#state.compare(reading)) {
+      this.#emitter.emit('keystore-older', { message: this.#state.older?.message ?? '' })
+    }
+    if (this.#state.older !== null) {
       this.#hasLooked = true
       return false
     }
@@ -259,22 +259,9 @@ class Member implements FleetMember {
     return isSwitched || isBehind
   }
 
-  /** Whether the keystore is in an older state than this process has seen, as after a restore. That state is not followed. */
-  #isOlder({ install, active, entries }: BeatReading): boolean {
-    const read: KeystoreAge = {
-      ...{ id: install?.id ?? null, restoration: install?.restoration ?? null },
-      ...{ epoch: active?.epoch ?? 0, entries },
-    }
-    const before = this.#older
-    this.#older = isOlder(read, this.#seen) ? keystoreOlder(read, this.#seen) : null
-    if (this.#older === null) this.#seen = read
-    else if (before === null) this.#emitter.emit('keystore-older', { message: this.#older.message })
-    return this.#older !== null
-  }
-
   /** Why this process may not wrap; null when it may. */
   #problem(cause?: unknown): KeyturnError | null {
-    return this.#leaseProblem(cause) ?? this.#older ?? this.#followed.problem()
+    return this.#leaseProblem(cause) ?? this.#state.older ?? this.#followed.problem()
   }
 
   #leaseProblem(cause?: unknown): KeyturnError | null {
@@ -284,14 +271,14 @@ class Member implements FleetMember {
   }
 
   #notLoaded(): MemberState['notLoaded'] {
-    if (this.#older === null) return this.#keys.failures()
+    if (this.#state.older === null) return this.#keys.failures()
     const loaded = this.#options.provider.loaded()
     return loaded.map((version) => ({ version, reason: 'keystore-older' }))
   }
 
   #degraded(): MemberState['degraded'] {
-    if (this.#older === null) return this.#followed.degraded()
-    return { reason: 'keystore-older', message: this.#older.message }
+    if (this.#state.older === null) return this.#followed.degraded()
+    return { reason: 'keystore-older', message: this.#state.older.message }
   }
 
   #reportLostLease(): void {
@@ -314,13 +301,4 @@ async function orGoOn(work: Promise<unknown>): Promise<void> {
 
 function memberLeft(): KeyturnError {
   return new KeyturnError('pool-closed', 'the keyring is closed')
-}
-
-function keystoreOlder(read: KeystoreAge, seen: KeystoreAge | null): KeyturnError {
-  const was = seen === null ? '' : `, it had ${seen.epoch} and ${seen.entries}`
-  return new KeyturnError(
-    'keystore-older',
-    `the keystore has epoch ${read.epoch} and ${read.entries} audit entries${was}`,
-    { hint: 'if an older state was restored, run: keyturn setup --restored' },
-  )
 }

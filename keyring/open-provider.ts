@@ -53,7 +53,7 @@ function pinNow({ kek }: Config, env: NodeJS.ProcessEnv): string | null {
   try {
     return readPin(kek.pkcs11, env).pin
   } catch {
-    // Whoever opens the key store says what is wrong with it.
+    // The caller reports an error of the key store.
     return null
   }
 }

@@ -170,7 +170,7 @@ class KeyStore {
     const { log } = this.#options
     for (const kek of this.#kek.values()) {
       await opened.load(kek).catch((error: unknown) => {
-        log.error({ err: error }, `version ${kek.version} could not be loaded anew`)
+        log.error({ err: error }, `version ${kek.version} could not be loaded again`)
       })
     }
     const before = this.#current

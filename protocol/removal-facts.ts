@@ -1,5 +1,5 @@
 import { heartbeatFact, rosterFact } from './facts.ts'
-import type { FenceFact, RemovalFacts } from './removal-guards.ts'
+import type { FenceFact, RemovalFacts } from './guard-facts.ts'
 
 /** A reading of the keystore (store/removal-reading.ts), as far as the guards need it. */
 export interface Reading {

@@ -106,7 +106,7 @@ export function requireUsable(
       })
     case 'destroyed':
       throw new KeyturnError('version-destroyed', `version "${version}" was destroyed`, {
-        hint: 'a destroyed version never comes back: install one with a new number',
+        hint: 'a destroyed version number is not used again: install the next one',
       })
     case 'pending-removal':
       throw new KeyturnError('removal-pending', `the removal of version "${version}" is pending`, {

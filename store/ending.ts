@@ -28,6 +28,6 @@ export async function endFault(
   return {
     code: 'rotation-failed',
     message: `"${field}" of "${collection}" has ${byScan} envelopes ${what}, and its index shows ${byIndex}`,
-    hint: 'the index was made anew in another way, or is damaged: drop it, run keyturn setup, rotate again',
+    hint: 'the index was recreated in another way, or is damaged: drop it, run keyturn setup, rotate again',
   }
 }

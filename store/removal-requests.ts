@@ -39,8 +39,8 @@ export async function openRemoval(store: Store, input: NewRemoval): Promise<Remo
       if (!isDuplicateKey(error)) throw error
     }
     const there =
-      (await standingRemoval(store, input.version)) ?? (await readRemoval(store, input.request))
-    // Otherwise the other one has ended since.
+      (await currentRemoval(store, input.version)) ?? (await readRemoval(store, input.request))
+    // Otherwise the other request has ended in the meantime.
     if (there !== null) return there
   }
 }
@@ -53,7 +53,7 @@ export async function readRemoval(
 }
 
 /** The open request of a version. */
-export async function standingRemoval(
+export async function currentRemoval(
   store: Store,
   version: number,
 ): Promise<RemovalRequestDoc | null> {

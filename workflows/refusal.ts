@@ -32,14 +32,14 @@ export function reportOf(failure: unknown): ErrorReport {
     return {
       code: 'temporal-refused',
       message: 'one of its workflows was terminated from outside',
-      hint: 'the temporal ui shows by whom; the same command starts it anew',
+      hint: 'the Temporal UI shows who did it; run the same command again',
     }
   }
   if (failure instanceof CancelledFailure) {
     return {
       code: 'cancelled',
       message: 'its workflow was cancelled from outside',
-      hint: 'the same command starts it anew',
+      hint: 'run the same command again',
     }
   }
   if (failure instanceof ActivityFailure || failure instanceof ChildWorkflowFailure) {

@@ -15,7 +15,7 @@ export async function withFollower<T>(
   const view = openProgress()
   const { yellow } = errorColours()
   const use = async (signal: AbortSignal) => {
-    const detached = () => view.print('detached: the rotation goes on; keyturn status shows it')
+    const detached = () => view.print('detached: the rotation continues; keyturn status shows it')
     signal.addEventListener('abort', detached, { once: true })
     return run({
       signal,

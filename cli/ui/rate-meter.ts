@@ -19,7 +19,7 @@ export class Standstill {
   }
 }
 
-/** Envelopes a second from successive counts. A new phase begins anew: what it waited for before is no speed. */
+/** Envelopes a second from successive counts. A new phase starts a new measurement: the wait before it is not part of the speed. */
 export class RateMeter {
   private samples: { at: number; done: number }[] = []
   private phase = ''

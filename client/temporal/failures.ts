@@ -20,7 +20,7 @@ export function decodeFailure(error: unknown, otherwise: ErrorCode): unknown {
     if (current instanceof TerminatedFailure || current instanceof CancelledFailure) {
       const how = current instanceof TerminatedFailure ? 'terminated' : 'cancelled'
       return new KeyturnError(otherwise, `its workflow was ${how} from outside`, {
-        hint: 'the temporal ui shows by whom; the same command starts it anew',
+        hint: 'the Temporal UI shows who did it; run the same command again',
         cause: error,
       })
     }

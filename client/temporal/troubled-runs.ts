@@ -58,7 +58,7 @@ export async function endUnserved(
   const builds = await readBuilds(link, store, install)
   const build = buildWaitedFor(described, builds)
   if (build === null || build === builds.current || !isServed(builds, builds.current)) return null
-  const reason = `build ${build} has no worker: started anew in ${builds.current ?? 'another'}`
+  const reason = `build ${build} has no worker: restarted in ${builds.current ?? 'another'}`
   const children = (described.raw.pendingChildren ?? []).flatMap(({ workflowId: id }) => id ?? [])
   for (const id of [workflowId, ...children]) {
     // A run that has ended meanwhile needs no termination.

@@ -47,7 +47,7 @@ export async function rotateAndKill(context: DemoContext): Promise<Rotated> {
   return { result, total: watched.total }
 }
 
-/** SIGKILL to a worker that has pages in hand, `vm-a` if it does; answers with its node. */
+/** SIGKILL to a worker that has pages in flight, `vm-a` if it does; answers with its node. */
 async function killOne(
   context: DemoContext,
   client: Client,
@@ -62,13 +62,11 @@ async function killOne(
   const share = percent(done, watched.total)
   reporter.alarm(
     `SIGKILL to the worker of ${victim} (pid ${worker?.pid.toString() ?? '?'}) at ${count(done)} envelopes, ${share}, ` +
-      `with ${lost.length.toString()} range(s) in hand`,
+      `with ${lost.length.toString()} range(s) in progress`,
   )
   await takenOver(watched, lost)
   const survivor = nodes.find((node) => node !== victim) ?? '?'
-  reporter.print(
-    `${survivor} took over what it had in hand ${secondsSince(killed)} later and goes on`,
-  )
+  reporter.print(`${survivor} took over its ranges ${secondsSince(killed)} later`)
   return victim
 }
 
@@ -82,7 +80,7 @@ async function victimOf(
     const victim = nodes.find((node) => held.has(node))
     return victim === undefined ? null : { victim, lost: held.get(victim) ?? [] }
   }
-  return waitUntil('no worker has a range in hand', look, { withinMs: victimMs })
+  return waitUntil('no worker has a range in progress', look, { withinMs: victimMs })
 }
 
 async function restart(

@@ -53,7 +53,7 @@ export class EnvKey {
     if (this.open(iv, wrapped, aad)?.equals(nonce) === true) return
     throw new KeyturnError(
       'cannot-encrypt',
-      `"${this.#kek.label}" opens to other bytes than it wrapped`,
+      `"${this.#kek.label}" unwraps to other bytes than it wrapped`,
     )
   }
 }

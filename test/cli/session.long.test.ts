@@ -137,7 +137,7 @@ describe('the commands on a live fleet', () => {
     const { code, json, stderr } = await follower.end()
     expect(code).toBe(0)
     expect(json.outcome).toBe('started')
-    expect(stderr).toContain('detached: the rotation goes on')
+    expect(stderr).toContain('detached: the rotation continues')
     await fleet.must('rate', '0')
     const whole = await fleet.must('rotate', '--to-version', '2')
     expect(whole).toMatchObject({ outcome: 'completed', remaining: 0, silent: [] })

@@ -21,7 +21,7 @@ describe('keyturn demo', () => {
       expect(lines.length).toBeLessThanOrEqual(60)
       for (const line of [
         /SIGKILL to the worker of vm-[ab] \(pid \d+\)/,
-        /vm-[ab] took over what it had in hand/,
+        /vm-[ab] took over its ranges/,
         /no errors/,
         /v1 destroyed, v2 active/,
         /Temporal UI/,

@@ -1,5 +1,5 @@
 import { removalGuards } from '../../protocol/removal-guards.ts'
-import type { FenceFact } from '../../protocol/removal-guards.ts'
+import type { FenceFact } from '../../protocol/guard-facts.ts'
 import { removalFacts } from './facts.ts'
 import { commitPromote, openPromote, rotationOf, transaction } from './rotations.ts'
 import { tell } from './restores.ts'

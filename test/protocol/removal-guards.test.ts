@@ -1,6 +1,7 @@
 import { describe, expect, test } from 'vitest'
 import type { Guard } from '../../contracts/views.ts'
-import { refusalOf, removalGuards, type RemovalFacts } from '../../protocol/removal-guards.ts'
+import type { RemovalFacts } from '../../protocol/guard-facts.ts'
+import { refusalOf, removalGuards } from '../../protocol/removal-guards.ts'
 import { at, heartbeat, host } from './fleet-facts.ts'
 
 const day = 86_400

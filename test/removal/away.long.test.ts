@@ -7,7 +7,7 @@ import { startMongod, type Mongod } from '../../devstack/mongod.ts'
 import { findServer } from '../../devstack/servers/find-server.ts'
 import { listAudit } from '../../store/kek-audit.ts'
 import { readVersion } from '../../store/kek-versions.ts'
-import { standingRemoval } from '../../store/removal-requests.ts'
+import { currentRemoval } from '../../store/removal-requests.ts'
 import { openFleet, type Fleet } from '../support/fleet.ts'
 import { freshName } from '../support/fresh.ts'
 
@@ -52,7 +52,7 @@ describe.skipIf(inject('softhsm') === null)('a removal that cannot reach', () =>
     await fleet.until('it stays pending', () => destroyed(1), 120_000)
     const end = await fleet.cli('remove', '--version', '1')
     expect({ code: end.code, state: end.json['state'] }).toEqual({ code: 0, state: 'destroyed' })
-    expect(await standingRemoval(fleet.store, 1)).toBeNull()
+    expect(await currentRemoval(fleet.store, 1)).toBeNull()
   }, 240_000)
 
   test('a host with keys destroys the key in the end, even after its workflow was terminated and reset', async () => {
@@ -64,7 +64,7 @@ describe.skipIf(inject('softhsm') === null)('a removal that cannot reach', () =>
     await handle.terminate()
     const { code, json } = await fleet.cli('remove', '--version', '2')
     expect({ code, hsmKey: json['hsmKey'] }).toEqual({ code: 5, hsmKey: 'kept' })
-    expect((await standingRemoval(fleet.store, 2))?.state).toBe('destroyed')
+    expect((await currentRemoval(fleet.store, 2))?.state).toBe('destroyed')
 
     const { runId } = await handle.describe()
     await fleet.temporal.workflowService.resetWorkflowExecution({

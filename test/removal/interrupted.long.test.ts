@@ -10,7 +10,7 @@ import type {
 import { hasFence } from '../../store/fence.ts'
 import { insertTask } from '../../store/kek-tasks.ts'
 import { readVersion } from '../../store/kek-versions.ts'
-import { openRemoval, standingRemoval } from '../../store/removal-requests.ts'
+import { openRemoval, currentRemoval } from '../../store/removal-requests.ts'
 import { openFleet, type Fleet } from '../support/fleet.ts'
 import { places } from '../support/fleet-records.ts'
 import { freshName } from '../support/fresh.ts'
@@ -73,7 +73,7 @@ async function undone(): Promise<void> {
     state: 'deactivated',
   })
   expect(await hasFence(fleet.store, fence)).toBe(false)
-  expect(await standingRemoval(fleet.store, 1)).toBeNull()
+  expect(await currentRemoval(fleet.store, 1)).toBeNull()
 }
 
 /** The pending request. */

@@ -6,7 +6,7 @@ import { workflowIds } from '../../contracts/names.ts'
 import type { VersionDoc } from '../../store/documents.ts'
 import { readVersion } from '../../store/kek-versions.ts'
 import { listAudit } from '../../store/kek-audit.ts'
-import { standingRemoval } from '../../store/removal-requests.ts'
+import { currentRemoval } from '../../store/removal-requests.ts'
 import { onEachProvider } from '../support/each-provider.ts'
 import type { CliEnd, Fleet } from '../support/fleet.ts'
 import { places } from '../support/fleet-records.ts'
@@ -128,7 +128,7 @@ onEachProvider('the removal of a version', options, (fleetOf, provider) => {
     const looked = await fleet.must('remove', '--version', '1', '--dry-run')
     expect(looked).toMatchObject({ state: 'deactivated' })
     expect(looked.guards).toHaveLength(9)
-    expect(await standingRemoval(fleet.store, 1)).toBeNull()
+    expect(await currentRemoval(fleet.store, 1)).toBeNull()
     await fleet.must('remove', '--version', '1')
     const other = await fleet.cli('remove', '--version', '1', '--accept-quarantine')
     expect({ code: other.code, error: other.json.error.code }).toEqual({

@@ -11,7 +11,7 @@ import { insertTask } from '../../store/kek-tasks.ts'
 import { readVersion } from '../../store/kek-versions.ts'
 import { readHeartbeats } from '../../store/process-heartbeats.ts'
 import { readQuestions } from '../../store/proof-question.ts'
-import { standingRemoval } from '../../store/removal-requests.ts'
+import { currentRemoval } from '../../store/removal-requests.ts'
 import { lastRotation, readRotation, runningRotation } from '../../store/rotations.ts'
 import { openFleet } from '../support/fleet.ts'
 import type { Fleet } from '../support/fleet.ts'
@@ -278,6 +278,6 @@ describe('forged steps of a rotation', () => {
     for (const removeAfterMs of [-1, 0.5, '0', null]) {
       expect(await forge('planRemoval', { rotation: ended, removeAfterMs })).toBe('usage')
     }
-    expect(await standingRemoval(fleet.store, 1)).toBeNull()
+    expect(await currentRemoval(fleet.store, 1)).toBeNull()
   })
 })

@@ -8,7 +8,7 @@ import { markRotation } from '../../store/rotation-marks.ts'
 import { requestRemoval } from '../../store/version-removal.ts'
 import { readHome } from '../../store/keystore-home.ts'
 import { declareCopy, declareMoved, declareRestored } from '../../store/keystore-relocation.ts'
-import { standingRemoval } from '../../store/removal-requests.ts'
+import { currentRemoval } from '../../store/removal-requests.ts'
 import { readRotation, runningRotation } from '../../store/rotations.ts'
 import {
   askRemoval,
@@ -62,7 +62,7 @@ test('a declared copy has nothing running and owns no key that came with it', as
     outcome: 'failed',
     error: { code: 'keystore-copied' },
   })
-  for (const version of [3, 4]) expect(await standingRemoval(store, version)).toBeNull()
+  for (const version of [3, 4]) expect(await currentRemoval(store, version)).toBeNull()
   expect(await hasFence(store, fence)).toBe(false)
   for (const version of [1, 2, 3, 4]) {
     expect(await readVersion(store, version)).toMatchObject({ of_original: true, rotation: null })
@@ -77,7 +77,7 @@ test('a moved keystore continues with everything that was running', async () => 
   await declareMoved(store, row, home)
   expect(await readInstall(store)).toMatchObject({ id: row.id, home })
   expect((await runningRotation(store))?._id).toBe(rotation)
-  for (const version of [3, 4]) expect(await standingRemoval(store, version)).not.toBeNull()
+  for (const version of [3, 4]) expect(await currentRemoval(store, version)).not.toBeNull()
   expect(await readVersion(store, 5)).not.toBeNull()
   expect(await hasTask(store, task)).toBe(true)
 })
@@ -86,7 +86,7 @@ test('a restored state has no open removal request, not even for a key of a dest
   const { store, row, rotation, home } = await midway()
   const done = await declareRestored(store, row, { home, collections: configured })
   expect(done).toMatchObject({ removals: [3], rotations: [rotation], epoch: { from: 1, to: 2 } })
-  for (const version of [3, 4]) expect(await standingRemoval(store, version)).toBeNull()
+  for (const version of [3, 4]) expect(await currentRemoval(store, version)).toBeNull()
   expect((await readVersion(store, 4))?.destroyed_at).not.toBeNull()
   expect((await readInstall(store))?.id).toBe(row.id)
 })

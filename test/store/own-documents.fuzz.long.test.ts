@@ -13,7 +13,7 @@ import { markRotation } from '../../store/rotation-marks.ts'
 import { requestRemoval } from '../../store/version-removal.ts'
 import { writeRows } from '../../store/quarantine-rows.ts'
 import { askForProof, readQuestions } from '../../store/proof-question.ts'
-import { readRemoval, standingRemoval } from '../../store/removal-requests.ts'
+import { readRemoval, currentRemoval } from '../../store/removal-requests.ts'
 import {
   clearRow,
   countQuarantine,
@@ -96,7 +96,7 @@ const cases: Record<string, Case> = {
   [collections.removals]: {
     reads: [
       () => readRemoval(store, request),
-      () => standingRemoval(store, 2),
+      () => currentRemoval(store, 2),
       () => requestRemoval(store, 'another', 0),
     ],
   },

@@ -77,7 +77,7 @@ export class ThrowawayKey {
     const own = destroyed === 0 ? 'nothing was left behind' : 'the throwaway key is gone'
     if (isLeaving()) return { detail: own, warnings: [] }
     const { tidied, warnings } = await tidy(others.map(asBuffer), run)
-    return { detail: tidied === 0 ? own : `${own}, ${tidied} of earlier probes too`, warnings }
+    return { detail: tidied === 0 ? own : `${own}, and ${tidied} of earlier probes`, warnings }
   }
 }
 

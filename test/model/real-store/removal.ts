@@ -1,6 +1,6 @@
 import { ApplicationFailure } from '@temporalio/common'
 import type { RemovalStep, RemoveInput } from '../../../contracts/removal.ts'
-import { openRemoval, standingRemoval } from '../../../store/removal-requests.ts'
+import { openRemoval, currentRemoval } from '../../../store/removal-requests.ts'
 import { act, newId, readKeks, type World } from './world.ts'
 
 /** A removal as its workflow sees it: the request's id, and nothing else. */
@@ -34,7 +34,7 @@ export async function forge(world: World, at: number): Promise<string> {
   const name = steps[at % steps.length] ?? 'destroyVersion'
   const { active, others } = await readKeks(store)
   const version = [active, ...others][Math.floor(at / steps.length) % (others.length + 1)] ?? active
-  const standing = await standingRemoval(store, version)
+  const standing = await currentRemoval(store, version)
   const claims = {
     ...{ guardRun: 1, undoWindowMs: 0, afterMs: 0, requestedBy: 'root', reason: 'forged' },
     ...{ destroyHsmKey: true, acceptQuarantine: true, withoutFence: true, fenced: true },
