@@ -1,3 +1,5 @@
+import { get } from 'node:http'
+import { text } from 'node:stream/consumers'
 import { expect, onTestFinished, test } from 'vitest'
 import { silentLog } from '../../observability/log.ts'
 import { openHealthPages } from '../../workers/health.ts'
@@ -11,12 +13,10 @@ test('1,000 parallel reads of /metrics are answered from one rendering', async (
   const pages = await openHealthPages('127.0.0.1:0', sources, silentLog)
   onTestFinished(() => pages.close())
   const began = performance.now()
-  const looks = Array.from({ length: 1_000 }, async () =>
-    (await fetch(`http://${pages.address}/metrics`)).text(),
-  )
-  const answers = await Promise.all(looks)
+  const reads = Array.from({ length: 1_000 }, () => readOnce(`http://${pages.address}/metrics`))
+  const answers = await Promise.all(reads)
   const seconds = Math.ceil((performance.now() - began) / 1_000)
-  expect(answers.every((text) => text.startsWith('page '))).toBe(true)
+  expect(answers.every((page) => page.startsWith('page '))).toBe(true)
   expect(rendered).toBeLessThanOrEqual(seconds)
 })
 
@@ -36,3 +36,10 @@ test('a failed rendering is not served again', async () => {
   expect((await look()).status).toBe(500)
   expect((await look()).status).toBe(200)
 })
+
+/** Reads over a connection of its own: the server may close an idle one at the moment of its reuse. */
+function readOnce(url: string): Promise<string> {
+  return new Promise((resolve, reject) => {
+    get(url, { agent: false }, (response) => resolve(text(response))).on('error', reject)
+  })
+}
