@@ -3,6 +3,7 @@ import { join } from 'node:path'
 import { withProgress } from './progress.ts'
 import type { Print } from './progress.ts'
 import { runCommand } from './run-command.ts'
+import { systemPackages } from './system-packages.ts'
 
 export interface SoftHsm {
   readonly modulePath: string
@@ -51,27 +52,12 @@ export async function ensureSoftHsm(print: Print): Promise<SoftHsm | null> {
     print(`${variable} names no SoftHSM2 that works: "${process.env[variable]}"`)
     return null
   }
-  const prefix = await rootPrefix()
-  if (prefix !== null) await withProgress(print, 'installing softhsm2 and opensc', install(prefix))
+  const install = await systemPackages()
+  if (install !== null) {
+    const packages = ['softhsm2', 'opensc']
+    await withProgress(print, 'installing softhsm2 and opensc', install(packages))
+  }
   const installed = await findSoftHsm()
   if (installed === null) print(`SoftHSM2 is not installed; to install it: ${installCommand()}`)
   return installed
-}
-
-/** The prefix of an apt-get that needs no password; null where there is none. */
-async function rootPrefix(): Promise<string[] | null> {
-  if (!existsSync('/usr/bin/apt-get')) return null
-  if (process.getuid?.() === 0) return []
-  const sudo = await runCommand('sudo', ['-n', 'true'], { timeoutMs: 5_000 })
-  return sudo.code === 0 ? ['sudo', '-n'] : null
-}
-
-async function install(prefix: readonly string[]): Promise<void> {
-  const apt = async (...args: string[]) => {
-    const [command = '', ...rest] = [...prefix, 'apt-get', ...args]
-    const env = { ...process.env, DEBIAN_FRONTEND: 'noninteractive' }
-    return runCommand(command, rest, { env, timeoutMs: 5 * 60_000 })
-  }
-  await apt('update', '-q')
-  await apt('install', '-y', '-q', '--no-install-recommends', 'softhsm2', 'opensc')
 }

@@ -74,11 +74,15 @@ export async function holdRecord(fleet: Fleet): Promise<Hold> {
   const release = await lock(fleet, [{ collection, filter: { _id: record._id } }])
   return {
     async reached() {
-      await fleet.until('the other ranges do not end', async () => {
-        const row = await runningRotation(fleet.store)
-        const ranges = row === null ? [] : await readRanges(fleet.store, row._id)
-        return ranges.length > 1 && ranges.filter(({ closed }) => !closed).length === 1
-      })
+      await fleet.until(
+        'the other ranges do not end',
+        async () => {
+          const row = await runningRotation(fleet.store)
+          const ranges = row === null ? [] : await readRanges(fleet.store, row._id)
+          return ranges.length > 1 && ranges.filter(({ closed }) => !closed).length === 1
+        },
+        120_000,
+      )
     },
     release,
   }
