@@ -117,8 +117,14 @@ async function end(deps: ControlDeps, row: RotationDoc, error: ErrorReport | nul
     action: `rotation-${outcome}`,
     subject: rotation,
     details: {
-      ...{ from, to, ...counters, remaining, silent, error: error?.code ?? null },
-      ...{ claimed: true, worker: deps.node },
+      from,
+      to,
+      ...counters,
+      remaining,
+      silent,
+      error: error?.code ?? null,
+      claimed: true,
+      worker: deps.node,
     },
   })
 }
@@ -132,7 +138,12 @@ async function resultOf(deps: ControlDeps, rotation: string): Promise<RotateResu
   }
   const { from, to, outcome, silent, error } = row
   return {
-    ...{ rotation, from, to, outcome, silent, error },
+    rotation,
+    from,
+    to,
+    outcome,
+    silent,
+    error,
     ...(await sumCounters(store, rotation)),
     remaining: await remainingNow(deps, from),
     durationSeconds: (row.ended_at.getTime() - row.started_at.getTime()) / 1000,

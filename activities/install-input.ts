@@ -43,7 +43,12 @@ export function checkedInput({ config, node }: ControlDeps, input: InstallInput)
   const requestedBy = isText(input.requestedBy, LONGEST_NAME) ? input.requestedBy : 'unknown'
   const isRegistered = origin === 'registered'
   return {
-    ...{ install: input.install, task: input.task, version, provider, origin, requestedBy },
+    install: input.install,
+    task: input.task,
+    version,
+    provider,
+    origin,
+    requestedBy,
     label: isRegistered ? label : null,
     keyId: isRegistered ? keyId : null,
   }

@@ -1,5 +1,7 @@
 import { randomUUID } from 'node:crypto'
 import type { InstallInput } from '../contracts/install.ts'
+import type { ProviderName } from '../contracts/kek.ts'
+import type { InstallIdentity } from '../contracts/names.ts'
 import type { RemoveInput } from '../contracts/removal.ts'
 import type { RotateInput } from '../contracts/rotation.ts'
 import { KeyturnError } from '../contracts/errors.ts'
@@ -9,6 +11,7 @@ import { insertTask } from '../store/kek-tasks.ts'
 import { readVersions } from '../store/kek-versions.ts'
 import { openRemoval } from '../store/removal-requests.ts'
 import { runningRotation } from '../store/rotations.ts'
+import type { Store } from '../store/store.ts'
 import type { ControlDeps } from './deps.ts'
 import { rotationOf } from './own-rotation.ts'
 import { requireIdentity } from './settings.ts'
@@ -42,28 +45,14 @@ export function policyActivities({ store, config }: ControlDeps) {
       const unended = await runningRotation(store)
       if (unended !== null) throw notEnded(unended)
       const install = await requireIdentity(store)
-      const { rewrap } = config
       const { provider } = config.kek
       const from = active.version
       const origin = provider === 'env' ? 'environment' : 'generated'
       const to = nextVersion(await readVersions(store), origin)
       return {
         from,
-        install: {
-          install,
-          task: await insertTask(store, { kind: 'install', by: actor }),
-          version: to,
-          provider,
-          origin,
-          label: null,
-          requestedBy: actor,
-        },
-        rotate: {
-          task: await insertTask(store, { kind: 'rotate', by: actor }),
-          ...{ install, from, to, rotation: `r-${randomUUID()}`, requestedBy: actor },
-          ...{ page: rewrap.page, shards: rewrap.shards, check: rewrap.check },
-          ...{ reason: scheduled, maxRate: rewrap.maxRate, maxHsmCalls: input.maxHsmCalls },
-        },
+        install: await installInput(store, { install, to, provider, origin }),
+        rotate: await rotateInput({ store, config }, { install, from, to, ...input }),
       }
     },
 
@@ -79,13 +68,68 @@ export function policyActivities({ store, config }: ControlDeps) {
       if (row?.reason !== scheduled || row.outcome?.startsWith('completed') !== true) return null
       const request = `p-${rotation}`
       const there = await openRemoval(store, {
-        ...{ request, version: row.from, requestedBy: actor, afterMs: removeAfterMs },
-        ...{ destroyHsmKey: false, acceptQuarantine: false, withoutFence: false },
+        request,
+        version: row.from,
+        requestedBy: actor,
+        afterMs: removeAfterMs,
+        destroyHsmKey: false,
+        acceptQuarantine: false,
+        withoutFence: false,
       })
       if (there._id !== request) return null
       const task = await insertTask(store, { kind: 'remove', by: actor })
       return { install: await requireIdentity(store), task, version: row.from, request }
     },
+  }
+}
+
+interface PlannedInstall {
+  install: InstallIdentity
+  to: number
+  provider: ProviderName
+  origin: InstallInput['origin']
+}
+
+async function installInput(
+  store: Store,
+  { install, to, provider, origin }: PlannedInstall,
+): Promise<InstallInput> {
+  return {
+    install,
+    task: await insertTask(store, { kind: 'install', by: actor }),
+    version: to,
+    provider,
+    origin,
+    label: null,
+    requestedBy: actor,
+  }
+}
+
+interface PlannedRotation {
+  install: InstallIdentity
+  from: number
+  to: number
+  maxHsmCalls: number
+}
+
+async function rotateInput(
+  { store, config }: Pick<ControlDeps, 'store' | 'config'>,
+  { install, from, to, maxHsmCalls }: PlannedRotation,
+): Promise<RotateInput> {
+  const { page, shards, check, maxRate } = config.rewrap
+  return {
+    task: await insertTask(store, { kind: 'rotate', by: actor }),
+    install,
+    from,
+    to,
+    rotation: `r-${randomUUID()}`,
+    requestedBy: actor,
+    page,
+    shards,
+    check,
+    reason: scheduled,
+    maxRate,
+    maxHsmCalls,
   }
 }
 

@@ -107,8 +107,11 @@ async function planOf(
   const rates = [measuredRate(await lastRotation(store))]
   const seconds = plannedSeconds({ envelopes, rates, maxRate, fleet })
   return {
-    ...{ envelopes, hsm_calls: plannedCalls(check, envelopes) },
-    ...{ seconds, check, max_rate: maxRate },
+    envelopes,
+    hsm_calls: plannedCalls(check, envelopes),
+    seconds,
+    check,
+    max_rate: maxRate,
   }
 }
 

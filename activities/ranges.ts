@@ -23,8 +23,11 @@ export function rangeActivities({ store }: ControlDeps) {
         const pass = passOf(input.pass)
         const ranges = pass === 0 ? way.shards : 1
         const planned = await planRanges(store, {
-          ...{ rotation, collections, ranges },
-          ...{ version: from, pass },
+          rotation,
+          collections,
+          ranges,
+          version: from,
+          pass,
         })
         return { ranges: planned.length }
       }),

@@ -29,7 +29,8 @@ export async function evaluateGuards(
   const facts = removalFacts(
     { ...reading, row: reading.row ?? row },
     {
-      ...{ fenced, ownNow: ownNow() },
+      fenced,
+      ownNow: ownNow(),
       settings: (await readSettings(store))?.sha256.toString('hex') ?? null,
       backupWindowMs: removal.backupWindowMs,
       approvalsRequired: removal.approvalsRequired,

@@ -53,7 +53,9 @@ export async function stepOf(
   const until = untilOf(phase, request, row)
   const leftMs = leftUntil(until, clocks)
   return {
-    ...{ version: row._id, request: request._id, phase },
+    version: row._id,
+    request: request._id,
+    phase,
     state: versionState(row, (await readActive(store))?.version ?? null),
     waitMs: leftMs === 0 ? 0 : Math.max(leastWaitMs, leftMs),
     dueAt: until?.toISOString() ?? null,

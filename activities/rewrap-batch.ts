@@ -53,7 +53,14 @@ export function rewrapActivities(deps: ActivityDeps) {
     // A collection that was recreated with all its indexes would be swept without an error, so check before each batch.
     await requireRecorded(store)
     const { end } = await rewrapPages({
-      ...{ rotation, range, from, to, page, check, priority, maxHsmCalls },
+      rotation,
+      range,
+      from,
+      to,
+      page,
+      check,
+      priority,
+      maxHsmCalls,
       tail: !range.startsWith('0-'),
       install: config.install,
       ratePerSecond: Number.isFinite(steering.rate) ? Math.max(0, steering.rate) : 0,

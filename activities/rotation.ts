@@ -53,7 +53,10 @@ export function rotationActivities(deps: ControlDeps) {
       const { leaseMs } = (await requireSettings(store)).fleet
       try {
         await promote(store, {
-          ...{ rotation, from, to, epoch: seen.epoch },
+          rotation,
+          from,
+          to,
+          epoch: seen.epoch,
           proven: ({ heartbeats, rotation: row, questions, now }) => {
             const question = row.question ?? null
             const ageMs = question === null ? null : now.getTime() - question.asked_at.getTime()

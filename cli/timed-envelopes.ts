@@ -18,9 +18,15 @@ export function timedEnvelopes(config: Config): TimeEnvelopes {
           if (kek.version === from || kek.version === to) await provider.load(kek)
         }
         return timeSample({
-          ...{ store: keystore.store, provider, install: config.install },
-          ...{ collections: keystore.settings.collections, place, from, to },
-          ...{ check: config.rewrap.check, size: sampleSize },
+          store: keystore.store,
+          provider,
+          install: config.install,
+          collections: keystore.settings.collections,
+          place,
+          from,
+          to,
+          check: config.rewrap.check,
+          size: sampleSize,
         })
       })
     } catch (error) {

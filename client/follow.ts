@@ -206,10 +206,16 @@ async function lookAt(
     const row = await readRotation(store, running.rotation)
     if (row === null) return null
     return {
-      ...{ rotation: row._id, from: row.from, to: row.to, phase: row.phase },
+      rotation: row._id,
+      from: row.from,
+      to: row.to,
+      phase: row.phase,
       ...(await lastPause(link, running.workflowId)),
-      ...{ maxRate: 0, awaiting: [], hsmAway: null },
-      ...{ total: row.total ?? 0, startedAt: row.started_at.toISOString() },
+      maxRate: 0,
+      awaiting: [],
+      hsmAway: null,
+      total: row.total ?? 0,
+      startedAt: row.started_at.toISOString(),
       ...counters,
     }
   } catch {

@@ -50,11 +50,17 @@ export async function planRotation(
     const hsmCalls = budget.rotation
     const quota = { max: request.maxHsmCalls, enough: hsmCalls <= request.maxHsmCalls }
     return {
-      ...{ from, to, collections, envelopes, hsmCalls },
+      from,
+      to,
+      collections,
+      envelopes,
+      hsmCalls,
       hsmBudget: budget,
       hsmQuota: request.maxHsmCalls === 0 ? null : quota,
       estimatedSeconds: plannedSeconds({
-        ...{ envelopes, rates, maxRate: request.maxRate },
+        envelopes,
+        rates,
+        maxRate: request.maxRate,
         fleet: keystore.settings.fleet,
       }),
       basis: sampled !== null ? 'sample' : measured !== null ? 'last-rotation' : 'assumed',

@@ -64,7 +64,8 @@ export async function relocate(
     const done = await declare(config, keystore, row, how)
     await recordUuids(keystore)
     const report = {
-      ...{ ...base, id: done.id },
+      ...base,
+      id: done.id,
       ...(how === 'restored' ? { canaries } : {}),
       ...(done.withdrawn === null ? {} : { withdrawn: done.withdrawn }),
     }

@@ -1,5 +1,6 @@
 import { KeyturnError } from '../contracts/errors.ts'
-import type { HsmKeyState, RemovalOptions } from '../contracts/removal.ts'
+import type { HsmKeyState } from '../contracts/kek.ts'
+import type { RemovalOptions } from '../contracts/removal.ts'
 import type { RemovalView } from '../contracts/views.ts'
 import type { VersionDoc } from '../store/documents.ts'
 import { readInstall } from '../store/kek-install.ts'

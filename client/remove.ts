@@ -88,7 +88,10 @@ async function adoptRequest(
   }
   const ours = newRemovalRequest()
   const row = await openRemoval(store, {
-    ...{ ...request, request: ours, requestedBy: requester(), afterMs: 0 },
+    ...request,
+    request: ours,
+    requestedBy: requester(),
+    afterMs: 0,
   })
   if (row._id === ours) return row
   // For a destroyed version only the HSM step is left, so its other options do not matter.

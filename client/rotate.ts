@@ -172,8 +172,14 @@ export function rotationReply(running: LiveRotation, result: RotateResult): Rota
   const { rewrapped, superseded, quarantined, hsmCalls, remaining, durationSeconds } = result
   const answer = {
     ...startedAnswer(running),
-    ...{ outcome: result.outcome, rewrapped, superseded, quarantined, remaining },
-    ...{ hsmCalls, durationSeconds, silent: result.silent },
+    outcome: result.outcome,
+    rewrapped,
+    superseded,
+    quarantined,
+    remaining,
+    hsmCalls,
+    durationSeconds,
+    silent: result.silent,
   }
   return { answer, error: errorOf(running, result) }
 }

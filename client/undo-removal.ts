@@ -59,7 +59,9 @@ async function withdraw({ store }: Keystore, request: RemovalRequestDoc): Promis
   }
   const planned = state === 'asked' ? { planned: true } : {}
   await appendAudit(store, {
-    ...{ actor: requester(), action: 'removal-undone', subject: `v${version}` },
+    actor: requester(),
+    action: 'removal-undone',
+    subject: `v${version}`,
     details: { request: _id, claimed: true, reason: 'undone by its operator', ...planned },
   })
 }

@@ -58,7 +58,9 @@ export const addressOptions: Readonly<Record<string, AddressOption>> = {
   localThresholdMS: honoured('among routers'),
   heartbeatFrequencyMS: {
     treatment: 'limited',
-    ...{ least: 500, most: 10_000, why: 'how soon a new primary is found' },
+    least: 500,
+    most: 10_000,
+    why: 'how soon a new primary is found',
   },
   serverMonitoringMode: honoured('how servers are watched'),
   appName: honoured("shown in the server's log; default keyturn"),
@@ -83,17 +85,21 @@ export const addressOptions: Readonly<Record<string, AddressOption>> = {
 
   maxPoolSize: {
     treatment: 'limited',
-    ...{ least: leastConnections, most: endless },
+    least: leastConnections,
+    most: endless,
     why: 'concurrent work must not wait for a connection; 0 means no limit',
   },
   minPoolSize: {
     treatment: 'limited',
-    ...{ least: 0, most: leastConnections, why: 'idle connections kept' },
+    least: 0,
+    most: leastConnections,
+    why: 'idle connections kept',
   },
   maxConnecting: { treatment: 'limited', least: 2, most: 100, why: 'connections opened at once' },
   maxIdleTimeMS: {
     treatment: 'limited',
-    ...{ least: 10_000, most: endless },
+    least: 10_000,
+    most: endless,
     why: 'new connections are slow; 0 means no limit',
   },
   waitQueueTimeoutMS: timeout('10000'),

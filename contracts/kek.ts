@@ -68,3 +68,6 @@ export interface ProbeReport {
   tamper: { tag: number; aad: number; iv: number } | null
   usable: boolean
 }
+
+/** What became of the object in the HSM. `absent`: looked for and not found. `none`: the key was never in an HSM. */
+export type HsmKeyState = 'destroyed' | 'absent' | 'kept' | 'none'

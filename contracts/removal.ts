@@ -1,5 +1,5 @@
 import type { ErrorReport } from './errors.ts'
-import type { VersionState } from './kek.ts'
+import type { HsmKeyState, VersionState } from './kek.ts'
 import type { InstallIdentity } from './names.ts'
 import type { Guard } from './views.ts'
 
@@ -26,9 +26,6 @@ export interface RemovalOptions {
  * HSM object remains. `over`: nothing is left to do.
  */
 export type RemovalPhase = 'planned' | 'asked' | 'fencing' | 'pending' | 'key' | 'over'
-
-/** What became of the object in the HSM. `absent`: looked for and not found. `none`: the key was never in an HSM. */
-export type HsmKeyState = 'destroyed' | 'absent' | 'kept' | 'none'
 
 /** State of a removal after one of its steps, from the database. */
 export interface RemovalStep {

@@ -1,9 +1,8 @@
 import type { ErrorCode } from './errors.ts'
-import type { ProviderName, VersionState } from './kek.ts'
+import type { HsmKeyState, ProviderName, VersionState } from './kek.ts'
 import type { FleetNode } from './fleet.ts'
 import type { Counters, RotationOutcome, RotationPhase, RotationPause } from './rotation.ts'
 import type { HsmBudget } from './rotation-plan.ts'
-import type { HsmKeyState } from './removal.ts'
 import type { CheckMode } from './settings.ts'
 
 /** The shape of `status --json`. */

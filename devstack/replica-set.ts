@@ -152,7 +152,9 @@ async function initiate(members: readonly OwnMember[]): Promise<void> {
     replSetInitiate: {
       _id: replicaSet,
       members: members.map((member, index) => ({
-        ...{ _id: index, host: member.host, priority: priorityOf(member) },
+        _id: index,
+        host: member.host,
+        priority: priorityOf(member),
         ...(member.kind === 'arbiter' ? { arbiterOnly: true } : {}),
       })),
       settings: { electionTimeoutMillis: 2_000, heartbeatIntervalMillis: 500 },

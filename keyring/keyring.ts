@@ -73,7 +73,12 @@ export async function openKeyring(options: KeyringOptions = {}): Promise<Keyring
     const store = await openStore({ uri, database, ...(client === undefined ? {} : { client }) })
     try {
       const member = await joinFleet({
-        ...{ store, provider, install: config.install, node, role: 'app', log },
+        store,
+        provider,
+        install: config.install,
+        node,
+        role: 'app',
+        log,
         kind: options.ephemeral === true ? 'ephemeral' : 'host',
         timings: config.fleet,
         settingsHash: settingsHash(settingsOf(config)),

@@ -200,7 +200,8 @@ class Member implements FleetMember {
     const timeoutMs = (leaseMs - heartbeatMs) / 2
     const proofs = await this.#keys.refresh({ timeoutMs, proveMs, heartbeatMs })
     const loaded = proofs.map(({ version, begunMs, answers }) => ({
-      ...{ version, answers },
+      version,
+      answers,
       proven_at: this.#clock.at(begunMs),
     }))
     const sent = this.#lease.now()
@@ -216,7 +217,11 @@ class Member implements FleetMember {
   #heartbeat(loaded: Heartbeat['loaded']) {
     const { node, role, settingsHash } = this.#options
     return {
-      ...{ node, boot: this.boot, pid: process.pid, role, settings: settingsHash },
+      node,
+      boot: this.boot,
+      pid: process.pid,
+      role,
+      settings: settingsHash,
       // With an older keystore it may not wrap, so it reports no loaded version.
       loaded: this.#state.older === null ? loaded : [],
       current: this.#state.older === null ? this.#followed.usable() : null,

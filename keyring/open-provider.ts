@@ -42,7 +42,8 @@ export async function openLastingProvider(
   log: Log,
 ): Promise<ReopenedProvider> {
   return openReopening({
-    ...{ name: config.kek.provider, log },
+    name: config.kek.provider,
+    log,
     open: () => openProvider(config, env, log),
     pinNow: () => pinNow(config, env),
   })

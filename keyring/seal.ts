@@ -49,8 +49,13 @@ export async function sealAll(
       if (wrap === undefined) throw new Error('the provider returned fewer wraps than it was given')
       const { name: provider } = parts.provider
       return {
-        ...{ format: envelopeFormat, kek_version: version, provider },
-        ...{ dek_iv: wrap.iv, dek_wrapped: wrap.wrapped, iv, ciphertext },
+        format: envelopeFormat,
+        kek_version: version,
+        provider,
+        dek_iv: wrap.iv,
+        dek_wrapped: wrap.wrapped,
+        iv,
+        ciphertext,
       }
     })
   } finally {

@@ -9,9 +9,28 @@ const cut = '[redacted]'
 const deepest = 8
 /** Compared without case, `_` and `-`: `wrappedDek` is no secret, `dek` is. */
 const secretNames = new Set([
-  ...['pin', 'sopin', 'userpin', 'password', 'passwd', 'passphrase', 'secret', 'token', 'apikey'],
-  ...['dek', 'deks', 'plaindek', 'kek', 'keks', 'key', 'keys', 'privatekey', 'keymaterial'],
-  ...['material', 'plaintext', 'plain', 'authorization'],
+  'pin',
+  'sopin',
+  'userpin',
+  'password',
+  'passwd',
+  'passphrase',
+  'secret',
+  'token',
+  'apikey',
+  'dek',
+  'deks',
+  'plaindek',
+  'kek',
+  'keks',
+  'key',
+  'keys',
+  'privatekey',
+  'keymaterial',
+  'material',
+  'plaintext',
+  'plain',
+  'authorization',
 ])
 /** Names whose short texts and numbers are kept (a key's label, a token's label); bytes are still cut. */
 const labelNames = new Set(['key', 'keys', 'kek', 'keks', 'token'])

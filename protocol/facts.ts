@@ -117,10 +117,21 @@ export function heartbeatFact(row: HeartbeatRow, now: Date): HeartbeatFact {
 /** Treated as if dated in the future: the process may be alive, and it proves nothing. */
 function malformedFact(row: HeartbeatRow, malformed: { what: string; print: string }) {
   return {
-    ...{ id: row._id, node: row.node, boot: row._id.slice(row._id.lastIndexOf('/') + 1) },
-    ...{ pid: row.pid, role: row.role, malformed },
-    ...{ startedAt: row.started_at.toISOString(), at: row.at.toISOString(), ageMs: -1, leaseMs: 0 },
-    ...{ current: null, epoch: null, loaded: [], notLoaded: [], settings: null },
+    id: row._id,
+    node: row.node,
+    boot: row._id.slice(row._id.lastIndexOf('/') + 1),
+    pid: row.pid,
+    role: row.role,
+    malformed,
+    startedAt: row.started_at.toISOString(),
+    at: row.at.toISOString(),
+    ageMs: -1,
+    leaseMs: 0,
+    current: null,
+    epoch: null,
+    loaded: [],
+    notLoaded: [],
+    settings: null,
   }
 }
 

@@ -41,7 +41,11 @@ export function fleetReadiness(facts: ReadinessFacts): ReadinessNode[] {
   const unheard = facts.answers
     .filter(({ node, boot }) => !known.has(`${node}/${boot}`))
     .map(({ node, pid, reason }): ReadinessNode => ({
-      ...{ node, role: 'worker', pid, ready: false, provenAt: null },
+      node,
+      role: 'worker',
+      pid,
+      ready: false,
+      provenAt: null,
       reason: reason ?? 'lease-expired',
     }))
   const present = new Set([...processes, ...unheard].map(({ node }) => node))
@@ -50,7 +54,12 @@ export function fleetReadiness(facts: ReadinessFacts): ReadinessNode[] {
       return kind === 'host' && !decommissioned && !present.has(node)
     })
     .map(({ node }): ReadinessNode => ({
-      ...{ node, role: null, pid: null, ready: false, reason: 'missing', provenAt: null },
+      node,
+      role: null,
+      pid: null,
+      ready: false,
+      reason: 'missing',
+      provenAt: null,
     }))
   return [...processes, ...unheard, ...missing].sort(byName)
 }

@@ -41,7 +41,8 @@ export function removalFacts(reading: Reading, rules: RemovalRulesNow): RemovalF
   const { row, active, now } = reading
   return {
     version: row._id,
-    ...{ active: active?.version ?? null, epoch: active?.epoch ?? 0 },
+    active: active?.version ?? null,
+    epoch: active?.epoch ?? 0,
     rotation: row.rotation,
     roster: reading.roster.map((each) => rosterFact(each, now)),
     heartbeats: reading.heartbeats.map((each) => heartbeatFact(each, now)),

@@ -1,4 +1,5 @@
-import type { HsmKeyState, RemovalPhase } from '../contracts/removal.ts'
+import type { HsmKeyState } from '../contracts/kek.ts'
+import type { RemovalPhase } from '../contracts/removal.ts'
 import type { ProviderName } from '../contracts/kek.ts'
 
 /** The members of a request's row that its phase follows from. */

@@ -153,18 +153,25 @@ async function serve(served: ServedRoles, deps: ControlDeps, stop: AbortSignal):
       const onForeignTask = (role: WorkerRole, task: string | null) =>
         polling.meetForeign(role, task)
       const routing = new BuildRouting({
-        ...{ connection, store: deps.store, build: buildId(), log },
+        connection,
+        store: deps.store,
+        build: buildId(),
+        log,
         namespace: temporalEndpoint(config).namespace,
         everyMs: config.fleet.heartbeatMs,
       })
       const polling: Polling = new Polling({
-        ...{ roles: served.roles, log, everyMs: config.fleet.heartbeatMs },
+        roles: served.roles,
+        log,
+        everyMs: config.fleet.heartbeatMs,
         firstPauseMs: 2 * config.fleet.leaseMs,
         hasTask: (task) => hasTask(deps.store, task),
         look: keystoreLook(deps.store, { name: config.install, provider: config.kek.provider }),
         open: (role, install) =>
           served.open(connection, {
-            ...{ role, install, onForeignTask },
+            role,
+            install,
+            onForeignTask,
             build: () => routing.begin(install),
           }),
       })
@@ -232,7 +239,10 @@ async function join(
   provider: KekProvider,
 ): Promise<FleetMember> {
   return await joinFleet({
-    ...{ store, provider, node, log },
+    store,
+    provider,
+    node,
+    log,
     install: config.install,
     kind: ephemeral ? 'ephemeral' : 'host',
     role: 'worker',

@@ -30,7 +30,10 @@ export const removalProgress = defineQuery<RemovalProgress>(messages.progress)
  */
 export async function removeKek(input: RemoveInput): Promise<RemoveResult> {
   const progress: RemovalProgress = {
-    ...{ version: input.version, phase: 'asked', dueAt: null, guards: [] },
+    version: input.version,
+    phase: 'asked',
+    dueAt: null,
+    guards: [],
   }
   const request = { isUndone: false }
   const isUndone = () => request.isUndone

@@ -8,7 +8,7 @@ import {
 import type { ChildWorkflowHandle } from '@temporalio/workflow'
 import { workflowIds } from '../contracts/names.ts'
 import type { RangePlan, Steering, SweepEnd, SweepPlan } from '../contracts/rewrap.ts'
-import { isRunFull } from './next-run.ts'
+import { isRunFull } from './run-length.ts'
 import { deciding, surveying } from './profiles.ts'
 import { isEndedFromOutside } from './refusal.ts'
 import { rewrapRange, steer } from './rewrap-range.ts'
@@ -59,7 +59,11 @@ export async function rewrapRanges(state: RotationState, plan: SweepPlan): Promi
   const width = rangeWindow[state.input.priority ?? 'rotation']
   while (plan.waiting.length < width && !plan.isRead) await readMore(state, plan)
   const window: SlotWindow = {
-    ...{ plan, sent: new Map(), reading: null, stopping: isRunFull(), done: false },
+    plan,
+    sent: new Map(),
+    reading: null,
+    stopping: isRunFull(),
+    done: false,
     slots: Math.min(width, plan.waiting.length),
   }
   const slots = Array.from({ length: window.slots }, async () => {

@@ -6,13 +6,14 @@ import type {
   RotateInput,
   RotateResult,
 } from '../contracts/rotation.ts'
-import { beginNextRun, RunIsFull } from './next-run.ts'
+import { beginNextRun } from './next-run.ts'
 import { deciding, surveying } from './profiles.ts'
 import { proveFleet } from './prove-fleet.ts'
 import { reportOf } from './refusal.ts'
 import { planPass, rewrapRanges } from './rewrap-ranges.ts'
 import { answerMessages, enter, mayGoOn, newRotationState, show } from './rotation-state.ts'
 import type { RotationState } from './rotation-state.ts'
+import { RunIsFull } from './run-length.ts'
 import { settle, watchingFleet } from './settle.ts'
 
 /**

@@ -21,9 +21,9 @@ import type {
   SetRate,
 } from '../contracts/rotation.ts'
 import { walksBegin } from '../protocol/tail.ts'
-import { isRunFull, RunIsFull } from './next-run.ts'
 import { refuse } from './refusal.ts'
 import { hsmAvailability } from './rewrap-range.ts'
+import { isRunFull, RunIsFull } from './run-length.ts'
 
 export const pause = defineUpdate(messages.pause)
 export const resume = defineUpdate(messages.resume)

@@ -27,7 +27,11 @@ export function register(program: Command): void {
       answering<{ limit: number }>(async (context, { limit }) => {
         const view = await readAudit(context.config(), limit)
         const rows = view.entries.map(({ sequence, at, actor, action, subject }) => [
-          ...[sequence ?? '-', at, shownActor(actor), action, subject],
+          sequence ?? '-',
+          at,
+          shownActor(actor),
+          action,
+          subject,
         ])
         const text = table(['no', 'at', 'actor', 'action', 'subject'], rows)
         return { json: view, text: rows.length === 0 ? 'nothing is recorded yet' : text }

@@ -47,7 +47,9 @@ function groupsText(nodes: FleetNode[]): string {
   const rows = [...groups.values()]
     .sort((one, other) => one.names.length - other.names.length)
     .map(({ cells, names, processes, oldestSeconds }) => [
-      ...[names.length, processes, ...cells],
+      names.length,
+      processes,
+      ...cells,
       oldestSeconds === null ? null : seconds(oldestSeconds),
       names.length > 3 ? `${names.slice(0, 3).join(' ')} …` : names.join(' '),
     ])

@@ -20,8 +20,11 @@ export function scanText(view: ScanView): string {
     const failed = view.failed
       .slice(0, shownFailures)
       .map(({ collection, id, field, kekVersion, code }) => [
-        ...[collection, typeof id === 'string' ? id : JSON.stringify(id)],
-        ...[field, kekVersion === null ? 'odd' : `v${kekVersion}`, code],
+        collection,
+        typeof id === 'string' ? id : JSON.stringify(id),
+        field,
+        kekVersion === null ? 'odd' : `v${kekVersion}`,
+        code,
       ])
     parts.push(table(['collection', 'id', 'field', 'version', 'code'], failed))
     const more = view.failed.length - shownFailures

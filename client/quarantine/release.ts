@@ -40,7 +40,9 @@ export async function releaseQuarantine(
       released.push(view)
       const { collection, id, field, kekVersion, code } = view
       await appendAudit(store, {
-        ...{ actor: requester(), action: 'quarantine-released', subject: `v${kekVersion}` },
+        actor: requester(),
+        action: 'quarantine-released',
+        subject: `v${kekVersion}`,
         details: { collection, id: id as never, field, code },
       })
     }

@@ -59,7 +59,9 @@ async function beginnings(
   { workflowId, runId }: WorkflowExecutionDescription,
 ): Promise<Map<string, Date>> {
   const { history } = await client.workflowService.getWorkflowExecutionHistoryReverse({
-    ...{ namespace, execution: { workflowId, runId }, maximumPageSize: eventsAtMost },
+    namespace,
+    execution: { workflowId, runId },
+    maximumPageSize: eventsAtMost,
   })
   const begun = new Map<string, Date>()
   for (const { eventTime, activityTaskScheduledEventAttributes: step } of history?.events ?? []) {

@@ -33,8 +33,13 @@ export async function readAudit(
   return withKeystore(config, async ({ store }) => {
     const rows = await listAudit(store, limit ?? undefined)
     const entries = rows.map(({ _id, at, actor, action, subject, details, hash }) => ({
-      ...{ sequence: _id, at: at.toISOString(), actor: actorOf(actor, details) },
-      ...{ action, subject, details, hash },
+      sequence: _id,
+      at: at.toISOString(),
+      actor: actorOf(actor, details),
+      action,
+      subject,
+      details,
+      hash,
     }))
     return { entries }
   })

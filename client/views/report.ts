@@ -24,8 +24,14 @@ export async function readReport(config: Config, rotation: string): Promise<Repo
     const end = row.ended_at ?? (await serverNow(store))
     const quarantine = await listQuarantine(store, row.from)
     return {
-      ...{ rotation, from: row.from, to: row.to, phase: row.phase, outcome: row.outcome },
-      ...{ requestedBy: row.requested_by, reason: row.reason, silent: row.silent },
+      rotation,
+      from: row.from,
+      to: row.to,
+      phase: row.phase,
+      outcome: row.outcome,
+      requestedBy: row.requested_by,
+      reason: row.reason,
+      silent: row.silent,
       startedAt: row.started_at.toISOString(),
       promotedAt: iso(row.promoted_at),
       settledAt: iso(row.settled_at),
