@@ -6,13 +6,16 @@ import type { MemberKind, ReplicaSet } from '../../devstack/replica-set.ts'
 import { findServer } from '../../devstack/servers/find-server.ts'
 
 /** A separate replica set for a whole file, started once; call it at the top of a describe. */
-export function replicaSet(members: readonly MemberKind[]): () => ReplicaSet {
+export function replicaSet(
+  members: readonly MemberKind[],
+  options: { links?: boolean } = {},
+): () => ReplicaSet {
   let set: ReplicaSet | null = null
   let folder: string | null = null
   beforeAll(async () => {
     const { path } = await findServer('mongod', { print: console.error })
     folder = await mkdtemp(join(process.cwd(), '.keyturn', 'set-'))
-    set = await startReplicaSet({ path, folder, members })
+    set = await startReplicaSet({ path, folder, members, ...options })
   })
   afterAll(async () => {
     await set?.stop()
