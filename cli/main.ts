@@ -1,5 +1,13 @@
 #!/usr/bin/env node
-import { run } from './run.ts'
+import { tooFewFiles } from './open-files.ts'
+
+const refusal = tooFewFiles()
+if (refusal !== null) {
+  const { reportError } = await import('./ui/errors.ts')
+  process.exit(reportError(refusal, process.argv.includes('--json')).exitCode)
+}
+// Loaded after the check: with too few descriptors Node reports some module as missing.
+const { run } = await import('./run.ts')
 
 // Exits explicitly: a socket that a library leaves open must not keep a finished command alive.
 process.exit(await run(process.argv.slice(2)))

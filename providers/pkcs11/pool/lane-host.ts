@@ -93,6 +93,8 @@ export class LaneHost {
       queue.push(pending)
       if (request.op === 'open') this.#login = pending
       if (queue.length === 1) this.#startDeadline(lane)
+      // A child that could not be started (no descriptor left) has no channel. Its `error`, a moment later, rejects this.
+      if (this.#child.pid === undefined) return
       this.#child.send(message, (error) => {
         if (error)
           this.#markLost(new LaneLost(`cannot reach the lane process: ${error.message}`, 'died'))
