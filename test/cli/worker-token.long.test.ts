@@ -43,7 +43,7 @@ describe.skipIf(inject('softhsm') === null)('a worker whose token is not usable'
       'the worker is not ready',
       async () => ((await readyz(worker))[0] === 200 ? true : null),
       {
-        withinMs: 30_000,
+        withinMs: 60_000,
         everyMs: 100,
       },
     )

@@ -53,7 +53,7 @@ describe('a stack', () => {
     await stack.stop()
     expect(existsSync(stack.folder)).toBe(false)
     await waitUntil('the servers still run', () => livingIn(stack.folder).length === 0, {
-      withinMs: 10_000,
+      withinMs: 60_000,
     })
   })
 
@@ -107,7 +107,7 @@ describe('a stack', () => {
     owner.process.signal('SIGKILL')
     await owner.exit()
     await waitUntil('something still runs', () => livingIn(folder).length === 0, {
-      withinMs: 20_000,
+      withinMs: 60_000,
     })
     await rm(folder, { recursive: true, force: true })
   })

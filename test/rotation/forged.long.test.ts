@@ -194,8 +194,8 @@ describe('forged steps of a rotation', () => {
   }
 
   test('of a sweeping rotation do not end it, and neither they nor a reset move its phase back', async () => {
-    const command = fleet.start('rotate', '--to-version', '2', '--max-rate', '60')
-    await fleet.rewrapped(50)
+    const command = fleet.start('rotate', '--to-version', '2', '--max-rate', '1')
+    await fleet.rewrapped(1)
     await fleet.must('pause')
     await quiet(fleet)
     const { _id: rotation } = await running()
