@@ -6,7 +6,7 @@ import type { RemovalStep, RemoveInput } from '../contracts/removal.ts'
 import { keyIdDigits } from '../protocol/own-key.ts'
 import { probeFailure, profileFrom } from '../providers/pkcs11/probe/failure.ts'
 import { insertFirstActive } from '../store/kek-active.ts'
-import { appendAudit } from '../store/kek-audit.ts'
+import { appendAudit, hasAuditOf } from '../store/kek-audit.ts'
 import { claimProvider, countInstallation } from '../store/kek-install.ts'
 import { completeInstall, insertIntent, readVersion } from '../store/kek-versions.ts'
 import type { VersionDoc } from '../store/documents.ts'
@@ -122,6 +122,7 @@ async function make(deps: ActivityDeps, input: InstallInput): Promise<InstallRes
   if (intent.canary !== null) {
     // Done by an earlier attempt, or long ago: no key is touched again.
     await insertFirstActive(store, input.version)
+    await auditOnce(deps, input, intent)
     return await installResult(store, intent, false)
   }
   const intended = intent.key_id === null ? null : Buffer.from(intent.key_id.buffer)
@@ -142,7 +143,7 @@ async function make(deps: ActivityDeps, input: InstallInput): Promise<InstallRes
   const isNew = await completeInstall(store, input.version, made)
   if (isNew) await requireStillNew(deps, input.version, made)
   await insertFirstActive(store, input.version)
-  if (isNew) await audit(deps, input, intent)
+  await auditOnce(deps, input, intent)
   await member.beat()
   return await installResult(store, await requireRow(store, input.version), true)
 }
@@ -179,12 +180,19 @@ async function requireRow(store: Store, version: number): Promise<VersionDoc> {
   throw new KeyturnError('internal', `the intent of version ${version} is gone`)
 }
 
-async function audit(deps: ActivityDeps, input: InstallInput, intent: VersionDoc): Promise<void> {
+/** An attempt that ended between the row and the entry leaves the entry to the next one. */
+async function auditOnce(
+  deps: ActivityDeps,
+  input: InstallInput,
+  intent: VersionDoc,
+): Promise<void> {
   const { provider, origin } = intent
+  const subject = `v${input.version}`
+  if (await hasAuditOf(deps.store, 'version-installed', subject)) return
   await appendAudit(deps.store, {
     actor: input.requestedBy,
     action: 'version-installed',
-    subject: `v${input.version}`,
+    subject,
     details: { provider, origin, label: intent.label, claimed: true, worker: deps.node },
   })
 }

@@ -1,5 +1,10 @@
 import { KeyturnError, type ErrorCode } from '../contracts/errors.ts'
 import { innermost, inOneLine, reasonOf } from '../contracts/reasons.ts'
+import {
+  clientCertificateHint,
+  clientCertificateReason,
+  refusedCertificate,
+} from './temporal-client-certificate.ts'
 import type { TemporalEndpoint } from './temporal-endpoint.ts'
 
 /** gRPC status codes that are handled individually (grpc/doc/statuscodes.md). */
@@ -37,6 +42,14 @@ export function temporalFailure(error: unknown, place: Place): KeyturnError {
       'config-invalid',
       `the address "${place.address}" of temporal cannot be used: ${reason}`,
       addressHint,
+    )
+  }
+  if (place.security?.tls && refusedCertificate.test(reason)) {
+    const text = clientCertificateReason(place.security.tls)
+    return fail(
+      'temporal-unreachable',
+      `temporal does not answer at "${place.address}": ${text}`,
+      clientCertificateHint,
     )
   }
   const isLate = status === grpc.deadline

@@ -63,14 +63,17 @@ export function spawnMongod(options: {
   data: string
   logFile: string
   parameters?: readonly string[]
+  /** Options of its own, such as `--auth`. */
+  more?: readonly string[]
 }): SupervisedChild {
-  const { parameters = [] } = options
+  const { parameters = [], more = [] } = options
   return spawnSupervised({
     command: options.path,
     // prettier-ignore
     args: ['--replSet', replicaSet, '--bind_ip', '127.0.0.1', '--port', options.port.toString(), '--dbpath', options.data,
       '--nounixsocket', '--wiredTigerCacheSizeGB', '0.5', '--oplogSize', '512',
-      ...['diagnosticDataCollectionEnabled=false', ...parameters].flatMap((each) => ['--setParameter', each])],
+      ...['diagnosticDataCollectionEnabled=false', ...parameters].flatMap((each) => ['--setParameter', each]),
+      ...more],
     logFile: options.logFile,
   })
 }

@@ -66,6 +66,12 @@ export async function appendAudit(store: Store, entry: AuditEntry): Promise<Audi
   }
 }
 
+/** Whether an action on a subject is already recorded. */
+export async function hasAuditOf(store: Store, action: string, subject: string): Promise<boolean> {
+  const filter = { action, subject }
+  return (await keystore.audit(store).findOne(filter, { projection: { _id: 1 } })) !== null
+}
+
 /** Whether an action of a request is already recorded. */
 export async function hasAudit(store: Store, action: string, request: string): Promise<boolean> {
   const filter = { action, 'details.request': request }

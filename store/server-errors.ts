@@ -1,4 +1,5 @@
 import {
+  Int32,
   MongoClientClosedError,
   MongoError,
   MongoErrorLabel,
@@ -19,7 +20,11 @@ type CodeName = keyof typeof serverCodes
 
 /** The server's error code, also of a bulk write's first error; null if the error is not from the server. */
 export function serverCode(error: unknown): number | null {
-  return error instanceof MongoServerError && typeof error.code === 'number' ? error.code : null
+  if (!(error instanceof MongoServerError)) return null
+  const code: unknown = error.code
+  // An answer to a statement with `promoteValues: false` is not promoted either.
+  if (code instanceof Int32) return code.value
+  return typeof code === 'number' ? code : null
 }
 
 function hasCode(error: unknown, ...names: CodeName[]): boolean {

@@ -7,6 +7,7 @@ import {
 import { KeyturnError, type ErrorCode } from '../contracts/errors.ts'
 import { innermost, isSystemError, reasonOf } from '../contracts/reasons.ts'
 import { listed, refusedAddress } from './mongodb-address.ts'
+import { describeRefusal, refusedAction } from './refused-action.ts'
 import {
   isLoginRefused,
   isPassing,
@@ -30,6 +31,11 @@ export function asStoreError(error: unknown, where = 'mongodb'): unknown {
 
   const inside = serverAnswer(error)
   if (isRefused(inside)) {
+    const action = refusedAction(reasonOf(inside))
+    if (action !== null) {
+      const text = `${where} refused: ${describeRefusal(action)}`
+      return coded('mongodb-refused', text, hints.roles)
+    }
     const hint = isLoginRefused(inside) ? hints.login : hints.roles
     return coded('mongodb-refused', `${where} refused: ${reasonOf(inside)}`, hint)
   }

@@ -4,7 +4,7 @@ import { serverCodes } from './server-codes.ts'
 export const hints = {
   login:
     'check user, password, authSource and authMechanism of mongodb.uri (or KEYTURN_MONGODB_URI)',
-  roles: 'give the user readWrite on the database, and collMod for removal',
+  roles: 'give it the role of docs/security.md, or readWrite and dbAdmin on the database',
   missing: 'install what is missing, or take the option that needs it out of the address',
   majority:
     'a member that holds data is down or lags behind: rs.status() shows it, and keyturn doctor shows what to do',

@@ -17,6 +17,7 @@ import { limits } from './limits.ts'
 import { listed, readAddress, refusedAddress, withoutSecrets } from './mongodb-address.ts'
 import { asOpeningError, asStoreError } from './store-errors.ts'
 import { checkTlsFiles } from './tls-files.ts'
+import { withTlsReason } from './tls-refusal.ts'
 
 /** How long a statement waits for a connection of the pool, in milliseconds; the driver's default is no limit. */
 const waitQueueMs = 10_000
@@ -82,7 +83,7 @@ export async function openStore(options: StoreOptions): Promise<Store> {
     return { client, db: limitedDb(db), isRouter, close }
   } catch (error) {
     await close()
-    throw masked(asOpeningError(error, addressOf(client)), options.uri)
+    throw masked(withTlsReason(asOpeningError(error, addressOf(client)), client), options.uri)
   } finally {
     members.close()
   }

@@ -1,8 +1,10 @@
 import type { NativeConnection, WorkerDeploymentOptions } from '@temporalio/worker'
+import { KeyturnError } from '../contracts/errors.ts'
 import { deploymentName, queues, type InstallIdentity } from '../contracts/names.ts'
 import type { Log } from '../observability/log.ts'
 import { controlWorkers, takesOver } from '../protocol/builds.ts'
 import { liveHeartbeats } from '../store/process-heartbeats.ts'
+import { asStoreError } from '../store/store-errors.ts'
 import type { Store } from '../store/store.ts'
 
 /**
@@ -106,13 +108,16 @@ export class BuildRouting {
       )
       return true
     } catch (err) {
-      log.debug({ err }, 'the current build could not be read or changed')
+      const known = asStoreError(err)
+      const text = 'the current build could not be read or changed'
+      if (!(known instanceof KeyturnError)) log.debug({ err }, text)
+      else this.#logOnce(`${text}: ${known.message}`, 'warn')
       return false
     }
   }
 
-  #logOnce(line: string): void {
-    if (line !== this.#logged) this.#options.log.info(line)
+  #logOnce(line: string, level: 'info' | 'warn' = 'info'): void {
+    if (line !== this.#logged) this.#options.log[level](line)
     this.#logged = line
   }
 

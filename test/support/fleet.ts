@@ -73,6 +73,8 @@ export interface RunningCli {
 
 export interface FleetOptions {
   provider: ProviderName
+  /** Its name, which is also its database; a fresh one by default. */
+  install?: string
   /** Nodes whose workers are started; vm-a and vm-b by default. */
   nodes?: readonly string[]
   /** Versions that are installed; 1 and 2 by default. */
@@ -82,6 +84,8 @@ export interface FleetOptions {
   mongoUri?: string
   /** Instead of SoftHSM2 itself: the fault module over it. */
   modulePath?: string
+  /** Further variables of all its processes. */
+  env?: NodeJS.ProcessEnv
   /** Overrides of the fleet's keyturn.yaml, member by member. */
   config?: Record<string, object>
 }
@@ -138,9 +142,9 @@ export async function openFleet(options: FleetOptions): Promise<Fleet> {
   const token = options.provider === 'pkcs11' ? await makeToken() : null
   // The keyring of this process loads the module here.
   if (token !== null) process.env['SOFTHSM2_CONF'] = token.conf
-  const install = freshName('attack')
+  const install = options.install ?? freshName('attack')
   const envKeys = new Map(readyVersions.map((version) => [version, randomBytes(32)]))
-  const env: NodeJS.ProcessEnv =
+  const keys: NodeJS.ProcessEnv =
     token === null
       ? Object.fromEntries(
           [...envKeys].map(([version, key]) => [
@@ -149,6 +153,7 @@ export async function openFleet(options: FleetOptions): Promise<Fleet> {
           ]),
         )
       : { SOFTHSM2_CONF: token.conf }
+  const env = { ...keys, ...options.env }
   const address = options.temporalAddress ?? inject('temporalAddress')
   const mongoUri = options.mongoUri ?? inject('mongoUri')
   const base = configOf({ install, token, address, mongoUri, modulePath: options.modulePath })
