@@ -13,7 +13,9 @@ const store = await testStore()
 const met: [Queue, string | null][] = []
 /** Only the store exists: a refused activity must not use anything else. */
 const deps = {
-  ...{ store, node: 'vm-a', config: { install: 'x' } },
+  store,
+  node: 'vm-a',
+  config: { install: 'x' },
   onForeignTask: (queue: Queue, task: string | null) => met.push([queue, task]),
 } as unknown as ActivityDeps
 type Steps = Record<string, (input: unknown) => Promise<unknown>>

@@ -47,8 +47,15 @@ const fleet = { heartbeatMs: 1_000, leaseMs: 3_000, expireMs: 6_000 }
 const settings: FleetSettings = { collections: configured, fleet, removal }
 await writeSettings(store, { settings, sha256: Buffer.alloc(32), by: 'alice' })
 const removed = {
-  ...{ request: 'before', requested_by: 'alice', requested_at: new Date(0), due_at: new Date(0) },
-  ...{ guard_run: 1, without_fence: false, fenced_at: new Date(0), fence_try: null, hsm_key: null },
+  request: 'before',
+  requested_by: 'alice',
+  requested_at: new Date(0),
+  due_at: new Date(0),
+  guard_run: 1,
+  without_fence: false,
+  fenced_at: new Date(0),
+  fence_try: null,
+  hsm_key: null,
 }
 
 /** Version 1 is destroyed and its key still exists; 2 is active. */

@@ -54,8 +54,14 @@ type Input = Omit<InstallInput, 'install'> & { install: never }
 
 const asked = (version: unknown, change: object = {}): Input =>
   ({
-    ...{ install: name, version, provider: 'env', origin: 'environment' },
-    ...{ label: null, keyId: null, requestedBy: 'alice', ...change },
+    install: name,
+    version,
+    provider: 'env',
+    origin: 'environment',
+    label: null,
+    keyId: null,
+    requestedBy: 'alice',
+    ...change,
   }) as never
 
 const steps = ['checkInstall', 'probeToken', 'declareIntent', 'makeKek'] as const

@@ -18,7 +18,11 @@ test.each([
   const member = await fleet.member({ provider })
   const { config, store } = fleet
   const host = nodeActivities({
-    ...{ config, store, node: 'vm-a', provider, member },
+    config,
+    store,
+    node: 'vm-a',
+    provider,
+    member,
   } as unknown as ActivityDeps)
   expect(await host.proveVersion({ target: 2 })).toMatchObject({ reason, nonce: null })
   expect(await host.proveVersion({ target: 1 })).toMatchObject({ reason: null })

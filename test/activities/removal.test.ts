@@ -46,7 +46,10 @@ function afterFence(then: () => Promise<unknown>): Store {
 }
 
 const input = (request: string, version = 1) => ({
-  ...{ install: { name: 'test', id: '0f' }, task: '', version, request },
+  install: { name: 'test', id: '0f' },
+  task: '',
+  version,
+  request,
 })
 
 /** Runs a step as a worker does; the worker's clock may differ. */
@@ -74,7 +77,9 @@ const hour = 3_600_000
 async function record(rules: object = {}): Promise<void> {
   const removal = { backupWindowMs: 0, undoWindowMs: hour, approvalsRequired: 0, approvers: [] }
   const settings: FleetSettings = {
-    ...{ collections: configured, fleet, removal: { ...removal, ...rules } },
+    collections: configured,
+    fleet,
+    removal: { ...removal, ...rules },
   }
   await writeSettings(store, { settings, sha256: Buffer.alloc(32), by: 'alice' })
 }
@@ -130,8 +135,15 @@ test('an undo between the fence and its record leaves no fence behind', async ()
 })
 
 const claims = {
-  ...{ guardRun: 1, undoWindowMs: 0, afterMs: 0, requestedBy: 'root', reason: 'forged' },
-  ...{ destroyHsmKey: true, acceptQuarantine: true, withoutFence: true, fenced: true },
+  guardRun: 1,
+  undoWindowMs: 0,
+  afterMs: 0,
+  requestedBy: 'root',
+  reason: 'forged',
+  destroyHsmKey: true,
+  acceptQuarantine: true,
+  withoutFence: true,
+  fenced: true,
 }
 
 test('a step without a request in this keystore is foreign and changes nothing', async () => {
@@ -216,7 +228,9 @@ test('a worker whose clock differs from the database’s destroys nothing', asyn
     await pass(apart < 0 ? 2 * hour : 0)
     const ownNow = () => new Date(Date.now() + apart)
     expect(await take('destroyVersion', request, { ownNow })).toMatchObject({
-      ...{ phase: 'over', state: 'deactivated', error: { code: 'clock-differs' } },
+      phase: 'over',
+      state: 'deactivated',
+      error: { code: 'clock-differs' },
     })
   }
   // A small difference is no reason to refuse, only to wait for both clocks.

@@ -7,7 +7,7 @@ import { seconds } from '../../cli/ui/figures.ts'
 describe('figures', () => {
   test('are parsed strictly', () => {
     expect([version('1'), limit('0'), positive('3'), duration('90d'), timeOfDay('03:30')]).toEqual([
-      ...[1, 0, 3, 7_776_000_000, 12_600_000],
+      1, 0, 3, 7_776_000_000, 12_600_000,
     ])
     for (const bad of ['0', '-1', '1.5', '1e3', '', ' 1', '0x1', '99999999999999999999']) {
       expect(() => version(bad)).toThrow(expect.objectContaining({ code: 'version-invalid' }))
@@ -18,7 +18,11 @@ describe('figures', () => {
 
   test('are formatted for reading', () => {
     expect([seconds(0.25), seconds(59.6), seconds(600), seconds(8100), seconds(864_000)]).toEqual([
-      ...['0.3 s', '60 s', '10 min', '2 h 15 min', '10 days'],
+      '0.3 s',
+      '60 s',
+      '10 min',
+      '2 h 15 min',
+      '10 days',
     ])
   })
 

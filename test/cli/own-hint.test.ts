@@ -37,7 +37,8 @@ describe('a hint', () => {
   test('that would only name its own command points to the list of codes', () => {
     const error = new KeyturnError('setup-missing', 'not set up', { hint: 'run: keyturn setup' })
     expect(withoutOwnHint(error, 'setup')).toMatchObject({
-      ...{ code: 'setup-missing', message: 'not set up' },
+      code: 'setup-missing',
+      message: 'not set up',
       hint: 'docs/troubleshooting.md tells of each code',
     })
     expect(withoutOwnHint(error, 'status')).toBe(error)

@@ -6,7 +6,10 @@ import { readinessText } from '../../cli/ui/present-readiness.ts'
 const name = (at: number) => `vm-${at.toString().padStart(3, '0')}`
 
 const node = (at: number, current: number, live = true): FleetNode => ({
-  ...{ node: name(at), kind: 'host', live, decommissioned: false },
+  node: name(at),
+  kind: 'host',
+  live,
+  decommissioned: false,
   processes: [
     { role: 'app', pid: at, current, epoch: current, loaded: [1, 2], heartbeatAgeSeconds: at % 30 },
   ],
@@ -35,7 +38,11 @@ test('a small fleet has a line for each process', () => {
 
 test('verify of a large fleet names only the processes that are not ready, each with a hint', () => {
   const nodes = fleet.map(({ node }, at): ReadinessNode => ({
-    ...{ node, role: 'app', pid: at, ready: at !== 7, provenAt: null },
+    node,
+    role: 'app',
+    pid: at,
+    ready: at !== 7,
+    provenAt: null,
     reason: at === 7 ? 'material-missing' : null,
   }))
   const text = readinessText({ target: 2, ready: false, nodes, crossChecked: true })

@@ -43,7 +43,8 @@ describe('a collection that cannot be swept', () => {
   test.each(Object.entries(shapes))('is refused by setup: it %s', async (why, options) => {
     await fleet.store.db.createCollection('odd', options)
     expect(refusalOf(await setupWith([...two, odd]))).toMatchObject({
-      ...{ exit: 3, code: 'unsupported-shape' },
+      exit: 3,
+      code: 'unsupported-shape',
       message: expect.stringContaining(`collection "odd" ${why}`) as string,
     })
     const { json } = await fleet.cli('doctor')
@@ -64,7 +65,8 @@ describe('a collection that cannot be swept', () => {
       const status = await fleet.must('status')
       expect(status['lost']).toMatchObject([{ code: 'collection-replaced' }])
       expect(refusalOf(await fleet.cli('scan'))).toMatchObject({
-        ...{ exit: 3, code: 'collection-replaced' },
+        exit: 3,
+        code: 'collection-replaced',
       })
       expect(refusalOf(await setupWith(two))).toMatchObject({ code: 'unsupported-shape' })
     },
@@ -77,10 +79,12 @@ describe('a collection that cannot be swept', () => {
       validator: { secret: { $exists: true } },
     })
     expect(await setupWith([...two, odd])).toMatchObject({
-      ...{ code: 0, json: { settings: 'changed', changes: ['collections: + odd.secret'] } },
+      code: 0,
+      json: { settings: 'changed', changes: ['collections: + odd.secret'] },
     })
     expect(await setupWith(two)).toMatchObject({
-      ...{ code: 0, json: { changes: ['collections: − odd.secret'] } },
+      code: 0,
+      json: { changes: ['collections: − odd.secret'] },
     })
   })
 })
@@ -99,15 +103,14 @@ describe('a collection that is taken out of the file', () => {
   ])('is refused while it holds an envelope: %s', async (held, token) => {
     await records().insertOne({ secrets: { token } })
     expect(refusalOf(await setupWith(without))).toEqual({
-      ...{ exit: 3, code: 'collection-in-use' },
+      exit: 3,
+      code: 'collection-in-use',
       message: `"accounts.secrets.token" still holds ${held}`,
     })
     await records().deleteMany({})
     expect(await setupWith(without)).toMatchObject({
-      ...{
-        code: 0,
-        json: { settings: 'changed', changes: ['collections: − accounts.secrets.token'] },
-      },
+      code: 0,
+      json: { settings: 'changed', changes: ['collections: − accounts.secrets.token'] },
     })
     expect(await lastChange()).toMatchObject({
       action: 'settings-changed',

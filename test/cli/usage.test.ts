@@ -13,7 +13,8 @@ async function configFile(provider: string): Promise<string> {
   onTestFinished(() => rm(folder, { recursive: true, force: true }))
   const file = join(folder, 'keyturn.yaml')
   const config = {
-    ...{ install: 'payments', temporal: { address: '127.0.0.1:1' } },
+    install: 'payments',
+    temporal: { address: '127.0.0.1:1' },
     mongodb: { uri: 'mongodb://127.0.0.1:1/', database: 'app' },
     kek: { provider, pkcs11: { module_path: '/usr/lib/none.so', token_label: 'payments' } },
     collections: [{ name: 'certificates', envelopes: ['private_key'] }],

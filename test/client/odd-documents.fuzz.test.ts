@@ -63,9 +63,16 @@ await askForProof(store, { nonce: 'n-1', target: 1, openMs: 60_000 })
 await seeNode(store, 'vm-a', 'host')
 const recorded = await readSettings(store)
 await writeHeartbeat(store, {
-  ...{ node: 'vm-a', role: 'worker', pid: 7, boot: 'b', current: 1, epoch: 1 },
+  node: 'vm-a',
+  role: 'worker',
+  pid: 7,
+  boot: 'b',
+  current: 1,
+  epoch: 1,
   loaded: [{ version: 1, proven_at: new Date(), answers: 'n-1' }],
-  ...{ leaseMs: 600_000, expireMs: 1_200_000, settings: recorded!.sha256.value() },
+  leaseMs: 600_000,
+  expireMs: 1_200_000,
+  settings: recorded!.sha256.value(),
 })
 const identity = identityOf((await readInstall(store))!)
 
@@ -74,9 +81,18 @@ async function preflight(): Promise<unknown> {
   const workflowExecution = { workflowId: workflowIds.rotate(identity), runId: randomUUID() }
   const activity = new MockActivityEnvironment({ workflowExecution })
   const input = {
-    ...{ install: identity, task: 't', rotation: randomUUID(), from: 1, to: 2 },
-    ...{ requestedBy: 'ann', reason: '', maxRate: 0, maxHsmCalls: 0 },
-    ...{ page: 50, shards: 1, check: 'all' as const },
+    install: identity,
+    task: 't',
+    rotation: randomUUID(),
+    from: 1,
+    to: 2,
+    requestedBy: 'ann',
+    reason: '',
+    maxRate: 0,
+    maxHsmCalls: 0,
+    page: 50,
+    shards: 1,
+    check: 'all' as const,
   }
   const deps = { config, store, node: 'vm-a' } as unknown as ControlDeps
   // The SDK logs each error of an activity.

@@ -21,11 +21,33 @@ async function evaluate(script: string): Promise<unknown> {
 test('keyturn/client exports each verb of an operator', async () => {
   const names = await evaluate('console.log(JSON.stringify(Object.keys(keyturn)))')
   const verbs = [
-    ...['setup', 'relocate', 'examine', 'installKek', 'verifyFleet', 'readNodes', 'changeRoster'],
-    ...['planRotation', 'rotate', 'followRotation', 'liveRotation', 'steer', 'cancelRotation'],
-    ...['removeKek', 'previewRemoval', 'undoRemoval', 'setPolicy', 'showPolicy', 'steerPolicy'],
-    ...['readStatus', 'readReport', 'readAudit', 'checkAudit', 'scan', 'readQuarantine'],
-    ...['loadConfig', 'KeyturnError'],
+    'setup',
+    'relocate',
+    'examine',
+    'installKek',
+    'verifyFleet',
+    'readNodes',
+    'changeRoster',
+    'planRotation',
+    'rotate',
+    'followRotation',
+    'liveRotation',
+    'steer',
+    'cancelRotation',
+    'removeKek',
+    'previewRemoval',
+    'undoRemoval',
+    'setPolicy',
+    'showPolicy',
+    'steerPolicy',
+    'readStatus',
+    'readReport',
+    'readAudit',
+    'checkAudit',
+    'scan',
+    'readQuarantine',
+    'loadConfig',
+    'KeyturnError',
   ]
   expect(names).toEqual(expect.arrayContaining(verbs))
 })

@@ -50,9 +50,7 @@ describe.skipIf(inject('softhsm') === null)('a copy with a Temporal of its own',
   })
 
   const versionsOf = (of: Store) => of.db.collection<VersionDoc>('kek_versions')
-  const removeKey = (version: number) => [
-    ...['remove', '--version', `${version}`, '--destroy-hsm-key'],
-  ]
+  const removeKey = (version: number) => ['remove', '--version', `${version}`, '--destroy-hsm-key']
 
   async function originalsAreThere(...versions: number[]): Promise<void> {
     for (const version of versions) {
@@ -65,7 +63,9 @@ describe.skipIf(inject('softhsm') === null)('a copy with a Temporal of its own',
     for (const words of [removeKey(1), ['rotate', '--to-version', '1'], ['setup']]) {
       const { code, json } = await cli(...words)
       expect({ words, code, error: json.error.code }).toEqual({
-        ...{ words, code: 3, error: 'keystore-copied' },
+        words,
+        code: 3,
+        error: 'keystore-copied',
       })
     }
     expect((await cli('remove', '--version', '1', '--dry-run')).json['copied']).toBe(true)
@@ -83,7 +83,9 @@ describe.skipIf(inject('softhsm') === null)('a copy with a Temporal of its own',
     for (const words of [removeKey(1), [...removeKey(1), '--dry-run']]) {
       const { code, json } = await cli(...words)
       expect({ words, code, error: json.error.code }).toEqual({
-        ...{ words, code: 3, error: 'removal-refused' },
+        words,
+        code: 3,
+        error: 'removal-refused',
       })
       expect(json.error.message).toContain('came with a copy')
     }
@@ -117,7 +119,8 @@ describe.skipIf(inject('softhsm') === null)('a copy with a Temporal of its own',
     for (const [key, install] of ids) expect(key).toBe(install)
     expect(ids[0]?.[0]).not.toBe(ids[1]?.[0])
     expect((await cli(...removeKey(3))).json).toMatchObject({
-      ...{ state: 'destroyed', hsmKey: 'destroyed' },
+      state: 'destroyed',
+      hsmKey: 'destroyed',
     })
     await originalsAreThere(1, 3)
   })

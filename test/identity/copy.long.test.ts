@@ -58,7 +58,9 @@ onEachProvider(
       ]) {
         const { code, json } = await copy.cli(...words)
         expect({ words, code, error: json.error.code }).toEqual({
-          ...{ words, code: 3, error: 'keystore-copied' },
+          words,
+          code: 3,
+          error: 'keystore-copied',
         })
       }
       for (const words of [['status'], ['nodes', 'list'], ['scan'], ['audit', 'list']]) {

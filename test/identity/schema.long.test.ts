@@ -79,7 +79,8 @@ test.each(layouts)('every command refuses a keystore of schema %s', async (_, ro
     )
     for (const { line, code: exit, json } of ends) {
       expect({ line, exit, error: json.error }).toMatchObject({
-        ...{ line, exit: 3 },
+        line,
+        exit: 3,
         error: { code, message: expect.stringContaining('has schema "') as string },
       })
     }

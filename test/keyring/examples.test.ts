@@ -8,8 +8,12 @@ const example = (name: string) =>
   new URL(`../../docs/examples/${name}.mjs`, import.meta.url).pathname
 
 const envOf = ({ env, configFile, name }: TestFleet) => ({
-  ...{ ...env, KEYTURN_CONFIG: configFile, DATABASE: name, MONGODB_URI: inject('mongoUri') },
-  ...{ PORT: '0', NODE_NAME: 'web-1' },
+  ...env,
+  KEYTURN_CONFIG: configFile,
+  DATABASE: name,
+  MONGODB_URI: inject('mongoUri'),
+  PORT: '0',
+  NODE_NAME: 'web-1',
 })
 
 describe('the examples', () => {

@@ -20,8 +20,13 @@ describe('a member of the fleet', () => {
     const after = await serverNow(fleet.store)
     const [heartbeat] = await fleet.heartbeats()
     expect(heartbeat).toMatchObject({
-      ...{ _id: `vm-a/${member.boot}`, node: 'vm-a', pid: process.pid, role: 'worker' },
-      ...{ current: 1, epoch: 1, not_loaded: [] },
+      _id: `vm-a/${member.boot}`,
+      node: 'vm-a',
+      pid: process.pid,
+      role: 'worker',
+      current: 1,
+      epoch: 1,
+      not_loaded: [],
     })
     expect(heartbeat!.loaded.map(({ version }) => version)).toEqual([1, 2])
     for (const { proven_at } of heartbeat!.loaded) {
@@ -30,14 +35,19 @@ describe('a member of the fleet', () => {
     }
     expect(heartbeat!.at.getTime()).toBeLessThanOrEqual(after.getTime())
     expect(heartbeatFact(heartbeat!, after)).toMatchObject({
-      ...{ leaseMs: 3000, boot: member.boot },
+      leaseMs: 3000,
+      boot: member.boot,
       settings: settingsHash(settingsOf(fleet.config)).toString('hex'),
     })
     expect(heartbeat!.expires_at.getTime() - heartbeat!.at.getTime()).toBe(5000)
     expect(await readRoster(fleet.store)).toMatchObject([{ _id: 'vm-a', kind: 'host' }])
     expect(member.state()).toEqual({
-      ...{ installed: true, active: { version: 1, epoch: 1 }, degraded: null },
-      ...{ loaded: [1, 2], notLoaded: [], leaseOk: true },
+      installed: true,
+      active: { version: 1, epoch: 1 },
+      degraded: null,
+      loaded: [1, 2],
+      notLoaded: [],
+      leaseOk: true,
     })
   })
 
@@ -118,7 +128,9 @@ describe('a member of the fleet', () => {
       expect(member.state()).toMatchObject({ degraded: { reason }, loaded: [2], leaseOk: true })
       expect(await fleet.heartbeats()).toMatchObject([
         {
-          ...{ current: null, epoch: 1, loaded: [{ version: 2 }] },
+          current: null,
+          epoch: 1,
+          loaded: [{ version: 2 }],
           not_loaded: [{ version: 1, reason }],
         },
       ])
@@ -203,7 +215,9 @@ describe('a member of the fleet', () => {
       fleet: { heartbeatMs: 2000, leaseMs: 60_000, expireMs: 70_000 },
     }
     await writeSettings(fleet.store, {
-      ...{ settings: recorded, sha256: settingsHash(recorded), by: 'test' },
+      settings: recorded,
+      sha256: settingsHash(recorded),
+      by: 'test',
     })
     await fleet.member()
     const [heartbeat] = await fleet.heartbeats()

@@ -12,7 +12,10 @@ describe('the heartbeat loop', () => {
       new Promise<void>((resolve, reject) => begun.push({ end: resolve, fail: reject }))
     const failures: unknown[] = []
     const loop = new HeartbeatLoop({
-      ...{ beat, intervalMs: () => intervalMs, clock, onFailure: (error) => failures.push(error) },
+      beat,
+      intervalMs: () => intervalMs,
+      clock,
+      onFailure: (error) => failures.push(error),
     })
     return { loop, begun, failures }
   }

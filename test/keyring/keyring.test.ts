@@ -19,7 +19,9 @@ describe('a keyring', () => {
     expect(stored?.['value']).toMatchObject({ format: 1, kek_version: 1, provider: 'env' })
     expect((await keyring.open(stored?.['value'], secretPlace)).toString()).toBe('grüße')
     const opened = await keyring.open(stored?.['nested']?.['token'], {
-      ...{ collection: 'secrets', field: 'nested.token', id: 'one' },
+      collection: 'secrets',
+      field: 'nested.token',
+      id: 'one',
     })
     expect([...opened]).toEqual([0, 1, 2])
   })
@@ -104,8 +106,11 @@ describe('a keyring', () => {
     const fleet = await openTestFleet()
     // An application may have such settings; the keystore must not be read with them.
     const client = new MongoClient(inject('mongoUri'), {
-      ...{ promoteBuffers: true, promoteValues: false, useBigInt64: false },
-      ...{ readConcernLevel: 'local', ignoreUndefined: true },
+      promoteBuffers: true,
+      promoteValues: false,
+      useBigInt64: false,
+      readConcernLevel: 'local',
+      ignoreUndefined: true,
     })
     const keyring = await fleet.keyring({ client })
     const envelope = await keyring.seal('x', secretPlace)

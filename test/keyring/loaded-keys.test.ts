@@ -7,7 +7,9 @@ import type { VersionDoc } from '../../store/documents.ts'
 const bytes = { value: () => new Uint8Array(32) }
 const row = (version: number) =>
   ({
-    ...{ _id: version, key_id: null, canary: { dek_iv: bytes, dek_wrapped: bytes, digest: bytes } },
+    _id: version,
+    key_id: null,
+    canary: { dek_iv: bytes, dek_wrapped: bytes, digest: bytes },
     gcm: { iv_mode: 'caller', iv_length: 12, tag_bits: 128 },
   }) as unknown as VersionDoc
 const leaseMs = 90_000

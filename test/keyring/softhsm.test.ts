@@ -71,7 +71,9 @@ describe.skipIf(inject('softhsm') === null)('a keyring on a token', () => {
     })
     expect(await fleet.heartbeats()).toMatchObject([
       {
-        ...{ node: 'stranger', current: null, loaded: [] },
+        node: 'stranger',
+        current: null,
+        loaded: [],
         not_loaded: [{ version: 1, reason: 'wrong-key' }],
       },
     ])

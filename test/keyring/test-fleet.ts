@@ -62,7 +62,11 @@ export async function openTestFleet(
     await rm(folder, { recursive: true, force: true })
   })
   const fleet: TestFleet = {
-    ...{ name, store, configFile, config, env },
+    name,
+    store,
+    configFile,
+    config,
+    env,
     install: (version) => install(fleet, version),
     activate: (version) => activate(store, version),
     setRemoval: async (version, isPending) => {
@@ -124,8 +128,15 @@ async function joinAs(
   const provider = options.provider ?? (await openProvider(config, other ?? env, silentLog))
   onTestFinished(() => provider.close())
   const member = await joinFleet({
-    ...{ store, provider, install: name, node: 'vm-a', kind: 'host', role: 'worker' },
-    ...{ timings: config.fleet, settingsHash: settingsHash(settingsOf(config)), log: silentLog },
+    store,
+    provider,
+    install: name,
+    node: 'vm-a',
+    kind: 'host',
+    role: 'worker',
+    timings: config.fleet,
+    settingsHash: settingsHash(settingsOf(config)),
+    log: silentLog,
     ...options,
   })
   onTestFinished(() => member.leave())

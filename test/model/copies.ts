@@ -51,7 +51,9 @@ export function tokenSteps(state: State, { rules, sharedToken }: Bounds): Step[]
     .flatMap((version) =>
       rowsOfCopy.flatMap(({ of_original, keystore, what }) => {
         const row = {
-          ...{ origin: 'generated' as const, label: `kek-v${version}`, of_original },
+          origin: 'generated' as const,
+          label: `kek-v${version}`,
+          of_original,
           key_id: { toString: () => keystore.slice(0, 16) + '0'.repeat(16) },
         }
         const isRefused = rules.ownKeys && ownKeyRefusal(row, { id: copyOfIt }) !== null

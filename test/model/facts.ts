@@ -36,12 +36,23 @@ export function heartbeatsOf(
     const { doc } = process
     if (doc === null) continue
     facts.push({
-      ...{ id: `n${index}/b`, node: `n${index}`, boot: 'b', pid: index, role: 'app' },
-      ...{ startedAt: started, at: at(process), ageMs: doc.age * tickMs, settings: null },
-      ...{ leaseMs: bounds.lease * tickMs, epoch: doc.epoch === 0 ? null : doc.epoch },
-      ...{ current: doc.current === 0 ? null : doc.current, notLoaded: [] },
+      id: `n${index}/b`,
+      node: `n${index}`,
+      boot: 'b',
+      pid: index,
+      role: 'app',
+      startedAt: started,
+      at: at(process),
+      ageMs: doc.age * tickMs,
+      settings: null,
+      leaseMs: bounds.lease * tickMs,
+      epoch: doc.epoch === 0 ? null : doc.epoch,
+      current: doc.current === 0 ? null : doc.current,
+      notLoaded: [],
       loaded: doc.loaded.map((version) => ({
-        ...{ version, provenAt: written, answers: String(doc.answers[version] ?? 0) },
+        version,
+        provenAt: written,
+        answers: String(doc.answers[version] ?? 0),
       })),
     })
   }
@@ -69,7 +80,8 @@ export function noncesOf(state: State, bounds: Bounds, rotation: Rotation, to: n
   const all = Array.from({ length: state.nextNonce }, (_, nonce) => String(nonce))
   if (!bounds.rules.freshAnswers) return all
   const questions = state.questions.map(({ nonce, target }) => ({
-    ...{ nonce: String(nonce), target: target === 0 ? null : target },
+    nonce: String(nonce),
+    target: target === 0 ? null : target,
   }))
   return countingNonces(questions, String(rotation.nonce), to)
 }
@@ -93,8 +105,11 @@ export const readinessFacts = (
   bounds: Bounds,
   { rotation, target }: { rotation: Rotation; target: number },
 ) => ({
-  ...{ target, nonces: noncesOf(state, bounds, rotation, target), settings: null },
-  ...{ roster: rosterOf(state, bounds), answers: [] },
+  target,
+  nonces: noncesOf(state, bounds, rotation, target),
+  settings: null,
+  roster: rosterOf(state, bounds),
+  answers: [],
   heartbeats: heartbeatsOf(state, bounds),
 })
 
@@ -111,7 +126,11 @@ export function lookAt(state: State, rotation: Rotation, bounds: Bounds): Settle
     if (seen === null) continue
     const epoch = seen.epoch === 0 ? null : seen.epoch
     before.processes[`n${index}/b`] = {
-      ...{ node: `n${index}`, role: 'app', pid: index, epoch, leaseMs: bounds.lease * tickMs },
+      node: `n${index}`,
+      role: 'app',
+      pid: index,
+      epoch,
+      leaseMs: bounds.lease * tickMs,
       print: seen.gone ? 'gone' : `${isoOf(seen.bit)} ${epoch ?? '-'}`,
       sinceMs: nowMs - seen.age * tickMs,
     }
@@ -122,13 +141,16 @@ export function lookAt(state: State, rotation: Rotation, bounds: Bounds): Settle
     const seen = now.processes[`n${index}/b`]
     if (seen === undefined) continue
     process.seen = {
-      ...{ bit: bits[index] ?? 0, gone: seen.print === 'gone', epoch: seen.epoch ?? 0 },
+      bit: bits[index] ?? 0,
+      gone: seen.print === 'gone',
+      epoch: seen.epoch ?? 0,
       age: Math.min((nowMs - seen.sinceMs) / tickMs, bounds.lease),
     }
     if (process.doc !== null) process.doc = { ...process.doc, isNew: false }
   }
   return settleVerdict(now, {
-    ...{ epoch: rotation.newEpoch, leaseMs: bounds.lease * tickMs },
+    epoch: rotation.newEpoch,
+    leaseMs: bounds.lease * tickMs,
     promotedMs: nowMs - (rotation.round ?? 0) * tickMs,
   })
 }
@@ -141,7 +163,9 @@ export function versionsOf(state: State): RouteVersion[] {
   return [1, 2].map((version) => {
     const row = rowOf(state, version)
     const facts = {
-      ...{ _id: version, canary: true, activated_at: row.activated ? started : null },
+      _id: version,
+      canary: true,
+      activated_at: row.activated ? started : null,
       removal: row.removal === 0 ? null : row.removal,
       destroyed_at: row.destroyed ? started : null,
     }
@@ -154,24 +178,29 @@ export function versionsOf(state: State): RouteVersion[] {
 export function removalFacts(state: State, bounds: Bounds, version: number): RemovalFacts {
   const row = rowOf(state, version)
   return {
-    ...{ version, active: state.active.v, rotation: row.mark === 0 ? null : `r${row.mark}` },
-    ...{ roster: rosterOf(state, bounds), heartbeats: heartbeatsOf(state, bounds) },
+    version,
+    active: state.active.v,
+    rotation: row.mark === 0 ? null : `r${row.mark}`,
+    roster: rosterOf(state, bounds),
+    heartbeats: heartbeatsOf(state, bounds),
     activatedAt: row.activated ? started : null,
     leftAt: row.left ? asked : null,
     leftEpoch: row.leftEpoch === 0 ? null : row.leftEpoch,
-    ...{ epoch: state.active.epoch, remaining: censusOf(state, version), lost: [], unknown: [] },
+    epoch: state.active.epoch,
+    remaining: censusOf(state, version),
+    lost: [],
+    unknown: [],
     odd: bounds.rules.oddCounts ? state.envelopes.filter(({ odd }) => odd === true).length : 0,
-    ...{ quarantined: 0, oddQuarantined: 0 },
+    quarantined: 0,
+    oddQuarantined: 0,
     acceptQuarantine: false,
-    ...{
-      backupWindowMs: 0,
-      now: after,
-      ownNow: after,
-      settings: null,
-      approvalsRequired: 0,
-      approvedBy: [],
-      requestedBy: 'x',
-    },
+    backupWindowMs: 0,
+    now: after,
+    ownNow: after,
+    settings: null,
+    approvalsRequired: 0,
+    approvedBy: [],
+    requestedBy: 'x',
     fence: !bounds.rules.fence ? 'without' : state.fenced === version ? 'stands' : 'missing',
   }
 }

@@ -46,9 +46,15 @@ function dumpOf({ active, rows, fenced, envelopes, entries, leftForGood }: State
 /** Heartbeats of a dump have expired. A fence is a validator of the collection: at worst it is as it was in the dump. */
 function putBack(next: State, dump: Dump): void {
   Object.assign(next, {
-    ...{ active: dump.active, rows: dump.rows.map((row) => ({ ...row })), fenced: dump.fenced },
-    ...{ envelopes: dump.envelopes.slice(), entries: dump.entries },
-    ...{ leftForGood: dump.leftForGood.slice(), questions: [], transactions: [], shards: [] },
+    active: dump.active,
+    rows: dump.rows.map((row) => ({ ...row })),
+    fenced: dump.fenced,
+    envelopes: dump.envelopes.slice(),
+    entries: dump.entries,
+    leftForGood: dump.leftForGood.slice(),
+    questions: [],
+    transactions: [],
+    shards: [],
     restore: 'done',
   })
   for (const rotation of next.rotations) {
@@ -83,8 +89,10 @@ export function findsOlder(state: State, bounds: Bounds, { age, epoch }: Process
   if (bounds.restore === null) return false
   const restorationOf = (restored: boolean) => (restored ? 'restored' : null)
   const read = {
-    ...{ id: 'keystore', restoration: restorationOf(state.restore === 'declared') },
-    ...{ epoch: state.active.epoch, entries: state.entries },
+    id: 'keystore',
+    restoration: restorationOf(state.restore === 'declared'),
+    epoch: state.active.epoch,
+    entries: state.entries,
   }
   if (age === null) return false
   const seen = {

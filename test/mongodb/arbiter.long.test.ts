@@ -95,12 +95,13 @@ describe('a primary, a secondary that is down, and an arbiter', () => {
     expect(status.stderr).toContain('no write by a majority')
     expect(status.stderr).not.toContain('keyturn worker')
     const reading = [
-      ...[['nodes'], ['scan'], ['scan', '--unwrap'], ['quarantine', 'list']],
-      ...[
-        ['audit', 'list'],
-        ['audit', 'verify'],
-        ['rotate', '--to-version', '2', '--dry-run'],
-      ],
+      ['nodes'],
+      ['scan'],
+      ['scan', '--unwrap'],
+      ['quarantine', 'list'],
+      ['audit', 'list'],
+      ['audit', 'verify'],
+      ['rotate', '--to-version', '2', '--dry-run'],
     ]
     for (const args of reading) {
       const { code, stderr } = await timed(...args)
@@ -162,8 +163,12 @@ describe('a primary, a secondary that is down, and an arbiter', () => {
     const { store } = fleet
     const began = performance.now()
     const intent = {
-      ...{ version: 9, provider: 'env' as const, label: 'nine', keyId: null },
-      ...{ origin: 'environment' as const, madeBy: 'vm-a' },
+      version: 9,
+      provider: 'env' as const,
+      label: 'nine',
+      keyId: null,
+      origin: 'environment' as const,
+      madeBy: 'vm-a',
     }
     await expect(insertIntent(store, intent)).rejects.toMatchObject({ code: 64 })
     const inserted = inTransaction(store, async (session) =>

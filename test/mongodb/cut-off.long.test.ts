@@ -53,8 +53,17 @@ async function hits(): Promise<number> {
 
 const reads = ['find', 'aggregate', 'getMore', 'listCollections', 'listIndexes', 'count']
 const looking = [
-  ...['status', 'scan', 'scan --unwrap', 'nodes', 'doctor', 'audit list', 'audit verify'],
-  ...['quarantine list', 'quarantine scan', 'rotate --to-version 1 --dry-run', 'report ROTATION'],
+  'status',
+  'scan',
+  'scan --unwrap',
+  'nodes',
+  'doctor',
+  'audit list',
+  'audit verify',
+  'quarantine list',
+  'quarantine scan',
+  'rotate --to-version 1 --dry-run',
+  'report ROTATION',
 ]
 
 test.each([

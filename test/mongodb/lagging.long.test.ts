@@ -23,10 +23,13 @@ describe('a set of three whose secondaries lag', () => {
   const completes = async (rotation: RunningCli, to: number) => {
     const { code, json, stdout, stderr } = await rotation.end()
     expect({ code, json }, stdout + stderr).toMatchObject({
-      ...{ code: 0, json: { outcome: 'completed', remaining: 0 } },
+      code: 0,
+      json: { outcome: 'completed', remaining: 0 },
     })
     expect(await sumCounters(fleet.store, json.rotationId)).toMatchObject({
-      ...{ rewrapped: records, superseded: 0, quarantined: 0 },
+      rewrapped: records,
+      superseded: 0,
+      quarantined: 0,
     })
     expect(await fleet.verifyRecords()).toEqual({ [to]: records })
   }

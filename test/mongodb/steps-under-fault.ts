@@ -20,12 +20,14 @@ export async function installUnder(run: FaultRun, version: number): Promise<void
   const command = fleet.start('env-init', '--version', `${version}`)
   await pending(fleet, workflowIds.install(fleet.identity, version), 'declareIntent')
   await run.meet({
-    ...{ step: 'install', gate },
+    step: 'install',
+    gate,
     isPassed: async () => (await readVersion(fleet.store, version))?.canary != null,
   })
   const { code, json, stdout, stderr } = await command.end()
   expect({ code, json }, stdout + stderr).toMatchObject({
-    ...{ code: 0, json: { version, created: true } },
+    code: 0,
+    json: { version, created: true },
   })
 }
 
@@ -51,7 +53,8 @@ export async function rotateUnder(
   const id = (await row())?._id ?? ''
   await fleet.must('pause')
   await run.meet({
-    ...{ step: 'preflight', gate: preflight },
+    step: 'preflight',
+    gate: preflight,
     isPassed: async () => (await row())?.total != null,
   })
 
@@ -60,7 +63,8 @@ export async function rotateUnder(
   await pending(fleet, workflowIds.rotate(fleet.identity), 'askFleet')
   await fleet.must('pause')
   await run.meet({
-    ...{ step: 'verify', gate: verify },
+    step: 'verify',
+    gate: verify,
     isPassed: async () => ((await row())?.met ?? []).length > 0,
   })
 
@@ -68,14 +72,16 @@ export async function rotateUnder(
   await fleet.must('resume')
   await pending(fleet, workflowIds.rotate(fleet.identity), 'promote')
   await run.meet({
-    ...{ step: 'promote', gate: promote },
+    step: 'promote',
+    gate: promote,
     isPassed: async () => (await fleet.active()) === to,
   })
 
   await fleet.rewrapped(1)
   let swept = await counted()
   await run.meet({
-    ...{ step: 'rewrap', gate: running(pagesOn(set, fleet)) },
+    step: 'rewrap',
+    gate: running(pagesOn(set, fleet)),
     letGo: async () => {
       swept = await counted()
     },
@@ -89,7 +95,8 @@ export async function rotateUnder(
   await reaches('settle')
   const isTail = async () => (await openTails(fleet)) > 0
   await run.meet({
-    ...{ step: 'settle', gate: settle },
+    step: 'settle',
+    gate: settle,
     letGo: async () => {
       await fleet.must('rate', '2')
       await writeBack(fleet, old)
@@ -103,7 +110,8 @@ export async function rotateUnder(
   // Its ranges are taken over again first.
   await fleet.rewrapped((await counted()) + 1)
   await run.meet({
-    ...{ step: 'tail', gate: running(pagesOn(set, fleet)) },
+    step: 'tail',
+    gate: running(pagesOn(set, fleet)),
     letGo: async () => {
       swept = await counted()
     },
@@ -120,17 +128,20 @@ export async function rotateUnder(
     60_000,
   )
   await run.meet({
-    ...{ step: 'finish', gate: finish },
+    step: 'finish',
+    gate: finish,
     isPassed: async () => (await readRotation(fleet.store, id))?.ended_at != null,
   })
 
   const { code, json, stdout, stderr } = await rotation.end()
   expect({ code, json }, stdout + stderr).toMatchObject({
-    ...{ code: 0, json: { outcome: 'completed', rotationId: id, remaining: 0 } },
+    code: 0,
+    json: { outcome: 'completed', rotationId: id, remaining: 0 },
   })
   const { rewrapped, superseded, quarantined } = await sumCounters(fleet.store, id)
   expect({ all: rewrapped + superseded, quarantined }).toEqual({
-    ...{ all: records + writtenBack, quarantined: 0 },
+    all: records + writtenBack,
+    quarantined: 0,
   })
   expect(await fleet.verifyRecords()).toEqual({ [to]: records })
 }

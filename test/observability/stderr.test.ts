@@ -54,11 +54,13 @@ test.skipIf(!existsSync('/dev/full'))(
         process.execPath,
         ['--input-type=module', '-e', program],
         {
-          ...{ encoding: 'utf8', stdio: ['ignore', 'pipe', full] },
+          encoding: 'utf8',
+          stdio: ['ignore', 'pipe', full],
         },
       )
       expect({ stdout, status }).toEqual({
-        ...{ status: 0, stdout: 'keyturn_log_lines_lost_total{install="i",node="n"} 2\n' },
+        status: 0,
+        stdout: 'keyturn_log_lines_lost_total{install="i",node="n"} 2\n',
       })
     } finally {
       closeSync(full)

@@ -71,8 +71,15 @@ describe('facts', () => {
   test('are JSON, with ages by the clock of the reading', () => {
     const fact = heartbeatFact(
       {
-        ...{ _id: 'vm/a/77', node: 'vm/a', pid: 7, role: 'app', started_at: new Date(base) },
-        ...{ at: new Date(base), lease_until: new Date(base + 90_000), current: 1, epoch: 1 },
+        _id: 'vm/a/77',
+        node: 'vm/a',
+        pid: 7,
+        role: 'app',
+        started_at: new Date(base),
+        at: new Date(base),
+        lease_until: new Date(base + 90_000),
+        current: 1,
+        epoch: 1,
         loaded: [{ version: 1, proven_at: new Date(base) }],
         settings: Buffer.from('ab', 'hex'),
       },

@@ -5,14 +5,20 @@ import { at, heartbeat, host, nonce, proof } from './fleet-facts.ts'
 
 /** A document that was written by hand and dated far ahead, so that its claims always look fresh. */
 const forged = heartbeat('app-1/x', {
-  ...{ role: 'app', at: at(9_000_000), ageMs: -9_000_000_000 },
+  role: 'app',
+  at: at(9_000_000),
+  ageMs: -9_000_000_000,
   loaded: [proof(2)],
 })
 
 describe('a heartbeat that is dated later than the database’s clock', () => {
   const judge = (heartbeats: (typeof forged)[]) =>
     fleetReadiness({
-      ...{ target: 2, nonces: [nonce], roster: [host('app-1')], answers: [], settings: null },
+      target: 2,
+      nonces: [nonce],
+      roster: [host('app-1')],
+      answers: [],
+      settings: null,
       heartbeats,
     })
 

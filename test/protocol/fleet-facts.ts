@@ -15,15 +15,28 @@ export function host(node: string, fields: Partial<RosterFact> = {}): RosterFact
 export const nonce = 'q'
 
 export const proof = (version: number, answers: string | null = nonce, provenAt = at(4)) => ({
-  ...{ version, provenAt, answers },
+  version,
+  provenAt,
+  answers,
 })
 
 /** A live worker's heartbeat, with both versions proven for the question. */
 export function heartbeat(id: string, fields: Partial<HeartbeatFact> = {}): HeartbeatFact {
   const [node = '', boot = ''] = id.split('/')
   return {
-    ...{ id, node, boot, pid: 7, role: 'worker', startedAt: at(-600), at: at(5), ageMs: 1000 },
-    ...{ leaseMs: 90_000, current: 1, epoch: 1, settings: 'aa', notLoaded: [] },
+    id,
+    node,
+    boot,
+    pid: 7,
+    role: 'worker',
+    startedAt: at(-600),
+    at: at(5),
+    ageMs: 1000,
+    leaseMs: 90_000,
+    current: 1,
+    epoch: 1,
+    settings: 'aa',
+    notLoaded: [],
     loaded: [1, 2].map((version) => proof(version)),
     ...fields,
   }

@@ -73,10 +73,12 @@ describe('a member that could not be read when it was recorded', () => {
     expect(
       compareHome({ ...here, collection: null }, { collection: 'u2', hosts: ['x:1'] }),
     ).toEqual({
-      ...{ copied: true, update: null },
+      copied: true,
+      update: null,
     })
     expect(compareHome({ ...here, hosts: null }, { collection: 'u2', hosts: ['a:1'] })).toEqual({
-      ...{ copied: true, update: null },
+      copied: true,
+      update: null,
     })
   })
 })

@@ -15,7 +15,9 @@ const answer = (id: string, fields: object = {}) => {
   return { node, boot, pid: 7, reason: null, opened: true, provenAt: at(2), ...fields }
 }
 const facts = (fields: Partial<ReadinessFacts> = {}): ReadinessFacts => ({
-  ...{ target: 2, nonces: [nonce], settings: 'aa' },
+  target: 2,
+  nonces: [nonce],
+  settings: 'aa',
   roster: [host('vm-a'), host('vm-b')],
   heartbeats: [heartbeat('vm-a/1'), heartbeat('vm-b/1', { role: 'app' })],
   answers: [answer('vm-a/1')],
@@ -47,7 +49,9 @@ describe('readiness', () => {
   test('skips decommissioned hosts and ephemeral nodes that are gone', () => {
     const gone = { ageMs: 91_000, at: at(-90) }
     const roster = [
-      ...[host('vm-a'), host('vm-b'), host('vm-c', { decommissioned: true })],
+      host('vm-a'),
+      host('vm-b'),
+      host('vm-c', { decommissioned: true }),
       host('pod-1', { kind: 'ephemeral' }),
     ]
     const heartbeats = [
@@ -158,7 +162,10 @@ describe('readiness', () => {
     const app = { role: 'app', pid: 1 } as const
     const dead = heartbeat('vm-b/a', { ...app, at: at(-95), ageMs: 100_000 })
     const born = heartbeat('vm-b/b', {
-      ...{ ...app, startedAt: at(-50), at: at(-1), ageMs: 6_000 },
+      ...app,
+      startedAt: at(-50),
+      at: at(-1),
+      ageMs: 6_000,
       loaded: [proof(2, null)],
     })
     const seen = facts({ heartbeats: [heartbeat('vm-a/1'), dead, born] })

@@ -6,17 +6,28 @@ import { at, heartbeat, host } from './fleet-facts.ts'
 
 const day = 86_400
 const facts = (fields: Partial<RemovalFacts> = {}): RemovalFacts => ({
-  ...{ version: 1, active: 2, epoch: 3, rotation: null, activatedAt: at(-90 * day) },
-  ...{ leftAt: at(-31 * day), leftEpoch: 2, remaining: 0, odd: 0, lost: [], unknown: [] },
-  ...{ quarantined: 0, oddQuarantined: 0 },
-  ...{ acceptQuarantine: false, backupWindowMs: 30 * day * 1000, now: at(0), ownNow: at(0) },
-  ...{
-    settings: null,
-    approvalsRequired: 0,
-    approvedBy: [],
-    requestedBy: 'ann',
-    fence: 'possible',
-  },
+  version: 1,
+  active: 2,
+  epoch: 3,
+  rotation: null,
+  activatedAt: at(-90 * day),
+  leftAt: at(-31 * day),
+  leftEpoch: 2,
+  remaining: 0,
+  odd: 0,
+  lost: [],
+  unknown: [],
+  quarantined: 0,
+  oddQuarantined: 0,
+  acceptQuarantine: false,
+  backupWindowMs: 30 * day * 1000,
+  now: at(0),
+  ownNow: at(0),
+  settings: null,
+  approvalsRequired: 0,
+  approvedBy: [],
+  requestedBy: 'ann',
+  fence: 'possible',
   roster: [host('vm-a')],
   heartbeats: [heartbeat('vm-a/1', { current: 2, epoch: 2 })],
   ...fields,
@@ -30,8 +41,15 @@ describe('the guards of a removal', () => {
   test('are nine, and each is shown with a sentence', () => {
     const guards = removalGuards(facts())
     expect(guards.map(({ guard }) => guard)).toEqual([
-      ...['not-active', 'no-rotation', 'fleet-past', 'settings-agree'],
-      ...['census-zero', 'quarantine-empty', 'backup-window', 'approvals', 'fence'],
+      'not-active',
+      'no-rotation',
+      'fleet-past',
+      'settings-agree',
+      'census-zero',
+      'quarantine-empty',
+      'backup-window',
+      'approvals',
+      'fence',
     ])
     expect(guards.every(({ ok }) => ok)).toBe(true)
     expect(guards.every(({ detail }) => detail.length > 10)).toBe(true)
@@ -82,7 +100,8 @@ describe('the guards of a removal', () => {
     for (const activatedAt of [facts().activatedAt, null]) {
       const guards = removalGuards(facts({ ...ahead, activatedAt, leftAt: activatedAt }))
       expect(refusalOf(1, guards)).toEqual({
-        ...{ code: 'keystore-older', message: 'version 1 may not be removed: fleet-past' },
+        code: 'keystore-older',
+        message: 'version 1 may not be removed: fleet-past',
         hint: 'vm-a (worker, pid 7) has seen epoch 4, the keystore has 3: if an older state was restored, run keyturn setup --restored',
       })
     }
@@ -100,7 +119,8 @@ describe('the guards of a removal', () => {
 
   test('ignore decommissioned hosts and ephemeral nodes that are gone', () => {
     const roster = [
-      ...[host('vm-a'), host('vm-b', { decommissioned: true })],
+      host('vm-a'),
+      host('vm-b', { decommissioned: true }),
       host('pod-1', { kind: 'ephemeral' }),
     ]
     const heartbeats = [
@@ -148,7 +168,10 @@ describe('the guards of a removal', () => {
     expect(failing({ ...unused, fence: 'missing', ownNow: at(9 * day) })).toEqual([])
     const needed = { active: 1, rotation: 'r1', remaining: 1, approvalsRequired: 1 }
     expect(failing({ ...unused, ...needed }).map((each) => each.split(':')[0])).toEqual([
-      ...['not-active', 'no-rotation', 'census-zero', 'approvals'],
+      'not-active',
+      'no-rotation',
+      'census-zero',
+      'approvals',
     ])
   })
 

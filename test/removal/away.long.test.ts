@@ -24,8 +24,11 @@ describe.skipIf(inject('softhsm') === null)('a removal that cannot reach', () =>
     mongod = await startMongod({ path, folder })
     const removal = { backup_window: '0s', undo_window: '12s' }
     fleet = await openFleet({
-      ...{ provider: 'pkcs11', nodes: ['vm-a'], versions: [1, 2, 3] },
-      ...{ mongoUri: mongod.uri, config: { removal } },
+      provider: 'pkcs11',
+      nodes: ['vm-a'],
+      versions: [1, 2, 3],
+      mongoUri: mongod.uri,
+      config: { removal },
     })
     await fleet.fill(10)
     await fleet.must('rotate', '--to-version', '2')
@@ -78,7 +81,9 @@ describe.skipIf(inject('softhsm') === null)('a removal that cannot reach', () =>
     await fleet.nodes.start('vm-a')
     const again = fleet.temporal.workflow.getHandle(handle.workflowId)
     expect((await again.result()) as RemoveResult).toMatchObject({
-      ...{ state: 'destroyed', hsmKey: 'destroyed', error: null },
+      state: 'destroyed',
+      hsmKey: 'destroyed',
+      error: null,
     })
     expect(await fleet.must('remove', '--version', '2')).toMatchObject({ hsmKey: 'destroyed' })
     const of = (await listAudit(fleet.store)).filter(({ subject }) => subject === 'v2')

@@ -35,9 +35,19 @@ describe.skipIf(inject('softhsm') === null)('a forged removal', () => {
 
   /** Every member that a step might read, under current and earlier names. */
   const claims = () => ({
-    ...{ install: fleet.identity, task, requestedBy: 'root@prod', reason: 'forged', guardRun: 1 },
-    ...{ undoWindowMs: 0, backupWindowMs: 0, afterMs: 0, approvalsRequired: 0, fenced: true },
-    ...{ destroyHsmKey: true, acceptQuarantine: true, withoutFence: true },
+    install: fleet.identity,
+    task,
+    requestedBy: 'root@prod',
+    reason: 'forged',
+    guardRun: 1,
+    undoWindowMs: 0,
+    backupWindowMs: 0,
+    afterMs: 0,
+    approvalsRequired: 0,
+    fenced: true,
+    destroyHsmKey: true,
+    acceptQuarantine: true,
+    withoutFence: true,
   })
 
   async function forge(requests: readonly string[]): Promise<string[]> {
@@ -58,7 +68,9 @@ describe.skipIf(inject('softhsm') === null)('a forged removal', () => {
       const worker = await Worker.create({ connection, taskQueue, workflowsPath })
       return await worker.runUntil(
         fleet.temporal.workflow.execute<(steps: ForgedStep[]) => Promise<string[]>>('forge', {
-          ...{ taskQueue, workflowId: freshName('forge'), args: [steps] },
+          taskQueue,
+          workflowId: freshName('forge'),
+          args: [steps],
         }),
       )
     } finally {
@@ -82,8 +94,13 @@ describe.skipIf(inject('softhsm') === null)('a forged removal', () => {
     // An operator’s request for an unused version, whose id the attacker uses.
     const request = freshName('asked')
     await openRemoval(fleet.store, {
-      ...{ request, version: 2, requestedBy: 'alice', afterMs: 3_600_000 },
-      ...{ destroyHsmKey: false, acceptQuarantine: false, withoutFence: false },
+      request,
+      version: 2,
+      requestedBy: 'alice',
+      afterMs: 3_600_000,
+      destroyHsmKey: false,
+      acceptQuarantine: false,
+      withoutFence: false,
     })
     const answers = await forge([request])
     expect(answers).toHaveLength(10)
@@ -95,8 +112,13 @@ describe.skipIf(inject('softhsm') === null)('a forged removal', () => {
     await fleet.must('rotate', '--to-version', '2')
     const request = freshName('asked')
     await openRemoval(fleet.store, {
-      ...{ request, version: 1, requestedBy: 'alice', afterMs: 0 },
-      ...{ destroyHsmKey: false, acceptQuarantine: false, withoutFence: false },
+      request,
+      version: 1,
+      requestedBy: 'alice',
+      afterMs: 0,
+      destroyHsmKey: false,
+      acceptQuarantine: false,
+      withoutFence: false,
     })
     await forge([request])
     await nothingIsGone({ 2: 30 })

@@ -14,7 +14,9 @@ export async function forge(steps: ForgedStep[]): Promise<string[]> {
   const answers: string[] = []
   for (const { queue, name, input } of steps) {
     const activities = proxyActivities<Anything>({
-      ...{ taskQueue: queue, startToCloseTimeout: '20s', scheduleToCloseTimeout: '20s' },
+      taskQueue: queue,
+      startToCloseTimeout: '20s',
+      scheduleToCloseTimeout: '20s',
       retry: { maximumAttempts: 1 },
     })
     try {

@@ -34,8 +34,13 @@ const fence = { collection, fields: [field], version: 1 }
 async function ask(afterMs = 0): Promise<RemoveInput> {
   const request = freshName('asked')
   await openRemoval(fleet.store, {
-    ...{ request, version: 1, requestedBy: 'test', afterMs },
-    ...{ destroyHsmKey: false, acceptQuarantine: false, withoutFence: false },
+    request,
+    version: 1,
+    requestedBy: 'test',
+    afterMs,
+    destroyHsmKey: false,
+    acceptQuarantine: false,
+    withoutFence: false,
   })
   const task = await insertTask(fleet.store, { kind: 'remove', by: 'test' })
   return { install: fleet.identity, task, version: 1, request }
@@ -150,7 +155,8 @@ test('a removal terminated or reset within its window keeps its due date', async
   expect(await pendingRequest()).toBe(request)
   const other = await fleet.cli('remove', '--version', '1', '--without-fence')
   expect({ code: other.code, error: other.json.error.code }).toEqual({
-    ...{ code: 3, error: 'removal-pending' },
+    code: 3,
+    error: 'removal-pending',
   })
   await undone()
   // A reset after the undo finds it withdrawn.

@@ -58,8 +58,13 @@ async function later<T>(ms: number, run: () => Promise<T>): Promise<T> {
 async function remove(fleet: Fleet, version: number): Promise<{ error: unknown }> {
   const request = freshName('raced')
   await openRemoval(fleet.store, {
-    ...{ request, version, requestedBy: 'test', afterMs: 0 },
-    ...{ destroyHsmKey: false, acceptQuarantine: false, withoutFence: false },
+    request,
+    version,
+    requestedBy: 'test',
+    afterMs: 0,
+    destroyHsmKey: false,
+    acceptQuarantine: false,
+    withoutFence: false,
   })
   const task = await insertTask(fleet.store, { kind: 'remove', by: 'test' })
   const input: RemoveInput = { install: fleet.identity, task, version, request }
@@ -82,8 +87,17 @@ async function remove(fleet: Fleet, version: number): Promise<{ error: unknown }
 async function rotate(fleet: Fleet, from: number, to: number): Promise<RotateResult> {
   const input: RotateInput = {
     task: await insertTask(fleet.store, { kind: 'rotate', by: 'test' }),
-    ...{ install: fleet.identity, rotation: freshName('raced'), from, to, requestedBy: 'test' },
-    ...{ reason: 'race', maxRate: 0, maxHsmCalls: 0, page: 50, shards: 1, check: 'all' },
+    install: fleet.identity,
+    rotation: freshName('raced'),
+    from,
+    to,
+    requestedBy: 'test',
+    reason: 'race',
+    maxRate: 0,
+    maxHsmCalls: 0,
+    page: 50,
+    shards: 1,
+    check: 'all',
   }
   const handle = await fleet.temporal.workflow.start(workflowTypes.rotate, {
     workflowId: workflowIds.rotate(fleet.identity),

@@ -132,7 +132,8 @@ onEachProvider('the removal of a version', options, (fleetOf, provider) => {
     await fleet.must('remove', '--version', '1')
     const other = await fleet.cli('remove', '--version', '1', '--accept-quarantine')
     expect({ code: other.code, error: other.json.error.code }).toEqual({
-      ...{ code: 3, error: 'removal-pending' },
+      code: 3,
+      error: 'removal-pending',
     })
     await fleet.until('it is not destroyed', async () => {
       return (await readVersion(fleet.store, 1))?.destroyed_at !== null

@@ -19,8 +19,13 @@ onEachProvider('an early undo', { records: 60 }, (fleetOf) => {
     for (const [round, wait] of [-1, ...moments].entries()) {
       const request = freshName('undone')
       await openRemoval(fleet.store, {
-        ...{ request, version: 1, requestedBy: 'test', afterMs: wait < 0 ? 600_000 : 0 },
-        ...{ destroyHsmKey: false, acceptQuarantine: false, withoutFence: false },
+        request,
+        version: 1,
+        requestedBy: 'test',
+        afterMs: wait < 0 ? 600_000 : 0,
+        destroyHsmKey: false,
+        acceptQuarantine: false,
+        withoutFence: false,
       })
       const task = await insertTask(fleet.store, { kind: 'remove', by: 'test' })
       const input: RemoveInput = { install: fleet.identity, task, version: 1, request }

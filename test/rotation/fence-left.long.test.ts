@@ -27,7 +27,8 @@ test.each(left)('a rotation to a version that a validator refuses is refused: %o
   await fleet.store.db.command({ collMod: collection, validator, validationLevel: 'moderate' })
   const refused = await fleet.cli('rotate', '--to-version', '2')
   expect({ code: refused.code, error: refused.json.error.code }).toEqual({
-    ...{ code: 3, error: 'fence-left' },
+    code: 3,
+    error: 'fence-left',
   })
   expect(refused.json.error.hint).toContain('keyturn remove --version 2 --undo')
   expect(await fleet.active()).toBe(1)

@@ -215,7 +215,8 @@ describe('forged steps of a rotation', () => {
     expect(second).toMatchObject({ state: 'tail' })
     await forge('recordPhase', { rotation, phase: 'verify' }, own)
     expect(await readRotation(fleet.store, rotation)).toMatchObject({
-      ...{ phase: 'rewrap', ended_at: null },
+      phase: 'rewrap',
+      ended_at: null,
     })
     await nothingIsLost()
   })
@@ -225,10 +226,21 @@ describe('forged steps of a rotation', () => {
     const taskQueue = queues.control(install)
     const counters = { rewrapped: 1, superseded: 0, quarantined: 0, hsmCalls: 0 }
     const carried = {
-      ...{ phase: 'settle', paused: false, pausedBy: null, cancelled: false, maxRate: 0, total: 0 },
-      ...{ shown: { paused: false, pausedBy: null }, counters, startedAt: '', asked: 0, round: 0 },
+      phase: 'settle',
+      paused: false,
+      pausedBy: null,
+      cancelled: false,
+      maxRate: 0,
+      total: 0,
+      shown: { paused: false, pausedBy: null },
+      counters,
+      startedAt: '',
+      asked: 0,
+      round: 0,
       facts: { epoch: 9, promote: false, total: 0, heartbeatMs: 1, leaseMs: 1, startedAt: '' },
-      ...{ plan: null, fleet: { settled: true, awaiting: [], silent: [] }, awaiting: [] },
+      plan: null,
+      fleet: { settled: true, awaiting: [], silent: [] },
+      awaiting: [],
       silent: [],
     }
     const { _id: rotation } = await running()

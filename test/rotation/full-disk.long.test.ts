@@ -62,7 +62,8 @@ describe.skipIf(missingRight !== null)('a full disk', () => {
     expect({ code: end.code, stderr: end.stderr }).toMatchObject({ code: 0 })
     expect(end.json).toMatchObject({ outcome: 'completed', remaining: 0, quarantined: 0 })
     expect({ rewrapped: end.json.rewrapped, superseded: end.json.superseded }).toEqual({
-      ...{ rewrapped: total, superseded: 0 },
+      rewrapped: total,
+      superseded: 0,
     })
     expect(await fleet.verifyRecords()).toEqual({ [to]: records })
   }
@@ -129,7 +130,8 @@ describe.skipIf(missingRight !== null)('a full disk', () => {
       code: 4,
       checks: expect.arrayContaining([
         expect.objectContaining({
-          ...{ check: 'temporal', state: 'fail' },
+          check: 'temporal',
+          state: 'fail',
           cure: expect.stringMatching(/full/) as string,
         }),
       ]) as object[],

@@ -189,7 +189,8 @@ for (const phase of Object.keys(phases) as RotationPhase[]) {
     await hold.release()
     const { code, json } = await command.end()
     expect({ code, json }).toMatchObject({
-      ...{ code: 0, json: { outcome: 'completed', rotationId: first } },
+      code: 0,
+      json: { outcome: 'completed', rotationId: first },
     })
     await completed([first])
   })
@@ -260,7 +261,8 @@ test('verify reports that it was terminated, and the next verify asks again', as
   await handle.terminate()
   const { code, json } = await command.end()
   expect({ code, message: json.error.message }).toEqual({
-    ...{ code: 4, message: 'its workflow was terminated from outside' },
+    code: 4,
+    message: 'its workflow was terminated from outside',
   })
   await hold.release()
   expect(await fleet.must('verify', '--target', `${to}`)).toMatchObject({ ready: true })

@@ -25,16 +25,22 @@ test('a worker that sweeps 60 wraps of 14 MB holds only a few of them at a time'
   for (let n = 0; n < 60; n++) {
     await records.insertOne({
       private_key: {
-        ...{ format: new Int32(1), kek_version: new Int32(1), provider: 'env' },
-        ...{ dek_iv: new Binary(Buffer.alloc(12)), dek_wrapped: wrapped },
-        ...{ iv: new Binary(Buffer.alloc(12)), ciphertext: new Binary(Buffer.alloc(16)) },
+        format: new Int32(1),
+        kek_version: new Int32(1),
+        provider: 'env',
+        dek_iv: new Binary(Buffer.alloc(12)),
+        dek_wrapped: wrapped,
+        iv: new Binary(Buffer.alloc(12)),
+        ciphertext: new Binary(Buffer.alloc(16)),
       },
     })
   }
   const ended = await fleet.cli('rotate', '--to-version', '2')
   const peak = await peakOf(fleet.nodes.pid('vm-a'))
   expect(ended.json).toMatchObject({
-    ...{ outcome: 'completed-with-quarantine', rewrapped: 20, quarantined: 60 },
+    outcome: 'completed-with-quarantine',
+    rewrapped: 20,
+    quarantined: 60,
   })
   expect(peak).toBeLessThan(600)
 })

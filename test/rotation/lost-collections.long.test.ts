@@ -75,7 +75,9 @@ describe('a recorded collection that disappears during a rotation', () => {
       await putInPlace(impostor)
       const ended = await rotation.end()
       expect({ exit: ended.code, ...ended.json }).toMatchObject({
-        ...{ exit: 5, outcome: 'failed', error: { code } },
+        exit: 5,
+        outcome: 'failed',
+        error: { code },
       })
       await expectNamed(code, { from, to })
       const made = await fleet.store.db.listCollections({ name: certificates }).toArray()
@@ -84,7 +86,8 @@ describe('a recorded collection that disappears during a rotation', () => {
       if (!isSwept) {
         const setup = await fleet.cli('setup')
         expect({ exit: setup.code, ...setup.json }).toMatchObject({
-          ...{ exit: 3, error: { code: 'unsupported-shape' } },
+          exit: 3,
+          error: { code: 'unsupported-shape' },
         })
       }
 
@@ -108,7 +111,9 @@ describe('a recorded collection that disappears during a rotation', () => {
       await gate.release()
       const ended = await rotation.end()
       expect({ exit: ended.code, ...ended.json }).toMatchObject({
-        ...{ exit: 5, outcome: 'failed', error: { code: codeOf(impostor) } },
+        exit: 5,
+        outcome: 'failed',
+        error: { code: codeOf(impostor) },
       })
       await bringBack()
       await completes(from, to)
@@ -122,7 +127,8 @@ describe('a recorded collection that disappears during a rotation', () => {
     await fleet.store.db.dropCollection(elsewhere)
     const refused = await fleet.cli('rotate', '--to-version', `${to}`)
     expect({ exit: refused.code, ...refused.json }).toMatchObject({
-      ...{ exit: 3, error: { code: 'collection-replaced' } },
+      exit: 3,
+      error: { code: 'collection-replaced' },
     })
     expect(refused.json.error.hint).toContain('keyturn setup')
     const setup = await fleet.must('setup')

@@ -37,7 +37,8 @@ describe.skipIf(!canRun)("the kernel's OOM killer", () => {
     expect({ code: end.code, stderr: end.stderr }).toMatchObject({ code: 0 })
     expect(end.json).toMatchObject({ outcome: 'completed', remaining: 0, quarantined: 0 })
     expect({ rewrapped: end.json.rewrapped, superseded: end.json.superseded }).toEqual({
-      ...{ rewrapped: total, superseded: 0 },
+      rewrapped: total,
+      superseded: 0,
     })
     expect(await fleet.verifyRecords()).toEqual({ [to]: records })
   }

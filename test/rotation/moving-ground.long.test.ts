@@ -38,8 +38,11 @@ describe('a single envelope', () => {
     expect(await fleet.cli('scan')).toMatchObject({ code: 6, json: { odd: 1 } })
     const second = await fleet.cli('rotate', '--to-version', '1')
     expect({ exit: second.code, ...second.json }).toMatchObject({
-      ...{ exit: 6, outcome: 'completed-with-quarantine' },
-      ...{ rewrapped: 0, quarantined: 1, remaining: 0 },
+      exit: 6,
+      outcome: 'completed-with-quarantine',
+      rewrapped: 0,
+      quarantined: 1,
+      remaining: 0,
     })
     await setVersion(2)
     expect(await fleet.cli('quarantine', 'retry')).toMatchObject({ code: 0 })
@@ -68,7 +71,8 @@ describe('an index that is dropped during a rotation', () => {
     }
     expect(await without(wanted.odd.name, 2)).toMatchObject({ exit: 0, outcome: 'completed' })
     expect(await without(wanted.version.name, 1)).toMatchObject({
-      ...{ exit: 5, outcome: 'failed' },
+      exit: 5,
+      outcome: 'failed',
       error: {
         message: `collection "${collection}" lacks the index on "${field}.kek_version"`,
         hint: 'run: keyturn setup',

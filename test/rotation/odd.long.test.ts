@@ -74,8 +74,12 @@ describe('odd envelopes in a fleet', () => {
 
     const { code, json } = await fleet.cli('rotate', '--to-version', '2')
     expect({ code, ...json }).toMatchObject({
-      ...{ code: 6, outcome: 'completed-with-quarantine' },
-      ...{ rewrapped: under, superseded: 0, quarantined: odd, remaining: 0 },
+      code: 6,
+      outcome: 'completed-with-quarantine',
+      rewrapped: under,
+      superseded: 0,
+      quarantined: odd,
+      remaining: 0,
     })
     const report = await fleet.must('report', json.rotationId)
     expect(report).toMatchObject({ plan: { envelopes: under + odd }, truth: { rewrapped: under } })
@@ -126,7 +130,10 @@ describe('odd envelopes in a fleet', () => {
     await fleet.must('resume')
     const { code, json } = await rotation.end()
     expect({ code, ...json }).toMatchObject({
-      ...{ code: 6, outcome: 'completed-with-quarantine', quarantined: 4, remaining: 0 },
+      code: 6,
+      outcome: 'completed-with-quarantine',
+      quarantined: 4,
+      remaining: 0,
     })
     expect(await listed()).toHaveLength(4)
     await records.deleteMany({ _id: { $in: inserted.map(({ _id }) => _id) } })

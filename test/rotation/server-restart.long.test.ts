@@ -91,7 +91,8 @@ describe('a rotation whose servers are killed', () => {
     const { json } = await fleet.cli('rotate', '--to-version', `${to}`)
     expect(json).toMatchObject({ outcome: 'completed', remaining: 0, quarantined: 0 })
     expect({ rewrapped: json.rewrapped, superseded: json.superseded }).toEqual({
-      ...{ rewrapped: total, superseded: 0 },
+      rewrapped: total,
+      superseded: 0,
     })
     expect(await fleet.verifyRecords()).toEqual({ [to]: records })
   })

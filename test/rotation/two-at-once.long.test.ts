@@ -12,7 +12,8 @@ onEachProvider('two rotations at once', { records: 600, versions: [1, 2, 3] }, (
     const ends = [to, 3].map((version) => rotate(fleet, version).end())
     const loser = await Promise.race(ends)
     expect({ code: loser.code, error: loser.json.error.code }).toEqual({
-      ...{ code: 3, error: 'rotation-running' },
+      code: 3,
+      error: 'rotation-running',
     })
     await fleet.must('rate', '0')
     const winner = (await Promise.all(ends)).find((end) => end !== loser)

@@ -39,13 +39,17 @@ async function withoutRotations(build: string | null, use: () => Promise<void>):
   const version = { deploymentName: deploymentName(fleet.identity), buildId: build ?? '' }
   try {
     const worker = await Worker.create({
-      ...{ connection, taskQueue: queues.control(fleet.identity) },
-      ...{ identity: `keyturn/vm-z/${process.pid.toString()}/keyless`, workflowBundle: { code } },
+      connection,
+      taskQueue: queues.control(fleet.identity),
+      identity: `keyturn/vm-z/${process.pid.toString()}/keyless`,
+      workflowBundle: { code },
       ...(build === null
         ? {}
         : {
             workerDeploymentOptions: {
-              ...{ version, useWorkerVersioning: true, defaultVersioningBehavior: 'PINNED' },
+              version,
+              useWorkerVersioning: true,
+              defaultVersioningBehavior: 'PINNED',
             },
           }),
     })

@@ -67,7 +67,12 @@ export function fleetNodes(options: {
       const worker = spawnSupervised({
         command: process.execPath,
         args: [
-          ...[main, 'worker', '--node', as, '--config', config],
+          main,
+          'worker',
+          '--node',
+          as,
+          '--config',
+          config,
           ...(roles === undefined ? [] : ['--roles', roles]),
         ],
         env: { ...process.env, ...options.env, ...env, NO_COLOR: '1' },

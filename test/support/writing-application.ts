@@ -48,8 +48,11 @@ export async function startApplication(
   const child = children.spawn(command, args, {
     env: {
       ...fleet.env,
-      ...{ KEYTURN_CONFIG: config, NODE_NAME: node, DATABASE: fleet.install },
-      ...{ RECORDS_URI: recordsUri, IS_EPHEMERAL: `${isEphemeral}` },
+      KEYTURN_CONFIG: config,
+      NODE_NAME: node,
+      DATABASE: fleet.install,
+      RECORDS_URI: recordsUri,
+      IS_EPHEMERAL: `${isEphemeral}`,
     },
   })
   const lines = () => [...child.stdout().matchAll(/^wrote (\d+) (\d+) (\S+) (\S+)$/gm)]

@@ -97,7 +97,8 @@ function slowed() {
             const answer = await target.rewrap(...args)
             const enough = writes + 60
             await waitUntil('the applications do not write', () => writes >= enough, {
-              ...{ withinMs: 60_000, everyMs: 5 },
+              withinMs: 60_000,
+              everyMs: 5,
             })
             return answer
           },

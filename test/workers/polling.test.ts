@@ -23,7 +23,9 @@ function idleWorker(): Worker {
 
 async function polling(known: Set<string> = new Set()): Promise<Polling> {
   const subject = new Polling({
-    ...{ roles: ['control', 'rewrap'], everyMs: second, firstPauseMs: 20 * second },
+    roles: ['control', 'rewrap'],
+    everyMs: second,
+    firstPauseMs: 20 * second,
     log: createLog({ level: 'silent', pretty: false }),
     look: () => Promise.resolve({ install, problem: null }),
     hasTask: (task) => Promise.resolve(known.has(task)),

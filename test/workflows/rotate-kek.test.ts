@@ -168,7 +168,8 @@ describe('a rotation', () => {
     })
     const message = expect.stringMatching(/^1 envelopes under v1 remain, .* met none/) as string
     expect(result).toMatchObject({
-      ...{ outcome: 'failed', error: { code: 'rotation-failed', message } },
+      outcome: 'failed',
+      error: { code: 'rotation-failed', message },
     })
   })
 

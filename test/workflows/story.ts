@@ -32,9 +32,17 @@ export const readyFleet = (target: number, nonce = 'another') => ({
   roster: [],
   heartbeats: [
     {
-      ...{ id: 'app-1/b', node: 'app-1', boot: 'b', pid: 1, role: 'app' as const },
-      ...{ startedAt: new Date(0).toISOString(), at: new Date(1000).toISOString() },
-      ...{ ageMs: 0, leaseMs: 60_000, current: 1, epoch: 1 },
+      id: 'app-1/b',
+      node: 'app-1',
+      boot: 'b',
+      pid: 1,
+      role: 'app' as const,
+      startedAt: new Date(0).toISOString(),
+      at: new Date(1000).toISOString(),
+      ageMs: 0,
+      leaseMs: 60_000,
+      current: 1,
+      epoch: 1,
       loaded: [{ version: target, provenAt: new Date(900).toISOString(), answers: nonce }],
       notLoaded: [],
       settings: null,
@@ -75,21 +83,28 @@ export async function rotate(
   const calls: string[] = []
   let nonce = ''
   const input: RotateInput = {
-    ...{
-      install: { name: freshName('story'), id: '0f' },
-      task: '0a',
-      rotation: 'r-1',
-      from: 1,
-      to: 2,
-      requestedBy: 'test',
-      reason: '',
-    },
-    ...{ maxRate: 0, maxHsmCalls: 0, page: 10, shards: 2, check: 'all', ...changes },
+    install: { name: freshName('story'), id: '0f' },
+    task: '0a',
+    rotation: 'r-1',
+    from: 1,
+    to: 2,
+    requestedBy: 'test',
+    reason: '',
+    maxRate: 0,
+    maxHsmCalls: 0,
+    page: 10,
+    shards: 2,
+    check: 'all',
+    ...changes,
   }
   const { install } = input
   const all = {
     preflight: async () => ({
-      ...{ epoch: 1, promote: true, total: 10, heartbeatMs: 100, leaseMs: 300 },
+      epoch: 1,
+      promote: true,
+      total: 10,
+      heartbeatMs: 100,
+      leaseMs: 300,
       startedAt: new Date(0).toISOString(),
     }),
     recordPhase: async () => undefined,

@@ -68,15 +68,21 @@ export class Application {
     const loadable = rows.filter((row) => isLoadable(versionState(row, active)))
     this.#loaded = loadable.map(({ _id }) => _id)
     await writeHeartbeat(store, {
-      ...{ node: this.node, boot: this.#boot, pid: 1, role: 'app', settings: this.#settings },
-      ...{ current: active, epoch: this.#active?.epoch ?? null },
+      node: this.node,
+      boot: this.#boot,
+      pid: 1,
+      role: 'app',
+      settings: this.#settings,
+      current: active,
+      epoch: this.#active?.epoch ?? null,
       loaded: this.#loaded.map((version) => {
         if (this.#question !== null && isNamed(this.#question, version)) {
           this.#answers.set(version, this.#question.nonce)
         }
         return { version, proven_at: provenAt, answers: this.#answers.get(version) ?? null }
       }),
-      ...{ leaseMs: timings.leaseMs, expireMs: timings.expireMs },
+      leaseMs: timings.leaseMs,
+      expireMs: timings.expireMs,
     })
     this.#underway = passedMs
   }

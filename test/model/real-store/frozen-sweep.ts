@@ -74,11 +74,24 @@ function optionsFor(
     countWraps: () => undefined,
   }
   return {
-    ...{ store, provider, lease, install, rotation, range, from, to, page, check: 'all' },
-    ...{ ratePerSecond: 0, maxHsmCalls: 0, signal: new AbortController().signal },
+    store,
+    provider,
+    lease,
+    install,
+    rotation,
+    range,
+    from,
+    to,
+    page,
+    check: 'all',
+    ratePerSecond: 0,
+    maxHsmCalls: 0,
+    signal: new AbortController().signal,
     // The deadline has passed, and the first page is swept anyway: so it is exactly one page.
     deadline: -Infinity,
-    ...{ tail: tail > 0, onPage: () => undefined, log: silentLog },
+    tail: tail > 0,
+    onPage: () => undefined,
+    log: silentLog,
   }
 }
 

@@ -36,8 +36,15 @@ export async function forge(world: World, at: number): Promise<string> {
   const version = [active, ...others][Math.floor(at / steps.length) % (others.length + 1)] ?? active
   const standing = await currentRemoval(store, version)
   const claims = {
-    ...{ guardRun: 1, undoWindowMs: 0, afterMs: 0, requestedBy: 'root', reason: 'forged' },
-    ...{ destroyHsmKey: true, acceptQuarantine: true, withoutFence: true, fenced: true },
+    guardRun: 1,
+    undoWindowMs: 0,
+    afterMs: 0,
+    requestedBy: 'root',
+    reason: 'forged',
+    destroyHsmKey: true,
+    acceptQuarantine: true,
+    withoutFence: true,
+    fenced: true,
   }
   const input = { install, task, version, request: standing?._id ?? newId(), ...claims }
   try {
@@ -69,8 +76,13 @@ async function newRemoval({
   const [version] = (await readKeks(store)).others
   if (version === undefined) return null
   const { _id: request } = await openRemoval(store, {
-    ...{ request: newId(), version, requestedBy: 'model', afterMs: 0 },
-    ...{ destroyHsmKey: false, acceptQuarantine: false, withoutFence: false },
+    request: newId(),
+    version,
+    requestedBy: 'model',
+    afterMs: 0,
+    destroyHsmKey: false,
+    acceptQuarantine: false,
+    withoutFence: false,
   })
   return { input: { install, task, version, request } }
 }

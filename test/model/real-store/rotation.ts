@@ -54,26 +54,23 @@ function rotationBetween(
   const limits = { maxRate: 0, maxHsmCalls: 0, page: 2, shards: 1, check: 'all' } as const
   return {
     input: {
-      ...{
-        install,
-        task,
-        rotation: newId(),
-        from,
-        to,
-        requestedBy: 'model',
-        reason: '',
-        ...limits,
-      },
+      install,
+      task,
+      rotation: newId(),
+      from,
+      to,
+      requestedBy: 'model',
+      reason: '',
+      ...limits,
     },
-    ...{
-      step: 'preflight',
-      facts: null,
-      nonce: null,
-      tail: 0,
-      watchBeganMs: 0,
-      settled: false,
-    },
-    ...{ observed: nothingObserved, zeros: tailBegins },
+    step: 'preflight',
+    facts: null,
+    nonce: null,
+    tail: 0,
+    watchBeganMs: 0,
+    settled: false,
+    observed: nothingObserved,
+    zeros: tailBegins,
   }
 }
 

@@ -95,20 +95,21 @@ export async function newWorld(store: Store): Promise<World> {
   const deps = { config: { install, kek: { provider: 'env' }, fleet: timings }, node: 'vm-a' }
   const rest = { store, provider, member: { beat: () => Promise.resolve() }, log: silentLog }
   const world: World = {
-    ...{
-      store,
-      identity,
-      task,
-      provider,
-      passedMs: 0,
-      rotations: 0,
-      rotation: null,
-      removal: null,
-      story: [],
-    },
+    store,
+    identity,
+    task,
+    provider,
+    passedMs: 0,
+    rotations: 0,
+    rotation: null,
+    removal: null,
+    story: [],
     control: createControlActivities({ ...deps, ...rest } as unknown as ActivityDeps),
     apps: ['app-0', 'app-1'].map((node) => new Application(node, sha256)),
-    ...{ contents: new Map(), copies: [], frozen: [], left: new Set() },
+    contents: new Map(),
+    copies: [],
+    frozen: [],
+    left: new Set(),
   }
   for (const app of world.apps) {
     await app.send(world)

@@ -56,8 +56,11 @@ export async function withstand(
     120_000,
   )
   const app = await startApplication(fleet, children, {
-    ...{ node: 'app-1', isEphemeral: true, config: stage.configOf('vm-a') },
-    ...{ recordsUri: stage.network('vm-a').recordsUri, within: stage.network('vm-a').within },
+    node: 'app-1',
+    isEphemeral: true,
+    config: stage.configOf('vm-a'),
+    recordsUri: stage.network('vm-a').recordsUri,
+    within: stage.network('vm-a').within,
   })
   const heal = async () => {
     for (const node of nodes) await stage.network(node).heal()
