@@ -1,6 +1,6 @@
 import type { Document } from 'mongodb'
 import { afterAll, afterEach, beforeAll, beforeEach, expect, test } from 'vitest'
-import { collections, workflowIds } from '../../contracts/names.ts'
+import { collections, messages, workflowIds } from '../../contracts/names.ts'
 import type { RotationPhase } from '../../contracts/rotation.ts'
 import { readVersion } from '../../store/kek-versions.ts'
 import { lastRotation, readRotation, runningRotation } from '../../store/rotations.ts'
@@ -212,6 +212,14 @@ test('a cancel after a reset cancels the new run', async () => {
     return ((await fleet.rotateWorkflow().describe()).raw.pendingChildren ?? []).length > 0
   })
   const cancelled = fleet.start('cancel')
+  // Released earlier, the rotation could complete before the command has started.
+  await fleet.until('the cancel does not arrive', async () => {
+    const { events } = await fleet.rotateWorkflow().fetchHistory()
+    return (events ?? []).some((event) => {
+      const accepted = event.workflowExecutionUpdateAcceptedEventAttributes
+      return accepted?.acceptedRequest?.input?.name === messages.cancel
+    })
+  })
   await hold.release()
   expect((await cancelled.end()).code).toBe(0)
   const { code, json } = await command.end()
