@@ -28,7 +28,7 @@ describe('a wrong configuration', () => {
     await bench.config({ instal: 'payments' })
     const { code, error, hint } = await said(bench, 'status')
     expect(code).toBe(2)
-    expect(error).toMatch(/^error: .*'instal'/)
+    expect(error).toMatch(/^error: .*"instal"/)
     expect(error).toMatch(/keyturn\.yaml:\d+:\d+/)
     expect(hint).toMatch(/^hint: /)
   })
@@ -81,7 +81,7 @@ describe('a wrong configuration', () => {
     await bench.config({ kek: pkcs11Of('/usr/lib/none.so', { pin_file: pinFile }) })
     const { code, error, hint } = await said(bench, 'pkcs11-init', '--probe-only')
     expect(code).toBe(2)
-    expect(error).toBe(`error: PIN file 'pin' has mode '0644', not 0600 or 0400`)
+    expect(error).toBe('error: PIN file "pin" has mode "0644", not 0600 or 0400')
     expect(hint).toBe('hint: run: chmod 0400 pin')
   })
 
@@ -90,7 +90,7 @@ describe('a wrong configuration', () => {
     await bench.config({ kek: pkcs11Of('/usr/lib/none.so') })
     const { code, error } = await said(bench, 'pkcs11-init', '--probe-only')
     expect(code).toBe(2)
-    expect(error).toContain(`'KEYTURN_ENCRYPTION_PKCS11_PIN' is empty`)
+    expect(error).toContain('"KEYTURN_ENCRYPTION_PKCS11_PIN" is empty')
   })
 
   test('a missing module ends with 4, and its path is named', async () => {
