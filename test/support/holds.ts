@@ -79,7 +79,9 @@ export async function holdRecord(fleet: Fleet): Promise<Hold> {
         async () => {
           const row = await runningRotation(fleet.store)
           const ranges = row === null ? [] : await readRanges(fleet.store, row._id)
-          return ranges.length > 1 && ranges.filter(({ closed }) => !closed).length === 1
+          const [open, ...others] = ranges.filter(({ closed }) => !closed)
+          // Before its first attempt no worker has the held one.
+          return ranges.length > 1 && others.length === 0 && (open?.attempt ?? 0) > 0
         },
         120_000,
       )
