@@ -54,7 +54,7 @@ export async function runPreflight(deps: ControlDeps, input: RotateInput): Promi
   const differing = configAgreement(fleet.heartbeats, fleet.settings)
   if (differing !== null) throw differing
   await requireIndexes(deps, settings)
-  const route = await routeOf(store, row)
+  const route = await routeOfRow(store, row)
   await requireOpen(deps, settings, route.to)
   await endAbandoned(store, row, {
     code: 'rotation-failed',
@@ -143,7 +143,7 @@ async function requireOpen(
 }
 
 /** Needs no census: both versions are given. */
-async function routeOf(store: Store, { from, to }: RotationDoc): Promise<RotationRoute> {
+async function routeOfRow(store: Store, { from, to }: RotationDoc): Promise<RotationRoute> {
   const [rows, activeRow] = await Promise.all([readVersions(store), readActive(store)])
   const active = activeRow?.version ?? null
   return rotationRoute({ versions: routeVersions(rows, active, {}), active, from, to })
