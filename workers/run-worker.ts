@@ -1,31 +1,26 @@
-import type { NativeConnection, Worker } from '@temporalio/worker'
-import type { ActivityDeps, ControlDeps } from '../activities/deps.ts'
+import type { ControlDeps } from '../activities/deps.ts'
 import { buildId } from '../config/build-id.ts'
 import { settingsHash, settingsOf } from '../config/settings.ts'
 import { temporalEndpoint } from '../config/temporal-endpoint.ts'
-import { KeyturnError } from '../contracts/errors.ts'
 import type { Config } from '../contracts/settings.ts'
 import { joinFleet } from '../keyring/member.ts'
 import type { FleetMember } from '../keyring/membership.ts'
 import { openLastingProvider } from '../keyring/open-provider.ts'
-import type { ReopenedProvider } from '../keyring/reopened-provider.ts'
 import { createLog } from '../observability/log.ts'
 import type { KekProvider } from '../providers/provider.ts'
 import { reportLongWaits } from '../observability/awaiting.ts'
 import { hasTask } from '../store/kek-tasks.ts'
-import { requireAnswer } from '../store/majority.ts'
 import { addressNotes } from '../store/mongodb-address.ts'
 import { withStore } from '../store/store.ts'
 import { BuildRouting } from './build-routing.ts'
 import { openHealthPages } from './health.ts'
-import type { HealthSources } from './health.ts'
-import { askingTemporal, connectTemporal, createControlHost, createHost } from './hosts.ts'
-import type { QueueToPoll, WorkerRole } from './hosts.ts'
+import { askingTemporal, connectTemporal } from './hosts.ts'
+import type { WorkerRole } from './hosts.ts'
 import { workerMetrics } from './metrics.ts'
-import type { WorkerMetrics } from './metrics.ts'
 import { Polling } from './polling.ts'
 import { installRuntime } from './runtime.ts'
 import { keystoreLook } from './keystore-look.ts'
+import { controlRoles, keyRoles, type KeyDeps, type ServedRoles } from './served-roles.ts'
 import { renewOnHangUp, stopSignal } from './signals.ts'
 
 export interface WorkerProcessOptions {
@@ -71,50 +66,6 @@ export async function runWorker(options: WorkerProcessOptions): Promise<void> {
     }
   })
   log.info('worker has stopped')
-}
-
-/** The roles that a process serves, how their workers are opened, and what its pages and its log show. */
-interface ServedRoles extends HealthSources {
-  readonly roles: readonly WorkerRole[]
-  open(connection: NativeConnection, queue: QueueToPoll): Promise<Worker>
-  summary(): object
-}
-
-function controlRoles(deps: ControlDeps, metrics: WorkerMetrics): ServedRoles {
-  return {
-    roles: ['control'],
-    open: (connection, queue) => createControlHost(deps, connection, queue),
-    notReady: async () =>
-      await requireAnswer(deps.store).then(
-        () => null,
-        (error: unknown) =>
-          error instanceof KeyturnError
-            ? `${error.code}: ${error.message}`
-            : 'mongodb-unreachable: MongoDB does not answer',
-      ),
-    metrics: () => metrics.render(null),
-    summary: () => ({ roles: ['control'] }),
-  }
-}
-
-/** The dependencies of a worker with keys. */
-interface KeyDeps extends ActivityDeps {
-  readonly provider: ReopenedProvider
-}
-
-function keyRoles(
-  keys: KeyDeps,
-  roles: readonly WorkerRole[],
-  metrics: WorkerMetrics,
-): ServedRoles {
-  return {
-    // A process with keys serves its host's queue, so that verify can ask it.
-    roles: [...new Set<WorkerRole>([...roles, 'node'])],
-    open: (connection, queue) => createHost(keys, connection, queue),
-    notReady: () => Promise.resolve(notReady(keys)),
-    metrics: () => metrics.render(keys),
-    summary: () => ({ roles, ...membershipOf(keys) }),
-  }
 }
 
 async function holdingKeys(
@@ -249,19 +200,6 @@ async function join(
     timings: config.fleet,
     settingsHash: settingsHash(settingsOf(config)),
   })
-}
-
-function notReady({ member, provider }: KeyDeps): string | null {
-  const trouble = provider.trouble()
-  if (trouble !== null) return `${trouble.code}: ${trouble.message}`
-  const { degraded, leaseOk } = member.state()
-  if (degraded !== null) return `${degraded.reason}: ${degraded.message}`
-  return leaseOk ? null : 'lease-expired: no heartbeat reached MongoDB in time'
-}
-
-function membershipOf({ member }: KeyDeps) {
-  const { installed, active, loaded } = member.state()
-  return { installed, active: active?.version ?? null, loaded }
 }
 
 /** The code in front of a problem that `/readyz` shows. */

@@ -180,7 +180,7 @@ export async function holdSettle(fleet: Fleet): Promise<Hold> {
   }
 }
 
-/** Gives the tail work: during settle, records are written back under the old version and swept one a second. */
+/** Holds the tail: during settle, records are written back under the old version, and the tail re-wraps one a second. */
 export async function holdTail(fleet: Fleet): Promise<Hold> {
   const [{ collection }] = places
   const records = fleet.store.db.collection(collection)

@@ -91,7 +91,7 @@ export function changesOn(
   }
 }
 
-/** Whether a member has more re-wrapped envelopes than at the first call. */
+/** Whether a member counts more re-wrapped envelopes than at the first call. */
 export function pagesOn(set: ReplicaSet, fleet: Fleet): Gate['isWrittenOn'] {
   let first: number | null = null
   const pipeline = [{ $group: { _id: null, total: { $sum: '$counters.rewrapped' } } }]

@@ -27,7 +27,7 @@ export const yubiHsm2: Vendor = {
 
 /**
  * Read: github.com/pyauth/python-pkcs11/issues/48 (no symmetric encryption on a Nitrokey HSM); certautopilot.com, "PKCS#11 vendors",
- * claims that it depends on the firmware. The manufacturer is that of the SmartCard-HSM inside, by OpenSC.
+ * claims that it depends on the firmware. The token reports the manufacturer of the SmartCard-HSM inside it (OpenSC).
  */
 export const nitrokeyHsm: Vendor = {
   name: 'Nitrokey HSM 2 (SmartCard-HSM)',
