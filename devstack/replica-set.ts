@@ -198,7 +198,12 @@ async function initiate(members: readonly OwnMember[]): Promise<void> {
         priority: priorityOf(member),
         arbiterOnly: member.kind === 'arbiter',
       })),
-      settings: { electionTimeoutMillis: 2_000, heartbeatIntervalMillis: 500 },
+      settings: {
+        electionTimeoutMillis: 2_000,
+        heartbeatIntervalMillis: 500,
+        // A member that fetches from a frozen one waits for half a minute before it asks another.
+        chainingAllowed: false,
+      },
     },
   })
 }

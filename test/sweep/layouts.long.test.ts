@@ -215,7 +215,7 @@ describe.each(Object.entries(shapes))('%s', (_, shape) => {
 describe('doctor', () => {
   const shape = shapes['aad of record id and field name']!
   const wrong: [string, Partial<DeclaredLayout>, RegExp][] = [
-    ['a path that is not there', { wrapped: 'deck' }, /has no 'deck'/],
+    ['a path that is not there', { wrapped: 'deck' }, /has no "deck"/],
     ['a wrong type', { encoding: 'binary' }, /"dek" is not a binary/],
     ['a wrong encoding', { encoding: 'base64' }, /"dek" has 72 bytes/],
     ['a recipe that does not open', { aad: { sha256: ['field', 'id'] } }, /does not open under v1/],
