@@ -3,7 +3,7 @@ import type { RemovalStep, RemoveInput } from '../contracts/removal.ts'
 import { ownKeyRefusal } from '../protocol/own-key.ts'
 import { clocksDiffer } from '../protocol/backup-window.ts'
 import { refusalOf } from '../protocol/removal-guards.ts'
-import { removalWindowMs } from '../protocol/removal-phase.ts'
+import { needsFence, removalWindowMs } from '../protocol/removal-phase.ts'
 import type { RemovalRequestDoc } from '../store/documents.ts'
 import { destroyVersion, raiseGuardRun, requestRemoval } from '../store/version-removal.ts'
 import { withdrawRemoval } from '../store/removal-requests.ts'
@@ -155,8 +155,10 @@ class Removal {
     return auditStep(this.#deps, request, 'removal-requested')
   }
 
-  #auditDestroyed(request: RemovalRequestDoc): Promise<void> {
-    return auditStep(this.#deps, request, 'version-destroyed')
+  async #auditDestroyed(request: RemovalRequestDoc): Promise<void> {
+    const row = await requireInstalled(this.#deps.store, request.version)
+    const action = needsFence(row) ? 'version-destroyed' : 'version-discarded'
+    await auditStep(this.#deps, request, action)
   }
 }
 

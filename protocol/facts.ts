@@ -27,6 +27,8 @@ export interface HeartbeatFact {
   ageMs: number
   /** The lease that this document claims for itself, in ms. */
   leaseMs: number
+  /** When the TTL index deletes the document, which may be a minute later. */
+  expiresAt: string
   /** The version that it wraps under; null when it wraps nothing. */
   current: number | null
   epoch: number | null
@@ -58,6 +60,7 @@ interface HeartbeatRow {
   readonly started_at: Date
   readonly at: Date
   readonly lease_until: Date
+  readonly expires_at: Date
   readonly current?: number | null
   readonly epoch?: number | null
   readonly loaded?: readonly {
@@ -98,6 +101,7 @@ export function heartbeatFact(row: HeartbeatRow, now: Date): HeartbeatFact {
     at: row.at.toISOString(),
     ageMs: now.getTime() - row.at.getTime(),
     leaseMs: row.lease_until.getTime() - row.at.getTime(),
+    expiresAt: row.expires_at.toISOString(),
     current: row.current ?? null,
     epoch: row.epoch ?? null,
     loaded: (row.loaded ?? []).map(({ version, proven_at, answers }) => ({
@@ -127,6 +131,7 @@ function malformedFact(row: HeartbeatRow, malformed: { what: string; print: stri
     at: row.at.toISOString(),
     ageMs: -1,
     leaseMs: 0,
+    expiresAt: row.expires_at.toISOString(),
     current: null,
     epoch: null,
     loaded: [],

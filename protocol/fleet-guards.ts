@@ -25,15 +25,30 @@ export function fleetPast(facts: RemovalFacts): Guard {
         (leftEpoch !== null && (epoch ?? 0) < leftEpoch)
       )
     })
-    .map((one) => {
-      return `${processName(one)} reports version ${one.current ?? 'none'} at epoch ${one.epoch ?? 'none'}`
-    })
-  const findings = [...absent, ...behind].sort()
+  const reports = behind.map((one) => {
+    return `${processName(one)} reports version ${one.current ?? 'none'} at epoch ${one.epoch ?? 'none'}`
+  })
+  const findings = [...absent, ...reports].sort()
   if (findings.length === 0) {
     return guard('fleet-past', true, `all ${heartbeats.length} processes are past ${version}`)
   }
   const more = findings.length > 5 ? `; ${findings.length - 5} more` : ''
-  return guard('fleet-past', false, `${findings.slice(0, 5).join('; ')}${more}`)
+  const failed = guard('fleet-past', false, `${findings.slice(0, 5).join('; ')}${more}`)
+  return absent.length > 0 ? failed : untilExpired(failed, behind)
+}
+
+/**
+ * Adds when the guard will pass, if it fails only for silent documents: the process of each may be frozen, and it cannot act
+ * any more once its document has expired.
+ */
+function untilExpired(failed: Guard, behind: readonly HeartbeatFact[]): Guard {
+  if (behind.some((one) => isLive(one) || one.malformed !== undefined)) return failed
+  const until = behind
+    .map(({ expiresAt }) => expiresAt)
+    .sort()
+    .at(-1)
+  if (until === undefined) return failed
+  return { ...failed, detail: `${failed.detail}: silent, forgotten after ${until}`, until }
 }
 
 /** A process that has seen a higher epoch knows a newer state of this keystore, and may hold wraps made in it. */
@@ -63,15 +78,15 @@ export function settingsAgree({ settings, heartbeats, roster, unknown }: Removal
       code: 'version-unknown',
     }
   }
-  const names = heartbeats
+  const differing = heartbeats
     .filter((one) => one.settings !== null && settings !== null && one.settings !== settings)
     .filter((one) => mayStillAct(one, roster))
-    .map((one) => processName(one))
-    .sort()
+  const names = differing.map((one) => processName(one)).sort()
   if (names.length === 0) {
     return guard('settings-agree', true, 'the settings of all processes are the recorded ones')
   }
   const more = names.length > 5 ? ` and ${names.length - 5} more` : ''
   const who = `settings differ on ${names.slice(0, 5).join(', ')}${more}`
-  return guard('settings-agree', false, `${who}: ${readinessHints['config-differs']}`)
+  const failed = guard('settings-agree', false, `${who}: ${readinessHints['config-differs']}`)
+  return untilExpired(failed, differing)
 }

@@ -253,7 +253,7 @@ test('a version that was never active is destroyed immediately, without a fence'
   // A repeated step finds its work done, and records it once.
   await take('destroyVersion', request)
   const actions = (await listAudit(store)).map(({ action }) => action)
-  expect(actions).toEqual(['removal-requested', 'version-destroyed'])
+  expect(actions).toEqual(['removal-requested', 'version-discarded'])
 })
 
 test('the final check closes no ranges of a rotation between other versions', async () => {

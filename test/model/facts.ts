@@ -46,6 +46,7 @@ export function heartbeatsOf(
       ageMs: doc.age * tickMs,
       settings: null,
       leaseMs: bounds.lease * tickMs,
+      expiresAt: after,
       epoch: doc.epoch === 0 ? null : doc.epoch,
       current: doc.current === 0 ? null : doc.current,
       notLoaded: [],

@@ -78,6 +78,7 @@ describe('facts', () => {
         started_at: new Date(base),
         at: new Date(base),
         lease_until: new Date(base + 90_000),
+        expires_at: new Date(base + 300_000),
         current: 1,
         epoch: 1,
         loaded: [{ version: 1, proven_at: new Date(base) }],

@@ -33,6 +33,7 @@ export function heartbeat(id: string, fields: Partial<HeartbeatFact> = {}): Hear
     at: at(5),
     ageMs: 1000,
     leaseMs: 90_000,
+    expiresAt: at(300),
     current: 1,
     epoch: 1,
     settings: 'aa',

@@ -1,5 +1,6 @@
 import { describe, expect, test } from 'vitest'
 import type { Guard } from '../../contracts/views.ts'
+import type { HeartbeatFact } from '../../protocol/facts.ts'
 import type { RemovalFacts } from '../../protocol/guard-facts.ts'
 import { refusalOf, removalGuards } from '../../protocol/removal-guards.ts'
 import { at, heartbeat, host } from './fleet-facts.ts'
@@ -89,10 +90,26 @@ describe('the guards of a removal', () => {
         heartbeat('vm-a/1', { current: 2, epoch: 2 }),
         heartbeat('vm-a/0', { current: 1, ageMs: 1e6, role: 'app', pid: 3 }),
       ],
-      'vm-a (app, pid 3) reports version 1 at epoch 1',
+      `vm-a (app, pid 3) reports version 1 at epoch 1: silent, forgotten after ${at(300)}`,
     ],
   ])('refuse with fleet-past: %s', (_title, heartbeats, detail) => {
     expect(failing({ heartbeats })).toEqual([`fleet-past: ${detail}`])
+  })
+
+  test('say when a silent process that is behind will be forgotten', () => {
+    const current = heartbeat('vm-a/1', { current: 2, epoch: 2 })
+    const silent = (boot: number, expiresAt: string) =>
+      heartbeat(`vm-a/${boot}`, { current: 1, ageMs: 1e6, settings: 'bb', expiresAt })
+    const found = (heartbeats: HeartbeatFact[]) =>
+      removalGuards(facts({ settings: 'aa', heartbeats })).filter(({ ok }) => !ok)
+    expect(found([current, silent(2, at(60)), silent(3, at(40))])).toMatchObject([
+      { guard: 'fleet-past', until: at(60) },
+      { guard: 'settings-agree', until: at(60) },
+    ])
+    // A live process has to switch, and a host without one has to come back: no time cures that.
+    const live = heartbeat('vm-a/4', { current: 1 })
+    expect(found([current, silent(2, at(60)), live])[0]).not.toHaveProperty('until')
+    expect(found([silent(2, at(60))])[0]).not.toHaveProperty('until')
   })
 
   test('fail while a process has seen a newer state, also for a version that was never active', () => {

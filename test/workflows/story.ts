@@ -41,6 +41,7 @@ export const readyFleet = (target: number, nonce = 'another') => ({
       at: new Date(1000).toISOString(),
       ageMs: 0,
       leaseMs: 60_000,
+      expiresAt: '2025-01-01T00:05:00.000Z',
       current: 1,
       epoch: 1,
       loaded: [{ version: target, provenAt: new Date(900).toISOString(), answers: nonce }],
