@@ -9,7 +9,6 @@ import { remainingOf } from '../store/census.ts'
 import { requireCollections } from '../store/collections.ts'
 import type { RotationDoc } from '../store/documents.ts'
 import { endFault } from '../store/ending.ts'
-import { appendAudit } from '../store/kek-audit.ts'
 import { readActive } from '../store/kek-active.ts'
 import { readSettings } from '../store/kek-settings.ts'
 import { clearMarks, recordLeft } from '../store/rotation-marks.ts'
@@ -94,7 +93,7 @@ async function whatIsLeft(
 
 async function end(deps: ControlDeps, row: RotationDoc, error: ErrorReport | null): Promise<void> {
   const { store } = deps
-  const { _id: rotation, from, to } = row
+  const { _id: rotation, from } = row
   await closeRanges(store, { rotation })
   for (const version of [from, null]) await recheckQuarantine(store, version)
   const counters = await sumCounters(store, rotation)
@@ -110,23 +109,9 @@ async function end(deps: ControlDeps, row: RotationDoc, error: ErrorReport | nul
     await recordLeft(store, from, rotation)
     await setPhase(store, rotation, 'finish')
   }
-  if (!(await endRotation(store, rotation, outcome, { error, counters, silent }))) return
   const remaining = await remainingNow(deps, from)
-  await appendAudit(store, {
-    actor: row.requested_by,
-    action: `rotation-${outcome}`,
-    subject: rotation,
-    details: {
-      from,
-      to,
-      ...counters,
-      remaining,
-      silent,
-      error: error?.code ?? null,
-      claimed: true,
-      worker: deps.node,
-    },
-  })
+  const end = { error, counters, silent, remaining, worker: deps.node }
+  await endRotation(store, rotation, outcome, end)
 }
 
 /** The recorded result, and what remains now. */

@@ -4,12 +4,12 @@ import { ownKeyRefusal } from '../protocol/own-key.ts'
 import { hsmKeyOf } from '../protocol/removal-phase.ts'
 import { remainingOf } from '../store/census.ts'
 import { requireCollections } from '../store/collections.ts'
-import type { RemovalRequestDoc, VersionDoc } from '../store/documents.ts'
+import type { VersionDoc } from '../store/documents.ts'
 import { readActive } from '../store/kek-active.ts'
 import { kekDescriptor } from '../store/kek-versions.ts'
-import { recordHsmKey, sharesKey } from '../store/version-removal.ts'
+import { recordHsmKey, recordKeyDestroying, sharesKey } from '../store/version-removal.ts'
 import type { ActivityDeps } from './deps.ts'
-import { auditStep, requireRequest, stepOf } from './removal-requests.ts'
+import { requireRequest, stepOf } from './removal-requests.ts'
 import { requireIdentity, requireInstalled, requireSettings } from './settings.ts'
 
 /**
@@ -18,7 +18,7 @@ import { requireIdentity, requireInstalled, requireSettings } from './settings.t
  * object must open this version's canary right before it is destroyed. Throws if a check fails; then nothing is done.
  */
 export async function destroyHsmKey(deps: ActivityDeps, input: RemoveInput): Promise<RemovalStep> {
-  const { store, provider } = deps
+  const { store, provider, node } = deps
   const request = await requireRequest(deps, input)
   const now = () => new Date()
   const before = await stepOf(deps, input, now)
@@ -30,25 +30,14 @@ export async function destroyHsmKey(deps: ActivityDeps, input: RemoveInput): Pro
     const kek = kekDescriptor(row)
     const keyId = row.key_id === null ? null : Buffer.from(row.key_id.value())
     if (kek === null || keyId === null) throw refused(row, 'its row names no key in an HSM')
+    if (!(await recordKeyDestroying(store, request._id, node))) return before
     const gone = await provider.ceremony.destroy(row.label, keyId, kek)
-    await audit(deps, request, row, gone)
-    await recordHsmKey(store, request._id, gone)
+    await recordHsmKey(store, request._id, gone, node)
   } else {
     // Nothing to do: another request destroyed the key, or the provider has no keys to destroy.
-    await recordHsmKey(store, request._id, outcome)
+    await recordHsmKey(store, request._id, outcome, node)
   }
   return await stepOf(deps, input, now)
-}
-
-/** Written before the request is over, so that a retry after a crash finds the entry or writes it. */
-async function audit(
-  deps: ActivityDeps,
-  request: RemovalRequestDoc,
-  { label, key_id }: VersionDoc,
-  gone: 'destroyed' | 'absent',
-): Promise<void> {
-  const action = gone === 'destroyed' ? 'hsm-key-destroyed' : 'hsm-key-absent'
-  await auditStep(deps, request, action, { label, id: key_id?.toString('hex') ?? null })
 }
 
 async function requireNotNeeded({ store }: ActivityDeps, row: VersionDoc): Promise<void> {

@@ -6,7 +6,6 @@ import type { RemovalStep, RemoveInput } from '../contracts/removal.ts'
 import { keyIdDigits } from '../protocol/own-key.ts'
 import { probeFailure, profileFrom } from '../providers/pkcs11/probe/failure.ts'
 import { insertFirstActive } from '../store/kek-active.ts'
-import { appendAudit, hasAuditOf } from '../store/kek-audit.ts'
 import { claimProvider, countInstallation } from '../store/kek-install.ts'
 import { completeInstall, insertIntent, readVersion } from '../store/kek-versions.ts'
 import type { VersionDoc } from '../store/documents.ts'
@@ -43,10 +42,10 @@ export function ceremonyActivities(deps: ActivityDeps) {
       const checked = checkedInput(deps, input)
       await requireNotDestroyed(deps.store, checked.version)
       requireProof(deps)
-      const { version, provider, origin } = checked
+      const { version, provider, origin, requestedBy } = checked
       const label = labelFor(deps, checked)
       const keyId = await keyIdFor(deps, checked)
-      const intent = { version, provider, origin, label, keyId, madeBy: deps.node }
+      const intent = { version, provider, origin, label, keyId, madeBy: deps.node, requestedBy }
       if (origin === 'registered') await requireUnused(deps.store, intent)
       requireSameIntent(await insertIntent(deps.store, intent), intent)
     }),
@@ -116,13 +115,12 @@ async function probe(
 
 /** Key → attributes → canary → another's key? → lock → row → (first version) active. */
 async function make(deps: ActivityDeps, input: InstallInput): Promise<InstallResult> {
-  const { config, store, provider, member } = deps
+  const { config, store, provider, member, node } = deps
   const { ceremony } = provider
   const intent = await requireRow(store, input.version)
   if (intent.canary !== null) {
     // Done by an earlier attempt, or long ago: no key is touched again.
     await insertFirstActive(store, input.version)
-    await auditOnce(deps, input, intent)
     return await installResult(store, intent, false)
   }
   const intended = intent.key_id === null ? null : Buffer.from(intent.key_id.buffer)
@@ -140,10 +138,10 @@ async function make(deps: ActivityDeps, input: InstallInput): Promise<InstallRes
   await claimProvider(store, { name: config.install, provider: kind, by })
   await countInstallation(store, intent.store)
   const made = { gcm, canary, label: intent.label, keyId }
-  const isNew = await completeInstall(store, input.version, made)
-  if (isNew) await requireStillNew(deps, input.version, made)
+  const asked = { requestedBy: by, madeBy: node }
+  const isNew = await completeInstall(store, input.version, made, asked)
+  if (isNew) await requireStillNew(deps, input.version, { ...made, ...asked })
   await insertFirstActive(store, input.version)
-  await auditOnce(deps, input, intent)
   await member.beat()
   return await installResult(store, await requireRow(store, input.version), true)
 }
@@ -178,21 +176,4 @@ async function requireRow(store: Store, version: number): Promise<VersionDoc> {
   const row = await readVersion(store, version)
   if (row !== null) return row
   throw new KeyturnError('internal', `the intent of version ${version} is gone`)
-}
-
-/** An attempt that ended between the row and the entry leaves the entry to the next one. */
-async function auditOnce(
-  deps: ActivityDeps,
-  input: InstallInput,
-  intent: VersionDoc,
-): Promise<void> {
-  const { provider, origin } = intent
-  const subject = `v${input.version}`
-  if (await hasAuditOf(deps.store, 'version-installed', subject)) return
-  await appendAudit(deps.store, {
-    actor: input.requestedBy,
-    action: 'version-installed',
-    subject,
-    details: { provider, origin, label: intent.label, claimed: true, worker: deps.node },
-  })
 }

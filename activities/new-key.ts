@@ -1,4 +1,5 @@
 import { KeyturnError } from '../contracts/errors.ts'
+import { reasonOf } from '../contracts/reasons.ts'
 import type { Canary } from '../contracts/kek.ts'
 import { kekDescriptor, readVersions, takeBackInstall } from '../store/kek-versions.ts'
 import type { ActivityDeps } from './deps.ts'
@@ -38,12 +39,12 @@ export async function requireNewKey(
 export async function requireStillNew(
   deps: Pick<ActivityDeps, 'store' | 'provider'>,
   version: number,
-  made: NamedKey & { canary: Canary },
+  made: NamedKey & { canary: Canary; requestedBy: string; madeBy: string },
 ): Promise<void> {
   try {
     await requireNewKey(deps, version, made)
   } catch (error) {
-    await takeBackInstall(deps.store, version, made.canary)
+    await takeBackInstall(deps.store, version, made.canary, { ...made, reason: reasonOf(error) })
     throw error
   }
 }

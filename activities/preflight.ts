@@ -43,6 +43,7 @@ export async function runPreflight(deps: ControlDeps, input: RotateInput): Promi
   const row = await insertRotation(store, {
     ...checkedRotation(input),
     ...(await rotationWorkflow(store)),
+    worker: deps.node,
   })
   if (row.ended_at !== null) {
     throw new KeyturnError('no-rotation', `rotation "${row._id}" has ended`)

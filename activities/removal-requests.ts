@@ -4,7 +4,6 @@ import type { Guard } from '../contracts/views.ts'
 import { hsmKeyOf, leftUntil, removalPhase } from '../protocol/removal-phase.ts'
 import { versionState } from '../protocol/version-state.ts'
 import type { RemovalRequestDoc, VersionDoc } from '../store/documents.ts'
-import { appendAudit, hasAudit } from '../store/kek-audit.ts'
 import { readActive } from '../store/kek-active.ts'
 import { readRemoval } from '../store/removal-requests.ts'
 import { serverNow } from '../store/store.ts'
@@ -72,23 +71,4 @@ function untilOf(
 ): Date | null {
   if (phase === 'planned') return request.not_before
   return phase === 'pending' ? (row.removal?.due_at ?? null) : null
-}
-
-/**
- * Writes one audit entry for each action of a request, however often its step is repeated. The actor is what the request
- * claims (`claimed`); the worker is known.
- */
-export async function auditStep(
-  { store, node }: ControlDeps,
-  request: RemovalRequestDoc,
-  action: string,
-  details: object = {},
-): Promise<void> {
-  if (await hasAudit(store, action, request._id)) return
-  await appendAudit(store, {
-    actor: request.requested_by,
-    action,
-    subject: `v${request.version}`,
-    details: { request: request._id, claimed: true, worker: node, ...details },
-  })
 }

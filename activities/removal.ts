@@ -3,7 +3,7 @@ import type { RemovalStep, RemoveInput } from '../contracts/removal.ts'
 import { ownKeyRefusal } from '../protocol/own-key.ts'
 import { clocksDiffer } from '../protocol/backup-window.ts'
 import { refusalOf } from '../protocol/removal-guards.ts'
-import { needsFence, removalWindowMs } from '../protocol/removal-phase.ts'
+import { removalWindowMs } from '../protocol/removal-phase.ts'
 import type { RemovalRequestDoc } from '../store/documents.ts'
 import { destroyVersion, raiseGuardRun, requestRemoval } from '../store/version-removal.ts'
 import { withdrawRemoval } from '../store/removal-requests.ts'
@@ -12,7 +12,7 @@ import type { ControlDeps } from './deps.ts'
 import { heartbeating } from './heartbeating.ts'
 import { lowerFences, raiseAll } from './removal-fence.ts'
 import { evaluateGuards } from './removal-guards.ts'
-import { auditStep, requireRequest, stepOf } from './removal-requests.ts'
+import { requireRequest, stepOf } from './removal-requests.ts'
 import { requireIdentity, requireInstalled, requireSettings } from './settings.ts'
 
 /**
@@ -48,14 +48,10 @@ class Removal {
   }
 
   async request(input: RemoveInput): Promise<RemovalStep> {
-    const { store } = this.#deps
+    const { store, node } = this.#deps
     const request = await requireRequest(this.#deps, input)
     const before = await this.#stepOf(input)
-    if (before.phase !== 'asked' || before.waitMs > 0) {
-      if (before.phase === 'fencing' || before.phase === 'pending')
-        await this.#auditRequested(request)
-      return before
-    }
+    if (before.phase !== 'asked' || before.waitMs > 0) return before
     const row = await requireInstalled(store, request.version)
     const foreign = request.destroy_hsm_key
       ? ownKeyRefusal(row, await requireIdentity(store))
@@ -66,10 +62,9 @@ class Removal {
     const refusal = refusalOf(request.version, guards)
     if (refusal !== null) return await this.#refuse(input, request, guards, refusal)
     const windowMs = removalWindowMs(await requireSettings(store))
-    if (!(await requestRemoval(store, request._id, windowMs))) {
+    if (!(await requestRemoval(store, request._id, windowMs, node))) {
       return await this.#refuse(input, request, guards, raced(request).toJSON())
     }
-    await this.#auditRequested(request)
     return await this.#stepOf(input, { guards })
   }
 
@@ -87,11 +82,10 @@ class Removal {
   }
 
   async destroy(input: RemoveInput, signal: AbortSignal): Promise<RemovalStep> {
-    const { store } = this.#deps
+    const { store, node } = this.#deps
     const request = await requireRequest(this.#deps, input)
     const before = await this.#stepOf(input)
     if (before.phase !== 'pending' || (before.waitMs > 0 && !(await this.#clocksDiffer()))) {
-      if (request.state === 'destroyed') await this.#auditDestroyed(request)
       return before
     }
     const guardRun = await raiseGuardRun(store, request.version, request._id)
@@ -100,20 +94,15 @@ class Removal {
     const guards = await evaluateGuards(this.#deps, request, look)
     const refusal = refusalOf(request.version, guards)
     if (refusal !== null) return await this.#refuse(input, request, guards, refusal, signal)
-    const isDone = await destroyVersion(store, request.version, request._id, guardRun)
-    if (isDone) await this.#auditDestroyed(request)
-    // Otherwise another attempt runs the guards, or the request was withdrawn: its state says what to do.
+    await destroyVersion(store, request.version, request._id, guardRun, node)
+    // If nothing was destroyed, another attempt runs the guards, or the request was withdrawn: its state says what to do.
     return await this.#stepOf(input, { guards })
   }
 
   async undo(input: RemoveInput, signal: AbortSignal): Promise<RemovalStep> {
-    const { store } = this.#deps
+    const { store, node } = this.#deps
     const request = await requireRequest(this.#deps, input)
-    const isPending = (await requireInstalled(store, request.version)).removal !== null
-    if (await withdrawRemoval(store, request._id, 'withdrawn')) {
-      const planned = isPending ? {} : { planned: true }
-      await auditStep(this.#deps, request, 'removal-undone', { reason: 'undone', ...planned })
-    }
+    await withdrawRemoval(store, request._id, 'withdrawn', { reason: 'undone', worker: node })
     const row = await requireInstalled(store, request.version)
     if (row.removal === null) await lowerFences(this.#deps, request.version, signal)
     return await this.#stepOf(input)
@@ -127,14 +116,11 @@ class Removal {
     error: NonNullable<RemovalStep['error']>,
     signal?: AbortSignal,
   ): Promise<RemovalStep> {
-    const { store } = this.#deps
+    const { store, node } = this.#deps
     const wasRequested = (await requireInstalled(store, request.version)).removal !== null
-    const isOurs = await withdrawRemoval(store, request._id, 'refused')
-    if (isOurs && wasRequested) {
-      const failing = guards.filter(({ ok }) => !ok).map(({ guard }) => guard)
-      const reason = failing.length === 0 ? error.message : `guard ${failing.join(', ')}`
-      await auditStep(this.#deps, request, 'removal-undone', { reason })
-    }
+    const failing = guards.filter(({ ok }) => !ok).map(({ guard }) => guard)
+    const reason = failing.length === 0 ? error.message : `guard ${failing.join(', ')}`
+    await withdrawRemoval(store, request._id, 'refused', { reason, worker: node })
     const row = await requireInstalled(store, request.version)
     if (wasRequested && row.removal === null && signal !== undefined) {
       await lowerFences(this.#deps, request.version, signal)
@@ -149,16 +135,6 @@ class Removal {
 
   #stepOf(input: RemoveInput, more: Parameters<typeof stepOf>[3] = {}): Promise<RemovalStep> {
     return stepOf(this.#deps, input, this.#ownNow, more)
-  }
-
-  #auditRequested(request: RemovalRequestDoc): Promise<void> {
-    return auditStep(this.#deps, request, 'removal-requested')
-  }
-
-  async #auditDestroyed(request: RemovalRequestDoc): Promise<void> {
-    const row = await requireInstalled(this.#deps.store, request.version)
-    const action = needsFence(row) ? 'version-destroyed' : 'version-discarded'
-    await auditStep(this.#deps, request, action)
   }
 }
 

@@ -57,6 +57,7 @@ export function rotationActivities(deps: ControlDeps) {
           from,
           to,
           epoch: seen.epoch,
+          worker: deps.node,
           proven: ({ heartbeats, rotation: row, questions, now }) => {
             const question = row.question ?? null
             const ageMs = question === null ? null : now.getTime() - question.asked_at.getTime()

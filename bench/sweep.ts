@@ -58,6 +58,7 @@ async function sweepAll(
     check,
     workflowId: rotation,
     runId: null,
+    worker: 'vm-a',
   })
   const planned = await planRanges(store, { rotation, collections, version: 1, ranges })
   const lease = {

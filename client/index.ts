@@ -44,7 +44,7 @@ export { retryQuarantine, type RetryView } from './quarantine/retry.ts'
 export { scanQuarantine } from './quarantine/scan.ts'
 
 export { readStatus } from './status.ts'
-export { checkAudit, readAudit, type AuditView } from './views/audit.ts'
+export { checkAudit, readAudit, type AuditCheck, type AuditView } from './views/audit.ts'
 export { readReport } from './views/report.ts'
 export { scan, type Opening } from './views/scan.ts'
 export type {

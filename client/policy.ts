@@ -25,7 +25,7 @@ import {
   withOwnKeystore,
   type Keystore,
 } from './keystore.ts'
-import { appendAudit } from '../store/kek-audit.ts'
+import { recordAudit } from '../store/audit-outbox.ts'
 import { readActive } from '../store/kek-active.ts'
 import { insertTask } from '../store/kek-tasks.ts'
 import { withTemporal, type TemporalLink } from './temporal/connection.ts'
@@ -53,7 +53,7 @@ export async function setPolicy(config: Config, request: PolicyRequest): Promise
     return withTemporal(config, async (link) => {
       const task = await insertTask(keystore.store, { kind: 'policy', by: requester() })
       await put(link, scheduleOf({ install, task }, request, first))
-      await appendAudit(keystore.store, {
+      await recordAudit(keystore.store, {
         actor: requester(),
         action: 'policy-set',
         subject: 'policy',
@@ -89,7 +89,7 @@ export async function deletePolicy(config: Config): Promise<void> {
     requireOriginal(keystore, config)
     await orMissing(() => handle.delete())
     const entry = { actor: requester(), action: 'policy-deleted', subject: 'policy', details: {} }
-    await appendAudit(keystore.store, entry)
+    await recordAudit(keystore.store, entry)
   })
 }
 

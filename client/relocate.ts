@@ -3,7 +3,6 @@ import type { KekDescriptor } from '../contracts/kek.ts'
 import type { Config } from '../contracts/settings.ts'
 import { settingsHash } from '../config/settings.ts'
 import type { InstallDoc } from '../store/documents.ts'
-import { appendAudit } from '../store/kek-audit.ts'
 import { identityOf } from '../store/kek-install.ts'
 import { writeSettings } from '../store/kek-settings.ts'
 import { collectionUuids, readHome } from '../store/keystore-home.ts'
@@ -63,19 +62,12 @@ export async function relocate(
     const base = { install: config.install, database: config.mongodb.database, keystore: how }
     const done = await declare(config, keystore, row, how)
     await recordUuids(keystore)
-    const report = {
+    return {
       ...base,
       id: done.id,
       ...(how === 'restored' ? { canaries } : {}),
       ...(done.withdrawn === null ? {} : { withdrawn: done.withdrawn }),
     }
-    await appendAudit(keystore.store, {
-      actor: requester(),
-      action: `keystore-${how}`,
-      subject: 'keystore',
-      details: { from: { id: row.id, home: row.home }, ...report },
-    })
-    return report
   })
 }
 
@@ -87,15 +79,16 @@ async function declare(
 ): Promise<{ id: string; withdrawn: NonNullable<RelocationReport['withdrawn']> | null }> {
   const home = await readHome(store)
   const { collections } = settings
+  const by = requester()
   switch (how) {
     case 'moved':
-      await declareMoved(store, row, home)
+      await declareMoved(store, row, { home, by })
       return { id: row.id, withdrawn: null }
     case 'copied':
-      return withWorkflows(await declareCopy(store, row, { home, collections }), [])
+      return withWorkflows(await declareCopy(store, row, { home, collections, by }), [])
     case 'restored':
       return withTemporal(config, async (link) => {
-        const withdrawn = await declareRestored(store, row, { home, collections })
+        const withdrawn = await declareRestored(store, row, { home, collections, by })
         // After the rows are written: work that began in between has a row.
         const workflows = await endForeignWork(link, store, identityOf(row))
         return withWorkflows({ id: row.id, withdrawn }, workflows)

@@ -84,7 +84,8 @@ async function adoptRequest(
   const planned = await currentRemoval(store, version)
   // A request of a person replaces one that a policy has planned.
   if (planned?.not_before != null && planned.state === 'asked') {
-    await withdrawRemoval(store, planned._id, 'withdrawn')
+    const why = { by: requester(), reason: 'replaced by a request of a person' }
+    await withdrawRemoval(store, planned._id, 'withdrawn', why)
   }
   const ours = newRemovalRequest()
   const row = await openRemoval(store, {

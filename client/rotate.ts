@@ -90,7 +90,11 @@ async function runningOrNew(
   await requireWorker(store)
   await requirePollers(link, install, ['control', 'rewrap'])
   const rotation = newRotationId()
-  const task = await insertTask(store, { kind: 'rotate', by: requester() })
+  const by = requester()
+  const { reason, maxRate, maxHsmCalls, priority = 'rotation' } = request
+  const details = { from, to, reason, maxRate, maxHsmCalls, priority }
+  const entry = { actor: by, action: 'rotation-requested', subject: rotation, details }
+  const task = await insertTask(store, { kind: 'rotate', by, entry })
   const start = await startAlone(link, {
     workflow: 'rotate',
     workflowId: workflowIds.rotate(install),

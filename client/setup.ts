@@ -9,7 +9,6 @@ import { checkShapes } from '../store/collections.ts'
 import { createIndexes } from '../store/indexes.ts'
 import { identityOf, insertInstall, judgeInstall } from '../store/kek-install.ts'
 import { collectionUuids } from '../store/keystore-home.ts'
-import { appendAudit } from '../store/kek-audit.ts'
 import { writeSettings } from '../store/kek-settings.ts'
 import { proveMajority } from '../store/majority.ts'
 import type { Store } from '../store/store.ts'
@@ -142,13 +141,13 @@ async function record(
   const settings = withUuids(isNew ? wanted : recorded, await collectionUuids(store), recorded)
   if (!isNew && canonicalize(settings) === canonicalize(recorded)) return
   const by = requester()
-  await writeSettings(store, { settings, sha256: settingsHash(settings), by })
-  if (!isNew) return
-  await appendAudit(store, {
-    actor: by,
-    action: changes.length > 0 ? 'settings-changed' : 'settings-recorded',
-    subject: 'settings',
-    details: { changes },
+  const action = changes.length > 0 ? 'settings-changed' : 'settings-recorded'
+  const entry = { actor: by, action, subject: 'settings', details: { changes } }
+  await writeSettings(store, {
+    settings,
+    sha256: settingsHash(settings),
+    by,
+    ...(isNew ? { entry } : {}),
   })
 }
 

@@ -5,7 +5,6 @@ import type { Config } from '../contracts/settings.ts'
 import type { RemovalView } from '../contracts/views.ts'
 import { hsmKeyOf } from '../protocol/removal-phase.ts'
 import { fenceOn, lowerFence, refusesVersion, type Fence } from '../store/fence.ts'
-import { appendAudit } from '../store/kek-audit.ts'
 import { currentRemoval, withdrawRemoval } from '../store/removal-requests.ts'
 import type { RemovalRequestDoc } from '../store/documents.ts'
 import { requireInstalled, withOwnKeystore, type Keystore } from './keystore.ts'
@@ -51,19 +50,13 @@ export async function undoRemoval(
 }
 
 async function withdraw({ store }: Keystore, request: RemovalRequestDoc): Promise<void> {
-  const { _id, version, state } = request
-  if (!(await withdrawRemoval(store, _id, 'withdrawn'))) {
+  const { _id, version } = request
+  const why = { by: requester(), reason: 'undone by its operator' }
+  if (!(await withdrawRemoval(store, _id, 'withdrawn', why))) {
     throw new KeyturnError('no-removal', `the removal of version "${version}" is over`, {
       hint: 'keyturn status shows what became of it',
     })
   }
-  const planned = state === 'asked' ? { planned: true } : {}
-  await appendAudit(store, {
-    actor: requester(),
-    action: 'removal-undone',
-    subject: `v${version}`,
-    details: { request: _id, claimed: true, reason: 'undone by its operator', ...planned },
-  })
 }
 
 /** Returns how many fences were removed. */

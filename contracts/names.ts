@@ -18,6 +18,7 @@ export const collections = {
   ranges: 'rewrap_shards',
   quarantine: 'rewrap_quarantine',
   audit: 'kek_audit',
+  auditOutbox: 'kek_audit_outbox',
   questions: 'kek_questions',
   removals: 'kek_removals',
   tasks: 'kek_tasks',

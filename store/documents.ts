@@ -1,4 +1,4 @@
-import type { Binary } from 'mongodb'
+import type { Binary, ObjectId } from 'mongodb'
 import type { CheckMode, FleetSettings } from '../contracts/settings.ts'
 import type { IvMode, ProviderName } from '../contracts/kek.ts'
 import type { NodeKind, NotReadyReason, ProcessRole } from '../contracts/fleet.ts'
@@ -138,6 +138,8 @@ export interface RemovalRequestDoc {
   state: 'asked' | 'requested' | 'destroyed' | 'refused' | 'withdrawn'
   /** True while it is open. A version has at most one open request. */
   standing: boolean
+  /** When the audit told that the key is about to be destroyed in the HSM; absent before. */
+  key_destroying_at?: Date
 }
 
 /** `kek_active`: one document, switched by compare-and-set on `epoch`, which only grows. */
@@ -316,6 +318,17 @@ export interface QuarantineDoc {
   count?: number
   /** Never stored: the `_id` of a malformed row, in the form that goes back to the server. */
   malformed?: { id: unknown }
+}
+
+/** `kek_audit_outbox`: entries in the order of `at` and `_id`, until they are chained into `kek_audit`. */
+export interface AuditOutboxDoc {
+  _id: ObjectId
+  at: Date
+  actor: string
+  action: string
+  subject: string
+  /** JSON types only, ids as EJSON. */
+  details: Record<string, unknown>
 }
 
 /** `kek_audit`: insert-only, `_id` from 1 without gaps. */

@@ -1,6 +1,7 @@
 import type { Document } from 'mongodb'
 import { KeyturnError } from '../contracts/errors.ts'
 import type { NodeKind } from '../contracts/fleet.ts'
+import { recordAudit } from './audit-outbox.ts'
 import type { NodeDoc } from './documents.ts'
 import { parseNode } from './fleet-documents.ts'
 import { keystore } from './keystore.ts'
@@ -64,24 +65,28 @@ export function isSeenLately(row: NodeDoc, kind: NodeKind, now: Date): boolean {
 }
 
 /** `nodes expect NAME`: the node must answer from now on, even if never seen; readmits a decommissioned one. */
-export async function expectNode(store: Store, node: string): Promise<NodeDoc> {
-  const expected = await keystore.nodes(store).findOneAndUpdate(
-    { _id: node },
-    [
-      {
-        $set: {
-          kind: 'host',
-          first_seen: dateOr('$first_seen', '$$NOW'),
-          last_seen: dateOr('$last_seen', null),
-          decommissioned_at: null,
-          decommissioned_by: null,
+export async function expectNode(store: Store, node: string, by: string): Promise<NodeDoc> {
+  return inTransaction(store, async (session) => {
+    const expected = await keystore.nodes(store).findOneAndUpdate(
+      { _id: node },
+      [
+        {
+          $set: {
+            kind: 'host',
+            first_seen: dateOr('$first_seen', '$$NOW'),
+            last_seen: dateOr('$last_seen', null),
+            decommissioned_at: null,
+            decommissioned_by: null,
+          },
         },
-      },
-    ],
-    { upsert: true, returnDocument: 'after' },
-  )
-  if (expected === null) throw new KeyturnError('internal', 'an upsert returned no document')
-  return expected
+      ],
+      { upsert: true, returnDocument: 'after', session },
+    )
+    if (expected === null) throw new KeyturnError('internal', 'an upsert returned no document')
+    const entry = { actor: by, action: 'node-expected', subject: node, details: {} }
+    await recordAudit(store, entry, session)
+    return expected
+  })
 }
 
 /**
@@ -117,10 +122,14 @@ export async function decommissionNode(store: Store, node: string, by: string): 
       ],
       { session, returnDocument: 'after' },
     )
-    if (row !== null) return row
-    throw new KeyturnError('node-unknown', `node "${node}" is not in the roster`, {
-      hint: 'keyturn nodes list shows those that are',
-    })
+    if (row === null) {
+      throw new KeyturnError('node-unknown', `node "${node}" is not in the roster`, {
+        hint: 'keyturn nodes list shows those that are',
+      })
+    }
+    const entry = { actor: by, action: 'node-decommissioned', subject: node, details: {} }
+    await recordAudit(store, entry, session)
+    return row
   })
 }
 

@@ -3,11 +3,13 @@ import { randomBytes } from 'node:crypto'
 import { KeyturnError } from '../contracts/errors.ts'
 import type { ProviderName } from '../contracts/kek.ts'
 import { collections, type InstallIdentity } from '../contracts/names.ts'
+import { recordAudit } from './audit-outbox.ts'
 import type { HomeDoc, InstallDoc } from './documents.ts'
 import { keystore } from './keystore.ts'
 import { readHome } from './keystore-home.ts'
 import { isDuplicateKey, isExistingCollection } from './server-errors.ts'
 import { serverNow, type Store } from './store.ts'
+import { inTransaction } from './transaction.ts'
 
 /** Schema of the keystore that this version reads and writes. */
 const schema = 2
@@ -51,9 +53,11 @@ export async function insertInstall(
   if (before !== null) return before
   await refuseOrphans(store)
   // Created now: its UUID becomes part of the document.
-  await store.db.createCollection(collections.install).catch((error: unknown) => {
-    if (!isExistingCollection(error)) throw error
-  })
+  for (const collection of [collections.install, collections.auditOutbox]) {
+    await store.db.createCollection(collection).catch((error: unknown) => {
+      if (!isExistingCollection(error)) throw error
+    })
+  }
   const row: InstallDoc = {
     _id: 'install',
     name,
@@ -67,7 +71,14 @@ export async function insertInstall(
     created_by,
   }
   try {
-    await keystore.install(store).insertOne(row)
+    await inTransaction(store, async (session) => {
+      await keystore.install(store).insertOne(row, { session })
+      await recordAudit(
+        store,
+        { actor: created_by, action: 'install', subject: name, details: { id: row.id } },
+        session,
+      )
+    })
     return row
   } catch (error) {
     if (!isDuplicateKey(error)) throw error

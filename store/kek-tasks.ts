@@ -1,10 +1,13 @@
+import type { ClientSession } from 'mongodb'
 import { randomBytes } from 'node:crypto'
 import { KeyturnError } from '../contracts/errors.ts'
+import { recordAudit, type AuditEntry } from './audit-outbox.ts'
 import type { TaskDoc } from './documents.ts'
 import { keystore } from './keystore.ts'
 import { limits } from './limits.ts'
 import { asStoreError } from './store-errors.ts'
 import type { Store } from './store.ts'
+import { inTransaction } from './transaction.ts'
 
 /** Bytes of a task's id. */
 const idLength = 16
@@ -15,17 +18,34 @@ const shortMs = 86_400_000
 /** Short tasks; their rows expire, because there may be many. */
 const shortKinds: ReadonlySet<TaskDoc['kind']> = new Set(['install', 'verify'])
 
+export interface NewTask extends Pick<TaskDoc, 'kind' | 'by'> {
+  /** What starting the workflow means for the audit. */
+  entry?: AuditEntry
+}
+
 /**
  * Writes the row of a workflow that is about to be started, and returns its id. An activity that does not find the row has
  * another keystore open.
  */
-export async function insertTask(
-  store: Store,
-  { kind, by }: { kind: TaskDoc['kind']; by: string },
-): Promise<string> {
+export async function insertTask(store: Store, { kind, by, entry }: NewTask): Promise<string> {
   const id = randomBytes(idLength).toString('hex')
+  if (entry === undefined) await insertRow(store, { _id: id, kind, by })
+  else {
+    await inTransaction(store, async (session) => {
+      await insertRow(store, { _id: id, kind, by }, session)
+      await recordAudit(store, entry, session)
+    })
+  }
+  return id
+}
+
+async function insertRow(
+  store: Store,
+  { _id, kind, by }: Pick<TaskDoc, '_id' | 'kind' | 'by'>,
+  session?: ClientSession,
+): Promise<void> {
   await keystore.tasks(store).updateOne(
-    { _id: id },
+    { _id },
     [
       {
         $set: {
@@ -36,9 +56,8 @@ export async function insertTask(
         },
       },
     ],
-    { upsert: true },
+    { upsert: true, ...(session === undefined ? {} : { session }) },
   )
-  return id
 }
 
 /**

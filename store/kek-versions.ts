@@ -1,10 +1,12 @@
 import { Binary } from 'mongodb'
 import { KeyturnError } from '../contracts/errors.ts'
 import type { Canary, GcmProfile, KekDescriptor, ProviderName } from '../contracts/kek.ts'
+import { recordAudit, type AuditEntry } from './audit-outbox.ts'
 import type { VersionDoc } from './documents.ts'
 import { keystore } from './keystore.ts'
 import { isDuplicateKey } from './server-errors.ts'
 import { serverNow, type Store } from './store.ts'
+import { inTransaction } from './transaction.ts'
 
 /** Including intents. */
 export async function readVersions(store: Store): Promise<VersionDoc[]> {
@@ -44,6 +46,8 @@ export interface Intent {
   keyId: Uint8Array | null
   origin: VersionDoc['origin']
   madeBy: string
+  /** Who asked for it, for the audit. */
+  requestedBy: string
 }
 
 /**
@@ -73,7 +77,11 @@ export async function insertIntent(store: Store, intent: Intent): Promise<Versio
     destroyed_at: null,
   }
   try {
-    await keystore.versions(store).insertOne(row)
+    await inTransaction(store, async (session) => {
+      await keystore.versions(store).insertOne(row, { session })
+      if (intent.origin !== 'generated') return
+      await recordAudit(store, installEntry(row, 'hsm-key-making', intent), session)
+    })
     return row
   } catch (error) {
     if (!isDuplicateKey(error)) throw error
@@ -84,6 +92,22 @@ export async function insertIntent(store: Store, intent: Intent): Promise<Versio
     (await keyTaken(store, intent)) ??
     new KeyturnError('internal', `the row of version ${intent.version} is gone`)
   )
+}
+
+/** The entry of a step of an installation. */
+function installEntry(
+  { _id, provider, origin, label, key_id }: VersionDoc,
+  action: string,
+  { requestedBy, madeBy }: Pick<Intent, 'requestedBy' | 'madeBy'>,
+  more: object = {},
+): AuditEntry {
+  const id = key_id?.toString('hex') ?? null
+  return {
+    actor: requestedBy,
+    action,
+    subject: `v${_id}`,
+    details: { provider, origin, label, id, claimed: true, worker: madeBy, ...more },
+  }
 }
 
 /** A key belongs to one version for ever: the error if another version has it, even a destroyed one; null if none has. */
@@ -100,6 +124,14 @@ export async function keyTaken(
   })
 }
 
+/** A key as found, with its canary. */
+export interface MadeKey {
+  gcm: GcmProfile
+  canary: Canary
+  label: string
+  keyId: Uint8Array | null
+}
+
 /**
  * Turns an intent into a version. `label` and `keyId` are the key's as found (a registered key has its own). False if the row
  * already has a canary: another process was first, and its canary stays.
@@ -107,40 +139,59 @@ export async function keyTaken(
 export async function completeInstall(
   store: Store,
   version: number,
-  made: { gcm: GcmProfile; canary: Canary; label: string; keyId: Uint8Array | null },
+  made: MadeKey,
+  by: Pick<Intent, 'requestedBy' | 'madeBy'>,
 ): Promise<boolean> {
   const { gcm, canary } = made
-  const { matchedCount } = await keystore.versions(store).updateOne(
-    { _id: version, canary: null, destroyed_at: null },
-    {
-      $set: {
-        label: made.label,
-        key_id: binaryOf(made.keyId),
-        gcm: { iv_mode: gcm.ivMode, iv_length: gcm.ivLength, tag_bits: gcm.tagBits },
-        canary: {
-          dek_iv: new Binary(canary.dekIv),
-          dek_wrapped: new Binary(canary.dekWrapped),
-          digest: new Binary(canary.digest),
+  return inTransaction(store, async (session) => {
+    const row = await keystore.versions(store).findOneAndUpdate(
+      { _id: version, canary: null, destroyed_at: null },
+      {
+        $set: {
+          label: made.label,
+          key_id: binaryOf(made.keyId),
+          gcm: { iv_mode: gcm.ivMode, iv_length: gcm.ivLength, tag_bits: gcm.tagBits },
+          canary: {
+            dek_iv: new Binary(canary.dekIv),
+            dek_wrapped: new Binary(canary.dekWrapped),
+            digest: new Binary(canary.digest),
+          },
         },
       },
-    },
-  )
-  return matchedCount === 1
+      { session, returnDocument: 'after' },
+    )
+    if (row === null) return false
+    if (row.origin === 'generated') {
+      await recordAudit(store, installEntry(row, 'hsm-key-made', by), session)
+    }
+    await recordAudit(store, installEntry(row, 'version-installed', by), session)
+    return true
+  })
 }
 
-/** Turns a version back into an intent, if it still has this canary, was never active, and has no rotation's mark. */
+/**
+ * Turns a version back into an intent, because its key is another version's (`reason`), if it still has this canary, was
+ * never active, and has no rotation's mark.
+ */
 export async function takeBackInstall(
   store: Store,
   version: number,
   canary: Canary,
+  by: Pick<Intent, 'requestedBy' | 'madeBy'> & { reason: string },
 ): Promise<void> {
   const own = { 'canary.digest': new Binary(canary.digest) }
-  await keystore
-    .versions(store)
-    .updateOne(
-      { _id: version, ...own, activated_at: null, rotation: null },
-      { $set: { canary: null, gcm: null } },
-    )
+  await inTransaction(store, async (session) => {
+    const row = await keystore
+      .versions(store)
+      .findOneAndUpdate(
+        { _id: version, ...own, activated_at: null, rotation: null },
+        { $set: { canary: null, gcm: null } },
+        { session },
+      )
+    if (row === null) return
+    const { reason } = by
+    await recordAudit(store, installEntry(row, 'version-discarded', by, { reason }), session)
+  })
 }
 
 /** Adds counts of wraps, by version. Call it with a heartbeat. */

@@ -1,14 +1,16 @@
+import type { ClientSession } from 'mongodb'
 import { randomBytes } from 'node:crypto'
 import { KeyturnError, type ErrorReport } from '../contracts/errors.ts'
 import type { CollectionConfig } from '../contracts/settings.ts'
 import type { HomeDoc, InstallDoc } from './documents.ts'
+import { recordAudit, type AuditEntry } from './audit-outbox.ts'
 import { fenceOn, lowerFence } from './fence.ts'
 import { newInstallId } from './kek-install.ts'
 import { withdrawTasks } from './kek-tasks.ts'
 import { clearEndedMarks } from './rotation-marks.ts'
 import { keystore } from './keystore.ts'
 import { readHeartbeats } from './process-heartbeats.ts'
-import { withdrawRemoval } from './removal-requests.ts'
+import { withdrawRemoval, type Withdrawal } from './removal-requests.ts'
 import { closeRanges } from './range-takeover.ts'
 import { endRotation, runningRotation } from './rotations.ts'
 import type { Store } from './store.ts'
@@ -16,9 +18,24 @@ import { inTransaction } from './transaction.ts'
 
 /** Declarations of `setup` about a keystore that is not where it was recorded. Each replaces exactly the identity that was read. */
 
+export interface Declaration {
+  /** Where the keystore is now. */
+  home: HomeDoc
+  collections: readonly CollectionConfig[]
+  /** Who declares it. */
+  by: string
+}
+
 /** The original is gone and this replaces it: it keeps its id. */
-export async function declareMoved(store: Store, row: InstallDoc, home: HomeDoc): Promise<void> {
-  await replaceIdentity(store, row, { home })
+export async function declareMoved(
+  store: Store,
+  row: InstallDoc,
+  { home, by }: Pick<Declaration, 'home' | 'by'>,
+): Promise<void> {
+  await inTransaction(store, async (session) => {
+    await replaceIdentity(store, row, { home }, session)
+    await recordAudit(store, declared('moved', row, by, { home }), session)
+  })
 }
 
 /**
@@ -28,7 +45,7 @@ export async function declareMoved(store: Store, row: InstallDoc, home: HomeDoc)
 export async function declareCopy(
   store: Store,
   row: InstallDoc,
-  { home, collections }: { home: HomeDoc; collections: readonly CollectionConfig[] },
+  { home, collections, by }: Declaration,
 ): Promise<{ id: string; withdrawn: Withdrawn }> {
   const id = newInstallId()
   await inTransaction(store, async (session) => {
@@ -39,9 +56,10 @@ export async function declareCopy(
       .install(store)
       .updateOne({ _id: 'install', id: row.id }, { $set: { id, home } }, { session })
     if (matchedCount === 0) throw raced(store)
+    await recordAudit(store, declared('copied', row, by, { id, home }), session)
   })
   await keystore.tasks(store).deleteMany({})
-  const removals = await withdrawRemovals(store, collections)
+  const removals = await withdrawRemovals(store, collections, { by, reason: ofOriginal.message })
   const rotations = await endRotations(store, ofOriginal)
   return { id, withdrawn: { removals, rotations, epoch: null } }
 }
@@ -61,26 +79,43 @@ export interface Withdrawn {
 export async function declareRestored(
   store: Store,
   row: InstallDoc,
-  { home, collections }: { home: HomeDoc; collections: readonly CollectionConfig[] },
+  { home, collections, by }: Declaration,
 ): Promise<Withdrawn> {
   await withdrawTasks(store)
-  const removals = await withdrawRemovals(store, collections)
+  const removals = await withdrawRemovals(store, collections, { by, reason: whileRestored.message })
   const rotations = await endRotations(store, whileRestored)
   const epoch = await raiseEpoch(store)
-  await replaceIdentity(store, row, { home, restoration: randomBytes(8).toString('hex') })
-  return { removals, rotations, epoch }
+  const withdrawn = { removals, rotations, epoch }
+  const restoration = randomBytes(8).toString('hex')
+  await inTransaction(store, async (session) => {
+    await replaceIdentity(store, row, { home, restoration }, session)
+    await recordAudit(store, declared('restored', row, by, { home, withdrawn }), session)
+  })
+  return withdrawn
+}
+
+function declared(
+  how: 'moved' | 'copied' | 'restored',
+  { id, home }: InstallDoc,
+  by: string,
+  to: object,
+): AuditEntry {
+  const details = { from: { id, home }, to: { id, ...to } }
+  return { actor: by, action: `keystore-${how}`, subject: 'keystore', details }
 }
 
 async function replaceIdentity(
   store: Store,
   row: InstallDoc,
   members: Partial<InstallDoc>,
+  session: ClientSession,
 ): Promise<void> {
   const { matchedCount } = await keystore
     .install(store)
     .updateOne(
       { _id: 'install', id: row.id, 'home.collection': row.home.collection },
       { $set: members },
+      { session },
     )
   if (matchedCount === 0) throw raced(store)
 }
@@ -88,11 +123,12 @@ async function replaceIdentity(
 async function withdrawRemovals(
   store: Store,
   collections: readonly CollectionConfig[],
+  why: Withdrawal,
 ): Promise<number[]> {
   const open = await keystore.removals(store).find({ standing: true }).toArray()
   const withdrawn: number[] = []
   for (const { _id: request, version } of open) {
-    if (!(await withdrawRemoval(store, request, 'withdrawn'))) continue
+    if (!(await withdrawRemoval(store, request, 'withdrawn', why))) continue
     for (const collection of collections) await lowerFence(store, fenceOn(collection, version))
     withdrawn.push(version)
   }

@@ -157,6 +157,7 @@ export const removalSchema = z.looseObject({
   without_fence: z.boolean(),
   state: z.enum(['asked', 'requested', 'destroyed', 'refused', 'withdrawn']),
   standing: z.boolean(),
+  key_destroying_at: date.optional(),
 })
 
 const asked = { nonce: name, target: count.nullable(), asked_at: date }
@@ -230,6 +231,14 @@ export const quarantineSchema = z.looseObject({
   first_seen: date,
   attempts: count,
   count: count.optional(),
+})
+
+export const auditOutboxSchema = z.looseObject({
+  at: date,
+  actor: text,
+  action: name,
+  subject: text,
+  details: z.record(z.string(), z.unknown()),
 })
 
 export const auditSchema = z.looseObject({

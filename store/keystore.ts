@@ -3,6 +3,7 @@ import { collections } from '../contracts/names.ts'
 import type {
   ActiveDoc,
   AuditDoc,
+  AuditOutboxDoc,
   HeartbeatDoc,
   InstallDoc,
   NodeDoc,
@@ -45,4 +46,6 @@ export const keystore = {
   questions: (store: Store): Collection<QuestionDoc> =>
     checked(store.db.collection(collections.questions), wellFormed.question),
   audit: (store: Store): Collection<AuditDoc> => store.db.collection(collections.audit),
+  auditOutbox: (store: Store): Collection<AuditOutboxDoc> =>
+    store.db.collection(collections.auditOutbox),
 }

@@ -2,6 +2,7 @@ import type { ClientSession } from 'mongodb'
 import { KeyturnError } from '../contracts/errors.ts'
 import type { ProofQuestion } from '../contracts/fleet.ts'
 import type { ActiveDoc, HeartbeatDoc, RotationDoc } from './documents.ts'
+import { recordAudit, type AuditEntry } from './audit-outbox.ts'
 import { keystore } from './keystore.ts'
 import { readHeartbeats } from './process-heartbeats.ts'
 import { readQuestions } from './proof-question.ts'
@@ -14,6 +15,8 @@ export interface Promotion {
   to: number
   /** The epoch that preflight saw. */
   epoch: number
+  /** The node that promotes. */
+  worker: string
   /** Returns null if every live process has proven `to`, by the documents in the transaction. */
   proven: (seen: SeenByPromote) => KeyturnError | null
 }
@@ -45,10 +48,24 @@ export async function promote(store: Store, promotion: Promotion): Promise<{ epo
     await moveRotation(store, session, promotion)
     await moveVersions(store, session, promotion)
     await moveActive(store, session, promotion, active)
-    const refusal = promotion.proven(await seenIn(store, session, promotion))
+    const seen = await seenIn(store, session, promotion)
+    const refusal = promotion.proven(seen)
     if (refusal !== null) throw refusal
+    await recordAudit(store, promotedEntry(promotion, seen), session)
     return { epoch: promotion.epoch + 1 }
   })
+}
+
+function promotedEntry(
+  { rotation, from, to, epoch, worker }: Promotion,
+  { rotation: row }: SeenByPromote,
+): AuditEntry {
+  return {
+    actor: row.requested_by,
+    action: 'rotation-promoted',
+    subject: rotation,
+    details: { from, to, epoch: epoch + 1, met: row.met ?? [], claimed: true, worker },
+  }
 }
 
 async function seenIn(

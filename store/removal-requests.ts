@@ -1,4 +1,5 @@
 import type { RemovalOptions } from '../contracts/removal.ts'
+import { recordAudit, type AuditEntry } from './audit-outbox.ts'
 import type { RemovalRequestDoc } from './documents.ts'
 import { keystore } from './keystore.ts'
 import { isDuplicateKey } from './server-errors.ts'
@@ -60,6 +61,31 @@ export async function currentRemoval(
   return keystore.removals(store).findOne({ version, standing: true })
 }
 
+/** Why a request ends without a destroyed version, for the audit. */
+export interface Withdrawal {
+  reason: string
+  /** Who withdrew it; the one who requested it if absent. */
+  by?: string
+  /** The node that acted; absent for a command. */
+  worker?: string
+}
+
+function withdrawalEntry(
+  { _id, version, requested_by }: RemovalRequestDoc,
+  state: 'withdrawn' | 'refused',
+  { reason, by, worker }: Withdrawal,
+  wasPending: boolean,
+): AuditEntry {
+  const isRefusal = state === 'refused' && !wasPending
+  const planned = wasPending || isRefusal ? {} : { planned: true }
+  return {
+    actor: by ?? requested_by,
+    action: isRefusal ? 'removal-refused' : 'removal-undone',
+    subject: `v${version}`,
+    details: { request: _id, claimed: true, worker, reason, ...planned },
+  }
+}
+
 /**
  * Withdraws a request and returns the version to `deactivated`. False if the request is not open, or has destroyed the
  * version. `refused`: a guard withdrew it.
@@ -68,6 +94,7 @@ export async function withdrawRemoval(
   store: Store,
   request: string,
   state: 'withdrawn' | 'refused',
+  why: Withdrawal,
 ): Promise<boolean> {
   return inTransaction(store, async (session) => {
     const row = await keystore
@@ -78,13 +105,14 @@ export async function withdrawRemoval(
         { session },
       )
     if (row === null) return false
-    await keystore
+    const { matchedCount } = await keystore
       .versions(store)
       .updateOne(
         { _id: row.version, 'removal.request': request, destroyed_at: null },
         { $set: { removal: null } },
         { session },
       )
+    await recordAudit(store, withdrawalEntry(row, state, why, matchedCount === 1), session)
     return true
   })
 }

@@ -1,5 +1,6 @@
 import { layoutIn } from '../envelope/layout.ts'
 import { sortedOut } from './collections.ts'
+import { recordAudit, type AuditEntry } from './audit-outbox.ts'
 import type { QuarantineDoc, QuarantineId } from './documents.ts'
 import { readSettings } from './kek-settings.ts'
 import { keystore } from './keystore.ts'
@@ -8,6 +9,7 @@ import { readQuarantine, areUnchanged } from './quarantined-bytes.ts'
 import { malformedRow } from './quarantine-documents.ts'
 import { countOr } from './stored-counts.ts'
 import type { Store } from './store.ts'
+import { inTransaction } from './transaction.ts'
 
 /** Oldest first; of one version, if given. */
 export async function listQuarantine(
@@ -45,11 +47,21 @@ export async function clearQuarantine(
   return deletedCount === 1
 }
 
-/** The same for exactly the row that was read, even a malformed one. */
-export async function clearRow(store: Store, row: QuarantineDoc): Promise<boolean> {
-  if (row.malformed === undefined) return clearQuarantine(store, row._id, row.digest)
-  const _id = { $eq: row.malformed.id as QuarantineId }
-  return (await keystore.quarantine(store).deleteOne({ _id })).deletedCount === 1
+/** Deletes exactly the row that was read, even a malformed one, and records the entry. False when there is no such row. */
+export async function releaseRow(
+  store: Store,
+  row: QuarantineDoc,
+  entry: AuditEntry,
+): Promise<boolean> {
+  return inTransaction(store, async (session) => {
+    const filter =
+      row.malformed === undefined
+        ? { _id: row._id, digest: row.digest }
+        : { _id: { $eq: row.malformed.id as QuarantineId } }
+    const { deletedCount } = await keystore.quarantine(store).deleteOne(filter, { session })
+    if (deletedCount === 1) await recordAudit(store, entry, session)
+    return deletedCount === 1
+  })
 }
 
 /**

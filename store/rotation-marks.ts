@@ -1,7 +1,9 @@
 import type { ClientSession } from 'mongodb'
 import type { ErrorReport } from '../contracts/errors.ts'
 import type { RotationDoc } from './documents.ts'
+import { recordAudit } from './audit-outbox.ts'
 import { keystore } from './keystore.ts'
+import { endEntry } from './rotations.ts'
 import type { Store } from './store.ts'
 import { inTransaction } from './transaction.ts'
 
@@ -47,13 +49,18 @@ export async function endAbandoned(
 ): Promise<void> {
   await inTransaction(store, async (session) => {
     if (!(await touchRunning(store, _id, session))) return
-    await keystore
-      .rotations(store)
-      .updateMany(
-        { _id: { $ne: _id }, ended_at: null, started_at: { $lte: started_at } },
-        [{ $set: { outcome: 'failed', error: { $literal: error }, ended_at: '$$NOW' } }],
-        { session },
-      )
+    const before = { _id: { $ne: _id }, ended_at: null, started_at: { $lte: started_at } }
+    for (;;) {
+      const row = await keystore
+        .rotations(store)
+        .findOneAndUpdate(
+          before,
+          [{ $set: { outcome: 'failed', error: { $literal: error }, ended_at: '$$NOW' } }],
+          { session, returnDocument: 'after' },
+        )
+      if (row === null) return
+      await recordAudit(store, endEntry(row, {}), session)
+    }
   })
 }
 

@@ -5,7 +5,9 @@ import type { RotationDoc } from './documents.ts'
 import { keystore } from './keystore.ts'
 import { literals } from './literals.ts'
 import { isDuplicateKey } from './server-errors.ts'
+import { recordAudit, type AuditEntry } from './audit-outbox.ts'
 import { serverNow, type Store } from './store.ts'
+import { inTransaction } from './transaction.ts'
 
 /** Limit of an operator's text in characters, so that the row stays readable. */
 const longestName = 300
@@ -17,6 +19,8 @@ type SweepFields = 'page' | 'shards' | 'check' | 'priority'
 export interface NewRotation extends Pick<RotateInput, RequestFields | SweepFields> {
   workflowId: string
   runId: string | null
+  /** The node that begins it. */
+  worker: string
 }
 
 /** Inserts the row, in phase `preflight`. Returns the stored row, which may be from an earlier try. */
@@ -54,7 +58,10 @@ export async function insertRotation(store: Store, input: NewRotation): Promise<
     touches: 0,
   }
   try {
-    await keystore.rotations(store).insertOne(row)
+    await inTransaction(store, async (session) => {
+      await keystore.rotations(store).insertOne(row, { session })
+      await recordAudit(store, startEntry(row, input), session)
+    })
     return row
   } catch (error) {
     if (!isDuplicateKey(error)) throw error
@@ -62,6 +69,16 @@ export async function insertRotation(store: Store, input: NewRotation): Promise<
   const there = await readRotation(store, input.rotation)
   if (there === null) throw new KeyturnError('internal', `rotation "${input.rotation}" is gone`)
   return there
+}
+
+function startEntry(row: RotationDoc, { worker }: NewRotation): AuditEntry {
+  const { _id, from, to, reason, max_hsm_calls: maxHsmCalls } = row
+  return {
+    actor: row.requested_by,
+    action: 'rotation-started',
+    subject: _id,
+    details: { from, to, reason, maxHsmCalls, claimed: true, worker },
+  }
 }
 
 export async function readRotation(store: Store, rotation: string): Promise<RotationDoc | null> {
@@ -86,6 +103,9 @@ export interface RotationEnd {
   error?: ErrorReport | null
   counters?: Counters | null
   silent?: string[]
+  /** Envelopes that are still under its version, and the node that ends it, for the audit. */
+  remaining?: number
+  worker?: string
 }
 
 /** Ends the row. False when it had ended before: the first outcome stays. Close its ranges and clear its marks after. */
@@ -111,10 +131,36 @@ export async function endRotation(
           },
         }),
   }
-  const { matchedCount } = await keystore
-    .rotations(store)
-    .updateOne({ _id: rotation, ended_at: null }, [
-      { $set: { ...literals(fields), ended_at: '$$NOW' } },
-    ])
-  return matchedCount === 1
+  return inTransaction(store, async (session) => {
+    const row = await keystore
+      .rotations(store)
+      .findOneAndUpdate(
+        { _id: rotation, ended_at: null },
+        [{ $set: { ...literals(fields), ended_at: '$$NOW' } }],
+        { session, returnDocument: 'after' },
+      )
+    if (row === null) return false
+    await recordAudit(store, endEntry(row, end), session)
+    return true
+  })
+}
+
+/** The entry of a rotation's end; `row` as it ended. */
+export function endEntry(row: RotationDoc, end: RotationEnd): AuditEntry {
+  const { counters, remaining, silent = [], worker } = end
+  return {
+    actor: row.requested_by,
+    action: `rotation-${row.outcome ?? 'failed'}`,
+    subject: row._id,
+    details: {
+      from: row.from,
+      to: row.to,
+      ...counters,
+      remaining,
+      silent,
+      error: row.error?.code ?? null,
+      claimed: true,
+      worker,
+    },
+  }
 }

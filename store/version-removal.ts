@@ -1,4 +1,6 @@
 import type { ClientSession } from 'mongodb'
+import { recordAudit, type AuditEntry } from './audit-outbox.ts'
+import type { RemovalRequestDoc, VersionDoc } from './documents.ts'
 import { keystore } from './keystore.ts'
 import type { Store } from './store.ts'
 import { inTransaction } from './transaction.ts'
@@ -20,6 +22,7 @@ export async function requestRemoval(
   store: Store,
   request: string,
   windowMs: number,
+  worker: string,
 ): Promise<boolean> {
   return inTransaction(store, async (session) => {
     const open = await keystore.removals(store).findOneAndUpdate(
@@ -35,8 +38,7 @@ export async function requestRemoval(
     if (open === null || (await isActive(store, open.version, session))) return refuse(session)
     const row = await keystore.versions(store).findOne({ _id: open.version }, { session })
     if (row?.removal?.request === request) return row.destroyed_at === null
-    const isUnused = row?.activated_at === null && row.left_at === null
-    const waitMs = isUnused ? 0 : windowMs
+    const waitMs = row !== null && isUnused(row) ? 0 : windowMs
     const { matchedCount } = await keystore.versions(store).updateOne(
       {
         _id: open.version,
@@ -64,8 +66,25 @@ export async function requestRemoval(
       ],
       { session },
     )
-    return matchedCount === 1 || refuse(session)
+    if (matchedCount === 0) return refuse(session)
+    await recordAudit(store, removalEntry(open, 'removal-requested', worker), session)
+    return true
   })
+}
+
+/** The entry of a step of a removal. The actor is what the request claims; the worker is known. */
+export function removalEntry(
+  { _id, version, requested_by }: RemovalRequestDoc,
+  action: string,
+  worker: string,
+  details: object = {},
+): AuditEntry {
+  return {
+    actor: requested_by,
+    action,
+    subject: `v${version}`,
+    details: { request: _id, claimed: true, worker, ...details },
+  }
 }
 
 /** Starts a run of the guards and returns its number; null if the request is not open. */
@@ -127,6 +146,7 @@ export async function destroyVersion(
   version: number,
   request: string,
   guardRun: number,
+  worker: string,
 ): Promise<boolean> {
   return inTransaction(store, async (session) => {
     const passed = { _id: version, 'removal.request': request, 'removal.guard_run': guardRun }
@@ -136,15 +156,13 @@ export async function destroyVersion(
     if (done !== null) return true
     const open = await keystore
       .removals(store)
-      .updateOne(
+      .findOneAndUpdate(
         { _id: request, version, standing: true, state: 'requested' },
         [{ $set: { state: 'destroyed', standing: '$destroy_hsm_key' } }],
         { session },
       )
-    if (open.matchedCount === 0 || (await isActive(store, version, session))) {
-      return refuse(session)
-    }
-    const { matchedCount } = await keystore.versions(store).updateOne(
+    if (open === null || (await isActive(store, version, session))) return refuse(session)
+    const row = await keystore.versions(store).findOneAndUpdate(
       {
         ...passed,
         rotation: null,
@@ -159,8 +177,48 @@ export async function destroyVersion(
       [{ $set: { destroyed_at: '$$NOW' } }],
       { session },
     )
-    return matchedCount === 1 || refuse(session)
+    if (row === null) return refuse(session)
+    const action = isUnused(row) ? 'version-discarded' : 'version-destroyed'
+    await recordAudit(store, removalEntry(open, action, worker), session)
+    return true
   })
+}
+
+/**
+ * Records that the object of a destroyed version is about to be destroyed in the HSM, once for each request. False if the
+ * request is not open, or was not for it.
+ */
+export async function recordKeyDestroying(
+  store: Store,
+  request: string,
+  worker: string,
+): Promise<boolean> {
+  return inTransaction(store, async (session) => {
+    const asked = { _id: request, standing: true, destroy_hsm_key: true }
+    const open = await keystore.removals(store).findOne(asked, { session })
+    if (open === null) return false
+    const { modifiedCount } = await keystore
+      .removals(store)
+      .updateOne(
+        { ...asked, key_destroying_at: { $exists: false } },
+        [{ $set: { key_destroying_at: '$$NOW' } }],
+        { session },
+      )
+    if (modifiedCount === 0) return true
+    const named = await namedKey(store, open.version, session)
+    await recordAudit(store, removalEntry(open, 'hsm-key-destroying', worker, named ?? {}), session)
+    return true
+  })
+}
+
+/** Label and id of a version's key, for the audit. */
+async function namedKey(
+  store: Store,
+  version: number,
+  session: ClientSession,
+): Promise<{ label: string; id: string | null } | null> {
+  const row = await keystore.versions(store).findOne({ _id: version }, { session })
+  return row === null ? null : { label: row.label, id: row.key_id?.toString('hex') ?? null }
 }
 
 /**
@@ -171,6 +229,7 @@ export async function recordHsmKey(
   store: Store,
   request: string,
   outcome: 'destroyed' | 'absent' | 'none',
+  worker: string,
 ): Promise<boolean> {
   return inTransaction(store, async (session) => {
     const open = await keystore
@@ -188,7 +247,17 @@ export async function recordHsmKey(
         outcome === 'none' ? { $set: {} } : { $set: { 'removal.hsm_key': outcome } },
         { session },
       )
-    return matchedCount === 1 || refuse(session)
+    if (matchedCount === 0) return refuse(session)
+    // Another request may have destroyed it: then nothing was looked for.
+    if (open.key_destroying_at !== undefined && outcome !== 'none') {
+      const named = await namedKey(store, open.version, session)
+      await recordAudit(
+        store,
+        removalEntry(open, `hsm-key-${outcome}`, worker, named ?? {}),
+        session,
+      )
+    }
+    return true
   })
 }
 
@@ -202,6 +271,11 @@ export async function sharesKey(
     .versions(store)
     .findOne({ _id: { $ne: row._id }, $or: names } as never)
   return other?._id ?? null
+}
+
+/** Nothing was ever wrapped under it. */
+function isUnused({ activated_at, left_at }: VersionDoc): boolean {
+  return activated_at === null && left_at === null
 }
 
 async function isActive(store: Store, version: number, session: ClientSession): Promise<boolean> {

@@ -12,6 +12,7 @@ import { reportLongWaits } from '../observability/awaiting.ts'
 import { hasTask } from '../store/kek-tasks.ts'
 import { addressNotes } from '../store/mongodb-address.ts'
 import { withStore } from '../store/store.ts'
+import { chainingAudit } from './audit-chaining.ts'
 import { BuildRouting } from './build-routing.ts'
 import { openHealthPages } from './health.ts'
 import { askingTemporal, connectTemporal } from './hosts.ts'
@@ -117,7 +118,10 @@ async function serve(served: ServedRoles, deps: ControlDeps, stop: AbortSignal):
         everyMs: config.fleet.heartbeatMs,
         firstPauseMs: 2 * config.fleet.leaseMs,
         hasTask: (task) => hasTask(deps.store, task),
-        look: keystoreLook(deps.store, { name: config.install, provider: config.kek.provider }),
+        look: chainingAudit(
+          keystoreLook(deps.store, { name: config.install, provider: config.kek.provider }),
+          { store: deps.store, log, mayChain: () => served.mayChain() },
+        ),
         open: (role, install) =>
           served.open(connection, {
             role,

@@ -13,6 +13,8 @@ export interface ServedRoles extends HealthSources {
   readonly roles: readonly WorkerRole[]
   open(connection: NativeConnection, queue: QueueToPoll): Promise<Worker>
   summary(): object
+  /** False while this process sees an older keystore than before: then its audit is not continued. */
+  mayChain(): boolean
 }
 
 export function controlRoles(deps: ControlDeps, metrics: WorkerMetrics): ServedRoles {
@@ -29,6 +31,7 @@ export function controlRoles(deps: ControlDeps, metrics: WorkerMetrics): ServedR
       ),
     metrics: () => metrics.render(null),
     summary: () => ({ roles: ['control'] }),
+    mayChain: () => true,
   }
 }
 
@@ -49,6 +52,7 @@ export function keyRoles(
     notReady: () => Promise.resolve(notReady(keys)),
     metrics: () => metrics.render(keys),
     summary: () => ({ roles, ...membershipOf(keys) }),
+    mayChain: () => keys.member.state().degraded?.reason !== 'keystore-older',
   }
 }
 

@@ -1,8 +1,8 @@
 import { KeyturnError } from '../../contracts/errors.ts'
 import type { Config } from '../../contracts/settings.ts'
 import type { QuarantineView } from '../../contracts/views.ts'
-import { appendAudit } from '../../store/kek-audit.ts'
-import { clearRow, listQuarantine } from '../../store/rewrap-quarantine.ts'
+import type { AuditEntry } from '../../store/audit-outbox.ts'
+import { listQuarantine, releaseRow } from '../../store/rewrap-quarantine.ts'
 import { withOwnKeystore } from '../keystore.ts'
 import { requester } from '../temporal/names.ts'
 import { quarantineView } from './list.ts'
@@ -36,18 +36,19 @@ export async function releaseQuarantine(
     for (const row of rows) {
       const view = quarantineView(row)
       // Only the row that was shown: a rotation may have replaced it with one for other bytes.
-      if (!(await clearRow(store, row))) continue
-      released.push(view)
-      const { collection, id, field, kekVersion, code } = view
-      await appendAudit(store, {
-        actor: requester(),
-        action: 'quarantine-released',
-        subject: `v${kekVersion}`,
-        details: { collection, id: id as never, field, code },
-      })
+      if (await releaseRow(store, row, releaseEntry(view))) released.push(view)
     }
     return { released }
   })
+}
+
+function releaseEntry({ collection, id, field, kekVersion, code }: QuarantineView): AuditEntry {
+  return {
+    actor: requester(),
+    action: 'quarantine-released',
+    subject: `v${kekVersion}`,
+    details: { collection, id, field, code },
+  }
 }
 
 function matches(

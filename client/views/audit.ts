@@ -1,5 +1,6 @@
 import { KeyturnError } from '../../contracts/errors.ts'
 import type { Config } from '../../contracts/settings.ts'
+import { chainAuditFirst, waitingAudit, type Waiting } from '../../store/audit-chain.ts'
 import { listAudit, verifyAudit, type AuditVerdict } from '../../store/kek-audit.ts'
 import { withKeystore } from '../keystore.ts'
 
@@ -31,6 +32,7 @@ export async function readAudit(
   limit: number | null,
 ): Promise<{ entries: AuditView[] }> {
   return withKeystore(config, async ({ store }) => {
+    await chainAuditFirst(store)
     const rows = await listAudit(store, limit ?? undefined)
     const entries = rows.map(({ _id, at, actor, action, subject, details, hash }) => ({
       sequence: _id,
@@ -52,15 +54,38 @@ export function actorOf(actor: string, details: Record<string, unknown>): AuditA
   return { user, host, claimed: details['claimed'] !== false }
 }
 
-/** Walks the hash chain from its first entry. The error is audit-broken when an entry does not follow from its predecessor. */
+/** The shape of `audit verify --json`. */
+export interface AuditCheck extends AuditVerdict {
+  /** Entries that are recorded and not chained yet. */
+  waiting: number
+}
+
+/**
+ * Walks the hash chain from its first entry. The error is audit-broken when an entry does not follow from its predecessor, or
+ * waits to be chained for more than a minute.
+ */
 export async function checkAudit(
   config: Config,
-): Promise<{ verdict: AuditVerdict; error: KeyturnError | null }> {
+): Promise<{ verdict: AuditCheck; error: KeyturnError | null }> {
   return withKeystore(config, async ({ store }) => {
-    const verdict = await verifyAudit(store)
-    if (verdict.ok) return { verdict, error: null }
-    const broken = `the record is broken at entry "${verdict.brokenAt ?? 'unknown'}"`
-    const hint = 'an entry was changed or taken out: compare with a backup of kek_audit'
-    return { verdict, error: new KeyturnError('audit-broken', broken, { hint }) }
+    await chainAuditFirst(store)
+    const chain = await verifyAudit(store)
+    const waiting = await waitingAudit(store)
+    const error = chainError(chain) ?? waitingError(waiting)
+    return { verdict: { ...chain, ok: error === null, waiting: waiting.entries }, error }
   })
+}
+
+function chainError({ ok, brokenAt }: AuditVerdict): KeyturnError | null {
+  if (ok) return null
+  const broken = `the record is broken at entry "${brokenAt ?? 'unknown'}"`
+  const hint = 'an entry was changed or taken out: compare with a backup of kek_audit'
+  return new KeyturnError('audit-broken', broken, { hint })
+}
+
+function waitingError({ overdue }: Waiting): KeyturnError | null {
+  if (overdue === 0) return null
+  const late = `entries that wait to be chained for more than a minute, or are malformed: "${overdue}"`
+  const hint = 'workers chain them with each heartbeat: look at their logs, and at kek_audit_outbox'
+  return new KeyturnError('audit-broken', late, { hint })
 }

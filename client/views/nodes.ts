@@ -1,7 +1,6 @@
 import type { FleetNode, FleetProcess } from '../../contracts/fleet.ts'
 import type { HeartbeatDoc } from '../../store/documents.ts'
 import { decommissionNode, expectNode, readRoster } from '../../store/fleet-nodes.ts'
-import { appendAudit } from '../../store/kek-audit.ts'
 import { readHeartbeats } from '../../store/process-heartbeats.ts'
 import { serverNow, type Store } from '../../store/store.ts'
 
@@ -33,14 +32,12 @@ export async function fleetNodes(store: Store): Promise<FleetNode[]> {
 
 /** Puts a node on the roster, or back on it after a decommission. */
 export async function expectFleetNode(store: Store, node: string, by: string): Promise<void> {
-  await expectNode(store, node)
-  await appendAudit(store, { actor: by, action: 'node-expected', subject: node, details: {} })
+  await expectNode(store, node, by)
 }
 
 /** Takes a node off the roster: nothing waits for it any more. Throws node-unknown and node-live. */
 export async function decommissionFleetNode(store: Store, node: string, by: string): Promise<void> {
   await decommissionNode(store, node, by)
-  await appendAudit(store, { actor: by, action: 'node-decommissioned', subject: node, details: {} })
 }
 
 function processOf(heartbeat: HeartbeatDoc, now: Date): FleetProcess {

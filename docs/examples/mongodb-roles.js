@@ -15,6 +15,8 @@ const keystore = {
   kek_active: write,
   // Nobody changes or removes an entry.
   kek_audit: ['find', 'insert'],
+  // Entries wait here until they are chained.
+  kek_audit_outbox: ['find', 'insert', 'remove'],
   kek_install: write,
   kek_questions: all,
   kek_removals: write,

@@ -5,7 +5,7 @@ import type { ActivityDeps } from '../../activities/deps.ts'
 import { destroyHsmKey } from '../../activities/hsm-removal.ts'
 import type { FleetSettings } from '../../contracts/settings.ts'
 import { insertFirstActive } from '../../store/kek-active.ts'
-import { listAudit } from '../../store/kek-audit.ts'
+import { chainedAudit } from '../support/chained-audit.ts'
 import { insertInstall } from '../../store/kek-install.ts'
 import { writeSettings } from '../../store/kek-settings.ts'
 import { readVersion } from '../../store/kek-versions.ts'
@@ -72,18 +72,19 @@ beforeEach(async () => {
     )
   }
   await versions.updateOne({ _id: 1 }, { $set: { removal: removed, destroyed_at: new Date(0) } })
-  for (const name of ['kek_removals', 'kek_audit']) await store.db.collection(name).deleteMany({})
+  for (const name of ['kek_removals', 'kek_audit', 'kek_audit_outbox'])
+    await store.db.collection(name).deleteMany({})
 })
 
 const ask = async (version = 1) => await askRemoval(store, version, { destroyHsmKey: true })
-const actions = async () => (await listAudit(store)).map(({ action }) => action)
+const actions = async () => (await chainedAudit(store)).map(({ action }) => action)
 
 test('the key is destroyed and recorded once, and the request ends', async () => {
   const request = await ask()
   expect(await run(request)).toMatchObject({ phase: 'over', hsmKey: 'destroyed' })
   expect(await run(request)).toMatchObject({ phase: 'over', hsmKey: 'destroyed' })
   expect([...token.values()]).toEqual([labelOf(2), labelOf(3)])
-  expect(await actions()).toEqual(['hsm-key-destroyed'])
+  expect(await actions()).toEqual(['hsm-key-destroying', 'hsm-key-destroyed'])
 })
 
 test('the next worker ends the request of a worker that died after destroying the key', async () => {
@@ -92,24 +93,24 @@ test('the next worker ends the request of a worker that died after destroying th
   await expect(run(request)).rejects.toThrow('died')
   expect(await readRemoval(store, request)).toMatchObject({ standing: true })
   expect(await run(request)).toMatchObject({ phase: 'over', hsmKey: 'absent' })
-  expect(await actions()).toEqual(['hsm-key-absent'])
+  expect(await actions()).toEqual(['hsm-key-destroying', 'hsm-key-absent'])
 })
 
 test('the result of a key’s destruction is recorded only for the request that destroyed it', async () => {
   const other = await askRemoval(store, 1)
-  expect(await recordHsmKey(store, other, 'destroyed')).toBe(false)
-  expect(await recordHsmKey(store, 'made-up', 'destroyed')).toBe(false)
+  expect(await recordHsmKey(store, other, 'destroyed', 'vm-a')).toBe(false)
+  expect(await recordHsmKey(store, 'made-up', 'destroyed', 'vm-a')).toBe(false)
   const pending = await ask(3)
-  expect(await recordHsmKey(store, pending, 'destroyed')).toBe(false)
+  expect(await recordHsmKey(store, pending, 'destroyed', 'vm-a')).toBe(false)
   expect(await readRemoval(store, pending)).toMatchObject({ standing: true, state: 'asked' })
   for (const version of [1, 3]) {
     expect((await readVersion(store, version))?.removal?.hsm_key ?? null).toBeNull()
   }
   await store.db.collection('kek_removals').deleteMany({})
   const request = await ask()
-  expect(await recordHsmKey(store, request, 'absent')).toBe(true)
+  expect(await recordHsmKey(store, request, 'absent', 'vm-a')).toBe(true)
   // A late attempt of the step, after the request has ended.
-  expect(await recordHsmKey(store, request, 'destroyed')).toBe(false)
+  expect(await recordHsmKey(store, request, 'destroyed', 'vm-a')).toBe(false)
   expect((await readVersion(store, 1))?.removal?.hsm_key).toBe('absent')
 })
 

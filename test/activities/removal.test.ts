@@ -7,7 +7,7 @@ import type { FleetSettings } from '../../contracts/settings.ts'
 import { silentLog } from '../../observability/log.ts'
 import { hasFence, lowerFence } from '../../store/fence.ts'
 import { insertFirstActive } from '../../store/kek-active.ts'
-import { listAudit } from '../../store/kek-audit.ts'
+import { chainedAudit } from '../support/chained-audit.ts'
 import { writeSettings } from '../../store/kek-settings.ts'
 import { readVersion } from '../../store/kek-versions.ts'
 import { withdrawRemoval } from '../../store/removal-requests.ts'
@@ -99,7 +99,8 @@ beforeAll(async () => {
 beforeEach(async () => {
   await record()
   await store.db.collection('kek_removals').deleteMany({})
-  await store.db.collection('kek_audit').deleteMany({})
+  for (const name of ['kek_audit', 'kek_audit_outbox'])
+    await store.db.collection(name).deleteMany({})
   await store.db.collection(certificates).deleteMany({})
   await lowerFence(store, fence)
   const left = { activated_at: new Date(0), left_at: new Date(0), left_epoch: 1 }
@@ -120,7 +121,9 @@ async function pending(): Promise<string> {
 test('an undo between the fence and its record leaves no fence behind', async () => {
   const undone = await askRemoval(store, 1)
   await take('requestRemoval', undone)
-  const between = afterFence(() => withdrawRemoval(store, undone, 'withdrawn'))
+  const between = afterFence(() =>
+    withdrawRemoval(store, undone, 'withdrawn', { reason: 'tested' }),
+  )
   expect(await take('fenceRemoval', undone, { on: between })).toMatchObject({ phase: 'over' })
   expect(await row()).toMatchObject({ removal: null })
   expect(await hasFence(store, fence)).toBe(false)
@@ -158,7 +161,7 @@ test('a step without a request in this keystore is foreign and changes nothing',
     await expect(take(name, other, claims)).rejects.toMatchObject({ code: 'removal-refused' })
   }
   expect(await row()).toEqual(before)
-  expect(await listAudit(store)).toEqual([])
+  expect(await chainedAudit(store)).toEqual([])
 })
 
 test('a forged step changes nothing before it is due', async () => {
@@ -175,7 +178,7 @@ test('a forged step changes nothing before it is due', async () => {
   const early = await take('destroyVersion', request, claims)
   expect(early).toMatchObject({ phase: 'pending', state: 'pending-removal' })
   expect(early.waitMs).toBeGreaterThan(hour - 60_000)
-  const entries = await listAudit(store)
+  const entries = await chainedAudit(store)
   expect(entries).toMatchObject([
     { actor: 'alice', action: 'removal-requested', details: { claimed: true, worker: 'vm-a' } },
   ])
@@ -214,7 +217,7 @@ test.each<[string, string, () => Promise<unknown>]>([
     expect(step.guards.filter(({ ok }) => !ok)).toMatchObject([{ guard }])
     expect(await row()).toMatchObject({ removal: null, destroyed_at: null })
     expect(await hasFence(store, fence)).toBe(false)
-    const entries = await listAudit(store)
+    const entries = await chainedAudit(store)
     expect(entries.at(-1)).toMatchObject({
       action: 'removal-undone',
       details: { reason: `guard ${guard}` },
@@ -252,7 +255,7 @@ test('a version that was never active is destroyed immediately, without a fence'
   expect(await hasFence(store, fence)).toBe(false)
   // A repeated step finds its work done, and records it once.
   await take('destroyVersion', request)
-  const actions = (await listAudit(store)).map(({ action }) => action)
+  const actions = (await chainedAudit(store)).map(({ action }) => action)
   expect(actions).toEqual(['removal-requested', 'version-discarded'])
 })
 

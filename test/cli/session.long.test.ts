@@ -199,6 +199,7 @@ describe('the commands on a live fleet', () => {
       entries: entries.length,
       ok: true,
       brokenAt: null,
+      waiting: 0,
     })
     await fleet.store.db
       .collection<{ _id: number }>('kek_audit')

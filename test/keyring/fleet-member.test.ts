@@ -164,7 +164,7 @@ describe('a member of the fleet', () => {
       hint: expect.stringContaining('nodes expect vm-a') as string,
     })
     expect(await fleet.heartbeats()).toEqual([])
-    await expectNode(fleet.store, 'vm-a')
+    await expectNode(fleet.store, 'vm-a', 'test')
     expect((await fleet.member()).state().leaseOk).toBe(true)
   })
 

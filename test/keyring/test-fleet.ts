@@ -98,9 +98,22 @@ async function install({ name, store, config, env }: TestFleet, version: number)
     const madeBy = 'test'
     await insertInstall(store, { name, created_by: madeBy })
     await claimProvider(store, { name, provider: provider.name, by: madeBy })
-    await insertIntent(store, { version, provider: provider.name, label, keyId, origin, madeBy })
+    await insertIntent(store, {
+      requestedBy: 'alice',
+      version,
+      provider: provider.name,
+      label,
+      keyId,
+      origin,
+      madeBy,
+    })
     const canary = await ceremony.makeCanary(version, label, keyId, gcm)
-    await completeInstall(store, version, { gcm, canary, label, keyId })
+    await completeInstall(
+      store,
+      version,
+      { gcm, canary, label, keyId },
+      { requestedBy: 'alice', madeBy },
+    )
     await insertFirstActive(store, version)
   } finally {
     await provider.close()

@@ -1,6 +1,6 @@
 import { afterAll, beforeAll, describe, expect, onTestFinished, test } from 'vitest'
 import type { ReplicaSet } from '../../devstack/replica-set.ts'
-import { insertIntent } from '../../store/kek-versions.ts'
+import { insertTask } from '../../store/kek-tasks.ts'
 import { limits } from '../../store/limits.ts'
 import { readMembers } from '../../store/majority.ts'
 import { inTransaction } from '../../store/transaction.ts'
@@ -162,20 +162,13 @@ describe('a primary, a secondary that is down, and an arbiter', () => {
     await loseSecondary()
     const { store } = fleet
     const began = performance.now()
-    const intent = {
-      version: 9,
-      provider: 'env' as const,
-      label: 'nine',
-      keyId: null,
-      origin: 'environment' as const,
-      madeBy: 'vm-a',
-    }
-    await expect(insertIntent(store, intent)).rejects.toMatchObject({ code: 64 })
+    const task = insertTask(store, { kind: 'rotate', by: 'test' })
+    await expect(task).rejects.toMatchObject({ code: 64 })
     const inserted = inTransaction(store, async (session) =>
       keystore.nodes(store).updateOne({ _id: 'vm-a' }, { $set: { kind: 'host' } }, { session }),
     )
     await expect(inserted).rejects.toMatchObject({ code: 50 })
     expect(performance.now() - began).toBeLessThan(2 * limits.majority + 4_000)
-    await keystore.versions(store).deleteOne({ _id: 9 }, { writeConcern: { w: 1 } })
+    await keystore.tasks(store).deleteOne({ by: 'test' }, { writeConcern: { w: 1 } })
   })
 })

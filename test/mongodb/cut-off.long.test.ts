@@ -4,7 +4,7 @@ import { MongoClient, type Document } from 'mongodb'
 import { afterAll, beforeAll, expect, test } from 'vitest'
 import { startMongod, type Mongod } from '../../devstack/mongod.ts'
 import { findServer } from '../../devstack/servers/find-server.ts'
-import { appendAudit } from '../../store/kek-audit.ts'
+import { recordAudit } from '../../store/audit-outbox.ts'
 import { openFleet, type Fleet } from '../support/fleet.ts'
 
 /** MongoDB's fail points cut off three statements in a row, at any point of a command, as an election does. */
@@ -28,7 +28,7 @@ beforeAll(async () => {
   // More than fits into one reply of MongoDB.
   for (let entry = 0; entry < 110; entry += 1) {
     const told = { actor: 'test', action: 'node-expected' as const, subject: 'vm-a', details: {} }
-    await appendAudit(fleet.store, told)
+    await recordAudit(fleet.store, told)
   }
   const odd = Array.from({ length: 150 }, () => ({ private_key: { key: { kek_version: 'none' } } }))
   await fleet.store.db.collection('certificates').insertMany(odd)

@@ -136,7 +136,7 @@ describe.skipIf(inject('softhsm') === null)('a key that an administrator made', 
     const base = { provider: 'pkcs11', origin: 'registered', label: 'raced', madeBy: 'a' } as const
     const keyId = randomBytes(16)
     const intents = [21, 22, 23, 24].map((version) =>
-      insertIntent(store, { ...base, version, keyId }),
+      insertIntent(store, { requestedBy: 'alice', ...base, version, keyId }),
     )
     const ends = await Promise.allSettled(intents)
     const first = ends.flatMap((end) => (end.status === 'fulfilled' ? [end.value] : []))
@@ -152,7 +152,12 @@ describe.skipIf(inject('softhsm') === null)('a key that an administrator made', 
 
   test('never takes over an intent of pkcs11-init', async () => {
     const intent = { version: 4, provider: 'pkcs11' as const, label: 'fixture-v4', madeBy: 'vm-b' }
-    await insertIntent(store, { ...intent, origin: 'generated', keyId: randomBytes(16) })
+    await insertIntent(store, {
+      requestedBy: 'alice',
+      ...intent,
+      origin: 'generated',
+      keyId: randomBytes(16),
+    })
     const before = await tool('-O')
     await expect(register(4, 'two')).rejects.toMatchObject({
       code: 'version-exists',

@@ -5,7 +5,7 @@ import { workflowIds } from '../../contracts/names.ts'
 import type { RemoveResult } from '../../contracts/removal.ts'
 import { startMongod, type Mongod } from '../../devstack/mongod.ts'
 import { findServer } from '../../devstack/servers/find-server.ts'
-import { listAudit } from '../../store/kek-audit.ts'
+import { chainedAudit } from '../support/chained-audit.ts'
 import { readVersion } from '../../store/kek-versions.ts'
 import { currentRemoval } from '../../store/removal-requests.ts'
 import { openFleet, type Fleet } from '../support/fleet.ts'
@@ -86,7 +86,7 @@ describe.skipIf(inject('softhsm') === null)('a removal that cannot reach', () =>
       error: null,
     })
     expect(await fleet.must('remove', '--version', '2')).toMatchObject({ hsmKey: 'destroyed' })
-    const of = (await listAudit(fleet.store)).filter(({ subject }) => subject === 'v2')
+    const of = (await chainedAudit(fleet.store)).filter(({ subject }) => subject === 'v2')
     expect(of.filter(({ action }) => action === 'hsm-key-destroyed')).toHaveLength(1)
     expect(of.filter(({ action }) => action === 'version-destroyed')).toHaveLength(1)
     expect(await fleet.verifyRecords()).toEqual({ 3: 10 })

@@ -1,5 +1,5 @@
 import { expect, test } from 'vitest'
-import { listAudit } from '../../store/kek-audit.ts'
+import { chainedAudit } from '../support/chained-audit.ts'
 import { hasFence } from '../../store/fence.ts'
 import { readVersion } from '../../store/kek-versions.ts'
 import { currentRemoval } from '../../store/removal-requests.ts'
@@ -90,7 +90,7 @@ function failing(guards: readonly { guard: string; ok: boolean }[]): string[] {
 
 /** Actions about removals and keys on a version, in order. */
 async function actionsOf(fleet: Fleet, version: number): Promise<string[]> {
-  return (await listAudit(fleet.store))
+  return (await chainedAudit(fleet.store))
     .filter(({ subject }) => subject === `v${version}`)
     .map(({ action }) => action)
     .filter((action) => /^(removal|version-d|hsm-key-d)/.test(action))

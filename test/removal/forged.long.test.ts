@@ -4,7 +4,7 @@ import { NativeConnection, Worker } from '@temporalio/worker'
 import { afterAll, beforeAll, describe, expect, inject, test } from 'vitest'
 import { queues, workflowIds, workflowTypes } from '../../contracts/names.ts'
 import { hasFence } from '../../store/fence.ts'
-import { listAudit } from '../../store/kek-audit.ts'
+import { chainedAudit } from '../support/chained-audit.ts'
 import { insertTask } from '../../store/kek-tasks.ts'
 import { readVersions } from '../../store/kek-versions.ts'
 import { openRemoval } from '../../store/removal-requests.ts'
@@ -81,7 +81,7 @@ describe.skipIf(inject('softhsm') === null)('a forged removal', () => {
   async function nothingIsGone(by: Record<number, number>): Promise<void> {
     expect(await fleet.verifyRecords()).toEqual(by)
     for (const row of await readVersions(fleet.store)) expect(row.destroyed_at).toBeNull()
-    const entries = await listAudit(fleet.store)
+    const entries = await chainedAudit(fleet.store)
     for (const { action, actor } of entries) {
       expect(['version-destroyed', 'hsm-key-destroyed']).not.toContain(action)
       expect(actor).not.toContain('root@prod')

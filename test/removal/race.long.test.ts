@@ -41,7 +41,8 @@ onEachProvider('a removal and a rotation back', { records: 40 }, (fleetOf) => {
         if (rotated.outcome === 'completed') expect(now, state).toBe(old)
       }
       for (const { removal } of await readVersions(fleet.store)) {
-        if (removal !== null) await withdrawRemoval(fleet.store, removal.request, 'withdrawn')
+        if (removal !== null)
+          await withdrawRemoval(fleet.store, removal.request, 'withdrawn', { reason: 'tested' })
       }
       expect(await fleet.verifyRecords()).toEqual({ [now ?? 0]: total })
     }

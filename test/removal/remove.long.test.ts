@@ -5,7 +5,7 @@ import type { Document } from 'mongodb'
 import { workflowIds } from '../../contracts/names.ts'
 import type { VersionDoc } from '../../store/documents.ts'
 import { readVersion } from '../../store/kek-versions.ts'
-import { listAudit } from '../../store/kek-audit.ts'
+import { chainedAudit } from '../support/chained-audit.ts'
 import { currentRemoval } from '../../store/removal-requests.ts'
 import { onEachProvider } from '../support/each-provider.ts'
 import type { CliEnd, Fleet } from '../support/fleet.ts'
@@ -98,7 +98,7 @@ onEachProvider('the removal of a version', options, (fleetOf, provider) => {
       await removalIsOver(fleet)
       const row = await readVersion(fleet.store, 1)
       expect(row).toMatchObject({ destroyed_at: null, removal: null })
-      const entries = await listAudit(fleet.store)
+      const entries = await chainedAudit(fleet.store)
       const undone = entries.findLast(({ action }) => action === 'removal-undone')
       expect(JSON.stringify(undone?.details)).toContain('census-zero')
       await records.replaceOne(id, now ?? {})
@@ -188,7 +188,7 @@ async function destroysKeyOnly(fleet: Fleet, keys: () => Promise<number>): Promi
   expect((await remove()).json).toMatchObject({ state: 'destroyed', hsmKey: 'destroyed' })
   expect(await keys()).toBe(1)
   expect(await fleet.must('remove', '--version', '1')).toMatchObject({ hsmKey: 'destroyed' })
-  const entries = await listAudit(fleet.store)
+  const entries = await chainedAudit(fleet.store)
   expect(entries.filter(({ action }) => action === 'hsm-key-destroyed')).toHaveLength(1)
   // The key is searched for as long as its destruction is not recorded.
   await versions.updateOne({ _id: 1 }, { $set: { 'removal.hsm_key': null } })

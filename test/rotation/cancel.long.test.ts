@@ -79,6 +79,7 @@ onEachProvider('a rotation that is stopped early', { records: 800 }, (fleetOf) =
       from,
       to,
       epoch: before?.epoch ?? 0,
+      worker: 'vm-a',
       proven: () => null,
     }
     await expect(promote(fleet.store, late)).rejects.toMatchObject({ code: 'cancelled' })
@@ -96,7 +97,7 @@ onEachProvider('a rotation that is stopped early', { records: 800 }, (fleetOf) =
     await fleet.must('rotate', '--from-version', `${to}`, '--to-version', `${from}`)
     const now = await readActive(fleet.store)
     for (const epoch of [before?.epoch ?? 0, now?.epoch ?? 0]) {
-      const late = { rotation: id, from, to, epoch, proven: () => null }
+      const late = { rotation: id, from, to, epoch, worker: 'vm-a', proven: () => null }
       await expect(promote(fleet.store, late)).rejects.toMatchObject({ code: 'cancelled' })
     }
     expect(await readActive(fleet.store)).toEqual(now)

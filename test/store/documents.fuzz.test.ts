@@ -151,7 +151,7 @@ describe('a row of the roster', () => {
   test('with any content keeps its name, and is repaired by nodes expect, decommission or its process', async () => {
     const members = ['kind', 'first_seen', 'last_seen', 'decommissioned_at']
     const mend = {
-      expect: () => expectNode(store, 'vm-x'),
+      expect: () => expectNode(store, 'vm-x', 'ann'),
       decommission: () => decommissionNode(store, 'vm-x', 'ann'),
       see: () => seeNode(store, 'vm-x', 'host'),
     }

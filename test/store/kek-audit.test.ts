@@ -1,6 +1,9 @@
 import { createHash } from 'node:crypto'
 import { beforeEach, describe, expect, test } from 'vitest'
-import { appendAudit, auditHash, listAudit, verifyAudit } from '../../store/kek-audit.ts'
+import { chainAudit, chainAuditFirst } from '../../store/audit-chain.ts'
+import { auditHash } from '../../store/audit-hash.ts'
+import { recordAudit } from '../../store/audit-outbox.ts'
+import { listAudit, verifyAudit } from '../../store/kek-audit.ts'
 import { keystore } from '../../store/keystore.ts'
 import { otherProcess, testStore } from './support.ts'
 
@@ -15,7 +18,14 @@ const entry = (n: number, details: object = { n }) => ({
 
 beforeEach(async () => {
   await keystore.audit(store).deleteMany({})
+  await keystore.auditOutbox(store).deleteMany({})
 })
+
+async function append(one: ReturnType<typeof entry>) {
+  await recordAudit(store, one)
+  expect(await chainAudit(store)).toBe('done')
+  return (await listAudit(store)).at(-1)!
+}
 
 describe('the audit', () => {
   test('is empty and intact at first', async () => {
@@ -23,24 +33,30 @@ describe('the audit', () => {
   })
 
   test('hashes the RFC 8785 form of an entry without its hash', async () => {
-    const done = await appendAudit(store, entry(1, { b: 1, a: 'é' }))
+    const done = await append(entry(1, { b: 1, a: 'é' }))
     const at = done.at.toISOString()
     const form =
       `{"_id":1,"action":"tested","actor":"alice","at":"${at}",` +
       `"details":{"a":"é","b":1},"prev":"${'0'.repeat(64)}","subject":"v1"}`
     expect(done.hash).toBe(createHash('sha256').update(form).digest('hex'))
-    expect((await appendAudit(store, entry(2))).prev).toBe(done.hash)
+    expect((await append(entry(2))).prev).toBe(done.hash)
   })
 
-  test('has no gap and no fork after 60 concurrent appends of two processes', async () => {
-    await Promise.all(
-      Array.from({ length: 60 }, (_, n) => appendAudit(n % 2 === 0 ? store : other, entry(n))),
+  test('has no gap, no fork and no doubled entry after concurrent acts and chainers of two processes', async () => {
+    const acts = Array.from({ length: 250 }, (_, n) =>
+      recordAudit(n % 2 === 0 ? store : other, entry(n)),
     )
-    expect((await listAudit(store)).map(({ _id }) => _id)).toEqual(
-      Array.from({ length: 60 }, (_, n) => n + 1),
-    )
-    expect(await verifyAudit(store)).toEqual({ entries: 60, ok: true, brokenAt: null })
-    expect((await listAudit(store, 3)).map(({ _id }) => _id)).toEqual([58, 59, 60])
+    const chainers = [store, other, store, other].map(async (one) => {
+      for (let n = 0; n < 5; n += 1) await chainAuditFirst(one)
+    })
+    await Promise.all([...acts, ...chainers])
+    await chainAuditFirst(store)
+    const listed = await listAudit(store)
+    expect(listed.map(({ _id }) => _id)).toEqual(Array.from({ length: 250 }, (_, n) => n + 1))
+    expect(new Set(listed.map(({ subject }) => subject)).size).toBe(250)
+    expect(await verifyAudit(store)).toEqual({ entries: 250, ok: true, brokenAt: null })
+    expect(await keystore.auditOutbox(store).countDocuments()).toBe(0)
+    expect((await listAudit(store, 3)).map(({ _id }) => _id)).toEqual([248, 249, 250])
   })
 
   test('reads back what it hashed, for any JSON', async () => {
@@ -56,7 +72,7 @@ describe('the audit', () => {
       bad: '\ud800',
       'a.b': { $c: 1 },
     }
-    await appendAudit(store, entry(1, details))
+    await append(entry(1, details))
     expect(await verifyAudit(store)).toMatchObject({ ok: true })
   })
 
@@ -76,7 +92,7 @@ describe('the audit', () => {
       },
     ],
   ] as const)('shows where an entry was %s', async (_, brokenAt, attack) => {
-    for (let n = 1; n <= 6; n += 1) await appendAudit(store, entry(n))
+    for (let n = 1; n <= 6; n += 1) await append(entry(n))
     await attack()
     expect(await verifyAudit(store)).toMatchObject({ ok: false, brokenAt })
   })

@@ -32,7 +32,7 @@ async function midway() {
   if (certificates === undefined) throw new Error('no collection')
   const fence = fenceOn(certificates, 3)
   const pending = await askRemoval(store, 3)
-  await requestRemoval(store, pending, 60_000)
+  await requestRemoval(store, pending, 60_000, 'vm-a')
   await raiseFence(store, fence)
   await askRemoval(store, 4, { destroyHsmKey: true })
   const set = { destroyed_at: new Date(0) }
@@ -40,6 +40,7 @@ async function midway() {
   const state = { $set: { state: 'destroyed' } }
   await store.db.collection('kek_removals').updateOne({ version: 4 }, state)
   await insertIntent(store, {
+    requestedBy: 'alice',
     version: 5,
     provider: 'env',
     label: 'KEK_V5',
@@ -53,7 +54,7 @@ async function midway() {
 
 test('a declared copy has nothing running and owns no key that came with it', async () => {
   const { store, row, rotation, fence, task, home } = await midway()
-  const done = await declareCopy(store, row, { home, collections: configured })
+  const done = await declareCopy(store, row, { home, collections: configured, by: 'alice' })
   expect(done.withdrawn).toEqual({ removals: [3], rotations: [rotation], epoch: null })
   expect((await readInstall(store))?.id).toBe(done.id)
   expect(done.id).not.toBe(row.id)
@@ -74,7 +75,7 @@ test('a declared copy has nothing running and owns no key that came with it', as
 
 test('a moved keystore continues with everything that was running', async () => {
   const { store, row, rotation, task, home } = await midway()
-  await declareMoved(store, row, home)
+  await declareMoved(store, row, { home, by: 'alice' })
   expect(await readInstall(store)).toMatchObject({ id: row.id, home })
   expect((await runningRotation(store))?._id).toBe(rotation)
   for (const version of [3, 4]) expect(await currentRemoval(store, version)).not.toBeNull()
@@ -84,7 +85,7 @@ test('a moved keystore continues with everything that was running', async () => 
 
 test('a restored state has no open removal request, not even for a key of a destroyed version', async () => {
   const { store, row, rotation, home } = await midway()
-  const done = await declareRestored(store, row, { home, collections: configured })
+  const done = await declareRestored(store, row, { home, collections: configured, by: 'alice' })
   expect(done).toMatchObject({ removals: [3], rotations: [rotation], epoch: { from: 1, to: 2 } })
   for (const version of [3, 4]) expect(await currentRemoval(store, version)).toBeNull()
   expect((await readVersion(store, 4))?.destroyed_at).not.toBeNull()
@@ -93,14 +94,14 @@ test('a restored state has no open removal request, not even for a key of a dest
 
 test('a version that was never active in a restored state is removed like one that was active', async () => {
   const { store, row, home } = await midway()
-  await declareRestored(store, row, { home, collections: configured })
+  await declareRestored(store, row, { home, collections: configured, by: 'alice' })
   expect(await readVersion(store, 2)).toMatchObject({ activated_at: null, left_epoch: 2 })
   expect((await readVersion(store, 2))?.left_at).not.toBeNull()
   // Neither the active one nor what is destroyed.
   for (const version of [1, 4]) {
     expect(await readVersion(store, version)).toMatchObject({ left_at: null, left_epoch: null })
   }
-  await requestRemoval(store, await askRemoval(store, 2), 60_000)
+  await requestRemoval(store, await askRemoval(store, 2), 60_000, 'vm-a')
   const removal = (await readVersion(store, 2))?.removal
   const waitMs = (removal?.due_at.getTime() ?? 0) - (removal?.requested_at.getTime() ?? 0)
   expect(waitMs).toBe(60_000)
@@ -108,10 +109,12 @@ test('a version that was never active in a restored state is removed like one th
 
 test('a declaration by an identity that was replaced meanwhile changes nothing', async () => {
   const { store, row, home } = await midway()
-  await declareCopy(store, row, { home, collections: configured })
+  await declareCopy(store, row, { home, collections: configured, by: 'alice' })
   const after = await readInstall(store)
-  const options = { home, collections: configured }
+  const options = { home, collections: configured, by: 'alice' }
   await expect(declareCopy(store, row, options)).rejects.toMatchObject({ code: 'keystore-copied' })
-  await expect(declareMoved(store, row, home)).rejects.toMatchObject({ code: 'keystore-copied' })
+  await expect(declareMoved(store, row, { home, by: 'alice' })).rejects.toMatchObject({
+    code: 'keystore-copied',
+  })
   expect(await readInstall(store)).toEqual(after)
 })

@@ -148,6 +148,7 @@ describe('versions', () => {
       keyId: randomBytes(16),
       origin: 'generated',
       madeBy: 'vm-a',
+      requestedBy: 'alice',
     } as const
     const first = await insertIntent(store, intent)
     const again = await insertIntent(other, { ...intent, keyId: randomBytes(16) })
@@ -159,8 +160,8 @@ describe('versions', () => {
       label: 'k-v5',
       keyId: intent.keyId,
     } as const
-    expect(await completeInstall(store, 5, made)).toBe(true)
-    expect(await completeInstall(other, 5, { ...made, label: 'other' })).toBe(false)
+    expect(await completeInstall(store, 5, made, intent)).toBe(true)
+    expect(await completeInstall(other, 5, { ...made, label: 'other' }, intent)).toBe(false)
     expect(kekDescriptor((await readVersion(store, 5))!)).toEqual({
       version: 5,
       provider: 'pkcs11',
@@ -265,9 +266,12 @@ describe('the roster', () => {
     await expect(seeNode(store, 'vm-a', 'host')).rejects.toMatchObject({
       code: 'node-decommissioned',
     })
-    expect(await expectNode(store, 'vm-a')).toMatchObject({ decommissioned_at: null, kind: 'host' })
+    expect(await expectNode(store, 'vm-a', 'test')).toMatchObject({
+      decommissioned_at: null,
+      kind: 'host',
+    })
     await seeNode(store, 'vm-a', 'host')
-    expect(await expectNode(store, 'vm-z')).toMatchObject({ last_seen: null })
+    expect(await expectNode(store, 'vm-z', 'test')).toMatchObject({ last_seen: null })
   })
 
   test('is read after a heartbeat, together with versions, the active version and settings', async () => {
@@ -287,7 +291,7 @@ describe('the roster', () => {
     expect(await isSeenAs('$vm.a', 'ephemeral')).toBe(true)
     await seeNode(store, 'app-1', 'ephemeral')
     expect(await isSeenAs('app-1', 'host')).toBe(false)
-    await expectNode(store, 'vm-z')
+    await expectNode(store, 'vm-z', 'test')
     expect(await isSeenAs('vm-z', 'host')).toBe(false)
     await decommissionNode(store, '$vm.a', 'a')
     expect(await isSeenAs('$vm.a', 'host')).toBe(false)

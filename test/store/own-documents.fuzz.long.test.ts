@@ -3,7 +3,9 @@ import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
 import { collections } from '../../contracts/names.ts'
 import { readForBeat } from '../../store/beat-reading.ts'
-import { appendAudit, hasAudit, listAudit, verifyAudit } from '../../store/kek-audit.ts'
+import { chainAudit, waitingAudit } from '../../store/audit-chain.ts'
+import { recordAudit } from '../../store/audit-outbox.ts'
+import { listAudit, verifyAudit } from '../../store/kek-audit.ts'
 import { insertFirstActive } from '../../store/kek-active.ts'
 import { insertInstall } from '../../store/kek-install.ts'
 import { writeSettings } from '../../store/kek-settings.ts'
@@ -15,9 +17,9 @@ import { writeRows } from '../../store/quarantine-rows.ts'
 import { askForProof, readQuestions } from '../../store/proof-question.ts'
 import { readRemoval, currentRemoval } from '../../store/removal-requests.ts'
 import {
-  clearRow,
   countQuarantine,
   listQuarantine,
+  releaseRow,
   recheckQuarantine,
 } from '../../store/rewrap-quarantine.ts'
 import { insertRanges, readPass, readRanges, sumCounters } from '../../store/rewrap-ranges.ts'
@@ -65,14 +67,11 @@ await askForProof(store, { nonce: 'n-1', target: 1, openMs: 60_000 })
 await askForProof(store, { nonce: 'n-2', target: 2, openMs: 60_000 })
 const task = await insertTask(store, { kind: 'rotate', by: 'ann' })
 await seeNode(store, 'vm-a', 'host')
-for (const n of [1, 2, 3]) {
-  await appendAudit(store, {
-    actor: 'ann',
-    action: 'tested',
-    subject: `v${n}`,
-    details: { request },
-  })
-}
+const told = { actor: 'ann', action: 'tested', subject: 'v1', details: { request } }
+for (const name of [collections.audit, collections.auditOutbox])
+  await store.db.collection(name).deleteMany({})
+for (let n = 0; n < 3; n += 1) await recordAudit(store, told)
+await chainAudit(store)
 const place = { collection: certificates, field, rotation, version: 1 }
 const accused = { id: new Int32(1), digest: Buffer.alloc(32, 1), code: 'malformed', message: 'x' }
 await inTransaction(store, (session) => writeRows(store, session, place, [accused]))
@@ -97,7 +96,7 @@ const cases: Record<string, Case> = {
     reads: [
       () => readRemoval(store, request),
       () => currentRemoval(store, 2),
-      () => requestRemoval(store, 'another', 0),
+      () => requestRemoval(store, 'another', 0, 'vm-a'),
     ],
   },
   [collections.rotations]: {
@@ -221,7 +220,7 @@ describe('a row of quarantine', () => {
         expect(written).toMatchObject({ code: 'malformed', kek_version: 1, rotation })
         await rows.deleteMany({})
         await rows.insertOne(changed(good, path, value) as AnyId)
-        expect(await clearRow(store, row)).toBe(true)
+        expect(await releaseRow(store, row, told)).toBe(true)
         expect(await rows.countDocuments({})).toBe(0)
       }),
       { numRuns: 40 },
@@ -237,7 +236,7 @@ describe('a row of quarantine', () => {
       const [row] = await listQuarantine(store)
       expect(row).toMatchObject({ code: 'document-malformed' })
       expect(row!.message.length).toBeLessThan(400)
-      expect(await clearRow(store, row!)).toBe(true)
+      expect(await releaseRow(store, row!, told)).toBe(true)
     }
   })
 })
@@ -259,7 +258,6 @@ describe('an entry of the audit', () => {
         if (second?.action === 'malformed') {
           expect(second.subject).toContain(`"2" of kek_audit is malformed: "${path.split('.')[0]}`)
         }
-        await hasAudit(store, 'tested', request)
       }),
       { numRuns: 40 },
     )
@@ -270,9 +268,9 @@ describe('an entry of the audit', () => {
     for (const odd of ['zz', 1.5, new ObjectId(), new Binary(Buffer.alloc(9)), Number.MAX_VALUE]) {
       await rows.deleteMany({})
       await rows.insertOne({ _id: odd, hash: 7 })
-      const entry = { actor: 'ann', action: 'tested', subject: 'v1', details: {} }
-      const { _id } = await appendAudit(store, entry)
-      expect(_id).toBe(odd === 1.5 ? 2 : 1)
+      await store.db.collection(collections.auditOutbox).deleteMany({})
+      await recordAudit(store, told)
+      expect(await chainAudit(store)).toBe('done')
       expect(await verifyAudit(store)).toMatchObject({ entries: 2, ok: false })
       expect((await listAudit(store)).map(({ action }) => action).sort()).toEqual([
         'malformed',
@@ -280,6 +278,30 @@ describe('an entry of the audit', () => {
       ])
       expect((await beat()).entries).toBe(odd === 1.5 ? 2 : 1)
     }
+  })
+})
+
+describe('an entry in the outbox', () => {
+  test('with any content is chained, or stays there and is overdue; it holds up no other', async () => {
+    const outbox = store.db.collection(collections.auditOutbox)
+    const rows = store.db.collection<AnyId>(collections.audit)
+    await outbox.deleteMany({})
+    await recordAudit(store, told)
+    const good = (await outbox.findOne({}))!
+    await fc.assert(
+      fc.asyncProperty(fc.constantFrom(...pathsOf(good)), anything, async (path, value) => {
+        await outbox.deleteMany({})
+        await rows.deleteMany({})
+        await outbox.insertOne(changed(good, path, value))
+        await recordAudit(store, told)
+        expect(await chainAudit(store)).toBe('done')
+        const { entries, ok } = await verifyAudit(store)
+        expect(ok).toBe(true)
+        const left = 2 - entries
+        expect(await waitingAudit(store)).toEqual({ entries: left, overdue: left })
+      }),
+      { numRuns: 60 },
+    )
   })
 })
 

@@ -22,7 +22,7 @@ beforeEach(async () => {
   await insertFirstActive(store, 1)
   rotation = await startRotation(store)
   for (const version of [1, 2]) await markRotation(store, version, rotation)
-  promotion = { rotation, from: 1, to: 2, epoch: 1, proven: () => null }
+  promotion = { rotation, from: 1, to: 2, epoch: 1, worker: 'vm-a', proven: () => null }
 })
 
 const untouched = async () => {
@@ -115,13 +115,20 @@ describe('promote', () => {
     const back = await startRotation(store, 2, 1)
     for (const version of [1, 2]) await markRotation(store, version, back)
     expect(
-      await promote(store, { rotation: back, from: 2, to: 1, epoch: 2, proven: () => null }),
+      await promote(store, {
+        rotation: back,
+        from: 2,
+        to: 1,
+        epoch: 2,
+        worker: 'vm-a',
+        proven: () => null,
+      }),
     ).toEqual({ epoch: 3 })
     expect(await readVersion(store, 1)).toMatchObject({
       deactivated_at: null,
       left_at: null,
       left_epoch: null,
     })
-    expect(await requestRemoval(store, await askRemoval(store, 1), 0)).toBe(false)
+    expect(await requestRemoval(store, await askRemoval(store, 1), 0, 'vm-a')).toBe(false)
   })
 })

@@ -69,24 +69,30 @@ export async function fill(store: Store, ids: readonly unknown[], version = 1): 
 }
 
 export async function installVersion(store: Store, version: number): Promise<void> {
+  const asked = { requestedBy: 'alice', madeBy: 'vm-a' }
   await insertIntent(store, {
+    ...asked,
     version,
     provider: 'env',
     label: `KEK_V${version}`,
     keyId: null,
     origin: 'environment',
-    madeBy: 'vm-a',
   })
-  await completeInstall(store, version, {
-    gcm: { ivMode: 'caller', ivLength: 12, tagBits: 128 },
-    canary: {
-      dekIv: randomBytes(12),
-      dekWrapped: randomBytes(48),
-      digest: randomBytes(32),
+  await completeInstall(
+    store,
+    version,
+    {
+      gcm: { ivMode: 'caller', ivLength: 12, tagBits: 128 },
+      canary: {
+        dekIv: randomBytes(12),
+        dekWrapped: randomBytes(48),
+        digest: randomBytes(32),
+      },
+      label: `KEK_V${version}`,
+      keyId: null,
     },
-    label: `KEK_V${version}`,
-    keyId: null,
-  })
+    asked,
+  )
 }
 
 export async function startRotation(store: Store, from = 1, to = 2): Promise<string> {
@@ -103,6 +109,7 @@ export async function startRotation(store: Store, from = 1, to = 2): Promise<str
     check: 'all',
     workflowId: 'w',
     runId: null,
+    worker: 'vm-a',
   })
   return rotation
 }

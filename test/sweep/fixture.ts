@@ -81,6 +81,7 @@ export async function openFixture(
     check: 'all',
     workflowId: rotation,
     runId: null,
+    worker: 'vm-a',
   })
   return fixture(store, provider, install, rotation)
 }

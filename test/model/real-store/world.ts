@@ -128,9 +128,19 @@ async function installVersion(store: Store, provider: KekProvider, version: numb
   const label = ceremony.labelOf(version)
   const gcm = await ceremony.gcmProfile()
   const intent = { version, provider: 'env', label, keyId: null } as const
-  await insertIntent(store, { ...intent, origin: 'environment', madeBy: 'model' })
+  await insertIntent(store, {
+    requestedBy: 'alice',
+    ...intent,
+    origin: 'environment',
+    madeBy: 'model',
+  })
   const canary = await ceremony.makeCanary(version, label, null, gcm)
-  await completeInstall(store, version, { gcm, canary, label, keyId: null })
+  await completeInstall(
+    store,
+    version,
+    { gcm, canary, label, keyId: null },
+    { requestedBy: 'alice', madeBy: 'model' },
+  )
   const row = (await readVersions(store)).find(({ _id }) => _id === version)
   const descriptor = row === undefined ? null : kekDescriptor(row)
   if (descriptor === null) throw new Error('the version is not complete')

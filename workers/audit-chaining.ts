@@ -1,0 +1,36 @@
+import { KeyturnError } from '../contracts/errors.ts'
+import type { Log } from '../observability/log.ts'
+import { chainAudit } from '../store/audit-chain.ts'
+import { asStoreError } from '../store/store-errors.ts'
+import type { Store } from '../store/store.ts'
+import type { KeystoreState } from './keystore-look.ts'
+
+export interface AuditChaining {
+  readonly store: Store
+  readonly log: Log
+  /** False while this process sees an older keystore than before: its chain is not the newest. */
+  readonly mayChain: () => boolean
+}
+
+/** `look`, and after it the audit's waiting entries are chained, if the keystore is this process's own. Never throws for it. */
+export function chainingAudit(
+  look: () => Promise<KeystoreState>,
+  { store, log, mayChain }: AuditChaining,
+): () => Promise<KeystoreState> {
+  let logged: string | null = null
+  return async () => {
+    const state = await look()
+    if (state.install === null || !mayChain()) return state
+    try {
+      await chainAudit(store)
+      logged = null
+    } catch (error) {
+      const failure = asStoreError(error)
+      if (!(failure instanceof KeyturnError)) throw error
+      const { code, message, hint } = failure
+      if (message !== logged) log.warn({ code, hint }, `the audit is not chained: ${message}`)
+      logged = message
+    }
+    return state
+  }
+}
