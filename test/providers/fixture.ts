@@ -2,6 +2,7 @@ import { execFile } from 'node:child_process'
 import { randomBytes } from 'node:crypto'
 import { readFile } from 'node:fs/promises'
 import { promisify } from 'node:util'
+import { inject } from 'vitest'
 import type { KekDescriptor } from '../../contracts/kek.ts'
 import type { Pkcs11Config } from '../../contracts/settings.ts'
 import { silentLog } from '../../observability/log.ts'
@@ -10,6 +11,7 @@ import { openPkcs11Provider, type Pkcs11Provider } from '../../providers/pkcs11/
 import type { KekProvider, RewrapItem } from '../../providers/provider.ts'
 import { makeFaultHsm, useFaultHsm, type FaultHsm } from '../fault-hsm/fault-hsm.ts'
 import { freshName } from '../support/fresh.ts'
+import { makeKryopticTokens } from '../support/kryoptic.ts'
 import { makeNssToken, type NssToken } from '../support/nss.ts'
 import { makeToken, type TestToken } from '../support/softhsm.ts'
 
@@ -61,6 +63,13 @@ export async function faultFixture(
   return { ...fixture, fault }
 }
 
+/** The same SoftHSM2 tokens through p11-kit's proxy. */
+export async function p11KitFixture(): Promise<Pkcs11Fixture> {
+  const fixture = await pkcs11Fixture()
+  fixture.config.modulePath = inject('p11KitProxy') ?? ''
+  return fixture
+}
+
 /** A database of NSS's softokn for each of the two tokens. */
 export async function nssFixture(): Promise<Fixture> {
   const here = await makeNssToken()
@@ -77,6 +86,21 @@ export async function nssFixture(): Promise<Fixture> {
       await here.remove()
       await elsewhere.remove()
     },
+  }
+}
+
+/** Two tokens of Kryoptic. */
+export async function kryopticFixture(): Promise<Fixture> {
+  const { modulePath, moduleParameters, labels, pin, remove } = await makeKryopticTokens()
+  const open = (label: string) => {
+    const config = { ...baseConfig, modulePath, moduleParameters, token: { label } }
+    return openPkcs11Provider({ install, config, pin, log: silentLog, cores: 2 })
+  }
+  return {
+    open: () => open(labels[0]),
+    make: (provider, version) => describeKey(provider, version, randomBytes(16)),
+    openElsewhere: async () => withKeys(await open(labels[1])),
+    close: remove,
   }
 }
 
@@ -104,7 +128,7 @@ export function openPkcs11(token: TestToken, config: Pkcs11Config): Promise<Pkcs
   return openPkcs11Provider(options)
 }
 
-const baseConfig = {
+export const baseConfig = {
   pinEnv: 'LAB_PIN',
   keyLabelPrefix: 'fixture',
   maxSessions: 8,

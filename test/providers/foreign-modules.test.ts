@@ -18,7 +18,7 @@ function find(module: string, debianPackage: string): string | null {
   const path = folders.map((folder) => join(folder, 'pkcs11', module)).find(existsSync)
   if (path !== undefined) return path
   console.error(
-    `${module} is missing, its test is skipped; Debian: apt-get install ${debianPackage}`,
+    `${module} is missing, its test is skipped; to install it: npm run test:modules (${debianPackage})`,
   )
   return null
 }

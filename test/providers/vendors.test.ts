@@ -38,6 +38,8 @@ describe('the catalogue of modules', () => {
     ['/usr/lib/pkcs11/PKCS11_API.so', 'IBM', 'IBM openCryptoki'],
     ['/usr/lib/x86_64-linux-gnu/libsoftokn3.so', 'Mozilla Foundation', 'NSS softokn'],
     ['/usr/lib/x86_64-linux-gnu/pkcs11/p11-kit-client.so', null, 'p11-kit client'],
+    ['/usr/lib/x86_64-linux-gnu/p11-kit-proxy.so', null, 'p11-kit proxy'],
+    ['/usr/lib/x86_64-linux-gnu/p11-kit-proxy.so', 'SoftHSM project', 'SoftHSM2'],
   ])('recognizes %s by file name or manufacturer', (path, manufacturer, name) => {
     expect(vendorOf(path, manufacturer)?.name).toBe(name)
   })

@@ -6,7 +6,9 @@ import { findServer } from '../../devstack/servers/find-server.ts'
 import { findSoftHsm, installCommand } from '../../devstack/servers/softhsm.ts'
 import { freshFolder } from '../../devstack/stack-folder.ts'
 import { startTemporalServer } from '../../devstack/temporal-server.ts'
+import { findKryoptic } from './kryoptic.ts'
 import { findNss } from './nss.ts'
+import { findP11KitProxy } from './p11-kit.ts'
 
 declare module 'vitest' {
   export interface ProvidedContext {
@@ -18,6 +20,10 @@ declare module 'vitest' {
     softhsm: string | null
     /** Path of NSS's libsoftokn3.so, or null where it or certutil is not installed. */
     nss: string | null
+    /** Path of p11-kit-proxy.so, or null where it is not installed or does not show SoftHSM2. */
+    p11KitProxy: string | null
+    /** Path of libkryoptic_pkcs11.so, or null where it is not built or pkcs11-tool is not installed. */
+    kryoptic: string | null
   }
 }
 
@@ -50,14 +56,27 @@ export default async function setup(project: TestProject): Promise<() => Promise
     console.error(`SoftHSM2 is missing, its tests are skipped; to install it: ${installCommand()}`)
   }
   project.provide('softhsm', softhsm?.modulePath ?? null)
-  const nss = await findNss()
-  if (nss === null) {
-    console.error(
-      'NSS is missing, its tests are skipped; Debian: apt-get install libnss3 libnss3-tools',
-    )
-  }
-  project.provide('nss', nss)
+  await provideModules(project)
   return stop
+}
+
+/** Further modules for the provider tests; each that is missing is named, and its tests are skipped. */
+async function provideModules(project: TestProject): Promise<void> {
+  const modules = {
+    nss: { name: 'NSS', find: findNss },
+    p11KitProxy: { name: 'p11-kit’s proxy over SoftHSM2', find: findP11KitProxy },
+    kryoptic: { name: 'Kryoptic', find: findKryoptic },
+  }
+  for (const key of ['nss', 'p11KitProxy', 'kryoptic'] as const) {
+    const { name, find } = modules[key]
+    const path = await find()
+    project.provide(key, path)
+    if (path === null) {
+      console.error(
+        `${name} is missing, its tests are skipped; to install it: npm run test:modules`,
+      )
+    }
+  }
 }
 
 async function provideMongod(project: TestProject, folder: string, running: Running[]) {

@@ -5,7 +5,7 @@ import { luna } from './luna.ts'
 import { nShield } from './nshield.ts'
 import { openCryptoki } from './opencryptoki.ts'
 import { netHsm, nitrokeyHsm, yubiHsm2 } from './small.ts'
-import { kryoptic, nss, p11KitClient, softHsm2 } from './software.ts'
+import { kryoptic, nss, p11KitClient, p11KitProxy, softHsm2 } from './software.ts'
 import { utimaco } from './utimaco.ts'
 import type { Failure, Vendor } from './vendor.ts'
 
@@ -24,6 +24,7 @@ export const vendors: readonly Vendor[] = [
   openCryptoki,
   nss,
   p11KitClient,
+  p11KitProxy,
 ]
 
 /**

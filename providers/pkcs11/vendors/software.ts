@@ -70,10 +70,10 @@ export const nss: Vendor = {
   page: 'docs/hsm/software.md',
 }
 
-/** Read: Kryoptic's User_Guide.md (crate kryoptic-lib 1.5): C_Initialize takes a text, or KRYOPTIC_CONF names a file. */
+/** Run with 1.5.4 and OpenSSL 3.0. C_Initialize takes a text, or KRYOPTIC_CONF names a file: User_Guide.md of kryoptic-lib. */
 export const kryoptic: Vendor = {
   name: 'Kryoptic',
-  support: 'read',
+  support: 'run',
   caution: onOneHost,
   file: /^libkryoptic_pkcs11\./,
   manufacturer: /kryoptic/i,
@@ -82,7 +82,7 @@ export const kryoptic: Vendor = {
   hints: [
     {
       when: { method: 'C_Initialize' },
-      hint: 'Kryoptic needs its configuration: set KRYOPTIC_CONF, or kek.pkcs11.module_parameters to "kryoptic_conf=/path/token.conf"',
+      hint: 'Kryoptic needs its configuration, and databases it can open: set KRYOPTIC_CONF, or kek.pkcs11.module_parameters to "kryoptic_conf=/path/token.conf"',
     },
   ],
   page: 'docs/hsm/software.md',
@@ -110,6 +110,24 @@ export const p11KitClient: Vendor = {
     {
       when: { code: 'mechanism-missing' },
       hint: 'p11-kit forwards AES-GCM only in versions after 0.24, on both sides: use the HSM vendor’s own module instead',
+    },
+  ],
+  page: 'docs/hsm/software.md',
+}
+
+/** Run with 0.24.1 of Debian 12 over SoftHSM2. Its tokens keep their own manufacturers. */
+export const p11KitProxy: Vendor = {
+  name: 'p11-kit proxy',
+  support: 'run',
+  caution: null,
+  file: /^p11-kit-proxy\./,
+  manufacturer: /^PKCS#11 Kit$/,
+  pin: 'the PIN of the token behind it',
+  ivModes: [],
+  hints: [
+    {
+      when: { code: 'token-not-found' },
+      hint: 'p11-kit list-modules shows what the proxy loads: run it as the same user; for root p11-kit does not read ~/.config/pkcs11',
     },
   ],
   page: 'docs/hsm/software.md',
