@@ -7,6 +7,8 @@ import type { Metrics } from '../observability/metrics.ts'
 import { isLong, type Awaited } from '../observability/awaiting.ts'
 import { requireCollections } from '../store/collections.ts'
 import { readSettings } from '../store/kek-settings.ts'
+import type { RangeId } from '../store/documents.ts'
+import { readRange } from '../store/rewrap-ranges.ts'
 import type { Store } from '../store/store.ts'
 import { rewrapPages } from '../sweep/rewrap-pages.ts'
 import type { SweepOptions } from '../sweep/sweep-options.ts'
@@ -49,7 +51,8 @@ export function rewrapActivities(deps: ActivityDeps) {
     if (typeof range !== 'string') throw new KeyturnError('usage', 'the range has no name')
     const { page, check, priority } = way
     // Nothing is in flight yet that could be lost.
-    await pTimeout(requireVersions(deps, [from, to]), { milliseconds: Infinity, signal })
+    const loading = requireVersions(deps, [from, to], { rotation, range })
+    await pTimeout(loading, { milliseconds: Infinity, signal })
     // A collection that was recreated with all its indexes would be swept without an error, so check before each batch.
     await requireRecorded(store)
     const { end } = await rewrapPages({
@@ -120,14 +123,16 @@ function hsmAwaited({ provider }: ActivityDeps): Awaited | null {
 
 /** Loads a new version now; if the token lacks it, throws so that another worker takes the work. */
 async function requireVersions(
-  { provider, member, node }: ActivityDeps,
+  { store, provider, member, node }: ActivityDeps,
   versions: readonly number[],
+  id: RangeId,
 ): Promise<void> {
   const lacking = () => versions.filter((version) => !provider.loaded().includes(version))
   if (lacking().length > 0) await member.beat()
   const [first] = lacking()
   if (first === undefined) return
-  await member.requireVersion(first).catch((error: unknown) => {
+  const swept = await readRange(store, id)
+  await member.requireVersion(first, swept === null ? [] : [swept]).catch((error: unknown) => {
     if (!(error instanceof KeyturnError)) throw error
     // Nothing has failed yet: the proof still waits for the token.
     const isPending = (error.cause ?? null) === null

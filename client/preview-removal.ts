@@ -10,6 +10,7 @@ import { readSettings } from '../store/kek-settings.ts'
 import { readForRemoval } from '../store/removal-reading.ts'
 import { currentRemoval } from '../store/removal-requests.ts'
 import { requireInstalled, withKeystore, type Keystore } from './keystore.ts'
+import { usesOf } from './views/uses.ts'
 import { requireVersion } from './views/versions.ts'
 import { fromReport } from './temporal/failures.ts'
 import { requester } from './temporal/names.ts'
@@ -24,7 +25,8 @@ export async function previewRemoval(
     const install = requireInstalled(keystore, config)
     const { version } = request
     const { row, state } = await requireVersion(keystore.store, version)
-    const shown = { version, state, hsmKey: hsmKeyOf(row) }
+    const uses = await usesOf(keystore.store, row)
+    const shown = { version, state, hsmKey: hsmKeyOf(row), uses }
     const foreign = request.destroyHsmKey ? ownKeyRefusal(row, install) : null
     if (state === 'destroyed') {
       return { view: { ...shown, dueAt: null, guards: [] }, error: foreign, leftover: null }

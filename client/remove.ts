@@ -12,6 +12,7 @@ import { insertTask } from '../store/kek-tasks.ts'
 import { openRemoval, currentRemoval, withdrawRemoval } from '../store/removal-requests.ts'
 import { serverNow, type Store } from '../store/store.ts'
 import { requireInstalled, withOwnKeystore, type Keystore } from './keystore.ts'
+import { usesOf } from './views/uses.ts'
 import { requireVersion } from './views/versions.ts'
 import { requireWorker } from './views/workers.ts'
 import { withTemporal, type TemporalLink } from './temporal/connection.ts'
@@ -181,8 +182,9 @@ async function pendingReply(
   const known = await guardsOf(handle)
   // A workflow that has just started has not read the guards yet.
   const guards = known.length > 0 ? known : await guardsNow(keystore, version, request)
+  const uses = await usesOf(keystore.store, row)
   return {
-    view: { version, state, dueAt, hsmKey: hsmKeyOf(row), guards },
+    view: { version, state, dueAt, hsmKey: hsmKeyOf(row), guards, uses },
     error: null,
     leftover: null,
   }
@@ -204,9 +206,10 @@ async function endedReply(
   { state, hsmKey, guards, error }: RemoveResult,
 ): Promise<RemovalReply> {
   const cause = fromReport(error, 'removal-failed')
+  const uses = await usesOf(store, (await requireVersion(store, version)).row)
   const isLeft = state === 'destroyed' && destroyHsmKey && hsmKey === 'kept'
   return {
-    view: { version, state, dueAt: null, hsmKey, guards },
+    view: { version, state, dueAt: null, hsmKey, guards, uses },
     error: isLeft ? stillThere(version, cause) : cause,
     leftover: state === 'destroyed' && !isLeft ? await leftoverOf(store, version, hsmKey) : null,
   }
@@ -221,7 +224,14 @@ async function destroyedReply(
   const hsmKey = hsmKeyOf(row)
   const isLeft = hsmKey === 'kept' && (await currentRemoval(store, version)) !== null
   return {
-    view: { version, state: 'destroyed', dueAt: null, hsmKey, guards: [] },
+    view: {
+      version,
+      state: 'destroyed',
+      dueAt: null,
+      hsmKey,
+      guards: [],
+      uses: await usesOf(store, row),
+    },
     error: isLeft ? stillThere(version, null) : null,
     leftover: isLeft ? null : await leftoverOf(store, version, hsmKey),
   }

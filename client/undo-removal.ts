@@ -8,6 +8,7 @@ import { fenceOn, lowerFence, refusesVersion, type Fence } from '../store/fence.
 import { currentRemoval, withdrawRemoval } from '../store/removal-requests.ts'
 import type { RemovalRequestDoc } from '../store/documents.ts'
 import { requireInstalled, withOwnKeystore, type Keystore } from './keystore.ts'
+import { usesOf } from './views/uses.ts'
 import { requireVersion } from './views/versions.ts'
 import { liveWorkers } from './views/workers.ts'
 import { withTemporal } from './temporal/connection.ts'
@@ -45,7 +46,8 @@ export async function undoRemoval(
     if (request !== null)
       await notifyWorkflow(config, keystore, workflowIds.remove(install, version))
     const { row, state: now } = await requireVersion(store, version)
-    return { version, state: now, dueAt: null, hsmKey: hsmKeyOf(row), guards: [] }
+    const uses = await usesOf(store, row)
+    return { version, state: now, dueAt: null, hsmKey: hsmKeyOf(row), guards: [], uses }
   })
 }
 

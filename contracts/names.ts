@@ -22,6 +22,7 @@ export const collections = {
   questions: 'kek_questions',
   removals: 'kek_removals',
   tasks: 'kek_tasks',
+  uses: 'kek_uses',
 } as const
 
 export const queues = {

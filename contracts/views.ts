@@ -4,6 +4,7 @@ import type { FleetNode } from './fleet.ts'
 import type { Counters, RotationOutcome, RotationPhase, RotationPause } from './rotation.ts'
 import type { HsmBudget } from './rotation-plan.ts'
 import type { CheckMode } from './settings.ts'
+import type { UseView } from './uses.ts'
 
 /** The shape of `status --json`. */
 export interface StatusView {
@@ -28,6 +29,8 @@ export interface StatusView {
   }
   rotation: RotationView | null
   lastRotation: LastRotation | null
+  /** Uses of versions that are pending removal, or were. The newest of each version first. */
+  uses: (UseView & { version: number })[]
   /** A rotation that has not ended although its workflow is gone; the same `rotate` command continues it. */
   abandoned?: { id: string; from: number; to: number; phase: RotationPhase; startedAt: string }
   fleet: FleetNode[]
@@ -118,6 +121,7 @@ export type GuardName =
   | 'settings-agree'
   | 'census-zero'
   | 'quarantine-empty'
+  | 'not-used'
   | 'backup-window'
   | 'approvals'
   | 'fence'
@@ -139,6 +143,8 @@ export interface RemovalView {
   dueAt: string | null
   hsmKey: HsmKeyState
   guards: Guard[]
+  /** Since its removal was requested; all that are recorded when none is pending. The newest first. */
+  uses: UseView[]
 }
 
 export interface QuarantineView {

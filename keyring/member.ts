@@ -2,10 +2,12 @@ import { randomBytes } from 'node:crypto'
 import pTimeout from 'p-timeout'
 import { KeyturnError } from '../contracts/errors.ts'
 import { defaultProveMs, type FleetTimings } from '../contracts/settings.ts'
+import type { VersionPlace } from '../contracts/uses.ts'
 import { isLoadable } from '../protocol/version-state.ts'
 import { readForBeat } from '../store/beat-reading.ts'
 import { leaveNode, seeNode } from '../store/fleet-nodes.ts'
 import { judgeInstall } from '../store/kek-install.ts'
+import { recordUses } from '../store/kek-uses.ts'
 import { countWraps } from '../store/kek-versions.ts'
 import { removeHeartbeat, writeHeartbeat, type Heartbeat } from '../store/process-heartbeats.ts'
 import { asStoreError } from '../store/store-errors.ts'
@@ -18,6 +20,7 @@ import { LoadedKeys } from './loaded-keys.ts'
 import { MemberEmitter, type MemberEventName, type MemberListener } from './member-events.ts'
 import { NewestState } from './newest-state.ts'
 import { ServerClock } from './server-clock.ts'
+import { VersionUses } from './version-uses.ts'
 import { WrapCounts } from './wrap-counts.ts'
 
 /** How long a caller waits for a beat while MongoDB does not answer, in ms. The driver's own limit is longer. */
@@ -46,6 +49,7 @@ class Member implements FleetMember {
   readonly #followed: FollowedVersion
   readonly #lease = new HeldLease()
   readonly #wraps = new WrapCounts()
+  readonly #uses: VersionUses
   readonly #emitter: MemberEmitter
   readonly #loop: HeartbeatLoop
   readonly #watcher: KeystoreWatcher
@@ -80,7 +84,12 @@ class Member implements FleetMember {
           options.log.warn({ code: err.code, hint: err.hint }, `heartbeat failed: ${err.message}`)
       },
     })
-    const { store, log } = options
+    const { store, log, role } = options
+    const own = { node: this.node, boot: this.boot, pid: process.pid, role }
+    this.#uses = new VersionUses({
+      write: (version, uses) => recordUses(store, own, version, uses),
+      serverTime: (monotonicMs) => this.#clock.at(monotonicMs),
+    })
     const beatEarly = () => void this.beat().catch(() => undefined)
     this.#watcher = new KeystoreWatcher({ store, log, onChange: beatEarly })
   }
@@ -128,11 +137,14 @@ class Member implements FleetMember {
     this.#wraps.add(version, wraps)
   }
 
-  async requireVersion(version: number): Promise<void> {
+  async requireVersion(version: number, places: readonly VersionPlace[]): Promise<void> {
+    this.#uses.note(version, places)
     if (this.#keys.isLoaded(version)) return
     const failure = await this.#beatNow()
     if (this.#keys.isLoaded(version)) return
     this.#reportRemoved(version)
+    // The application may end because of this error.
+    await orGoOn(this.#uses.write().catch(() => undefined))
     throw this.#keys.notLoaded(version, failure)
   }
 
@@ -147,6 +159,7 @@ class Member implements FleetMember {
       await this.#watcher.close()
       await this.#loop.stop()
       await this.#wraps.write((counts) => countWraps(store, counts))
+      await this.#uses.write()
       await removeHeartbeat(store, `${this.node}/${this.boot}`)
       if (kind === 'ephemeral') await leaveNode(store, this.node)
     }
@@ -211,6 +224,7 @@ class Member implements FleetMember {
     this.#lease.renew(sent, leaseMs)
     this.#emitter.emit('beat', { at: this.#clock.at(performance.now()) })
     await this.#wraps.write((counts) => countWraps(store, counts))
+    await this.#uses.write()
     return hasChanged
   }
 
@@ -259,6 +273,7 @@ class Member implements FleetMember {
       this.#emitter.emit('version-switched', { from, to: active.version, epoch: active.epoch })
     }
     const rows = this.#isInstalled ? versions : []
+    this.#uses.follow(rows, this.#followed.version)
     const isBehind = this.#keys.note(rows, this.#followed.version, question)
     this.#hasLooked = true
     return isSwitched || isBehind

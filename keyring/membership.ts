@@ -1,5 +1,6 @@
 import type { NodeKind, NotReadyReason, ProcessRole } from '../contracts/fleet.ts'
 import type { FleetTimings } from '../contracts/settings.ts'
+import type { VersionPlace } from '../contracts/uses.ts'
 import type { Log } from '../observability/log.ts'
 import type { KekProvider } from '../providers/provider.ts'
 import type { Store } from '../store/store.ts'
@@ -27,8 +28,11 @@ export interface FleetMember {
   /** Checks the lease, and with a version also its proof, after the wraps are made; renews nothing. Throws lease-expired. */
   assertLease(version?: number): void
   countWraps(version: number, wraps: number): void
-  /** Returns when the version can unwrap; reads the keystore again at most once. Throws kek-not-loaded. */
-  requireVersion(version: number): Promise<void>
+  /**
+   * Returns when the version can unwrap; reads the keystore again at most once. If the version is pending removal, it records
+   * this use, once for each of `places`. Throws kek-not-loaded.
+   */
+  requireVersion(version: number, places: readonly VersionPlace[]): Promise<void>
   on<E extends MemberEventName>(event: E, listener: MemberListener<E>): void
   /** A clean stop: deletes the heartbeat document, and takes an ephemeral node off the roster. */
   leave(): Promise<void>

@@ -64,7 +64,10 @@ async function openGroup(
   group: readonly Parsed[],
 ): Promise<(Buffer | KeyturnError)[]> {
   try {
-    await member.requireVersion(version)
+    await member.requireVersion(
+      version,
+      group.map(({ place }) => place),
+    )
   } catch (error) {
     if (error instanceof KeyturnError && error.code === 'kek-not-loaded') {
       return group.map(() => error)

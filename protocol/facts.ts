@@ -41,6 +41,8 @@ export interface HeartbeatFact {
   notLoaded: { version: number; reason: NotReadyReason; answers?: string | null }[]
   /** SHA-256 of its settings in hex; null if an application omits it. */
   settings: string | null
+  /** It records its uses of a version that is pending removal. */
+  reportsUses: boolean
   /** Set if the document is malformed: the member, and a digest that changes with the document. Nothing in it is trusted. */
   malformed?: { what: string; print: string }
 }
@@ -75,6 +77,7 @@ interface HeartbeatRow {
   }[]
   /** A BSON binary or a Buffer. */
   readonly settings?: { toString(encoding: 'hex'): string } | null
+  readonly reports_uses?: boolean | null
   readonly malformed?: { readonly what: string; readonly print: string }
 }
 
@@ -115,6 +118,7 @@ export function heartbeatFact(row: HeartbeatRow, now: Date): HeartbeatFact {
       ...(answers === undefined ? {} : { answers }),
     })),
     settings: row.settings?.toString('hex') ?? null,
+    reportsUses: row.reports_uses === true,
   }
 }
 
@@ -137,6 +141,7 @@ function malformedFact(row: HeartbeatRow, malformed: { what: string; print: stri
     loaded: [],
     notLoaded: [],
     settings: null,
+    reportsUses: false,
   }
 }
 

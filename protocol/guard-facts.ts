@@ -1,4 +1,5 @@
 import type { ErrorReport } from '../contracts/errors.ts'
+import type { ProcessRole } from '../contracts/fleet.ts'
 import type { Guard, GuardName } from '../contracts/views.ts'
 import type { HeartbeatFact, RosterFact } from './facts.ts'
 
@@ -38,6 +39,12 @@ export interface RemovalFacts {
   /** Odd envelopes in quarantine. */
   oddQuarantined: number
   acceptQuarantine: boolean
+  /** When the version became pending removal, ISO 8601; null: it is not. */
+  requestedAt: string | null
+  /** Recorded uses of the version, as long ago as they may be. */
+  uses: readonly UseFact[]
+  /** Documents of uses that cannot be read, of this version or of an unreadable one. */
+  malformedUses: readonly string[]
   backupWindowMs: number
   /** The database's clock, and this process's clock, ISO 8601. */
   now: string
@@ -49,6 +56,17 @@ export interface RemovalFacts {
   approvedBy: readonly string[]
   requestedBy: string
   fence: FenceFact
+}
+
+/** Uses of a version by one process at one place; `lastAt` is ISO 8601. */
+export interface UseFact {
+  node: string
+  pid: number
+  role: ProcessRole
+  collection: string
+  field: string
+  count: number
+  lastAt: string
 }
 
 /** A guard's outcome. `detail` is one sentence about what was found. */

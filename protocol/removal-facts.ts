@@ -1,5 +1,5 @@
 import { heartbeatFact, rosterFact } from './facts.ts'
-import type { FenceFact, RemovalFacts } from './guard-facts.ts'
+import type { FenceFact, RemovalFacts, UseFact } from './guard-facts.ts'
 
 /** A reading of the keystore (store/removal-reading.ts), as far as the guards need it. */
 export interface Reading {
@@ -9,6 +9,7 @@ export interface Reading {
     readonly activated_at: Date | null
     readonly left_at: Date | null
     readonly left_epoch: number | null
+    readonly removal: { readonly requested_at: Date } | null
   }
   readonly active: { readonly version: number; readonly epoch: number } | null
   readonly roster: readonly Parameters<typeof rosterFact>[0][]
@@ -20,7 +21,23 @@ export interface Reading {
   readonly odd: number
   readonly quarantined: number
   readonly oddQuarantined: number
+  readonly uses: readonly UseRow[]
+  readonly malformedUses: readonly string[]
   readonly fence: 'stands' | 'missing' | 'refused'
+}
+
+interface UseRow {
+  readonly _id: { readonly node: string; readonly collection: string; readonly field: string }
+  readonly pid: number
+  readonly role: UseFact['role']
+  readonly count: number
+  readonly last_at: Date
+}
+
+/** A document of `kek_uses` as a fact. */
+export function useFact({ _id, pid, role, count, last_at }: UseRow): UseFact {
+  const { node, collection, field } = _id
+  return { node, pid, role, collection, field, count, lastAt: last_at.toISOString() }
 }
 
 /** Input of the guards besides the reading: the recorded rules and the request's row. */
@@ -55,6 +72,9 @@ export function removalFacts(reading: Reading, rules: RemovalRulesNow): RemovalF
     odd: reading.odd,
     quarantined: reading.quarantined,
     oddQuarantined: reading.oddQuarantined,
+    requestedAt: row.removal?.requested_at.toISOString() ?? null,
+    uses: reading.uses.map(useFact),
+    malformedUses: reading.malformedUses,
     acceptQuarantine: rules.acceptQuarantine,
     backupWindowMs: rules.backupWindowMs,
     now: now.toISOString(),

@@ -2,11 +2,12 @@ import type { ErrorReport } from '../contracts/errors.ts'
 import type { Guard, GuardName } from '../contracts/views.ts'
 import { backupWindow } from './backup-window.ts'
 import { fleetPast, settingsAgree } from './fleet-guards.ts'
+import { notUsed } from './not-used.ts'
 import { guard, unused, wasUsed, type FenceFact, type RemovalFacts } from './guard-facts.ts'
 
 /**
  * All guards of a removal, in display order, each with a sentence about what was found. A version that was never active
- * passes `fleet-past`, `backup-window` and `fence`: nothing was ever wrapped under it.
+ * passes `fleet-past`, `not-used`, `backup-window` and `fence`: nothing was ever wrapped under it.
  */
 export function removalGuards(facts: RemovalFacts): Guard[] {
   return [
@@ -16,6 +17,7 @@ export function removalGuards(facts: RemovalFacts): Guard[] {
     settingsAgree(facts),
     censusZero(facts),
     quarantineEmpty(facts),
+    notUsed(facts),
     backupWindow(facts),
     approvals(facts),
     fence(facts),

@@ -142,6 +142,20 @@ export interface RemovalRequestDoc {
   key_destroying_at?: Date
 }
 
+/**
+ * `kek_uses`: uses of a version that is pending removal, by one process at one place. Applications in other languages write it
+ * too.
+ */
+export interface UseDoc {
+  /** `process`: the random id of its start, the part of its heartbeat's `_id` behind the node. */
+  _id: { version: number; node: string; process: string; collection: string; field: string }
+  pid: number
+  role: ProcessRole
+  count: number
+  first_at: Date
+  last_at: Date
+}
+
 /** `kek_active`: one document, switched by compare-and-set on `epoch`, which only grows. */
 export interface ActiveDoc {
   _id: 'active'
@@ -185,6 +199,8 @@ export interface HeartbeatDoc {
   not_loaded?: { version: number; reason: NotReadyReason; answers?: string | null }[]
   /** SHA-256 of the settings in its own file; null or absent if it does not report them. */
   settings?: Binary | null
+  /** True: it records its uses of a version that is pending removal (`kek_uses`). */
+  reports_uses?: boolean | null
   /** Never stored: the malformed member, and a digest that changes with the document. */
   malformed?: { what: string; print: string }
 }

@@ -35,6 +35,7 @@ const heartbeat = z.object({
     .array(z.object({ version, reason: z.enum(reasons), answers }))
     .max(1_000)
     .nullish(),
+  reports_uses: z.boolean().nullish(),
   settings: z.custom<Binary>((value) => value instanceof Binary && value.position <= 64).nullish(),
 })
 
@@ -43,11 +44,13 @@ export function parseHeartbeat(raw: Document): HeartbeatDoc {
   const { success, data, error } = heartbeat.safeParse(raw)
   if (success && data._id.startsWith(`${data.node}/`)) {
     const { current = null, epoch = null, loaded, not_loaded, settings = null } = data
+    const { reports_uses = null } = data
     return {
       ...data,
       current,
       epoch,
       settings,
+      reports_uses,
       loaded: loaded ?? [],
       not_loaded: not_loaded ?? [],
     }

@@ -160,6 +160,21 @@ export const removalSchema = z.looseObject({
   key_destroying_at: date.optional(),
 })
 
+export const useSchema = z.looseObject({
+  _id: z.strictObject({
+    version: count,
+    node: name,
+    process: name,
+    collection: text.min(1),
+    field: text.min(1),
+  }),
+  pid: count,
+  role: z.enum(['worker', 'app']),
+  count,
+  first_at: date,
+  last_at: date,
+})
+
 const asked = { nonce: name, target: count.nullable(), asked_at: date }
 
 export const questionSchema = z.looseObject({

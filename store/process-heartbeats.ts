@@ -49,6 +49,7 @@ export async function writeHeartbeat(store: Store, beat: Heartbeat): Promise<voi
           epoch: { $literal: beat.epoch },
           loaded: { $literal: beat.loaded },
           not_loaded: { $literal: beat.notLoaded ?? [] },
+          reports_uses: true,
           settings: beat.settings === null ? null : new Binary(beat.settings),
         },
       },

@@ -1,10 +1,11 @@
 import type { CollectionConfig } from '../contracts/settings.ts'
 import { countVersions, leftOf } from './census.ts'
 import { lostCollections, type LostCollection } from './collections.ts'
-import type { ActiveDoc, HeartbeatDoc, NodeDoc, VersionDoc } from './documents.ts'
+import type { ActiveDoc, HeartbeatDoc, NodeDoc, UseDoc, VersionDoc } from './documents.ts'
 import { fenceObstacle, fenceOn, hasFence } from './fence.ts'
 import { readRoster } from './fleet-nodes.ts'
 import { readActive } from './kek-active.ts'
+import { readUses } from './kek-uses.ts'
 import { readVersion, readVersions } from './kek-versions.ts'
 import { readHeartbeats } from './process-heartbeats.ts'
 import { countQuarantine } from './rewrap-quarantine.ts'
@@ -28,6 +29,9 @@ export interface RemovalReading {
   odd: number
   quarantined: number
   oddQuarantined: number
+  /** Recorded uses, as long ago as they may be. */
+  uses: UseDoc[]
+  malformedUses: string[]
   fence: 'stands' | 'missing' | 'refused'
 }
 
@@ -47,10 +51,13 @@ export async function readForRemoval(
   const { under: remaining, odd } = await leftOf(store, collections, version)
   const quarantined = await countQuarantine(store, version)
   const oddQuarantined = await countQuarantine(store, null)
+  // As late as possible: a use stops the removal.
+  const { uses, malformed: malformedUses } = await readUses(store, version)
   // After the counts: a collection that disappeared before them was not counted.
   const lost = await lostCollections(store, collections)
   const counts = { remaining, odd, quarantined, oddQuarantined }
-  return { row, active, roster, heartbeats, now, lost, unknown, ...counts, fence }
+  const used = { uses, malformedUses }
+  return { row, active, roster, heartbeats, now, lost, unknown, ...counts, ...used, fence }
 }
 
 async function versionsWithoutRow(

@@ -1,8 +1,9 @@
 import type { RemovalView } from '../../contracts/views.ts'
 import { colours } from './colours.ts'
+import { usesText } from './present-uses.ts'
 import { table } from './tables.ts'
 
-/** Where a removal stands, with every guard. */
+/** Where a removal stands, with every guard and every use. */
 export function removalText(view: RemovalView): string {
   const { green, red } = colours()
   const due = view.dueAt === null ? '' : `, due ${view.dueAt}`
@@ -18,5 +19,10 @@ export function removalText(view: RemovalView): string {
     none: '',
   }
   const head = `version ${view.version}: ${view.state}${due}${key[view.hsmKey]}`
-  return rows.length === 0 ? head : `${head}\n\n${table(['', 'guard', 'detail'], rows)}`
+  const parts = [
+    head,
+    ...(rows.length === 0 ? [] : [table(['', 'guard', 'detail'], rows)]),
+    ...(view.uses.length === 0 ? [] : [usesText(view.uses)]),
+  ]
+  return parts.join('\n\n')
 }

@@ -3,6 +3,7 @@ import { colours } from './colours.ts'
 import { count, plural, seconds } from './figures.ts'
 import { fleetText } from './present-fleet.ts'
 import { budgetText } from './present-rotation.ts'
+import { usesText } from './present-uses.ts'
 import { workflowsText } from './present-workflows.ts'
 import { table } from './tables.ts'
 
@@ -21,6 +22,7 @@ export function statusText(status: StatusView): string {
     head,
     `${plural(envelopes.total, 'envelope')}${odd}${quarantine}`,
     status.versions.length === 0 ? null : versionsTable(status),
+    status.uses.length === 0 ? null : usesText(status.uses),
     rotationText(status),
     `${dim('fleet')}\n${fleetText(status.fleet)}`,
     policyText(status),

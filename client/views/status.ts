@@ -15,6 +15,7 @@ import { sumCounters } from '../../store/rewrap-ranges.ts'
 import { serverNow } from '../../store/store.ts'
 import type { Keystore } from '../keystore.ts'
 import { lostMember, takeCensus, type Census } from './census.ts'
+import { usesOfAll } from './uses.ts'
 import { fleetNodes } from './nodes.ts'
 
 /** The part of the status that is read from Temporal. When it is `unreachable`, rotation and policy are left out. */
@@ -64,6 +65,7 @@ export async function statusView(
     rotation:
       live.rotation === null ? null : await rotationView(keystore, live.rotation, unconfirmedSince),
     lastRotation: lastView(last),
+    uses: await usesOfAll(store, rows),
     ...(live.rotation === null && !live.unreachable ? abandonedView(unended) : {}),
     fleet,
     policy: live.policy,

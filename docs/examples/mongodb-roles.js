@@ -22,6 +22,7 @@ const keystore = {
   kek_removals: write,
   kek_settings: write,
   kek_tasks: all,
+  kek_uses: write,
   kek_versions: all,
   fleet_nodes: all,
   process_heartbeats: all,
@@ -73,6 +74,8 @@ db.createRole({
     on('kek_install', read),
     on('kek_questions', read),
     on('kek_settings', read),
+    // Its uses of a version that is pending removal.
+    on('kek_uses', ['insert', 'update']),
     // update: the count of its wraps.
     on('kek_versions', ['find', 'update']),
     on('fleet_nodes', all),

@@ -9,6 +9,7 @@ import { hasFence, lowerFence } from '../../store/fence.ts'
 import { insertFirstActive } from '../../store/kek-active.ts'
 import { chainedAudit } from '../support/chained-audit.ts'
 import { writeSettings } from '../../store/kek-settings.ts'
+import { recordUses } from '../../store/kek-uses.ts'
 import { readVersion } from '../../store/kek-versions.ts'
 import { withdrawRemoval } from '../../store/removal-requests.ts'
 import { insertRanges, readRange } from '../../store/rewrap-ranges.ts'
@@ -99,7 +100,7 @@ beforeAll(async () => {
 beforeEach(async () => {
   await record()
   await store.db.collection('kek_removals').deleteMany({})
-  for (const name of ['kek_audit', 'kek_audit_outbox'])
+  for (const name of ['kek_audit', 'kek_audit_outbox', 'kek_uses'])
     await store.db.collection(name).deleteMany({})
   await store.db.collection(certificates).deleteMany({})
   await lowerFence(store, fence)
@@ -197,6 +198,14 @@ test.each<[string, string, () => Promise<unknown>]>([
     'census-zero',
     'removal-refused',
     () => late().insertOne(envelopeRecord('late', 1) as never, bypass),
+  ],
+  [
+    'not-used',
+    'removal-refused',
+    () =>
+      recordUses(store, { node: 'app-1', boot: 'b', pid: 1, role: 'app' }, 1, [
+        { collection: certificates, field, count: 1 },
+      ]),
   ],
   ['fence', 'no-fence', () => lowerFence(store, fence)],
   ['backup-window', 'removal-refused', () => record({ backupWindowMs: 100 * 365 * 24 * hour })],

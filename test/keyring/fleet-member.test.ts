@@ -3,6 +3,7 @@ import { describe, expect, test } from 'vitest'
 import { waitUntil } from '../../devstack/wait-until.ts'
 import { absentProvider } from '../../keyring/absent-provider.ts'
 import { KeyturnError } from '../../contracts/errors.ts'
+import { readUses } from '../../store/kek-uses.ts'
 import { heartbeatFact } from '../../protocol/facts.ts'
 import { decommissionNode, expectNode, readRoster } from '../../store/fleet-nodes.ts'
 import { writeSettings } from '../../store/kek-settings.ts'
@@ -95,6 +96,20 @@ describe('a member of the fleet', () => {
       message: 'version "1" is not loaded: it is pending-removal',
     })
     expect(uses[0]).toEqual({ version: 1, state: 'pending-removal' })
+    // It is on record before the application has the error, once for each envelope.
+    const [recorded] = (await readUses(fleet.store, 1)).uses
+    const { collection, field } = secretPlace
+    const [beat] = await fleet.heartbeats()
+    expect(recorded).toMatchObject({ pid: process.pid, role: 'app', count: 1 })
+    expect({ ...recorded?._id }).toEqual({
+      version: 1,
+      node: beat?.node,
+      process: beat?._id.split('/')[1],
+      collection,
+      field,
+    })
+    await keyring.openMany([1, 2].map(() => ({ envelope: old, place: secretPlace })))
+    expect((await readUses(fleet.store, 1)).uses).toMatchObject([{ count: 3 }])
     await fleet.setRemoval(1, false)
     expect(String(await keyring.open(old, secretPlace))).toBe('old')
   })

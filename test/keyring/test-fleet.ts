@@ -35,8 +35,8 @@ export interface TestFleet {
   install(version: number): Promise<void>
   /** Changes the same documents as promote, as far as a keyring reads them. */
   activate(version: number): Promise<void>
-  /** Sets or removes a pending removal. */
-  setRemoval(version: number, isPending: boolean): Promise<void>
+  /** Sets or removes a pending removal; `at` is the time of its request. */
+  setRemoval(version: number, isPending: boolean, at?: Date): Promise<void>
   keyring(options?: KeyringOptions): Promise<Keyring>
   member(options?: Partial<MemberOptions> & { env?: NodeJS.ProcessEnv }): Promise<FleetMember>
   heartbeats(): Promise<HeartbeatDoc[]>
@@ -69,8 +69,8 @@ export async function openTestFleet(
     env,
     install: (version) => install(fleet, version),
     activate: (version) => activate(store, version),
-    setRemoval: async (version, isPending) => {
-      const removal = isPending ? ({ request: 'r', state: 'requested' } as never) : null
+    setRemoval: async (version, isPending, at = new Date(0)) => {
+      const removal = isPending ? ({ request: 'r', requested_at: at } as never) : null
       await keystore.versions(store).updateOne({ _id: version }, { $set: { removal } })
     },
     keyring: async (options = {}) => {

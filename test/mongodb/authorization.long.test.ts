@@ -6,6 +6,7 @@ import { KeyturnError } from '../../contracts/errors.ts'
 import { collections } from '../../contracts/names.ts'
 import { openKeyring, type Keyring } from '../../keyring/index.ts'
 import { waitUntil } from '../../devstack/wait-until.ts'
+import { envelopeAt, places } from '../support/fleet-records.ts'
 import { openFleet, type CliEnd, type Fleet } from '../support/fleet.ts'
 import { freshName } from '../support/fresh.ts'
 import { administrator, startGuardedMongod, type GuardedMongod } from '../support/guarded-mongod.ts'
@@ -220,6 +221,31 @@ test('a rotation waits for what its workers lack, shows it, and then finishes', 
   }
   expect((await rotation.end()).json).toMatchObject({ outcome: 'completed', rewrapped: 60 })
   expect(await fleet.verifyRecords()).toEqual({ 2: 60 })
+})
+
+test('an application with the documented role records its use of a version that is pending removal', async () => {
+  const [{ collection, field }] = places
+  const { db } = fleet.store
+  const record = await db.collection(collection).findOne()
+  if (record === null) throw new Error('no record')
+  const pending = { request: 'r', requested_by: 'test', guard_run: 0, without_fence: true }
+  const open = { fenced_at: null, fence_try: null, hsm_key: null }
+  const versions = db.collection<{ _id: number }>(collections.versions)
+  const set = (removal: object | null) => versions.updateOne({ _id: 1 }, [{ $set: { removal } }])
+  await set({ ...pending, ...open, requested_at: '$$NOW', due_at: '$$NOW' })
+  const keyring = await openKeyring({
+    config: application.config,
+    node: 'app',
+    ephemeral: true,
+    env: { ...process.env, ...fleet.env },
+  })
+  const old = { ...envelopeAt(record, field), kek_version: 1 }
+  await expect(keyring.open(old, { collection, field, id: record._id })).rejects.toMatchObject({
+    code: 'kek-not-loaded',
+  })
+  await keyring.close()
+  await set(null)
+  expect(await db.collection(collections.uses).findOne()).toMatchObject({ count: 1 })
 })
 
 test('the other commands name each right that they lack', async () => {

@@ -37,6 +37,7 @@ export function heartbeat(id: string, fields: Partial<HeartbeatFact> = {}): Hear
     current: 1,
     epoch: 1,
     settings: 'aa',
+    reportsUses: true,
     notLoaded: [],
     loaded: [1, 2].map((version) => proof(version)),
     ...fields,

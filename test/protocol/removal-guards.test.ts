@@ -21,6 +21,9 @@ const facts = (fields: Partial<RemovalFacts> = {}): RemovalFacts => ({
   quarantined: 0,
   oddQuarantined: 0,
   acceptQuarantine: false,
+  requestedAt: null,
+  uses: [],
+  malformedUses: [],
   backupWindowMs: 30 * day * 1000,
   now: at(0),
   ownNow: at(0),
@@ -39,7 +42,7 @@ const failing = (fields: Partial<RemovalFacts>) =>
     .map(({ guard, detail }) => `${guard}: ${detail}`)
 
 describe('the guards of a removal', () => {
-  test('are nine, and each is shown with a sentence', () => {
+  test('are ten, and each is shown with a sentence', () => {
     const guards = removalGuards(facts())
     expect(guards.map(({ guard }) => guard)).toEqual([
       'not-active',
@@ -48,6 +51,7 @@ describe('the guards of a removal', () => {
       'settings-agree',
       'census-zero',
       'quarantine-empty',
+      'not-used',
       'backup-window',
       'approvals',
       'fence',
@@ -198,6 +202,28 @@ describe('the guards of a removal', () => {
       "approvals: 1 of 2 approvals, the requester's own not counted",
     ])
     expect(failing({ approvalsRequired, approvedBy: ['bob', 'eve'] })).toEqual([])
+  })
+
+  test('fail for a use since the request, and name who cannot tell', () => {
+    const place = { collection: 'certificates', field: 'key' }
+    const used = { node: 'app-1', pid: 9, role: 'app', ...place } as const
+    const old = { ...used, count: 4, lastAt: at(-20) }
+    const last = { ...used, count: 1, lastAt: at(-10) }
+    const mute = heartbeat('py-1/1', { current: 2, epoch: 2, role: 'app', reportsUses: false })
+    const heartbeats = [...facts().heartbeats, mute]
+    // Nothing is recorded before a request; what was before it is another's.
+    expect(failing({ uses: [old, last] })).toEqual([])
+    expect(failing({ uses: [old], requestedAt: at(-15), heartbeats })).toEqual([])
+    expect(failing({ uses: [last, old], requestedAt: at(-15), heartbeats })).toEqual([
+      `not-used: app-1 (app, pid 9) used it once for certificates.key, last at ${at(-10)}; cannot tell: py-1 (app, pid 7)`,
+    ])
+    const passed = removalGuards(facts({ requestedAt: at(-15), heartbeats }))
+    expect(passed.find(({ guard }) => guard === 'not-used')).toEqual({
+      guard: 'not-used',
+      ok: true,
+      detail: `version 1 was not used since ${at(-15)}; cannot tell: py-1 (app, pid 7)`,
+    })
+    expect(failing({ malformedUses: ['"x": last_at'] })[0]).toMatch(/^not-used: .*"x": last_at/)
   })
 
   test('count an odd envelope as one that may need the version', () => {

@@ -46,6 +46,7 @@ export const readyFleet = (target: number, nonce = 'another') => ({
       epoch: 1,
       loaded: [{ version: target, provenAt: new Date(900).toISOString(), answers: nonce }],
       notLoaded: [],
+      reportsUses: true,
       settings: null,
     },
   ],
