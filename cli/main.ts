@@ -1,5 +1,8 @@
 #!/usr/bin/env node
+import { keepMemoryOutOfCoreDumps } from '../observability/core-dumps.ts'
 import { tooFewFiles } from './open-files.ts'
+
+keepMemoryOutOfCoreDumps()
 
 const refusal = tooFewFiles()
 if (refusal !== null) {

@@ -28,6 +28,8 @@ export type PageResult = ({ kind: 'committed' } & PageCounts) | { kind: 'replace
 
 /** Tries of a page before it is halved, and of a part of one. */
 const tries = { page: 6, part: 3 }
+/** Tries that took longer in all are not repeated with the whole page: applications would meet it each time. In milliseconds. */
+const longTriesMs = 3_000
 /** Pause after the first conflict, doubled with each, in milliseconds. */
 const firstPauseMs = 10
 const longestPauseMs = 500
@@ -49,7 +51,7 @@ async function commitStep(
   step: PageStep,
   allowed: number,
 ): Promise<PageResult> {
-  const giveUpAt = performance.now() + giveUpMs
+  const began = performance.now()
   /** Counts of a try whose commit was not answered; they are the page's if it turns out to be committed. */
   const lost: LostAnswer = { counts: null }
   for (let tried = 1; ; tried += 1) {
@@ -65,10 +67,12 @@ async function commitStep(
         if (culprits === null) throw error
         return await commitRest(store, session, step, culprits, allowed, error)
       }
-      if (performance.now() > giveUpAt) throw error
-      if (tried >= allowed && step.updates.length > 1 && lost.counts === null) {
-        return await commitHalves(store, session, step)
-      }
+      const tookMs = performance.now() - began
+      if (step.updates.length > 1 && lost.counts === null) {
+        if (tried >= allowed || tookMs > longTriesMs) {
+          return await commitHalves(store, session, step)
+        }
+      } else if (tookMs > giveUpMs) throw error
       await pause(pauseMs(tried))
     }
   }

@@ -1,5 +1,6 @@
 import {
   Int32,
+  MongoBulkWriteError,
   MongoClientClosedError,
   MongoError,
   MongoErrorLabel,
@@ -196,9 +197,18 @@ function isChangeOfPrimary(error: unknown): boolean {
   )
 }
 
+/**
+ * The driver's own error of a bulk write. `bulkWrite` throws it as if the server had answered: a connection that was closed is
+ * a `MongoServerError` without a code, with the original as its response.
+ */
+export function withoutBulk(error: unknown): unknown {
+  if (!(error instanceof MongoBulkWriteError)) return error
+  return error.errorResponse instanceof MongoError ? error.errorResponse : error
+}
+
 /** The primary changed during the statement. */
 export function isElection(error: unknown): boolean {
-  return isChangeOfPrimary(error) || error instanceof MongoNetworkError
+  return isChangeOfPrimary(error) || withoutBulk(error) instanceof MongoNetworkError
 }
 
 /** The statement was not executed. */

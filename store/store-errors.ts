@@ -15,6 +15,7 @@ import {
   isTimeLimit,
   isUnconfirmed,
   serverCode,
+  withoutBulk,
 } from './server-errors.ts'
 import { hints, searchHint, statementHint } from './store-hints.ts'
 import { describeSearch } from './server-search.ts'
@@ -24,7 +25,8 @@ import { describeSearch } from './server-search.ts'
  * are `mongodb-unreachable`, refusals of the server `mongodb-refused`, unusable options of the address `config-invalid`.
  * Other errors are returned unchanged.
  */
-export function asStoreError(error: unknown, where = 'mongodb'): unknown {
+export function asStoreError(thrown: unknown, where = 'mongodb'): unknown {
+  const error = withoutBulk(thrown)
   if (!(error instanceof MongoError)) return error
   const coded = (code: ErrorCode, text: string, hint: string) =>
     new KeyturnError(code, text, { hint, cause: error })

@@ -3,6 +3,7 @@ import { join } from 'node:path'
 import { historyToJSON } from '@temporalio/common/lib/proto-utils.js'
 import { loadConfig } from '../../config/load-config.ts'
 import { searchAttributes } from '../../contracts/names.ts'
+import { binaryValues, foundSecrets } from '../../devstack/secret-search.ts'
 import { dekAad } from '../../envelope/aad.ts'
 import { parseEnvelope } from '../../envelope/envelope.ts'
 import { idBytes } from '../../envelope/record-id.ts'
@@ -12,7 +13,6 @@ import { kekDescriptor, readVersions } from '../../store/kek-versions.ts'
 import type { Fleet } from './fleet.ts'
 import { envelopeAt, places } from './fleet-records.ts'
 
-/** Where secrets must not be, by the name that a failure shows. */
 type Haystacks = Map<string, Buffer>
 
 /** `SECRET in PLACE as FORM` for each secret of the fleet that a log, an output, a history or the database contains. */
@@ -28,12 +28,12 @@ export async function leakedSecrets(fleet: Fleet, deks: readonly Buffer[]): Prom
     ['the commands', Buffer.from(fleet.transcript())] as const,
   ])
   // The search is tried on a value that each kind of place contains.
-  const hits = found(haystacks, new Map([['install', Buffer.from(fleet.install)]]))
+  const hits = foundSecrets(haystacks, new Map([['install', Buffer.from(fleet.install)]]))
   for (const kind of ['log', 'history', 'kek_install', 'the commands']) {
     if (!hits.some((hit) => hit.includes(kind)))
       throw new Error(`the search finds nothing in ${kind}`)
   }
-  return found(haystacks, secrets)
+  return foundSecrets(haystacks, secrets)
 }
 
 /** The real DEKs of all records, opened with a provider of the test's own. */
@@ -80,16 +80,9 @@ async function histories({ temporal, install }: Fleet): Promise<Haystacks> {
     const json = historyToJSON(history)
     const title = `history of ${workflowId} ${runId}`
     haystacks.set(`${title}, JSON`, Buffer.from(json + JSON.stringify(memo ?? {})))
-    haystacks.set(`${title}, payloads`, Buffer.concat(payloadsOf(history)))
+    haystacks.set(`${title}, payloads`, Buffer.concat(binaryValues(history)))
   }
   return haystacks
-}
-
-/** All binary values of an object, however deep. */
-function payloadsOf(value: unknown): Buffer[] {
-  if (value instanceof Uint8Array) return [Buffer.from(value)]
-  if (typeof value !== 'object' || value === null) return []
-  return Object.values(value).flatMap(payloadsOf)
 }
 
 /** All collections, the application's too, as MongoDB stores them. */
@@ -103,30 +96,4 @@ async function database({ store }: Fleet): Promise<Haystacks> {
     haystacks.set(`collection ${collectionName}`, Buffer.concat(documents))
   }
   return haystacks
-}
-
-/** `SECRET in PLACE as FORM` for each secret that is anywhere, in any usual form. */
-function found(haystacks: Haystacks, secrets: Map<string, Buffer>): string[] {
-  const hits: string[] = []
-  for (const [place, hay] of haystacks) {
-    const lower = Buffer.from(hay.toString('latin1').toLowerCase(), 'latin1')
-    for (const [name, secret] of secrets) {
-      if (hay.includes(secret)) hits.push(`${name} in ${place} as it is`)
-      if (lower.includes(secret.toString('hex'))) hits.push(`${name} in ${place} as hex`)
-      for (const form of base64Forms(secret)) {
-        if (hay.includes(form)) hits.push(`${name} in ${place} as base64`)
-      }
-    }
-  }
-  return hits
-}
-
-/** Base64 of the bytes wherever they begin in a longer text, without the digits that their neighbours share; both alphabets. */
-function base64Forms(secret: Buffer): Set<string> {
-  const forms = [0, 1, 2].map((offset) => {
-    const text = Buffer.concat([Buffer.alloc(offset), secret]).toString('base64')
-    const cut = text.replace(/=+$/, '').slice(0, -1)
-    return cut.slice(offset === 0 ? 0 : offset + 1)
-  })
-  return new Set(forms.flatMap((form) => [form, form.replaceAll('+', '-').replaceAll('/', '_')]))
 }

@@ -1,4 +1,5 @@
 import { Worker } from 'node:worker_threads'
+import { keepMemoryOutOfCoreDumps } from '../../../observability/core-dumps.ts'
 import type { LaneMessage, LaneReply } from '../wire/messages.ts'
 import { packedRows } from '../wire/result.ts'
 
@@ -9,6 +10,8 @@ import { packedRows } from '../wire/result.ts'
  * SIGINT and SIGTERM to the process group are ignored: the parent handles them, drains the lanes and closes them.
  */
 const threads = new Map<number, Worker>()
+
+keepMemoryOutOfCoreDumps()
 
 process.on('SIGINT', ignore)
 process.on('SIGTERM', ignore)
