@@ -1,3 +1,4 @@
+import { randomInt } from 'node:crypto'
 import { Argument, Command, InvalidArgumentError, Option } from 'commander'
 import type { ProviderName } from '../contracts/kek.ts'
 import type { CheckMode } from '../contracts/settings.ts'
@@ -18,6 +19,9 @@ interface Given {
   small: number
   seconds: number
   processes: number
+  real: boolean
+  minutes: number
+  seed?: number
 }
 
 /** The command line of the bench. `run` gets the names of the requested parts. */
@@ -63,17 +67,23 @@ export function benchCommand(
     .addOption(number('small', 10000, "the small size of 'size'"))
     .addOption(number('seconds', 15, "stretch that 'apps' measures, 'rate' twice that"))
     .addOption(number('processes', 300, "of the fleet that 'fleet' simulates"))
+    .option('--real', "'fleet' starts each as a process of its own, with a keyring", false)
+    .addOption(number('minutes', 30, "length of 'soak'"))
+    .addOption(
+      new Option('--seed <n>', "of the faults of 'soak'; random by default").argParser(positive),
+    )
     .addHelpText('after', `\n${partsText()}`)
     .action(async (names: string[], given: Given) => {
       await run(names, optionsOf(given))
     })
 }
 
-function optionsOf({ provider, size, workerFlag, peer, ...rest }: Given): BenchOptions {
+function optionsOf({ provider, size, workerFlag, peer, seed, ...rest }: Given): BenchOptions {
   return {
     ...rest,
     providers: provider === 'both' ? ['env', 'pkcs11'] : [provider],
     size: size ?? null,
+    seed: seed ?? randomInt(1, 2 ** 31),
     workerFlags: workerFlag,
     peerEnvelopes: peer,
     print: (line) => process.stderr.write(`${line}\n`),

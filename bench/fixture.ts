@@ -3,6 +3,7 @@ import { loadConfig } from '../config/load-config.ts'
 import type { ProviderName } from '../contracts/kek.ts'
 import type { ErrorReport } from '../contracts/errors.ts'
 import { startStack, type Stack } from '../devstack/stack.ts'
+import type { StackSettings } from '../devstack/stack-config.ts'
 import { freshFolder } from '../devstack/stack-folder.ts'
 import { commandLine, type WorkerProcess } from '../devstack/worker-process.ts'
 import { openProvider } from '../keyring/open-provider.ts'
@@ -50,15 +51,21 @@ export interface FixtureOptions {
   timings?: typeof fleet
   /** Another module than SoftHSM2, for all processes. */
   pkcs11?: { module_path: string; max_sessions: number }
+  /** Use these and start none. */
+  servers?: { mongoUri: string; temporalAddress: string }
+  /** One by default, with one envelope in each record. */
+  collections?: StackSettings['collections']
+  logLevel?: string
 }
 
 /** Short, so that settle's fixed wait for a lease does not fill the run. */
 const fleet = { heartbeat: '1s', lease: '3s', expire: '5s' }
 
 export async function withFixture<T>(
-  { provider, options, timings = fleet, pkcs11 }: FixtureOptions,
+  fixtureOptions: FixtureOptions,
   use: (fixture: Fixture) => Promise<T>,
 ): Promise<T> {
+  const { provider, options, timings = fleet, pkcs11, servers, logLevel = 'warn' } = fixtureOptions
   const nodes = Array.from({ length: options.workers }, (_, index) => `bench-${index + 1}`)
   const { page, shards, check } = options
   const stack = await startStack({
@@ -67,12 +74,13 @@ export async function withFixture<T>(
     provider,
     nodes,
     print: options.print,
+    ...servers,
     settings: {
       install,
       database: 'bench',
-      collections,
+      collections: fixtureOptions.collections ?? collections,
       fleet: timings,
-      logLevel: 'warn',
+      logLevel,
       rewrap: { page, shards, check },
       ...(pkcs11 === undefined ? {} : { pkcs11 }),
       removal: { backup_window: '0s', undo_window: '0s' },

@@ -6,7 +6,8 @@ import { ratioFrom, type BenchFigures } from './figures.ts'
 import { fillRecords } from './fill-records.ts'
 import { withFixture, type Fixture } from './fixture.ts'
 import type { BenchOptions } from './options.ts'
-import { joinHosts, type SimulatedFleet } from './simulated-fleet.ts'
+import { startProcesses } from './real-fleet.ts'
+import { joinHosts, type BenchFleet } from './simulated-fleet.ts'
 
 /** The product's default timings, since their cost is what is measured. */
 const timings = { heartbeat: '30s', lease: '90s', expire: '120s' }
@@ -22,8 +23,9 @@ const sweepRate = Math.floor(envelopes / 100)
 const measuredSeconds = 2 * heartbeatSeconds
 
 /**
- * What a large fleet costs and how long its rotation takes: `npm run bench -- fleet --processes 300`. The processor time is
- * mongod's own (`serverStatus`, getrusage), less what it needs without the fleet. Takes seven minutes, mostly waiting.
+ * What a large fleet costs and how long its rotation takes: `npm run bench -- fleet --processes 300`; with `--real` each is
+ * an operating system's process with a keyring, of about 40 MB. The processor time is mongod's own (`serverStatus`, getrusage),
+ * less what it needs without the fleet. Takes seven minutes, mostly waiting.
  */
 export async function run(options: BenchOptions): Promise<BenchFigures> {
   return withFixture(
@@ -31,7 +33,10 @@ export async function run(options: BenchOptions): Promise<BenchFigures> {
     async (fixture) => {
       await fillRecords(fixture.store, fixture.provider, envelopes)
       const alone = await coreShare(fixture, measuredSeconds)
-      const fleet = await joinHosts(fixture, options.processes)
+      const { processes, print } = options
+      const fleet = options.real
+        ? await startProcesses(fixture, processes, print)
+        : await joinHosts(fixture, processes)
       try {
         options.print(`${options.processes} processes have joined`)
         await sleep(streamsGoSeconds * 1_000)
@@ -47,21 +52,18 @@ export async function run(options: BenchOptions): Promise<BenchFigures> {
 async function figuresOf(
   fixture: Fixture,
   { processes, print }: BenchOptions,
-  fleet: SimulatedFleet,
+  fleet: BenchFleet,
   beating: number,
 ): Promise<BenchFigures> {
   print(`heartbeats: ${(beating * 100).toFixed(2)} % of a core`)
   const verify = await secondsOf(() => fixture.keyturn('verify', '--target', '2'))
   print(`verify: ${verify.toFixed(1)} s`)
   const switchedAt: number[] = []
-  for (const member of fleet.members)
-    member.on('version-switched', () => switchedAt.push(Date.now()))
+  fleet.onSwitched((at) => switchedAt.push(at))
   const { row } = await fixture.rotate(1, 2, '--max-rate', `${sweepRate}`)
   const promoted = row.promoted_at?.getTime() ?? Number.NaN
   const everywhere =
-    switchedAt.length < fleet.members.length
-      ? Infinity
-      : (Math.max(...switchedAt) - promoted) / 1_000
+    switchedAt.length < fleet.size ? Infinity : (Math.max(...switchedAt) - promoted) / 1_000
   const { settle, finish } = row.phases ?? {}
   const swept = ((settle?.getTime() ?? Number.NaN) - promoted) / 1_000
   const settled = ((finish?.getTime() ?? Number.NaN) - (settle?.getTime() ?? 0)) / 1_000
@@ -77,6 +79,9 @@ async function figuresOf(
       figure('the switch is with everybody', 's', everywhere, 'after promote'),
       figure('settle', 's', settled, `${Math.round(swept)} s after promote`),
       figure('status', 'lines', lines),
+      ...(fleet.megabytesEach === null
+        ? []
+        : [figure('memory of a process with a keyring', 'MB', fleet.megabytesEach)]),
     ],
     ratios: [
       ratioFrom("heartbeats' share of a core", [beating], { atMost: 0.01 }),

@@ -23,6 +23,12 @@ export interface BenchOptions {
   seconds: number
   /** Number of processes that `fleet` simulates. */
   processes: number
+  /** Whether `fleet` starts them as processes of their own. */
+  real: boolean
+  /** Length of `soak`. */
+  minutes: number
+  /** Decides the faults of `soak`. */
+  seed: number
   print: (line: string) => void
 }
 

@@ -103,6 +103,13 @@ export const parts: Record<string, Part> = {
     isUsual: false,
     load: () => import('./fleet.ts'),
   },
+  soak: {
+    about:
+      'rotations back and forth for --minutes, while workers, mongod and Temporal are killed at random and applications write',
+    minutes: { usual: 36, full: 36 },
+    isUsual: false,
+    load: () => import('./soak.ts'),
+  },
   profile: {
     about: "where a worker's processor time goes, by room of the code",
     minutes: { usual: 2, full: 2 },

@@ -17,9 +17,13 @@ import type { Fixture } from './fixture.ts'
 /** Every third host has a worker, which verify reaches by its queue; the others are applications, which answer by heartbeat. */
 const workerEvery = 3
 
-/** Many hosts in this process: real members that send heartbeats and prove keys, each under its own node name. */
-export interface SimulatedFleet {
-  readonly members: readonly FleetMember[]
+/** The processes that a rotation of the bench meets. */
+export interface BenchFleet {
+  readonly size: number
+  /** Memory of one process; null when all are in this process. */
+  readonly megabytesEach: number | null
+  /** Calls it with the time at which a process follows a switch, in ms. */
+  onSwitched(listener: (at: number) => void): void
   close(): Promise<void>
 }
 
@@ -28,7 +32,8 @@ interface Host {
   close(): Promise<void>
 }
 
-export async function joinHosts(fixture: Fixture, count: number): Promise<SimulatedFleet> {
+/** Many hosts in this process: real members that send heartbeats and prove keys, each under its own node name. */
+export async function joinHosts(fixture: Fixture, count: number): Promise<BenchFleet> {
   const config = loadConfig({ file: fixture.stack.configPath })
   Runtime.install({ logger: new DefaultLogger('ERROR') })
   const connection = await connectTemporal(config)
@@ -38,7 +43,11 @@ export async function joinHosts(fixture: Fixture, count: number): Promise<Simula
     hosts.push(await joinHost(fixture, config, connection, { at, identity }))
   }
   return {
-    members: hosts.map(({ member }) => member),
+    size: count,
+    megabytesEach: null,
+    onSwitched(listener) {
+      for (const { member } of hosts) member.on('version-switched', () => listener(Date.now()))
+    },
     async close() {
       await Promise.all(hosts.map((host) => host.close()))
       await connection.close()
