@@ -44,7 +44,11 @@ export { retryQuarantine, type RetryView } from './quarantine/retry.ts'
 export { scanQuarantine } from './quarantine/scan.ts'
 
 export { readStatus } from './status.ts'
-export { checkAudit, readAudit, type AuditCheck, type AuditView } from './views/audit.ts'
+export { checkAudit, type AuditCheck, type KnownHead } from './audit/check.ts'
+export { exportAudit, type ExportFormat } from './audit/export.ts'
+export { auditHead } from './audit/head.ts'
+export { readAudit, type AuditView } from './audit/read.ts'
+export type { SignedHead } from '../contracts/audit.ts'
 export { readReport } from './views/report.ts'
 export { scan, type Opening } from './views/scan.ts'
 export type {

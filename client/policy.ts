@@ -80,6 +80,13 @@ export async function steerPolicy(
       else if (action === 'resume') await handle.unpause(`resumed by ${requester()}`)
       else await handle.trigger(ScheduleOverlapPolicy.SKIP)
     })
+    const done = action === 'pause' ? 'paused' : action === 'resume' ? 'resumed' : 'run'
+    await recordAudit(keystore.store, {
+      actor: requester(),
+      action: `policy-${done}`,
+      subject: 'policy',
+      details: {},
+    })
     return described(handle)
   })
 }

@@ -8,6 +8,7 @@ import type { Guard } from '../contracts/views.ts'
 import { ownKeyRefusal } from '../protocol/own-key.ts'
 import { hsmKeyOf } from '../protocol/removal-phase.ts'
 import type { RemovalRequestDoc } from '../store/documents.ts'
+import { recordAudit } from '../store/audit-outbox.ts'
 import { insertTask } from '../store/kek-tasks.ts'
 import { openRemoval, currentRemoval, withdrawRemoval } from '../store/removal-requests.ts'
 import { serverNow, type Store } from '../store/store.ts'
@@ -98,6 +99,12 @@ async function adoptRequest(
   if (row._id === ours) return row
   // For a destroyed version only the HSM step is left, so its other options do not matter.
   if (row.state !== 'destroyed') requireSameOptions(row, request)
+  await recordAudit(store, {
+    actor: requester(),
+    action: 'removal-adopted',
+    subject: `v${version}`,
+    details: { request: row._id, requestedBy: row.requested_by },
+  })
   onNote(`taking up the request of ${row.requested_by} of ${row.requested_at.toISOString()}`)
   return row
 }

@@ -4,6 +4,7 @@ import type { Priority, RotateInput, RotateResult, RotationOutcome } from '../co
 import type { Config } from '../contracts/settings.ts'
 import { insertTask } from '../store/kek-tasks.ts'
 import { requireInstalled, withOwnKeystore, type Keystore } from './keystore.ts'
+import { headNow } from './audit/head.ts'
 import { requireWorker } from './views/workers.ts'
 import { withTemporal, type TemporalLink } from './temporal/connection.ts'
 import { requirePollers } from './temporal/pollers.ts'
@@ -42,6 +43,8 @@ export interface RotationAnswer {
   hsmCalls: number
   durationSeconds: number
   silent: string[]
+  /** Where the audit's chain ends after it; absent before its end. */
+  auditHead?: { entries: number; head: string }
 }
 
 export interface RotationReply {
@@ -65,9 +68,9 @@ export async function rotate(
       const running = await runningOrNew(config, keystore, { link, install }, request, follower)
       if (request.detach) return { answer: startedAnswer(running), error: null }
       const result = await followRotation(link, keystore, running, follower)
-      return result === null
-        ? { answer: startedAnswer(running), error: null }
-        : rotationReply(running, result)
+      if (result === null) return { answer: startedAnswer(running), error: null }
+      const { answer, error } = rotationReply(running, result)
+      return { answer: { ...answer, auditHead: await headNow(keystore.store, install.id) }, error }
     })
   })
 }

@@ -1,13 +1,16 @@
 import canonicalize from 'canonicalize'
 import { buildId } from '../config/build-id.ts'
 import { settingsHash, settingsOf } from '../config/settings.ts'
+import { makeSigningKey, readSigningKey } from '../config/signing-key.ts'
 import { KeyturnError } from '../contracts/errors.ts'
 import type { InstallIdentity } from '../contracts/names.ts'
 import type { Config, FleetSettings } from '../contracts/settings.ts'
 import { countVersions } from '../store/census.ts'
 import { checkShapes } from '../store/collections.ts'
+import { recordAudit } from '../store/audit-outbox.ts'
+import { publicPem } from '../store/audit-head.ts'
 import { createIndexes } from '../store/indexes.ts'
-import { identityOf, insertInstall, judgeInstall } from '../store/kek-install.ts'
+import { identityOf, insertInstall, judgeInstall, recordAuditKey } from '../store/kek-install.ts'
 import { collectionUuids } from '../store/keystore-home.ts'
 import { writeSettings } from '../store/kek-settings.ts'
 import { proveMajority } from '../store/majority.ts'
@@ -29,6 +32,8 @@ export interface SetupReport {
   changes: string[]
   /** Search attributes that were not there before. */
   searchAttributes: string[]
+  /** The public key of `audit.signing_key`, PEM (SPKI), if it was recorded now. */
+  auditKey?: string
   /** This Keyturn's build of the workflows, and whether new runs go to it; absent before a worker polls. */
   build?: { id: string; current: boolean; by: BuildRouting }
 }
@@ -99,10 +104,12 @@ async function prepare(
       ]
     : []
   if (changes.length > 0) {
-    await refuseToDropEnvelopes(store, recorded, wanted)
-    await ask(changes)
-    // The question may take long to be answered, and applications write meanwhile.
-    await refuseToDropEnvelopes(store, recorded, wanted)
+    await refusing(store, changes, async () => {
+      await refuseToDropEnvelopes(store, recorded, wanted)
+      await ask(changes)
+      // The question may take long to be answered, and applications write meanwhile.
+      await refuseToDropEnvelopes(store, recorded, wanted)
+    })
   }
   const searchAttributes = await registerAttributes(link)
   // All data-bearing members build an index together: if one is down, createIndexes waits for it.
@@ -110,12 +117,14 @@ async function prepare(
   const identity = await requireIdentity(config, store)
   await createIndexes(store, wanted.collections)
   await record(keystore, wanted, changes)
+  const auditKey = await recordSigningKey(config, store)
   const report: SetupReport = {
     install: config.install,
     database: config.mongodb.database,
     settings: !isSetUp ? 'recorded' : changes.length > 0 ? 'changed' : 'unchanged',
     changes,
     searchAttributes,
+    ...(auditKey === null ? {} : { auditKey }),
   }
   return { report, identity }
 }
@@ -149,6 +158,27 @@ async function record(
     by,
     ...(isNew ? { entry } : {}),
   })
+}
+
+/** Makes the key of `audit.signing_key` if there is none. Null where none is configured, or it is recorded already. */
+async function recordSigningKey({ audit }: Config, store: Store): Promise<string | null> {
+  if (audit.signingKey === undefined) return null
+  const key = publicPem(readSigningKey(audit.signingKey) ?? makeSigningKey(audit.signingKey))
+  return (await recordAuditKey(store, { key, by: requester() })) ? key : null
+}
+
+/** A refused change of the settings is an entry of the audit. */
+async function refusing(store: Store, changes: string[], check: () => Promise<void>) {
+  try {
+    await check()
+  } catch (error) {
+    if (error instanceof KeyturnError && error.code === 'collection-in-use') {
+      const details = { changes, reason: error.message }
+      const entry = { actor: requester(), action: 'settings-refused', subject: 'settings', details }
+      await recordAudit(store, entry)
+    }
+    throw error
+  }
 }
 
 async function refuseToDropEnvelopes(

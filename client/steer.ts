@@ -11,6 +11,7 @@ import type { PlainUpdate, SetRate } from '../contracts/rotation.ts'
 import { innermost, reasonOf } from '../contracts/reasons.ts'
 import type { Config } from '../contracts/settings.ts'
 import type { TroubledRun } from '../contracts/views.ts'
+import { recordAudit, type AuditEntry } from '../store/audit-outbox.ts'
 import { runningRotation } from '../store/rotations.ts'
 import type { Store } from '../store/store.ts'
 import { requireInstalled, withOwnKeystore, type Keystore } from './keystore.ts'
@@ -18,6 +19,7 @@ import { liveWorkers, requireWorker, whileWorkersLive } from './views/workers.ts
 import { readBuilds } from './temporal/builds.ts'
 import { taskFailed, withTemporal, type TemporalLink } from './temporal/connection.ts'
 import { isPolled, requirePollers } from './temporal/pollers.ts'
+import { requester } from './temporal/names.ts'
 import { decodeFailure } from './temporal/failures.ts'
 import { followRotation, type Follower } from './follow.ts'
 import { rotationReply, type RotationReply } from './rotate.ts'
@@ -40,8 +42,21 @@ export async function steer(
 ): Promise<LiveRotation> {
   return withRunning(config, async (steered) => {
     await send(steered, message)
+    await recordAudit(steered.keystore.store, steeringEntry(steered.running, message))
     return steered.running
   })
+}
+
+function steeringEntry(
+  { rotation }: LiveRotation,
+  message: 'pause' | 'resume' | { rate: number },
+): AuditEntry {
+  const actor = requester()
+  if (typeof message === 'object') {
+    return { actor, action: 'rotation-rate-changed', subject: rotation, details: { ...message } }
+  }
+  const action = message === 'pause' ? 'rotation-paused' : 'rotation-resumed'
+  return { actor, action, subject: rotation, details: {} }
 }
 
 /**

@@ -1,7 +1,7 @@
 import path from 'node:path'
 import type { z } from 'zod'
 import { KeyturnError } from '../contracts/errors.ts'
-import type { Config, KekConfig, Pkcs11Config } from '../contracts/settings.ts'
+import type { AuditConfig, Config, KekConfig, Pkcs11Config } from '../contracts/settings.ts'
 import { explain } from './explain.ts'
 import { readConfigFile } from './find-file.ts'
 import type { LookUp } from './find-file.ts'
@@ -50,6 +50,7 @@ export function loadConfig(options: LookUp = {}): Config {
       approvers: removal.approvers,
     },
     worker: { listen: worker.listen, shutdownGraceMs: worker.shutdown_grace },
+    audit: auditConfig(file, written.audit),
     log: written.log,
   })
 }
@@ -124,6 +125,17 @@ function pkcs11Config(file: string, written: WrittenPkcs11): Pkcs11Config {
     keyLabelPrefix: uri?.keyLabelPrefix ?? written.key_label_prefix ?? 'keyturn-kek',
     maxSessions: written.max_sessions,
     useGcmIvFromHsm: written.use_gcm_iv_from_hsm,
+  }
+}
+
+/** Relative paths start at the folder of keyturn.yaml. */
+function auditConfig(file: string, written: WrittenConfig['audit']): AuditConfig {
+  const { signing_key: signingKey, anchor_file: anchorFile, anchor_url: anchorUrl } = written
+  const beside = (name: string) => path.resolve(path.dirname(file), name)
+  return {
+    ...(signingKey === undefined ? {} : { signingKey: beside(signingKey) }),
+    ...(anchorFile === undefined ? {} : { anchorFile: beside(anchorFile) }),
+    ...(anchorUrl === undefined ? {} : { anchorUrl }),
   }
 }
 

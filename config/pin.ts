@@ -1,15 +1,6 @@
-import {
-  closeSync,
-  constants,
-  fstatSync,
-  openSync,
-  readFileSync,
-  realpathSync,
-  statSync,
-} from 'node:fs'
-import path from 'node:path'
 import { KeyturnError } from '../contracts/errors.ts'
 import type { Pkcs11Config } from '../contracts/settings.ts'
+import { readPrivate } from './private-file.ts'
 
 const BYTE_ORDER_MARK = '\uFEFF'
 
@@ -51,7 +42,7 @@ export function hasPinSource(pkcs11: Pkcs11Config, env: NodeJS.ProcessEnv): bool
 }
 
 function fromFile(file: string, alsoValue: boolean): Pin {
-  const text = readPrivate(file)
+  const text = readPinFile(file)
   const pin = text.endsWith('\n') ? text.slice(0, -1) : text
   notEmpty(pin, `PIN file "${file}" is empty`, `write the PIN into it: printf %s PIN > ${file}`)
   const ignored = alsoValue ? ['"kek.pkcs11.pin" is ignored beside "pin_file": delete it'] : []
@@ -70,27 +61,18 @@ function oddities(pin: string, where: string): string[] {
     .map(([, what]) => `${where} ${what}, which is sent to the token as part of it`)
 }
 
-/** Opens the file first and checks the descriptor: so a link's target is checked, and it cannot be swapped in between. */
-function readPrivate(file: string): string {
-  let descriptor: number
+function readPinFile(file: string): string {
+  const bytes = readPrivate({
+    file,
+    noun: 'PIN file',
+    missing: 'pin-missing',
+    unsafe: 'pin-file-unsafe',
+  })
   try {
-    // Without O_NONBLOCK, opening a pipe waits for its writer.
-    descriptor = openSync(file, constants.O_RDONLY | constants.O_NONBLOCK)
-  } catch (cause) {
-    const { code } = cause as NodeJS.ErrnoException
-    throw new KeyturnError('pin-missing', `cannot read PIN file "${file}": ${code ?? 'failed'}`, {
-      hint: 'create it with mode 0400 for the user that runs keyturn',
-      cause,
-    })
-  }
-  try {
-    checkPrivate(file, descriptor)
-    return textOf(file, readFileSync(descriptor))
+    return textOf(file, bytes)
   } catch (cause) {
     if (cause instanceof KeyturnError) throw cause
     throw new KeyturnError('pin-missing', `PIN file "${file}" is not UTF-8 text`, { cause })
-  } finally {
-    closeSync(descriptor)
   }
 }
 
@@ -107,63 +89,6 @@ function textOf(file: string, bytes: Buffer): string {
     )
   }
   return new TextDecoder('utf-8', { fatal: true, ignoreBOM: true }).decode(bytes)
-}
-
-function checkPrivate(file: string, descriptor: number): void {
-  const { mode, uid, gid, isFile } = statOf(descriptor)
-  const unsafe = (what: string, hint: string) =>
-    new KeyturnError('pin-file-unsafe', `PIN file "${file}" ${what}`, { hint })
-  if (isFile && uid === 0 && (mode === 0o440 || mode === 0o640)) {
-    const why = whyNotHandedOver(file, gid)
-    if (why !== null) throw unsafe(why.what, why.hint)
-    return
-  }
-  if (!isFile) throw unsafe('is not a regular file', 'name the file itself')
-  if (mode !== 0o600 && mode !== 0o400) {
-    throw unsafe(
-      `has mode "${mode.toString(8).padStart(4, '0')}", not 0600 or 0400`,
-      `run: chmod 0400 ${file}`,
-    )
-  }
-  const self = process.geteuid?.()
-  if (self !== undefined && uid !== self && uid !== 0) {
-    throw unsafe(
-      `belongs to another user (uid "${uid}")`,
-      `run: chown ${self} ${file}, as the user that runs keyturn`,
-    )
-  }
-}
-
-/**
- * A root-owned, group-readable file is accepted as systemd's LoadCredential and a Kubernetes fsGroup provide it: the group
- * must be root's or one of this process's groups, and a parent folder must be closed to others.
- */
-function whyNotHandedOver(file: string, gid: number): { what: string; hint: string } | null {
-  const own = [process.getegid?.(), ...(process.getgroups?.() ?? [])]
-  if (gid !== 0 && !own.includes(gid)) {
-    return {
-      what: `can be read by a group (gid "${gid}") that this process is not in`,
-      hint: 'run keyturn in that group (systemd: SupplementaryGroups=, Kubernetes: fsGroup), or change the group of the file',
-    }
-  }
-  if (isBehindClosedFolder(realpathSync(file))) return null
-  return {
-    what: 'can be read by its group, in folders that all users can enter',
-    hint: `run: chmod o-x ${path.dirname(file)}`,
-  }
-}
-
-function isBehindClosedFolder(file: string): boolean {
-  const folder = path.dirname(file)
-  if (folder === file) return false
-  const { mode, uid } = statSync(folder)
-  const isOurs = uid === 0 || uid === process.geteuid?.()
-  return (isOurs && (mode & 0o001) === 0) || isBehindClosedFolder(folder)
-}
-
-function statOf(descriptor: number): { mode: number; uid: number; gid: number; isFile: boolean } {
-  const stats = fstatSync(descriptor)
-  return { mode: stats.mode & 0o777, uid: stats.uid, gid: stats.gid, isFile: stats.isFile() }
 }
 
 function notEmpty(pin: string, message: string, hint: string): string {

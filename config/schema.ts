@@ -96,6 +96,15 @@ const worker = section({
   shutdown_grace: duration.prefault('10s'),
 }).prefault({})
 
+const audit = section({
+  signing_key: text().optional(),
+  anchor_file: text().optional(),
+  anchor_url: text()
+    .refine(isAnchorUrl, 'is neither https:// nor http:// of this host itself')
+    .refine(isWithoutLogin, 'has a user or password in it, which is not supported')
+    .optional(),
+}).prefault({})
+
 const log = section({
   level: z.enum(logLevels, `must be one of ${logLevels.join(', ')}`).default('info'),
   pretty: z.literal(['auto', true, false], 'must be "auto", true or false').default('auto'),
@@ -134,6 +143,7 @@ export const configSchema = z.strictObject(
     rewrap,
     removal,
     worker,
+    audit,
     log,
   },
   'must be a map of sections',
@@ -149,6 +159,19 @@ export const pkcs11OnlySchema = z.object({
 
 export function isMongoUri(uri: string): boolean {
   return /^mongodb(\+srv)?:\/\/./.test(uri)
+}
+
+function isAnchorUrl(value: string): boolean {
+  const url = URL.canParse(value) ? new URL(value) : null
+  if (url?.protocol === 'https:') return true
+  return url?.protocol === 'http:' && /^(localhost|127\.0\.0\.1|\[::1\])$/.test(url.hostname)
+}
+
+function isWithoutLogin(value: string): boolean {
+  const { username, password } = URL.canParse(value)
+    ? new URL(value)
+    : { username: '', password: '' }
+  return username === '' && password === ''
 }
 
 function isRanges(value: unknown): boolean {

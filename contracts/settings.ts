@@ -14,7 +14,18 @@ export interface Config {
   readonly rewrap: RewrapConfig
   readonly removal: RemovalRules
   readonly worker: { readonly listen: string; readonly shutdownGraceMs: number }
+  readonly audit: AuditConfig
   readonly log: { readonly level: string; readonly pretty: boolean | 'auto' }
+}
+
+/** Where heads of the audit's chain are signed and kept outside the database; each absent if not wanted. */
+export interface AuditConfig {
+  /** File of an Ed25519 key, PKCS#8 PEM. */
+  readonly signingKey?: string
+  /** File to which heads are appended, a line each. */
+  readonly anchorFile?: string
+  /** Gets each head as a POST. */
+  readonly anchorUrl?: string
 }
 
 export interface KekConfig {

@@ -27,6 +27,8 @@ export interface InstallDoc {
   stores: KeyStoreDoc[]
   /** Id of the last `setup --restored`, after which processes that saw a newer state follow this one. Null before any. */
   restoration: string | null
+  /** Public keys that sign heads of the audit, PEM (SPKI), recorded by `setup`; absent before the first. */
+  audit_keys?: string[]
   created_at: Date
   created_by: string
 }

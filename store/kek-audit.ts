@@ -20,13 +20,41 @@ export interface ListedEntry extends Omit<AuditDoc, '_id'> {
   _id: number | null
 }
 
-/** In order; only the newest `limit`, if given. */
-export async function listAudit(store: Store, limit?: number): Promise<ListedEntry[]> {
+/** Which entries are listed; an absent member matches all. */
+export interface AuditFilter {
+  since?: Date
+  action?: string
+  subject?: string
+  /** Only the newest. */
+  limit?: number
+}
+
+/** In order. */
+export async function listAudit(
+  store: Store,
+  { since, action, subject, limit }: AuditFilter = {},
+): Promise<ListedEntry[]> {
+  const filter = {
+    ...(since === undefined ? {} : { at: { $gte: since } }),
+    ...(action === undefined ? {} : { action: { $eq: action } }),
+    ...(subject === undefined ? {} : { subject: { $eq: subject } }),
+  }
   const newest = await keystore
     .audit(store)
-    .find({}, { sort: { _id: -1 }, ...(limit === undefined ? {} : { limit }) })
+    .find(filter, { sort: { _id: -1 }, ...(limit === undefined ? {} : { limit }) })
     .toArray()
   return newest.reverse().map(listed)
+}
+
+/** Whether the chain has entries after this number other than of kept heads, which would lead to further ones. */
+export async function hasNewActs(store: Store, after: number): Promise<boolean> {
+  const act = { _id: { $gt: after }, action: { $ne: 'head-anchored' } }
+  return (await keystore.audit(store).findOne(act, { projection: { _id: 1 } })) !== null
+}
+
+/** The entries that are in the chain now, in order. */
+export async function* eachEntry(store: Store): AsyncGenerator<ListedEntry> {
+  for await (const row of keystore.audit(store).find({}, { sort: { _id: 1 } })) yield listed(row)
 }
 
 function listed(row: AuditDoc): ListedEntry {

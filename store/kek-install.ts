@@ -136,6 +136,26 @@ export async function recordHome(
   return matchedCount === 1
 }
 
+/** Records a public key that signs heads of the audit; false if it is recorded already. */
+export async function recordAuditKey(
+  store: Store,
+  { key, by }: { key: string; by: string },
+): Promise<boolean> {
+  return inTransaction(store, async (session) => {
+    const { modifiedCount } = await keystore
+      .install(store)
+      .updateOne({ _id: 'install' }, { $addToSet: { audit_keys: key } }, { session })
+    if (modifiedCount === 0) return false
+    const subject = 'audit.signing_key'
+    await recordAudit(
+      store,
+      { actor: by, action: 'settings-recorded', subject, details: { key } },
+      session,
+    )
+    return true
+  })
+}
+
 /** Counts an installation in its key store. */
 export async function countInstallation(store: Store, name: string): Promise<void> {
   await keystore

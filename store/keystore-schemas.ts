@@ -92,6 +92,7 @@ const ownInstall = z.looseObject({
     .max(100)
     .optional(),
   restoration: text.nullable(),
+  audit_keys: z.array(text).max(100).optional(),
 })
 
 /** For this schema only; another `schema` is refused separately and has another shape. */

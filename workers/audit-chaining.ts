@@ -3,6 +3,7 @@ import type { Log } from '../observability/log.ts'
 import { chainAudit } from '../store/audit-chain.ts'
 import { asStoreError } from '../store/store-errors.ts'
 import type { Store } from '../store/store.ts'
+import type { AuditAnchors } from './audit-anchoring.ts'
 import type { KeystoreState } from './keystore-look.ts'
 
 export interface AuditChaining {
@@ -10,12 +11,13 @@ export interface AuditChaining {
   readonly log: Log
   /** False while this process sees an older keystore than before: its chain is not the newest. */
   readonly mayChain: () => boolean
+  readonly anchors: AuditAnchors
 }
 
-/** `look`, and after it the audit's waiting entries are chained, if the keystore is this process's own. Never throws for it. */
+/** `look`, and after it the audit's waiting entries are chained and their head is kept, if the keystore is this process's own. Never throws for it. */
 export function chainingAudit(
   look: () => Promise<KeystoreState>,
-  { store, log, mayChain }: AuditChaining,
+  { store, log, mayChain, anchors }: AuditChaining,
 ): () => Promise<KeystoreState> {
   let logged: string | null = null
   return async () => {
@@ -23,6 +25,7 @@ export function chainingAudit(
     if (state.install === null || !mayChain()) return state
     try {
       await chainAudit(store)
+      anchors.keep(state.install)
       logged = null
     } catch (error) {
       const failure = asStoreError(error)

@@ -12,6 +12,7 @@ import { reportLongWaits } from '../observability/awaiting.ts'
 import { hasTask } from '../store/kek-tasks.ts'
 import { addressNotes } from '../store/mongodb-address.ts'
 import { withStore } from '../store/store.ts'
+import { AuditAnchors } from './audit-anchoring.ts'
 import { chainingAudit } from './audit-chaining.ts'
 import { BuildRouting } from './build-routing.ts'
 import { openHealthPages } from './health.ts'
@@ -112,6 +113,12 @@ async function serve(served: ServedRoles, deps: ControlDeps, stop: AbortSignal):
         namespace: temporalEndpoint(config).namespace,
         everyMs: config.fleet.heartbeatMs,
       })
+      const anchors = new AuditAnchors({
+        store: deps.store,
+        audit: config.audit,
+        node: deps.node,
+        log,
+      })
       const polling: Polling = new Polling({
         roles: served.roles,
         log,
@@ -120,7 +127,7 @@ async function serve(served: ServedRoles, deps: ControlDeps, stop: AbortSignal):
         hasTask: (task) => hasTask(deps.store, task),
         look: chainingAudit(
           keystoreLook(deps.store, { name: config.install, provider: config.kek.provider }),
-          { store: deps.store, log, mayChain: () => served.mayChain() },
+          { store: deps.store, log, mayChain: () => served.mayChain(), anchors },
         ),
         open: (role, install) =>
           served.open(connection, {
@@ -136,6 +143,7 @@ async function serve(served: ServedRoles, deps: ControlDeps, stop: AbortSignal):
           async () => {
             routing.close()
             await polling.close()
+            await anchors.close()
           },
           () => servePages(served, polling, deps, stop),
         ),

@@ -95,7 +95,7 @@ function relocationText({ install, database, keystore, canaries, withdrawn }: Re
   return [...lines, 'keyturn doctor shows what is left to do'].join('\n')
 }
 
-function textOf({ install, database, settings, searchAttributes, build }: SetupReport): string {
+function textOf({ install, database, settings, searchAttributes, auditKey, build }: SetupReport) {
   const attributes =
     searchAttributes.length === 0
       ? 'search attributes are registered'
@@ -104,6 +104,9 @@ function textOf({ install, database, settings, searchAttributes, build }: SetupR
     `install "${install}" in database "${database}": settings ${settings}`,
     'indexes are there',
     attributes,
+    ...(auditKey === undefined
+      ? []
+      : [`heads of the audit are signed; public key:\n${auditKey.trim()}`]),
     ...(build === undefined ? [] : [buildText(build)]),
   ].join('\n')
 }

@@ -81,3 +81,17 @@ export function keyId(text: string): string {
 function wholeNumber(text: string): number | null {
   return /^\d{1,15}$/.test(text) ? Number(text) : null
 }
+
+/** A time in ISO 8601, or how long ago (`36h`). Throws usage. */
+export function since(text: string): Date {
+  const ago = parseDuration(text)
+  const at = ago === null ? new Date(text) : new Date(Date.now() - ago)
+  if (/^\d{4}-|^\d+[a-z]+$/.test(text) && !Number.isNaN(at.getTime())) return at
+  throw new KeyturnError(
+    'usage',
+    `a time is written as 2026-11-01, 2026-11-01T08:00Z or 36h, not "${text}"`,
+    {
+      hint: '36h means 36 hours ago',
+    },
+  )
+}

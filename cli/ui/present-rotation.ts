@@ -17,6 +17,10 @@ export function rotationText(answer: RotationAnswer): string {
     `${plural(answer.rewrapped, 'envelope')} re-wrapped (${count(rate)}/s), ${count(answer.superseded)} superseded, ` +
       `${count(answer.quarantined)} in quarantine, ${count(answer.remaining)} remaining, ${plural(answer.hsmCalls, 'crypt call')}`,
   ]
+  if (answer.auditHead !== undefined) {
+    const { entries, head } = answer.auditHead
+    lines.push(`audit head: ${head} (${plural(entries, 'entry', 'entries')})`)
+  }
   if (answer.silent.length > 0) lines.push(`silent nodes: ${answer.silent.join(', ')}`)
   return lines.join('\n')
 }

@@ -1,5 +1,5 @@
 import { describe, expect, test } from 'vitest'
-import { actorOf } from '../../client/views/audit.ts'
+import { actorOf } from '../../client/audit/read.ts'
 
 describe('the actor of an entry', () => {
   test.each([

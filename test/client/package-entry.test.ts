@@ -44,6 +44,8 @@ test('keyturn/client exports each verb of an operator', async () => {
     'readReport',
     'readAudit',
     'checkAudit',
+    'auditHead',
+    'exportAudit',
     'scan',
     'readQuarantine',
     'loadConfig',

@@ -102,6 +102,14 @@ describe('a wrong value', () => {
       '"worker.listen" must be an address such as "127.0.0.1:9464"',
     ],
     ['worker: { listen: "h:65536" }', '"worker.listen" must be an address'],
+    ...['http://logs.example/', 'ftp://127.0.0.1/', 'logs'].map((url) => [
+      `audit: { anchor_url: "${url}" }`,
+      '"audit.anchor_url" is neither https:// nor http:// of this host itself',
+    ]),
+    [
+      'audit: { anchor_url: "https://ann:secret@logs.example/" }',
+      '"audit.anchor_url" has a user or password in it, which is not supported',
+    ],
     ['log: { level: loud }', '"log.level" must be one of fatal, error, warn, info, debug'],
     ['log: { pretty: maybe }', '"log.pretty" must be "auto", true or false, not "maybe"'],
     ['kek: { provider: vault }', '"kek.provider" must be "env" or "pkcs11", not "vault"'],

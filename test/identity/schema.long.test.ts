@@ -56,7 +56,7 @@ status|report r-1|scan|scan --unwrap|nodes|nodes expect vm-z|nodes decommission 
 verify --target 1|env-init --version 3|rotate --to-version 2|rotate --to-version 2 --dry-run
 pause|resume|rate 5|cancel|remove --version 2|remove --version 2 --dry-run|remove --version 2 --undo
 policy show|policy set --every 90d|policy run|policy pause|policy resume|policy delete
-quarantine list|quarantine scan|quarantine retry|quarantine release --all|audit list|audit verify
+quarantine list|quarantine scan|quarantine retry|quarantine release --all|audit list|audit verify|audit head|audit export
 `
   .trim()
   .split(/[\n|]/)

@@ -76,7 +76,7 @@ onEachProvider('a version that was never active', options, (fleetOf, provider) =
     expect(await actionsOf(fleet, 4)).toEqual([
       'removal-requested',
       'version-discarded',
-      ...(provider === 'pkcs11' ? ['hsm-key-destroyed'] : []),
+      ...(provider === 'pkcs11' ? ['hsm-key-destroying', 'hsm-key-destroyed'] : []),
     ])
     expect(await fleet.must('remove', '--version', '4')).toMatchObject({ state: 'destroyed' })
     const init = provider === 'env' ? 'env-init' : 'pkcs11-init'

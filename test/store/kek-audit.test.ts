@@ -56,7 +56,7 @@ describe('the audit', () => {
     expect(new Set(listed.map(({ subject }) => subject)).size).toBe(250)
     expect(await verifyAudit(store)).toEqual({ entries: 250, ok: true, brokenAt: null })
     expect(await keystore.auditOutbox(store).countDocuments()).toBe(0)
-    expect((await listAudit(store, 3)).map(({ _id }) => _id)).toEqual([248, 249, 250])
+    expect((await listAudit(store, { limit: 3 })).map(({ _id }) => _id)).toEqual([248, 249, 250])
   })
 
   test('reads back what it hashed, for any JSON', async () => {
