@@ -13,6 +13,7 @@ import { insertTask } from '../store/kek-tasks.ts'
 import { openRemoval, currentRemoval, withdrawRemoval } from '../store/removal-requests.ts'
 import { serverNow, type Store } from '../store/store.ts'
 import { requireInstalled, withOwnKeystore, type Keystore } from './keystore.ts'
+import { Outage } from './outage.ts'
 import { usesOf } from './views/uses.ts'
 import { requireVersion } from './views/versions.ts'
 import { requireWorker } from './views/workers.ts'
@@ -149,7 +150,7 @@ async function untilRecorded(
   }
 }
 
-/** Notes what the removal waits for, as recorded in the version's row. */
+/** Notes what the removal waits for, as recorded in the version's row. An outage of MongoDB of a minute ends it. */
 async function untilPending(
   { store, settings }: Keystore,
   version: number,
@@ -161,14 +162,18 @@ async function untilPending(
   const noteOnce = (line: string) => {
     if (line !== noted) onNote((noted = line))
   }
+  const outage = new Outage()
   while (!ended.aborted) {
-    const { row } = await requireVersion(store, version)
-    const { removal } = row
-    if (removal?.request === id && row.destroyed_at === null) {
+    const seen = await outage.outlast(async () => {
+      const { row } = await requireVersion(store, version)
+      return { row, now: await serverNow(store) }
+    })
+    const removal = seen?.row.removal
+    if (removal?.request === id && seen?.row.destroyed_at === null) {
       const { fence_try: held, due_at: due } = removal
       const isFenced = removal.fenced_at !== null || removal.without_fence
       if (held !== null) noteOnce(`${held.message}; tried ${held.tries} times, it is tried again`)
-      if (isFenced && due > (await serverNow(store))) {
+      if (isFenced && due > seen.now) {
         if (settings.removal.undoWindowMs > 0) return null
         noteOnce(`pending until ${due.toISOString()}: two heartbeats and a lease must pass`)
       }

@@ -2,6 +2,7 @@ import { KeyturnError } from '../../contracts/errors.ts'
 import { readHeartbeats } from '../../store/process-heartbeats.ts'
 import { requireMajority } from '../../store/majority.ts'
 import { serverNow, type Store } from '../../store/store.ts'
+import { Outage } from '../outage.ts'
 
 /** How often a waiting command checks that a worker is alive, in milliseconds. */
 const lookEveryMs = 2000
@@ -26,12 +27,23 @@ export async function requireWorker(store: Store): Promise<void> {
   })
 }
 
-/** Waits for work that workers do. Throws no-worker when the last worker stops sending heartbeats. */
+/**
+ * Waits for work that workers do. Throws no-worker when the last worker stops sending heartbeats, and mongodb-unreachable
+ * after a minute without MongoDB.
+ */
 export async function whileWorkersLive<T>(store: Store, work: Promise<T>): Promise<T> {
   let timer: NodeJS.Timeout | undefined
   const silence = new Promise<never>((_, reject) => {
-    const look = () => requireWorker(store).catch(reject)
-    timer = setInterval(() => void look(), lookEveryMs)
+    const outage = new Outage()
+    let isLooking = false
+    const look = () => outage.outlast(() => requireWorker(store))
+    timer = setInterval(() => {
+      if (isLooking) return
+      isLooking = true
+      void look()
+        .catch(reject)
+        .finally(() => (isLooking = false))
+    }, lookEveryMs)
   })
   try {
     return await Promise.race([work, silence])

@@ -1,5 +1,5 @@
 import type { ClientSession } from 'mongodb'
-import { afterAll, beforeAll, expect, test } from 'vitest'
+import { afterAll, beforeAll, expect, inject, onTestFinished, test } from 'vitest'
 import { queues, workflowIds, workflowTypes } from '../../contracts/names.ts'
 import type {
   RemovalPhase,
@@ -14,6 +14,7 @@ import { openRemoval, currentRemoval } from '../../store/removal-requests.ts'
 import { openFleet, type Fleet } from '../support/fleet.ts'
 import { places } from '../support/fleet-records.ts'
 import { freshName } from '../support/fresh.ts'
+import { openTcpProxy } from '../support/tcp-proxy.ts'
 
 /** Operators terminate and reset in Temporal's UI, in each phase of a removal; the next command continues the request. */
 
@@ -125,6 +126,28 @@ test('remove continues a removal that was terminated before its fence, and shows
     expect({ code, state: json['state'] }).toEqual({ code: 0, state: 'pending-removal' })
     expect(stderr).toContain('an open transaction holds up the fence')
     expect(await pendingRequest()).toBe(input.request)
+    await undone()
+  })
+})
+
+test('remove outlasts an outage of MongoDB while it waits', async () => {
+  const proxy = await openTcpProxy(inject('mongoUri'))
+  onTestFinished(() => proxy.close())
+  const config = await fleet.writeConfig('proxied', { mongodb: { uri: proxy.uri } })
+  await holding(async (release) => {
+    const command = fleet.start('--config', config, 'remove', '--version', '1')
+    await fleet.until('it does not wait', () =>
+      Promise.resolve(command.stderr().includes('holds up the fence')),
+    )
+    proxy.cut()
+    // A look fails after fifteen seconds; another has begun.
+    await fleet.until('it does not look again', () =>
+      Promise.resolve(/on kek_versions, for 1\d s[^]*on kek_versions/.test(command.stderr())),
+    )
+    proxy.heal()
+    await release()
+    const { code, json, stderr } = await command.end()
+    expect({ code, state: json['state'] }, stderr).toEqual({ code: 0, state: 'pending-removal' })
     await undone()
   })
 })
