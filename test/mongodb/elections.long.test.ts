@@ -4,11 +4,11 @@ import { FaultRun, throughElections } from '../support/fault-run.ts'
 import { openFleet, type Fleet } from '../support/fleet.ts'
 import { replicaSet } from '../support/replica-set.ts'
 import { killed, stepDown } from '../support/set-faults.ts'
-import { installUnder, rotateUnder } from './steps-under-fault.ts'
+import { installUnder, removeUnder, rotateUnder } from './steps-under-fault.ts'
 
 /**
- * A set of three loses its primary in an installation and in every phase of a rotation. Each fault installs a version and
- * rotates to it.
+ * A set of three loses its primary in every phase of a rotation, in an installation and in a removal. Each fault has its
+ * versions: it installs one, rotates to it, and removes the one before.
  */
 
 const records = 400
@@ -20,8 +20,9 @@ describe('a set of three that loses its primary', () => {
 
   beforeAll(async () => {
     set = started()
+    const removal = { backup_window: '0s', undo_window: '10m' }
     const rewrap = { page: 5, shards: 2 }
-    const config = { fleet: throughElections, rewrap }
+    const config = { fleet: throughElections, removal, rewrap }
     fleet = await openFleet({ provider: 'env', versions: [1], mongoUri: set.uri, config })
     await fleet.fill(records)
   })
@@ -38,6 +39,7 @@ describe('a set of three that loses its primary', () => {
     try {
       await installUnder(run, to)
       await rotateUnder(run, { from, to, records })
+      await removeUnder(run, from, records)
     } finally {
       console.log(run.figures())
     }

@@ -2,13 +2,14 @@ import { expect } from 'vitest'
 import type { Document } from 'mongodb'
 import { collections, workflowIds } from '../../contracts/names.ts'
 import type { RotationPhase } from '../../contracts/rotation.ts'
+import { hasFence } from '../../store/fence.ts'
 import { readVersion } from '../../store/kek-versions.ts'
 import { sumCounters } from '../../store/rewrap-ranges.ts'
 import { readRotation, runningRotation } from '../../store/rotations.ts'
 import type { FaultRun } from '../support/fault-run.ts'
 import type { Fleet } from '../support/fleet.ts'
 import { places } from '../support/fleet-records.ts'
-import { lateProcess, lockDocument, pagesOn, running } from '../support/set-gates.ts'
+import { documentOn, lateProcess, lockDocument, pagesOn, running } from '../support/set-gates.ts'
 
 /** Old envelopes that an application writes back during settle: the tail. */
 const writtenBack = 40
@@ -144,6 +145,77 @@ export async function rotateUnder(
     quarantined: 0,
   })
   expect(await fleet.verifyRecords()).toEqual({ [to]: records })
+  await fleet.must('audit', 'verify')
+}
+
+/**
+ * A removal meets the fault in its request, in its undo window and in the undo; requested again, in the step that destroys.
+ * The fault comes after the guards of the request were evaluated, and before those of the last step are.
+ */
+export async function removeUnder(run: FaultRun, version: number, records: number): Promise<void> {
+  const { set, fleet } = run
+  const removal = workflowIds.remove(fleet.identity, version)
+  const row = async () => await readVersion(fleet.store, version)
+  const pendingRemoval = { state: 'pending-removal' }
+  const query = { collection: collections.heartbeats, filter: { role: 'worker' } }
+
+  const request = await lockVersion(run, version)
+  const requested = fleet.start('remove', '--version', `${version}`)
+  await pending(fleet, removal, 'requestRemoval')
+  await run.meet({
+    step: 'request',
+    gate: request,
+    isPassed: async () => (await row())?.removal?.fenced_at != null,
+  })
+  const first = await requested.end()
+  expect(first, first.stdout + first.stderr).toMatchObject({ code: 0, json: pendingRemoval })
+
+  await run.meet({
+    step: 'window',
+    gate: running(documentOn(set, fleet, query)),
+    isPassed: async () => {
+      const { dueAt } = await fleet.must('remove', '--version', `${version}`)
+      return dueAt === first.json.dueAt
+    },
+  })
+
+  const undo = await lockVersion(run, version)
+  const aborted = await abortedOn(run)
+  const undone = fleet.start('remove', '--version', `${version}`, '--undo')
+  await fleet.until('undo does not meet the lock', async () => {
+    return (await abortedOn(run)) > aborted
+  })
+  await run.meet({
+    step: 'undo',
+    gate: undo,
+    isPassed: async () => (await row())?.removal === null,
+  })
+  expect(await undone.end()).toMatchObject({ code: 0, json: { state: 'deactivated' } })
+  const [{ collection, field }] = places
+  expect(await hasFence(fleet.store, { collection, fields: [field], version })).toBe(false)
+
+  expect(await fleet.must('remove', '--version', `${version}`)).toMatchObject(pendingRemoval)
+  // The window is over for a workflow that starts now.
+  await fleet.temporal.workflow.getHandle(removal).terminate()
+  await fleet.store.db
+    .collection(collections.versions)
+    .updateOne({ _id: version as never }, { $set: { 'removal.due_at': new Date(0) } })
+  const destroy = await lockVersion(run, version)
+  const destroyed = fleet.start('remove', '--version', `${version}`)
+  await pending(fleet, removal, 'destroyVersion')
+  await run.meet({
+    step: 'destroy',
+    gate: destroy,
+    isPassed: async () => (await row())?.destroyed_at != null,
+  })
+  const { code, json, stdout, stderr } = await destroyed.end()
+  expect({ code, json }, stdout + stderr).toMatchObject({ code: 0, json: { state: 'destroyed' } })
+  const audited = await fleet.store.db
+    .collection(collections.audit)
+    .countDocuments({ action: 'version-destroyed', subject: `v${version}` })
+  expect(audited).toBe(1)
+  expect(await fleet.verifyRecords()).toEqual({ [version + 1]: records })
+  await fleet.must('audit', 'verify')
 }
 
 const lockVersion = ({ set, fleet }: FaultRun, version: number) =>
@@ -163,6 +235,12 @@ async function pending(fleet: Fleet, workflowId: string, activity: string): Prom
     },
     60_000,
   )
+}
+
+/** How many transactions have ended without a commit on the primary, such as one that has met a locked document. */
+async function abortedOn({ set }: FaultRun): Promise<number> {
+  const status = await set.command(await set.primary(), { serverStatus: 1 })
+  return Number((status as { transactions: { totalAborted: unknown } }).transactions.totalAborted)
 }
 
 async function someRecords(fleet: Fleet): Promise<Document[]> {

@@ -9,8 +9,8 @@ import { holdVerify } from './holds.ts'
 export interface Gate {
   /** Lets go what the fault could not: a lock. A late process stays late. */
   release(): Promise<void>
-  /** Whether Keyturn has written something to this member since the first call. */
-  isWrittenOn(member: Member): Promise<boolean>
+  /** What Keyturn's next write changes, as this one member has it. */
+  readOn(member: Member): Promise<string>
   /** Repeating it does nothing. */
   end(): Promise<void>
 }
@@ -48,7 +48,7 @@ export async function lockDocument(
     if (session.inTransaction()) await session.abortTransaction().catch(() => undefined)
     await session.endSession()
   }
-  return { release, end: release, isWrittenOn: changesOn(set, fleet, { collection, filter }) }
+  return { release, end: release, readOn: documentOn(set, fleet, { collection, filter }) }
 }
 
 /** A process of the fleet that has not seen the switch: settle waits until it catches up, for a minute at most. */
@@ -61,7 +61,7 @@ export async function lateProcess(
   return {
     release: () => Promise.resolve(),
     end: () => hold.release(),
-    isWrittenOn: changesOn(set, fleet, query),
+    readOn: documentOn(set, fleet, query),
     async catchUp() {
       const epoch = (await readActive(fleet.store))?.epoch ?? 0
       await fleet.store.db
@@ -72,35 +72,27 @@ export async function lateProcess(
 }
 
 /** Not held: something slow that goes on by itself, such as a sweep with a low rate. */
-export function running(isWrittenOn: Gate['isWrittenOn']): Gate {
+export function running(readOn: Gate['readOn']): Gate {
   const nothing = () => Promise.resolve()
-  return { release: nothing, end: nothing, isWrittenOn }
+  return { release: nothing, end: nothing, readOn }
 }
 
-/** Whether a member's copy of a document differs from what it was at the first call. */
-export function changesOn(
+/** A document as a member has it. */
+export function documentOn(
   set: ReplicaSet,
   fleet: Fleet,
   query: { collection: string; filter: Document },
-): Gate['isWrittenOn'] {
-  let first: string | null = null
-  return async (member) => {
-    const now = JSON.stringify(await localDocument(set, fleet, member, query))
-    first ??= now
-    return now !== first
-  }
+): Gate['readOn'] {
+  return async (member) => JSON.stringify(await localDocument(set, fleet, member, query))
 }
 
-/** Whether a member counts more re-wrapped envelopes than at the first call. */
-export function pagesOn(set: ReplicaSet, fleet: Fleet): Gate['isWrittenOn'] {
-  let first: number | null = null
+/** How many re-wrapped envelopes a member counts. */
+export function pagesOn(set: ReplicaSet, fleet: Fleet): Gate['readOn'] {
   const pipeline = [{ $group: { _id: null, total: { $sum: '$counters.rewrapped' } } }]
   return async (member) => {
     const command = { aggregate: collections.ranges, pipeline, cursor: {} }
     const answer = await set.command(member, command, fleet.install)
     const [sum] = (answer as { cursor: { firstBatch: { total: number }[] } }).cursor.firstBatch
-    const total = sum?.total ?? 0
-    first ??= total
-    return total > first
+    return `${sum?.total ?? 0}`
   }
 }
