@@ -31,8 +31,15 @@ export interface Faults {
 const pause = { least: 8, most: 28 }
 /** As often as they are listed. A repaired target is free for the next fault. */
 const kinds = [
-  ...(['worker', 'worker', 'worker', 'worker', 'freeze'] as const),
-  ...(['mongod', 'mongod', 'temporal', 'token'] as const),
+  'worker',
+  'worker',
+  'worker',
+  'worker',
+  'freeze',
+  'mongod',
+  'mongod',
+  'temporal',
+  'token',
 ] as const
 /** The first and then each sixth worker is ended by SIGABRT, with a core dump. */
 const abortEvery = 6

@@ -63,7 +63,13 @@ export async function secretsOf(
 
 export class SecretSearch implements Searched {
   readonly bytes: Record<Kind, number> = {
-    ...{ log: 0, history: 0, metrics: 0, argv: 0, environment: 0, core: 0, keystore: 0 },
+    log: 0,
+    history: 0,
+    metrics: 0,
+    argv: 0,
+    environment: 0,
+    core: 0,
+    keystore: 0,
   }
   readonly hits = new Set<string>()
   readonly #fixture: Fixture
@@ -124,7 +130,8 @@ export class SecretSearch implements Searched {
     let dumps = 0
     for (const pid of [...lanes, worker.pid]) {
       const command = await readFile(`/proc/${pid}/cmdline`, 'latin1').catch(() => '')
-      if (!command.includes('node')) continue
+      // The shell that supervises the worker is no process of the product, and has the same environment.
+      if (command.split('\0')[0] !== process.execPath) continue
       await execute('prlimit', ['--pid', pid.toString(), '--core=unlimited'])
       process.kill(pid, 'SIGABRT')
       const file = await coreOf(pid)

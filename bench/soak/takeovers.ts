@@ -60,8 +60,9 @@ export function watchTakeovers(store: Store): TakeoverWatch {
   return {
     takeovers,
     lost(cause) {
-      const ranges = [...seen].filter(([, { closed, attempt }]) => !closed && attempt > 0)
-      open = { cause, at: performance.now(), ranges: new Map(structuredRanges(ranges)) }
+      const taken = [...seen].filter(([, { closed, attempt }]) => !closed && attempt > 0)
+      const ranges = new Map(taken.map(([key, range]) => [key, { ...range }]))
+      open = { cause, at: performance.now(), ranges }
     },
     disturbed() {
       open = null
@@ -71,10 +72,6 @@ export function watchTakeovers(store: Store): TakeoverWatch {
       await running
     },
   }
-}
-
-function structuredRanges(ranges: readonly [string, RangeDoc][]): [string, RangeDoc][] {
-  return ranges.map(([key, range]) => [key, { ...range }])
 }
 
 function keyOf({ _id }: RangeDoc): string {
