@@ -13,7 +13,7 @@ const kekOf = (section: string) =>
 describe('an unknown key', () => {
   test('is reported with file, line and column, and with the keys that are allowed', () => {
     expect(found(`${least}flet: { lease: 90s }\n`)).toBe(
-      'config-unknown-key: keyturn.yaml:6:1: unknown key "flet" | allowed keys: install, mongodb, temporal, kek, collections, fleet, rewrap, removal, worker, log',
+      'config-unknown-key: keyturn.yaml:6:1: unknown key "flet" | allowed keys: install, mongodb, temporal, kek, collections, fleet, rewrap, removal, worker, audit, log',
     )
     expect(found(`${least}fleet:\n  heartbeat: 30s\n  heart_beat: 30s\n`)).toBe(
       'config-unknown-key: keyturn.yaml:8:3: unknown key "fleet.heart_beat" | allowed keys: heartbeat, lease, expire, prove',
