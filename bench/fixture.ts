@@ -24,7 +24,7 @@ export interface Fixture {
   readonly provider: KekProvider
   readonly workers: WorkerProcess[]
   /** Runs a command of the product; throws when it does not end with 0 or 6; returns its JSON. */
-  keyturn(...args: string[]): Promise<Record<string, unknown>>
+  readonly keyturn: (...args: string[]) => Promise<Record<string, unknown>>
   /** Kills a worker with SIGKILL and starts another one immediately, as systemd does. */
   killWorker(index: number): Promise<void>
   /** A rotation through Temporal, as an operator starts it. */

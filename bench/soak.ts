@@ -54,7 +54,7 @@ async function soakProvider(provider: ProviderName, options: BenchOptions): Prom
   const folder = await freshFolder('bench-soak')
   const control = provider === 'pkcs11' ? join(folder, 'fault') : null
   const servers = await startSoakServers(folder, options.print)
-  let isKept = false
+  const evidence = { isKept: false }
   try {
     const { temporalAddress } = servers
     return await withFixture(
@@ -72,19 +72,19 @@ async function soakProvider(provider: ProviderName, options: BenchOptions): Prom
           const soaked = await withKeyrings(fixture, (keyrings) =>
             soak({ fixture, keyrings, servers, control, folder, options }),
           )
-          isKept = !isSound(soaked)
+          evidence.isKept = !isSound(soaked)
           return soaked
         } catch (error) {
-          isKept = true
+          evidence.isKept = true
           throw error
         } finally {
-          if (isKept) await fixture.stack.stop({ keep: true })
+          if (evidence.isKept) await fixture.stack.stop({ keep: true })
         }
       },
     )
   } finally {
     await servers.stop()
-    if (isKept) await keepFolder(folder)
+    if (evidence.isKept) await keepFolder(folder)
     else await rm(folder, { recursive: true, force: true })
   }
 }

@@ -112,7 +112,7 @@ class Writing {
     if (envelope === null) return
     await this.#noted(entry, [digestOf(plaintext)], async () => {
       const change = { $set: { [field]: envelope }, $inc: { rev: 1 } }
-      return (await this.#live.updateOne({ _id: entry.id }, change as never)).matchedCount === 1
+      return (await this.#live.updateOne({ _id: entry.id }, change)).matchedCount === 1
     })
   }
 

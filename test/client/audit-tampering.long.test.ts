@@ -74,7 +74,8 @@ const rows = () => audit.find({}, { sort: { _id: 1 } }).toArray()
 async function forge(entries: AuditDoc[]): Promise<void> {
   let prev = genesis
   const chain = entries.map((entry, index) => {
-    const { hash: _, ...rest } = { ...entry, _id: index + 1, prev }
+    const { at, actor, action, subject, details } = entry
+    const rest = { _id: index + 1, at, actor, action, subject, details, prev }
     prev = auditHash(rest)
     return { ...rest, hash: prev }
   })
@@ -82,7 +83,15 @@ async function forge(entries: AuditDoc[]): Promise<void> {
   if (chain.length > 0) await audit.insertMany(chain)
 }
 
-const renumbered = ({ _id: _, ...entry }: AuditDoc) => entry
+const renumbered = ({ at, actor, action, subject, details, prev, hash }: AuditDoc) => ({
+  at,
+  actor,
+  action,
+  subject,
+  details,
+  prev,
+  hash,
+})
 
 const unsigned = ({ type, install, entries, head, at }: SignedHead): AuditHead => ({
   type,

@@ -4,7 +4,7 @@ import { createServer, type AddressInfo, type Server } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { createServer as createTlsServer } from 'node:tls'
-import { MongoBulkWriteError, MongoNetworkError, MongoServerError } from 'mongodb'
+import { MongoServerError } from 'mongodb'
 import { afterAll, beforeAll, describe, expect, inject, test } from 'vitest'
 import { KeyturnError } from '../../contracts/errors.ts'
 import { asStoreError } from '../../store/store-errors.ts'
@@ -394,17 +394,5 @@ describe("a server's answer", () => {
     expect(known).toMatchObject({ code: expected, cause: error })
     expect(known.message).toMatch(/^mongodb at "a" .*the words/)
     expect(known.hint).toMatch(hint)
-  })
-})
-
-test('a connection that is closed during a bulk write is no refusal', () => {
-  // As the driver wraps it: an error of a server that did not answer.
-  const error = new MongoBulkWriteError(
-    new MongoNetworkError('connection 2 to 127.0.0.1:27017 closed') as never,
-    {} as never,
-  )
-  expect(asStoreError(error)).toMatchObject({
-    code: 'mongodb-unreachable',
-    message: 'mongodb cannot be reached: connection 2 to 127.0.0.1:27017 closed',
   })
 })
