@@ -31,6 +31,7 @@ describe('a configuration', () => {
       },
       worker: { listen: '127.0.0.1:9464', shutdownGraceMs: 10_000 },
       log: { level: 'info', pretty: 'auto' },
+      audit: {},
     })
     expect(load(withPkcs11).kek.pkcs11).toEqual({
       modulePath: '/usr/lib/softhsm/libsofthsm2.so',
@@ -67,6 +68,7 @@ rewrap: { page: 5000, shards: 4, check: sampled, max_rate: 2000 }
 removal: { backup_window: 0s, undo_window: 1w, approvals_required: 1, approvers: [a, b] }
 worker: { listen: "[::1]:0", shutdown_grace: 500ms }
 log: { level: debug, pretty: true }
+audit: { signing_key: /etc/keyturn/audit.pem, anchor_file: /var/log/heads, anchor_url: "https://h/" }
 `)
     expect(config.temporal).toEqual({ address: '127.0.0.1:7233', namespace: 'default' })
     expect(config.kek).toEqual({
@@ -100,6 +102,11 @@ log: { level: debug, pretty: true }
     })
     expect(config.worker).toEqual({ listen: '[::1]:0', shutdownGraceMs: 500 })
     expect(config.log).toEqual({ level: 'debug', pretty: true })
+    expect(config.audit).toEqual({
+      signingKey: '/etc/keyturn/audit.pem',
+      anchorFile: '/var/log/heads',
+      anchorUrl: 'https://h/',
+    })
   })
 
   test('is deeply frozen', () => {
