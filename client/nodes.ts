@@ -1,9 +1,10 @@
 import { KeyturnError } from '../contracts/errors.ts'
 import type { FleetNode } from '../contracts/fleet.ts'
 import type { Config } from '../contracts/settings.ts'
+import { decommissionNode, expectNode } from '../store/fleet-nodes.ts'
 import { withKeystore, withOwnKeystore } from './keystore.ts'
 import { requester } from './temporal/names.ts'
-import { decommissionFleetNode, expectFleetNode, fleetNodes } from './views/nodes.ts'
+import { fleetNodes } from './views/nodes.ts'
 
 /** The roster with its processes. */
 export async function readNodes(config: Config): Promise<FleetNode[]> {
@@ -21,9 +22,9 @@ export async function changeRoster(
     if (change === 'decommission') {
       requireNode(await fleetNodes(store), node)
       await ask()
-      await decommissionFleetNode(store, node, requester())
+      await decommissionNode(store, node, requester())
     } else {
-      await expectFleetNode(store, node, requester())
+      await expectNode(store, node, requester())
     }
     return fleetNodes(store)
   })

@@ -150,7 +150,7 @@ async function untilRecorded(
   }
 }
 
-/** Notes what the removal waits for, as recorded in the version's row. An outage of MongoDB of a minute ends it. */
+/** Notes what the removal waits for, as recorded in the version's row. Throws after MongoDB was away for a minute. */
 async function untilPending(
   { store, settings }: Keystore,
   version: number,

@@ -7,7 +7,7 @@ import { serverNow, type Store } from './store.ts'
 
 /** Heads of the audit's chain. One that is kept outside proves that nothing before it was changed or cut off. */
 
-/** The head of the chain of keystore `install`, an id. Entries that wait to be chained are not in it. */
+/** The head of the chain. `install` is the keystore's id. Entries still in the outbox are not included. */
 export async function readHead(store: Store, install: string): Promise<AuditHead> {
   const at = await serverNow(store)
   const last = await keystore.audit(store).findOne(numbered, { sort: { _id: -1 } })

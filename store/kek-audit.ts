@@ -81,7 +81,10 @@ export interface AuditVerdict {
   brokenAt: number | null
 }
 
-/** Recomputes the whole chain; restarts if an election interrupts it. The first entry is written with the install. */
+/**
+ * Recomputes the whole chain; restarts if an election interrupts it. `setup` writes the first entry together with the install,
+ * so an empty chain beside an install is broken at 1.
+ */
 export async function verifyAudit(store: Store): Promise<AuditVerdict> {
   const verdict = await throughElection(() => walkAudit(store), true)
   const isCut = verdict.entries === 0 && (await readInstall(store)) !== null

@@ -75,6 +75,7 @@ export async function readUses(store: Store, version: number): Promise<FoundUses
   const malformed = new Set<string>()
   for (const row of [...newest, ...others]) {
     const member = memberAmiss(useSchema, row)
+    // The schema has just checked its shape.
     if (member === null) uses.push(row as unknown as UseDoc)
     else malformed.add(`${nameOf(row._id)}: ${member}`)
   }
@@ -85,6 +86,7 @@ export async function readUses(store: Store, version: number): Promise<FoundUses
 export async function readNewestUses(store: Store): Promise<UseDoc[]> {
   const rows = store.db.collection(collections.uses).find().sort({ last_at: -1 }).limit(mostUses)
   const found = await rows.toArray()
+  // The filter checks the shape.
   return found.filter((row) => memberAmiss(useSchema, row) === null) as unknown as UseDoc[]
 }
 

@@ -185,8 +185,8 @@ export async function destroyVersion(
 }
 
 /**
- * Records that the object of a destroyed version is about to be destroyed in the HSM, once for each request. False if the
- * request is not open, or was not for it.
+ * Records, once for each request, that a destroyed version's key is about to be destroyed in the HSM. False if the request
+ * is not open or does not ask for that.
  */
 export async function recordKeyDestroying(
   store: Store,

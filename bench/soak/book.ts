@@ -31,7 +31,7 @@ const batch = 500
 /** Plaintexts of each collection that are kept. */
 const kept = 20
 
-/** The list of everything that was written, which is what the database is compared with. */
+/** Everything that was written. The database is compared with it at the end. */
 export class Book {
   readonly entries: Record<SoakCollection, Entry[]> = { records: [], live: [] }
   /** Some plaintexts, to search for. */

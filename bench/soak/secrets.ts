@@ -28,7 +28,7 @@ export type Kind = 'log' | 'history' | 'metrics' | 'argv' | 'environment' | 'cor
 const chunkBytes = 64 * 2 ** 20
 /** Longer than the longest form of a secret. */
 const overlapBytes = 1_024
-/** The environment is where the `env` provider's keys are by design. */
+/** The `env` provider reads its keys from the environment, so finding them there is no leak. */
 const keyVariable = /^KEYTURN_ENCRYPTION_ENV_KEK_V\d+=/
 const execute = promisify(execFile)
 

@@ -1,6 +1,6 @@
 import type { FleetNode, FleetProcess } from '../../contracts/fleet.ts'
 import type { HeartbeatDoc } from '../../store/documents.ts'
-import { decommissionNode, expectNode, readRoster } from '../../store/fleet-nodes.ts'
+import { readRoster } from '../../store/fleet-nodes.ts'
 import { readHeartbeats } from '../../store/process-heartbeats.ts'
 import { serverNow, type Store } from '../../store/store.ts'
 
@@ -28,16 +28,6 @@ export async function fleetNodes(store: Store): Promise<FleetNode[]> {
       processes: processes.map((heartbeat) => processOf(heartbeat, now)),
     }
   })
-}
-
-/** Puts a node on the roster, or back on it after a decommission. */
-export async function expectFleetNode(store: Store, node: string, by: string): Promise<void> {
-  await expectNode(store, node, by)
-}
-
-/** Takes a node off the roster: nothing waits for it any more. Throws node-unknown and node-live. */
-export async function decommissionFleetNode(store: Store, node: string, by: string): Promise<void> {
-  await decommissionNode(store, node, by)
 }
 
 function processOf(heartbeat: HeartbeatDoc, now: Date): FleetProcess {
