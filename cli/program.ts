@@ -28,6 +28,7 @@ const commands: Record<string, () => Promise<CommandFile>> = {
   nodes: () => import('./commands/nodes.ts'),
   policy: () => import('./commands/policy.ts'),
   report: () => import('./commands/report.ts'),
+  backup: () => import('./commands/backup.ts'),
   audit: () => import('./commands/audit.ts'),
   version: () => import('./commands/version.ts'),
 }

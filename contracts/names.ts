@@ -23,6 +23,7 @@ export const collections = {
   removals: 'kek_removals',
   tasks: 'kek_tasks',
   uses: 'kek_uses',
+  backups: 'kek_backups',
 } as const
 
 export const queues = {

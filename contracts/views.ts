@@ -123,6 +123,7 @@ export type GuardName =
   | 'quarantine-empty'
   | 'not-used'
   | 'backup-window'
+  | 'backups'
   | 'approvals'
   | 'fence'
 

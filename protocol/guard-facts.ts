@@ -1,6 +1,7 @@
 import type { ErrorReport } from '../contracts/errors.ts'
 import type { ProcessRole } from '../contracts/fleet.ts'
 import type { Guard, GuardName } from '../contracts/views.ts'
+import type { VersionLife } from './backup-needs.ts'
 import type { HeartbeatFact, RosterFact } from './facts.ts'
 
 /**
@@ -46,6 +47,10 @@ export interface RemovalFacts {
   /** Documents of uses that cannot be read, of this version or of an unreadable one. */
   malformedUses: readonly string[]
   backupWindowMs: number
+  /** All marked backups, kept or not. */
+  backups: readonly BackupFact[]
+  /** The version's history. */
+  life: VersionLife
   /** The database's clock, and this process's clock, ISO 8601. */
   now: string
   ownNow: string
@@ -56,6 +61,13 @@ export interface RemovalFacts {
   approvedBy: readonly string[]
   requestedBy: string
   fence: FenceFact
+}
+
+/** A marked backup; times ISO 8601. `keepUntil` null: until it is dropped. */
+export interface BackupFact {
+  name: string
+  takenAt: string
+  keepUntil: string | null
 }
 
 /** Uses of a version by one process at one place; `lastAt` is ISO 8601. */

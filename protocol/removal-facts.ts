@@ -1,3 +1,4 @@
+import { lifeOf } from './backup-needs.ts'
 import { heartbeatFact, rosterFact } from './facts.ts'
 import type { FenceFact, RemovalFacts, UseFact } from './guard-facts.ts'
 
@@ -9,6 +10,9 @@ export interface Reading {
     readonly activated_at: Date | null
     readonly left_at: Date | null
     readonly left_epoch: number | null
+    readonly created_at: Date
+    readonly destroyed_at: Date | null
+    readonly periods?: readonly { readonly activated_at: Date; readonly left_at: Date | null }[]
     readonly removal: { readonly requested_at: Date } | null
   }
   readonly active: { readonly version: number; readonly epoch: number } | null
@@ -23,7 +27,14 @@ export interface Reading {
   readonly oddQuarantined: number
   readonly uses: readonly UseRow[]
   readonly malformedUses: readonly string[]
+  readonly backups: readonly BackupRow[]
   readonly fence: 'stands' | 'missing' | 'refused'
+}
+
+interface BackupRow {
+  readonly _id: string
+  readonly taken_at: Date
+  readonly keep_until: Date | null
 }
 
 interface UseRow {
@@ -77,6 +88,12 @@ export function removalFacts(reading: Reading, rules: RemovalRulesNow): RemovalF
     malformedUses: reading.malformedUses,
     acceptQuarantine: rules.acceptQuarantine,
     backupWindowMs: rules.backupWindowMs,
+    backups: reading.backups.map(({ _id: name, taken_at, keep_until }) => ({
+      name,
+      takenAt: taken_at.toISOString(),
+      keepUntil: keep_until?.toISOString() ?? null,
+    })),
+    life: lifeOf(row, reading.quarantined + reading.oddQuarantined + reading.odd > 0),
     now: now.toISOString(),
     ownNow: rules.ownNow.toISOString(),
     settings: rules.settings,

@@ -1,6 +1,7 @@
 import type { ErrorReport } from '../contracts/errors.ts'
 import type { Guard, GuardName } from '../contracts/views.ts'
 import { backupWindow } from './backup-window.ts'
+import { backups } from './backups-guard.ts'
 import { fleetPast, settingsAgree } from './fleet-guards.ts'
 import { notUsed } from './not-used.ts'
 import { guard, unused, wasUsed, type FenceFact, type RemovalFacts } from './guard-facts.ts'
@@ -19,6 +20,7 @@ export function removalGuards(facts: RemovalFacts): Guard[] {
     quarantineEmpty(facts),
     notUsed(facts),
     backupWindow(facts),
+    backups(facts),
     approvals(facts),
     fence(facts),
   ]

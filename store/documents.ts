@@ -101,6 +101,11 @@ export interface VersionDoc {
   left_at: Date | null
   /** The epoch that made another version active. */
   left_epoch: number | null
+  /**
+   * When it was active, and the end of the last settle that left it after that; never shortened. Absent in rows of older
+   * builds.
+   */
+  periods?: { activated_at: Date; left_at: Date | null }[]
   removal: RemovalDoc | null
   destroyed_at: Date | null
 }
@@ -156,6 +161,18 @@ export interface UseDoc {
   count: number
   first_at: Date
   last_at: Date
+}
+
+/** `kek_backups`: backups of the database that are kept, as operators mark them. */
+export interface BackupDoc {
+  /** Its name. */
+  _id: string
+  /** When it began. */
+  taken_at: Date
+  /** Null: until it is dropped. */
+  keep_until: Date | null
+  marked_at: Date
+  marked_by: string
 }
 
 /** `kek_active`: one document, switched by compare-and-set on `epoch`, which only grows. */

@@ -21,7 +21,7 @@ export async function insertFirstActive(store: Store, version: number): Promise<
       .versions(store)
       .updateOne(
         { _id: version, canary: { $ne: null }, removal: null, destroyed_at: null },
-        { $set: { activated_at: at } },
+        { $set: { activated_at: at, periods: [{ activated_at: at, left_at: null }] } },
         { session },
       )
     if (matchedCount === 0) return null

@@ -73,6 +73,7 @@ export async function insertIntent(store: Store, intent: Intent): Promise<Versio
     deactivated_at: null,
     left_at: null,
     left_epoch: null,
+    periods: [],
     removal: null,
     destroyed_at: null,
   }

@@ -9,6 +9,7 @@ import { newInstallId } from './kek-install.ts'
 import { withdrawTasks } from './kek-tasks.ts'
 import { clearEndedMarks } from './rotation-marks.ts'
 import { keystore } from './keystore.ts'
+import { perhapsActive } from './periods.ts'
 import { readHeartbeats } from './process-heartbeats.ts'
 import { withdrawRemoval, type Withdrawal } from './removal-requests.ts'
 import { closeRanges } from './range-takeover.ts'
@@ -176,7 +177,15 @@ async function raiseEpoch(store: Store): Promise<Withdrawn['epoch']> {
       .versions(store)
       .updateMany(
         { canary: { $ne: null }, activated_at: null, destroyed_at: null },
-        [{ $set: { left_at: '$$NOW', left_epoch: to } }],
+        [{ $set: { left_at: '$$NOW', left_epoch: to, periods: perhapsActive } }],
+        { session },
+      )
+    // Backups of the lost state may hold envelopes of any version that was there.
+    await keystore
+      .versions(store)
+      .updateMany(
+        { _id: { $ne: active.version }, activated_at: { $ne: null }, destroyed_at: null },
+        [{ $set: { periods: perhapsActive } }],
         { session },
       )
   })

@@ -125,6 +125,10 @@ export const versionSchema = z.looseObject({
   deactivated_at: date.nullable(),
   left_at: date.nullable(),
   left_epoch: count.nullable(),
+  periods: z
+    .array(z.looseObject({ activated_at: date, left_at: date.nullable() }))
+    .max(mostEntries)
+    .optional(),
   removal: z
     .looseObject({
       request: name,
@@ -141,10 +145,19 @@ export const versionSchema = z.looseObject({
   destroyed_at: date.nullable(),
 })
 
-/** The members that a process needs to load and unload versions; without the removal's due time and the wrap count. */
+/** The members that a process needs to load and unload versions; without the removal's due time, the wrap count and the periods. */
 export const loadableSchema = versionSchema.extend({
   removal: z.looseObject({ request: name }).nullable(),
   wraps: z.unknown(),
+  periods: z.unknown().optional(),
+})
+
+export const backupSchema = z.looseObject({
+  _id: name,
+  taken_at: date,
+  keep_until: date.nullable(),
+  marked_at: date,
+  marked_by: text,
 })
 
 export const removalSchema = z.looseObject({

@@ -4,6 +4,7 @@ import type {
   ActiveDoc,
   AuditDoc,
   AuditOutboxDoc,
+  BackupDoc,
   HeartbeatDoc,
   InstallDoc,
   NodeDoc,
@@ -42,6 +43,8 @@ export const keystore = {
     store.db.collection(collections.quarantine),
   removals: (store: Store): Collection<RemovalRequestDoc> =>
     checked(store.db.collection(collections.removals), wellFormed.removal),
+  backups: (store: Store): Collection<BackupDoc> =>
+    checked(store.db.collection(collections.backups), wellFormed.backup),
   tasks: (store: Store): Collection<TaskDoc> => store.db.collection(collections.tasks),
   questions: (store: Store): Collection<QuestionDoc> =>
     checked(store.db.collection(collections.questions), wellFormed.question),

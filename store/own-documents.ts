@@ -5,6 +5,7 @@ import { KeyturnError } from '../contracts/errors.ts'
 import { collections } from '../contracts/names.ts'
 import type {
   ActiveDoc,
+  BackupDoc,
   InstallDoc,
   QuestionDoc,
   RemovalRequestDoc,
@@ -28,6 +29,7 @@ export const wellFormed = {
   version: check<VersionDoc>(collections.versions, schemas.versionSchema),
   /** For loading the version's key. */
   loadable: check<VersionDoc>(collections.versions, schemas.loadableSchema),
+  backup: check<BackupDoc>(collections.backups, schemas.backupSchema),
   removal: check<RemovalRequestDoc>(collections.removals, schemas.removalSchema),
   question: check<QuestionDoc>(collections.questions, schemas.questionSchema),
   rotation: check<RotationDoc>(collections.rotations, schemas.rotationSchema),

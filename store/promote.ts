@@ -4,6 +4,7 @@ import type { ProofQuestion } from '../contracts/fleet.ts'
 import type { ActiveDoc, HeartbeatDoc, RotationDoc } from './documents.ts'
 import { recordAudit, type AuditEntry } from './audit-outbox.ts'
 import { keystore } from './keystore.ts'
+import { enteredNow } from './periods.ts'
 import { readHeartbeats } from './process-heartbeats.ts'
 import { readQuestions } from './proof-question.ts'
 import { serverNow, type Store } from './store.ts'
@@ -113,7 +114,17 @@ async function moveVersions(
   const versions = keystore.versions(store)
   const entered = await versions.updateOne(
     { _id: to, rotation, removal: null, destroyed_at: null, canary: { $ne: null } },
-    [{ $set: { activated_at: '$$NOW', deactivated_at: null, left_at: null, left_epoch: null } }],
+    [
+      {
+        $set: {
+          activated_at: '$$NOW',
+          deactivated_at: null,
+          left_at: null,
+          left_epoch: null,
+          periods: enteredNow,
+        },
+      },
+    ],
     { session },
   )
   if (entered.matchedCount === 0) throw notUsable(to, rotation)

@@ -1,9 +1,17 @@
 import type { CollectionConfig } from '../contracts/settings.ts'
 import { countVersions, leftOf } from './census.ts'
 import { lostCollections, type LostCollection } from './collections.ts'
-import type { ActiveDoc, HeartbeatDoc, NodeDoc, UseDoc, VersionDoc } from './documents.ts'
+import type {
+  ActiveDoc,
+  BackupDoc,
+  HeartbeatDoc,
+  NodeDoc,
+  UseDoc,
+  VersionDoc,
+} from './documents.ts'
 import { fenceObstacle, fenceOn, hasFence } from './fence.ts'
 import { readRoster } from './fleet-nodes.ts'
+import { readBackups } from './kek-backups.ts'
 import { readActive } from './kek-active.ts'
 import { readUses } from './kek-uses.ts'
 import { readVersion, readVersions } from './kek-versions.ts'
@@ -32,6 +40,8 @@ export interface RemovalReading {
   /** Recorded uses, as long ago as they may be. */
   uses: UseDoc[]
   malformedUses: string[]
+  /** All marked backups. */
+  backups: BackupDoc[]
   fence: 'stands' | 'missing' | 'refused'
 }
 
@@ -56,7 +66,7 @@ export async function readForRemoval(
   // After the counts: a collection that disappeared before them was not counted.
   const lost = await lostCollections(store, collections)
   const counts = { remaining, odd, quarantined, oddQuarantined }
-  const used = { uses, malformedUses }
+  const used = { uses, malformedUses, backups: await readBackups(store) }
   return { row, active, roster, heartbeats, now, lost, unknown, ...counts, ...used, fence }
 }
 

@@ -5,6 +5,7 @@ import { recordAudit } from './audit-outbox.ts'
 import { keystore } from './keystore.ts'
 import { endEntry } from './rotations.ts'
 import type { Store } from './store.ts'
+import { leftNow } from './periods.ts'
 import { inTransaction } from './transaction.ts'
 
 /**
@@ -121,7 +122,7 @@ export async function recordLeft(
 ): Promise<boolean> {
   const { matchedCount } = await keystore
     .versions(store)
-    .updateOne({ _id: version, rotation }, [{ $set: { left_at: '$$NOW' } }])
+    .updateOne({ _id: version, rotation }, [{ $set: { left_at: '$$NOW', periods: leftNow } }])
   return matchedCount === 1
 }
 

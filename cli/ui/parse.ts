@@ -58,6 +58,25 @@ export function timeOfDay(text: string): number {
   return (Number(hours) * 60 + Number(minutes)) * 60_000
 }
 
+/** A time with its zone, `2026-03-01T03:00:00Z`. Throws usage. */
+export function moment(text: string): Date {
+  const isTime = /^\d{4}-\d\d-\d\dT\d\d:\d\d(:\d\d(\.\d{1,3})?)?(Z|[+-]\d\d:\d\d)$/.test(text)
+  const at = new Date(text)
+  if (isTime && !Number.isNaN(at.getTime())) return at
+  throw new KeyturnError('usage', `a time is written as 2026-03-01T03:00:00Z, not "${text}"`, {
+    hint: 'date, time and zone: Z, or an offset as +01:00',
+  })
+}
+
+/** Up to 200 printable characters. Throws usage. */
+export function backupName(text: string): string {
+  if (/^[^\p{C}]{1,200}$/u.test(text) && text.trim() === text) return text
+  throw new KeyturnError(
+    'usage',
+    `a backup's name has 1 to 200 printable characters, not "${text}"`,
+  )
+}
+
 /** A key's label, to be found exactly so. Throws usage. */
 export function label(text: string): string {
   if (text !== '') return text

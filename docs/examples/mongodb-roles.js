@@ -17,6 +17,7 @@ const keystore = {
   kek_audit: ['find', 'insert'],
   // Entries wait here until they are chained.
   kek_audit_outbox: ['find', 'insert', 'remove'],
+  kek_backups: all,
   kek_install: write,
   kek_questions: all,
   kek_removals: write,

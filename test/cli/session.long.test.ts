@@ -181,7 +181,7 @@ describe('the commands on a live fleet', () => {
       code: 3,
       json: { state: 'active', error: { code: 'removal-refused' } },
     })
-    expect(active.json.guards).toHaveLength(10)
+    expect(active.json.guards).toHaveLength(11)
     const { code, json, stderr } = await fleet.cli('remove', '--version', '1')
     expect({ code, state: json.state }).toEqual({ code: 0, state: 'destroyed' })
     expect(stderr).toContain('hint: delete the variable "KEYTURN_ENCRYPTION_ENV_KEK_V1"')

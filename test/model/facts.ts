@@ -199,6 +199,8 @@ export function removalFacts(state: State, bounds: Bounds, version: number): Rem
     requestedAt: null,
     uses: [],
     malformedUses: [],
+    backups: [],
+    life: { periods: [], destroyedAt: null, isHeld: false },
     backupWindowMs: 0,
     now: after,
     ownNow: after,

@@ -4,45 +4,17 @@ import type { HeartbeatFact } from '../../protocol/facts.ts'
 import type { RemovalFacts } from '../../protocol/guard-facts.ts'
 import { refusalOf, removalGuards } from '../../protocol/removal-guards.ts'
 import { at, heartbeat, host } from './fleet-facts.ts'
+import { removalFactsOf } from './removal-facts-of.ts'
 
 const day = 86_400
-const facts = (fields: Partial<RemovalFacts> = {}): RemovalFacts => ({
-  version: 1,
-  active: 2,
-  epoch: 3,
-  rotation: null,
-  activatedAt: at(-90 * day),
-  leftAt: at(-31 * day),
-  leftEpoch: 2,
-  remaining: 0,
-  odd: 0,
-  lost: [],
-  unknown: [],
-  quarantined: 0,
-  oddQuarantined: 0,
-  acceptQuarantine: false,
-  requestedAt: null,
-  uses: [],
-  malformedUses: [],
-  backupWindowMs: 30 * day * 1000,
-  now: at(0),
-  ownNow: at(0),
-  settings: null,
-  approvalsRequired: 0,
-  approvedBy: [],
-  requestedBy: 'ann',
-  fence: 'possible',
-  roster: [host('vm-a')],
-  heartbeats: [heartbeat('vm-a/1', { current: 2, epoch: 2 })],
-  ...fields,
-})
+const facts = removalFactsOf
 const failing = (fields: Partial<RemovalFacts>) =>
   removalGuards(facts(fields))
     .filter(({ ok }) => !ok)
     .map(({ guard, detail }) => `${guard}: ${detail}`)
 
 describe('the guards of a removal', () => {
-  test('are ten, and each is shown with a sentence', () => {
+  test('are eleven, and each is shown with a sentence', () => {
     const guards = removalGuards(facts())
     expect(guards.map(({ guard }) => guard)).toEqual([
       'not-active',
@@ -53,6 +25,7 @@ describe('the guards of a removal', () => {
       'quarantine-empty',
       'not-used',
       'backup-window',
+      'backups',
       'approvals',
       'fence',
     ])

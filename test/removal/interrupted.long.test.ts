@@ -171,7 +171,7 @@ test('a removal terminated or reset within its window keeps its due date', async
   await handle.terminate()
   const second = await fleet.must('remove', '--version', '1')
   expect(second).toMatchObject({ state: 'pending-removal', dueAt: first.dueAt })
-  expect(second.guards).toHaveLength(10)
+  expect(second.guards).toHaveLength(11)
   await reset(handle)
   const third = await fleet.must('remove', '--version', '1')
   expect(third).toMatchObject({ state: 'pending-removal', dueAt: first.dueAt })

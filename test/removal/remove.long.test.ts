@@ -127,7 +127,7 @@ onEachProvider('the removal of a version', options, (fleetOf, provider) => {
     expect(await keys()).toBe(provider === 'pkcs11' ? 2 : 0)
     const looked = await fleet.must('remove', '--version', '1', '--dry-run')
     expect(looked).toMatchObject({ state: 'deactivated' })
-    expect(looked.guards).toHaveLength(10)
+    expect(looked.guards).toHaveLength(11)
     expect(await currentRemoval(fleet.store, 1)).toBeNull()
     await fleet.must('remove', '--version', '1')
     const other = await fleet.cli('remove', '--version', '1', '--accept-quarantine')
@@ -203,7 +203,7 @@ function at(fleet: Fleet, record: Document) {
 async function refusedBy(fleet: Fleet, version: number): Promise<string[]> {
   const { code, json }: CliEnd = await fleet.cli('remove', '--version', `${version}`)
   expect(code).toBe(3)
-  expect(json.guards).toHaveLength(10)
+  expect(json.guards).toHaveLength(11)
   return json.guards.filter(({ ok }) => !ok).map(({ guard }) => guard)
 }
 
