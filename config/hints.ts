@@ -27,7 +27,7 @@ const examples: Record<string, string> = {
   rewrap: 'rewrap: { page: 1000, shards: auto, check: all, max_rate: 0 }',
   removal:
     'removal: { backup_window: 30d, undo_window: 24h, approvals_required: 0, approvers: [] }',
-  worker: 'worker: { listen: "127.0.0.1:9464", shutdown_grace: 10s }',
+  worker: 'worker: { listen: "127.0.0.1:9464", token_file: worker.token, shutdown_grace: 10s }',
   audit: 'audit: { signing_key: audit.key, anchor_file: audit-heads.jsonl }',
   'audit.anchor_url': 'anchor_url: "https://log.example/keyturn"',
   log: 'log: { level: info, pretty: auto }',

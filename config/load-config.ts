@@ -1,7 +1,13 @@
 import path from 'node:path'
 import type { z } from 'zod'
 import { KeyturnError } from '../contracts/errors.ts'
-import type { AuditConfig, Config, KekConfig, Pkcs11Config } from '../contracts/settings.ts'
+import type {
+  AuditConfig,
+  Config,
+  KekConfig,
+  Pkcs11Config,
+  WorkerConfig,
+} from '../contracts/settings.ts'
 import { explain } from './explain.ts'
 import { readConfigFile } from './find-file.ts'
 import type { LookUp } from './find-file.ts'
@@ -49,7 +55,7 @@ export function loadConfig(options: LookUp = {}): Config {
       approvalsRequired: removal.approvals_required,
       approvers: removal.approvers,
     },
-    worker: { listen: worker.listen, shutdownGraceMs: worker.shutdown_grace },
+    worker: workerConfig(file, worker),
     audit: auditConfig(file, written.audit),
     log: written.log,
   })
@@ -126,6 +132,13 @@ function pkcs11Config(file: string, written: WrittenPkcs11): Pkcs11Config {
     maxSessions: written.max_sessions,
     useGcmIvFromHsm: written.use_gcm_iv_from_hsm,
   }
+}
+
+/** A relative `token_file` starts at the folder of keyturn.yaml. */
+function workerConfig(file: string, written: WrittenConfig['worker']): WorkerConfig {
+  const { listen, token_file: tokenFile, shutdown_grace: shutdownGraceMs } = written
+  if (tokenFile === undefined) return { listen, shutdownGraceMs }
+  return { listen, tokenFile: path.resolve(path.dirname(file), tokenFile), shutdownGraceMs }
 }
 
 /** Relative paths start at the folder of keyturn.yaml. */

@@ -93,6 +93,7 @@ const worker = section({
   listen: text()
     .refine(isListenAddress, 'must be an address such as "127.0.0.1:9464"')
     .default('127.0.0.1:9464'),
+  token_file: text().optional(),
   shutdown_grace: duration.prefault('10s'),
 }).prefault({})
 

@@ -13,9 +13,17 @@ export interface Config {
   readonly fleet: FleetTimings
   readonly rewrap: RewrapConfig
   readonly removal: RemovalRules
-  readonly worker: { readonly listen: string; readonly shutdownGraceMs: number }
+  readonly worker: WorkerConfig
   readonly audit: AuditConfig
   readonly log: { readonly level: string; readonly pretty: boolean | 'auto' }
+}
+
+export interface WorkerConfig {
+  /** `host:port` of the pages. */
+  readonly listen: string
+  /** File of the token that the pages ask for; absent: none. */
+  readonly tokenFile?: string
+  readonly shutdownGraceMs: number
 }
 
 /** Where heads of the audit's chain are signed and kept outside the database; each absent if not wanted. */

@@ -15,13 +15,15 @@ import { withStore } from '../store/store.ts'
 import { AuditAnchors } from './audit-anchoring.ts'
 import { chainingAudit } from './audit-chaining.ts'
 import { BuildRouting } from './build-routing.ts'
-import { openHealthPages } from './health.ts'
 import { askingTemporal, connectTemporal } from './hosts.ts'
 import type { WorkerRole } from './hosts.ts'
 import { workerMetrics } from './metrics.ts'
 import { Polling } from './polling.ts'
 import { installRuntime } from './runtime.ts'
 import { keystoreLook } from './keystore-look.ts'
+import { openListener } from './listener/open-listener.ts'
+import type { Listening } from './listener/open-listener.ts'
+import { RequiredToken } from './listener/required-token.ts'
 import { controlRoles, keyRoles, type KeyDeps, type ServedRoles } from './served-roles.ts'
 import { renewOnHangUp, stopSignal } from './signals.ts'
 
@@ -37,9 +39,10 @@ export interface WorkerProcessOptions {
 /**
  * One worker process, from its start to a clean stop by SIGTERM or SIGINT.
  *
- * Start: log, metrics, the SDK's runtime; MongoDB; with keys, the token, then the membership in the fleet (its first
- * heartbeat); Temporal; the queues; the health pages. Stop: the queues take no more work and wait until running work has
- * ended, while the pages still answer; then all is closed in reverse order, and leaving the fleet deletes the heartbeat.
+ * Start: log, the pages' token, metrics, the SDK's runtime; MongoDB; with keys, the HSM's token, then the membership in the
+ * fleet (its first heartbeat); Temporal; the queues; the listener. Stop: the queues take no more work and wait until running
+ * work has ended, while the pages still answer; then all is closed in reverse order, and leaving the fleet deletes the
+ * heartbeat.
  *
  * If the token refuses the PIN or is unreachable, the process stays up, degraded, with `/readyz` 503: a restart loop would
  * lock the token. With the role `control` alone it opens no token, reads no key, and is no member of the fleet: it can
@@ -48,6 +51,8 @@ export interface WorkerProcessOptions {
 export async function runWorker(options: WorkerProcessOptions): Promise<void> {
   const { config, node } = options
   const log = createLog({ ...config.log, base: { node, pid: process.pid } })
+  const { listen, tokenFile } = config.worker
+  const token = tokenFile === undefined ? null : new RequiredToken(tokenFile, log)
   const metrics = await workerMetrics(config.install, node)
   installRuntime(log, metrics.sdkAddress)
   const stop = stopSignal(log)
@@ -57,7 +62,8 @@ export async function runWorker(options: WorkerProcessOptions): Promise<void> {
   for (const note of addressNotes(config.mongodb.uri)) log.warn(note)
   await withStore({ uri: config.mongodb.uri, database: config.mongodb.database }, async (store) => {
     const deps = { config, node, store, metrics: metrics.counts, log }
-    const serving = async (served: ServedRoles) => await serve(served, deps, stop)
+    const serving = async (served: ServedRoles) =>
+      await serve(served, deps, { listen, token, log }, stop)
     if (options.roles.every((role) => role === 'control')) {
       await serving(controlRoles(deps, metrics))
     } else {
@@ -97,7 +103,12 @@ async function holdingKeys(
 }
 
 /** Connects to Temporal and works until the signal. */
-async function serve(served: ServedRoles, deps: ControlDeps, stop: AbortSignal): Promise<void> {
+async function serve(
+  served: ServedRoles,
+  deps: ControlDeps,
+  listening: Listening,
+  stop: AbortSignal,
+): Promise<void> {
   const { config, log } = deps
   await held(
     connectTemporal(config),
@@ -145,18 +156,18 @@ async function serve(served: ServedRoles, deps: ControlDeps, stop: AbortSignal):
             await polling.close()
             await anchors.close()
           },
-          () => servePages(served, polling, deps, stop),
+          () => servePages(served, polling, listening, stop),
         ),
       )
     },
   )
 }
 
-/** Serves the health pages until the signal, or until a worker of the SDK fails. */
+/** Serves the listener's pages until the signal, or until a worker of the SDK fails. */
 async function servePages(
   served: ServedRoles,
   polling: Polling,
-  { config, log }: ControlDeps,
+  listening: Listening,
   stop: AbortSignal,
 ): Promise<void> {
   const sources = {
@@ -164,13 +175,13 @@ async function servePages(
     metrics: () => served.metrics(),
   }
   await held(
-    openHealthPages(config.worker.listen, sources, log),
+    openListener(sources, listening),
     (pages) => pages.close(),
     async (pages) => {
       const degraded = codeOf(await sources.notReady())
       const memberSummary = { listen: pages.address, ...served.summary(), degraded }
-      if (degraded === null) log.info(memberSummary, 'worker is up')
-      else log.warn(memberSummary, 'worker is up, and degraded')
+      if (degraded === null) listening.log.info(memberSummary, 'worker is up')
+      else listening.log.warn(memberSummary, 'worker is up, and degraded')
       const stopped = new Promise<void>((resolve) => {
         if (stop.aborted) resolve()
         else stop.addEventListener('abort', () => resolve(), { once: true })

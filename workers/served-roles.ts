@@ -3,13 +3,13 @@ import type { ActivityDeps, ControlDeps } from '../activities/deps.ts'
 import { KeyturnError } from '../contracts/errors.ts'
 import type { ReopenedProvider } from '../keyring/reopened-provider.ts'
 import { requireAnswer } from '../store/majority.ts'
-import type { HealthSources } from './health.ts'
+import type { PageSources } from './listener/answer.ts'
 import { createControlHost, createHost } from './hosts.ts'
 import type { QueueToPoll, WorkerRole } from './hosts.ts'
 import type { WorkerMetrics } from './metrics.ts'
 
 /** The roles that a process serves, how their workers are opened, and what its pages and its log show. */
-export interface ServedRoles extends HealthSources {
+export interface ServedRoles extends PageSources {
   readonly roles: readonly WorkerRole[]
   open(connection: NativeConnection, queue: QueueToPoll): Promise<Worker>
   summary(): object

@@ -11,6 +11,7 @@ interface Service {
   command?: string[]
   volumes?: string[]
   environment?: Record<string, string>
+  ports?: string[]
   depends_on?: Record<string, { condition: string }>
   healthcheck?: { test: string[] }
 }
@@ -63,10 +64,25 @@ describe('docker-compose.yml', () => {
     }
   })
 
+  test('publishes ports on the loopback interface of the host only', () => {
+    const ports = Object.values(compose.services).flatMap((each) => each.ports ?? [])
+    expect(ports).toContain('127.0.0.1:9464:9464')
+    expect(ports.filter((port) => !port.startsWith('127.0.0.1:'))).toEqual([])
+  })
+
+  test('makes the files that the configuration names', () => {
+    const script = readFileSync('deploy/make-token.sh', 'utf8')
+    const { kek, worker } = loadConfig({ file: 'deploy/keyturn.yaml', env: {} })
+    for (const file of [kek.pkcs11?.pinFile, worker.tokenFile]) {
+      expect(script).toMatch(new RegExp(`>${file?.replace('/token/', '') ?? '?'}$`, 'm'))
+    }
+  })
+
   test('gives both workers a configuration that the product accepts', () => {
     const config = loadConfig({ file: 'deploy/keyturn.yaml', env: {} })
     const pinFile = config.kek.pkcs11?.pinFile ?? ''
     expect(pinFile.startsWith('/token/')).toBe(true)
+    expect(config.worker.tokenFile?.startsWith('/token/')).toBe(true)
     expect(service('vm-b').environment?.['SOFTHSM2_CONF']).toBe('/token/softhsm2.conf')
     expect(config.temporal.address).toBe('temporal:7233')
     expect(config.mongodb.uri).toContain('mongodb:27017')
