@@ -1,6 +1,4 @@
-import { KeyturnError } from '../contracts/errors.ts'
 import type { NotReadyReason, ProofQuestion } from '../contracts/fleet.ts'
-import { countingNonces, hasAnswered } from '../protocol/proof-question.ts'
 import { heartbeatFact, rosterFact } from '../protocol/facts.ts'
 import type { HeartbeatFact, RosterFact } from '../protocol/facts.ts'
 import { nothingObserved, observe, settleVerdict } from '../protocol/settle.ts'
@@ -11,13 +9,13 @@ import { readSettings } from '../store/kek-settings.ts'
 import { readVersions } from '../store/kek-versions.ts'
 import { readRoster } from '../store/fleet-nodes.ts'
 import { readHeartbeats, tidyHeartbeats } from '../store/process-heartbeats.ts'
-import { askForProof, readQuestions } from '../store/proof-question.ts'
-import { recordFleetLeft, setAwaiting, setMet, setQuestion } from '../store/rotation-progress.ts'
+import { readQuestions } from '../store/proof-question.ts'
+import { recordFleetLeft, setAwaiting } from '../store/rotation-progress.ts'
 import { serverNow } from '../store/store.ts'
 import { pause } from './pause.ts'
 import type { ControlDeps } from './deps.ts'
 import { heartbeating } from './heartbeating.ts'
-import { requireOwn, requirePromoted } from './own-rotation.ts'
+import { requirePromoted } from './own-rotation.ts'
 
 /** The fleet at one moment, in JSON types; times by the database's clock. */
 export interface FleetSnapshot {
@@ -55,37 +53,10 @@ const pollEveryMs = 500
 const reportEveryMs = 2_000
 /** At most so many awaited processes are named. */
 const namedAtOnce = 10
-const longestNonce = 100
-const lastVersion = 2 ** 31 - 1
 
 export function fleetActivities(deps: ControlDeps) {
   const { store } = deps
   return {
-    readFleet: async (): Promise<FleetSnapshot> => await readFleet(deps),
-
-    /**
-     * Asks every process for a proof of a version, and records the question in the rotation's row. A repeated call with the
-     * same nonce asks only once.
-     */
-    async askFleet(input: {
-      nonce: string
-      target: number
-      /** Null when a person asks. */
-      rotation: string | null
-    }): Promise<FleetSnapshot> {
-      const { rotation } = input
-      const own = rotation === null ? null : await requireOwn(store, rotation)
-      const nonce = checkedNonce(input.nonce)
-      const target = own?.to ?? checkedTarget(input.target)
-      const { leaseMs } = await timingsOf(deps)
-      const asked_at = await askForProof(store, { nonce, target, openMs: 2 * leaseMs })
-      if (own !== null) await setQuestion(store, own._id, { nonce, asked_at })
-      return await readFleet(deps)
-    },
-
-    recordMet: async (input: { rotation: string; nonce: string; met: string[] }): Promise<void> =>
-      await recordMet(deps, input),
-
     async requireVersion({ version }: { version: number }): Promise<void> {
       const [rows, active] = await Promise.all([readVersions(store), readActive(store)])
       requireUsable(routeVersions(rows, active?.version ?? null, {}), version)
@@ -126,40 +97,8 @@ export function fleetActivities(deps: ControlDeps) {
   }
 }
 
-/**
- * Notes in the rotation's row who has answered its question: of the processes that its workflow names, those that
- * are live now and repeat the nonce. Promote requires it.
- */
-async function recordMet(
-  deps: ControlDeps,
-  input: { rotation: string; nonce: string; met: string[] },
-): Promise<void> {
-  const { _id: rotation, to } = await requireOwn(deps.store, input.rotation)
-  const nonce = checkedNonce(input.nonce)
-  const claimed: unknown = input.met
-  if (!Array.isArray(claimed)) throw new KeyturnError('usage', 'the answered processes are no list')
-  const { heartbeats, questions } = await readFleet(deps)
-  const nonces = countingNonces(questions, nonce, to)
-  const met = heartbeats
-    .filter((one) => hasAnswered(one, to, nonces) && claimed.includes(one.id))
-    .map(({ id }) => id)
-  await setMet(deps.store, rotation, { nonce, met })
-}
-
-/** A nonce as it may become a row. */
-function checkedNonce(nonce: unknown): string {
-  if (typeof nonce === 'string' && nonce !== '' && nonce.length <= longestNonce) return nonce
-  throw new KeyturnError('usage', 'a question to the fleet has no nonce')
-}
-
-function checkedTarget(target: unknown): number {
-  if (Number.isInteger(target) && (target as number) >= 1 && (target as number) <= lastVersion)
-    return target as number
-  throw new KeyturnError('usage', `a proof was requested of version "${String(target)}"`)
-}
-
 /** The first lines, and how many more there are. */
-function shortened(lines: readonly string[]): string[] {
+export function shortened(lines: readonly string[]): string[] {
   if (lines.length <= namedAtOnce) return [...lines]
   return [...lines.slice(0, namedAtOnce), `${lines.length - namedAtOnce} more processes`]
 }
@@ -189,7 +128,7 @@ export async function readFleet(deps: ControlDeps): Promise<FleetSnapshot> {
 }
 
 /** The recorded timings apply; this host's file only before `setup`. */
-async function timingsOf({ store, config }: ControlDeps) {
+export async function timingsOf({ store, config }: ControlDeps) {
   const { heartbeatMs, leaseMs, expireMs } =
     (await readSettings(store))?.settings.fleet ?? config.fleet
   return { heartbeatMs, leaseMs, expireMs }

@@ -2,6 +2,7 @@ import type { ActivityDeps, ControlDeps } from './deps.ts'
 import { gated } from './failures.ts'
 import { ownTask } from './foreign-task.ts'
 import { fleetActivities } from './fleet.ts'
+import { fleetAnswerActivities } from './fleet-answers.ts'
 import { installationActivities } from './installation.ts'
 import { ceremonyActivities } from './key-ceremony.ts'
 import { nodeActivities } from './node-proofs.ts'
@@ -17,6 +18,7 @@ export function createControlActivities(deps: ControlDeps) {
   const activities = {
     ...installationActivities(deps),
     ...fleetActivities(deps),
+    ...fleetAnswerActivities(deps),
     ...rotationActivities(deps),
     ...rangeActivities(deps),
     ...removalActivities(deps),

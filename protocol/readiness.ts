@@ -69,6 +69,24 @@ export function isReady(nodes: readonly ReadinessNode[]): boolean {
   return nodes.length > 0 && nodes.every(({ ready }) => ready)
 }
 
+/** Whether another node opened what each worker wrapped. Two workers of one name are one node, which opened its own nonces. */
+export function isCrossChecked(answers: readonly WorkerAnswer[]): boolean {
+  const hosts = new Set(answers.map(({ node }) => node))
+  return hosts.size > 1 && answers.every(({ opened }) => opened === true)
+}
+
+/** The hosts with a live worker that has not answered on its host's queue, in order. */
+export function unansweredWorkers(
+  heartbeats: readonly HeartbeatFact[],
+  answers: readonly WorkerAnswer[],
+): string[] {
+  const heard = new Set(answers.map(({ boot }) => boot))
+  const unheard = heartbeats.filter(
+    (one) => one.role === 'worker' && isLive(one) && !heard.has(one.boot),
+  )
+  return [...new Set(unheard.map(({ node }) => node))].sort()
+}
+
 /**
  * Whether waiting can change the result: for live processes that have not answered yet, and for a host whose process was
  * seen starting within the last heartbeat but has not written one yet.

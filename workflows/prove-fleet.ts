@@ -1,13 +1,10 @@
 import { sleep, uuid4 } from '@temporalio/workflow'
-import type { FleetSnapshot, Proof } from '../activities/fleet.ts'
+import type { Proof } from '../activities/fleet.ts'
 import type { ReadinessReport } from '../contracts/fleet.ts'
 import type { VerifyInput } from '../contracts/install.ts'
 import { queues } from '../contracts/names.ts'
-import { isLive } from '../protocol/facts.ts'
-import { countingNonces } from '../protocol/proof-question.ts'
-import { isReady, fleetReadiness, mayStillAnswer } from '../protocol/readiness.ts'
 import type { WorkerAnswer } from '../protocol/readiness.ts'
-import { askingNode, deciding } from './profiles.ts'
+import { askingNode, deciding, surveying } from './profiles.ts'
 
 /** A live worker answers at once; one that does not within this time is stuck or gone. */
 const answerWithinMs = 5_000
@@ -25,41 +22,40 @@ export async function proveFleet(
   rotation: string | null = null,
 ): Promise<ReadinessReport> {
   const nonce = uuid4()
-  const first = await deciding.askFleet({ task, nonce, target, rotation })
-  const deadline = Date.now() + first.heartbeatMs + first.leaseMs
+  const { workers, heartbeatMs, leaseMs } = await deciding.askFleet({
+    task,
+    nonce,
+    target,
+    rotation,
+  })
+  const deadline = Date.now() + heartbeatMs + leaseMs
   const answers: WorkerAnswer[] = []
-  for (let fleet = first; ; fleet = await deciding.readFleet({ task })) {
-    answers.push(...(await askUnanswered({ install, task, target }, fleet, answers)))
-    const seen = await deciding.readFleet({ task })
-    const nonces = countingNonces(seen.questions, nonce, target)
-    const nodes = fleetReadiness({ ...seen, target, nonces, answers })
-    // Two workers of one name are one node, which opened its own nonces.
-    const hosts = new Set(answers.map(({ node }) => node))
-    const crossChecked = hosts.size > 1 && answers.every(({ opened }) => opened === true)
-    const report = { target, ready: isReady(nodes), nodes, crossChecked }
-    const isFinal = !mayStillAnswer(nodes, { ...seen, answers }, first.heartbeatMs)
-    if (report.ready || isFinal || Date.now() >= deadline) {
-      const met = seen.heartbeats.filter(isLive).map(({ id }) => id)
+  for (let unasked = workers; ;) {
+    const fresh = await askWorkers({ install, task, target }, unasked, answers)
+    answers.push(...fresh)
+    if (unasked.length > 0 && fresh.length === 0) {
+      await sleep(Math.min(2_000, heartbeatMs / 4), { summary: 'waiting for answers' })
+    }
+    const waitMs = Math.max(0, deadline - Date.now())
+    const round = await surveying.awaitAnswers({ task, nonce, target, answers, waitMs })
+    const { report, met } = round
+    if (report !== null) {
       if (rotation !== null && report.ready)
         await deciding.recordMet({ task, rotation, nonce, met })
       return report
     }
-    await sleep(Math.min(2_000, first.heartbeatMs / 4), { summary: 'waiting for answers' })
+    unasked = round.unasked
   }
 }
 
-/** Asks the hosts that have a live worker without an answer yet. A host without a live worker is reported missing elsewhere. */
-async function askUnanswered(
+/** Asks these hosts on their own queues. One without a live worker is reported missing elsewhere. */
+async function askWorkers(
   question: VerifyInput,
-  fleet: FleetSnapshot,
+  nodes: readonly string[],
   answers: readonly WorkerAnswer[],
 ): Promise<WorkerAnswer[]> {
   const { install, task, target } = question
   const isHeard = (boot: string) => answers.some((answer) => answer.boot === boot)
-  const unheard = fleet.heartbeats.filter(
-    (one) => one.role === 'worker' && isLive(one) && !isHeard(one.boot),
-  )
-  const nodes = [...new Set(unheard.map(({ node }) => node))].sort()
   const pending = nodes.map(async (node) => {
     const host = askingNode(queues.node(install, node), answerWithinMs)
     return await host.proveVersion({ task, target }).catch(() => null)

@@ -16,6 +16,9 @@ import type { RotationState } from './rotation-state.ts'
 import { RunIsFull } from './run-length.ts'
 import { settle, watchingFleet } from './settle.ts'
 
+/** So many processes are named in a message. */
+const namedAtOnce = 10
+
 /**
  * Rotation A → B: preflight, verify, promote, rewrap, settle, finish (`docs/protocol.md`). It never fails: a refusal, a
  * fault and a cancel are outcomes, and each ends in `finish`, which clears the marks and closes the ranges.
@@ -84,11 +87,15 @@ async function requireReadiness(state: RotationState): Promise<void> {
   const report = await proveFleet({ ...state.input, target: to }, rotation)
   const lacking = report.nodes.filter((node) => !node.ready)
   if (report.ready) return
-  const names = lacking.map((node) => `${node.node} (${node.reason ?? 'unknown'})`).join(', ')
+  const names = lacking
+    .slice(0, namedAtOnce)
+    .map((node) => `${node.node} (${node.reason ?? 'unknown'})`)
+    .join(', ')
+  const more = lacking.length > namedAtOnce ? ` and ${lacking.length - namedAtOnce} more` : ''
   const configDiffers = lacking.some((node) => node.reason === 'config-differs')
   throw new KeyturnError(
     configDiffers ? 'config-differs' : 'not-ready',
-    `version ${state.input.to} is not usable on ${names}`,
+    `version ${state.input.to} is not usable on ${names}${more}`,
     { hint: `keyturn verify --target ${state.input.to} shows a hint for each process` },
   )
 }

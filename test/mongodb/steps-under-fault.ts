@@ -210,12 +210,13 @@ export async function removeUnder(run: FaultRun, version: number, records: numbe
   })
   const { code, json, stdout, stderr } = await destroyed.end()
   expect({ code, json }, stdout + stderr).toMatchObject({ code: 0, json: { state: 'destroyed' } })
+  // Chains what is still in the outbox.
+  await fleet.must('audit', 'verify')
   const audited = await fleet.store.db
     .collection(collections.audit)
     .countDocuments({ action: 'version-destroyed', subject: `v${version}` })
   expect(audited).toBe(1)
   expect(await fleet.verifyRecords()).toEqual({ [version + 1]: records })
-  await fleet.must('audit', 'verify')
 }
 
 const lockVersion = ({ set, fleet }: FaultRun, version: number) =>

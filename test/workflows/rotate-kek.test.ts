@@ -7,7 +7,7 @@ import { messages } from '../../contracts/names.ts'
 import type { RotationProgress } from '../../contracts/rotation.ts'
 import { nextPollMs } from '../../workflows/rewrap-ranges.ts'
 import { freshName } from '../support/fresh.ts'
-import { finished, handingOut, readyFleet, rotate as tell } from './story.ts'
+import { answered, finished, handingOut, rotate as tell } from './story.ts'
 import type { Steps } from './story.ts'
 
 /**
@@ -56,7 +56,7 @@ describe('a rotation', () => {
     const { result, calls } = await rotate({})
     expect(result.outcome).toBe('completed')
     const story = calls.filter(
-      (name) => !['readCounters', 'recordPhase', 'readFleet', 'nextRanges'].includes(name),
+      (name) => !['readCounters', 'recordPhase', 'awaitAnswers', 'nextRanges'].includes(name),
     )
     expect(story.join(' ')).toBe(
       'preflight askFleet recordMet promote watchFleet planRanges rewrapBatch rewrapBatch readRemaining finishRotation',
@@ -120,7 +120,7 @@ describe('a rotation', () => {
   })
 
   test('does not promote when a process is not ready', async () => {
-    const { result, calls } = await rotate({ readFleet: async () => readyFleet(1) })
+    const { result, calls } = await rotate({ awaitAnswers: async () => answered(false) })
     expect(result.error?.code).toBe('not-ready')
     expect(calls).not.toContain('promote')
   })

@@ -3,6 +3,7 @@ import type { Client, WorkflowHandle } from '@temporalio/client'
 import { defineSearchAttributeKey } from '@temporalio/common'
 import { Worker } from '@temporalio/worker'
 import type { NativeConnection } from '@temporalio/worker'
+import type { AnswerRound } from '../../activities/fleet-answers.ts'
 import type { FinishAnswer, FinishInput } from '../../activities/finish-rotation.ts'
 import type { ControlActivities } from '../../activities/index.ts'
 import { queues, searchAttributes, workflowIds, workflowTypes } from '../../contracts/names.ts'
@@ -26,34 +27,25 @@ export type Steps = Partial<ControlActivities> & {
 
 export const counters = { rewrapped: 10, superseded: 0, quarantined: 0, hsmCalls: 30 }
 
-/** A fleet of no process is never ready, so verify needs one application that has answered. */
-export const readyFleet = (target: number, nonce = 'another') => ({
-  now: new Date(0).toISOString(),
-  roster: [],
-  heartbeats: [
-    {
-      id: 'app-1/b',
-      node: 'app-1',
-      boot: 'b',
-      pid: 1,
-      role: 'app' as const,
-      startedAt: new Date(0).toISOString(),
-      at: new Date(1000).toISOString(),
-      ageMs: 0,
-      leaseMs: 60_000,
-      expiresAt: '2025-01-01T00:05:00.000Z',
-      current: 1,
-      epoch: 1,
-      loaded: [{ version: target, provenAt: new Date(900).toISOString(), answers: nonce }],
-      notLoaded: [],
-      reportsUses: true,
-      settings: null,
-    },
-  ],
-  questions: [],
-  settings: null,
-  heartbeatMs: 100,
-  leaseMs: 300,
+/** A fleet of one application, which has answered or has not. */
+export const answered = (ready: boolean): AnswerRound => ({
+  report: {
+    target: 2,
+    ready,
+    nodes: [
+      {
+        node: 'app-1',
+        role: 'app',
+        pid: 1,
+        ready,
+        reason: ready ? null : 'not-loaded',
+        provenAt: null,
+      },
+    ],
+    crossChecked: false,
+  },
+  met: ['app-1/b'],
+  unasked: [],
 })
 
 /** The result of finish for a rotation from 1 to 2. */
@@ -83,7 +75,6 @@ export async function rotate(
   changes: Partial<RotateInput> = {},
 ): Promise<{ result: RotateResult; calls: string[] }> {
   const calls: string[] = []
-  let nonce = ''
   const input: RotateInput = {
     install: { name: freshName('story'), id: '0f' },
     task: '0a',
@@ -110,11 +101,8 @@ export async function rotate(
       startedAt: new Date(0).toISOString(),
     }),
     recordPhase: async () => undefined,
-    askFleet: async (question: { nonce: string }) => {
-      nonce = question.nonce
-      return readyFleet(2)
-    },
-    readFleet: async () => readyFleet(2, nonce),
+    askFleet: async () => ({ workers: [], heartbeatMs: 100, leaseMs: 300 }),
+    awaitAnswers: async () => answered(true),
     recordMet: async () => undefined,
     promote: async () => ({ promoted: true, isOld: false, reason: '' }),
     planRanges: async () => ({ ranges: 2 }),

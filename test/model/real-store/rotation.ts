@@ -1,10 +1,7 @@
 import { ApplicationFailure } from '@temporalio/common'
-import type { FleetSnapshot } from '../../../activities/fleet.ts'
+import { readFleet } from '../../../activities/fleet.ts'
 import { collections } from '../../../contracts/names.ts'
 import type { Preflight, RotateInput } from '../../../contracts/rotation.ts'
-import { isLive } from '../../../protocol/facts.ts'
-import { countingNonces } from '../../../protocol/proof-question.ts'
-import { isReady, fleetReadiness } from '../../../protocol/readiness.ts'
 import { nothingObserved, observe, settleVerdict } from '../../../protocol/settle.ts'
 import type { SettleState } from '../../../protocol/settle.ts'
 import { observeTail, tailBegins, type TailState } from '../../../protocol/tail.ts'
@@ -111,10 +108,9 @@ const steps: Record<RunningRotation['step'], Take> = {
       return 'verify asks'
     }
     const { nonce } = rotation
-    const seen: FleetSnapshot = await act(() => control.readFleet({ task }))
-    const nonces = countingNonces(seen.questions, nonce, target)
-    if (!isReady(fleetReadiness({ ...seen, target, nonces, answers: [] }))) return 'verify waits'
-    const met = seen.heartbeats.filter(isLive).map((heartbeat) => heartbeat.id)
+    const question = { task, nonce, target, answers: [], waitMs: 0 }
+    const { report, met } = await act(() => control.awaitAnswers(question))
+    if (report?.ready !== true) return 'verify waits'
     await act(() => control.recordMet({ task, rotation: id, nonce, met }), install)
     rotation.step = rotation.facts?.promote === true ? 'promote' : 'plan'
     return 'verify is ready'
@@ -213,8 +209,8 @@ async function aMomentLong<T>(store: Store, step: () => Promise<T>): Promise<T> 
 /** Checks the fleet once; `watchFleet` does so repeatedly from promote on, until the fleet has settled. */
 async function look(world: World, rotation: RunningRotation): Promise<void> {
   if (rotation.settled) return
-  const { control, store, passedMs } = world
-  const { heartbeats } = await act(() => control.readFleet(rotation.input))
+  const { deps, store, passedMs } = world
+  const { heartbeats } = await readFleet(deps)
   // Times are moved back by the time that has passed, so that a document that was not written is unchanged.
   const prints = heartbeats.map((one) => {
     return { ...one, at: new Date(Date.parse(one.at) + passedMs).toISOString() }

@@ -3,7 +3,7 @@ import { MockActivityEnvironment } from '@temporalio/testing'
 import type { Document } from 'mongodb'
 import { createControlActivities, type ControlActivities } from '../../../activities/index.ts'
 import type { InstallIdentity } from '../../../contracts/names.ts'
-import type { ActivityDeps } from '../../../activities/deps.ts'
+import type { ActivityDeps, ControlDeps } from '../../../activities/deps.ts'
 import { settingsHash } from '../../../config/settings.ts'
 import { collections as names, workflowIds } from '../../../contracts/names.ts'
 import type { FleetSettings } from '../../../contracts/settings.ts'
@@ -48,6 +48,7 @@ export const settings: FleetSettings = {
 export interface World {
   readonly store: Store
   readonly provider: KekProvider
+  readonly deps: ControlDeps
   readonly control: ControlActivities
   readonly apps: readonly Application[]
   /** The content of each record: changed by each seal, reverted when an old document is restored. */
@@ -92,8 +93,14 @@ export async function newWorld(store: Store): Promise<World> {
   await writeSettings(store, { settings, sha256, by: 'model' })
   for (const version of versions) await installVersion(store, provider, version)
   await insertFirstActive(store, 1)
-  const deps = { config: { install, kek: { provider: 'env' }, fleet: timings }, node: 'vm-a' }
-  const rest = { store, provider, member: { beat: () => Promise.resolve() }, log: silentLog }
+  const deps = {
+    config: { install, kek: { provider: 'env' }, fleet: timings },
+    node: 'vm-a',
+    store,
+    provider,
+    member: { beat: () => Promise.resolve() },
+    log: silentLog,
+  } as unknown as ActivityDeps
   const world: World = {
     store,
     identity,
@@ -104,7 +111,8 @@ export async function newWorld(store: Store): Promise<World> {
     rotation: null,
     removal: null,
     story: [],
-    control: createControlActivities({ ...deps, ...rest } as unknown as ActivityDeps),
+    deps,
+    control: createControlActivities(deps),
     apps: ['app-0', 'app-1'].map((node) => new Application(node, sha256)),
     contents: new Map(),
     copies: [],
