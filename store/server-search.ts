@@ -24,8 +24,11 @@ export function describeSearch(error: MongoServerSelectionError): string {
   if (servers.length === 0) {
     return set === '' ? reasonOf(error) : `none of its servers is in the replica set${set}`
   }
+  // A server of another set is taken off the list, except when it is asked directly.
+  const unknown =
+    topology.type === 'Single' && set !== '' ? `is not in the replica set${set}` : 'does not answer'
   const isWithoutPrimary = topology.type === 'ReplicaSetNoPrimary' && servers.some(isMember)
-  const listed = servers.slice(0, mostListed).map((server) => describeServer(server, set))
+  const listed = servers.slice(0, mostListed).map((server) => describeServer(server, unknown))
   const more = servers.length > mostListed ? [`${servers.length - mostListed} more`] : []
   const all = [...listed, ...more].join('; ')
   return isWithoutPrimary ? `the replica set${set} has no primary: ${all}` : all
@@ -35,8 +38,7 @@ function isMember({ type }: ServerDescription): boolean {
   return type.startsWith('RS')
 }
 
-function describeServer({ address, type, error }: ServerDescription, set: string): string {
+function describeServer({ address, type, error }: ServerDescription, unknown: string): string {
   if (error !== null) return `"${address}": ${reasonOf(error)}`
-  const unknown = set === '' ? 'does not answer' : `is not in the replica set${set}`
   return `"${address}" ${roles[type] ?? unknown}`
 }

@@ -4,10 +4,8 @@ import { createServer, type AddressInfo, type Server } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { createServer as createTlsServer } from 'node:tls'
-import { MongoServerError } from 'mongodb'
 import { afterAll, beforeAll, describe, expect, inject, test } from 'vitest'
 import { KeyturnError } from '../../contracts/errors.ts'
-import { asStoreError } from '../../store/store-errors.ts'
 import { openStore } from '../../store/store.ts'
 
 const uri = inject('mongoUri')
@@ -15,7 +13,7 @@ const host = new URL(uri).host
 const folder = mkdtempSync(join(tmpdir(), 'keyturn-causes-'))
 const file = (name: string) => join(folder, name)
 const servers: Server[] = []
-const ports = { tls: 0, http: 0 }
+const ports = { tls: 0, http: 0, silent: 0 }
 
 async function listen(server: Server): Promise<number> {
   servers.push(server)
@@ -49,6 +47,7 @@ beforeAll(async () => {
   const tls = createTlsServer({ key, cert }, (socket) => socket.on('error', () => undefined).end())
   tls.on('tlsClientError', () => undefined)
   ports.tls = await listen(tls)
+  ports.silent = await listen(createServer((socket) => socket.on('error', () => undefined)))
   ports.http = await listen(
     createServer((socket) => {
       socket.on('error', () => undefined)
@@ -190,6 +189,13 @@ const cases: Case[] = [
     'mongodb-unreachable',
     /is not in the replica set "wrong"/,
     /rs\.status\(\)/,
+  ],
+  [
+    'a member that does not answer',
+    () => `mongodb://127.0.0.1:${ports.silent}/?replicaSet=keyturn`,
+    'mongodb-unreachable',
+    /"127\.0\.0\.1:\d+"(: .*timed out| does not answer)/,
+    /./,
   ],
   [
     'a login that fails',
@@ -376,23 +382,4 @@ describe.concurrent('an address of MongoDB', () => {
       expect(JSON.stringify(error)).not.toMatch(/s3c|ret/)
     },
   )
-})
-
-describe("a server's answer", () => {
-  test.each([
-    [13, 'Unauthorized', 'mongodb-refused', /readWrite/],
-    [10107, 'NotWritablePrimary', 'mongodb-unreachable', /./],
-    [189, 'PrimarySteppedDown', 'mongodb-unreachable', /./],
-    [91, 'ShutdownInProgress', 'mongodb-unreachable', /./],
-    [50, 'MaxTimeMSExpired', 'mongodb-unreachable', /./],
-    [14031, 'OutOfDiskSpace', 'mongodb-refused', /disk/],
-    [86, 'IndexKeySpecsConflict', 'mongodb-refused', /./],
-    [79, 'UnknownReplWriteConcern', 'mongodb-refused', /rs\.conf/],
-  ])('%i %s becomes %s, with the server’s text', (code, codeName, expected, hint) => {
-    const error = new MongoServerError({ message: 'The words.', code, codeName })
-    const known = asStoreError(error, 'mongodb at "a"') as KeyturnError
-    expect(known).toMatchObject({ code: expected, cause: error })
-    expect(known.message).toMatch(/^mongodb at "a" .*the words/)
-    expect(known.hint).toMatch(hint)
-  })
 })
