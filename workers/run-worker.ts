@@ -1,3 +1,4 @@
+import { once } from 'node:events'
 import type { ControlDeps } from '../activities/deps.ts'
 import { buildId } from '../config/build-id.ts'
 import { settingsHash, settingsOf } from '../config/settings.ts'
@@ -24,8 +25,15 @@ import { keystoreLook } from './keystore-look.ts'
 import { openListener } from './listener/open-listener.ts'
 import type { Listening } from './listener/open-listener.ts'
 import { RequiredToken } from './listener/required-token.ts'
+import { ServiceManager } from './service-manager.ts'
 import { controlRoles, keyRoles, type KeyDeps, type ServedRoles } from './served-roles.ts'
 import { renewOnHangUp, stopSignal } from './signals.ts'
+
+/** What the world outside sees of a worker: its pages, and what it tells systemd. */
+interface Outside {
+  readonly listening: Listening
+  readonly env: NodeJS.ProcessEnv
+}
 
 export interface WorkerProcessOptions {
   config: Config
@@ -63,7 +71,7 @@ export async function runWorker(options: WorkerProcessOptions): Promise<void> {
   await withStore({ uri: config.mongodb.uri, database: config.mongodb.database }, async (store) => {
     const deps = { config, node, store, metrics: metrics.counts, log }
     const serving = async (served: ServedRoles) =>
-      await serve(served, deps, { listen, token, log }, stop)
+      await serve(served, deps, { listening: { listen, token, log }, env: options.env }, stop)
     if (options.roles.every((role) => role === 'control')) {
       await serving(controlRoles(deps, metrics))
     } else {
@@ -106,7 +114,7 @@ async function holdingKeys(
 async function serve(
   served: ServedRoles,
   deps: ControlDeps,
-  listening: Listening,
+  outside: Outside,
   stop: AbortSignal,
 ): Promise<void> {
   const { config, log } = deps
@@ -156,7 +164,7 @@ async function serve(
             await polling.close()
             await anchors.close()
           },
-          () => servePages(served, polling, listening, stop),
+          () => servePages(served, polling, outside, stop),
         ),
       )
     },
@@ -167,7 +175,7 @@ async function serve(
 async function servePages(
   served: ServedRoles,
   polling: Polling,
-  listening: Listening,
+  { listening, env }: Outside,
   stop: AbortSignal,
 ): Promise<void> {
   const sources = {
@@ -182,15 +190,26 @@ async function servePages(
       const memberSummary = { listen: pages.address, ...served.summary(), degraded }
       if (degraded === null) listening.log.info(memberSummary, 'worker is up')
       else listening.log.warn(memberSummary, 'worker is up, and degraded')
-      const stopped = new Promise<void>((resolve) => {
-        if (stop.aborted) resolve()
-        else stop.addEventListener('abort', () => resolve(), { once: true })
-      })
-      await Promise.race([stopped, polling.ended])
+      const { log } = listening
+      const status = async () => {
+        const problem = await sources.notReady()
+        return problem === null ? 'works' : `degraded: ${problem}`
+      }
+      await held(
+        ServiceManager.begin(status, { env, log }),
+        async (manager) => await manager?.close(),
+        async () => {
+          await Promise.race([stopped(stop), polling.ended])
+        },
+      )
       // The pages answer until running work has ended.
       await polling.close()
     },
   )
+}
+
+async function stopped(stop: AbortSignal): Promise<void> {
+  if (!stop.aborted) await once(stop, 'abort')
 }
 
 /** Opens a resource, uses it, and always closes it. */

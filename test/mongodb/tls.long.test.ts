@@ -2,7 +2,8 @@ import { copyFileSync, mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
-import { Authority, hasOpenssl, joinFiles } from '../support/certificates.ts'
+import { Authority, joinFiles } from '../support/certificates.ts'
+import { hasTools } from '../support/tools.ts'
 import { openFleet, type Fleet } from '../support/fleet.ts'
 import { freshName } from '../support/fresh.ts'
 import { startGuardedMongod, type GuardedMongod } from '../support/guarded-mongod.ts'
@@ -19,7 +20,7 @@ const paths = {
 }
 const subject = 'CN=keyturn,O=keyturn'
 
-describe.skipIf(!hasOpenssl())('MongoDB with client certificates', () => {
+describe.skipIf(!hasTools('openssl'))('MongoDB with client certificates', () => {
   let old: Authority
   let next: Authority
   let foreign: Authority

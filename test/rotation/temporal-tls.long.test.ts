@@ -2,7 +2,8 @@ import { copyFileSync, mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, inject, test } from 'vitest'
-import { Authority, hasOpenssl, joinFiles } from '../support/certificates.ts'
+import { Authority, joinFiles } from '../support/certificates.ts'
+import { hasTools } from '../support/tools.ts'
 import { openFleet, type Fleet } from '../support/fleet.ts'
 import { pausedRotation } from '../support/paused-rotation.ts'
 import { processes } from '../support/processes.ts'
@@ -22,7 +23,7 @@ function variables(cert: string | null, key: string | null, ca = paths.trusted):
   }
 }
 
-describe.skipIf(!hasOpenssl())('Temporal with client certificates', () => {
+describe.skipIf(!hasTools('openssl'))('Temporal with client certificates', () => {
   const children = processes()
   const old = new Authority(folder, 'old')
   const next = new Authority(folder, 'next')

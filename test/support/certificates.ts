@@ -1,15 +1,6 @@
-import { execFileSync, spawnSync } from 'node:child_process'
+import { execFileSync } from 'node:child_process'
 import { readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
-
-/** Whether openssl is there; says aloud that the tests that need it are skipped. */
-export function hasOpenssl(): boolean {
-  const isThere = spawnSync('openssl', ['version']).status === 0
-  if (!isThere) {
-    console.error('openssl is missing, its tests are skipped; Debian: apt-get install openssl')
-  }
-  return isThere
-}
 
 /** Files in PEM. */
 export interface Certificate {
