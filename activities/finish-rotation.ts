@@ -5,7 +5,7 @@ import { isLive } from '../protocol/facts.ts'
 import { rotationOutcome } from '../protocol/rotation-outcome.ts'
 import { silentAtEnd } from '../protocol/settle.ts'
 import { observeTail, tailBegins } from '../protocol/tail.ts'
-import { remainingOf } from '../store/census.ts'
+import { countVersions, remainingOf } from '../store/census.ts'
 import { requireCollections } from '../store/collections.ts'
 import type { RotationDoc } from '../store/documents.ts'
 import { endFault } from '../store/ending.ts'
@@ -14,8 +14,9 @@ import { readSettings } from '../store/kek-settings.ts'
 import { clearMarks, recordLeft } from '../store/rotation-marks.ts'
 import { closeRanges } from '../store/range-takeover.ts'
 import { countQuarantine, recheckQuarantine } from '../store/rewrap-quarantine.ts'
-import { endRotation, readRotation } from '../store/rotations.ts'
+import { endRotation, readRotation, type RotationEnd } from '../store/rotations.ts'
 import { setPhase } from '../store/rotation-progress.ts'
+import { quarantineReasons, recordedFields } from '../store/rotation-record.ts'
 import { sumCounters } from '../store/rewrap-ranges.ts'
 import type { ControlDeps } from './deps.ts'
 import { readFleet } from './fleet.ts'
@@ -110,8 +111,18 @@ async function end(deps: ControlDeps, row: RotationDoc, error: ErrorReport | nul
     await setPhase(store, rotation, 'finish')
   }
   const remaining = await remainingNow(deps, from)
-  const end = { error, counters, silent, remaining, worker: deps.node }
+  const record = await endOfRecord(deps, row)
+  const end = { error, counters, silent, remaining, record, worker: deps.node }
   await endRotation(store, rotation, outcome, end)
+}
+
+async function endOfRecord(
+  { store }: ControlDeps,
+  row: RotationDoc,
+): Promise<RotationEnd['record'] & object> {
+  const collections = (await readSettings(store))?.settings.collections ?? []
+  const after = recordedFields(await countVersions(store, collections), collections, row)
+  return { after, quarantine: await quarantineReasons(store, row.from) }
 }
 
 /** The recorded result, and what remains now. */

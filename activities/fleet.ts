@@ -88,7 +88,7 @@ export function fleetActivities(deps: ControlDeps) {
             tellAtMs = nowMs + reportEveryMs
           }
           if (isOver) {
-            if (done) await recordFleetLeft(store, rotation, { epoch, silent })
+            if (done) await recordFleetLeft(store, row, { epoch, silent })
             return { settled: done, awaiting: shortened(awaiting), silent }
           }
           await pause(pollEveryMs, signal)

@@ -27,6 +27,7 @@ import type { Store } from '../store/store.ts'
 import { measuredRate } from '../store/measured-rate.ts'
 import { insertRotation, lastRotation } from '../store/rotations.ts'
 import { setPhase } from '../store/rotation-progress.ts'
+import { recordedFields } from '../store/rotation-record.ts'
 import type { ControlDeps } from './deps.ts'
 import { readFleet } from './fleet.ts'
 import { checkedRotation } from './rotation-input.ts'
@@ -66,11 +67,12 @@ export async function runPreflight(deps: ControlDeps, input: RotateInput): Promi
   await clearEndedMarks(store)
   await closeRanges(store, 'all')
   const { under } = await leftOf(store, settings.collections, route.from)
-  const { odd } = await countVersions(store, settings.collections)
-  const total = under + odd
+  const counts = await countVersions(store, settings.collections)
+  const total = under + counts.odd
   const plan = await planOf(deps, input, settings, total)
   const seen = { epoch, promote: route.promote }
-  await setPhase(store, row._id, 'preflight', { total, plan, seen })
+  const before = recordedFields(counts, settings.collections, route)
+  await setPhase(store, row._id, 'preflight', { total, plan, seen, 'record.before': before })
   return factsOf({ ...row, total }, seen, settings)
 }
 

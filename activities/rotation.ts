@@ -1,3 +1,4 @@
+import { Context } from '@temporalio/activity'
 import { KeyturnError } from '../contracts/errors.ts'
 import type { Counters, Preflight, RotateInput, RotationPhase } from '../contracts/rotation.ts'
 import { isQuestionOld, oldQuestion, provenInAll } from '../protocol/proven-in-all.ts'
@@ -6,8 +7,9 @@ import { heartbeatFact } from '../protocol/facts.ts'
 import { remainingOf } from '../store/census.ts'
 import { requireCollections } from '../store/collections.ts'
 import { promote } from '../store/promote.ts'
-import { setPhase } from '../store/rotation-progress.ts'
+import { recordSample, setPhase } from '../store/rotation-progress.ts'
 import { sumCounters } from '../store/rewrap-ranges.ts'
+import type { Store } from '../store/store.ts'
 import type { ControlDeps } from './deps.ts'
 import { finishRotation } from './finish-rotation.ts'
 import type { FinishAnswer, FinishInput } from './finish-rotation.ts'
@@ -77,8 +79,8 @@ export function rotationActivities(deps: ControlDeps) {
       return { promoted: true, isOld, reason: '' }
     },
 
-    readCounters: async ({ rotation }: { rotation: string }): Promise<Counters> =>
-      await sumCounters(store, rotation),
+    readCounters: async (input: { rotation: string }): Promise<Counters> =>
+      await readCounters(store, input),
 
     /** The census of a version, without envelopes in quarantine. */
     readRemaining: async ({ version }: { version: number }): Promise<{ remaining: number }> =>
@@ -92,4 +94,12 @@ export function rotationActivities(deps: ControlDeps) {
     finishRotation: async (input: FinishInput): Promise<FinishAnswer> =>
       await heartbeating(async (signal) => await finishRotation(deps, input, signal)),
   }
+}
+
+/** Also adds a sample to the rotation's record. */
+async function readCounters(store: Store, { rotation }: { rotation: string }): Promise<Counters> {
+  const counters = await sumCounters(store, rotation)
+  const { workflowId = '' } = Context.current().info.workflowExecution ?? {}
+  if (typeof rotation === 'string') await recordSample(store, { rotation, workflowId }, counters)
+  return counters
 }

@@ -49,6 +49,7 @@ export { exportAudit, type ExportFormat } from './audit/export.ts'
 export { auditHead } from './audit/head.ts'
 export { readAudit, type AuditView } from './audit/read.ts'
 export type { SignedHead } from '../contracts/audit.ts'
+export type { ReportView } from '../contracts/report.ts'
 export { readReport } from './views/report.ts'
 export { scan, type Opening } from './views/scan.ts'
 export type {
@@ -56,7 +57,6 @@ export type {
   QuarantineScanView,
   QuarantineView,
   RemovalView,
-  ReportView,
   ScanView,
   StatusView,
 } from '../contracts/views.ts'

@@ -4,7 +4,7 @@ import type { Priority, RotateInput, RotateResult, RotationOutcome } from '../co
 import type { Config } from '../contracts/settings.ts'
 import { insertTask } from '../store/kek-tasks.ts'
 import { requireInstalled, withOwnKeystore, type Keystore } from './keystore.ts'
-import { headNow } from './audit/head.ts'
+import { headOrNote } from './audit/head.ts'
 import { requireWorker } from './views/workers.ts'
 import { withTemporal, type TemporalLink } from './temporal/connection.ts'
 import { requirePollers } from './temporal/pollers.ts'
@@ -43,7 +43,7 @@ export interface RotationAnswer {
   hsmCalls: number
   durationSeconds: number
   silent: string[]
-  /** Where the audit's chain ends after it; absent before its end. */
+  /** Where the audit's chain ends after it; absent before its end, and if it could not be read then. */
   auditHead?: { entries: number; head: string }
 }
 
@@ -70,7 +70,8 @@ export async function rotate(
       const result = await followRotation(link, keystore, running, follower)
       if (result === null) return { answer: startedAnswer(running), error: null }
       const { answer, error } = rotationReply(running, result)
-      return { answer: { ...answer, auditHead: await headNow(keystore.store, install.id) }, error }
+      const head = await headOrNote(keystore.store, install.id, (line) => follower.onNote(line))
+      return { answer: { ...answer, ...(head === null ? {} : { auditHead: head }) }, error }
     })
   })
 }

@@ -1,9 +1,8 @@
 import type { ErrorCode } from './errors.ts'
 import type { HsmKeyState, ProviderName, VersionState } from './kek.ts'
 import type { FleetNode } from './fleet.ts'
-import type { Counters, RotationOutcome, RotationPhase, RotationPause } from './rotation.ts'
+import type { RotationOutcome, RotationPhase, RotationPause } from './rotation.ts'
 import type { HsmBudget } from './rotation-plan.ts'
-import type { CheckMode } from './settings.ts'
 import type { UseView } from './uses.ts'
 
 /** The shape of `status --json`. */
@@ -172,45 +171,6 @@ export interface QuarantineScanView {
   quarantined: number
   /** Rows of envelopes that were repaired or deleted. */
   cleared: number
-}
-
-/** The shape of `report --json`: preflight's estimate beside the result. */
-export interface ReportView {
-  rotation: string
-  from: number
-  to: number
-  phase: RotationPhase
-  /** Null while it runs. */
-  outcome: Exclude<RotationOutcome, 'started'> | null
-  requestedBy: string
-  reason: string
-  startedAt: string
-  promotedAt: string | null
-  settledAt: string | null
-  endedAt: string | null
-  phases: { phase: RotationPhase; at: string; seconds: number }[]
-  /** Null for a rotation that did not get so far, or of an older version. */
-  plan: {
-    envelopes: number
-    hsmCalls: number
-    durationSeconds: number
-    check: CheckMode
-    maxRate: number
-  } | null
-  truth: Counters & {
-    /** Under A at preflight. */
-    envelopes: number | null
-    /** Under A now, quarantine not counted. */
-    remaining: number
-    durationSeconds: number
-    /** In the phase `rewrap`; null below a thousand envelopes. */
-    ratePerSecond: number | null
-  }
-  /** Rows of quarantine that this rotation wrote last. */
-  quarantine: number
-  /** Nodes whose processes were silent when settle ended. */
-  silent: string[]
-  error: { code: string; message: string; hint?: string } | null
 }
 
 /** The shape of `status.rotation`. */

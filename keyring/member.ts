@@ -1,5 +1,6 @@
 import { randomBytes } from 'node:crypto'
 import pTimeout from 'p-timeout'
+import { packageVersion } from '../config/package-version.ts'
 import { KeyturnError } from '../contracts/errors.ts'
 import { defaultProveMs, type FleetTimings } from '../contracts/settings.ts'
 import type { VersionPlace } from '../contracts/uses.ts'
@@ -22,6 +23,8 @@ import { NewestState } from './newest-state.ts'
 import { ServerClock } from './server-clock.ts'
 import { VersionUses } from './version-uses.ts'
 import { WrapCounts } from './wrap-counts.ts'
+
+const ownSoftware = `keyturn ${packageVersion()}, node ${process.versions.node}`
 
 /** How long a caller waits for a beat while MongoDB does not answer, in ms. The driver's own limit is longer. */
 const patienceMs = 5_000
@@ -236,6 +239,7 @@ class Member implements FleetMember {
       pid: process.pid,
       role,
       settings: settingsHash,
+      software: ownSoftware,
       // With an older keystore it may not wrap, so it reports no loaded version.
       loaded: this.#state.older === null ? loaded : [],
       current: this.#state.older === null ? this.#followed.usable() : null,

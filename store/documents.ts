@@ -3,6 +3,7 @@ import type { CheckMode, FleetSettings } from '../contracts/settings.ts'
 import type { IvMode, ProviderName } from '../contracts/kek.ts'
 import type { NodeKind, NotReadyReason, ProcessRole } from '../contracts/fleet.ts'
 import type { Priority, RotationOutcome, RotationPhase } from '../contracts/rotation.ts'
+import type { RecordDoc } from './record-schema.ts'
 
 /**
  * The keystore's documents as they are stored (docs/protocol.md, "Collections of the keystore"): snake_case, `null` for a
@@ -220,6 +221,8 @@ export interface HeartbeatDoc {
   settings?: Binary | null
   /** True: it records its uses of a version that is pending removal (`kek_uses`). */
   reports_uses?: boolean | null
+  /** Name and version of its software, for reports. */
+  software?: string | null
   /** Never stored: the malformed member, and a digest that changes with the document. */
   malformed?: { what: string; print: string }
 }
@@ -285,6 +288,8 @@ export interface RotationDoc {
   workflow_id: string
   run_id: string | null
   error: { code: string; message: string; hint?: string } | null
+  /** For its report only. */
+  record?: RecordDoc
   /** True once its ranges are closed for good: no more can be inserted. */
   shards_closed: boolean
   /** Incremented by each transaction that must conflict with the end of this rotation, which writes the same row. */

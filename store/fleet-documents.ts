@@ -36,6 +36,7 @@ const heartbeat = z.object({
     .max(1_000)
     .nullish(),
   reports_uses: z.boolean().nullish(),
+  software: z.string().max(100).nullish(),
   settings: z.custom<Binary>((value) => value instanceof Binary && value.position <= 64).nullish(),
 })
 
@@ -44,13 +45,14 @@ export function parseHeartbeat(raw: Document): HeartbeatDoc {
   const { success, data, error } = heartbeat.safeParse(raw)
   if (success && data._id.startsWith(`${data.node}/`)) {
     const { current = null, epoch = null, loaded, not_loaded, settings = null } = data
-    const { reports_uses = null } = data
+    const { reports_uses = null, software = null } = data
     return {
       ...data,
       current,
       epoch,
       settings,
       reports_uses,
+      software,
       loaded: loaded ?? [],
       not_loaded: not_loaded ?? [],
     }

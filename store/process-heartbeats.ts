@@ -23,6 +23,8 @@ export interface Heartbeat {
   notLoaded?: readonly { version: number; reason: NotReadyReason; answers?: string | null }[]
   /** SHA-256 of the settings in this process's configuration file. */
   settings: Uint8Array | null
+  /** Its name and version, as in a report: `keyturn 1.2.3, node 22.1.0`. */
+  software?: string
   leaseMs: number
   expireMs: number
 }
@@ -50,6 +52,7 @@ export async function writeHeartbeat(store: Store, beat: Heartbeat): Promise<voi
           loaded: { $literal: beat.loaded },
           not_loaded: { $literal: beat.notLoaded ?? [] },
           reports_uses: true,
+          software: { $literal: beat.software ?? null },
           settings: beat.settings === null ? null : new Binary(beat.settings),
         },
       },

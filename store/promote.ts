@@ -7,6 +7,8 @@ import { keystore } from './keystore.ts'
 import { enteredNow } from './periods.ts'
 import { readHeartbeats } from './process-heartbeats.ts'
 import { readQuestions } from './proof-question.ts'
+import { recordFleetAtPromote } from './rotation-progress.ts'
+import { recordedFleet } from './rotation-record.ts'
 import { serverNow, type Store } from './store.ts'
 import { inTransaction } from './transaction.ts'
 
@@ -52,6 +54,8 @@ export async function promote(store: Store, promotion: Promotion): Promise<{ epo
     const seen = await seenIn(store, session, promotion)
     const refusal = promotion.proven(seen)
     if (refusal !== null) throw refusal
+    const fleet = recordedFleet(seen.heartbeats, promotion, seen.now)
+    await recordFleetAtPromote(store, promotion.rotation, fleet, session)
     await recordAudit(store, promotedEntry(promotion, seen), session)
     return { epoch: promotion.epoch + 1 }
   })

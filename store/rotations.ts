@@ -6,6 +6,7 @@ import { keystore } from './keystore.ts'
 import { literals } from './literals.ts'
 import { isDuplicateKey } from './server-errors.ts'
 import { recordAudit, type AuditEntry } from './audit-outbox.ts'
+import type { RecordDoc } from './record-schema.ts'
 import { serverNow, type Store } from './store.ts'
 import { inTransaction } from './transaction.ts'
 
@@ -103,6 +104,8 @@ export interface RotationEnd {
   error?: ErrorReport | null
   counters?: Counters | null
   silent?: string[]
+  /** The last part of its record. */
+  record?: Pick<RecordDoc, 'after' | 'quarantine'>
   /** Envelopes that are still under its version, and the node that ends it, for the audit. */
   remaining?: number
   worker?: string
@@ -115,9 +118,11 @@ export async function endRotation(
   outcome: NonNullable<RotationDoc['outcome']>,
   end: RotationEnd = {},
 ): Promise<boolean> {
-  const { counters } = end
+  const { counters, record = {} } = end
+  const recorded = Object.entries(record).map(([name, value]) => [`record.${name}`, value])
   const fields = {
     outcome,
+    ...(Object.fromEntries(recorded) as object),
     ...(end.error === undefined ? {} : { error: end.error }),
     ...(end.silent === undefined ? {} : { silent: end.silent }),
     ...(counters === undefined || counters === null

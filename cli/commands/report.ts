@@ -1,21 +1,34 @@
 import type { Command } from 'commander'
 import { readReport } from '../../client/views/report.ts'
 import { answering } from '../answer.ts'
+import { note } from '../ui/output.ts'
 import { reportText } from '../ui/present-report.ts'
+import { reportPage } from '../ui/report-page/page.ts'
+import { writeWhole } from '../written-file.ts'
+
+interface Options {
+  html?: string
+}
 
 export function register(program: Command): void {
   program
     .command('report')
-    .summary('one rotation: plan and truth side by side')
+    .summary('one rotation: what was planned, done and recorded')
     .description(
-      'Shows the plan, the result and the duration of each phase of a rotation, from the record in MongoDB. ' +
-        'It works for a running rotation, too.',
+      'Shows a rotation from its record in MongoDB: plan and result, phases, envelopes before and after, quarantine, fleet, ' +
+        'keys, who did what, and the head of the audit. It needs neither Temporal nor a worker, and works for a running, failed ' +
+        'or cancelled rotation, too.',
     )
     .argument('<rotation>', 'its id, as rotate and status name it')
-    .addHelpText('after', '\nExample: keyturn report r-0b7e6f52-6f0e-4a52-9a55-0f8f8b5d7f11')
+    .option('--html <file>', 'also write it as one HTML page; an existing file is replaced')
+    .addHelpText('after', '\nExample: keyturn report r-2026-11-21-udqhxr --html rotation-2026.html')
     .action(
-      answering(async (context, _options, [rotation = '']) => {
+      answering<Options>(async (context, { html }, [rotation = '']) => {
         const view = await readReport(context.config(), rotation)
+        if (html !== undefined) {
+          await writeWhole(html, reportPage(view))
+          note(`the report is in "${html}"`)
+        }
         return { json: view, text: reportText(view) }
       }),
     )

@@ -1,5 +1,6 @@
 import { readSigningKey } from '../../config/signing-key.ts'
 import type { SignedHead } from '../../contracts/audit.ts'
+import { reasonOf } from '../../contracts/reasons.ts'
 import type { Config } from '../../contracts/settings.ts'
 import { chainAuditFirst } from '../../store/audit-chain.ts'
 import { readHead, signedHead } from '../../store/audit-head.ts'
@@ -17,12 +18,21 @@ export async function auditHead(config: Config): Promise<SignedHead> {
   })
 }
 
-/** Where the chain ends now; also in the answer of a rotation. */
-export async function headNow(
+/**
+ * Where the chain ends now, for the answer of a rotation that has ended. Null, and a warning to `note`, if it cannot be read: the
+ * rotation's outcome counts.
+ */
+export async function headOrNote(
   store: Store,
   id: string,
-): Promise<{ entries: number; head: string }> {
-  await chainAuditFirst(store)
-  const { entries, head } = await readHead(store, id)
-  return { entries, head }
+  note: (line: string) => void,
+): Promise<{ entries: number; head: string } | null> {
+  try {
+    await chainAuditFirst(store)
+    const { entries, head } = await readHead(store, id)
+    return { entries, head }
+  } catch (error) {
+    note(`warning: the head of the audit was not read: ${reasonOf(error)}; try keyturn audit head`)
+    return null
+  }
 }

@@ -1,6 +1,7 @@
 import { randomBytes } from 'node:crypto'
 import { expect, test } from 'vitest'
 import { Binary, BSON, type Document } from 'mongodb'
+import type { ReportView } from '../../contracts/report.ts'
 import { onEachProvider, route } from '../support/each-provider.ts'
 import type { Fleet } from '../support/fleet.ts'
 import { envelopeAt, places } from '../support/fleet-records.ts'
@@ -18,7 +19,12 @@ onEachProvider('seven corrupted envelopes', { records: 600 }, (fleetOf) => {
     expect(json).toMatchObject({ outcome: 'completed-with-quarantine', remaining: 0 })
     expect(json).toMatchObject({ rewrapped: total - 7, superseded: 0, quarantined: 7 })
     const report = await fleet.must('report', json.rotationId)
-    expect(report).toMatchObject({ outcome: 'completed-with-quarantine', quarantine: 7 })
+    expect(report).toMatchObject({ outcome: 'completed-with-quarantine' })
+    const { quarantine, before, after } = report as unknown as ReportView
+    expect(quarantine.reduce((sum, { envelopes }) => sum + envelopes, 0)).toBe(7)
+    expect(quarantine.every(({ code, message }) => code !== '' && message !== '')).toBe(true)
+    const under = (counts: ReportView['before']) => counts?.reduce((sum, one) => sum + one.from, 0)
+    expect([under(before), under(after)]).toEqual([total, 7])
     expect(report).toMatchObject({ plan: { envelopes: total, hsmCalls: 3 * total, check: 'all' } })
     expect(report).toMatchObject({
       truth: { envelopes: total, rewrapped: total - 7, remaining: 0 },

@@ -222,8 +222,8 @@ async function look(world: World, rotation: RunningRotation): Promise<void> {
   const question = { epoch, promotedMs: rotation.watchBeganMs, leaseMs }
   const verdict = settleVerdict(rotation.observed, question)
   rotation.settled = verdict.done
-  if (verdict.done) {
-    await recordFleetLeft(store, rotation.input.rotation, { epoch, silent: verdict.silent })
+  if (verdict.done && row !== null) {
+    await recordFleetLeft(store, row, { epoch, silent: verdict.silent })
   }
   const { from } = rotation.input
   if (rotation.settled && (await readActive(store))?.version !== from) world.left.add(from)
