@@ -9,6 +9,7 @@ import { readActive } from '../store/kek-active.ts'
 import { kekDescriptor } from '../store/kek-versions.ts'
 import { recordHsmKey, recordKeyDestroying, sharesKey } from '../store/version-removal.ts'
 import type { ActivityDeps } from './deps.ts'
+import { approvalUse } from './removal-approval.ts'
 import { requireRequest, stepOf } from './removal-requests.ts'
 import { requireIdentity, requireInstalled, requireSettings } from './settings.ts'
 
@@ -30,7 +31,8 @@ export async function destroyHsmKey(deps: ActivityDeps, input: RemoveInput): Pro
     const kek = kekDescriptor(row)
     const keyId = row.key_id === null ? null : Buffer.from(row.key_id.value())
     if (kek === null || keyId === null) throw refused(row, 'its row names no key in an HSM')
-    if (!(await recordKeyDestroying(store, request._id, node))) return before
+    const approve = await approvalUse(deps, request)
+    if (!(await recordKeyDestroying(store, request._id, node, approve))) return before
     const gone = await provider.ceremony.destroy(row.label, keyId, kek)
     await recordHsmKey(store, request._id, gone, node)
   } else {
@@ -43,10 +45,7 @@ export async function destroyHsmKey(deps: ActivityDeps, input: RemoveInput): Pro
 async function requireNotNeeded({ store }: ActivityDeps, row: VersionDoc): Promise<void> {
   const foreign = ownKeyRefusal(row, await requireIdentity(store))
   if (foreign !== null) throw foreign
-  const { collections, removal } = await requireSettings(store)
-  if (removal.approvalsRequired > 0) {
-    throw new KeyturnError('approval-missing', `0 of ${removal.approvalsRequired} approvals`)
-  }
+  const { collections } = await requireSettings(store)
   if ((await readActive(store))?.version === row._id) throw refused(row, 'the version is active')
   const other = await sharesKey(store, row)
   if (other !== null) throw refused(row, `version ${other} names the same label or id`)

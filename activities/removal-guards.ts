@@ -2,12 +2,14 @@ import type { Guard } from '../contracts/views.ts'
 import { removalFacts } from '../protocol/removal-facts.ts'
 import { removalGuards } from '../protocol/removal-guards.ts'
 import type { RemovalRequestDoc } from '../store/documents.ts'
+import { readApproval } from '../store/approval-use.ts'
 import { readSettings } from '../store/kek-settings.ts'
 import { quarantineOdd } from '../store/odd-quarantine.ts'
 import { readForRemoval } from '../store/removal-reading.ts'
 import { closeIdleRanges } from '../store/range-takeover.ts'
 import { recheckQuarantine } from '../store/rewrap-quarantine.ts'
 import type { ControlDeps } from './deps.ts'
+import { approvalSubject } from './removal-approval.ts'
 import { requireInstalled, requireSettings } from './settings.ts'
 
 /**
@@ -26,6 +28,9 @@ export async function evaluateGuards(
   await quarantineOdd(store, collections, null)
   const row = await requireInstalled(store, version)
   const reading = await readForRemoval(store, version, collections)
+  const approval = await readApproval(store, await approvalSubject(store, request), {
+    usedFor: request._id,
+  })
   const facts = removalFacts(
     { ...reading, row: reading.row ?? row },
     {
@@ -33,8 +38,8 @@ export async function evaluateGuards(
       ownNow: ownNow(),
       settings: (await readSettings(store))?.sha256.toString('hex') ?? null,
       backupWindowMs: removal.backupWindowMs,
-      approvalsRequired: removal.approvalsRequired,
-      requestedBy: request.requested_by,
+      approvalsRequired: approval.required,
+      approvedBy: approval.by,
       acceptQuarantine: request.accept_quarantine,
       withoutFence: request.without_fence,
     },

@@ -10,6 +10,7 @@ import { withdrawRemoval } from '../store/removal-requests.ts'
 import { serverNow } from '../store/store.ts'
 import type { ControlDeps } from './deps.ts'
 import { heartbeating } from './heartbeating.ts'
+import { approvalRecheck, approvalUse } from './removal-approval.ts'
 import { lowerFences, raiseAll } from './removal-fence.ts'
 import { evaluateGuards } from './removal-guards.ts'
 import { requireRequest, stepOf } from './removal-requests.ts'
@@ -62,8 +63,12 @@ class Removal {
     const refusal = refusalOf(request.version, guards)
     if (refusal !== null) return await this.#refuse(input, request, guards, refusal)
     const windowMs = removalWindowMs(await requireSettings(store))
-    if (!(await requestRemoval(store, request._id, windowMs, node))) {
-      return await this.#refuse(input, request, guards, raced(request).toJSON())
+    const approve = await approvalUse(this.#deps, request)
+    try {
+      if (!(await requestRemoval(store, request._id, windowMs, node, approve))) throw raced(request)
+    } catch (error) {
+      if (!isRefusal(error)) throw error
+      return await this.#refuse(input, request, guards, error.toJSON())
     }
     return await this.#stepOf(input, { guards })
   }
@@ -94,7 +99,13 @@ class Removal {
     const guards = await evaluateGuards(this.#deps, request, look)
     const refusal = refusalOf(request.version, guards)
     if (refusal !== null) return await this.#refuse(input, request, guards, refusal, signal)
-    await destroyVersion(store, request.version, request._id, guardRun, node)
+    const approved = await approvalRecheck(this.#deps, request)
+    try {
+      await destroyVersion(store, request.version, request._id, guardRun, node, approved)
+    } catch (error) {
+      if (!isRefusal(error)) throw error
+      return await this.#refuse(input, request, guards, error.toJSON(), signal)
+    }
     // If nothing was destroyed, another attempt runs the guards, or the request was withdrawn: its state says what to do.
     return await this.#stepOf(input, { guards })
   }
@@ -136,6 +147,13 @@ class Removal {
   #stepOf(input: RemoveInput, more: Parameters<typeof stepOf>[3] = {}): Promise<RemovalStep> {
     return stepOf(this.#deps, input, this.#ownNow, more)
   }
+}
+
+/** The transaction of a step found it faster than the guards: another removal, or approvals that no longer count. */
+function isRefusal(error: unknown): error is KeyturnError {
+  return (
+    error instanceof KeyturnError && ['removal-refused', 'approval-missing'].includes(error.code)
+  )
 }
 
 function raced({ version }: RemovalRequestDoc): KeyturnError {

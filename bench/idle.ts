@@ -1,5 +1,6 @@
 import { randomUUID } from 'node:crypto'
-import { settingsHash, settingsOf } from '../config/settings.ts'
+import { settingsOf } from '../config/settings.ts'
+import { settingsHash } from '../store/settings-hash.ts'
 import { loadConfig } from '../config/load-config.ts'
 import { defaultProveMs } from '../contracts/settings.ts'
 import { joinFleet } from '../keyring/member.ts'

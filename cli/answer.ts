@@ -1,4 +1,5 @@
 import type { Command } from 'commander'
+import { ApprovalMissing } from '../contracts/approvals.ts'
 import type { KeyturnError } from '../contracts/errors.ts'
 import { addressWarnings } from '../client/address-warnings.ts'
 import { forgetCopied, isKnownCopied } from '../client/copied-keystores.ts'
@@ -7,6 +8,7 @@ import type { Config } from '../contracts/settings.ts'
 import { noColours } from './ui/colours.ts'
 import { withUsableHint, noteCommand, printError } from './ui/errors.ts'
 import { note, printJson, printText } from './ui/output.ts'
+import { requestText } from './ui/present-requests.ts'
 import { confirmed } from './ui/prompts.ts'
 
 /** What a command answers: JSON for scripts, text for people, and an error if it did not fully succeed. */
@@ -46,10 +48,17 @@ export function answering<Options extends object>(
   return async function (this: Command) {
     noteCommand(nameOf(this))
     const context = contextOf(this)
-    const answer = await body(context, this.opts<Options>(), this.args)
+    const answer = await body(context, this.opts<Options>(), this.args).catch(asMissing)
     if (answer === null) return
     printAnswer(context.isCopied() ? asCopied(answer) : answer, context.json)
   }
+}
+
+/** The answer of a command that lacks approvals: the request. Throws any other error again. */
+function asMissing(error: unknown): Answer {
+  if (!(error instanceof ApprovalMissing)) throw error
+  const { request } = error
+  return { json: { request }, text: requestText(request), error }
 }
 
 /** The command as typed after `keyturn`. */

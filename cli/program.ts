@@ -25,6 +25,8 @@ const commands: Record<string, () => Promise<CommandFile>> = {
   scan: () => import('./commands/scan.ts'),
   quarantine: () => import('./commands/quarantine.ts'),
   remove: () => import('./commands/remove.ts'),
+  requests: () => import('./commands/requests.ts'),
+  approve: () => import('./commands/approve.ts'),
   nodes: () => import('./commands/nodes.ts'),
   policy: () => import('./commands/policy.ts'),
   report: () => import('./commands/report.ts'),

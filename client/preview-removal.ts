@@ -6,14 +6,15 @@ import { ownKeyRefusal } from '../protocol/own-key.ts'
 import { removalFacts } from '../protocol/removal-facts.ts'
 import { refusalOf, removalGuards } from '../protocol/removal-guards.ts'
 import { hsmKeyOf } from '../protocol/removal-phase.ts'
+import { readApproval } from '../store/approval-use.ts'
 import { readSettings } from '../store/kek-settings.ts'
+import { removalSubject } from '../store/removal-approval.ts'
 import { readForRemoval } from '../store/removal-reading.ts'
 import { currentRemoval } from '../store/removal-requests.ts'
 import { requireInstalled, withKeystore, type Keystore } from './keystore.ts'
 import { usesOf } from './views/uses.ts'
 import { requireVersion } from './views/versions.ts'
 import { fromReport } from './temporal/failures.ts'
-import { requester } from './temporal/names.ts'
 import type { RemovalReply, RemoveRequest } from './removal-reply.ts'
 
 /** All guards of a removal as they are now, for `remove --dry-run`. Reads only. */
@@ -52,13 +53,16 @@ export async function guardsNow(
   const reading = await readForRemoval(store, version, settings.collections)
   const { row } = reading
   if (row === null) throw new KeyturnError('version-unknown', `version "${version}" is gone`)
+  const subject = await removalSubject(store, version, options, settings.collections)
+  const standing = await currentRemoval(store, version)
+  const approval = await readApproval(store, subject, { usedFor: standing?._id })
   const facts = removalFacts(
     { ...reading, row },
     {
       settings: (await readSettings(store))?.sha256.toString('hex') ?? null,
       backupWindowMs: settings.removal.backupWindowMs,
-      approvalsRequired: settings.removal.approvalsRequired,
-      requestedBy: requester(),
+      approvalsRequired: approval.required,
+      approvedBy: approval.by,
       acceptQuarantine: options.acceptQuarantine,
       withoutFence: options.withoutFence,
       fenced: (row.removal?.fenced_at ?? null) !== null,

@@ -1,7 +1,8 @@
 import type { ErrorReport } from '../contracts/errors.ts'
 import type { KekDescriptor } from '../contracts/kek.ts'
 import type { Config } from '../contracts/settings.ts'
-import { settingsHash } from '../config/settings.ts'
+import { readRules } from '../store/approval-use.ts'
+import { settingsSubject } from '../store/settings-approval.ts'
 import type { InstallDoc } from '../store/documents.ts'
 import { identityOf } from '../store/kek-install.ts'
 import { writeSettings } from '../store/kek-settings.ts'
@@ -100,9 +101,13 @@ function withWorkflows({ id, withdrawn }: { id: string; withdrawn: Withdrawn }, 
   return { id, withdrawn: { ...withdrawn, workflows: ended } }
 }
 
-/** A restore creates new collections. Declaring it also declares that these are the right ones. */
+/**
+ * A restore creates new collections. Declaring it also declares that these are the right ones, unless that needs approvals:
+ * then `setup` does it.
+ */
 async function recordUuids({ store, settings: recorded }: Keystore): Promise<void> {
   const settings = withUuids(recorded, await collectionUuids(store), recorded)
-  const sha256 = settingsHash(settings)
-  await writeSettings(store, { settings, sha256, by: requester() })
+  const subject = settingsSubject(recorded, settings, [])
+  if (subject !== null && (await readRules(store)).settings > 0) return
+  await writeSettings(store, { settings, by: requester() })
 }

@@ -1,3 +1,4 @@
+import type { ApprovalRequestView } from '../contracts/approvals.ts'
 import { KeyturnError } from '../contracts/errors.ts'
 import type { HsmKeyState } from '../contracts/kek.ts'
 import type { RemovalOptions } from '../contracts/removal.ts'
@@ -16,6 +17,8 @@ export interface RemoveRequest extends RemovalOptions {
 export interface RemovalReply {
   view: RemovalView
   error: KeyturnError | null
+  /** The request that collects the approvals; absent unless they are missing. */
+  request?: ApprovalRequestView
   /** What the operator still has to do; null where nothing is left. */
   leftover: string | null
 }

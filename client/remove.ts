@@ -21,6 +21,7 @@ import { withTemporal, type TemporalLink } from './temporal/connection.ts'
 import { requirePollers } from './temporal/pollers.ts'
 import { fromReport } from './temporal/failures.ts'
 import { newRemovalRequest, requester } from './temporal/names.ts'
+import { approvalsFor } from './approvals/removal.ts'
 import { guardsNow } from './preview-removal.ts'
 import { leftoverOf, stillThere, type RemovalReply, type RemoveRequest } from './removal-reply.ts'
 import { startRemoval } from './temporal/removal-workflow.ts'
@@ -53,6 +54,8 @@ export async function removeKek(
       if (foreign !== null) throw foreign
       if (hsmKeyOf(row) === 'destroyed') return await destroyedReply(keystore, request)
     }
+    const unapproved = await approvalsFor(keystore, request)
+    if (unapproved !== null) return unapproved
     return withTemporal(config, async (link) =>
       requestRemoval(link, install, keystore, request, onNote),
     )

@@ -2,7 +2,9 @@ import { exitCodes, KeyturnError, type ErrorCode } from '../contracts/errors.ts'
 import { workflowIds, type InstallIdentity } from '../contracts/names.ts'
 import type { Priority, RotateInput, RotateResult, RotationOutcome } from '../contracts/rotation.ts'
 import type { Config } from '../contracts/settings.ts'
+import { rotationSubject } from '../store/rotation-approval.ts'
 import { insertTask } from '../store/kek-tasks.ts'
+import { requireApproval } from './approvals/require.ts'
 import { requireInstalled, withOwnKeystore, type Keystore } from './keystore.ts'
 import { headOrNote } from './audit/head.ts'
 import { requireWorker } from './views/workers.ts'
@@ -93,6 +95,10 @@ async function runningOrNew(
   const { from, to } = await routeOf(keystore, request)
   await requireWorker(store)
   await requirePollers(link, install, ['control', 'rewrap'])
+  await requireApproval(
+    keystore,
+    rotationSubject({ ...request, from, to, check: config.rewrap.check }),
+  )
   const rotation = newRotationId()
   const by = requester()
   const { reason, maxRate, maxHsmCalls, priority = 'rotation' } = request

@@ -1,6 +1,13 @@
 import canonicalize from 'canonicalize'
 import { formatDuration } from '../config/duration.ts'
-import { defaultProveMs, type CollectionConfig, type FleetSettings } from '../contracts/settings.ts'
+import {
+  defaultProveMs,
+  noApprovals,
+  type Approver,
+  type CollectionConfig,
+  type FleetSettings,
+} from '../contracts/settings.ts'
+import { keyFingerprint } from '../store/key-fingerprint.ts'
 
 /** Names of the settings as `keyturn.yaml` writes them. */
 const names = {
@@ -10,8 +17,12 @@ const names = {
   proveMs: 'fleet.prove',
   backupWindowMs: 'removal.backup_window',
   undoWindowMs: 'removal.undo_window',
-  approvalsRequired: 'removal.approvals_required',
-  approvers: 'removal.approvers',
+  remove: 'approvals.remove',
+  rotate: 'approvals.rotate',
+  settings: 'approvals.settings',
+  store: 'approvals.store',
+  expiresMs: 'approvals.expires',
+  approvers: 'approvals.approvers',
 } as const
 
 /** A line for each setting that differs, named as in the file: `fleet.lease: 90s → 60s`. */
@@ -33,8 +44,15 @@ export function settingsDifference(recorded: FleetSettings, wanted: FleetSetting
 }
 
 /** The recorded values, and the defaults of those that the record leaves out. */
-function valuesOf({ fleet, removal }: FleetSettings): Record<string, unknown> {
-  return { proveMs: defaultProveMs, ...fleet, ...removal }
+function valuesOf(settings: FleetSettings): Record<string, unknown> {
+  const { fleet, removal, approvals = noApprovals } = settings
+  const approvers = approvals.approvers.map(nameOf)
+  return { proveMs: defaultProveMs, ...fleet, ...removal, ...approvals, approvers }
+}
+
+/** An approver's name, and the fingerprint of the key as `ssh-keygen -l` shows it. */
+function nameOf({ name, key }: Approver): string {
+  return `${name} ${keyFingerprint(key)}`
 }
 
 /** The fields that `recorded` has and `wanted` has not. */

@@ -1,10 +1,16 @@
 import canonicalize from 'canonicalize'
 import { buildId } from '../config/build-id.ts'
-import { settingsHash, settingsOf } from '../config/settings.ts'
+import { settingsOf } from '../config/settings.ts'
 import { makeSigningKey, readSigningKey } from '../config/signing-key.ts'
+import { settingsSubject } from '../store/settings-approval.ts'
 import { KeyturnError } from '../contracts/errors.ts'
 import type { InstallIdentity } from '../contracts/names.ts'
-import type { Config, FleetSettings } from '../contracts/settings.ts'
+import {
+  noApprovals,
+  type ApprovalRules,
+  type Config,
+  type FleetSettings,
+} from '../contracts/settings.ts'
 import { countVersions } from '../store/census.ts'
 import { checkShapes } from '../store/collections.ts'
 import { recordAudit } from '../store/audit-outbox.ts'
@@ -15,6 +21,7 @@ import { collectionUuids } from '../store/keystore-home.ts'
 import { writeSettings } from '../store/kek-settings.ts'
 import { proveMajority } from '../store/majority.ts'
 import type { Store } from '../store/store.ts'
+import { requireApproval } from './approvals/require.ts'
 import { withOwnKeystore, type Keystore } from './keystore.ts'
 import { isServed, makeCurrent, readBuilds } from './temporal/builds.ts'
 import { withTemporal, type TemporalLink } from './temporal/connection.ts'
@@ -30,6 +37,8 @@ export interface SetupReport {
   settings: 'recorded' | 'unchanged' | 'changed'
   /** A line for each recorded setting that was changed. */
   changes: string[]
+  /** What the settings do not protect from; absent if there is nothing to say. */
+  warnings?: string[]
   /** Search attributes that were not there before. */
   searchAttributes: string[]
   /** The public key of `audit.signing_key`, PEM (SPKI), if it was recorded now. */
@@ -107,6 +116,8 @@ async function prepare(
     await refusing(store, changes, async () => {
       await refuseToDropEnvelopes(store, recorded, wanted)
       await ask(changes)
+      const uuids = await collectionUuids(store)
+      await approveChange(keystore, withUuids(wanted, uuids, recorded), changes)
       // The question may take long to be answered, and applications write meanwhile.
       await refuseToDropEnvelopes(store, recorded, wanted)
     })
@@ -118,15 +129,29 @@ async function prepare(
   await createIndexes(store, wanted.collections)
   await record(keystore, wanted, changes)
   const auditKey = await recordSigningKey(config, store)
+  const warnings = approvalWarnings(wanted.approvals ?? noApprovals)
   const report: SetupReport = {
     install: config.install,
     database: config.mongodb.database,
     settings: !isSetUp ? 'recorded' : changes.length > 0 ? 'changed' : 'unchanged',
     changes,
+    ...(warnings.length === 0 ? {} : { warnings }),
     searchAttributes,
     ...(auditKey === null ? {} : { auditKey }),
   }
   return { report, identity }
+}
+
+/** A number of 1 is one person: who asks under another login, or with another person's key, approves it alone. */
+function approvalWarnings(rules: ApprovalRules): string[] {
+  const single = (['remove', 'rotate', 'settings', 'store'] as const).filter(
+    (action) => rules[action] === 1,
+  )
+  if (single.length === 0) return []
+  const names = single.map((action) => `approvals.${action}`).join(', ')
+  return [
+    `1 approval does not mean two people (${names}): the requester's name is a login that nobody verifies; 2 does`,
+  ]
 }
 
 /** The identity of this keystore, created if there is none. A concurrent `setup` may create it first. */
@@ -141,23 +166,27 @@ async function requireIdentity(config: Config, store: Store): Promise<InstallIde
  * Writes the settings with the UUIDs of their collections. If no setting changed, only UUIDs that could not be read before
  * are added.
  */
-async function record(
-  { store, settings: recorded, isSetUp }: Keystore,
-  wanted: FleetSettings,
-  changes: string[],
-): Promise<void> {
+async function record(keystore: Keystore, wanted: FleetSettings, changes: string[]): Promise<void> {
+  const { store, settings: recorded, isSetUp } = keystore
   const isNew = !isSetUp || changes.length > 0
   const settings = withUuids(isNew ? wanted : recorded, await collectionUuids(store), recorded)
   if (!isNew && canonicalize(settings) === canonicalize(recorded)) return
   const by = requester()
   const action = changes.length > 0 ? 'settings-changed' : 'settings-recorded'
   const entry = { actor: by, action, subject: 'settings', details: { changes } }
-  await writeSettings(store, {
-    settings,
-    sha256: settingsHash(settings),
-    by,
-    ...(isNew ? { entry } : {}),
-  })
+  await approveChange(keystore, settings, changes)
+  await writeSettings(store, { settings, by, changes, ...(isNew ? { entry } : {}) })
+}
+
+/** Throws `ApprovalMissing` when the change needs approvals and lacks them. What writes the settings verifies them again. */
+async function approveChange(
+  keystore: Keystore,
+  settings: FleetSettings,
+  changes: readonly string[],
+): Promise<void> {
+  if (!keystore.isSetUp) return
+  const subject = settingsSubject(keystore.settings, settings, changes)
+  if (subject !== null) await requireApproval(keystore, subject)
 }
 
 /** Makes the key of `audit.signing_key` if there is none. Null where none is configured, or it is recorded already. */

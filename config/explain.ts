@@ -84,6 +84,8 @@ function predicate(source: YamlSource, issue: z.core.$ZodIssue): string {
   }
   // Probably an address with a user and a password, even under the wrong key.
   if (String(value).includes('@')) return issue.message
+  // A key in PEM, which may be a private one.
+  if (String(value).includes('-----BEGIN')) return issue.message
   return `${issue.message}, not "${String(value).slice(0, 80)}"`
 }
 

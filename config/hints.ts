@@ -25,8 +25,9 @@ const examples: Record<string, string> = {
   collections: 'collections: [{ name: certificates, envelopes: [private_key] }]',
   fleet: 'fleet: { heartbeat: 30s, lease: 90s, expire: 120s, prove: 6h }',
   rewrap: 'rewrap: { page: 1000, shards: auto, check: all, max_rate: 0 }',
-  removal:
-    'removal: { backup_window: 30d, undo_window: 24h, approvals_required: 0, approvers: [] }',
+  removal: 'removal: { backup_window: 30d, undo_window: 24h }',
+  approvals:
+    'approvals: { approvers: [{ name: alice, key: "ssh-ed25519 AAAA…" }], remove: 1, expires: 72h }',
   worker: 'worker: { listen: "127.0.0.1:9464", token_file: worker.token, shutdown_grace: 10s }',
   audit: 'audit: { signing_key: audit.key, anchor_file: audit-heads.jsonl }',
   'audit.anchor_url': 'anchor_url: "https://log.example/keyturn"',

@@ -8,6 +8,7 @@ import type {
   Pkcs11Config,
   WorkerConfig,
 } from '../contracts/settings.ts'
+import { approvalRules } from './approvals-schema.ts'
 import { explain } from './explain.ts'
 import { readConfigFile } from './find-file.ts'
 import type { LookUp } from './find-file.ts'
@@ -52,9 +53,8 @@ export function loadConfig(options: LookUp = {}): Config {
     removal: {
       backupWindowMs: removal.backup_window,
       undoWindowMs: removal.undo_window,
-      approvalsRequired: removal.approvals_required,
-      approvers: removal.approvers,
     },
+    approvals: approvalRules(written.approvals),
     worker: workerConfig(file, worker),
     audit: auditConfig(file, written.audit),
     log: written.log,

@@ -1,6 +1,8 @@
 import { z } from 'zod'
+import { approvalsSection } from './approvals-schema.ts'
 import { collectionList } from './collections-schema.ts'
-import { formatDuration, parseDuration } from './duration.ts'
+import { duration } from './duration-schema.ts'
+import { formatDuration } from './duration.ts'
 import { pkcs11Section } from './pkcs11-schema.ts'
 import { isTemporalAddress, notAnAddress } from './temporal-address.ts'
 
@@ -17,15 +19,6 @@ const section = <Shape extends z.ZodRawShape>(shape: Shape) =>
   z.strictObject(shape, 'must be a section')
 
 const text = (message = 'must be a text') => z.string(message).min(1, 'must not be empty')
-
-const duration = z
-  .string('must be a duration such as 30s, 24h or 90d')
-  .transform((written, context) => {
-    const milliseconds = parseDuration(written)
-    if (milliseconds !== null) return milliseconds
-    context.addIssue('must be a duration such as 30s, 24h or 90d')
-    return z.NEVER
-  })
 
 const count = (least: number, most: number, message: string) =>
   z.int(message).min(least, message).max(most, message)
@@ -74,20 +67,7 @@ const rewrap = section({
 const removal = section({
   backup_window: duration.prefault('30d'),
   undo_window: duration.prefault('24h'),
-  approvals_required: count(0, 1000, 'must be a number from 0').default(0),
-  approvers: z.array(text(), 'must be a list').default([]),
-})
-  .superRefine(({ approvals_required, approvers }, context) => {
-    const twice = approvers.findIndex((approver, at) => approvers.indexOf(approver) !== at)
-    if (twice >= 0) {
-      context.addIssue({ code: 'custom', path: ['approvers', twice], message: 'appears twice' })
-    }
-    if (approvals_required > approvers.length) {
-      const message = `must be at most the number of approvers (${approvers.length})`
-      context.addIssue({ code: 'custom', path: ['approvals_required'], message })
-    }
-  })
-  .prefault({})
+}).prefault({})
 
 const worker = section({
   listen: text()
@@ -143,6 +123,7 @@ export const configSchema = z.strictObject(
     fleet,
     rewrap,
     removal,
+    approvals: approvalsSection,
     worker,
     audit,
     log,

@@ -37,6 +37,8 @@ export const exitCodes = {
   'no-removal': 3,
   'no-fence': 3,
   'approval-missing': 3,
+  'approval-invalid': 3,
+  'request-unknown': 3,
   'material-missing': 3,
   'key-exists': 3,
   'key-attributes': 3,

@@ -21,6 +21,7 @@ export const collections = {
   auditOutbox: 'kek_audit_outbox',
   questions: 'kek_questions',
   removals: 'kek_removals',
+  requests: 'kek_requests',
   tasks: 'kek_tasks',
   uses: 'kek_uses',
   backups: 'kek_backups',

@@ -13,6 +13,7 @@ export interface Config {
   readonly fleet: FleetTimings
   readonly rewrap: RewrapConfig
   readonly removal: RemovalRules
+  readonly approvals: ApprovalRules
   readonly worker: WorkerConfig
   readonly audit: AuditConfig
   readonly log: { readonly level: string; readonly pretty: boolean | 'auto' }
@@ -125,8 +126,37 @@ export interface RewrapConfig {
 export interface RemovalRules {
   readonly backupWindowMs: number
   readonly undoWindowMs: number
-  readonly approvalsRequired: number
-  readonly approvers: readonly string[]
+}
+
+export interface Approver {
+  readonly name: string
+  /** Raw Ed25519 public key: 32 bytes in base64. */
+  readonly key: string
+}
+
+/** How many approvals an action needs. 0: none. */
+export interface ApprovalNumbers {
+  readonly remove: number
+  readonly rotate: number
+  readonly settings: number
+  readonly store: number
+}
+
+export interface ApprovalRules extends ApprovalNumbers {
+  /** No name and no key is there twice. */
+  readonly approvers: readonly Approver[]
+  /** How long a request can be approved and used. */
+  readonly expiresMs: number
+}
+
+/** The section `approvals` at its default. */
+export const noApprovals: ApprovalRules = {
+  approvers: [],
+  remove: 0,
+  rotate: 0,
+  settings: 0,
+  store: 0,
+  expiresMs: 72 * 3_600_000,
 }
 
 /** Recorded by `setup` in `kek_settings`; applies to the whole fleet instead of a host's file. JSON types only. */
@@ -134,4 +164,6 @@ export interface FleetSettings {
   readonly collections: readonly CollectionConfig[]
   readonly fleet: RecordedTimings
   readonly removal: RemovalRules
+  /** Omitted at its default. */
+  readonly approvals?: ApprovalRules
 }

@@ -1,3 +1,4 @@
+import type { ApprovalRequestView } from './approvals.ts'
 import type { ErrorCode } from './errors.ts'
 import type { HsmKeyState, ProviderName, VersionState } from './kek.ts'
 import type { FleetNode } from './fleet.ts'
@@ -34,6 +35,8 @@ export interface StatusView {
   abandoned?: { id: string; from: number; to: number; phase: RotationPhase; startedAt: string }
   fleet: FleetNode[]
   policy: PolicyView | null
+  /** Open requests for approvals; absent if there are none. */
+  requests?: ApprovalRequestView[]
   /** Budget of crypt calls; `rotation` is for one away from the active version. */
   hsmBudget: HsmBudget
   /** Builds and stuck runs, from Temporal; absent if it does not answer. */

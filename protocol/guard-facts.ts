@@ -57,9 +57,8 @@ export interface RemovalFacts {
   /** Hash of the recorded settings in hex; null before `setup`. */
   settings: string | null
   approvalsRequired: number
-  /** Approvers; verified signatures only. */
+  /** Approvers whose signatures were verified; the requester is none of them. */
   approvedBy: readonly string[]
-  requestedBy: string
   fence: FenceFact
 }
 

@@ -56,7 +56,8 @@ export interface RemovalRulesNow {
   readonly settings: string | null
   readonly backupWindowMs: number
   readonly approvalsRequired: number
-  readonly requestedBy: string
+  /** Approvers whose signatures were verified, without the requester. */
+  readonly approvedBy: readonly string[]
   readonly acceptQuarantine: boolean
   readonly withoutFence: boolean
   /** The validator should be set already. */
@@ -64,7 +65,7 @@ export interface RemovalRulesNow {
   readonly ownNow: Date
 }
 
-/** The guards' facts. There is no way to approve yet, so a required approval is missing. */
+/** The guards' facts. */
 export function removalFacts(reading: Reading, rules: RemovalRulesNow): RemovalFacts {
   const { row, active, now } = reading
   return {
@@ -98,8 +99,7 @@ export function removalFacts(reading: Reading, rules: RemovalRulesNow): RemovalF
     ownNow: rules.ownNow.toISOString(),
     settings: rules.settings,
     approvalsRequired: rules.approvalsRequired,
-    approvedBy: [],
-    requestedBy: rules.requestedBy,
+    approvedBy: rules.approvedBy,
     fence: fenceFact(reading.fence, rules),
   }
 }

@@ -90,9 +90,8 @@ function quarantineEmpty(facts: RemovalFacts): Guard {
     : guard('quarantine-empty', false, `${text}: repair them, or use --accept-quarantine`)
 }
 
-function approvals({ approvalsRequired, approvedBy, requestedBy }: RemovalFacts): Guard {
+function approvals({ approvalsRequired, approvedBy }: RemovalFacts): Guard {
   const others = new Set(approvedBy)
-  others.delete(requestedBy)
   const detail =
     approvalsRequired === 0
       ? 'no approval is required'

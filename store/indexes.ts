@@ -78,6 +78,12 @@ const ownIndexes: readonly OwnIndex[] = [
     key: { version: 1 },
     options: { unique: true, partialFilterExpression: { standing: true }, name: 'one_stands' },
   },
+  {
+    collection: keystoreNames.requests,
+    key: { action: 1, subject: 1, options: 1 },
+    options: { unique: true, partialFilterExpression: { state: 'open' }, name: 'one_is_open' },
+  },
+  { collection: keystoreNames.requests, key: { used_for: 1 } },
   { collection: keystoreNames.rotations, key: { started_at: -1 } },
   { collection: keystoreNames.ranges, key: { '_id.rotation': 1 } },
   { collection: keystoreNames.ranges, key: { closed: 1 } },

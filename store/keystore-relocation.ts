@@ -2,6 +2,7 @@ import type { ClientSession } from 'mongodb'
 import { randomBytes } from 'node:crypto'
 import { KeyturnError, type ErrorReport } from '../contracts/errors.ts'
 import type { CollectionConfig } from '../contracts/settings.ts'
+import { withdrawRequests } from './approval-requests.ts'
 import type { HomeDoc, InstallDoc } from './documents.ts'
 import { recordAudit, type AuditEntry } from './audit-outbox.ts'
 import { fenceOn, lowerFence } from './fence.ts'
@@ -57,6 +58,7 @@ export async function declareCopy(
       .install(store)
       .updateOne({ _id: 'install', id: row.id }, { $set: { id, home } }, { session })
     if (matchedCount === 0) throw raced(store)
+    await withdrawRequests(store, by, session)
     await recordAudit(store, declared('copied', row, by, { id, home }), session)
   })
   await keystore.tasks(store).deleteMany({})
@@ -90,6 +92,7 @@ export async function declareRestored(
   const restoration = randomBytes(8).toString('hex')
   await inTransaction(store, async (session) => {
     await replaceIdentity(store, row, { home, restoration }, session)
+    await withdrawRequests(store, by, session)
     await recordAudit(store, declared('restored', row, by, { home, withdrawn }), session)
   })
   return withdrawn

@@ -55,6 +55,18 @@ const layout = z.looseObject({
   ]),
 })
 
+/** Base64 of 32 bytes. */
+const rawKey = z.string().regex(/^[A-Za-z0-9+/]{43}=$/)
+
+const approvals = z.looseObject({
+  approvers: z.array(z.looseObject({ name, key: rawKey })).max(mostEntries),
+  remove: count,
+  rotate: count,
+  settings: count,
+  store: count,
+  expiresMs: count.min(1),
+})
+
 export const settingsSchema = z.looseObject({
   settings: z.looseObject({
     collections: z
@@ -71,10 +83,8 @@ export const settingsSchema = z.looseObject({
       )
       .max(mostEntries),
     fleet: fleet.optional(),
-    removal: z
-      .looseObject({ backupWindowMs: count, undoWindowMs: count.optional() })
-      .extend({ approvalsRequired: count, approvers: z.array(text).max(mostEntries).optional() })
-      .optional(),
+    removal: z.looseObject({ backupWindowMs: count, undoWindowMs: count.optional() }).optional(),
+    approvals: approvals.optional(),
   }),
   sha256: bytes(32, 32),
 })
@@ -187,6 +197,25 @@ export const useSchema = z.looseObject({
   count,
   first_at: date,
   last_at: date,
+})
+
+/** Approvals that a request may have: more than approvers can be, so that a long list cannot slow down a decision. */
+const mostApprovals = 1_000
+
+export const requestSchema = z.looseObject({
+  _id: name,
+  action: z.enum(['remove', 'rotate', 'settings', 'store']),
+  subject: name,
+  options: z.record(z.string(), z.json()),
+  requested_by: text,
+  requested_at: date,
+  expires_at: date,
+  approvals: z
+    .array(z.looseObject({ name, signature: z.string().max(200), at: date }))
+    .max(mostApprovals),
+  state: z.enum(['open', 'used', 'withdrawn', 'expired']),
+  used_for: name.nullable(),
+  used_at: date.nullable(),
 })
 
 const asked = { nonce: name, target: count.nullable(), asked_at: date }

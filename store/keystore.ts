@@ -1,5 +1,6 @@
 import type { Collection } from 'mongodb'
 import { collections } from '../contracts/names.ts'
+import type { ApprovalRequestDoc } from './approval-document.ts'
 import type {
   ActiveDoc,
   AuditDoc,
@@ -45,6 +46,8 @@ export const keystore = {
     checked(store.db.collection(collections.removals), wellFormed.removal),
   backups: (store: Store): Collection<BackupDoc> =>
     checked(store.db.collection(collections.backups), wellFormed.backup),
+  requests: (store: Store): Collection<ApprovalRequestDoc> =>
+    checked(store.db.collection(collections.requests), wellFormed.request),
   tasks: (store: Store): Collection<TaskDoc> => store.db.collection(collections.tasks),
   questions: (store: Store): Collection<QuestionDoc> =>
     checked(store.db.collection(collections.questions), wellFormed.question),

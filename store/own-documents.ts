@@ -3,6 +3,7 @@ import type { z } from 'zod'
 import { clipped } from '../contracts/clipped.ts'
 import { KeyturnError } from '../contracts/errors.ts'
 import { collections } from '../contracts/names.ts'
+import type { ApprovalRequestDoc } from './approval-document.ts'
 import type {
   ActiveDoc,
   BackupDoc,
@@ -31,6 +32,7 @@ export const wellFormed = {
   loadable: check<VersionDoc>(collections.versions, schemas.loadableSchema),
   backup: check<BackupDoc>(collections.backups, schemas.backupSchema),
   removal: check<RemovalRequestDoc>(collections.removals, schemas.removalSchema),
+  request: check<ApprovalRequestDoc>(collections.requests, schemas.requestSchema),
   question: check<QuestionDoc>(collections.questions, schemas.questionSchema),
   rotation: check<RotationDoc>(collections.rotations, schemas.rotationSchema),
   range: check<RangeDoc>(collections.ranges, schemas.rangeSchema),

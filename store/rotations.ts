@@ -4,7 +4,9 @@ import type { Counters, RotateInput } from '../contracts/rotation.ts'
 import type { RotationDoc } from './documents.ts'
 import { keystore } from './keystore.ts'
 import { literals } from './literals.ts'
+import { rotationSubject } from './rotation-approval.ts'
 import { isDuplicateKey } from './server-errors.ts'
+import { useOrRecheckApproval } from './approval-use.ts'
 import { recordAudit, type AuditEntry } from './audit-outbox.ts'
 import type { RecordDoc } from './record-schema.ts'
 import { serverNow, type Store } from './store.ts'
@@ -24,7 +26,10 @@ export interface NewRotation extends Pick<RotateInput, RequestFields | SweepFiel
   worker: string
 }
 
-/** Inserts the row, in phase `preflight`. Returns the stored row, which may be from an earlier try. */
+/**
+ * Inserts the row, in phase `preflight`, and uses the approvals that a rotation needs. Returns the stored row, which may be
+ * from an earlier try. Throws `approval-missing`.
+ */
 export async function insertRotation(store: Store, input: NewRotation): Promise<RotationDoc> {
   const row: RotationDoc = {
     _id: input.rotation,
@@ -60,6 +65,8 @@ export async function insertRotation(store: Store, input: NewRotation): Promise<
   }
   try {
     await inTransaction(store, async (session) => {
+      const use = { usedFor: row._id, by: row.requested_by }
+      await useOrRecheckApproval(store, rotationSubject(input), use, session)
       await keystore.rotations(store).insertOne(row, { session })
       await recordAudit(store, startEntry(row, input), session)
     })

@@ -12,6 +12,9 @@ import { inTransaction } from './transaction.ts'
  * is not active.
  */
 
+/** Uses or verifies the removal's approvals, in the transaction of a step. Throws `approval-missing`. */
+export type InRemoval = (session: ClientSession) => Promise<void>
+
 /**
  * The version is `pending-removal` from here, and may be destroyed once `windowMs` are over (at once when it was never
  * active: nothing was ever wrapped under it). False when the request is not open or its time has not come, and when
@@ -23,6 +26,7 @@ export async function requestRemoval(
   request: string,
   windowMs: number,
   worker: string,
+  approve: InRemoval,
 ): Promise<boolean> {
   return inTransaction(store, async (session) => {
     const open = await keystore.removals(store).findOneAndUpdate(
@@ -68,6 +72,7 @@ export async function requestRemoval(
     )
     if (matchedCount === 0) return refuse(session)
     await recordAudit(store, removalEntry(open, 'removal-requested', worker), session)
+    await approve(session)
     return true
   })
 }
@@ -147,6 +152,7 @@ export async function destroyVersion(
   request: string,
   guardRun: number,
   worker: string,
+  approved: InRemoval,
 ): Promise<boolean> {
   return inTransaction(store, async (session) => {
     const passed = { _id: version, 'removal.request': request, 'removal.guard_run': guardRun }
@@ -178,6 +184,7 @@ export async function destroyVersion(
       { session },
     )
     if (row === null) return refuse(session)
+    await approved(session)
     const action = isUnused(row) ? 'version-discarded' : 'version-destroyed'
     await recordAudit(store, removalEntry(open, action, worker), session)
     return true
@@ -186,17 +193,19 @@ export async function destroyVersion(
 
 /**
  * Records, once for each request, that a destroyed version's key is about to be destroyed in the HSM. False if the request
- * is not open or does not ask for that.
+ * is not open or does not ask for that. The approvals are verified each time.
  */
 export async function recordKeyDestroying(
   store: Store,
   request: string,
   worker: string,
+  approve: InRemoval,
 ): Promise<boolean> {
   return inTransaction(store, async (session) => {
     const asked = { _id: request, standing: true, destroy_hsm_key: true }
     const open = await keystore.removals(store).findOne(asked, { session })
     if (open === null) return false
+    await approve(session)
     const { modifiedCount } = await keystore
       .removals(store)
       .updateOne(

@@ -3,10 +3,12 @@ import { removeKek } from '../../client/remove.ts'
 import { previewRemoval } from '../../client/preview-removal.ts'
 import { undoRemoval } from '../../client/undo-removal.ts'
 import { KeyturnError } from '../../contracts/errors.ts'
-import { answering } from '../answer.ts'
+import type { RemovalReply } from '../../client/removal-reply.ts'
+import { answering, type Answer } from '../answer.ts'
 import { note } from '../ui/output.ts'
 import * as parse from '../ui/parse.ts'
 import { removalText } from '../ui/present-removal.ts'
+import { requestText } from '../ui/present-requests.ts'
 
 interface Options {
   version: number
@@ -54,11 +56,17 @@ export function register(program: Command): void {
         await context.confirm(
           `retire version ${version}${destroyHsmKey ? ' and its HSM key' : ''}?`,
         )
-        const { view, error, leftover } = await removeKek(config, request, note)
-        if (leftover !== null) note(`hint: ${leftover}`)
-        return { json: view, text: removalText(view), error }
+        const reply = await removeKek(config, request, note)
+        if (reply.leftover !== null) note(`hint: ${reply.leftover}`)
+        return removalAnswer(reply)
       }),
     )
+}
+
+function removalAnswer({ view, error, request }: RemovalReply): Answer {
+  const text = removalText(view)
+  if (request === undefined) return { json: view, text, error }
+  return { json: { ...view, request }, text: `${text}\n\n${requestText(request)}`, error }
 }
 
 /** Refuses other options beside --undo: with --dry-run, for example, an ignored option would cause a real undo. */

@@ -42,6 +42,7 @@ export function register(program: Command): void {
           for (const change of changes) note(`  ${change}`)
           await context.confirm('change them?')
         })
+        for (const warning of report.warnings ?? []) note(`warning: ${warning}`)
         return { json: report, text: textOf(report) }
       }),
     )

@@ -4,6 +4,7 @@ import { count, plural, seconds } from './figures.ts'
 import { fleetText } from './present-fleet.ts'
 import { budgetText } from './present-rotation.ts'
 import { usesText } from './present-uses.ts'
+import { requestsText } from './present-requests.ts'
 import { workflowsText } from './present-workflows.ts'
 import { table } from './tables.ts'
 
@@ -26,6 +27,7 @@ export function statusText(status: StatusView): string {
     rotationText(status),
     `${dim('fleet')}\n${fleetText(status.fleet)}`,
     policyText(status),
+    status.requests === undefined ? null : `${dim('requests')}\n${requestsText(status.requests)}`,
     provider === 'pkcs11' ? budgetText(status.hsmBudget) : null,
     status.workflows === undefined ? null : workflowsText(status.workflows),
   ]

@@ -14,6 +14,7 @@ import { lastRotation, readRotation, runningRotation } from '../../store/rotatio
 import { sumCounters } from '../../store/rewrap-ranges.ts'
 import { serverNow } from '../../store/store.ts'
 import type { Keystore } from '../keystore.ts'
+import { openRequests } from '../approvals/requests.ts'
 import { lostMember, takeCensus, type Census } from './census.ts'
 import { usesOfAll } from './uses.ts'
 import { fleetNodes } from './nodes.ts'
@@ -45,16 +46,18 @@ export async function statusView(
   live: Live,
 ): Promise<StatusView> {
   const { store, settings, install } = keystore
-  const [rows, active, census, quarantined, fleet, last, members, unended] = await Promise.all([
-    readVersions(store),
-    readActive(store),
-    takeCensus(store, settings),
-    countQuarantine(store),
-    fleetNodes(store),
-    lastRotation(store),
-    readMembers(store),
-    runningRotation(store),
-  ])
+  const [rows, active, census, quarantined, fleet, last, members, unended, requests] =
+    await Promise.all([
+      readVersions(store),
+      readActive(store),
+      takeCensus(store, settings),
+      countQuarantine(store),
+      fleetNodes(store),
+      lastRotation(store),
+      readMembers(store),
+      runningRotation(store),
+      openRequests(keystore),
+    ])
   const { unconfirmedSince } = members
   return {
     install: config.install,
@@ -69,6 +72,7 @@ export async function statusView(
     ...(live.rotation === null && !live.unreachable ? abandonedView(unended) : {}),
     fleet,
     policy: live.policy,
+    ...(requests.length === 0 ? {} : { requests }),
     hsmBudget: hsmBudget({
       fleet,
       envelopes: { rotation: census.byVersion[active?.version ?? 0] ?? 0, all: census.total },

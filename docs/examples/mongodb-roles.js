@@ -21,6 +21,7 @@ const keystore = {
   kek_install: write,
   kek_questions: all,
   kek_removals: write,
+  kek_requests: write,
   kek_settings: write,
   kek_tasks: all,
   kek_uses: write,
@@ -35,6 +36,7 @@ const keystore = {
 /** Those that have indexes of their own beside `_id`. */
 const indexed = [
   'kek_removals',
+  'kek_requests',
   'kek_tasks',
   'kek_versions',
   'process_heartbeats',

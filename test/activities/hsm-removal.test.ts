@@ -42,10 +42,10 @@ let keyIds: Buffer[] = []
 
 for (const version of [1, 2, 3]) await installVersion(store, version)
 await insertFirstActive(store, 2)
-const removal = { backupWindowMs: 0, undoWindowMs: 0, approvalsRequired: 0, approvers: [] }
+const removal = { backupWindowMs: 0, undoWindowMs: 0 }
 const fleet = { heartbeatMs: 1_000, leaseMs: 3_000, expireMs: 6_000 }
 const settings: FleetSettings = { collections: configured, fleet, removal }
-await writeSettings(store, { settings, sha256: Buffer.alloc(32), by: 'alice' })
+await writeSettings(store, { settings, by: 'alice' })
 const removed = {
   request: 'before',
   requested_by: 'alice',

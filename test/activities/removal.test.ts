@@ -3,7 +3,7 @@ import { beforeAll, beforeEach, expect, test } from 'vitest'
 import type { ActivityDeps } from '../../activities/deps.ts'
 import { removalActivities } from '../../activities/removal.ts'
 import type { RemovalStep } from '../../contracts/removal.ts'
-import type { FleetSettings } from '../../contracts/settings.ts'
+import { noApprovals, type FleetSettings } from '../../contracts/settings.ts'
 import { silentLog } from '../../observability/log.ts'
 import { hasFence, lowerFence } from '../../store/fence.ts'
 import { insertFirstActive } from '../../store/kek-active.ts'
@@ -75,14 +75,15 @@ interface Taken {
 
 const fleet = { heartbeatMs: 1_000, leaseMs: 3_000, expireMs: 6_000 }
 const hour = 3_600_000
-async function record(rules: object = {}): Promise<void> {
-  const removal = { backupWindowMs: 0, undoWindowMs: hour, approvalsRequired: 0, approvers: [] }
+async function record(rules: object = {}, remove = 0): Promise<void> {
+  const removal = { backupWindowMs: 0, undoWindowMs: hour }
   const settings: FleetSettings = {
     collections: configured,
     fleet,
     removal: { ...removal, ...rules },
+    ...(remove === 0 ? {} : { approvals: { ...noApprovals, remove } }),
   }
-  await writeSettings(store, { settings, sha256: Buffer.alloc(32), by: 'alice' })
+  await writeSettings(store, { settings, by: 'alice' })
 }
 
 const versions = store.db.collection<{ _id: number }>('kek_versions')
@@ -209,7 +210,7 @@ test.each<[string, string, () => Promise<unknown>]>([
   ],
   ['fence', 'no-fence', () => lowerFence(store, fence)],
   ['backup-window', 'removal-refused', () => record({ backupWindowMs: 100 * 365 * 24 * hour })],
-  ['approvals', 'approval-missing', () => record({ approvalsRequired: 1, approvers: ['bob'] })],
+  ['approvals', 'approval-missing', () => record({}, 1)],
   [
     'no-rotation',
     'removal-refused',

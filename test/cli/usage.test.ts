@@ -101,7 +101,7 @@ describe('the command line', () => {
       ['policy', 'set', '--evry', '90d'],
       'error: unknown option "--evry"\nhint: did you mean --every?\n',
     ],
-    [['approv', '--help'], 'error: unknown command "approv"\n' + help],
+    [['zzz', '--help'], 'error: unknown command "zzz"\n' + help],
     [['statsu', '--help'], 'error: unknown command "statsu"\nhint: did you mean status?\n'],
     [['help', 'statsu'], 'error: unknown command "statsu"\nhint: did you mean status?\n'],
     [['--json', 'statsu', '-h'], 'error: unknown command "statsu"\nhint: did you mean status?\n'],

@@ -47,8 +47,7 @@ beforeEach(async () => {
     await store.db.collection(name).deleteMany({})
   }
   await insertInstall(store, { name: 'payments', created_by: 'alice' })
-  const sha256 = Buffer.alloc(32)
-  await writeSettings(store, { settings: settingsOf(config), sha256, by: 'alice' })
+  await writeSettings(store, { settings: settingsOf(config), by: 'alice' })
   await recordAuditKey(store, { key: publicPem(signer), by: 'alice' })
   kept = []
   for (const subjects of [

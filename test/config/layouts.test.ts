@@ -1,5 +1,6 @@
 import { describe, expect, test } from 'vitest'
-import { settingsHash, settingsOf } from '../../config/settings.ts'
+import { settingsOf } from '../../config/settings.ts'
+import { settingsHash } from '../../store/settings-hash.ts'
 import { fault, least, load as loadText } from './files.ts'
 
 const text = (list: string) =>

@@ -1,3 +1,4 @@
+import { approverKey } from '../support/approvers.ts'
 import { mkdirSync, writeFileSync } from 'node:fs'
 import path from 'node:path'
 import { describe, expect, test } from 'vitest'
@@ -26,8 +27,14 @@ describe('a configuration', () => {
       removal: {
         backupWindowMs: 30 * 86_400_000,
         undoWindowMs: 86_400_000,
-        approvalsRequired: 0,
+      },
+      approvals: {
         approvers: [],
+        remove: 0,
+        rotate: 0,
+        settings: 0,
+        store: 0,
+        expiresMs: 259_200_000,
       },
       worker: { listen: '127.0.0.1:9464', shutdownGraceMs: 10_000 },
       log: { level: 'info', pretty: 'auto' },
@@ -65,7 +72,8 @@ collections:
   - { name: dns_accounts, envelopes: [secrets.api_token, secrets.webhook] }
 fleet: { heartbeat: 2s, lease: 6s, expire: 10s, prove: 1h }
 rewrap: { page: 5000, shards: 4, check: sampled, max_rate: 2000 }
-removal: { backup_window: 0s, undo_window: 1w, approvals_required: 1, approvers: [a, b] }
+removal: { backup_window: 0s, undo_window: 1w }
+approvals: { rotate: 1, expires: 1h, approvers: [{ name: a, key: "${approverKey('a').ssh}" }] }
 worker: { listen: "[::1]:0", shutdown_grace: 500ms }
 log: { level: debug, pretty: true }
 audit: { signing_key: /etc/keyturn/audit.pem, anchor_file: /var/log/heads, anchor_url: "https://h/" }
@@ -97,8 +105,14 @@ audit: { signing_key: /etc/keyturn/audit.pem, anchor_file: /var/log/heads, ancho
     expect(config.removal).toEqual({
       backupWindowMs: 0,
       undoWindowMs: 604_800_000,
-      approvalsRequired: 1,
-      approvers: ['a', 'b'],
+    })
+    expect(config.approvals).toEqual({
+      approvers: [{ name: 'a', key: approverKey('a').raw }],
+      remove: 0,
+      rotate: 1,
+      settings: 1,
+      store: 0,
+      expiresMs: 3_600_000,
     })
     expect(config.worker).toEqual({ listen: '[::1]:0', shutdownGraceMs: 500 })
     expect(config.log).toEqual({ level: 'debug', pretty: true })

@@ -13,7 +13,7 @@ const kekOf = (section: string) =>
 describe('an unknown key', () => {
   test('is reported with file, line and column, and with the keys that are allowed', () => {
     expect(found(`${least}flet: { lease: 90s }\n`)).toBe(
-      'config-unknown-key: keyturn.yaml:6:1: unknown key "flet" | allowed keys: install, mongodb, temporal, kek, collections, fleet, rewrap, removal, worker, audit, log',
+      'config-unknown-key: keyturn.yaml:6:1: unknown key "flet" | allowed keys: install, mongodb, temporal, kek, collections, fleet, rewrap, removal, approvals, worker, audit, log',
     )
     expect(found(`${least}fleet:\n  heartbeat: 30s\n  heart_beat: 30s\n`)).toBe(
       'config-unknown-key: keyturn.yaml:8:3: unknown key "fleet.heart_beat" | allowed keys: heartbeat, lease, expire, prove',
@@ -94,9 +94,10 @@ describe('a wrong value', () => {
     ['rewrap: { shards: 0 }', '"rewrap.shards" must be "auto" or a number from 1 to 1000, not "0"'],
     ['rewrap: { check: some }', '"rewrap.check" must be "all", "sampled" or "none", not "some"'],
     ['rewrap: { max_rate: -1 }', '"rewrap.max_rate" must be a number of envelopes a second'],
-    ['removal: { approvals_required: 1 }', 'must be at most the number of approvers (0), not "1"'],
-    ['removal: { approvers: [a, b, a] }', '"removal.approvers[2]" appears twice'],
-    ['removal: { approvers: a }', '"removal.approvers" must be a list, not "a"'],
+    ['approvals: { remove: 1 }', 'must be at most the number of approvers (0), not "1"'],
+    ['approvals: { approvers: a }', '"approvals.approvers" must be a list, not "a"'],
+    ['approvals: { expires: 999ms }', '"approvals.expires" must be from 1s to 365d, not "999ms"'],
+    ['approvals: { rotate: -1 }', '"approvals.rotate" must be a number from 0, not "-1"'],
     [
       'worker: { listen: localhost }',
       '"worker.listen" must be an address such as "127.0.0.1:9464"',
@@ -127,7 +128,7 @@ describe('a wrong value', () => {
   test.each([
     ['fleet: { heartbeat: 30s, lease: 60s, expire: 61s }'],
     ['rewrap: { page: 1, shards: 1000, check: none }'],
-    ['removal: { approvals_required: 2, approvers: [a, b] }'],
+    ['approvals: { expires: 365d, remove: 0 }'],
     ['install: acme.prod_1-a'],
   ])('ends at the limit: %s is accepted', (line) => {
     const section = line.slice(0, line.indexOf(':'))

@@ -1,17 +1,22 @@
 import { createHash } from 'node:crypto'
 import { BSON } from 'mongodb'
 import { expect, test } from 'vitest'
-import { settingsHash, settingsOf } from '../../config/settings.ts'
+import { settingsOf } from '../../config/settings.ts'
+import { settingsHash } from '../../store/settings-hash.ts'
+import { approverKey } from '../support/approvers.ts'
 import { least, load } from './files.ts'
 
+const [anna, zoe] = ['anna', 'zoe'].map((name) => approverKey(name))
 const file = `${least}  - { name: dns, envelopes: [b, a.x] }
-removal: { approvals_required: 1, approvers: [zoë, anna] }
+removal: { undo_window: 2d }
+approvals: { remove: 1, approvers: [{ name: zoë, key: "${zoe?.ssh}" }, { name: anna, key: "${anna?.ssh}" }] }
 `
 
 /** The canonical form (RFC 8785) of the settings in `file`, written out by hand. */
 const collections =
   '{"collections":[{"envelopes":["private_key"],"name":"certificates"},{"envelopes":["a.x","b"],"name":"dns"}]'
-const canonical = `${collections},"removal":{"approvalsRequired":1,"approvers":["anna","zoë"]}}`
+const approvers = `[{"key":"${anna?.raw}","name":"anna"},{"key":"${zoe?.raw}","name":"zoë"}]`
+const canonical = `{"approvals":{"approvers":${approvers},"remove":1},${collections.slice(1)},"removal":{"undoWindowMs":172800000}}`
 
 test('the hash is SHA-256 over the canonical form, written out here by hand', () => {
   const hash = settingsHash(settingsOf(load(file)))
@@ -23,7 +28,8 @@ test('the hash leaves out settings at their defaults, written or not', () => {
   const hashOf = (text: string) => settingsHash(settingsOf(load(text))).toString('hex')
   const short = file.slice(0, file.indexOf('removal:'))
   const long = `${short}fleet: { heartbeat: 30s, lease: 90s, expire: 120s }
-removal: { backup_window: 30d, undo_window: 24h, approvals_required: 0, approvers: [] }
+removal: { backup_window: 30d, undo_window: 24h }
+approvals: { approvers: [], remove: 0, rotate: 0, settings: 0, store: 0, expires: 72h }
 `
   const expected = createHash('sha256').update(`${collections}}`).digest('hex')
   expect([hashOf(short), hashOf(long)]).toEqual([expected, expected])
@@ -37,7 +43,11 @@ test('the hash leaves out what setup recorded of the collections', () => {
 
 test('hosts have the same hash with lists in any order and different local settings', () => {
   const other = `log: { level: debug }
-removal: { approvers: [anna, zoë], undo_window: 1d, approvals_required: 1 }
+removal: { undo_window: 48h }
+approvals:
+  settings: 1
+  remove: 1
+  approvers: [{ name: anna, key: ${JSON.stringify(anna?.pem)} }, { name: zoë, key: "${zoe?.ssh} zoë@ops" }]
 rewrap: { page: 7 }
 worker: { listen: ":0" }
 mongodb: { uri: "mongodb://elsewhere", database: app }
@@ -60,9 +70,14 @@ test('every part changes the hash', () => {
     `${file}fleet: { lease: 91s }\n`,
     `${file}fleet: { expire: 121s }\n`,
     file.replace('removal: {', 'removal: { backup_window: 31d,'),
-    file.replace('removal: {', 'removal: { undo_window: 25h,'),
+    file.replace('undo_window: 2d', 'undo_window: 25h'),
     file.replace('anna', 'anne'),
-    file.replace('approvals_required: 1', 'approvals_required: 2'),
+    file.replace('remove: 1', 'remove: 2'),
+    file.replace('remove: 1', 'remove: 1, settings: 2'),
+    file.replace('remove: 1', 'rotate: 1'),
+    file.replace('remove: 1', 'remove: 1, store: 1'),
+    file.replace('remove: 1', 'remove: 1, expires: 71h'),
+    file.replace(zoe?.ssh ?? '', approverKey('eve').ssh),
   ]
   const hashes = changes.map((text) => settingsHash(settingsOf(load(text))).toString('hex'))
   expect(new Set(hashes).size).toBe(changes.length)

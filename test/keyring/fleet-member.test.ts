@@ -10,7 +10,8 @@ import { writeSettings } from '../../store/kek-settings.ts'
 import { readVersion } from '../../store/kek-versions.ts'
 import { keystore } from '../../store/keystore.ts'
 import { serverNow } from '../../store/store.ts'
-import { settingsHash, settingsOf } from '../../config/settings.ts'
+import { settingsOf } from '../../config/settings.ts'
+import { settingsHash } from '../../store/settings-hash.ts'
 import { envPrefix, openTestFleet, secretPlace } from './test-fleet.ts'
 
 describe('a member of the fleet', () => {
@@ -229,11 +230,7 @@ describe('a member of the fleet', () => {
       ...settings,
       fleet: { heartbeatMs: 2000, leaseMs: 60_000, expireMs: 70_000 },
     }
-    await writeSettings(fleet.store, {
-      settings: recorded,
-      sha256: settingsHash(recorded),
-      by: 'test',
-    })
+    await writeSettings(fleet.store, { settings: recorded, by: 'test' })
     await fleet.member()
     const [heartbeat] = await fleet.heartbeats()
     expect(heartbeatFact(heartbeat!, heartbeat!.at).leaseMs).toBe(60_000)

@@ -207,7 +207,6 @@ export function removalFacts(state: State, bounds: Bounds, version: number): Rem
     settings: null,
     approvalsRequired: 0,
     approvedBy: [],
-    requestedBy: 'x',
     fence: !bounds.rules.fence ? 'without' : state.fenced === version ? 'stands' : 'missing',
   }
 }

@@ -29,7 +29,6 @@ export const removalFactsOf = (fields: Partial<RemovalFacts> = {}): RemovalFacts
   settings: null,
   approvalsRequired: 0,
   approvedBy: [],
-  requestedBy: 'ann',
   fence: 'possible',
   roster: [host('vm-a')],
   heartbeats: [heartbeat('vm-a/1', { current: 2, epoch: 2 })],

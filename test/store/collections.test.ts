@@ -128,7 +128,7 @@ describe('collections', () => {
     const places = [{ name: 'gone', envelopes: [field] }]
     await createIndexes(store, places)
     const settings = { collections: places } as unknown as FleetSettings
-    await writeSettings(store, { settings, sha256: Buffer.alloc(32), by: 'test' })
+    await writeSettings(store, { settings, by: 'test' })
     await store.db.collection('gone').insertMany([{ secret: { key: 'odd' } }])
     expect(await quarantineOdd(store, places, null)).toEqual({ odd: 1, quarantined: 1 })
     await store.db.renameCollection('gone', 'away')

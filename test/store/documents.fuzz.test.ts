@@ -190,7 +190,6 @@ describe("the keystore's own documents", () => {
     const row = await insertInstall(store, { name: 'fuzz', created_by: 'ann' })
     await writeSettings(store, {
       settings: { collections: configured, fleet } as unknown as FleetSettings,
-      sha256: Buffer.alloc(32),
       by: 'ann',
     })
     await installVersion(store, 1)

@@ -14,6 +14,7 @@ import {
   askRemoval,
   configured,
   fill,
+  free,
   installVersion,
   startRotation,
   testStore,
@@ -32,7 +33,7 @@ async function midway() {
   if (certificates === undefined) throw new Error('no collection')
   const fence = fenceOn(certificates, 3)
   const pending = await askRemoval(store, 3)
-  await requestRemoval(store, pending, 60_000, 'vm-a')
+  await requestRemoval(store, pending, 60_000, 'vm-a', free)
   await raiseFence(store, fence)
   await askRemoval(store, 4, { destroyHsmKey: true })
   const set = { destroyed_at: new Date(0) }
@@ -101,7 +102,7 @@ test('a version that was never active in a restored state is removed like one th
   for (const version of [1, 4]) {
     expect(await readVersion(store, version)).toMatchObject({ left_at: null, left_epoch: null })
   }
-  await requestRemoval(store, await askRemoval(store, 2), 60_000, 'vm-a')
+  await requestRemoval(store, await askRemoval(store, 2), 60_000, 'vm-a', free)
   const removal = (await readVersion(store, 2))?.removal
   const waitMs = (removal?.due_at.getTime() ?? 0) - (removal?.requested_at.getTime() ?? 0)
   expect(waitMs).toBe(60_000)

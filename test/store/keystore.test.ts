@@ -1,3 +1,4 @@
+import { settingsHash } from '../../store/settings-hash.ts'
 import { randomBytes } from 'node:crypto'
 import { beforeEach, describe, expect, test } from 'vitest'
 import type { NodeKind } from '../../contracts/fleet.ts'
@@ -128,11 +129,11 @@ describe('settings', () => {
     const settings = {
       collections: configured,
       fleet: { heartbeatMs: 1, leaseMs: 2, expireMs: 3 },
-      removal: { backupWindowMs: 0, undoWindowMs: 0, approvalsRequired: 0, approvers: ['$a'] },
+      removal: { backupWindowMs: 0, undoWindowMs: 0 },
     }
-    const sha256 = randomBytes(32)
-    await writeSettings(store, { settings, sha256, by: '$alice' })
-    await writeSettings(store, { settings, sha256, by: '$bob' })
+    const sha256 = settingsHash(settings)
+    await writeSettings(store, { settings, by: '$alice' })
+    await writeSettings(store, { settings, by: '$bob' })
     const row = await readSettings(store)
     expect(row).toMatchObject({ settings, by: '$bob', at: expect.any(Date) as Date })
     expect(Buffer.from(row?.sha256.value() ?? [])).toEqual(sha256)

@@ -1,7 +1,16 @@
 import { Binary, Int32, ObjectId, type Document } from 'mongodb'
 import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
+import { requestView } from '../../client/approvals/view.ts'
 import { collections } from '../../contracts/names.ts'
+import { noApprovals } from '../../contracts/settings.ts'
+import {
+  addApproval,
+  listRequests,
+  openRequest,
+  readRequest,
+} from '../../store/approval-requests.ts'
+import { readApproval } from '../../store/approval-use.ts'
 import { readForBeat } from '../../store/beat-reading.ts'
 import { chainAudit, waitingAudit } from '../../store/audit-chain.ts'
 import { recordAudit } from '../../store/audit-outbox.ts'
@@ -27,6 +36,7 @@ import { closeRanges } from '../../store/range-takeover.ts'
 import { lastRotation, readRotation, runningRotation } from '../../store/rotations.ts'
 import { inTransaction } from '../../store/transaction.ts'
 import { seeNode } from '../../store/fleet-nodes.ts'
+import { approverKey } from '../support/approvers.ts'
 import { anything, changed, pathsOf } from './odd-documents.ts'
 import {
   askRemoval,
@@ -34,6 +44,7 @@ import {
   configured,
   field,
   fill,
+  free,
   installVersion,
   startRotation,
   testStore,
@@ -42,6 +53,7 @@ import {
 /** Any content of a keystore document leads to one of these: a coded refusal that names it, or a row that stays by name. */
 
 const store = await testStore()
+const bob = approverKey('bob')
 const fleet = { heartbeatMs: 1_000, leaseMs: 3_000, expireMs: 60_000 }
 
 await insertInstall(store, { name: 'fuzz', created_by: 'ann' })
@@ -49,9 +61,9 @@ await writeSettings(store, {
   settings: {
     collections: configured,
     fleet,
-    removal: { backupWindowMs: 0, undoWindowMs: 0, approvalsRequired: 0, approvers: [] },
+    removal: { backupWindowMs: 0, undoWindowMs: 0 },
+    approvals: { ...noApprovals, approvers: [{ name: 'bob', key: bob.raw }], remove: 1 },
   },
-  sha256: Buffer.alloc(32),
   by: 'ann',
 })
 await installVersion(store, 1)
@@ -76,6 +88,12 @@ const place = { collection: certificates, field, rotation, version: 1 }
 const accused = { id: new Int32(1), digest: Buffer.alloc(32, 1), code: 'malformed', message: 'x' }
 await inTransaction(store, (session) => writeRows(store, session, place, [accused]))
 
+const options = { acceptQuarantine: { rows: 1, sha256: 'ab' }, census: 0, destroyHsmKey: false }
+const wanted = { action: 'remove', subject: 'v2', options } as const
+const asked = await openRequest(store, wanted, { by: 'ann', expiresMs: 3_600_000 })
+const { text } = await requestView(store, asked)
+await addApproval(store, asked._id, { name: 'bob', signature: bob.sign(text) }, 'bob')
+
 interface AnyId extends Document {
   _id: unknown
 }
@@ -96,7 +114,7 @@ const cases: Record<string, Case> = {
     reads: [
       () => readRemoval(store, request),
       () => currentRemoval(store, 2),
-      () => requestRemoval(store, 'another', 0, 'vm-a'),
+      () => requestRemoval(store, 'another', 0, 'vm-a', free),
     ],
   },
   [collections.rotations]: {
@@ -108,6 +126,22 @@ const cases: Record<string, Case> = {
   },
   [collections.ranges]: {
     reads: [() => readRanges(store, rotation), () => readPass(store, rotation, 0)],
+  },
+  [collections.requests]: {
+    reads: [
+      async () => {
+        const row = await readRequest(store, asked._id)
+        if (row !== null) await requestView(store, row)
+      },
+      async () => {
+        const rows = await listRequests(store, { onlyOpen: true })
+        for (const row of rows) await requestView(store, row)
+      },
+      async () => {
+        const { by } = await readApproval(store, wanted)
+        expect(['', 'bob']).toContain(by.join())
+      },
+    ],
   },
   [collections.questions]: { reads: [() => readQuestions(store)] },
 }

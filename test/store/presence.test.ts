@@ -31,7 +31,7 @@ const collections: CollectionConfig[] = [
 ]
 const store = await testStore(collections)
 const settings = { collections } as unknown as FleetSettings
-await writeSettings(store, { settings, sha256: randomBytes(32), by: 'test' })
+await writeSettings(store, { settings, by: 'test' })
 
 beforeEach(async () => {
   for (const { name } of collections) await store.db.collection(name).deleteMany({})

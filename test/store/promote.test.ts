@@ -7,7 +7,14 @@ import { requestRemoval } from '../../store/version-removal.ts'
 import { writeHeartbeat } from '../../store/process-heartbeats.ts'
 import { promote, type Promotion } from '../../store/promote.ts'
 import { endRotation, readRotation } from '../../store/rotations.ts'
-import { askRemoval, installVersion, otherProcess, startRotation, testStore } from './support.ts'
+import {
+  askRemoval,
+  free,
+  installVersion,
+  otherProcess,
+  startRotation,
+  testStore,
+} from './support.ts'
 
 const store = await testStore()
 const other = await otherProcess(store)
@@ -129,6 +136,6 @@ describe('promote', () => {
       left_at: null,
       left_epoch: null,
     })
-    expect(await requestRemoval(store, await askRemoval(store, 1), 0, 'vm-a')).toBe(false)
+    expect(await requestRemoval(store, await askRemoval(store, 1), 0, 'vm-a', free)).toBe(false)
   })
 })

@@ -17,7 +17,14 @@ import {
 import { promote } from '../../store/promote.ts'
 import { endRotation } from '../../store/rotations.ts'
 import { withdrawRemoval } from '../../store/removal-requests.ts'
-import { askRemoval, installVersion, otherProcess, startRotation, testStore } from './support.ts'
+import {
+  askRemoval,
+  free,
+  installVersion,
+  otherProcess,
+  startRotation,
+  testStore,
+} from './support.ts'
 
 const store = await testStore()
 const other = await otherProcess(store)
@@ -47,11 +54,11 @@ describe('removal', () => {
   test('is requested once, may be repeated, and is undone only by its id', async () => {
     await wasActive(2)
     const id = await askRemoval(store, 2)
-    expect(await requestRemoval(store, id, windowMs, 'vm-a')).toBe(true)
+    expect(await requestRemoval(store, id, windowMs, 'vm-a', free)).toBe(true)
     const first = (await readVersion(store, 2))?.removal
     expect(first).toMatchObject({ request: id, guard_run: 0, fenced_at: null })
     expect(Number(first?.due_at) - Number(first?.requested_at)).toBe(windowMs)
-    expect(await requestRemoval(store, id, windowMs, 'vm-a')).toBe(true)
+    expect(await requestRemoval(store, id, windowMs, 'vm-a', free)).toBe(true)
     expect((await readVersion(store, 2))?.removal).toEqual(first)
     // A version has one open request.
     expect(await askRemoval(store, 2)).not.toBe(id)
@@ -62,18 +69,18 @@ describe('removal', () => {
     expect(await withdrawRemoval(store, id, 'withdrawn', { reason: 'tested' })).toBe(false)
     expect((await readVersion(store, 2))?.removal).toBeNull()
     // An attempt of it that comes late, from a worker that hung, does not ask again.
-    expect(await requestRemoval(store, id, windowMs, 'vm-a')).toBe(false)
+    expect(await requestRemoval(store, id, windowMs, 'vm-a', free)).toBe(false)
     expect((await readVersion(store, 2))?.removal).toBeNull()
   })
 
   test('of the active version, a marked version or an unknown version is refused', async () => {
-    expect(await requestRemoval(store, await askRemoval(store, 1), 0, 'vm-a')).toBe(false)
-    expect(await requestRemoval(store, await askRemoval(store, 99), 0, 'vm-a')).toBe(false)
-    expect(await requestRemoval(store, 'unknown', 0, 'vm-a')).toBe(false)
+    expect(await requestRemoval(store, await askRemoval(store, 1), 0, 'vm-a', free)).toBe(false)
+    expect(await requestRemoval(store, await askRemoval(store, 99), 0, 'vm-a', free)).toBe(false)
+    expect(await requestRemoval(store, 'unknown', 0, 'vm-a', free)).toBe(false)
     const rotation = await startRotation(store)
     expect(await markRotation(store, 2, rotation)).toBe(true)
     const id = await askRemoval(store, 2)
-    expect(await requestRemoval(store, id, 0, 'vm-a')).toBe(false)
+    expect(await requestRemoval(store, id, 0, 'vm-a', free)).toBe(false)
     // What was refused has written nothing.
     expect(await store.db.collection('kek_removals').findOne({ _id: id as never })).toMatchObject({
       state: 'asked',
@@ -82,12 +89,12 @@ describe('removal', () => {
 
   test('does not begin before its due time', async () => {
     const id = await askRemoval(store, 2, { afterMs: 60_000 })
-    expect(await requestRemoval(store, id, 0, 'vm-a')).toBe(false)
+    expect(await requestRemoval(store, id, 0, 'vm-a', free)).toBe(false)
     expect((await readVersion(store, 2))?.removal).toBeNull()
   })
 
   test('prevents a mark while it is pending', async () => {
-    await requestRemoval(store, await askRemoval(store, 2), windowMs, 'vm-a')
+    await requestRemoval(store, await askRemoval(store, 2), windowMs, 'vm-a', free)
     expect(await markRotation(store, 2, await startRotation(store))).toBe(false)
     expect(await takeOverMark(store, 2, 'old', await startRotation(store))).toBe(false)
   })
@@ -95,12 +102,12 @@ describe('removal', () => {
   test('destroys only with the fence, after the undo window, and by the latest run of the guards', async () => {
     await wasActive(3)
     const id = await askRemoval(store, 3)
-    await requestRemoval(store, id, windowMs, 'vm-a')
+    await requestRemoval(store, id, windowMs, 'vm-a', free)
     const first = await raiseGuardRun(store, 3, id)
     const second = await raiseGuardRun(store, 3, id)
     expect([first, second]).toEqual([1, 2])
     expect(await raiseGuardRun(store, 3, 'another')).toBeNull()
-    const destroy = (request = id, run = 2) => destroyVersion(store, 3, request, run, 'vm-a')
+    const destroy = (request = id, run = 2) => destroyVersion(store, 3, request, run, 'vm-a', free)
     expect(await destroy()).toBe(false)
     await setFenced(store, 3, id)
     expect(await destroy()).toBe(false)
@@ -171,9 +178,9 @@ describe('a rotation back and a removal at the same time', () => {
       const epoch = (await readActive(store))?.epoch ?? 0
       const remove = async () => {
         const id = await askRemoval(store, old)
-        if (!(await requestRemoval(store, id, 0, 'vm-a'))) return false
+        if (!(await requestRemoval(store, id, 0, 'vm-a', free))) return false
         const run = await raiseGuardRun(store, old, id)
-        return run !== null && (await destroyVersion(store, old, id, run, 'vm-a'))
+        return run !== null && (await destroyVersion(store, old, id, run, 'vm-a', free))
       }
       const rotateBack = async () => {
         if (!(await markRotation(other, old, rotation))) return false
@@ -208,7 +215,7 @@ describe('a rotation back and a removal at the same time', () => {
       // A removal that begins later than all that must be refused as well.
       await clear()
       const late = await askRemoval(store, now?.version ?? 0)
-      expect(await requestRemoval(store, late, 0, 'vm-a')).toBe(false)
+      expect(await requestRemoval(store, late, 0, 'vm-a', free)).toBe(false)
       seen[destroyed ? 'destroyed' : promoted ? 'promoted' : 'neither'] += 1
       active = now?.version ?? active
     }

@@ -101,7 +101,7 @@ async function open({ layout, id, aad, members }: Shape) {
     { name: place.collection, envelopes: [place.field], layouts: [{ field: 'secret', layout }] },
   ]
   const settings = { collections } as unknown as FleetSettings
-  await writeSettings(store, { settings, sha256: randomBytes(32), by: 'test' })
+  await writeSettings(store, { settings, by: 'test' })
   await createIndexes(store, collections)
   const deks = new Map<string, Buffer>()
   const records: Document[] = []

@@ -4,7 +4,7 @@ import type { Document } from 'mongodb'
 import { createControlActivities, type ControlActivities } from '../../../activities/index.ts'
 import type { InstallIdentity } from '../../../contracts/names.ts'
 import type { ActivityDeps, ControlDeps } from '../../../activities/deps.ts'
-import { settingsHash } from '../../../config/settings.ts'
+import { settingsHash } from '../../../store/settings-hash.ts'
 import { collections as names, workflowIds } from '../../../contracts/names.ts'
 import type { FleetSettings } from '../../../contracts/settings.ts'
 import { silentLog } from '../../../observability/log.ts'
@@ -38,7 +38,7 @@ export const timings = { heartbeatMs: 20_000, leaseMs: 60_000, expireMs: 80_000 
 export const settings: FleetSettings = {
   collections: [{ name: place.collection, envelopes: [place.field] }],
   fleet: timings,
-  removal: { backupWindowMs: 0, undoWindowMs: 0, approvalsRequired: 0, approvers: [] },
+  removal: { backupWindowMs: 0, undoWindowMs: 0 },
 }
 
 /**
@@ -90,7 +90,7 @@ export async function newWorld(store: Store): Promise<World> {
   await claimProvider(store, { name: install, provider: 'env', by: 'model' })
   const task = await insertTask(store, { kind: 'rotate', by: 'model' })
   const sha256 = settingsHash(settings)
-  await writeSettings(store, { settings, sha256, by: 'model' })
+  await writeSettings(store, { settings, by: 'model' })
   for (const version of versions) await installVersion(store, provider, version)
   await insertFirstActive(store, 1)
   const deps = {
