@@ -124,6 +124,12 @@ function importRule({ may, types = [], never }, room, extra = [], sides = []) {
   return { '@typescript-eslint/no-restricted-imports': ['error', { patterns }] }
 }
 
+/** The one package in `protocol/`: time zones. The workflow bundle must not contain it, so workflows must not import it. */
+const timeZones = {
+  files: ['protocol/local-time.ts'],
+  rules: importRule({ may: ['contracts'], never: [...temporal, ...nodeBuiltins] }, 'protocol'),
+}
+
 /** `providers/pkcs11/` lies over a process boundary: `pool/` and `probe/` are the parent, `lane/` the child. */
 const pkcs11Sides = [
   { files: ['providers/pkcs11/*.ts', 'providers/pkcs11/{pool,probe}/**/*.ts'], never: ['lane'] },
@@ -159,6 +165,7 @@ export default tseslint.config(
     files: [`${room}/**/*.ts`],
     rules: importRule(rule, room),
   })),
+  timeZones,
   ...pkcs11Sides.map(({ files, never }) => ({
     files,
     rules: importRule(table.providers, 'providers', [], never),

@@ -12,6 +12,7 @@ import { rewrapActivities } from './rewrap-batch.ts'
 import { rotationActivities } from './rotation.ts'
 import { requireAnswer } from '../store/majority.ts'
 import { rangeActivities } from './ranges.ts'
+import { windowActivities } from './sweep-window.ts'
 
 /** The activities on the control queue; none needs a key. */
 export function createControlActivities(deps: ControlDeps) {
@@ -20,6 +21,7 @@ export function createControlActivities(deps: ControlDeps) {
     ...fleetActivities(deps),
     ...fleetAnswerActivities(deps),
     ...rotationActivities(deps),
+    ...windowActivities(deps),
     ...rangeActivities(deps),
     ...removalActivities(deps),
     ...policyActivities(deps),

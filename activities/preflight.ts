@@ -77,14 +77,15 @@ export async function runPreflight(deps: ControlDeps, input: RotateInput): Promi
 }
 
 function factsOf(
-  { total, started_at, promoted_at, phase }: RotationDoc,
+  { total, started_at, promoted_at, phase, window = null }: RotationDoc,
   seen: NonNullable<RotationDoc['seen']>,
   { fleet }: FleetSettings,
 ): Preflight {
   const { heartbeatMs, leaseMs } = fleet
   const isPast = promoted_at !== null || phase === 'rewrap' || phase === 'settle'
   const startedAt = started_at.toISOString()
-  return { ...seen, isPast, total: total ?? 0, heartbeatMs, leaseMs, startedAt }
+  const hasWindow = window !== null
+  return { ...seen, isPast, hasWindow, total: total ?? 0, heartbeatMs, leaseMs, startedAt }
 }
 
 /**

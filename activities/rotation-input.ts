@@ -1,5 +1,6 @@
 import { KeyturnError } from '../contracts/errors.ts'
-import type { RotateInput } from '../contracts/rotation.ts'
+import type { RotateInput, SweepWindow } from '../contracts/rotation.ts'
+import { timeZoneNamed } from '../protocol/local-time.ts'
 
 const lastVersion = 2 ** 31 - 1
 const mostInPage = 5_000
@@ -12,7 +13,7 @@ const longestText = 1_000
  */
 export function checkedRotation(input: RotateInput): RotateInput {
   const { rotation, from, to, page, shards, check, priority = 'rotation' } = input
-  const { maxRate, maxHsmCalls, requestedBy, reason } = input
+  const { maxRate, maxHsmCalls, requestedBy, reason, window = null } = input
   if (!isText(rotation) || rotation === '') throw forged('rotation', rotation)
   for (const version of [from, to])
     if (!isWithin(version, lastVersion)) throw forged('version', version)
@@ -23,8 +24,14 @@ export function checkedRotation(input: RotateInput): RotateInput {
   for (const limit of [maxRate, maxHsmCalls]) {
     if (!Number.isFinite(limit) || limit < 0) throw forged('limit', limit)
   }
+  if (window !== null && !isWindow(window)) throw forged('window', window)
   for (const text of [requestedBy, reason]) if (!isText(text)) throw forged('text', text)
   return input
+}
+
+function isWindow({ fromMs, toMs, timeZone }: SweepWindow): boolean {
+  const isOfDay = (ms: number) => Number.isInteger(ms) && ms >= 0 && ms < 86_400_000
+  return isOfDay(fromMs) && isOfDay(toMs) && isText(timeZone) && timeZoneNamed(timeZone) !== null
 }
 
 function isText(value: unknown): boolean {

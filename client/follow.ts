@@ -213,7 +213,7 @@ async function lookAt(
       ...(await lastPause(link, running.workflowId)),
       maxRate: 0,
       awaiting: [],
-      hsmAway: null,
+      pausedFor: [],
       total: row.total ?? 0,
       startedAt: row.started_at.toISOString(),
       ...counters,

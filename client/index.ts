@@ -20,7 +20,7 @@ export type { FleetNode, ReadinessReport } from '../contracts/fleet.ts'
 
 export { planRotation, type TimeEnvelopes } from './plan.ts'
 export { rotate, type RotateRequest, type RotationAnswer, type RotationReply } from './rotate.ts'
-export { cancelRotation, steer } from './steer.ts'
+export { cancelRotation, resumeRotation, steer } from './steer.ts'
 export type { RotateResult, RotationProgress } from '../contracts/rotation.ts'
 export type { RotationPlan } from '../contracts/rotation-plan.ts'
 
@@ -36,7 +36,9 @@ export { previewRemoval } from './preview-removal.ts'
 export type { RemovalReply, RemoveRequest } from './removal-reply.ts'
 export { undoRemoval } from './undo-removal.ts'
 
-export { deletePolicy, setPolicy, showPolicy, steerPolicy, type PolicyRequest } from './policy.ts'
+export { setPolicy, type PolicyRequest } from './policy/set.ts'
+export { showPolicy } from './policy/show.ts'
+export { continuePolicy, deletePolicy, runPolicy, suspendPolicy } from './policy/steer.ts'
 
 export { readQuarantine } from './quarantine/list.ts'
 export { releaseQuarantine, type Selection } from './quarantine/release.ts'

@@ -4,7 +4,8 @@ import type { StatusView } from '../contracts/views.ts'
 import { identityOf } from '../store/kek-install.ts'
 import { withKeystore, type Keystore } from './keystore.ts'
 import { withTemporal, type TemporalLink } from './temporal/connection.ts'
-import { policyOrNull } from './policy.ts'
+import { policyView } from './policy/show.ts'
+import { describeSchedule } from './policy/schedule.ts'
 import { isPolled } from './temporal/pollers.ts'
 import { awaitedSteps } from './temporal/pending-steps.ts'
 import { lastPause, liveRotation, queryProgress } from './temporal/live-rotation.ts'
@@ -37,7 +38,8 @@ async function readLive(config: Config, keystore: Keystore): Promise<Live> {
     )
   } catch (error) {
     if (!(error instanceof KeyturnError) || !withoutTemporal.has(error.code)) throw error
-    return { rotation: null, policy: null, unreachable: error.code !== 'no-worker' }
+    const policy = await policyView(keystore.store, undefined)
+    return { rotation: null, policy, unreachable: error.code !== 'no-worker' }
   }
 }
 
@@ -52,7 +54,7 @@ async function askTemporal({ store, install: row }: Keystore, link: TemporalLink
   const install = identityOf(row)
   const [running, policy] = await Promise.all([
     liveRotation(link, store, install),
-    policyOrNull(link, install),
+    describeSchedule(link, install).then((schedule) => policyView(store, schedule)),
   ])
   if (running === null) return { rotation: null, policy, unreachable: false }
   const { rotation: id, workflowId, runId } = running

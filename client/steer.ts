@@ -7,7 +7,8 @@ import {
 import { ApplicationFailure } from '@temporalio/common'
 import { KeyturnError } from '../contracts/errors.ts'
 import { messages, type InstallIdentity } from '../contracts/names.ts'
-import type { PlainUpdate, SetRate } from '../contracts/rotation.ts'
+import { pauseOf } from '../contracts/rotation.ts'
+import type { PlainUpdate, Resumed, RotationPause, SetRate } from '../contracts/rotation.ts'
 import { innermost, reasonOf } from '../contracts/reasons.ts'
 import type { Config } from '../contracts/settings.ts'
 import type { TroubledRun } from '../contracts/views.ts'
@@ -38,7 +39,7 @@ const lookEveryMs = 2_000
 /** Throws no-rotation when there is nothing to steer, no-worker when no worker would take the message. */
 export async function steer(
   config: Config,
-  message: 'pause' | 'resume' | { rate: number },
+  message: 'pause' | { rate: number },
 ): Promise<LiveRotation> {
   return withRunning(config, async (steered) => {
     await send(steered, message)
@@ -57,6 +58,26 @@ function steeringEntry(
   }
   const action = message === 'pause' ? 'rotation-paused' : 'rotation-resumed'
   return { actor, action, subject: rotation, details: {} }
+}
+
+/**
+ * Takes off an operator's pause and that of a spent HSM budget; with `now` also that of the window, until it opens and closes
+ * again. Returns the pauses that are left. Throws window-closed if only the window's was there, and `now` is not set.
+ */
+export async function resumeRotation(
+  config: Config,
+  { now }: { now: boolean },
+): Promise<{ running: LiveRotation; pause: RotationPause; opensAt: string | null }> {
+  return withRunning(config, async (steered) => {
+    const answer = await send(steered, now ? 'resumeNow' : 'resume')
+    const { taken, left, opensAt } = answer as Resumed
+    if (taken.length === 0 && left.includes('window')) {
+      throw new KeyturnError('window-closed', `its window is closed until ${opensAt ?? 'later'}`, {
+        hint: 'it goes on by itself then; keyturn resume --now goes on at once',
+      })
+    }
+    return { running: steered.running, pause: pauseOf(left), opensAt }
+  })
 }
 
 /**
@@ -103,7 +124,10 @@ async function withRunning<T>(config: Config, use: (steered: Steered) => Promise
   })
 }
 
-async function send(steered: Steered, message: PlainUpdate | { rate: number }): Promise<void> {
+type Message = PlainUpdate | { rate: number }
+
+/** Resolves to the handler's answer. */
+async function send(steered: Steered, message: Message): Promise<unknown> {
   const { link, running } = steered
   const { store } = steered.keystore
   const handle = link.client.workflow.getHandle(running.workflowId)
@@ -111,14 +135,13 @@ async function send(steered: Steered, message: PlainUpdate | { rate: number }): 
   const answered = new AbortController()
   try {
     // Awaited from here on: it may be refused at once.
-    const update = link.client.withAbortSignal(answered.signal, () =>
-      typeof message === 'string'
-        ? handle.executeUpdate(messages[message])
-        : handle.executeUpdate<SetRate['answer'], SetRate['args']>(messages.setRate, {
-            args: [message.rate],
-          }),
-    )
+    const update: Promise<unknown> = link.client.withAbortSignal(answered.signal, () => {
+      if (typeof message === 'string') return handle.executeUpdate(messages[message])
+      const args: SetRate['args'] = [message.rate]
+      return handle.executeUpdate<unknown, SetRate['args']>(messages.setRate, { args })
+    })
     await soon(steered, isHeard ? whileWorkersLive(store, update) : update, isHeard)
+    return await update
   } catch (error) {
     if (error instanceof WorkflowNotFoundError) throw await nothingRuns(store)
     if (error instanceof KeyturnError) throw givenUp(error)

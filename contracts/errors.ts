@@ -51,6 +51,8 @@ export const exitCodes = {
   'not-active': 3,
   'collection-in-use': 3,
   'policy-missing': 3,
+  'policy-paused': 3,
+  'window-closed': 3,
   'keystore-copied': 3,
   'keystore-older': 3,
   'schema-older': 3,

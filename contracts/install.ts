@@ -33,21 +33,3 @@ export interface VerifyInput {
   task: string
   target: number
 }
-
-/** Input of `scheduledRotation`, kept in the Schedule. */
-export interface PolicyInput {
-  install: InstallIdentity
-  /** The row of its task, in the keystore that it is for. */
-  task: string
-  /** Time from the rotation to the removal request of the old version. Null: it stays. */
-  removeAfterMs: number | null
-  /** Crypt calls that each of its rotations may spend; 0 is no limit. */
-  maxHsmCalls: number
-}
-
-export interface PolicyResult {
-  rotation: string | null
-  from: number
-  to: number | null
-  outcome: string
-}

@@ -25,6 +25,7 @@ export const collections = {
   tasks: 'kek_tasks',
   uses: 'kek_uses',
   backups: 'kek_backups',
+  policy: 'kek_policy',
 } as const
 
 export const queues = {
@@ -72,11 +73,13 @@ export const searchAttributes = {
 export const messages = {
   pause: 'pause',
   resume: 'resume',
+  resumeNow: 'resumeNow',
   cancel: 'cancel',
   setRate: 'setRate',
   hsmAvailability: 'hsmAvailability',
   undo: 'undo',
   progress: 'progress',
+  ping: 'ping',
 } as const
 
 const root = ({ name, id }: InstallIdentity) => `keyturn/${name}/${id}`

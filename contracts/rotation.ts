@@ -1,4 +1,5 @@
 import type { InstallIdentity } from './names.ts'
+import type { DailyWindow } from './policy.ts'
 import type { SweepPlan } from './rewrap.ts'
 import type { CheckMode } from './settings.ts'
 
@@ -51,6 +52,8 @@ export interface RotateInput {
   check: CheckMode
   /** Absent in rotations of older versions: `rotation`. */
   priority?: Priority
+  /** Absent or null: at any time. */
+  window?: SweepWindow | null
 }
 
 /** Result of `rotateKek`; `rotate --json` prints it under other names. */
@@ -66,14 +69,50 @@ export interface RotateResult extends Counters {
   error: { code: string; message: string; hint?: string } | null
 }
 
-/** Also in the memo of the rotation's workflow, which can be read without a worker. */
+/**
+ * Why a rotation is paused. `operator` and `hsm-budget`: until `resume`. `window`: until the window opens, or `resume --now`.
+ * `hsm-away`: until the HSM answers.
+ */
+export const pauseCauses = ['operator', 'hsm-budget', 'window', 'hsm-away'] as const
+
+export type PauseCause = (typeof pauseCauses)[number]
+
+/** Also in the memo of the rotation's workflow, which can be read without a worker. It goes on when the set is empty. */
 export interface RotationPause {
   paused: boolean
-  /** Why, if no operator paused it: `hsm-budget` (until resumed), `hsm-away` (continues by itself). */
-  pausedBy: string | null
+  /** The first cause; null if it is not paused, or an operator paused it. */
+  pausedBy: PauseCause | null
+  pauses: PauseCause[]
 }
 
-export const notPaused: RotationPause = { paused: false, pausedBy: null }
+export function pauseOf(causes: readonly PauseCause[]): RotationPause {
+  const pauses = pauseCauses.filter((cause) => causes.includes(cause))
+  const [first = null] = pauses
+  return { paused: first !== null, pausedBy: first === 'operator' ? null : first, pauses }
+}
+
+/** When a rotation may sweep: a part of each day in a time zone. */
+export interface SweepWindow extends DailyWindow {
+  timeZone: string
+}
+
+/** A look at a rotation's window. */
+export interface WindowLook {
+  isOpen: boolean
+  /** When it closes or opens, ISO 8601. */
+  until: string
+  /** Until the next look, in milliseconds. */
+  waitMs: number
+}
+
+/** Answer of the updates `resume` and `resumeNow` of `rotateKek`; the second takes off the window's pause too. */
+export interface Resumed {
+  /** Causes that it took off, and those that are left. */
+  taken: PauseCause[]
+  left: PauseCause[]
+  /** When the window opens; null if it is open. */
+  opensAt: string | null
+}
 
 /** Answer of the query `progress`; also the base of the current details in the Temporal UI. */
 export interface RotationProgress extends Counters, RotationPause {
@@ -86,13 +125,13 @@ export interface RotationProgress extends Counters, RotationPause {
   maxRate: number
   /** What it waits for, a line each. */
   awaiting: string[]
-  /** Of `awaiting`, the line about the HSM. */
-  hsmAway: string | null
+  /** Of `awaiting`, the lines about its window and the HSM. */
+  pausedFor: string[]
   startedAt: string
 }
 
-/** Updates of `rotateKek` without arguments or an answer. */
-export type PlainUpdate = 'pause' | 'resume' | 'cancel'
+/** Updates of `rotateKek` without arguments. */
+export type PlainUpdate = 'pause' | 'resume' | 'resumeNow' | 'cancel'
 
 /** Update `setRate` of `rotateKek`: envelopes a second, 0 is no limit. The answer is the new rate. */
 export interface SetRate {
@@ -108,6 +147,8 @@ export interface Preflight {
   promote: boolean
   /** An earlier run of the workflow, before a reset, has promoted: verify and promote are done. */
   isPast: boolean
+  /** It may sweep only in its window. */
+  hasWindow: boolean
   /** Envelopes under A, quarantine not counted. */
   total: number
   heartbeatMs: number
@@ -129,7 +170,13 @@ export interface WalkState {
 }
 
 /** State that a rotation's next run starts with, because a run's history is limited. */
-export interface CarriedRotation extends RotationPause {
+export interface CarriedRotation {
+  /** Without `hsm-away`. */
+  pauses: PauseCause[]
+  /** When its window opens; null while it is open. */
+  opensAt: string | null
+  /** It sweeps outside its window until that opens. */
+  isOutside: boolean
   phase: RotationPhase
   /** The pause as written to the memo. */
   shown: RotationPause

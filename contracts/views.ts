@@ -2,7 +2,8 @@ import type { ApprovalRequestView } from './approvals.ts'
 import type { ErrorCode } from './errors.ts'
 import type { HsmKeyState, ProviderName, VersionState } from './kek.ts'
 import type { FleetNode } from './fleet.ts'
-import type { RotationOutcome, RotationPhase, RotationPause } from './rotation.ts'
+import type { RunCause, RunOutcome } from './policy.ts'
+import type { Priority, RotationOutcome, RotationPhase, RotationPause } from './rotation.ts'
 import type { HsmBudget } from './rotation-plan.ts'
 import type { UseView } from './uses.ts'
 
@@ -86,15 +87,56 @@ export interface LastRotation {
   endedAt: string
 }
 
+/** The shape of `policy show --json`, also in `status`. Times are ISO 8601 in UTC. */
 export interface PolicyView {
   everyDays: number
-  at: string
-  removeAfterDays: number | null
+  /** `03:00` in `timeZone`; null for a period that is not whole days. */
+  at: string | null
+  timeZone: string
+  jitterSeconds: number
+  /** `22:00-05:00` in `timeZone`; null: all day. */
+  window: string | null
+  maxWraps: number | null
+  /** Null: as in the worker's file. */
+  maxRate: number | null
   /** Crypt calls that each of its rotations may spend; null: no limit. */
   maxHsmCalls: number | null
+  priority: Priority
+  removeAfterDays: number | null
+  provision: boolean
   paused: boolean
+  pausedReason: string | null
+  /** Null while it is paused; `nextRuns` is empty then. */
   nextRun: string | null
-  lastRun: string | null
+  nextRuns: string[]
+  /** `nextRuns` with the offset of `timeZone`. */
+  nextRunsLocal: string[]
+  /** The run that has not ended. */
+  run: (PolicyRunView & { waitsFor: string | null }) | null
+  lastRun: PolicyRunView | null
+  /** Up to 20, the newest first. */
+  lastRuns: PolicyRunView[]
+  plannedRemovals: PlannedRemovalView[]
+  /** Wraps under the active version, and how many start a run early. */
+  wraps: { active: number; bound: number | null }
+}
+
+export interface PolicyRunView {
+  at: string
+  cause: RunCause
+  reason: string
+  /** Its last rotation; null if it began none. */
+  rotation: string | null
+  /** Null while it runs. */
+  outcome: RunOutcome | null
+  error: { code: string; message: string; hint?: string } | null
+}
+
+export interface PlannedRemovalView {
+  version: number
+  at: string
+  /** Why the last try was refused. */
+  reason: string | null
 }
 
 /** The shape of `scan --json`. `opened` is null without `--unwrap`. */

@@ -18,6 +18,12 @@ export interface MemberState {
   degraded: boolean
 }
 
+export interface PolicyState {
+  paused: boolean
+  /** In seconds since 1970. */
+  nextRun: number
+}
+
 /** The metrics of a process (docs/configuration.md lists them); one registry for each process. */
 export interface Metrics {
   readonly registry: Registry
@@ -29,6 +35,8 @@ export interface Metrics {
   beat(): void
   /** Sets the state of the process; replaces the previous one. */
   setMember(state: MemberState): void
+  /** Sets the state of the policy; null: none is set. */
+  setPolicy(state: PolicyState | null): void
   /** Takes the provider's `stats()`. They are running totals, so passing them twice counts once. */
   setProvider(stats: ProviderStats): void
   /** Text for `/metrics`. */
@@ -55,6 +63,7 @@ export function createMetrics(options: {
   const beat = lastBeat(registry)
   countLostLogLines(registry)
   const provider = providerMetrics(registry)
+  const policy = policyGauges(registry)
   return {
     registry,
     countSweep: ({ rewrapped, superseded, quarantined }) => {
@@ -72,6 +81,7 @@ export function createMetrics(options: {
       member.loaded.reset()
       for (const version of state.loaded) member.loaded.set({ version }, 1)
     },
+    setPolicy: policy,
     setProvider: provider,
     render: () => registry.metrics(),
   }
@@ -100,6 +110,22 @@ function sweepCounters(registry: Registry) {
       'Envelopes that an application had changed or deleted before their page was written',
     ),
     quarantined: counter('keyturn_quarantined_total', 'Envelopes put into quarantine'),
+  }
+}
+
+/** Absent while no policy is set; the next run is absent while it is paused. */
+function policyGauges(registry: Registry): Metrics['setPolicy'] {
+  // Without a label there would be a sample from the start.
+  const gauge = (name: string, help: string) =>
+    new Gauge({ name, help, labelNames: ['policy'], registers: [registry] })
+  const paused = gauge('keyturn_policy_paused', '1 while the policy is paused, 0 while it is not')
+  const next = gauge('keyturn_policy_next_run_timestamp_seconds', 'When its next run is planned')
+  return (state) => {
+    paused.reset()
+    next.reset()
+    if (state === null) return
+    paused.set(Number(state.paused))
+    if (!state.paused) next.set(state.nextRun)
   }
 }
 

@@ -262,6 +262,8 @@ export interface RotationDoc {
   seen: { epoch: number; promote: boolean } | null
   /** Options of the sweep. */
   way: { page: number; shards: number | 'auto'; check: CheckMode; priority: Priority }
+  /** When it may sweep; null or absent: at any time. */
+  window?: { from_ms: number; to_ms: number; time_zone: string } | null
   /** The epoch that its promote made; null before, and if promote was skipped. */
   epoch: number | null
   /** When a look of settle found that no process can wrap under `from` any more; null before. */

@@ -11,6 +11,7 @@ import { withdrawTasks } from './kek-tasks.ts'
 import { clearEndedMarks } from './rotation-marks.ts'
 import { keystore } from './keystore.ts'
 import { perhapsActive } from './periods.ts'
+import { dropRun } from './policy-runs.ts'
 import { readHeartbeats } from './process-heartbeats.ts'
 import { withdrawRemoval, type Withdrawal } from './removal-requests.ts'
 import { closeRanges } from './range-takeover.ts'
@@ -62,6 +63,8 @@ export async function declareCopy(
     await recordAudit(store, declared('copied', row, by, { id, home }), session)
   })
   await keystore.tasks(store).deleteMany({})
+  // Its Schedule belongs to the original.
+  await keystore.policy(store).deleteMany({})
   const removals = await withdrawRemovals(store, collections, { by, reason: ofOriginal.message })
   const rotations = await endRotations(store, ofOriginal)
   return { id, withdrawn: { removals, rotations, epoch: null } }
@@ -85,6 +88,7 @@ export async function declareRestored(
   { home, collections, by }: Declaration,
 ): Promise<Withdrawn> {
   await withdrawTasks(store)
+  await dropRun(store)
   const removals = await withdrawRemovals(store, collections, { by, reason: whileRestored.message })
   const rotations = await endRotations(store, whileRestored)
   const epoch = await raiseEpoch(store)

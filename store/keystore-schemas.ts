@@ -218,6 +218,61 @@ export const requestSchema = z.looseObject({
   used_at: date.nullable(),
 })
 
+const policyRun = z.looseObject({
+  id: name,
+  cause: z.enum(['date', 'wraps', 'command']),
+  reason: text,
+  at: date,
+  outside: z.boolean(),
+  until: date,
+  waits_for: text.nullable(),
+  rotations: z
+    .array(z.looseObject({ id: name, from: count, to: count, main: z.boolean() }))
+    .max(1_000),
+  ended_at: date.nullable(),
+  outcome: z
+    .enum(['completed', 'completed-with-quarantine', 'cancelled', 'refused', 'failed', 'skipped'])
+    .nullable(),
+  error: z.looseObject({ code: name, message: text, hint: text.optional() }).nullable(),
+})
+
+const ofDay = count.max(86_400_000)
+
+export const policySchema = z.looseObject({
+  task: name,
+  every_ms: count.min(1),
+  at_ms: ofDay.nullable(),
+  time_zone: name,
+  jitter_ms: count,
+  window: z.looseObject({ from_ms: ofDay, to_ms: ofDay }).nullable(),
+  max_wraps: count.nullable(),
+  max_rate: count.nullable(),
+  max_hsm_calls: count,
+  priority: z.enum(['applications', 'rotation']),
+  remove_after_ms: count.nullable(),
+  provision: z.boolean(),
+  set_at: date,
+  set_by: text,
+  next_at: date,
+  early_at: date.nullable(),
+  asked: z.looseObject({ at: date, by: text, now: z.boolean() }).nullable(),
+  paused: z.looseObject({ at: date, by: text, reason: text }).nullable(),
+  run: policyRun.nullable(),
+  runs: z.array(policyRun).max(1_000),
+  removals: z
+    .array(
+      z.looseObject({
+        version: count,
+        request: name,
+        rotation: name,
+        at: date,
+        reason: text.nullable(),
+        tried_at: date.nullable(),
+      }),
+    )
+    .max(1_000),
+})
+
 const asked = { nonce: name, target: count.nullable(), asked_at: date }
 
 export const questionSchema = z.looseObject({
@@ -251,6 +306,7 @@ export const rotationSchema = z.looseObject({
     check: z.enum(['all', 'sampled', 'none']),
     priority: z.enum(['applications', 'rotation']),
   }),
+  window: z.looseObject({ from_ms: ofDay, to_ms: ofDay, time_zone: name }).nullish(),
   epoch: count.nullable(),
   fleet_left: z
     .looseObject({ epoch: count, at: date, silent: z.array(name).max(mostEntries) })

@@ -18,6 +18,7 @@ import type {
   TaskDoc,
   VersionDoc,
 } from './documents.ts'
+import type { PolicyDoc } from './policy-document.ts'
 import { checked, wellFormed } from './own-documents.ts'
 import type { Store } from './store.ts'
 
@@ -49,6 +50,8 @@ export const keystore = {
   requests: (store: Store): Collection<ApprovalRequestDoc> =>
     checked(store.db.collection(collections.requests), wellFormed.request),
   tasks: (store: Store): Collection<TaskDoc> => store.db.collection(collections.tasks),
+  policy: (store: Store): Collection<PolicyDoc> =>
+    checked(store.db.collection(collections.policy), wellFormed.policy),
   questions: (store: Store): Collection<QuestionDoc> =>
     checked(store.db.collection(collections.questions), wellFormed.question),
   audit: (store: Store): Collection<AuditDoc> => store.db.collection(collections.audit),

@@ -15,6 +15,7 @@ import type {
   RangeDoc,
   VersionDoc,
 } from './documents.ts'
+import type { PolicyDoc } from './policy-document.ts'
 import * as schemas from './keystore-schemas.ts'
 
 /**
@@ -34,6 +35,7 @@ export const wellFormed = {
   removal: check<RemovalRequestDoc>(collections.removals, schemas.removalSchema),
   request: check<ApprovalRequestDoc>(collections.requests, schemas.requestSchema),
   question: check<QuestionDoc>(collections.questions, schemas.questionSchema),
+  policy: check<PolicyDoc>(collections.policy, schemas.policySchema),
   rotation: check<RotationDoc>(collections.rotations, schemas.rotationSchema),
   range: check<RangeDoc>(collections.ranges, schemas.rangeSchema),
 }

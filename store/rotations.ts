@@ -17,7 +17,7 @@ const longestName = 300
 const longestReason = 2_000
 
 type RequestFields = 'rotation' | 'from' | 'to' | 'requestedBy' | 'reason' | 'maxHsmCalls'
-type SweepFields = 'page' | 'shards' | 'check' | 'priority'
+type SweepFields = 'page' | 'shards' | 'check' | 'priority' | 'window'
 
 export interface NewRotation extends Pick<RotateInput, RequestFields | SweepFields> {
   workflowId: string
@@ -50,6 +50,7 @@ export async function insertRotation(store: Store, input: NewRotation): Promise<
       check: input.check,
       priority: input.priority ?? 'rotation',
     },
+    window: windowOf(input),
     epoch: null,
     fleet_left: null,
     total: null,
@@ -87,6 +88,11 @@ function startEntry(row: RotationDoc, { worker }: NewRotation): AuditEntry {
     subject: _id,
     details: { from, to, reason, maxHsmCalls, claimed: true, worker },
   }
+}
+
+function windowOf({ window }: NewRotation): NonNullable<RotationDoc['window']> | null {
+  if (window == null) return null
+  return { from_ms: window.fromMs, to_ms: window.toMs, time_zone: window.timeZone }
 }
 
 export async function readRotation(store: Store, rotation: string): Promise<RotationDoc | null> {

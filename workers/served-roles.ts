@@ -7,6 +7,7 @@ import type { PageSources } from './listener/answer.ts'
 import { createControlHost, createHost } from './hosts.ts'
 import type { QueueToPoll, WorkerRole } from './hosts.ts'
 import type { WorkerMetrics } from './metrics.ts'
+import { readPolicyMetrics } from './policy-metrics.ts'
 
 /** The roles that a process serves, how their workers are opened, and what its pages and its log show. */
 export interface ServedRoles extends PageSources {
@@ -29,7 +30,10 @@ export function controlRoles(deps: ControlDeps, metrics: WorkerMetrics): ServedR
             ? `${error.code}: ${error.message}`
             : 'mongodb-unreachable: MongoDB does not answer',
       ),
-    metrics: () => metrics.render(null),
+    metrics: async () => {
+      await readPolicyMetrics(deps)
+      return await metrics.render(null)
+    },
     summary: () => ({ roles: ['control'] }),
     mayChain: () => true,
   }
@@ -50,7 +54,10 @@ export function keyRoles(
     roles: [...new Set<WorkerRole>([...roles, 'node'])],
     open: (connection, queue) => createHost(keys, connection, queue),
     notReady: () => Promise.resolve(notReady(keys)),
-    metrics: () => metrics.render(keys),
+    metrics: async () => {
+      await readPolicyMetrics(keys)
+      return await metrics.render(keys)
+    },
     summary: () => ({ roles, ...membershipOf(keys) }),
     mayChain: () => keys.member.state().degraded?.reason !== 'keystore-older',
   }

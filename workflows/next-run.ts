@@ -19,12 +19,24 @@ export async function beginNextRun(state: RotationState): Promise<never> {
 }
 
 function carriedBy(state: RotationState): CarriedRotation {
-  const { phase, paused, pausedBy, shown, cancelled, maxRate, total, counters, startedAt } = state
+  const {
+    phase,
+    pauses,
+    opensAt,
+    isOutside,
+    shown,
+    cancelled,
+    maxRate,
+    total,
+    counters,
+    startedAt,
+  } = state
   const { facts, asked, plan, round, walk, fleet, awaiting, silent } = state
   return {
     phase,
-    paused,
-    pausedBy,
+    pauses,
+    opensAt,
+    isOutside,
     shown,
     cancelled,
     maxRate,

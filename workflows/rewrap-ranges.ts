@@ -12,7 +12,7 @@ import { isRunFull } from './run-length.ts'
 import { deciding, surveying } from './profiles.ts'
 import { isEndedFromOutside } from './refusal.ts'
 import { rewrapRange, steer } from './rewrap-range.ts'
-import { show } from './rotation-state.ts'
+import { addPause, isPaused, show } from './rotation-state.ts'
 import type { RotationState } from './rotation-state.ts'
 
 /** How many ranges are swept at a time: enough to keep a few workers busy, far below Temporal's limits. */
@@ -168,14 +168,14 @@ async function sweepOnce(
 }
 
 async function pauseForBudget(state: RotationState, window: SlotWindow): Promise<void> {
-  Object.assign(state, { paused: true, pausedBy: 'hsm-budget' })
+  addPause(state, 'hsm-budget')
   state.steered += 1
   show(state)
-  await condition(() => !state.paused || state.cancelled || window.stopping)
+  await condition(() => !isPaused(state) || state.cancelled || window.stopping)
 }
 
 const steeringOf = (state: RotationState, window: SlotWindow): Steering => ({
-  paused: state.paused,
+  paused: isPaused(state),
   cancelled: state.cancelled || window.stopping,
   rate: state.maxRate === 0 ? 0 : state.maxRate / Math.max(1, window.slots),
 })

@@ -15,6 +15,7 @@ import { answerMessages, enter, mayGoOn, newRotationState, show } from './rotati
 import type { RotationState } from './rotation-state.ts'
 import { RunIsFull } from './run-length.ts'
 import { settle, watchingFleet } from './settle.ts'
+import { inWindow } from './sweep-window.ts'
 
 /** So many processes are named in a message. */
 const namedAtOnce = 10
@@ -40,7 +41,7 @@ export async function rotateKek(
         await promote(state, facts)
       }
       result = await watchingFleet(state, async (look) => {
-        if (state.phase !== 'settle') await rewrap(state)
+        if (state.phase !== 'settle') await inWindow(state, () => rewrap(state))
         return await settle(state, facts, look)
       })
     } catch (error) {

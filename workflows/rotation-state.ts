@@ -1,6 +1,7 @@
 import {
   condition,
   defineQuery,
+  defineSignal,
   defineUpdate,
   setCurrentDetails,
   setHandler,
@@ -11,11 +12,12 @@ import {
 import { defineSearchAttributeKey } from '@temporalio/common'
 import { KeyturnError } from '../contracts/errors.ts'
 import { messages, searchAttributes } from '../contracts/names.ts'
-import { noCounters, notPaused } from '../contracts/rotation.ts'
+import { noCounters, pauseOf } from '../contracts/rotation.ts'
 import type {
   CarriedRotation,
+  PauseCause,
+  Resumed,
   RotateInput,
-  RotationPause,
   RotationPhase,
   RotationProgress,
   SetRate,
@@ -26,9 +28,12 @@ import { hsmAvailability } from './rewrap-range.ts'
 import { isRunFull, RunIsFull } from './run-length.ts'
 
 export const pause = defineUpdate(messages.pause)
-export const resume = defineUpdate(messages.resume)
+export const resume = defineUpdate<Resumed>(messages.resume)
+export const resumeNow = defineUpdate<Resumed>(messages.resumeNow)
 export const cancel = defineUpdate(messages.cancel)
 export const setRate = defineUpdate<SetRate['answer'], SetRate['args']>(messages.setRate)
+/** Changes nothing: its delivery shows that the rotation's workflow runs. */
+export const ping = defineSignal(messages.ping)
 export const progress = defineQuery<RotationProgress>(messages.progress)
 
 const phaseAttribute = defineSearchAttributeKey(searchAttributes.phase, 'KEYWORD')
@@ -55,8 +60,10 @@ export function newRotationState(
 function begun({ maxRate }: RotateInput): CarriedRotation {
   return {
     phase: 'preflight',
-    ...notPaused,
-    shown: notPaused,
+    pauses: [],
+    opensAt: null,
+    isOutside: false,
+    shown: pauseOf([]),
     cancelled: false,
     maxRate,
     total: 0,
@@ -76,6 +83,7 @@ function begun({ maxRate }: RotateInput): CarriedRotation {
 /** Registers the query and the updates. Must run before the first await, since updates are handled before the body. */
 export function answerMessages(state: RotationState): void {
   setHandler(progress, () => progressOf(state))
+  setHandler(ping, () => undefined)
   const change = (apply: () => void) => {
     apply()
     state.steered += 1
@@ -92,10 +100,16 @@ export function answerMessages(state: RotationState): void {
     else state.hsmAway.set(range, why)
     show(state)
   })
-  setHandler(pause, () => change(() => (state.paused = true)), { validator })
-  setHandler(resume, () => change(() => Object.assign(state, notPaused)), {
-    validator,
-  })
+  setHandler(pause, () => change(() => addPause(state, 'operator')), { validator })
+  const resumed = (now: boolean): Resumed => {
+    const before = causesOf(state)
+    change(() => takeOff(state, now))
+    const left = causesOf(state)
+    const { opensAt } = state
+    return { taken: before.filter((cause) => !left.includes(cause)), left, opensAt }
+  }
+  setHandler(resume, () => resumed(false), { validator })
+  setHandler(resumeNow, () => resumed(true), { validator })
   setHandler(cancel, () => change(() => (state.cancelled = true)), { validator })
   setHandler(
     setRate,
@@ -121,7 +135,7 @@ export function enter(state: RotationState, phase: RotationPhase): void {
 
 /** Waits while paused. Throws `cancelled` after a cancel, and RunIsFull when the history is long. */
 export async function mayGoOn(state: RotationState): Promise<void> {
-  await condition(() => !state.paused || state.cancelled || isRunFull())
+  await condition(() => !isPaused(state) || state.cancelled || isRunFull())
   if (state.cancelled)
     throw new KeyturnError('cancelled', `rotation "${state.input.rotation}" was cancelled`)
   if (isRunFull()) throw new RunIsFull()
@@ -133,10 +147,10 @@ export async function mayGoOn(state: RotationState): Promise<void> {
  */
 export function show(state: RotationState): void {
   const { input, counters } = state
-  const { paused, pausedBy } = pauseOf(state)
-  if (paused !== state.shown.paused || pausedBy !== state.shown.pausedBy) {
-    state.shown = { paused, pausedBy }
-    upsertMemo({ ...state.shown })
+  const now = pauseOf(causesOf(state))
+  if (now.pauses.join() !== state.shown.pauses.join()) {
+    state.shown = now
+    upsertMemo({ ...now })
   }
   const remaining = Math.max(
     0,
@@ -144,7 +158,7 @@ export function show(state: RotationState): void {
   )
   const lines = [
     `### Rotation v${input.from} → v${input.to}: ${state.cancelled ? 'cancelling' : state.phase}`,
-    ...(paused ? [`**paused**${pausedBy === null ? '' : ` (${pausedBy})`}`] : []),
+    ...(now.paused ? [`**paused** (${now.pauses.join(', ')})`] : []),
     `- ${counters.rewrapped} of ${state.total} envelopes re-wrapped, ${remaining} to go`,
     `- ${counters.superseded} superseded by applications, ${counters.quarantined} in quarantine`,
     ...awaited(state).map((line) => `- waits for ${line}`),
@@ -152,17 +166,43 @@ export function show(state: RotationState): void {
   setCurrentDetails(lines.join('\n'))
 }
 
+/** Whether ranges must wait. One that waits for its HSM does so by itself. */
+export function isPaused({ pauses }: RotationState): boolean {
+  return pauses.length > 0
+}
+
+export function addPause(state: RotationState, cause: PauseCause): void {
+  if (!state.pauses.includes(cause)) state.pauses.push(cause)
+}
+
+export function endPause(state: RotationState, cause: PauseCause): void {
+  state.pauses = state.pauses.filter((one) => one !== cause)
+}
+
+function takeOff(state: RotationState, now: boolean): void {
+  for (const cause of ['operator', 'hsm-budget'] as const) endPause(state, cause)
+  if (!now || !state.pauses.includes('window')) return
+  endPause(state, 'window')
+  state.isOutside = true
+}
+
 /** When every range waits for its HSM, the rotation shows as paused; it resumes by itself. */
-function pauseOf(state: RotationState): RotationPause {
-  const { paused, pausedBy, hsmAway, sweeping } = state
+function causesOf({ pauses, hsmAway, sweeping }: RotationState): PauseCause[] {
   const stands = hsmAway.size > 0 && hsmAway.size >= sweeping
-  if (paused || !stands) return { paused, pausedBy }
-  return { paused: true, pausedBy: 'hsm-away' }
+  return stands ? [...pauses, 'hsm-away'] : [...pauses]
 }
 
 function awaited(state: RotationState): string[] {
+  return [...state.awaiting, ...pausedFor(state)]
+}
+
+function pausedFor(state: RotationState): string[] {
   const hsm = awaitedHsm(state)
-  return hsm === null ? state.awaiting : [...state.awaiting, hsm]
+  const isClosed = state.pauses.includes('window')
+  return [
+    ...(isClosed ? [`its window, which opens ${state.opensAt ?? 'later'}`] : []),
+    ...(hsm === null ? [] : [hsm]),
+  ]
 }
 
 function awaitedHsm({ hsmAway, hsmAwaySince, sweeping }: RotationState): string | null {
@@ -178,11 +218,11 @@ function progressOf(state: RotationState): RotationProgress {
     from: state.input.from,
     to: state.input.to,
     phase: state.phase,
-    ...pauseOf(state),
+    ...pauseOf(causesOf(state)),
     total: state.total,
     maxRate: state.maxRate,
     awaiting: awaited(state),
-    hsmAway: awaitedHsm(state),
+    pausedFor: pausedFor(state),
     startedAt: state.startedAt,
     ...state.counters,
   }

@@ -1,5 +1,6 @@
 import { parseDuration } from '../../config/duration.ts'
 import { KeyturnError } from '../../contracts/errors.ts'
+import type { DailyWindow } from '../../contracts/policy.ts'
 
 const maxVersion = 2 ** 31 - 1
 
@@ -47,15 +48,30 @@ export function duration(text: string): number {
   return milliseconds
 }
 
-/** `03:00` in milliseconds after midnight UTC. Throws usage. */
+/** `03:00` in milliseconds after midnight. Throws usage. */
 export function timeOfDay(text: string): number {
-  const [, hours, minutes] = /^([01]?\d|2[0-3]):([0-5]\d)$/.exec(text) ?? []
-  if (hours === undefined || minutes === undefined) {
-    throw new KeyturnError('usage', `a time of day is written as 03:00, not "${text}"`, {
-      hint: 'it is meant in UTC',
+  const time = timeIn(text)
+  if (time !== null) return time
+  throw new KeyturnError('usage', `a time of day is written as 03:00, not "${text}"`, {
+    hint: 'it is meant in the time zone of --time-zone, by default UTC',
+  })
+}
+
+/** `22:00-05:00`. Throws usage. */
+export function dailyWindow(text: string): DailyWindow {
+  const [from = '', to = '', ...more] = text.split('-')
+  const [fromMs, toMs] = [timeIn(from), timeIn(to)]
+  if (fromMs === null || toMs === null || more.length > 0 || fromMs === toMs) {
+    throw new KeyturnError('usage', `a window is written as 22:00-05:00, not "${text}"`, {
+      hint: 'two different times of day; leave --window out for the whole day',
     })
   }
-  return (Number(hours) * 60 + Number(minutes)) * 60_000
+  return { fromMs, toMs }
+}
+
+function timeIn(text: string): number | null {
+  const [, hours, minutes] = /^([01]?\d|2[0-3]):([0-5]\d)$/.exec(text) ?? []
+  return hours === undefined ? null : (Number(hours) * 60 + Number(minutes)) * 60_000
 }
 
 /** A time with its zone, `2026-03-01T03:00:00Z`. Throws usage. */

@@ -1,7 +1,9 @@
+import type { PauseCause } from '../../contracts/rotation.ts'
 import type { StatusView } from '../../contracts/views.ts'
 import { colours } from './colours.ts'
 import { count, plural, seconds } from './figures.ts'
 import { fleetText } from './present-fleet.ts'
+import { policyState, rhythm } from './present-policy.ts'
 import { budgetText } from './present-rotation.ts'
 import { usesText } from './present-uses.ts'
 import { requestsText } from './present-requests.ts'
@@ -58,10 +60,10 @@ function rotationText({ rotation, lastRotation, abandoned, temporal }: StatusVie
     const { id, from, to, outcome, endedAt } = lastRotation
     return `no rotation runs; the last, ${id}, v${from} to v${to}: ${outcome}, ${endedAt}`
   }
-  const { id, from, to, phase, paused, pausedBy, remaining, ratePerSecond, etaSeconds } = rotation
+  const { id, from, to, phase, pauses, remaining, ratePerSecond, etaSeconds } = rotation
   const eta = etaSeconds === null ? '' : `, ${seconds(etaSeconds)} left`
   return [
-    `rotation ${id}, v${from} to v${to}: ${phase}${pausedAs(paused, pausedBy)}`,
+    `rotation ${id}, v${from} to v${to}: ${phase}${pausedAs(pauses)}`,
     `${count(rotation.rewrapped)} re-wrapped, ${count(rotation.superseded)} superseded, ` +
       `${count(rotation.quarantined)} in quarantine, ${count(remaining)} remaining, ` +
       `${count(ratePerSecond)}/s${eta}`,
@@ -71,12 +73,12 @@ function rotationText({ rotation, lastRotation, abandoned, temporal }: StatusVie
 
 function policyText({ policy }: StatusView): string | null {
   if (policy === null) return null
-  const next = policy.paused ? 'paused' : `next run ${policy.nextRun ?? 'unknown'}`
-  return `policy: every ${policy.everyDays} days at ${policy.at} UTC, ${next}`
+  return [`policy: ${rhythm(policy)}`, ...policyState(policy)].join('\n')
 }
 
-function pausedAs(paused: boolean, by: string | null): string {
-  if (!paused) return ''
-  if (by === 'hsm-away') return ' (waits for the HSM)'
-  return by === null ? ' (paused)' : ` (paused: ${by})`
+function pausedAs(pauses: readonly PauseCause[]): string {
+  if (pauses.length === 0) return ''
+  if (pauses.every((cause) => cause === 'hsm-away')) return ' (waits for the HSM)'
+  const by = pauses.filter((cause) => cause !== 'operator')
+  return by.length === 0 ? ' (paused)' : ` (paused: ${by.join(', ')})`
 }

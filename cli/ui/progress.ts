@@ -113,9 +113,10 @@ class LineView implements ProgressView {
   }
 }
 
-function phaseOf({ phase, paused, pausedBy }: RotationProgress): string {
+function phaseOf({ phase, pauses, paused }: RotationProgress): string {
   if (!paused) return phase
-  return pausedBy === null ? 'paused' : `paused (${pausedBy})`
+  const by = pauses.filter((cause) => cause !== 'operator')
+  return by.length === 0 ? 'paused' : `paused (${by.join(', ')})`
 }
 
 function doneOf({ rewrapped, superseded, quarantined }: RotationProgress): number {

@@ -1,7 +1,12 @@
 import { WorkflowNotFoundError, type WorkflowExecutionDescription } from '@temporalio/client'
 import { KeyturnError } from '../../contracts/errors.ts'
 import { messages, workflowIds, type InstallIdentity } from '../../contracts/names.ts'
-import { notPaused, type RotationPause, type RotationProgress } from '../../contracts/rotation.ts'
+import {
+  pauseCauses,
+  pauseOf,
+  type RotationPause,
+  type RotationProgress,
+} from '../../contracts/rotation.ts'
 import { runningRotation } from '../../store/rotations.ts'
 import type { Store } from '../../store/store.ts'
 import type { TemporalLink } from './connection.ts'
@@ -34,9 +39,9 @@ export async function liveRotation(
 
 /** Whether the rotation is paused, from the workflow's memo: unlike its progress, that can be read without a worker. */
 export async function lastPause(link: TemporalLink, workflowId: string): Promise<RotationPause> {
-  const { paused, pausedBy } = (await describe(link, workflowId))?.memo ?? {}
-  if (paused !== true) return notPaused
-  return { paused, pausedBy: typeof pausedBy === 'string' ? pausedBy : null }
+  const { pauses } = (await describe(link, workflowId))?.memo ?? {}
+  const causes: unknown[] = Array.isArray(pauses) ? pauses : []
+  return pauseOf(pauseCauses.filter((cause) => causes.includes(cause)))
 }
 
 /** The workflow's own progress; null when no worker answers in time. */

@@ -19,7 +19,7 @@ import { lostMember, takeCensus, type Census } from './census.ts'
 import { usesOfAll } from './uses.ts'
 import { fleetNodes } from './nodes.ts'
 
-/** The part of the status that is read from Temporal. When it is `unreachable`, rotation and policy are left out. */
+/** The part of the status that is read from Temporal. When it is `unreachable`, the rotation is left out. */
 export interface Live {
   rotation: {
     id: string
@@ -157,6 +157,7 @@ async function rotationView(
     phase: known.phase,
     paused: running.pause.paused,
     pausedBy: running.pause.pausedBy,
+    pauses: running.pause.pauses,
     rewrapped,
     superseded,
     quarantined,
@@ -172,7 +173,7 @@ async function rotationView(
           ? [`a worker with keys: ${startOne}`]
           : []),
       ...running.awaiting,
-      ...(progress?.hsmAway ? [progress.hsmAway] : []),
+      ...(progress?.pausedFor ?? []),
       // The row has it within two seconds, the workflow only after a whole round.
       ...(known.phase === 'settle' ? (row?.awaiting ?? progress?.awaiting ?? []) : []),
     ],

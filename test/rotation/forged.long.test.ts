@@ -12,7 +12,9 @@ import { readVersion } from '../../store/kek-versions.ts'
 import { readHeartbeats } from '../../store/process-heartbeats.ts'
 import { readQuestions } from '../../store/proof-question.ts'
 import { currentRemoval } from '../../store/removal-requests.ts'
-import { lastRotation, readRotation, runningRotation } from '../../store/rotations.ts'
+import { readPolicy } from '../../store/kek-policy.ts'
+import { beginRun } from '../../store/policy-runs.ts'
+import { readRotation, runningRotation } from '../../store/rotations.ts'
 import { openFleet } from '../support/fleet.ts'
 import type { Fleet } from '../support/fleet.ts'
 import { freshName } from '../support/fresh.ts'
@@ -227,12 +229,13 @@ describe('forged steps of a rotation', () => {
     const counters = { rewrapped: 1, superseded: 0, quarantined: 0, hsmCalls: 0 }
     const carried = {
       phase: 'settle',
-      paused: false,
-      pausedBy: null,
+      pauses: [],
+      opensAt: null,
+      isOutside: false,
       cancelled: false,
       maxRate: 0,
       total: 0,
-      shown: { paused: false, pausedBy: null },
+      shown: { paused: false, pausedBy: null, pauses: [] },
       counters,
       startedAt: '',
       asked: 0,
@@ -270,11 +273,9 @@ describe('forged steps of a rotation', () => {
       args: [{ install, task, target: 99 }],
     }
     await expect(client.workflow.execute('verifyFleet', verify)).rejects.toThrow()
-    // A policy does not continue a rotation that has not ended, and makes no version.
-    const policy = { install, task, maxHsmCalls: 0, removeAfterMs: 0 }
-    const run = { workflowId: freshName('forged'), taskQueue, args: [policy] }
-    await expect(client.workflow.execute('scheduledRotation', run)).rejects.toThrow()
-    expect(await forge('planScheduledRotation', policy)).toBe('rotation-running')
+    // Where no policy is set, no run of one begins.
+    const run = { workflowId: freshName('forged'), taskQueue, args: [{ install, task }] }
+    expect(await client.workflow.execute('scheduledRotation', run)).toEqual({ outcome: 'idle' })
     expect(await readVersion(fleet.store, 3)).toBeNull()
     await nothingIsLost()
     await fleet.must('rotate', '--to-version', '2')
@@ -282,14 +283,32 @@ describe('forged steps of a rotation', () => {
     expect(await readRotation(fleet.store, rotation)).toMatchObject({ outcome: 'failed' })
   })
 
-  test('of a policy request no removal before it is due', async () => {
-    const ended = (await lastRotation(fleet.store))?._id
-    for (const rotation of [ended, 'r-forged', { $ne: null }, 7, null]) {
-      expect(await forge('planRemoval', { rotation, removeAfterMs: 0 })).toBeNull()
+  test('of a policy begin, go on with and end no run', async () => {
+    await fleet.must('policy', 'set', '--every', '90d', '--remove-after', '30d')
+    const policy = (await readPolicy(fleet.store))!
+    for (const forgedTask of [task, policy.task]) {
+      const look = await forge('lookAtPolicy', { task: forgedTask })
+      expect(look).toEqual({ begun: false, removals: [] })
     }
-    for (const removeAfterMs of [-1, 0.5, '0', null]) {
-      expect(await forge('planRemoval', { rotation: ended, removeAfterMs })).toBe('usage')
-    }
+    // A run that has begun belongs to another workflow.
+    const begun = { ...policyRun, at: new Date(), until: new Date(Date.now() + 60_000) }
+    const { next_at: nextAt } = policy
+    expect(await beginRun(fleet.store, policy, begun, { nextAt, earlyAt: null })).toBe(true)
+    const error = { code: 'internal', message: 'forged' }
+    expect(await forge('nextPolicyStep', { task })).toEqual({ state: 'done' })
+    expect(await forge('awaitMaterial', { task, error })).toEqual({ state: 'done' })
+    const end = await forge('endPolicyRun', { task, error, met: null })
+    expect(end).toEqual({ outcome: 'skipped', error: null, removals: [] })
+    expect(await readPolicy(fleet.store)).toMatchObject({ paused: null, run: { id: begun.id } })
     expect(await currentRemoval(fleet.store, 1)).toBeNull()
+    await fleet.must('policy', 'delete')
   })
 })
+
+const policyRun = {
+  id: 'another',
+  cause: 'date',
+  reason: 'scheduled',
+  outside: false,
+  worker: 'vm-a',
+} as const

@@ -1,5 +1,6 @@
 import { expect, test } from 'vitest'
 import { workflowIds } from '../../contracts/names.ts'
+import type { PolicyView } from '../../contracts/views.ts'
 import { lastRotation } from '../../store/rotations.ts'
 import { onEachProvider } from '../support/each-provider.ts'
 
@@ -35,9 +36,15 @@ onEachProvider('a policy', { records: 200, versions: [1] }, (fleetOf, provider) 
       return await removal.describe().catch(() => null)
     })
     // The removal waits for thirty days; until then it can be undone.
-    expect((await fleet.must('status'))['policy']).toMatchObject({
+    const policy = await fleet.until('the run does not end', async () => {
+      const shown = (await fleet.must('status'))['policy'] as PolicyView
+      return shown.lastRun === null ? null : shown
+    })
+    expect(policy).toMatchObject({
       paused: false,
-      lastRun: expect.any(String) as string,
+      run: null,
+      lastRun: { cause: 'command', rotation: rotation._id, outcome: 'completed', error: null },
+      plannedRemovals: [{ version: 1, reason: null }],
     })
     if (provider === 'env') {
       await fleet.must('remove', '--version', '1', '--undo')

@@ -5,6 +5,7 @@ import { historyFromJSON, historyToJSON } from '@temporalio/common/lib/proto-uti
 import { Worker } from '@temporalio/worker'
 import { describe, expect, test } from 'vitest'
 import { workflowIds } from '../../contracts/names.ts'
+import type { PolicyView } from '../../contracts/views.ts'
 import { readRanges } from '../../store/rewrap-ranges.ts'
 import { lastRotation } from '../../store/rotations.ts'
 import { openFleet } from '../support/fleet.ts'
@@ -37,25 +38,36 @@ async function replay({ json, workflowId }: Recorded): Promise<void> {
   await Worker.runReplayHistory({ workflowBundle }, history, workflowId)
 }
 
+async function replayStory(
+  versions: number[],
+  tell: (fleet: Fleet) => Promise<Recorded[]>,
+): Promise<void> {
+  const fleet = await openFleet({ provider: 'env', versions })
+  try {
+    const recorded = await tell(fleet)
+    for (const one of recorded) await replay(one)
+    if (process.env['KEYTURN_RECORD'] === undefined) return
+    for (const { name, workflowId, json } of recorded) {
+      const text = JSON.stringify({ workflowId, history: JSON.parse(json, plain) as unknown })
+      await writeFile(`${folder}${name}.json`, `${text}\n`)
+    }
+  } finally {
+    await fleet.close()
+  }
+}
+
 describe('histories', () => {
   test('of a steered, cancelled and finished rotation, a verify and a removal replay', async () => {
-    const fleet = await openFleet({ provider: 'env' })
-    try {
-      const recorded = await story(fleet)
-      for (const one of recorded) await replay(one)
-      if (process.env['KEYTURN_RECORD'] === undefined) return
-      for (const { name, workflowId, json } of recorded) {
-        const text = JSON.stringify({ workflowId, history: JSON.parse(json, plain) as unknown })
-        await writeFile(`${folder}${name}.json`, `${text}\n`)
-      }
-    } finally {
-      await fleet.close()
-    }
+    await replayStory([1, 2], story)
+  })
+
+  test('of a run of a policy replays', async () => {
+    await replayStory([1], policyStory)
   })
 
   test('that were recorded earlier still replay', async () => {
     const names = (await readdir(folder)).filter((name) => name.endsWith('.json'))
-    expect(names.length).toBeGreaterThanOrEqual(6)
+    expect(names.length).toBeGreaterThanOrEqual(9)
     for (const name of names) {
       const { workflowId, history } = JSON.parse(await readFile(`${folder}${name}`, 'utf8')) as {
         workflowId: string
@@ -113,4 +125,20 @@ async function story(fleet: Fleet): Promise<Recorded[]> {
   await fleet.must('remove', '--version', '1')
   await record('remove', workflowIds.remove(install, 1))
   return recorded
+}
+
+/** A run that makes the next version, rotates to it, and requests the removal of the old one. */
+async function policyStory(fleet: Fleet): Promise<Recorded[]> {
+  const { identity: install } = fleet
+  await fleet.fill(20)
+  await fleet.must('policy', 'set', '--every', '90d', '--remove-after', '30d')
+  await fleet.must('policy', 'run')
+  await fleet.until('the run of the policy does not end', async () => {
+    const { lastRun } = (await fleet.must('policy', 'show'))['policy'] as PolicyView
+    return lastRun?.outcome === 'completed'
+  })
+  const schedule = fleet.temporal.schedule.getHandle(workflowIds.policy(install))
+  const run = (await schedule.describe()).info.recentActions.at(-1)?.action.workflow.workflowId
+  const history = await fleet.temporal.workflow.getHandle(run ?? '').fetchHistory()
+  return [{ name: 'policy', workflowId: run ?? '', json: historyToJSON(history) }]
 }

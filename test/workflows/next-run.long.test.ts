@@ -160,7 +160,9 @@ describe('a rotation whose history grows long', () => {
         const first = (await handle.describe()).runId
         const ask = async () => await handle.query<RotationProgress>(messages.progress)
         for (let turn = 0; (await handle.describe()).runId === first; turn++) {
-          await handle.executeUpdate(turn % 2 === 0 ? messages.pause : messages.resume)
+          await (turn % 2 === 0
+            ? handle.executeUpdate(messages.pause)
+            : handle.executeUpdate(messages.resume))
           const { paused } = await ask()
           expect(paused).toBe(turn % 2 === 0)
         }

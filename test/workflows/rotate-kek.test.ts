@@ -1,10 +1,10 @@
-import { Client, Connection } from '@temporalio/client'
+import { Client, Connection, type WorkflowHandle } from '@temporalio/client'
 import { Context } from '@temporalio/activity'
 import { ApplicationFailure } from '@temporalio/common'
 import { NativeConnection } from '@temporalio/worker'
 import { afterAll, beforeAll, describe, expect, inject, test } from 'vitest'
 import { messages } from '../../contracts/names.ts'
-import type { RotationProgress } from '../../contracts/rotation.ts'
+import type { PauseCause, Resumed, RotationProgress } from '../../contracts/rotation.ts'
 import { nextPollMs } from '../../workflows/rewrap-ranges.ts'
 import { freshName } from '../support/fresh.ts'
 import { answered, finished, handingOut, rotate as tell } from './story.ts'
@@ -224,6 +224,64 @@ describe('a rotation', () => {
       { maxHsmCalls: 10 },
     )
     expect(result.outcome).toBe('completed')
+  })
+
+  describe('that has a window', () => {
+    const seen = { epoch: 1, promote: true, isPast: false, hasWindow: true }
+    const facts = { total: 10, heartbeatMs: 100, leaseMs: 300, startedAt: '' }
+    const preflight = async () => ({ ...seen, ...facts })
+    const closed = { isOpen: false, until: '2026-11-26T22:00:00.000Z', waitMs: 60_000 }
+    const paused = async (handle: WorkflowHandle, pauses: PauseCause[]) => {
+      const now = async () => (await handle.query<RotationProgress>(messages.progress)).pauses
+      await expect.poll(now, { timeout: 30_000 }).toEqual(pauses)
+    }
+    const resume = async (handle: WorkflowHandle, now: boolean) =>
+      await handle.executeUpdate<Resumed, []>(now ? messages.resumeNow : messages.resume)
+
+    test('waits for it before the sweep, goes on when no pause is left, and is resumed by --now', async () => {
+      const { result, calls } = await rotate(
+        { preflight, lookAtWindow: async () => closed },
+        async (handle) => {
+          await paused(handle, ['window'])
+          expect(await resume(handle, false)).toEqual({
+            taken: [],
+            left: ['window'],
+            opensAt: closed.until,
+          })
+          await handle.executeUpdate(messages.pause)
+          await paused(handle, ['operator', 'window'])
+          expect(await resume(handle, false)).toMatchObject({ taken: ['operator'] })
+          await handle.executeUpdate(messages.pause)
+          expect(await resume(handle, true)).toMatchObject({
+            taken: ['window', 'operator'],
+            left: [],
+          })
+        },
+      )
+      expect(result.outcome).toBe('completed')
+      expect(calls.indexOf('promote')).toBeLessThan(calls.indexOf('lookAtWindow'))
+      expect(calls.indexOf('lookAtWindow')).toBeLessThan(calls.indexOf('rewrapBatch'))
+    })
+
+    test('pauses running ranges when it closes, and goes on when it opens', async () => {
+      let looks = 0
+      const { result } = await rotate(
+        {
+          preflight,
+          lookAtWindow: async () => {
+            looks += 1
+            return { ...closed, isOpen: looks < 2 || looks >= 5, waitMs: 300 }
+          },
+          rewrapBatch: async () => (looks >= 5 ? 'end' : 'deadline'),
+        },
+        async (handle) => {
+          await paused(handle, ['window'])
+          await paused(handle, [])
+        },
+      )
+      expect(result.outcome).toBe('completed')
+      expect(looks).toBeGreaterThanOrEqual(5)
+    })
   })
 
   test('divides the rate among the running ranges', async () => {
