@@ -97,8 +97,8 @@ describe('the commands on a live fleet', () => {
   })
 
   test('a rotation is attached to, steered, refused for other versions, and cancelled', async () => {
-    const first = fleet.start('rotate', '--to-version', '2', '--max-rate', '20')
-    await fleet.rewrapped(20)
+    const first = fleet.start('rotate', '--to-version', '2', '--max-rate', '1')
+    await fleet.rewrapped(1)
     const attached = await fleet.cli('rotate', '--to-version', '2', '--detach', '--max-rate', '9')
     expect(attached.code).toBe(0)
     expect(attached.json).toMatchObject({ from: 1, to: 2, outcome: 'started', rewrapped: 0 })
@@ -130,7 +130,7 @@ describe('the commands on a live fleet', () => {
   })
 
   test('Ctrl-C detaches from a rotation with a message and leaves it running', async () => {
-    const follower = fleet.start('rotate', '--to-version', '2', '--max-rate', '40')
+    const follower = fleet.start('rotate', '--to-version', '2', '--max-rate', '1')
     const before = (await fleet.census())[2] ?? 0
     await fleet.until('it re-wraps', async () => ((await fleet.census())[2] ?? 0) > before)
     follower.signal('SIGINT')

@@ -10,8 +10,10 @@ import type { CliEnd, Fleet } from '../support/fleet.ts'
 import { processes } from '../support/processes.ts'
 import { replicaSet } from '../support/replica-set.ts'
 
-/** Time limit of a command: the limit of a majority write, and its own work. */
-const withinMs = limits.majority + 12_000
+/** Time limit of a command: the limit of a majority write, and its own work on a busy machine. */
+const withinMs = limits.majority + 40_000
+/** Swept at one a second: a rotation that outlasts its test until the rate is removed. */
+const records = 200
 
 describe('a primary, a secondary that is down, and an arbiter', () => {
   const started = replicaSet(['data', 'data', 'arbiter'])
@@ -22,7 +24,7 @@ describe('a primary, a secondary that is down, and an arbiter', () => {
   beforeAll(async () => {
     set = started()
     fleet = await openFleet({ provider: 'env', nodes: ['vm-a'], mongoUri: set.uri })
-    await fleet.fill(20)
+    await fleet.fill(records)
   })
   afterAll(() => fleet.close())
 
@@ -119,7 +121,7 @@ describe('a primary, a secondary that is down, and an arbiter', () => {
         code: 0,
         json: { outcome: 'completed', remaining: 0, quarantined: 0 },
       })
-      expect(await fleet.verifyRecords()).toEqual({ 2: 20 })
+      expect(await fleet.verifyRecords()).toEqual({ 2: records })
     })
     await loseSecondary()
     const since = /^mongodb has confirmed no write by a majority of its members since \d{4}-.*Z$/
@@ -168,7 +170,7 @@ describe('a primary, a secondary that is down, and an arbiter', () => {
       keystore.nodes(store).updateOne({ _id: 'vm-a' }, { $set: { kind: 'host' } }, { session }),
     )
     await expect(inserted).rejects.toMatchObject({ code: 50 })
-    expect(performance.now() - began).toBeLessThan(2 * limits.majority + 4_000)
+    expect(performance.now() - began).toBeLessThan(2 * limits.majority + 30_000)
     await keystore.tasks(store).deleteOne({ by: 'test' }, { writeConcern: { w: 1 } })
   })
 })

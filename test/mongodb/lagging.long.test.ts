@@ -38,8 +38,8 @@ describe('a set of three whose secondaries lag', () => {
     const primary = await set.primary()
     const [next, lagging] = set.members.filter((member) => member !== primary) as [Member, Member]
     lagging.freeze()
-    const rotation = fleet.start('rotate', '--to-version', '2', '--max-rate', '5')
-    await fleet.rewrapped(20)
+    const rotation = fleet.start('rotate', '--to-version', '2', '--max-rate', '1')
+    await fleet.rewrapped(1)
     await primary.kill()
     await fleet.until('the worker does not notice', async () =>
       (await fleet.nodes.log('vm-a')).includes('waits for mongodb'),

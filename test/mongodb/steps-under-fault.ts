@@ -49,7 +49,7 @@ export async function rotateUnder(
   const old = await someRecords(fleet)
 
   const preflight = await lockVersion(run, to)
-  const rotation = fleet.start('rotate', '--to-version', `${to}`, '--max-rate', '10')
+  const rotation = fleet.start('rotate', '--to-version', `${to}`, '--max-rate', '2')
   await reaches('preflight')
   const id = (await row())?._id ?? ''
   await fleet.must('pause')
@@ -99,7 +99,7 @@ export async function rotateUnder(
     step: 'settle',
     gate: settle,
     letGo: async () => {
-      await fleet.must('rate', '2')
+      await fleet.must('rate', '1')
       await writeBack(fleet, old)
       await settle.catchUp()
     },

@@ -10,12 +10,13 @@ import { currentRemoval } from '../../store/removal-requests.ts'
 import { onEachProvider } from '../support/each-provider.ts'
 import type { CliEnd, Fleet } from '../support/fleet.ts'
 import { places } from '../support/fleet-records.ts'
+import { slowRotation } from '../support/paused-rotation.ts'
 import type { TestToken } from '../support/softhsm.ts'
 
 const run = promisify(execFile)
 const options = {
   records: 200,
-  config: { removal: { backup_window: '0s', undo_window: '4s' } },
+  config: { removal: { backup_window: '0s', undo_window: '10s' } },
 }
 
 onEachProvider('the removal of a version', options, (fleetOf, provider) => {
@@ -31,8 +32,7 @@ onEachProvider('the removal of a version', options, (fleetOf, provider) => {
     expect(await refusedBy(fleet, 1)).toContain('not-active')
     expect((await fleet.cli('remove', '--version', '9')).json.error.code).toBe('version-unknown')
 
-    const rotation = fleet.start('rotate', '--to-version', '2', '--max-rate', '5')
-    await fleet.rewrapped(10)
+    const { rotation } = await slowRotation(fleet)
     const midway = await refusedBy(fleet, 1)
     for (const guard of ['no-rotation', 'census-zero', 'backup-window'])
       expect(midway).toContain(guard)

@@ -50,8 +50,8 @@ async function buildOf(workflowId: string): Promise<string | undefined> {
 test('a rotation finishes in the build that began it, while another build serves new runs', async () => {
   expect(other.id).not.toBe(own)
   await fleet.fill(300)
-  const rotation = fleet.start('rotate', '--to-version', '2', '--max-rate', '20')
-  await fleet.rewrapped(20)
+  const rotation = fleet.start('rotate', '--to-version', '2', '--max-rate', '1')
+  await fleet.rewrapped(1)
   const id = workflowIds.rotate(fleet.identity)
   expect(await buildOf(id)).toBe(own)
 
@@ -71,7 +71,7 @@ test('a rotation finishes in the build that began it, while another build serves
   await fleet.must('rotate', '--to-version', '3')
   expect(await buildOf(id)).toBe(other.id)
   await fleet.verifyRecords()
-}, 120_000)
+})
 
 test('a pending removal continues in the newer build, and no run is unserved when the last worker of a build stops', async () => {
   const back = await fleet.cli('setup')
@@ -90,13 +90,13 @@ test('a pending removal continues in the newer build, and no run is unserved whe
   expect(handler).toBe(other.id)
   await fleet.must('verify', '--target', '2')
   expect(await buildOf(workflowIds.verify(fleet.identity, 2))).toBe(other.id)
-}, 120_000)
+})
 
 test('a rotation whose build has no worker is reported with a hint, and continues in another build', async () => {
   await fleet.nodes.start('vm-c')
   await fleet.must('setup')
-  await fleet.must('rotate', '--to-version', '2', '--max-rate', '20', '--detach')
-  await fleet.rewrapped(20)
+  await fleet.must('rotate', '--to-version', '2', '--max-rate', '1', '--detach')
+  await fleet.rewrapped(1)
   await fleet.must('pause')
   const id = workflowIds.rotate(fleet.identity)
   expect(await buildOf(id)).toBe(own)
@@ -127,7 +127,7 @@ test('a rotation whose build has no worker is reported with a hint, and continue
   expect(await fleet.must('rotate', '--to-version', '2')).toMatchObject({ outcome: 'completed' })
   expect(await buildOf(id)).toBe(other.id)
   await fleet.verifyRecords()
-}, 120_000)
+})
 
 function isLike(one: object, like: Record<string, unknown>): boolean {
   return Object.entries(like).every(([name, value]) => Reflect.get(one, name) === value)

@@ -11,6 +11,7 @@ import {
 } from '../fault-hsm/fault-hsm.ts'
 import { route } from '../support/each-provider.ts'
 import { openFleet, type Fleet } from '../support/fleet.ts'
+import { quiet } from '../support/quiet.ts'
 
 const run = promisify(execFile)
 const softhsm = inject('softhsm')
@@ -184,7 +185,7 @@ describe.skipIf(!there)('a rotation with HSM faults', { timeout: 240_000 + 20 * 
     const rotation = fleet.start('rotate', '--to-version', `${to}`, '--max-rate', rate)
     await fleet.rewrapped(1)
     await fleet.must('pause')
-    await fleet.until('the pause does not hold', () => isAtRest(fleet))
+    await quiet(fleet)
     const before = await fleet.census()
     await replaceKey(fleet, to)
     await fault.set('handles stale')
@@ -201,16 +202,6 @@ describe.skipIf(!there)('a rotation with HSM faults', { timeout: 240_000 + 20 * 
     expect(Object.keys(before)).toContain(`${from}`)
   })
 })
-
-/** Whether no worker sweeps a range of the running rotation. */
-async function isAtRest(fleet: Fleet): Promise<boolean> {
-  const { raw } = await fleet.rotateWorkflow().describe()
-  const ranges = (raw.pendingChildren ?? []).map(({ workflowId }) => workflowId ?? '')
-  const told = await Promise.all(
-    ranges.map(async (id) => (await fleet.temporal.workflow.getHandle(id).describe()).raw),
-  )
-  return told.every(({ pendingActivities }) => (pendingActivities ?? []).length === 0)
-}
 
 /** Another key with the same label and id, as after an administrator's mistake or a failover. */
 async function replaceKey(fleet: Fleet, version: number): Promise<void> {

@@ -7,8 +7,7 @@ import { lastRotation, readRotation, runningRotation } from '../../store/rotatio
 import { sumCounters } from '../../store/rewrap-ranges.ts'
 import { openFleet } from '../support/fleet.ts'
 import type { Fleet } from '../support/fleet.ts'
-import { places } from '../support/fleet-records.ts'
-import { holdPromote, holdVerify } from '../support/holds.ts'
+import { holdPromote, holdSettle, holdSweep, holdVerify } from '../support/holds.ts'
 import type { Hold } from '../support/holds.ts'
 import { resetToBegin } from '../support/reset.ts'
 
@@ -76,33 +75,9 @@ const inPhase = async (phase: RotationPhase): Promise<void> => {
   })
 }
 
-/** Blocks the page of one record; the others are swept. */
-async function holdSweep(): Promise<Hold> {
-  const [{ collection }] = places
-  const last = await fleet.store.db.collection(collection).findOne({}, { sort: { _id: -1 } })
-  return await lockDocument(collection, { _id: last?.['_id'] as never })
-}
-
-/** Holds settle: after the switch, an application seems to be alive that has not seen it. */
-async function holdSettle(): Promise<Hold> {
-  const sweep = await holdSweep()
-  let late: Hold | null = null
-  const hold: Hold = {
-    async reached() {
-      await inPhase('rewrap')
-      late = await holdVerify(fleet)
-      await sweep.release()
-      await inPhase('settle')
-    },
-    release: async () => await late?.release(),
-  }
-  locks.push(hold)
-  return hold
-}
-
 /** Holds finish where it records that the version was left. */
 async function holdFinish(): Promise<Hold> {
-  const settle = await holdSettle()
+  const settle = await kept(holdSettle(fleet))
   let row: Hold | null = null
   return {
     async reached() {
@@ -133,10 +108,8 @@ const phases: Record<RotationPhase, () => Promise<Hold>> = {
   },
   verify: async () => await kept(holdVerify(fleet)),
   promote: async () => await kept(holdPromote(fleet)),
-  async rewrap() {
-    return { ...(await holdSweep()), reached: async () => await fleet.rewrapped(20) }
-  },
-  settle: holdSettle,
+  rewrap: async () => await kept(holdSweep(fleet)),
+  settle: async () => await kept(holdSettle(fleet)),
   finish: holdFinish,
 }
 

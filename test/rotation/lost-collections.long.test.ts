@@ -8,11 +8,14 @@ import { pausedRotation } from '../support/paused-rotation.ts'
 const certificates = 'certificates'
 const elsewhere = 'elsewhere'
 
+/** At one a second, it sweeps for two minutes. */
+const records = 120
+
 let fleet: Fleet
 
 beforeAll(async () => {
   fleet = await openFleet({ provider: 'env', nodes: ['vm-a'] })
-  await fleet.fill(40)
+  await fleet.fill(records)
 })
 afterEach(bringBack)
 afterAll(async () => {
@@ -70,7 +73,7 @@ describe('a recorded collection that disappears during a rotation', () => {
       const code = codeOf(impostor)
       const from = await fleet.active()
       const to = 3 - from
-      const rotation = fleet.start('rotate', '--to-version', `${to}`, '--max-rate', '2')
+      const rotation = fleet.start('rotate', '--to-version', `${to}`, '--max-rate', '1')
       await fleet.rewrapped(1)
       await putInPlace(impostor)
       const ended = await rotation.end()
@@ -144,7 +147,7 @@ describe('a recorded collection that disappears during a rotation', () => {
 
 async function completes(from: number, to: number): Promise<void> {
   await fleet.must('rotate', '--from-version', `${from}`, '--to-version', `${to}`)
-  expect(await fleet.verifyRecords()).toEqual({ [to]: 40 })
+  expect(await fleet.verifyRecords()).toEqual({ [to]: records })
 }
 
 /** Checks that no command counts its envelopes as zero. */

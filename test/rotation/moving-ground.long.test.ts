@@ -55,9 +55,10 @@ describe('an index that is dropped during a rotation', () => {
   const wanted = wantedIndexes(keyturnLayout(field))
 
   test('fails the rotation with its name if the sweep needs it, but not if it is the index of odd envelopes', async () => {
-    await fleet.fill(40)
+    // At one a second, it sweeps for two minutes.
+    await fleet.fill(119)
     const without = async (index: string, to: number) => {
-      const rotation = fleet.start('rotate', '--to-version', `${to}`, '--max-rate', '2')
+      const rotation = fleet.start('rotate', '--to-version', `${to}`, '--max-rate', '1')
       await fleet.rewrapped(1)
       await records().dropIndex(index)
       await fleet.must('rate', '0')
@@ -79,6 +80,6 @@ describe('an index that is dropped during a rotation', () => {
       },
     })
     await fleet.must('rotate', '--from-version', '2', '--to-version', '1')
-    expect(await fleet.verifyRecords()).toEqual({ 1: 41 })
+    expect(await fleet.verifyRecords()).toEqual({ 1: 120 })
   })
 })

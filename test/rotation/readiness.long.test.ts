@@ -3,10 +3,11 @@ import { cp, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { promisify } from 'node:util'
-import { afterAll, describe, expect, inject, test } from 'vitest'
+import { afterAll, describe, expect, inject, onTestFinished, test } from 'vitest'
 import { openFleet } from '../support/fleet.ts'
 import type { CliEnd, Fleet } from '../support/fleet.ts'
 import { onEachProvider, route } from '../support/each-provider.ts'
+import { holdPromote } from '../support/holds.ts'
 import { makeToken } from '../support/softhsm.ts'
 import type { TestToken } from '../support/softhsm.ts'
 
@@ -165,8 +166,12 @@ onEachProvider('a node that is down', { records: 100 }, (fleetOf) => {
   test('a process that appears between verify and promote is asked first', async () => {
     const fleet = fleetOf()
     const { to, total } = await route(fleet)
-    const rotation = fleet.start('rotate', '--to-version', `${to}`, '--max-rate', '50')
+    const held = await holdPromote(fleet)
+    onTestFinished(held.release)
+    const rotation = fleet.start('rotate', '--to-version', `${to}`)
+    await held.reached()
     await fleet.nodes.start('vm-c')
+    await held.release()
     const { code, json } = await rotation.end()
     expect(code, JSON.stringify(json)).toBe(0)
     expect(json.rewrapped).toBe(total)

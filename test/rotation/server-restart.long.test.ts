@@ -52,10 +52,11 @@ describe('a rotation whose servers are killed', () => {
 
   test('continues when Temporal is back, with exact counters', async () => {
     const { to, total } = await route(fleet)
-    const rotation = fleet.start('rotate', '--to-version', `${to}`, '--max-rate', '400')
-    await fleet.rewrapped(300)
+    const rotation = fleet.start('rotate', '--to-version', `${to}`, '--max-rate', '10')
+    await fleet.rewrapped(10)
     await temporal.process.kill()
     await startTemporal()
+    await fleet.must('rate', '0')
     const { code, json, stderr } = await rotation.end()
     expect({ code, stderr }).toMatchObject({ code: 0 })
     expect(json).toMatchObject({ outcome: 'completed', remaining: 0, quarantined: 0 })
@@ -67,8 +68,8 @@ describe('a rotation whose servers are killed', () => {
   test('is still paused after workers, Temporal and MongoDB were killed at once, and can be resumed', async () => {
     const { to, total } = await route(fleet)
     const nodes = ['vm-a', 'vm-b']
-    await fleet.must('rotate', '--to-version', `${to}`, '--max-rate', '400', '--detach')
-    await fleet.rewrapped(100)
+    await fleet.must('rotate', '--to-version', `${to}`, '--max-rate', '1', '--detach')
+    await fleet.rewrapped(1)
     await fleet.must('pause')
     await quiet(fleet)
     const { rewrapped } = await fleet.counters()

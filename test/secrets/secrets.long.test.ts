@@ -1,19 +1,17 @@
 import { expect, test } from 'vitest'
 import { onEachProvider, route } from '../support/each-provider.ts'
 import { deksOf, leakedSecrets } from '../support/leaked-secrets.ts'
+import { slowRotation } from '../support/paused-rotation.ts'
 
 onEachProvider('after a rotation', { records: 300 }, (fleetOf) => {
   test('no PIN, KEK or DEK is in a log, a command’s output, a history or the database', async () => {
     const fleet = fleetOf()
-    const { to } = await route(fleet)
     const before = await deksOf(fleet)
     expect(before.length).toBe(300)
+    const { to } = await route(fleet)
     await fleet.must('verify', '--target', `${to}`)
     // A kill and a refusal on the way: errors are where secrets leak.
-    const rotation = fleet.start('rotate', '--to-version', `${to}`, '--max-rate', '20')
-    await fleet.rewrapped(40)
-    // Held in its middle, however long the next steps take.
-    await fleet.must('rate', '1')
+    const { rotation } = await slowRotation(fleet)
     await fleet.nodes.kill('vm-a')
     await fleet.nodes.start('vm-a')
     await fleet.cli('rotate', '--to-version', '9')

@@ -38,13 +38,13 @@ export function attackByFreezing(fleetOf: () => Fleet, children: Processes): voi
 
     test('wraps nothing under the old version when it wakes during the rotation', async () => {
       const { to } = await route(fleet)
-      const rotation = await rotateBehindIt(to, '--max-rate', '20')
+      const rotation = await rotateBehindIt(to, '--max-rate', '1')
       await leaseIsOver(fleet)
       expect(await fleet.active()).toBe(to)
       expect((await runningRotation(fleet.store))?.phase).toBe('rewrap')
       const woken = wake()
       await app.writes(woken)
-      await fleet.must('rate', '1000')
+      await fleet.must('rate', '0')
       const { code, json, stderr } = await rotation.end()
       expect({ code, stderr }).toMatchObject({ code: 0 })
       expect(json).toMatchObject({ outcome: 'completed', remaining: 0, quarantined: 0, silent: [] })
