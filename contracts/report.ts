@@ -56,6 +56,8 @@ export interface ReportView {
   silent: string[]
   /** Keys of both versions, as the probe found their token to work. Null: there is no such version. */
   probe: { from: ProbedKey | null; to: ProbedKey | null }
+  /** Requests for approvals that were used for it. */
+  approvals: UsedApproval[]
   /** Entries of the audit about it, the oldest first. */
   events: { at: string; action: string; actor: string }[]
   /** Where the audit's chain ends now. */
@@ -107,7 +109,18 @@ export interface ProbedKey {
   origin: 'generated' | 'registered' | 'environment'
   madeBy: string
   createdAt: string
-  /** How its token does AES-GCM; null for `env`. */
+  /** How its key store does AES-GCM. */
   gcm: { ivMode: IvMode; ivLength: number; tagBits: number } | null
+  /** Null for `env`, and if it is not recorded. */
   token: { serial: string; label: string; manufacturer: string; model: string } | null
+}
+
+/** `digest`: SHA-256 of the text that was signed. Each approval was verified when it was used. */
+export interface UsedApproval {
+  request: string
+  requestedBy: string
+  requestedAt: string
+  usedAt: string | null
+  digest: string
+  approvedBy: { name: string; at: string }[]
 }

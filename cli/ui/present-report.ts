@@ -21,6 +21,7 @@ export function reportText(report: ReportView): string {
     quarantineText(report),
     fleetText(report),
     keysText(report),
+    approvalsText(report),
     eventsText(report),
   ]
   return sections.filter((section) => section !== '').join('\n\n')
@@ -160,6 +161,15 @@ export function keyLine({ provider, label, origin, madeBy, gcm, token }: ProbedK
     ...(gcm === null ? [] : [`IV ${gcm.ivMode}, ${gcm.ivLength} bytes, tag ${gcm.tagBits} bits`]),
     ...(token === null ? [] : [`token "${token.label}", ${token.model}, serial ${token.serial}`]),
   ].join('; ')
+}
+
+function approvalsText({ approvals }: ReportView): string {
+  return approvals
+    .map(({ request, requestedBy, approvedBy, digest }) => {
+      const names = approvedBy.map(({ name, at }) => `${visible(name)} (${at})`).join(', ')
+      return `request ${visible(request)} of ${visible(requestedBy)}, approved by ${names}; digest ${digest}`
+    })
+    .join('\n')
 }
 
 function eventsText({ events, auditHead }: ReportView): string {

@@ -1,7 +1,14 @@
-import type { ProbedKey, RecordedFleetView, ReportView } from '../../contracts/report.ts'
+import type {
+  ProbedKey,
+  RecordedFleetView,
+  ReportView,
+  UsedApproval,
+} from '../../contracts/report.ts'
+import { approvalDigest, approvalText } from '../../store/approval-text.ts'
 import type { InstallDoc } from '../../store/documents.ts'
 import type { RecordDoc, RecordedFleet } from '../../store/record-schema.ts'
 import { readVersion } from '../../store/kek-versions.ts'
+import { keystore } from '../../store/keystore.ts'
 import type { Store } from '../../store/store.ts'
 
 /** The parts of a report that a rotation's record has. */
@@ -64,4 +71,25 @@ export async function probedKey(
     gcm: gcm && { ivMode: gcm.iv_mode, ivLength: gcm.iv_length, tagBits: gcm.tag_bits },
     token,
   }
+}
+
+/** The requests for approvals that were used for a rotation. */
+export async function usedApprovals(
+  store: Store,
+  install: InstallDoc | null,
+  rotation: string,
+): Promise<UsedApproval[]> {
+  const rows = await keystore
+    .requests(store)
+    .find({ used_for: rotation })
+    .sort({ used_at: 1 })
+    .toArray()
+  return rows.map((row) => ({
+    request: row._id,
+    requestedBy: row.requested_by,
+    requestedAt: row.requested_at.toISOString(),
+    usedAt: row.used_at?.toISOString() ?? null,
+    digest: approvalDigest(approvalText(install?.id ?? '', row)),
+    approvedBy: row.approvals.map(({ name, at }) => ({ name, at: at.toISOString() })),
+  }))
 }

@@ -13,7 +13,7 @@ import { readRotation } from '../../store/rotations.ts'
 import { sumCounters } from '../../store/rewrap-ranges.ts'
 import { serverNow, type Store } from '../../store/store.ts'
 import { withKeystore, type Keystore } from '../keystore.ts'
-import { probedKey, recordView } from './report-record.ts'
+import { probedKey, recordView, usedApprovals } from './report-record.ts'
 
 /** So many entries of the audit are in a report. */
 const mostEvents = 1_000
@@ -60,6 +60,7 @@ export async function readReport(config: Config, rotation: string): Promise<Repo
         from: await probedKey(store, install, row.from),
         to: await probedKey(store, install, row.to),
       },
+      approvals: await usedApprovals(store, install, rotation),
       ...(await auditOf(keystore, rotation)),
       error: row.error,
     }

@@ -64,6 +64,16 @@ function report(name: string): ReportView {
     software: [{ software: name, processes: 1 }],
     silent: [name],
     probe: { from: { ...key, version: 1 }, to: { ...key, version: 2 } },
+    approvals: [
+      {
+        request: name,
+        requestedBy: name,
+        requestedAt: at,
+        usedAt: at,
+        digest: 'cd'.repeat(32),
+        approvedBy: [{ name, at }],
+      },
+    ],
     events: [{ at, action: name, actor: name }],
     auditHead: { entries: 4, head: 'ab'.repeat(32) },
     error: { code: 'rotation-failed', message: name },
@@ -84,6 +94,7 @@ const empty: ReportView = {
   software: [],
   silent: [],
   probe: { from: null, to: null },
+  approvals: [],
   events: [],
   error: null,
 }

@@ -42,6 +42,7 @@ export function sectionsOf(report: ReportView): Markup[] {
     section('In quarantine', quarantine(report)),
     section('The fleet', ...fleet(report)),
     section('Keys', keys(report)),
+    section('Approvals', approvals(report)),
     section('Who did what', events(report)),
     section('Record', record(report)),
   ]
@@ -135,6 +136,18 @@ function keyRow({
     gcm === null ? null : `${gcm.tagBits} bits`,
     token === null ? null : `${token.label}: ${token.manufacturer} ${token.model}, ${token.serial}`,
   ]
+}
+
+function approvals({ approvals: all }: ReportView): Markup {
+  return table(
+    ['request', 'requested by', 'approved by', 'digest of the text'],
+    all.map(({ request, requestedBy, requestedAt, approvedBy, digest }) => [
+      request,
+      `${requestedBy}, ${requestedAt}`,
+      approvedBy.map(({ name, at }) => `${name}, ${at}`).join('; '),
+      digest,
+    ]),
+  )
 }
 
 function events({ events: all }: ReportView): Markup {
