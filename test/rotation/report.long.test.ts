@@ -112,7 +112,7 @@ describe('the report', () => {
       ...{ from: 2, to: 1, requestedBy: 'policy', reason: 'scheduled', maxHsmCalls: 0 },
       ...{ page: 50, shards: 1, check: 'all', workflowId: 'w', runId: null, worker: 'vm-a' },
     })
-    const error = { code: 'rotation-failed', message: 'its workflow was gone' }
+    const error = { code: 'rotation-failed' as const, message: 'its workflow was gone' }
     await endRotation(fleet.store, rotation, 'failed', { error })
     expect(await read(rotation)).toMatchObject({
       ...{ outcome: 'failed', requestedBy: 'policy', error, before: null, plan: null, samples: [] },
