@@ -6,7 +6,7 @@ import { currentRemoval } from '../../store/removal-requests.ts'
 import { onEachProvider } from '../support/each-provider.ts'
 import type { Fleet } from '../support/fleet.ts'
 import { places } from '../support/fleet-records.ts'
-import { holdVerify } from '../support/holds.ts'
+import { holdPromote } from '../support/holds.ts'
 
 /** Windows that no test outlives: a version that was never active needs none. */
 const options = {
@@ -19,7 +19,7 @@ const [{ collection, field }] = places
 onEachProvider('a version that was never active', options, (fleetOf, provider) => {
   test('is not discarded while a rotation is about to make it active', async () => {
     const fleet = fleetOf()
-    const held = await holdVerify(fleet)
+    const held = await holdPromote(fleet)
     try {
       const rotation = fleet.start('rotate', '--to-version', '2')
       await held.reached()
