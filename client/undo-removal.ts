@@ -33,8 +33,9 @@ export async function undoRemoval(
   return withOwnKeystore(config, async (keystore) => {
     const install = requireInstalled(keystore, config)
     const { store } = keystore
-    const { row: before, state } = await requireVersion(store, version)
+    // In this order: a removal that ends in between is seen as over, and the fence of a destroyed version stays.
     const request = await currentRemoval(store, version)
+    const { row: before, state } = await requireVersion(store, version)
     const mayGoBack = before.destroyed_at === null
     if (request !== null && mayGoBack) await withdraw(keystore, request)
     const lowered = mayGoBack ? await lowerAll(keystore, version, onNote) : 0
