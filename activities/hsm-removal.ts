@@ -6,6 +6,7 @@ import { remainingOf } from '../store/census.ts'
 import { requireCollections } from '../store/collections.ts'
 import type { VersionDoc } from '../store/documents.ts'
 import { readActive } from '../store/kek-active.ts'
+import { readSettings } from '../store/kek-settings.ts'
 import { kekDescriptor } from '../store/kek-versions.ts'
 import { recordHsmKey, recordKeyDestroying, sharesKey } from '../store/version-removal.ts'
 import type { ActivityDeps } from './deps.ts'
@@ -15,8 +16,9 @@ import { requireIdentity, requireInstalled, requireSettings } from './settings.t
 
 /**
  * Destroys the HSM object of a destroyed version if its request says so. Rows can be edited, and an object cannot be
- * restored. So the key must be ours, no other row may name its label or id, no envelope may be under the version, and the
- * object must open this version's canary right before it is destroyed. Throws if a check fails; then nothing is done.
+ * restored. So the recorded settings, with the approvals that are needed, must be those of this process's file, the key must
+ * be ours, no other row may name its label or id, no envelope may be under the version, and the object must open this
+ * version's canary right before it is destroyed. Throws if a check fails; then nothing is done.
  */
 export async function destroyHsmKey(deps: ActivityDeps, input: RemoveInput): Promise<RemovalStep> {
   const { store, provider, node } = deps
@@ -27,6 +29,7 @@ export async function destroyHsmKey(deps: ActivityDeps, input: RemoveInput): Pro
   const row = await requireInstalled(store, request.version)
   const outcome = hsmKeyOf(row)
   if (outcome === 'kept' || outcome === 'absent') {
+    await requireOwnSettings(deps)
     await requireNotNeeded(deps, row)
     const kek = kekDescriptor(row)
     const keyId = row.key_id === null ? null : Buffer.from(row.key_id.value())
@@ -40,6 +43,14 @@ export async function destroyHsmKey(deps: ActivityDeps, input: RemoveInput): Pro
     await recordHsmKey(store, request._id, outcome, node)
   }
   return await stepOf(deps, input, now)
+}
+
+async function requireOwnSettings({ store, member, node }: ActivityDeps): Promise<void> {
+  const recorded = await readSettings(store)
+  if (recorded !== null && member.settingsHash.equals(recorded.sha256.value())) return
+  throw new KeyturnError('config-differs', `settings differ on ${node}`, {
+    hint: 'align its keyturn.yaml with what setup recorded, restart it, then repeat the command',
+  })
 }
 
 async function requireNotNeeded({ store }: ActivityDeps, row: VersionDoc): Promise<void> {

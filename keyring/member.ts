@@ -47,6 +47,7 @@ export async function joinFleet(options: MemberOptions): Promise<FleetMember> {
 class Member implements FleetMember {
   readonly node: string
   readonly boot = randomBytes(8).toString('hex')
+  readonly settingsHash: Buffer
   readonly #options: MemberOptions
   readonly #keys: LoadedKeys
   readonly #followed: FollowedVersion
@@ -66,6 +67,7 @@ class Member implements FleetMember {
 
   constructor(options: MemberOptions) {
     this.node = options.node
+    this.settingsHash = options.settingsHash
     this.#options = options
     this.#timings = options.timings
     this.#emitter = new MemberEmitter(options.log)
@@ -232,13 +234,13 @@ class Member implements FleetMember {
   }
 
   #heartbeat(loaded: Heartbeat['loaded']) {
-    const { node, role, settingsHash } = this.#options
+    const { node, role } = this.#options
     return {
       node,
       boot: this.boot,
       pid: process.pid,
       role,
-      settings: settingsHash,
+      settings: this.settingsHash,
       software: ownSoftware,
       // With an older keystore it may not wrap, so it reports no loaded version.
       loaded: this.#state.older === null ? loaded : [],

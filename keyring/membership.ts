@@ -16,6 +16,8 @@ export interface FleetMember {
   readonly node: string
   /** Random id of this process; with the node's name the `_id` of its heartbeat. */
   readonly boot: string
+  /** Of the settings in this process's file, as its heartbeat carries it. */
+  readonly settingsHash: Buffer
   state(): MemberState
   /** Runs a whole beat that begins after the call. Rejects with the reason if it fails. */
   beat(): Promise<void>

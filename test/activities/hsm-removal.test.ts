@@ -8,6 +8,7 @@ import { insertFirstActive } from '../../store/kek-active.ts'
 import { chainedAudit } from '../support/chained-audit.ts'
 import { insertInstall } from '../../store/kek-install.ts'
 import { writeSettings } from '../../store/kek-settings.ts'
+import { settingsHash } from '../../store/settings-hash.ts'
 import { readVersion } from '../../store/kek-versions.ts'
 import { recordHsmKey } from '../../store/version-removal.ts'
 import { readRemoval } from '../../store/removal-requests.ts'
@@ -31,7 +32,11 @@ const ceremony = {
     return Promise.resolve(isThere ? 'destroyed' : 'absent')
   },
 }
-const deps = { store, node: 'vm-a', provider: { ceremony } } as unknown as ActivityDeps
+const removal = { backupWindowMs: 0, undoWindowMs: 0 }
+const fleet = { heartbeatMs: 1_000, leaseMs: 3_000, expireMs: 6_000 }
+const settings: FleetSettings = { collections: configured, fleet, removal }
+const member = { settingsHash: settingsHash(settings) }
+const deps = { store, node: 'vm-a', provider: { ceremony }, member } as unknown as ActivityDeps
 const run = async (request: string, version = 1) =>
   await destroyHsmKey(deps, { install: { name: 'test', id }, task: '', version, request })
 
@@ -42,9 +47,6 @@ let keyIds: Buffer[] = []
 
 for (const version of [1, 2, 3]) await installVersion(store, version)
 await insertFirstActive(store, 2)
-const removal = { backupWindowMs: 0, undoWindowMs: 0 }
-const fleet = { heartbeatMs: 1_000, leaseMs: 3_000, expireMs: 6_000 }
-const settings: FleetSettings = { collections: configured, fleet, removal }
 await writeSettings(store, { settings, by: 'alice' })
 const removed = {
   request: 'before',
@@ -142,6 +144,18 @@ test('the key of a version that is not destroyed or has no request is kept', asy
   await expect(run(without, 2)).rejects.toMatchObject({ code: 'removal-refused' })
   await expect(run('made-up')).rejects.toMatchObject({ code: 'foreign-task' })
   expect(token.size).toBe(3)
+})
+
+test('no key is destroyed while the recorded settings are not those of the worker’s file', async () => {
+  const request = await ask()
+  const weaker = { ...settings, removal: { ...removal, undoWindowMs: 1 } }
+  const rows = store.db.collection('kek_settings')
+  const edited = { settings: weaker, sha256: new Binary(settingsHash(weaker)) }
+  await rows.updateOne({}, { $set: edited })
+  await expect(run(request)).rejects.toMatchObject({ code: 'config-differs' })
+  expect(token.size).toBe(3)
+  expect(await actions()).toEqual([])
+  await rows.updateOne({}, { $set: { settings, sha256: new Binary(settingsHash(settings)) } })
 })
 
 test('no key is destroyed while a recorded collection is missing or a view', async () => {
