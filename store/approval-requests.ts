@@ -2,6 +2,8 @@ import { randomBytes } from 'node:crypto'
 import type { ClientSession } from 'mongodb'
 import canonicalize from 'canonicalize'
 import type { ApprovalSubject } from '../contracts/approvals.ts'
+import { KeyturnError } from '../contracts/errors.ts'
+import { collections } from '../contracts/names.ts'
 import { recordAudit, type AuditEntry } from './audit-outbox.ts'
 import type { ApprovalRequestDoc } from './approval-document.ts'
 import { keystore } from './keystore.ts'
@@ -13,6 +15,11 @@ import { inTransaction } from './transaction.ts'
 
 /** Letters of an id; without those that are easily confused. */
 const alphabet = 'abcdefghjkmnpqrstuvwxyz23456789'
+
+/** Of requests that are closed in one go. */
+const mostClosed = 100
+
+const isOver = { $expr: { $lte: ['$expires_at', '$$NOW'] } }
 
 function newId(now: Date): string {
   const letters = Array.from(randomBytes(10), (byte) => alphabet[byte % alphabet.length])
@@ -109,9 +116,10 @@ export async function closeRequest(
   id: string,
   state: 'withdrawn' | 'expired',
   by: string,
+  details: object = {},
 ): Promise<boolean> {
   return inTransaction(store, async (session) => {
-    const due = state === 'expired' ? { $expr: { $lte: ['$expires_at', '$$NOW'] } } : {}
+    const due = state === 'expired' ? isOver : {}
     const row = await keystore
       .requests(store)
       .findOneAndUpdate(
@@ -120,9 +128,24 @@ export async function closeRequest(
         { session, returnDocument: 'after' },
       )
     if (row === null) return false
-    await recordAudit(store, entryOf(row, `request-${state}`, by), session)
+    await recordAudit(store, entryOf(row, `request-${state}`, by, details), session)
     return true
   })
+}
+
+/** Closes the requests whose time is over, by a worker. A malformed one stays: whoever needs it is told. */
+export async function closeExpiredRequests(store: Store, node: string): Promise<void> {
+  const ids = await store.db
+    .collection<{ _id: string }>(collections.requests)
+    .find({ state: 'open', ...isOver }, { projection: { _id: 1 }, limit: mostClosed })
+    .toArray()
+  for (const { _id } of ids) {
+    try {
+      await closeRequest(store, _id, 'expired', node, { claimed: false, worker: node })
+    } catch (error) {
+      if (!(error instanceof KeyturnError && error.code === 'document-malformed')) throw error
+    }
+  }
 }
 
 /** Withdraws all open requests: the keystore has another id, or an older state was restored. Returns their ids. */

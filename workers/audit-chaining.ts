@@ -1,5 +1,6 @@
 import { KeyturnError } from '../contracts/errors.ts'
 import type { Log } from '../observability/log.ts'
+import { closeExpiredRequests } from '../store/approval-requests.ts'
 import { chainAudit } from '../store/audit-chain.ts'
 import { asStoreError } from '../store/store-errors.ts'
 import type { Store } from '../store/store.ts'
@@ -12,18 +13,23 @@ export interface AuditChaining {
   /** False while this process sees an older keystore than before: its chain is not the newest. */
   readonly mayChain: () => boolean
   readonly anchors: AuditAnchors
+  readonly node: string
 }
 
-/** `look`, and after it the audit's waiting entries are chained and their head is kept, if the keystore is this process's own. Never throws for it. */
+/**
+ * `look`, and after it, if the keystore is this process's own: requests for approvals whose time is over are closed, the
+ * audit's waiting entries are chained, and their head is kept. Never throws for it.
+ */
 export function chainingAudit(
   look: () => Promise<KeystoreState>,
-  { store, log, mayChain, anchors }: AuditChaining,
+  { store, log, mayChain, anchors, node }: AuditChaining,
 ): () => Promise<KeystoreState> {
   let logged: string | null = null
   return async () => {
     const state = await look()
     if (state.install === null || !mayChain()) return state
     try {
+      await closeExpiredRequests(store, node)
       await chainAudit(store)
       anchors.keep(state.install)
       logged = null

@@ -147,7 +147,7 @@ async function serve(
         hasTask: (task) => hasTask(deps.store, task),
         look: chainingAudit(
           keystoreLook(deps.store, { name: config.install, provider: config.kek.provider }),
-          { store: deps.store, log, mayChain: () => served.mayChain(), anchors },
+          { store: deps.store, log, mayChain: () => served.mayChain(), anchors, node: deps.node },
         ),
         open: (role, install) =>
           served.open(connection, {

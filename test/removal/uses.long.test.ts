@@ -1,12 +1,11 @@
 import { expect, test } from 'vitest'
 import type { Document } from 'mongodb'
 import { KeyturnError } from '../../contracts/errors.ts'
-import { workflowIds } from '../../contracts/names.ts'
 import { readVersion } from '../../store/kek-versions.ts'
 import { chainedAudit } from '../support/chained-audit.ts'
 import { onEachProvider } from '../support/each-provider.ts'
-import type { Fleet } from '../support/fleet.ts'
 import { envelopeAt, places } from '../support/fleet-records.ts'
+import { endWindow } from '../support/removal-window.ts'
 
 /** The window never ends by itself: a test that has done its part moves its end to now. */
 const options = {
@@ -41,7 +40,7 @@ onEachProvider('a version that is still used', options, (fleetOf) => {
     // Counting and opening by an operator is no use.
     expect((await fleet.cli('scan', '--unwrap')).code).toBe(0)
 
-    await endWindow(fleet)
+    await endWindow(fleet, 1)
     expect(await readVersion(fleet.store, 1)).toMatchObject({ removal: null, destroyed_at: null })
     const entries = await chainedAudit(fleet.store)
     expect(entries.findLast(({ action }) => action === 'removal-undone')?.details).toMatchObject({
@@ -74,7 +73,7 @@ onEachProvider('a version that is still used', options, (fleetOf) => {
     await kekUses.updateOne({ _id: use }, [{ $set: row }], { upsert: true })
     expect((await fleet.cli('remove', '--version', '1', '--dry-run')).code).toBe(3)
     await kekUses.deleteOne({ _id: use })
-    await endWindow(fleet)
+    await endWindow(fleet, 1)
     expect((await readVersion(fleet.store, 1))?.destroyed_at).not.toBeNull()
     expect(await fleet.must('status')).toMatchObject({ uses: [] })
   })
@@ -82,19 +81,4 @@ onEachProvider('a version that is still used', options, (fleetOf) => {
 
 function failing(guards: readonly { guard: string; ok: boolean }[]): string[] {
   return guards.filter(({ ok }) => !ok).map(({ guard }) => guard)
-}
-
-/** Ends the undo window, and resolves when the removal is over. */
-async function endWindow(fleet: Fleet): Promise<void> {
-  const versions = fleet.store.db.collection<{ _id: number }>('kek_versions')
-  await versions.updateOne({ _id: 1 }, [{ $set: { 'removal.due_at': '$$NOW' } }])
-  const handle = fleet.temporal.workflow.getHandle(workflowIds.remove(fleet.identity, 1))
-  // Its timer was set for the whole window: the command starts a new workflow for the same request.
-  await handle.terminate('the window is over')
-  await fleet.cli('remove', '--version', '1')
-  await handle.result().catch(() => undefined)
-  await fleet.until('the removal is not over', async () => {
-    const rows = fleet.store.db.collection('kek_removals')
-    return (await rows.countDocuments({ version: 1, standing: true })) === 0
-  })
 }
