@@ -3,7 +3,7 @@ import { count, seconds } from '../figures.ts'
 import { markup, type Markup } from './markup.ts'
 
 /** Of the drawing, in its own units. */
-const size = { width: 720, height: 190, left: 64, right: 12, top: 12, bottom: 34 }
+const size = { width: 720, height: 190, left: 64, right: 28, top: 12, bottom: 34 }
 
 /** Between two samples: begin and end in seconds since the sweep began, and the envelopes a second. */
 export interface RateStep {
