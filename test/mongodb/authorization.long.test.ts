@@ -221,6 +221,8 @@ test('a rotation waits for what its workers lack, shows it, and then finishes', 
   }
   expect((await rotation.end()).json).toMatchObject({ outcome: 'completed', rewrapped: 60 })
   expect(await fleet.verifyRecords()).toEqual({ 2: 60 })
+  // These rights were granted here; the workers need not learn them from the log.
+  readTo = (await fleet.nodes.log('vm-a')).length
 })
 
 test('an application with the documented role records its use of a version that is pending removal', async () => {
