@@ -1,14 +1,12 @@
 import canonicalize from 'canonicalize'
-import { execFile } from 'node:child_process'
 import { createHash, createPublicKey, verify } from 'node:crypto'
 import { createServer, type Server } from 'node:http'
 import { readFile, stat } from 'node:fs/promises'
 import path from 'node:path'
-import { fileURLToPath } from 'node:url'
-import { promisify } from 'node:util'
 import type { AddressInfo } from 'node:net'
 import { afterAll, beforeAll, expect, test } from 'vitest'
 import type { SignedHead } from '../../contracts/audit.ts'
+import { exportedAudit } from '../support/exported-audit.ts'
 import { openFleet, type Fleet } from '../support/fleet.ts'
 import { pausedRotation } from '../support/paused-rotation.ts'
 
@@ -42,14 +40,6 @@ afterAll(async () => {
   server.closeAllConnections()
   server.close()
 })
-
-/** The lines of an export, which are not one JSON document. */
-async function exported(...args: string[]): Promise<string[]> {
-  const main = fileURLToPath(new URL('../../dist/cli/main.js', import.meta.url))
-  const command = [main, '--config', fleet.config, 'audit', 'export', ...args]
-  const { stdout } = await promisify(execFile)(process.execPath, command)
-  return stdout.trim().split('\n')
-}
 
 const headsFile = () => path.join(fleet.folder, 'heads.jsonl')
 
@@ -107,7 +97,7 @@ test('entries are listed by time, action and subject', async () => {
 })
 
 test('each exported line is the form that its hash is over', async () => {
-  const lines = await exported()
+  const lines = await exportedAudit(fleet)
   let prev = '0'.repeat(64)
   for (const [index, line] of lines.entries()) {
     const { hash, ...entry } = JSON.parse(line) as { hash: string; _id: number; prev: string }
@@ -116,7 +106,7 @@ test('each exported line is the form that its hash is over', async () => {
     expect(hash).toBe(createHash('sha256').update(canonicalize(entry)!).digest('hex'))
     prev = hash
   }
-  const cef = await exported('--format', 'cef')
+  const cef = await exportedAudit(fleet, '--format', 'cef')
   expect(cef.length).toBeGreaterThanOrEqual(lines.length)
   for (const line of cef) {
     expect(line).toMatch(

@@ -1,5 +1,3 @@
-import { execFile } from 'node:child_process'
-import { promisify } from 'node:util'
 import { expect, test } from 'vitest'
 import type { Document } from 'mongodb'
 import { workflowIds } from '../../contracts/names.ts'
@@ -11,9 +9,8 @@ import { onEachProvider } from '../support/each-provider.ts'
 import type { CliEnd, Fleet } from '../support/fleet.ts'
 import { places } from '../support/fleet-records.ts'
 import { slowRotation } from '../support/paused-rotation.ts'
-import type { TestToken } from '../support/softhsm.ts'
+import { secretKeysIn } from '../support/softhsm.ts'
 
-const run = promisify(execFile)
 const options = {
   records: 200,
   config: { removal: { backup_window: '0s', undo_window: '10s' } },
@@ -123,7 +120,7 @@ onEachProvider('the removal of a version', options, (fleetOf, provider) => {
 
   test('destroys the version in the end, and its number is never used again', async () => {
     const fleet = fleetOf()
-    const keys = async () => (fleet.token === null ? 0 : await keysOf(fleet.token))
+    const keys = async () => (fleet.token === null ? 0 : await secretKeysIn(fleet.token))
     expect(await keys()).toBe(provider === 'pkcs11' ? 2 : 0)
     const looked = await fleet.must('remove', '--version', '1', '--dry-run')
     expect(looked).toMatchObject({ state: 'deactivated' })
@@ -210,14 +207,4 @@ async function refusedBy(fleet: Fleet, version: number): Promise<string[]> {
 /** Resolves when the removal's workflow has ended. */
 async function removalIsOver(fleet: Fleet): Promise<void> {
   await fleet.temporal.workflow.getHandle(workflowIds.remove(fleet.identity, 1)).result()
-}
-
-async function keysOf(token: TestToken): Promise<number> {
-  const args = ['--module', token.modulePath, '--token-label', token.label, '--login']
-  const { stdout } = await run(
-    'pkcs11-tool',
-    [...args, '--pin', token.pin, '--list-objects', '--type', 'secrkey'],
-    { env: { ...process.env, SOFTHSM2_CONF: token.conf } },
-  )
-  return stdout.match(/Secret Key Object/g)?.length ?? 0
 }

@@ -1,5 +1,7 @@
+import { execFile } from 'node:child_process'
 import { mkdir, mkdtemp, rm } from 'node:fs/promises'
 import { join } from 'node:path'
+import { promisify } from 'node:util'
 import { inject } from 'vitest'
 import { makeSoftToken } from '../../devstack/soft-token.ts'
 import type { SoftToken } from '../../devstack/soft-token.ts'
@@ -25,4 +27,15 @@ export async function makeToken(label: string = freshName('token')): Promise<Tes
   const folder = await mkdtemp(join(base, 'token-'))
   const token = await makeSoftToken({ modulePath, version: '' }, folder, label)
   return { ...token, folder, remove: () => rm(folder, { recursive: true, force: true }) }
+}
+
+/** Number of secret keys in a token, as pkcs11-tool lists them. */
+export async function secretKeysIn(token: TestToken): Promise<number> {
+  const args = ['--module', token.modulePath, '--token-label', token.label, '--login']
+  const { stdout } = await promisify(execFile)(
+    'pkcs11-tool',
+    [...args, '--pin', token.pin, '--list-objects', '--type', 'secrkey'],
+    { env: { ...process.env, SOFTHSM2_CONF: token.conf } },
+  )
+  return stdout.match(/Secret Key Object/g)?.length ?? 0
 }
