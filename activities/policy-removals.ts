@@ -1,6 +1,9 @@
 import { randomUUID } from 'node:crypto'
 import type { RemoveInput } from '../contracts/removal.ts'
 import { refusalOf } from '../protocol/removal-guards.ts'
+import { openRequest } from '../store/approval-requests.ts'
+import { readApproval, readRules } from '../store/approval-use.ts'
+import type { RemovalRequestDoc } from '../store/documents.ts'
 import type { PlannedRemovalDoc, PolicyDoc, PolicyRunDoc } from '../store/policy-document.ts'
 import { insertTask } from '../store/kek-tasks.ts'
 import { readVersion } from '../store/kek-versions.ts'
@@ -9,6 +12,7 @@ import { openRemoval, readRemoval } from '../store/removal-requests.ts'
 import { readRotation } from '../store/rotations.ts'
 import { serverNow, type Store } from '../store/store.ts'
 import type { ControlDeps } from './deps.ts'
+import { approvalSubject } from './removal-approval.ts'
 import { evaluateGuards } from './removal-guards.ts'
 import { requireIdentity } from './settings.ts'
 
@@ -42,8 +46,8 @@ export async function planRemovals(
 }
 
 /**
- * Tries the planned removals that were refused again: when all guards pass, a new request is opened. One that is done, or
- * was undone by a person, is dropped.
+ * Asks for the approvals of planned removals that will be due, and tries those that were refused again: when all guards
+ * pass, a new request is opened. One that is done, or was undone by a person, is dropped.
  */
 export async function triedAgain(
   deps: ControlDeps,
@@ -72,9 +76,14 @@ async function tryAgain(
     await dropPlannedRemoval(store, version)
     return null
   }
-  if (last.standing) return null
+  if (last.standing) {
+    await askBefore(deps, last)
+    return null
+  }
   const guards = await evaluateGuards(deps, last, { fenced: false, ownNow: () => new Date() })
   const refusal = refusalOf(version, guards)
+  const failing = guards.filter(({ ok }) => !ok).map(({ guard }) => guard)
+  if (failing.join() === 'approvals') await askForApprovals(deps, last)
   const tried = { ...planned, tried_at: await serverNow(store) }
   if (refusal !== null) {
     await putPlannedRemoval(store, { ...tried, reason: refusal.message })
@@ -85,6 +94,24 @@ async function tryAgain(
     await putPlannedRemoval(store, { ...tried, request: input.request, reason: null })
   }
   return input
+}
+
+/** Asks for the approvals of a removal once it is due before a request would expire. */
+async function askBefore(deps: ControlDeps, last: RemovalRequestDoc): Promise<void> {
+  const { store } = deps
+  const { expiresMs } = await readRules(store)
+  const now = await serverNow(store)
+  const isNear = last.not_before !== null && +last.not_before - +now <= expiresMs
+  if (last.state === 'asked' && isNear) await askForApprovals(deps, last)
+}
+
+/** Opens the request for the approvals of a removal, if it needs more and none is open. */
+async function askForApprovals({ store }: ControlDeps, last: RemovalRequestDoc): Promise<void> {
+  const wanted = await approvalSubject(store, last)
+  const { required, by } = await readApproval(store, wanted, { usedFor: last._id })
+  if (by.length >= required) return
+  const { expiresMs } = await readRules(store)
+  await openRequest(store, wanted, { by: actor, expiresMs })
 }
 
 /** Null while another request of the version is open. */

@@ -149,7 +149,8 @@ async function rotation(
     priority: row.priority,
     window: windowOf(open),
   }
-  await recordRunRotations(store, run.id, [...begun, { id: rotate.rotation, ...route }])
+  const planned = { id: rotate.rotation, ...route, check }
+  await recordRunRotations(store, run.id, [...begun, planned])
   return { state: 'rotate', install: null, rotate }
 }
 

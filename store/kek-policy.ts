@@ -1,6 +1,8 @@
 import type { Filter, UpdateFilter } from 'mongodb'
 import type { PolicyRules } from '../contracts/policy.ts'
+import { useApproval } from './approval-use.ts'
 import { recordAudit, type AuditEntry } from './audit-outbox.ts'
+import { policySubject } from './policy-approval.ts'
 import type { PolicyDoc } from './policy-document.ts'
 import { keystore } from './keystore.ts'
 import { serverNow, type Store } from './store.ts'
@@ -36,7 +38,10 @@ export interface NewPolicy {
   by: string
 }
 
-/** Sets or replaces the policy. Its record stays: a pause, the runs, planned removals. */
+/**
+ * Sets or replaces the policy, and uses the approvals that it needs. Its record stays: a pause, the runs, planned removals.
+ * Throws `approval-missing`.
+ */
 export async function putPolicy(store: Store, policy: NewPolicy): Promise<void> {
   const { rules, task, nextAt, by } = policy
   const { window } = rules
@@ -61,6 +66,7 @@ export async function putPolicy(store: Store, policy: NewPolicy): Promise<void> 
   }
   const fresh = { paused: null, run: null, runs: [], removals: [] }
   await inTransaction(store, async (session) => {
+    await useApproval(store, policySubject(rules), { usedFor: task, by }, session)
     const options = { upsert: true, session }
     await keystore
       .policy(store)

@@ -218,6 +218,8 @@ export const requestSchema = z.looseObject({
   used_at: date.nullable(),
 })
 
+const check = z.enum(['all', 'sampled', 'none'])
+
 const policyRun = z.looseObject({
   id: name,
   cause: z.enum(['date', 'wraps', 'command']),
@@ -227,7 +229,7 @@ const policyRun = z.looseObject({
   until: date,
   waits_for: text.nullable(),
   rotations: z
-    .array(z.looseObject({ id: name, from: count, to: count, main: z.boolean() }))
+    .array(z.looseObject({ id: name, from: count, to: count, main: z.boolean(), check }))
     .max(1_000),
   ended_at: date.nullable(),
   outcome: z

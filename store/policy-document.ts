@@ -1,5 +1,6 @@
 import type { RunCause, RunOutcome } from '../contracts/policy.ts'
 import type { Priority } from '../contracts/rotation.ts'
+import type { CheckMode } from '../contracts/settings.ts'
 
 /** `kek_policy`: the scheduled rotation; at most one. The Schedule in Temporal only starts looks at it. */
 export interface PolicyDoc {
@@ -51,7 +52,7 @@ export interface PolicyRunDoc {
   /** What it waits for; null if for nothing. */
   waits_for: string | null
   /** In their order; the one away from the version that was active is the last. */
-  rotations: { id: string; from: number; to: number; main: boolean }[]
+  rotations: { id: string; from: number; to: number; main: boolean; check: CheckMode }[]
   ended_at: Date | null
   outcome: RunOutcome | null
   error: { code: string; message: string; hint?: string } | null

@@ -4,9 +4,8 @@ import type { Counters, RotateInput } from '../contracts/rotation.ts'
 import type { RotationDoc } from './documents.ts'
 import { keystore } from './keystore.ts'
 import { literals } from './literals.ts'
-import { rotationSubject } from './rotation-approval.ts'
+import { approveRotation } from './rotation-approval.ts'
 import { isDuplicateKey } from './server-errors.ts'
-import { useOrRecheckApproval } from './approval-use.ts'
 import { recordAudit, type AuditEntry } from './audit-outbox.ts'
 import type { RecordDoc } from './record-schema.ts'
 import { serverNow, type Store } from './store.ts'
@@ -66,9 +65,9 @@ export async function insertRotation(store: Store, input: NewRotation): Promise<
   }
   try {
     await inTransaction(store, async (session) => {
-      const use = { usedFor: row._id, by: row.requested_by }
-      await useOrRecheckApproval(store, rotationSubject(input), use, session)
+      // First: a repeated step finds the row, whatever has changed since.
       await keystore.rotations(store).insertOne(row, { session })
+      await approveRotation(store, input, row.requested_by, session)
       await recordAudit(store, startEntry(row, input), session)
     })
     return row

@@ -9,6 +9,8 @@ import { readActive } from '../../store/kek-active.ts'
 import { putPolicy } from '../../store/kek-policy.ts'
 import { insertTask } from '../../store/kek-tasks.ts'
 import { serverNow } from '../../store/store.ts'
+import { requireApproval } from '../approvals/require.ts'
+import { policySubject } from '../../store/policy-approval.ts'
 import { requireInstalled, withOwnKeystore, type Keystore } from '../keystore.ts'
 import { withTemporal } from '../temporal/connection.ts'
 import { requester } from '../temporal/names.ts'
@@ -25,7 +27,7 @@ export interface PolicyRequest extends PolicyRules {
 
 /**
  * Sets or replaces the policy; a pause, the record of its runs and planned removals stay. The first run is one period after the
- * active version became active. Throws usage for options that exclude each other.
+ * active version became active. Throws usage for options that exclude each other, and ApprovalMissing.
  */
 export async function setPolicy(config: Config, request: PolicyRequest): Promise<PolicyView> {
   return withOwnKeystore(config, async (keystore) => {
@@ -33,6 +35,7 @@ export async function setPolicy(config: Config, request: PolicyRequest): Promise
     const { lookMs, ...given } = request
     const rules = checkedRules(given)
     await requireWraps(keystore, rules)
+    await requireApproval(keystore, policySubject(rules))
     return withTemporal(config, async (link) => {
       const { store } = keystore
       const [active, now] = await Promise.all([readActive(store), serverNow(store)])
