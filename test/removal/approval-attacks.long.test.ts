@@ -53,8 +53,7 @@ afterAll(async () => {
 
 const requests = () => fleet.store.db.collection<{ _id: string }>('kek_requests')
 const signedBy = (...keys: TestKey[]) => ({
-  over: (text: string) =>
-    keys.map(({ name, sign }) => ({ name, signature: sign(text), at: new Date() })),
+  over: (text: string) => keys.map((key) => approvalOf(key.name, key.sign(text))),
 })
 
 /** The open request of a command that lacks approvals. */
