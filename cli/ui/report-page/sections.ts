@@ -85,7 +85,7 @@ function fleet({ fleet: { atPromote, atSettle }, software, silent }: ReportView)
   ])
   return [
     processes('At promote', atPromote),
-    processes('When settle ended', atSettle),
+    processes('At settle', atSettle),
     markup`<p>Silent nodes at the end: ${silent.length === 0 ? 'none' : silent.join(', ')}.</p>`,
     table(['software', 'processes'], versions),
   ]
