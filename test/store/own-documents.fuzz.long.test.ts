@@ -11,6 +11,7 @@ import {
   readRequest,
 } from '../../store/approval-requests.ts'
 import { readApproval } from '../../store/approval-use.ts'
+import { markBackup, readBackups } from '../../store/kek-backups.ts'
 import { readForBeat } from '../../store/beat-reading.ts'
 import { chainAudit, waitingAudit } from '../../store/audit-chain.ts'
 import { recordAudit } from '../../store/audit-outbox.ts'
@@ -90,6 +91,8 @@ await inTransaction(store, (session) => writeRows(store, session, place, [accuse
 
 const options = { acceptQuarantine: { rows: 1, sha256: 'ab' }, census: 0, destroyHsmKey: false }
 const wanted = { action: 'remove', subject: 'v2', options } as const
+const taken_at = new Date(0)
+await markBackup(store, { _id: 'nightly', taken_at, keep_until: null, marked_by: 'ann' })
 const asked = await openRequest(store, wanted, { by: 'ann', expiresMs: 3_600_000 })
 const { text } = await requestView(store, asked)
 await addApproval(store, asked._id, { name: 'bob', signature: bob.sign(text) }, 'bob')
@@ -127,6 +130,7 @@ const cases: Record<string, Case> = {
   [collections.ranges]: {
     reads: [() => readRanges(store, rotation), () => readPass(store, rotation, 0)],
   },
+  [collections.backups]: { reads: [() => readBackups(store)] },
   [collections.requests]: {
     reads: [
       async () => {
