@@ -14,6 +14,7 @@ import type { Config } from '../contracts/settings.ts'
 import type { TroubledRun } from '../contracts/views.ts'
 import { recordAudit, type AuditEntry } from '../store/audit-outbox.ts'
 import { runningRotation } from '../store/rotations.ts'
+import { isUnconfirmed } from '../store/server-errors.ts'
 import type { Store } from '../store/store.ts'
 import { requireInstalled, withOwnKeystore, type Keystore } from './keystore.ts'
 import { liveWorkers, requireWorker, whileWorkersLive } from './views/workers.ts'
@@ -43,9 +44,21 @@ export async function steer(
 ): Promise<LiveRotation> {
   return withRunning(config, async (steered) => {
     await send(steered, message)
-    await recordAudit(steered.keystore.store, steeringEntry(steered.running, message))
+    await recorded(steered, message)
     return steered.running
   })
+}
+
+/** The rotation has obeyed already: a write that no majority confirms now is no failure of the command. */
+async function recorded(
+  { keystore, running }: Steered,
+  message: 'pause' | 'resume' | { rate: number },
+): Promise<void> {
+  try {
+    await recordAudit(keystore.store, steeringEntry(running, message))
+  } catch (error) {
+    if (!isUnconfirmed(error)) throw error
+  }
 }
 
 function steeringEntry(
