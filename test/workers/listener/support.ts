@@ -31,6 +31,9 @@ export interface Answer {
   body: string
 }
 
+/** The kernel drops connections beyond the listener's backlog, and repeats their packets for minutes. */
+const answerMs = 20_000
+
 /** Asks on a connection of its own, since a server may close an idle one at the moment of its reuse. */
 export function ask(
   address: string,
@@ -39,7 +42,12 @@ export function ask(
   method = 'GET',
 ): Promise<Answer> {
   return new Promise((resolve, reject) => {
-    const asked = request(`http://${address}${path}`, { agent: false, headers, method })
+    const asked = request(`http://${address}${path}`, {
+      agent: false,
+      headers,
+      method,
+      signal: AbortSignal.timeout(answerMs),
+    })
     asked.on('error', reject).on('response', (response) => {
       text(response).then(
         (body) =>
