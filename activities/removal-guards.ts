@@ -8,6 +8,7 @@ import { quarantineOdd } from '../store/odd-quarantine.ts'
 import { readForRemoval } from '../store/removal-reading.ts'
 import { closeIdleRanges } from '../store/range-takeover.ts'
 import { recheckQuarantine } from '../store/rewrap-quarantine.ts'
+import type { Store } from '../store/store.ts'
 import type { ControlDeps } from './deps.ts'
 import { approvalSubject } from './removal-approval.ts'
 import { requireInstalled, requireSettings } from './settings.ts'
@@ -22,10 +23,21 @@ export async function evaluateGuards(
   { fenced, ownNow }: { fenced: boolean; ownNow: () => Date },
 ): Promise<Guard[]> {
   const { version } = request
-  const { collections, removal } = await requireSettings(store)
+  const { collections } = await requireSettings(store)
   if (fenced) await closeIdleRanges(store, version)
   await recheckQuarantine(store, version)
   await quarantineOdd(store, collections, null)
+  return await readGuards(store, request, { fenced, ownNow })
+}
+
+/** The guards of a request as they are now. Reads only. */
+export async function readGuards(
+  store: Store,
+  request: RemovalRequestDoc,
+  { fenced, ownNow }: { fenced: boolean; ownNow: () => Date },
+): Promise<Guard[]> {
+  const { version } = request
+  const { collections, removal } = await requireSettings(store)
   const row = await requireInstalled(store, version)
   const reading = await readForRemoval(store, version, collections)
   const approval = await readApproval(store, await approvalSubject(store, request), {

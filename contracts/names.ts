@@ -26,6 +26,7 @@ export const collections = {
   uses: 'kek_uses',
   backups: 'kek_backups',
   policy: 'kek_policy',
+  overview: 'kek_overview',
 } as const
 
 export const queues = {

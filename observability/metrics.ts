@@ -1,6 +1,8 @@
 import { collectDefaultMetrics, Counter, Gauge, Registry } from 'prom-client'
+import type { DatedOverview } from '../contracts/overview.ts'
 import { lastBeat } from './heartbeat-age.ts'
 import { lostLogLines } from './stderr-lines.ts'
+import { overviewMetrics } from './overview-metrics.ts'
 import { providerMetrics } from './provider-metrics.ts'
 import type { ProviderStats } from './provider-metrics.ts'
 
@@ -39,15 +41,18 @@ export interface Metrics {
   setPolicy(state: PolicyState | null): void
   /** Takes the provider's `stats()`. They are running totals, so passing them twice counts once. */
   setProvider(stats: ProviderStats): void
+  /** Sets the metrics of the keystore; replaces the previous ones, with null by none. */
+  setOverview(overview: DatedOverview | null): void
   /** Text for `/metrics`. */
   render(): Promise<string>
 }
 
-/** `processMetrics` adds Node's own (memory, event loop, garbage collection). */
+/** `processMetrics` adds Node's own (memory, event loop, garbage collection), `keystoreMetrics` those of an overview. */
 export function createMetrics(options: {
   install: string
   node: string
   processMetrics?: boolean
+  keystoreMetrics?: boolean
 }): Metrics {
   const registry = new Registry()
   registry.setDefaultLabels({ install: options.install, node: options.node })
@@ -64,6 +69,7 @@ export function createMetrics(options: {
   countLostLogLines(registry)
   const provider = providerMetrics(registry)
   const policy = policyGauges(registry)
+  const setOverview = options.keystoreMetrics === true ? overviewMetrics(registry) : () => undefined
   return {
     registry,
     countSweep: ({ rewrapped, superseded, quarantined }) => {
@@ -83,6 +89,7 @@ export function createMetrics(options: {
     },
     setPolicy: policy,
     setProvider: provider,
+    setOverview,
     render: () => registry.metrics(),
   }
 }

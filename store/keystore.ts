@@ -9,6 +9,7 @@ import type {
   HeartbeatDoc,
   InstallDoc,
   NodeDoc,
+  OverviewDoc,
   QuarantineDoc,
   QuestionDoc,
   RemovalRequestDoc,
@@ -24,7 +25,7 @@ import type { Store } from './store.ts'
 
 /**
  * The keystore's collections with the types of their documents. Collections that applications write too (heartbeats, roster),
- * those with ids or bounds of any BSON type (ranges, quarantine), and the audit have readers with their own checks.
+ * those with ids or bounds of any BSON type (ranges, quarantine), the audit and the overview have readers with their own checks.
  */
 export const keystore = {
   install: (store: Store): Collection<InstallDoc> =>
@@ -49,6 +50,7 @@ export const keystore = {
     checked(store.db.collection(collections.backups), wellFormed.backup),
   requests: (store: Store): Collection<ApprovalRequestDoc> =>
     checked(store.db.collection(collections.requests), wellFormed.request),
+  overview: (store: Store): Collection<OverviewDoc> => store.db.collection(collections.overview),
   tasks: (store: Store): Collection<TaskDoc> => store.db.collection(collections.tasks),
   policy: (store: Store): Collection<PolicyDoc> =>
     checked(store.db.collection(collections.policy), wellFormed.policy),

@@ -105,6 +105,16 @@ export async function lastRotation(store: Store): Promise<RotationDoc | null> {
     .findOne({ ended_at: { $ne: null } }, { sort: { ended_at: -1, _id: -1 } })
 }
 
+/** The one that completed last, with quarantine or without. */
+export async function lastCompletedRotation(store: Store): Promise<RotationDoc | null> {
+  return keystore
+    .rotations(store)
+    .findOne(
+      { outcome: { $in: ['completed', 'completed-with-quarantine'] } },
+      { sort: { ended_at: -1, _id: -1 } },
+    )
+}
+
 /** The newest that has not ended; its workflow may be gone. */
 export async function runningRotation(store: Store): Promise<RotationDoc | null> {
   return keystore

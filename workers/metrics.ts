@@ -1,3 +1,4 @@
+import type { DatedOverview } from '../contracts/overview.ts'
 import { createMetrics } from '../observability/metrics.ts'
 import type { Metrics } from '../observability/metrics.ts'
 import type { ActivityDeps } from '../activities/deps.ts'
@@ -13,17 +14,21 @@ export interface WorkerMetrics {
   readonly counts: Metrics
   /** Where the SDK serves its own metrics, on the loopback interface. */
   readonly sdkAddress: string
-  /** One page: Keyturn's metrics, then the SDK's. `holder` is null for a control node, which has no member and no provider. */
-  render(holder: KeyHolder | null): Promise<string>
+  /**
+   * One page: Keyturn's metrics, then the SDK's. `holder` is null for a control node, which has no member and no provider,
+   * `overview` if there is none.
+   */
+  render(holder: KeyHolder | null, overview: DatedOverview | null): Promise<string>
 }
 
 export async function workerMetrics(install: string, node: string): Promise<WorkerMetrics> {
-  const metrics = createMetrics({ install, node, processMetrics: true })
+  const metrics = createMetrics({ install, node, processMetrics: true, keystoreMetrics: true })
   const sdkAddress = `127.0.0.1:${await freePort()}`
   return {
     counts: metrics,
     sdkAddress,
-    async render(holder) {
+    async render(holder, overview) {
+      metrics.setOverview(overview)
       if (holder !== null) {
         const { active, loaded, leaseOk, degraded } = holder.member.state()
         metrics.setMember({ active, loaded, leaseOk, degraded: degraded !== null })

@@ -1,4 +1,3 @@
-import { once } from 'node:events'
 import type { ControlDeps } from '../activities/deps.ts'
 import { buildId } from '../config/build-id.ts'
 import { settingsOf } from '../config/settings.ts'
@@ -17,24 +16,18 @@ import { withStore } from '../store/store.ts'
 import { AuditAnchors } from './audit-anchoring.ts'
 import { chainingAudit } from './audit-chaining.ts'
 import { BuildRouting } from './build-routing.ts'
+import { held } from './held.ts'
 import { askingTemporal, connectTemporal } from './hosts.ts'
 import type { WorkerRole } from './hosts.ts'
 import { workerMetrics } from './metrics.ts'
 import { Polling } from './polling.ts'
 import { installRuntime } from './runtime.ts'
 import { keystoreLook } from './keystore-look.ts'
-import { openListener } from './listener/open-listener.ts'
-import type { Listening } from './listener/open-listener.ts'
 import { RequiredToken } from './listener/required-token.ts'
-import { ServiceManager } from './service-manager.ts'
 import { controlRoles, keyRoles, type KeyDeps, type ServedRoles } from './served-roles.ts'
+import { servePages } from './serve-pages.ts'
+import type { Outside } from './serve-pages.ts'
 import { renewOnHangUp, stopSignal } from './signals.ts'
-
-/** What the world outside sees of a worker: its pages, and what it tells systemd. */
-interface Outside {
-  readonly listening: Listening
-  readonly env: NodeJS.ProcessEnv
-}
 
 export interface WorkerProcessOptions {
   config: Config
@@ -165,66 +158,11 @@ async function serve(
             await polling.close()
             await anchors.close()
           },
-          () => servePages(served, polling, outside, stop),
+          () => servePages({ served, polling, deps, outside }, stop),
         ),
       )
     },
   )
-}
-
-/** Serves the listener's pages until the signal, or until a worker of the SDK fails. */
-async function servePages(
-  served: ServedRoles,
-  polling: Polling,
-  { listening, env }: Outside,
-  stop: AbortSignal,
-): Promise<void> {
-  const sources = {
-    notReady: async () => polling.problem() ?? (await served.notReady()),
-    metrics: () => served.metrics(),
-  }
-  await held(
-    openListener(sources, listening),
-    (pages) => pages.close(),
-    async (pages) => {
-      const degraded = codeOf(await sources.notReady())
-      const memberSummary = { listen: pages.address, ...served.summary(), degraded }
-      if (degraded === null) listening.log.info(memberSummary, 'worker is up')
-      else listening.log.warn(memberSummary, 'worker is up, and degraded')
-      const { log } = listening
-      const status = async () => {
-        const problem = await sources.notReady()
-        return problem === null ? 'works' : `degraded: ${problem}`
-      }
-      await held(
-        ServiceManager.begin(status, { env, log }),
-        async (manager) => await manager?.close(),
-        async () => {
-          await Promise.race([stopped(stop), polling.ended])
-        },
-      )
-      // The pages answer until running work has ended.
-      await polling.close()
-    },
-  )
-}
-
-async function stopped(stop: AbortSignal): Promise<void> {
-  if (!stop.aborted) await once(stop, 'abort')
-}
-
-/** Opens a resource, uses it, and always closes it. */
-async function held<T>(
-  opening: Promise<T>,
-  close: (resource: T) => Promise<void>,
-  use: (resource: T) => Promise<void>,
-): Promise<void> {
-  const resource = await opening
-  try {
-    await use(resource)
-  } finally {
-    await close(resource)
-  }
 }
 
 async function join(
@@ -243,9 +181,4 @@ async function join(
     timings: config.fleet,
     settingsHash: settingsHash(settingsOf(config)),
   })
-}
-
-/** The code in front of a problem that `/readyz` shows. */
-function codeOf(problem: string | null): string | null {
-  return problem?.split(':', 1)[0] ?? null
 }

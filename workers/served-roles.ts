@@ -1,16 +1,19 @@
 import type { NativeConnection, Worker } from '@temporalio/worker'
 import type { ActivityDeps, ControlDeps } from '../activities/deps.ts'
 import { KeyturnError } from '../contracts/errors.ts'
+import type { DatedOverview } from '../contracts/overview.ts'
 import type { ReopenedProvider } from '../keyring/reopened-provider.ts'
 import { requireAnswer } from '../store/majority.ts'
-import type { PageSources } from './listener/answer.ts'
 import { createControlHost, createHost } from './hosts.ts'
 import type { QueueToPoll, WorkerRole } from './hosts.ts'
 import type { WorkerMetrics } from './metrics.ts'
 import { readPolicyMetrics } from './policy-metrics.ts'
 
 /** The roles that a process serves, how their workers are opened, and what its pages and its log show. */
-export interface ServedRoles extends PageSources {
+export interface ServedRoles {
+  /** Why this process does not do its work; null when it does. */
+  notReady(): Promise<string | null>
+  metrics(overview: DatedOverview | null): Promise<string>
   readonly roles: readonly WorkerRole[]
   open(connection: NativeConnection, queue: QueueToPoll): Promise<Worker>
   summary(): object
@@ -30,9 +33,9 @@ export function controlRoles(deps: ControlDeps, metrics: WorkerMetrics): ServedR
             ? `${error.code}: ${error.message}`
             : 'mongodb-unreachable: MongoDB does not answer',
       ),
-    metrics: async () => {
+    metrics: async (overview) => {
       await readPolicyMetrics(deps)
-      return await metrics.render(null)
+      return await metrics.render(null, overview)
     },
     summary: () => ({ roles: ['control'] }),
     mayChain: () => true,
@@ -54,9 +57,9 @@ export function keyRoles(
     roles: [...new Set<WorkerRole>([...roles, 'node'])],
     open: (connection, queue) => createHost(keys, connection, queue),
     notReady: () => Promise.resolve(notReady(keys)),
-    metrics: async () => {
+    metrics: async (overview) => {
       await readPolicyMetrics(keys)
-      return await metrics.render(keys)
+      return await metrics.render(keys, overview)
     },
     summary: () => ({ roles, ...membershipOf(keys) }),
     mayChain: () => keys.member.state().degraded?.reason !== 'keystore-older',

@@ -19,6 +19,7 @@ const keystore = {
   kek_audit_outbox: ['find', 'insert', 'remove'],
   kek_backups: all,
   kek_install: write,
+  kek_overview: write,
   kek_policy: all,
   kek_questions: all,
   kek_removals: write,

@@ -7,6 +7,8 @@ export interface PageSources {
   /** Why this process does not do its work; null when it does. */
   notReady(): Promise<string | null>
   metrics(): Promise<string>
+  /** The JSON of `/api/status`; null before there is one. */
+  status(): Promise<object | null>
 }
 
 interface Page {
@@ -89,8 +91,13 @@ async function statusPage(path: string, sources: PageSources): Promise<Page> {
       const text = (await sources.metrics()).trimEnd()
       return { status: 200, text, type: 'text/plain; version=0.0.4; charset=utf-8' }
     }
+    case '/api/status': {
+      const status = await sources.status()
+      const text = JSON.stringify(status ?? { asOf: null })
+      return { status: status === null ? 503 : 200, text, type: 'application/json' }
+    }
     default:
-      return { status: 404, text: 'there are /healthz, /readyz and /metrics' }
+      return { status: 404, text: 'there are /healthz, /readyz, /metrics and /api/status' }
   }
 }
 

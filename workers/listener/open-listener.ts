@@ -22,12 +22,16 @@ export interface Listener {
 
 /**
  * The worker's pages: `/healthz` (the process runs), `/readyz` (it can do its work, else 503), and for those who may read
- * them (access.ts) the reason at `/readyz`, and `/metrics` (Prometheus). If the port is taken, a warning is logged and a
+ * them (access.ts) the reason at `/readyz`, `/metrics` (Prometheus) and `/api/status` (JSON). If the port is taken, a warning is logged and a
  * free port is used; the worker starts in any case.
  */
 export async function openListener(sources: PageSources, options: Listening): Promise<Listener> {
   const { listen, token, log } = options
-  const shared = { ...sources, metrics: onceASecond(() => sources.metrics()) }
+  const shared = {
+    ...sources,
+    metrics: onceASecond(() => sources.metrics()),
+    status: onceASecond(() => sources.status()),
+  }
   const { host, port } = splitAddress(listen)
   let rules: AccessRules = { isLoopback: false, host, token }
   const limits = {

@@ -50,3 +50,15 @@ test('a failed rendering is not served again', async () => {
   expect(await ask(address, '/metrics')).toMatchObject({ status: 500, body: 'the page failed' })
   expect((await ask(address, '/metrics')).status).toBe(200)
 })
+
+test('/api/status is JSON, and 503 before there is an overview', async () => {
+  const { address } = await listener()
+  const { status, headers, body } = await ask(address, '/api/status')
+  expect([status, headers['content-type']]).toEqual([200, 'application/json'])
+  expect(JSON.parse(body)).toEqual({ asOf: '2026-01-01T00:00:00.000Z' })
+  const early = await listener({ status: async () => null })
+  expect(await ask(early.address, '/api/status')).toMatchObject({
+    status: 503,
+    body: '{"asOf":null}',
+  })
+})

@@ -13,6 +13,7 @@ export const reason = 'lease-expired: no heartbeat reached MongoDB in time'
 const sources = {
   notReady: async (): Promise<string | null> => reason,
   metrics: async () => 'figures\n',
+  status: async (): Promise<object | null> => ({ asOf: '2026-01-01T00:00:00.000Z' }),
 }
 
 /** A listener on a free port that is closed after the test. Its process is not ready, for `reason`. */
