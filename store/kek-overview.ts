@@ -27,19 +27,17 @@ export async function claimOverview(store: Store, claim: string): Promise<boolea
       { $lt: ['$next_at', { $add: ['$$NOW', furthestMs] }] },
     ],
   }
+  const claimed = [{ $set: { claim: { $literal: claim }, next_at: { $add: ['$$NOW', claimMs] } } }]
+  const rows = keystore.overview(store)
+  const due = { _id: 'overview' as const, $expr: { $not: [isClaimed] } }
+  if ((await rows.updateOne(due, claimed)).matchedCount === 1) return true
   try {
-    await keystore
-      .overview(store)
-      .updateOne(
-        { _id: 'overview', $expr: { $not: [isClaimed] } },
-        [{ $set: { claim: { $literal: claim }, next_at: { $add: ['$$NOW', claimMs] } } }],
-        { upsert: true },
-      )
-    return (await keystore.overview(store).findOne({ _id: 'overview', claim })) !== null
+    // The first one. An upsert may not have $expr.
+    await rows.updateOne({ _id: 'overview', claim: { $exists: false } }, claimed, { upsert: true })
   } catch (error) {
-    if (isDuplicateKey(error)) return false
-    throw error
+    if (!isDuplicateKey(error)) throw error
   }
+  return (await rows.findOne({ _id: 'overview', claim }, { projection: { _id: 1 } })) !== null
 }
 
 /** Writes it, unless another worker has claimed it since. The next one may be taken `pauseMs` after now. */

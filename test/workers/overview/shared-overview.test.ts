@@ -32,7 +32,7 @@ const odd: [string, object][] = [
   ['an overview that is a text', { overview: 'x' }],
   ['versions that are no list', { 'overview.versions': 1 }],
   ['a version without members', { 'overview.versions': [{}] }],
-  ['a fleet without counts', { 'overview.fleet': {} }],
+  ['a fleet without counts', { 'overview.fleet': { live: 1 } }],
   ['a name of megabytes', { 'overview.processes': [{ node: 'x'.repeat(3_000_000) }] }],
   ['a rotation without a phase', { 'overview.rotation': { id: 'r' } }],
 ]
@@ -84,7 +84,7 @@ test.each(odd)('one with %s is not shown, and is taken anew', async (_, change) 
   const worker = new SharedOverview(store, silentLog)
   await worker.read()
   const rows = store.db.collection(collections.overview)
-  await rows.updateOne({}, [{ $set: { ...change, next_at: 'never' } }])
+  await rows.updateOne({}, { $set: { ...change, next_at: 'never' } })
   expect(await readOverview(store)).toBeNull()
   expect(await worker.read()).toMatchObject({ active: { version: 1 } })
 })
