@@ -26,6 +26,8 @@ export interface Overview {
   census: { collection: string; version: number; envelopes: number }[]
   odd: { collection: string; envelopes: number }[]
   quarantined: number
+  /** Requests for approval that are open. */
+  requestsOpen: number
   rotation: {
     id: string
     from: number

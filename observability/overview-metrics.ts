@@ -42,6 +42,11 @@ const metrics: readonly OverviewMetric[] = [
     values: ({ quarantined }) => [[{}, quarantined]],
   },
   {
+    name: 'keyturn_requests_open',
+    help: 'Requests for approval that are open',
+    values: ({ requestsOpen }) => [[{}, requestsOpen]],
+  },
+  {
     name: 'keyturn_rotation_phase',
     help: '1 for the phase of the rotation that runs, 0 for the others',
     labelNames: ['phase'],

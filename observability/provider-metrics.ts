@@ -21,6 +21,7 @@ export function providerMetrics(registry: Registry): (stats: ProviderStats) => v
   const errors = counter('keyturn_hsm_errors_total', 'Failed calls by code', ['code'])
   const sessions = gauge('keyturn_hsm_sessions', 'Sessions open on the token')
   const waiting = gauge('keyturn_hsm_waiting', 'Batches that wait for a session')
+  const batches = gauge('keyturn_batches_waiting', 'The same as keyturn_hsm_waiting')
   const seen = new Map<string, number>()
   const since = (name: string, total: number): number => {
     const before = seen.get(name) ?? 0
@@ -35,5 +36,6 @@ export function providerMetrics(registry: Registry): (stats: ProviderStats) => v
     }
     sessions.set(stats.sessions)
     waiting.set(stats.waiting)
+    batches.set(stats.waiting)
   }
 }

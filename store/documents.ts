@@ -2,7 +2,6 @@ import type { Binary, ObjectId } from 'mongodb'
 import type { CheckMode, FleetSettings } from '../contracts/settings.ts'
 import type { IvMode, ProviderName } from '../contracts/kek.ts'
 import type { NodeKind, NotReadyReason, ProcessRole } from '../contracts/fleet.ts'
-import type { Overview } from '../contracts/overview.ts'
 import type { Priority, RotationOutcome, RotationPhase } from '../contracts/rotation.ts'
 import type { RecordDoc } from './record-schema.ts'
 
@@ -175,18 +174,6 @@ export interface BackupDoc {
   keep_until: Date | null
   marked_at: Date
   marked_by: string
-}
-
-/** `kek_overview`: one, what the pages and metrics of all workers show. */
-export interface OverviewDoc {
-  _id: 'overview'
-  /** Of the worker that takes it, or took it. */
-  claim: string
-  /** When the next worker may take it. */
-  next_at: Date
-  /** Null or absent before the first. */
-  as_of?: Date | null
-  overview?: Overview | null
 }
 
 /** `kek_active`: one document, switched by compare-and-set on `epoch`, which only grows. */

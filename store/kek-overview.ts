@@ -92,6 +92,7 @@ const overviewSchema = z.looseObject({
     census: list({ collection: text, version: count, envelopes: count }),
     odd: list({ collection: text, envelopes: count }),
     quarantined: count,
+    requestsOpen: count,
     rotation: z
       .looseObject({
         id: text,

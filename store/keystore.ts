@@ -9,7 +9,6 @@ import type {
   HeartbeatDoc,
   InstallDoc,
   NodeDoc,
-  OverviewDoc,
   QuarantineDoc,
   QuestionDoc,
   RemovalRequestDoc,
@@ -20,6 +19,7 @@ import type {
   VersionDoc,
 } from './documents.ts'
 import type { PolicyDoc } from './policy-document.ts'
+import type { OverviewDoc } from './overview-document.ts'
 import { checked, wellFormed } from './own-documents.ts'
 import type { Store } from './store.ts'
 

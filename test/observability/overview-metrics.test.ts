@@ -31,6 +31,7 @@ const overview: DatedOverview = {
   ],
   odd: [{ collection: 'accounts', envelopes: 1 }],
   quarantined: 1,
+  requestsOpen: 4,
   rotation: {
     id: 'r',
     from: 1,
@@ -53,7 +54,8 @@ async function lines(shown: DatedOverview | null): Promise<string[]> {
   metrics.setOverview(overview)
   metrics.setOverview(shown)
   const text = (await metrics.render()).replaceAll(/,?install="i",node="n"/g, '')
-  const ours = /^keyturn_(overview|envelopes|quarantined_env|rotation|kek|removal|guard|fleet)/
+  const ours =
+    /^keyturn_(overview|envelopes|quarantined_env|rotation|kek|removal|guard|fleet|requests)/
   return text.split('\n').filter((line) => ours.test(line))
 }
 
@@ -66,6 +68,7 @@ test('the metrics of the keystore show the overview', async () => {
       'keyturn_envelopes{version="2",collection="certificates"} 5',
       'keyturn_envelopes_odd{collection="accounts"} 1',
       'keyturn_quarantined_envelopes{} 1',
+      'keyturn_requests_open{} 4',
       'keyturn_rotation_phase{phase="rewrap"} 1',
       'keyturn_rotation_phase{phase="settle"} 0',
       'keyturn_rotation_progress_ratio{} 0.5',

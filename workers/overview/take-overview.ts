@@ -8,6 +8,7 @@ import { heartbeatFact, rosterFact } from '../../protocol/facts.ts'
 import { processStates } from '../../protocol/process-states.ts'
 import type { ProcessFact } from '../../protocol/process-states.ts'
 import { versionState } from '../../protocol/version-state.ts'
+import { listRequests } from '../../store/approval-requests.ts'
 import { countVersions } from '../../store/census.ts'
 import type { VersionCounts } from '../../store/census.ts'
 import type { ActiveDoc, RotationDoc, VersionDoc } from '../../store/documents.ts'
@@ -27,12 +28,13 @@ const longestName = 200
 
 /** Counts all envelopes, and reads the fleet and the rotations. Reads only. */
 export async function takeOverview(store: Store, settings: FleetSettings): Promise<Overview> {
-  const [rows, active, counts, quarantined, running, last, lastCompleted, processes] =
+  const [rows, active, counts, quarantined, requests, running, last, lastCompleted, processes] =
     await Promise.all([
       readVersions(store),
       readActive(store),
       countVersions(store, settings.collections),
       countQuarantine(store),
+      listRequests(store, { onlyOpen: true }),
       runningRotation(store),
       lastRotation(store),
       lastCompletedRotation(store),
@@ -46,6 +48,7 @@ export async function takeOverview(store: Store, settings: FleetSettings): Promi
       ({ collection, envelopes }) => ({ collection, envelopes }),
     ),
     quarantined,
+    requestsOpen: requests.length,
     rotation: running === null ? null : await rotationOf(store, running),
     lastRotation: lastOf(last),
     lastCompletedAt: lastCompleted?.ended_at?.toISOString() ?? null,
