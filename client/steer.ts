@@ -89,6 +89,7 @@ export async function resumeRotation(
         hint: 'it goes on by itself then; keyturn resume --now goes on at once',
       })
     }
+    await recorded(steered, 'resume')
     return { running: steered.running, pause: pauseOf(left), opensAt }
   })
 }
