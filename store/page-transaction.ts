@@ -8,7 +8,7 @@ import { rawAt } from './raw-bson.ts'
 import { isCommitUncertain, isTransactionPassing } from './server-errors.ts'
 import type { Store } from './store.ts'
 import { wrapAt, wrapProjection } from './wrap-fields.ts'
-import { idEquals } from './wrap-filter.ts'
+import { hasWrap, idEquals } from './wrap-filter.ts'
 
 /**
  * Writes a page in one transaction: the range document's new cursor, the new wraps, quarantine rows and counters.
@@ -186,7 +186,10 @@ async function commitRest(
   return commitStep(store, session, rest, allowed)
 }
 
-/** Null if the envelope has changed since it was refused: its update would match nothing. */
+/**
+ * Null if the envelope has changed since it was refused: its update would match nothing. A filter also matches through an
+ * array, where the update is refused each time.
+ */
 async function refusedRow(
   store: Store,
   step: PageStep,
@@ -201,7 +204,10 @@ async function refusedRow(
       raw: true,
     })
   const wrapped = found === null ? null : rawAt(found, layout.wrapped)
-  if (found === null || wrapped === null || !isStored(wrapped.bytes, update.oldWrapped)) return null
+  if (found === null) return null
+  const isThere = wrapped !== null && isStored(wrapped.bytes, update.oldWrapped)
+  const sought = { id: update.id, version: step.from, wrapped: update.oldWrapped }
+  if (!isThere && !(await hasWrap(store, step, sought))) return null
   return {
     id: update.id,
     digest: wrapDigest(wrapAt(found, layout)),
