@@ -47,7 +47,7 @@ export function policyActivities(deps: ControlDeps) {
   }
 }
 
-interface EndInput {
+export interface EndInput {
   /** Null when all its rotations have completed, or it was skipped. */
   error: ErrorReport | null
   /** The rotation of somebody else that it met; null if it met none. */
