@@ -42,8 +42,10 @@ export async function continuePolicy(config: Config): Promise<PolicyView> {
 export async function runPolicy(config: Config, { now }: { now: boolean }): Promise<PolicyView> {
   return withPolicy(config, async ({ store }, handle) => {
     if (!now) await requireWindow(store)
-    if (!(await askForRun(store, { by: requester(), now }))) throw await notBegun(store)
+    const isAsked = await askForRun(store, { by: requester(), now })
+    // Also while a run has not ended: Temporal skips the look if its workflow runs; else the look ends the run.
     await requireSchedule(() => handle.trigger(ScheduleOverlapPolicy.SKIP))
+    if (!isAsked) throw await notBegun(store)
   })
 }
 
@@ -110,6 +112,6 @@ async function notBegun(store: Store): Promise<KeyturnError> {
     })
   }
   return new KeyturnError('rotation-running', 'a run of the policy has not ended', {
-    hint: 'keyturn policy show tells what it does',
+    hint: 'keyturn policy show tells what it does; if its workflow is gone, it is ended now',
   })
 }

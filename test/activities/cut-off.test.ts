@@ -1,4 +1,5 @@
 import { ApplicationFailure } from '@temporalio/common'
+import { MockActivityEnvironment } from '@temporalio/testing'
 import { afterAll, beforeAll, expect, inject, test } from 'vitest'
 import { createControlActivities } from '../../activities/index.ts'
 import type { ControlDeps } from '../../activities/deps.ts'
@@ -28,7 +29,9 @@ test.each(['hold', 'cut'] as const)(
   async (how) => {
     const steps = createControlActivities({ store } as ControlDeps)
     const task = await insertTask(store, { kind: 'rotate', by: 'test' })
-    expect(await steps.readCounters({ task, rotation: 'r' })).toEqual(noCounters)
+    const activity = new MockActivityEnvironment()
+    const counters = () => activity.run(() => steps.readCounters({ task, rotation: 'r' }))
+    expect(await counters()).toEqual(noCounters)
     proxy[how]()
     const beganMs = performance.now()
     const failure: unknown = await steps
@@ -39,10 +42,6 @@ test.each(['hold', 'cut'] as const)(
     // The driver ends a page that hangs after fifteen seconds.
     expect(performance.now() - beganMs).toBeLessThan(14_000)
     proxy.heal()
-    await expect
-      .poll(() => steps.readCounters({ task, rotation: 'r' }).catch(() => null), {
-        timeout: 60_000,
-      })
-      .toEqual(noCounters)
+    await expect.poll(() => counters().catch(() => null), { timeout: 60_000 }).toEqual(noCounters)
   },
 )

@@ -1,4 +1,5 @@
 import { ApplicationFailure } from '@temporalio/common'
+import { MockActivityEnvironment } from '@temporalio/testing'
 import { expect, test } from 'vitest'
 import {
   createControlActivities,
@@ -55,8 +56,7 @@ test.each(steps)('$queue: $name takes no work of another keystore', async ({ que
 test('work that was requested in this keystore is done', async () => {
   met.length = 0
   const task = await insertTask(store, { kind: 'rotate', by: 'test' })
-  expect(await queues.control['readCounters']?.({ task, rotation: 'r' })).toMatchObject({
-    rewrapped: 0,
-  })
+  const read = async () => await queues.control['readCounters']?.({ task, rotation: 'r' })
+  expect(await new MockActivityEnvironment().run(read)).toMatchObject({ rewrapped: 0 })
   expect(met).toEqual([])
 })
