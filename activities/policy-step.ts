@@ -113,7 +113,7 @@ function lacking(version: number): KeyturnError {
   )
 }
 
-/** Without one that was planned and never began. */
+/** The rotations of a run that began: the last one is recorded before it is started. */
 async function begunRotations({ store }: ControlDeps, { rotations }: PolicyRunDoc) {
   const rows = await Promise.all(rotations.map(({ id }) => readRotation(store, id)))
   return rotations.filter((_, index) => rows[index] !== null)
@@ -154,7 +154,7 @@ async function rotation(
   return { state: 'rotate', install: null, rotate }
 }
 
-/** Of `policy run --now` the rotations sweep at any time. */
+/** Rotations of `policy run --now` sweep at any time. */
 function windowOf({ row, run }: OpenRun): SweepWindow | null {
   const { window, timeZone } = rulesOf(row)
   return window === null || run.outside ? null : { ...window, timeZone }

@@ -149,7 +149,7 @@ class Removal {
   }
 }
 
-/** The transaction of a step found it faster than the guards: another removal, or approvals that no longer count. */
+/** Whether the step's transaction refused what the guards allowed: another removal is open, or approvals no longer count. */
 function isRefusal(error: unknown): error is KeyturnError {
   return (
     error instanceof KeyturnError && ['removal-refused', 'approval-missing'].includes(error.code)

@@ -41,7 +41,7 @@ export interface Metrics {
   setPolicy(state: PolicyState | null): void
   /** Takes the provider's `stats()`. They are running totals, so passing them twice counts once. */
   setProvider(stats: ProviderStats): void
-  /** Sets the metrics of the keystore; replaces the previous ones, with null by none. */
+  /** Replaces the metrics of the keystore; null removes them. */
   setOverview(overview: DatedOverview | null): void
   /** Text for `/metrics`. */
   render(): Promise<string>

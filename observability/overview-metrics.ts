@@ -107,7 +107,7 @@ const metrics: readonly OverviewMetric[] = [
   },
 ]
 
-/** Registers the metrics of the keystore; the function replaces all their values, null by none. */
+/** Registers the metrics of the keystore; the function replaces all their values; null removes them. */
 export function overviewMetrics(registry: Registry): (overview: DatedOverview | null) => void {
   const gauges = metrics.map(({ name, help, labelNames = [], values }) => {
     const gauge = new Gauge({ name, help, labelNames, registers: [registry] })

@@ -13,10 +13,10 @@ import { inTransaction } from './transaction.ts'
 
 /** The rows in `kek_requests`. Their use is in approval-use.ts. */
 
-/** Letters of an id; without those that are easily confused. */
+/** Letters and digits of an id, without those that are easily confused. */
 const alphabet = 'abcdefghjkmnpqrstuvwxyz23456789'
 
-/** Of requests that are closed in one go. */
+/** At most this many requests are closed at once. */
 const mostClosed = 100
 
 const isOver = { $expr: { $lte: ['$expires_at', '$$NOW'] } }

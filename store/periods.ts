@@ -5,7 +5,7 @@ import type { Document } from 'mongodb'
  * the row before the statement.
  */
 
-/** Those of a row; one of an older build counts as active since it was made. */
+/** The periods of a row. A row of an older build has none: its version counts as active since it was made. */
 const known: Document = {
   $ifNull: [
     '$periods',

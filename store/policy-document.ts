@@ -27,7 +27,7 @@ export interface PolicyDoc {
   set_by: string
   /** The next run by its date. */
   next_at: Date
-  /** When a run was started by the number of wraps in this period; null if none was. */
+  /** When the number of wraps started a run in this period; null if it started none. */
   early_at: Date | null
   /** Set by `policy run`, until a look takes it. */
   asked: { at: Date; by: string; now: boolean } | null

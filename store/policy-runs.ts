@@ -52,7 +52,7 @@ export async function beginRun(
   })
 }
 
-/** Takes back a request to run that no look may begin now. */
+/** Drops a request to run that no look may begin now. */
 export async function dropAsked(store: Store, task: string): Promise<void> {
   await keystore.policy(store).updateOne({ _id: 'policy', task }, { $set: { asked: null } })
 }

@@ -8,8 +8,9 @@ import { keystore } from './keystore.ts'
 import type { Store } from './store.ts'
 
 /**
- * What a removal needs approvals for; its options are resolved only if approvals are needed. `census`: envelopes under the version, without those in quarantine.
- * `acceptQuarantine`: exactly the rows that would be lost, if the option is given.
+ * What a removal needs approvals for; its options are resolved only if approvals are needed. `census`: envelopes under the
+ * version, without those in quarantine. `acceptQuarantine`: the quarantine rows that the removal would lose; null without
+ * the option.
  */
 export async function removalSubject(
   store: Store,

@@ -31,7 +31,7 @@ const batch = 500
 /** Plaintexts of each collection that are kept. */
 const kept = 20
 
-/** Everything that was written. The database is compared with it at the end. */
+/** A record of every write, which the database is compared with at the end. */
 export class Book {
   readonly entries: Record<SoakCollection, Entry[]> = { records: [], live: [] }
   /** Some plaintexts, to search for. */

@@ -80,8 +80,8 @@ export async function orNull<T>(ask: () => Promise<T>): Promise<T | null> {
 }
 
 /**
- * Each day at the time of day, or each period if it is not whole days. Temporal leaves a time out that the clocks skip; then
- * the look an hour later begins the run.
+ * Each day at the time of day, or each period if it is not whole days. Temporal omits a time that the clocks skip; the look an
+ * hour later begins the run then.
  */
 function specOf(rules: PolicyRules, { nextAt, now, lookMs }: Looks): ScheduleSpec {
   const { everyMs, atMs, timeZone, jitterMs } = rules

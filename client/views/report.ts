@@ -15,7 +15,7 @@ import { serverNow, type Store } from '../../store/store.ts'
 import { withKeystore, type Keystore } from '../keystore.ts'
 import { probedKey, recordView, usedApprovals } from './report-record.ts'
 
-/** So many entries of the audit are in a report. */
+/** A report has at most this many audit entries. */
 const mostEvents = 1_000
 
 /** One rotation from its record, with plan and result side by side. Needs no Temporal. Throws no-rotation. */

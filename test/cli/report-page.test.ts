@@ -132,6 +132,7 @@ describe('the page of a report', () => {
     expect(page).not.toMatch(/https?:|url\(|@import|<link|<img|<script/)
     expect(page).toContain('&lt;/td&gt;&lt;script&gt;alert(&quot;1&quot;)')
     expect(page).toContain('&amp;amp;\\u202egnp.exe\\u001b[2J')
+    // Control characters are what must not be there.
     // eslint-disable-next-line no-control-regex
     expect(page).not.toMatch(/[\u0000-\u0009\u000b-\u001f\u007f-\u009f\u202a-\u202e]/)
   })
@@ -167,6 +168,7 @@ describe('the page of a report', () => {
 describe('the text of a report', () => {
   test('shows what moves the cursor, or turns the text around, as escapes', () => {
     const text = reportText(report(hostile))
+    // The text has colors; no other escape sequence may be there.
     // eslint-disable-next-line no-control-regex
     expect(text.replace(/\u001b\[\d+m/g, '')).not.toMatch(/[\u001b\u202e]/)
     expect(text).toContain('\\u202egnp.exe\\u001b[2J')
